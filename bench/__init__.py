@@ -1,0 +1,1 @@
+"""Know that the box is right: health checks, measurements, verdicts, results."""

@@ -1,0 +1,55 @@
+"""Finding and Status: the one record of a judgement, whoever made it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Literal
+
+import msgspec
+
+
+class Status(StrEnum):
+    """``skip``: this card or machine does not have the feature. ``unknown``: could not look; never a pass."""
+
+    PASS = "pass"
+    WARN = "warn"
+    FAIL = "fail"
+    SKIP = "skip"
+    UNKNOWN = "unknown"
+
+
+Verdict = Literal["ready", "cpu-only", "not-ready"]
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """What was looked at, what was found, what was expected, and the next step where something is wrong.
+
+    ``id`` is ``theme.check`` in lower case with dashes ("pcie.link-width"), with ``:N`` appended for GPU
+    number N where a machine has several. ``measured`` and ``expected`` are in ``unit``; both are null
+    where a judgement has no number. Every warn and fail carries a ``remedy``.
+    """
+
+    id: str
+    status: Status
+    title: str
+    message: str
+    measured: float | int | str | bool | None = None
+    expected: float | int | str | bool | None = None
+    unit: str | None = None
+    remedy: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.status in (Status.WARN, Status.FAIL) and not self.remedy:
+            raise ValueError(f"finding {self.id} is a {self.status} without a remedy")
+
+    @property
+    def theme(self) -> str:
+        return self.id.partition(".")[0]
+
+
+def verdict(findings: Iterable[Finding], *, has_gpu: bool) -> Verdict:
+    """A box is sound only when nothing failed and nothing is unknown."""
+    if any(f.status in (Status.FAIL, Status.UNKNOWN) for f in findings):
+        return "not-ready"
+    return "ready" if has_gpu else "cpu-only"

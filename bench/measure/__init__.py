@@ -1,0 +1,1 @@
+"""The only rooms that touch a framework, always in a child process."""
