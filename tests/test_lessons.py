@@ -1,0 +1,183 @@
+"""What holds for every lesson: the catalogue, the exercises, the notebooks, the words for a learner."""
+
+from __future__ import annotations
+
+import ast
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from workshops import catalog, exercise, notebook
+from workshops.page import LessonError, Page, Settings
+from workshops.start import choose_backend
+
+ROOT = Path(__file__).parent.parent
+NAMES = [lesson.name for lesson in catalog.LESSONS]
+
+
+@pytest.fixture(params=NAMES)
+def lesson(request: pytest.FixtureRequest) -> catalog.Lesson:
+    return catalog.find(request.param)
+
+
+def test_catalogue_imports_no_framework() -> None:
+    code = (
+        "import sys; from workshops import catalog, page, start, exercise, notebook;"
+        "heavy = {'keras', 'tensorflow', 'torch', 'jax', 'matplotlib', 'jupytext'};"
+        "print(heavy & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "set()"
+
+
+def test_unknown_lesson_names_those_that_exist() -> None:
+    with pytest.raises(catalog.UnknownLessonError, match="did you mean by-hand") as error:
+        catalog.find("byhand")
+    assert all(name in str(error.value) for name in NAMES)
+    assert "\n" not in str(error.value)
+
+
+def test_pages_are_short(lesson: catalog.Lesson) -> None:
+    for page in lesson.pages:
+        lines = (ROOT / "workshops" / f"{page}.py").read_text(encoding="utf-8").count("\n")
+        assert lines < 300, f"{page}.py has {lines} lines"
+
+
+def test_expected_numbers_have_a_reason(lesson: catalog.Lesson) -> None:
+    assert lesson.expected
+    for expected in lesson.expected:
+        assert expected.low <= expected.high
+        assert expected.why
+        assert expected.if_off.endswith(".")
+    for quick in (True, False):
+        mode = {"both", "quick" if quick else "full"}
+        names = [e.name for e in lesson.expected if e.mode in mode]
+        assert len(names) == len(set(names))
+
+
+def test_notebook_and_script_do_the_same(lesson: catalog.Lesson) -> None:
+    """Every function that ``run`` calls with the page, the notebook calls too."""
+    book = notebook.make(lesson)
+    code = "\n".join(cell.source for cell in book.cells if cell.cell_type == "code")
+    module = ast.parse((ROOT / "workshops" / f"{lesson.stem}.py").read_text(encoding="utf-8"))
+    run = next(n for n in module.body if isinstance(n, ast.FunctionDef) and n.name == "run")
+    parts = {
+        function.name
+        for page in lesson.pages
+        for function in ast.parse((ROOT / "workshops" / f"{page}.py").read_text(encoding="utf-8")).body
+        if isinstance(function, ast.FunctionDef) and function.name != "run"
+    }
+    used = {n.id for n in ast.walk(run) if isinstance(n, ast.Name)} & parts
+    outside = ast.parse(code)
+    called = {
+        n.id
+        for statement in outside.body
+        if not isinstance(statement, ast.FunctionDef)
+        for n in ast.walk(statement)
+        if isinstance(n, ast.Name)
+    }
+    assert used, "run calls no part of the lesson"
+    assert used <= called, f"the notebook leaves out {used - called}"
+
+
+def test_notebook_is_valid_and_has_no_links_to_follow(lesson: catalog.Lesson) -> None:
+    import nbformat
+
+    book = notebook.make(lesson)
+    nbformat.validate(book)
+    text = "\n".join(cell.source for cell in book.cells)
+    assert "http" not in text
+    assert not any(
+        line.startswith("#") for cell in book.cells if cell.cell_type == "code" for line in cell.source[:1]
+    )
+
+
+@pytest.mark.parametrize(
+    "name", [n if n == "by-hand" else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
+)
+def test_notebook_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import nbformat
+    from nbclient import NotebookClient
+
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    path = notebook.write(catalog.find(name), tmp_path)
+    book = nbformat.read(path, as_version=4)
+    NotebookClient(book, timeout=240, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    printed = "".join(o.get("text", "") for c in book.cells if c.cell_type == "code" for o in c.outputs)
+    assert "What came out" in printed
+    assert "OFF" not in printed
+
+
+def test_every_exercise_is_unsolved_and_every_solution_solves(lesson: catalog.Lesson, tmp_path: Path) -> None:
+    path, new = exercise.hand_out(lesson, tmp_path)
+    assert new
+    unsolved = exercise.check(lesson, path)
+    assert len(unsolved) >= 3
+    assert not any(checked.solved for checked in unsolved), unsolved
+    assert all(checked.hint for checked in unsolved)
+    solved = exercise.check(lesson, exercise.solutions(lesson))
+    assert [c.name for c in solved] == [c.name for c in unsolved]
+    assert all(checked.solved for checked in solved), solved
+
+
+def test_a_copy_of_the_exercises_is_never_written_over(tmp_path: Path) -> None:
+    path, _ = exercise.hand_out(catalog.find("by-hand"), tmp_path)
+    path.write_text("mine = 1\n", encoding="utf-8")
+    assert exercise.hand_out(catalog.find("by-hand"), tmp_path) == (path, False)
+    assert path.read_text(encoding="utf-8") == "mine = 1\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (
+            "def rnn_step(x, h, w_input, w_state):\n    return 1 / 0\n",
+            "line 2: ZeroDivisionError: division by zero",
+        ),
+        ("def rnn_step(x, h, w_input, w_state):\n    while True:\n        pass\n", "a loop that never ends"),
+        ("def rnn_step(x, h, w_input, w_state):\n    import os\n    os._exit(3)\n", "ended with exit code 3"),
+        ("pass\n", "has no attribute 'rnn_step'"),
+    ],
+)
+def test_a_broken_exercise_gets_a_hint_and_no_traceback(tmp_path: Path, text: str, hint: str) -> None:
+    path = tmp_path / "by_hand.py"
+    path.write_text(text, encoding="utf-8")
+    first = exercise.check(catalog.find("by-hand"), path, time_limit=5)[0]
+    assert not first.solved
+    assert hint in first.hint
+
+
+@pytest.mark.parametrize("text", ["def f(:\n", "import no_such_module_at_all\n", "raise SystemError('no')\n"])
+def test_a_file_that_does_not_load_is_one_sentence(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "by_hand.py"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(LessonError, match="cannot be loaded: line 1") as error:
+        exercise.check(catalog.find("by-hand"), path)
+    assert "\n" not in str(error.value)
+
+
+def test_backend_that_is_not_installed_is_named() -> None:
+    with pytest.raises(LessonError, match="not installed here"):
+        choose_backend("theano")
+
+
+def test_unknown_model_is_one_sentence() -> None:
+    page = Page(catalog.find("by-hand"), Settings(), out=io.StringIO())
+    with pytest.raises(LessonError, match="has no cell 'lstmm': there are lstm, gru"):
+        page.choose("lstmm", ["lstm", "gru"], "cell")
+
+
+def test_off_numbers_are_explained(tmp_path: Path) -> None:
+    import keras  # noqa: F401
+
+    out = io.StringIO()
+    page = Page(catalog.find("by-hand"), Settings(output=tmp_path, epochs=1), out=out)
+    page.measure("LSTM, largest difference", 0.5)
+    outcome = page.close()
+    assert not outcome.ok
+    assert "OFF" in out.getvalue()
+    assert "you asked for 1 epochs" in out.getvalue()

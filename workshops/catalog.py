@@ -1,0 +1,111 @@
+"""The lessons in order, and what a learner should see at the end of each; imports no framework."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Literal
+
+Mode = Literal["both", "quick", "full"]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A number of a lesson and the range it should land in (both ends included).
+
+    ``mode``: the range holds for ``--quick``, for the full run, or for both. ``why``: where the range comes
+    from. ``if_off``: what usually explains a number outside it, one sentence.
+    """
+
+    name: str
+    low: float
+    high: float
+    why: str
+    if_off: str
+    mode: Mode = "both"
+    unit: str = ""
+
+    def holds(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One lesson. ``quick_seconds`` and ``full_seconds``: its default run on two CPU cores, TensorFlow."""
+
+    name: str
+    title: str
+    about: str
+    data: str
+    quick_seconds: int
+    full_seconds: int
+    expected: tuple[Expected, ...]
+    models: tuple[str, ...] = ()
+    cells: tuple[str, ...] = ()
+    data_choices: tuple[str, ...] = ("embedded",)
+    more_pages: tuple[str, ...] = ()
+
+    @property
+    def stem(self) -> str:
+        """Name of its file in each of the folders ``workshops``, ``exercises``, ``checks``, ``solutions``."""
+        return self.name.replace("-", "_")
+
+    @property
+    def pages(self) -> tuple[str, ...]:
+        """The files that make up the lesson, in reading order, without ".py"."""
+        return (self.stem, *self.more_pages)
+
+    @property
+    def module(self) -> str:
+        return f"workshops.{self.stem}"
+
+    def expects(self, name: str, *, quick: bool) -> Expected | None:
+        """The range for number ``name`` in this mode, None where the lesson promises nothing."""
+        mode = "quick" if quick else "full"
+        return next((e for e in self.expected if e.name == name and e.mode in ("both", mode)), None)
+
+
+_ARITHMETIC = (
+    "This is arithmetic, not training: if it is off, a framework changed its formula. Please report it."
+)
+
+LESSONS: tuple[Lesson, ...] = (
+    Lesson(
+        name="by-hand",
+        title="Inside the cells: every number worked by hand",
+        about="What SimpleRNN, LSTM, GRU, Conv1D and max pooling compute, in NumPy and in Keras.",
+        data="none needed: the worked numbers of the class's slides",
+        quick_seconds=10,
+        full_seconds=10,
+        expected=tuple(
+            Expected(name, 0.0, 1e-6, "float32 rounding; measured below 4e-7", _ARITHMETIC)
+            for name in (
+                "SimpleRNN, largest difference",
+                "LSTM, largest difference",
+                "LSTM table, largest difference",
+                "GRU, largest difference",
+                "GRU as on the slide, largest difference",
+                "hard sigmoid, largest difference",
+                "convolution, largest difference",
+                "pooling, largest difference",
+            )
+        ),
+        cells=("simple-rnn", "lstm", "gru", "conv"),
+        more_pages=("by_hand_text",),
+    ),
+)
+
+
+class UnknownLessonError(ValueError):
+    """No lesson of that name; the message is one sentence naming those that exist."""
+
+
+def find(name: str) -> Lesson:
+    """The lesson called ``name``; raises UnknownLessonError."""
+    for lesson in LESSONS:
+        if lesson.name == name:
+            return lesson
+    close = difflib.get_close_matches(name, [lesson.name for lesson in LESSONS], 1, 0.5)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    names = ", ".join(lesson.name for lesson in LESSONS)
+    raise UnknownLessonError(f"There is no lesson {name!r}{hint}: there are {names}.")

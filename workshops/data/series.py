@@ -1,0 +1,72 @@
+"""Number series for forecasting: airline passengers (real, embedded), a sine, noise with a known floor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Values = NDArray[np.float64]
+
+_AIRLINE = """
+112 118 132 129 121 135 148 148 136 119 104 118
+115 126 141 135 125 149 170 170 158 133 114 140
+145 150 178 163 172 178 199 199 184 162 146 166
+171 180 193 181 183 218 230 242 209 191 172 194
+196 196 236 235 229 243 264 272 237 211 180 201
+204 188 235 227 234 264 302 293 259 229 203 229
+242 233 267 269 270 315 364 347 312 274 237 278
+284 277 317 313 318 374 413 405 355 306 271 306
+315 301 356 348 355 422 465 467 404 347 305 336
+340 318 362 348 363 435 491 505 404 359 310 337
+360 342 406 396 420 472 548 559 463 407 362 405
+417 391 419 461 472 535 622 606 508 461 390 432
+"""
+
+
+def airline() -> Values:
+    """Airline passengers a month in thousands, 1949 to 1960, (144,): Box and Jenkins' "series G"."""
+    return np.array([float(v) for v in _AIRLINE.split()])
+
+
+def sine(points: int = 1000, *, radians: float = 60.0) -> Values:
+    """A plain sine over ``radians``, (points,)."""
+    return np.sin(np.linspace(0.0, radians, points))
+
+
+@dataclass(frozen=True)
+class Noisy:
+    """``values`` (points,), and the root mean square error that no forecaster can beat on average."""
+
+    values: Values
+    floor_rmse: float
+
+
+def noisy_ar(points: int = 2000, *, seed: int = 0, noise: float = 1.0) -> Noisy:
+    """x(t) = 1.6 x(t-1) - 0.9 x(t-2) + noise: a swing of about 11 steps that never settles.
+
+    The noise is new at every step, so the best forecast is the first two terms, and its error is the
+    noise: ``floor_rmse`` equals ``noise``. (Roots have modulus 0.949, so the series neither dies nor
+    grows; the first 200 points are thrown away.)
+    """
+    rng = np.random.default_rng(seed)
+    x = np.zeros(points + 202)
+    shocks = rng.normal(scale=noise, size=len(x))
+    for t in range(2, len(x)):
+        x[t] = 1.6 * x[t - 1] - 0.9 * x[t - 2] + shocks[t]
+    return Noisy(x[202:], noise)
+
+
+def windows(series: Sequence[float] | Values, length: int) -> tuple[Values, Values]:
+    """Every window of ``length`` points (rows, length), and the point that follows each (rows,).
+
+    There are len(series) - length of them, the last one included. Raises ValueError when the series is too
+    short for one.
+    """
+    values = np.asarray(series, np.float64)
+    rows = len(values) - length
+    if length < 1 or rows < 1:
+        raise ValueError(f"no window of {length} and a next point in {len(values)} points")
+    return np.stack([values[i : i + length] for i in range(rows)]), values[length:].copy()

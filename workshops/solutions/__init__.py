@@ -1,0 +1,1 @@
+"""The exercises done, kept apart so that nobody reads them by accident."""

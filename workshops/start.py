@@ -1,0 +1,59 @@
+"""Start a lesson on a backend. Keras reads its backend once, at import: nothing may import it before this."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from typing import TextIO
+
+from workshops import catalog
+from workshops.page import LessonError, Outcome, Page, Settings
+
+BACKENDS = ("tensorflow", "torch", "jax")
+
+
+def installed() -> list[str]:
+    """The backends this environment has, in the order of preference."""
+    return [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
+
+
+def choose_backend(asked: str | None) -> str:
+    """The backend asked for, else KERAS_BACKEND, else the first installed; raises LessonError."""
+    have = installed()
+    if not have:
+        raise LessonError("No backend is installed: install dlbox with the extra tensorflow, torch or jax.")
+    wanted = asked or os.environ.get("KERAS_BACKEND") or have[0]
+    if wanted not in have:
+        raise LessonError(f"The backend {wanted!r} is not installed here: there is {', '.join(have)}.")
+    return wanted
+
+
+def start(
+    name: str,
+    settings: Settings,
+    *,
+    backend: str | None = None,
+    out: TextIO | None = None,
+    progress: TextIO | None = None,
+) -> Outcome:
+    """Run lesson ``name``: text to ``out`` (stdout), progress to ``progress`` (stderr).
+
+    Raises UnknownLessonError or LessonError, each one sentence for the learner.
+    """
+    lesson = catalog.find(name)
+    chosen = choose_backend(backend)
+    loaded = sys.modules.get("keras")
+    if loaded is not None and loaded.backend.backend() != chosen:
+        raise LessonError(
+            f"Keras already runs on {loaded.backend.backend()} in this process: start a new one."
+        )
+    os.environ["KERAS_BACKEND"] = chosen
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    page = Page(lesson, settings, out=out or sys.stdout, progress=progress or sys.stderr)
+    outcome = importlib.import_module(lesson.module).run(settings, page)
+    if not isinstance(outcome, Outcome):
+        raise TypeError(f"{lesson.module}.run gave {type(outcome).__name__}, not an Outcome")
+    return outcome
