@@ -1,0 +1,335 @@
+"""The catalogue: figures agree with physics and with each other, and people's names for cards find them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inventory import cards, cardtable
+from inventory.cardfile import read
+from inventory.cards import Card, CatalogueError, UnknownCard
+
+ROOT = Path(__file__).parent.parent
+ALL = cards.catalogue()
+NAMED = pytest.mark.parametrize("card", ALL, ids=lambda c: c.name)
+
+# Published figures rounded by more than the rest; the difference is stated, not hidden in the tolerance.
+BANDWIDTH_EXCEPTIONS = {"H200": 0.03}
+
+
+@NAMED
+def test_bandwidth_follows_from_memory_clock_and_bus_width(card: Card) -> None:
+    computed = 2 * card.memory_clock_mhz * card.memory_bus_bits / 8 / 1000
+    tolerance = BANDWIDTH_EXCEPTIONS.get(card.name, 0.003)
+    assert card.memory_bandwidth_gb_s == pytest.approx(computed, rel=tolerance)
+
+
+@NAMED
+def test_figures_are_plausible(card: Card) -> None:
+    assert card.fp32_tflops == pytest.approx(2 * card.cores * card.boost_mhz / 1e6)
+    assert card.cores % (64 if card.compute_capability in ("6.0", "7.0", "7.5", "8.0") else 128) == 0
+    assert 900 <= card.boost_mhz <= 3000
+    assert 20 <= card.tdp_w <= 700
+    assert card.power_supply_w is None or card.power_supply_w >= card.tdp_w + 150
+    assert 2 <= card.memory_gib <= 141
+    # Performance a watt: a slip of one digit in cores, clock or power leaves this range.
+    assert 12 <= card.fp32_tflops * 1000 / card.tdp_w <= 430
+    assert 2013 < card.launched.year < 2027
+    if card.l2_bytes:
+        assert 0.5 * 2**20 <= card.l2_bytes <= 100 * 2**20
+
+
+@NAMED
+def test_power_connectors_can_carry_the_card(card: Card) -> None:
+    """The slot gives 75 W, a 6-pin plug 75 W, an 8-pin plug 150 W, a 16-pin plug 600 W."""
+    if card.power_connectors is None:
+        return
+    watts = 75 + sum({"6-pin": 75, "8-pin": 150, "16-pin": 600}[c] for c in card.power_connectors)
+    assert card.tdp_w <= watts
+
+
+# Peaks as published with each architecture, to check the multiples that the catalogue computes with.
+@pytest.mark.parametrize(
+    ("name", "precision", "published"),
+    [
+        ("TITAN V", "fp16", 110),
+        ("RTX 2080 Ti", "fp16", 53.8),
+        ("RTX 3090", "tf32", 35.6),
+        ("RTX 3090", "fp16", 71),
+        ("RTX 4090", "bf16", 165.2),
+        ("RTX 5090", "fp16", 209.5),
+        ("A100", "tf32", 156),
+        ("T4", "fp16", 65),
+    ],
+)
+def test_tensor_peaks(name: str, precision: cards.Precision, published: float) -> None:
+    assert cards.find(name).peak_tflops(precision) == pytest.approx(published, rel=0.01)
+
+
+@NAMED
+def test_precisions_belong_to_the_capability(card: Card) -> None:
+    major, minor = map(int, card.compute_capability.split("."))
+    has_tensor = (major, minor) >= (7, 0) and "GTX 16" not in card.name
+    assert card.has_tensor_cores is has_tensor
+    assert (card.bf16_tflops is not None) is (major >= 8)
+    assert (card.tf32_tflops is not None) is (major >= 8)
+
+
+CAPABILITIES = {
+    "maxwell": {"5.0", "5.2"}, "pascal": {"6.1"}, "volta": {"7.0"}, "turing": {"7.5"},
+    "ampere": {"8.0", "8.6"}, "ada": {"8.9"}, "hopper": {"9.0"}, "blackwell": {"12.0"},
+}  # fmt: skip
+
+
+@NAMED
+def test_driver_and_modules_follow_from_the_capability(card: Card) -> None:
+    assert card.compute_capability in CAPABILITIES[card.architecture]
+    capability = float(card.compute_capability)
+    assert (card.last_driver_branch == 580) is (capability < 7.5)
+    assert (card.module_flavour == "closed") is (capability < 7.5)
+    assert (card.module_flavour == "open") is (capability >= 10)
+    assert card.min_driver_branch >= (570 if capability >= 10 else 0)
+    assert card.min_driver_branch <= (card.last_driver_branch or 580)
+
+
+@NAMED
+def test_ids_lie_in_the_range_of_their_architecture(card: Card) -> None:
+    for pci_id in card.pci_ids:
+        device = int(pci_id.removeprefix("10de:"), 16)
+        assert cards.architecture_of(device) == card.architecture
+        assert not cards.is_laptop_id(device)
+        # The one border that decides the driver branch.
+        assert (device <= 0x1DF6) is (card.last_driver_branch == 580)
+
+
+def test_names_and_ids_are_unique() -> None:
+    names = [n.lower() for c in ALL for n in (c.name, *c.aliases)]
+    assert len(names) == len(set(names))
+    owners: dict[str, list[Card]] = {}
+    for card in ALL:
+        assert len(set(card.pci_ids)) == len(card.pci_ids)
+        for pci_id in card.pci_ids:
+            owners.setdefault(pci_id, []).append(card)
+    shared = {i: c for i, c in owners.items() if len(c) > 1}
+    for same in shared.values():
+        assert len({c.memory_gib for c in same}) == len(same), "what shares an id must differ in memory"
+    assert set(shared) == {"10de:2d04"}
+
+
+# --- looking up -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("GTX 1060", "GeForce GTX 1060 6GB"),
+        ("1060 3gb", "GeForce GTX 1060 3GB"),
+        ("gtx-1060-6gb", "GeForce GTX 1060 6GB"),
+        ("NVIDIA GeForce GTX 1060 6GB", "GeForce GTX 1060 6GB"),
+        ("rtx 3060 12gb", "GeForce RTX 3060 12GB"),
+        ("RTX3060", "GeForce RTX 3060 12GB"),
+        ("rtx3060ti", "GeForce RTX 3060 Ti"),
+        ("GeForce RTX 4070 Ti SUPER", "GeForce RTX 4070 Ti SUPER"),
+        ("rtx4070tisuper", "GeForce RTX 4070 Ti SUPER"),
+        ("RTX 4060Ti 16G", "GeForce RTX 4060 Ti 16GB"),
+        ("4060 ti", "GeForce RTX 4060 Ti 8GB"),
+        ("5060 ti", "GeForce RTX 5060 Ti 8GB"),
+        ("3080", "GeForce RTX 3080 10GB"),
+        ("rtx 2060", "GeForce RTX 2060 6GB"),
+        ("980ti", "GeForce GTX 980 Ti"),
+        ("4090", "GeForce RTX 4090"),
+        ("4090d", "GeForce RTX 4090 D"),
+        ("titan x", "TITAN X (Pascal)"),
+        ("gtx titan x", "GeForce GTX TITAN X"),
+        ("TITAN RTX", "TITAN RTX"),
+        ("GA106 [GeForce RTX 3060 Lite Hash Rate] (rev a1)", "GeForce RTX 3060 12GB"),
+        ("NVIDIA H100 80GB HBM3", "H100 80GB HBM3"),
+        ("h100 sxm5", "H100 80GB HBM3"),
+        ("a100 80gb pcie", "A100 80GB PCIe"),
+        ("t4", "Tesla T4"),
+        ("10de:1c03", "GeForce GTX 1060 6GB"),
+        ("10DE:2503", "GeForce RTX 3060 12GB"),
+    ],
+)
+def test_find_knows_how_people_write(said: str, meant: str) -> None:
+    assert cards.find(said).name == meant
+
+
+@NAMED
+def test_every_name_alias_and_id_finds_its_card(card: Card) -> None:
+    for name in (card.name, f"NVIDIA {card.name}", *card.aliases):
+        assert cards.find(name) == card
+    for pci_id in card.pci_ids:
+        device = int(pci_id.removeprefix("10de:"), 16)
+        assert cards.match(None, device, card.memory_bytes) == card
+        assert cards.match(f"NVIDIA {card.name}", device, int(card.memory_bytes * 0.995)) == card
+
+
+@given(st.sampled_from([n for c in ALL for n in (c.name, *c.aliases)]), st.data())
+@settings(max_examples=100, deadline=None)
+def test_case_and_space_do_not_matter(name: str, data: st.DataObject) -> None:
+    spaced = "".join(data.draw(st.sampled_from([" ", "  ", "-", "\t"])) if c == " " else c for c in name)
+    cased = "".join(data.draw(st.sampled_from([c.lower(), c.upper()])) for c in spaced)
+    assert cards.find(f" {cased} ") == cards.find(name)
+
+
+@given(
+    st.one_of(st.text(max_size=80), st.text("0123456789 gtxriupesabl:-[]()de", max_size=30)),
+    st.one_of(st.none(), st.integers(0, 0xFFFF)),
+    st.one_of(st.none(), st.integers(0, 2**50)),
+)
+@settings(max_examples=150, deadline=None)
+def test_lookups_never_crash(text: str, device: int | None, memory: int | None) -> None:
+    try:
+        said = cards.find(text).name
+    except UnknownCard as error:
+        said = str(error)
+    assert "\n" not in said
+    assert len(said) < 300
+    found = cards.match(text, device, memory)
+    assert found is None or found in ALL
+    assert cards.is_laptop_name(text) in (True, False)
+
+
+def test_unknown_cards_are_answered_with_the_nearest_names() -> None:
+    with pytest.raises(UnknownCard, match=r'^no card "RTX 3065" in the catalogue; nearest: .*RTX 30[56]0'):
+        cards.find("RTX 3065")
+    with pytest.raises(UnknownCard, match=r"nearest: GeForce RTX 3060 12GB"):
+        cards.find("gtx 3060")
+    with pytest.raises(UnknownCard, match=r"nearest: GeForce GTX 1060 6GB, GeForce GTX 1060 3GB"):
+        cards.find("GTX 1060 5GB")
+    with pytest.raises(UnknownCard, match=r"laptop chip"):
+        cards.find("RTX 3060 Laptop GPU")
+    with pytest.raises(UnknownCard, match=r"10de:2bb1 .* Blackwell card; nearest: GeForce RTX 5090"):
+        cards.find("10de:2bb1")
+    with pytest.raises(UnknownCard, match=r"10de:1c20 is a laptop chip"):
+        cards.find("10de:1c20")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "NVIDIA GeForce RTX 3060 Laptop GPU",
+        "NVIDIA GeForce RTX 2080 with Max-Q Design",
+        "GeForce GTX 970M",
+        "NVIDIA GeForce MX450",
+        "NVIDIA GeForce RTX 2050",
+    ],
+)
+def test_laptop_names_never_match_the_desktop_card(name: str) -> None:
+    assert cards.is_laptop_name(name)
+    assert cards.match(name, None, None) is None
+
+
+def test_laptop_chips_under_the_desktop_name_are_told_by_their_id() -> None:
+    assert cards.match("NVIDIA GeForce GTX 1060", 0x1C20, 6 * 2**30) is None
+    assert cards.match("NVIDIA GeForce RTX 2070", 0x1F10, 8 * 2**30) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "mib", "card"),
+    [
+        ("NVIDIA GeForce RTX 5060 Ti", 0x2D04, 16311, "GeForce RTX 5060 Ti 16GB"),
+        ("NVIDIA GeForce RTX 5060 Ti", 0x2D04, 8151, "GeForce RTX 5060 Ti 8GB"),
+        ("NVIDIA GeForce RTX 3060", 0x2504, 8192, "GeForce RTX 3060 8GB"),
+        ("NVIDIA GeForce RTX 3060", 0x2504, 12288, "GeForce RTX 3060 12GB"),
+        ("NVIDIA GeForce RTX 4080 SUPER", 0x2702, 16376, "GeForce RTX 4080 SUPER"),
+        ("NVIDIA GeForce RTX 5070", 0x2F04, 12227, "GeForce RTX 5070"),
+        ("NVIDIA GeForce GTX 1650", 0x2188, 3911, "GeForce GTX 1650 GDDR6"),
+        ("NVIDIA GeForce RTX 4060 Ti", None, 16380, "GeForce RTX 4060 Ti 16GB"),
+        ("NVIDIA GeForce RTX 2080 Ti", 0x1E07, 22528, "GeForce RTX 2080 Ti"),  # rebuilt with larger memory
+        ("NVIDIA GeForce RTX 3070", 0x24BF, 8192, "GeForce RTX 3070"),  # new id, same family
+        (None, 0x1C03, None, "GeForce GTX 1060 6GB"),
+        ("NVIDIA H200", 0x2335, 143771, "H200"),
+    ],
+)
+def test_match_reads_what_nvml_and_the_bus_say(
+    name: str | None, device: int | None, mib: int | None, card: str
+) -> None:
+    found = cards.match(name, device, mib * 2**20 if mib else None)
+    assert found is not None
+    assert found.name == card
+
+
+def test_match_of_what_is_not_listed_is_none() -> None:
+    assert cards.match("NVIDIA GeForce RTX 9090", 0x5123, 2**35) is None
+    assert cards.match("NVIDIA GeForce GTX 970", 0x2684, None) == cards.find("4090"), "the id decides"
+    assert cards.match("NVIDIA GeForce GTX 970", 0x2B00, None) is None
+    assert cards.match(None, None, None) is None
+
+
+# Border ids named by the compatibility notes.
+@pytest.mark.parametrize(
+    ("device", "architecture"),
+    [
+        (0x0FC1, None), (0x133F, None), (0x1340, "maxwell"), (0x13C2, "maxwell"), (0x17FD, "maxwell"),
+        (0x15F0, "pascal"),
+        (0x172F, "pascal"), (0x1B06, "pascal"), (0x1D56, "pascal"), (0x1D81, "volta"), (0x1DF6, "volta"),
+        (0x1E02, "turing"), (0x1FF9, "turing"), (0x2082, "ampere"), (0x2182, "turing"), (0x21D1, "turing"),
+        (0x2200, "ampere"), (0x2330, "hopper"), (0x25FB, "ampere"), (0x2681, "ada"), (0x28E1, "ada"),
+        (0x2901, "blackwell"), (0x2C58, "blackwell"), (0x2F04, "blackwell"), (0x1AEF, None), (0xFFFF, None),
+    ],
+)  # fmt: skip
+def test_architecture_by_id(device: int, architecture: str | None) -> None:
+    assert cards.architecture_of(device) == architecture
+
+
+# --- the file ---------------------------------------------------------------------------------------------
+
+
+def _broken(tmp_path: Path, old: str, new: str) -> str:
+    text = (ROOT / "inventory" / "cards.yml").read_text()
+    assert old in text
+    path = tmp_path / "cards.yml"
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(CatalogueError) as caught:
+        read(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("cores: 640", "cores: many", "`cores` is expected to be a whole number, got `many`"),
+        ("cores: 640", "cores: -1", "`cores` is expected to be a whole number >= 1, got `-1`"),
+        ("cores: 640", "core: 640", "`core` is not a field known here"),
+        ("    cores: 640\n", "", "`GeForce GTX 750 Ti` lacks `cores`"),
+        ("cores: 640", "cores: 640\n    cores: 641", "`cores` is given twice"),
+        ("architecture: pascal\n    comp", "architecture: tesla\n    comp", "`turing` or `volta`, got `tesla`"),
+        ("pci-ids: [pci_ids]", "hearsay: [pci_ids]", "names `hearsay`, which `sources` does not list"),
+        ("pci-ids: [pci_ids]", "pci-ids: [colour]", "gives a source for `colour`"),
+        ('"10de:1380"', '"10DE:1380"', "`pci_ids`"),
+        ('name: "GeForce GTX 950"', 'name: "GeForce GTX 750 Ti"', "`GeForce GTX 750 Ti` already names"),
+        ("launched: 2014-02-18", "launched: 2014-02-31", "`2014-02-31` looks like a number or date"),
+        ("  - name:", "  - name: [", "not valid YAML"),
+    ],
+)
+def test_a_wrong_catalogue_says_where_and_what(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    message = _broken(tmp_path, old, new)
+    assert message.startswith("cards.yml, line ")
+    assert expected in message
+
+
+def test_a_catalogue_that_is_no_catalogue(tmp_path: Path) -> None:
+    path = tmp_path / "cards.yml"
+    texts = {"": "a mapping", "- 1": "a mapping", "a: 3\n": "not a field", "cards: 3": "a list", "\0": "YAML"}
+    for text, expected in texts.items():
+        path.write_text(text)
+        with pytest.raises(CatalogueError, match=expected):
+            read(path)
+    path.write_bytes(b"cards: \xff\xfe")
+    with pytest.raises(CatalogueError, match=r"not text in UTF-8"):
+        read(path)
+    with pytest.raises(CatalogueError, match=r"cannot be read"):
+        read(tmp_path)
+
+
+def test_the_page_in_docs_lists_every_card_and_all_that_is_unverified() -> None:
+    written = (ROOT / "docs" / "cards.md").read_text()
+    assert written == cardtable.page(), "run: python -m inventory.cardtable > docs/cards.md"
+    for card in ALL:
+        assert f"| {card.name} |" in written
