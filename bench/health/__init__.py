@@ -1,1 +1,74 @@
-"""Checks by theme: each a pure function of (Machine, Card | None), no I/O."""
+"""Health checks: what was read of a machine -> findings. Pure functions; all reading is in ``inventory``."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from bench.finding import Finding
+from bench.health import driver, gpu
+from bench.health.check import REGISTER, Check, Subject, skipped
+from bench.health.diagnosis import diagnose
+from bench.health.gpu import silent
+from inventory import cards
+from inventory.machine import Gpu, Machine
+
+__all__ = ["REGISTER", "Check", "checks", "driver", "gpu", "run", "themes"]
+
+
+def checks() -> tuple[Check, ...]:
+    """Every check there is, in the order of the report."""
+    return tuple(REGISTER.values())
+
+
+def themes() -> tuple[str, ...]:
+    return tuple(dict.fromkeys(check.theme for check in REGISTER.values()))
+
+
+def run(
+    machine: Machine,
+    *,
+    expect_gpus: int | None = None,
+    only: Collection[str] = (),
+    skip: Collection[str] = (),
+) -> list[Finding]:
+    """All passive findings of a machine; ``only`` and ``skip`` are names of themes."""
+    chosen = [c for c in checks() if (not only or c.theme in only) and c.theme not in skip]
+    subjects = [_subject(machine, gpu) for gpu in machine.gpus]
+    findings: list[Finding] = []
+    for check in chosen:
+        if check.id == "gpu.count":
+            findings.append(check.apply(machine, expect_gpus))
+        elif check.scope == "machine":
+            findings.append(_of_machine(check, machine))
+        elif check.scope == "gpu":
+            findings.extend(_of_gpus(check, machine, subjects))
+    return findings
+
+
+def _of_machine(check: Check, machine: Machine) -> Finding:
+    if check.needs_gpu and not machine.has_gpu and not diagnose(machine):
+        return check.finding(skipped("no NVIDIA card in this machine"))
+    return check.apply(machine)
+
+
+def _of_gpus(check: Check, machine: Machine, subjects: list[Subject]) -> list[Finding]:
+    if not subjects:
+        why = "NVML does not reach the card" if diagnose(machine) else "no NVIDIA card in this machine"
+        return [check.finding(skipped(why))]
+    several = machine.gpu_count > 1
+    findings = []
+    for subject in subjects:
+        suffix = f":{subject.gpu.index}" if several else ""
+        if check.id != "gpu.responds" and silent(subject.gpu):
+            findings.append(check.finding(skipped("the card does not answer"), suffix))
+        else:
+            findings.append(check.apply(subject, suffix=suffix))
+    return findings
+
+
+def _subject(machine: Machine, gpu: Gpu) -> Subject:
+    try:
+        card = cards.match(gpu.name.value, gpu.pci_device_id.value, gpu.memory_total_bytes.value)
+    except (cards.CatalogueError, ValueError):
+        card = None
+    return Subject(machine=machine, gpu=gpu, card=card, pci=machine.card_of(gpu))

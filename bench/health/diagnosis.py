@@ -1,0 +1,191 @@
+"""Why a card that is in the machine cannot be used: one cause for each, by name.
+
+Every way in which a driver installation breaks ends in the same few NVML codes. The cause is found by
+putting the code beside what the bus, the loaded modules, the kernel log and the installed files say.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+import msgspec
+
+from inventory.cards import architecture_of
+from inventory.machine import Machine, PciCard
+
+
+class Cause(StrEnum):
+    """One reason; each has a check of its own with its own remedy."""
+
+    NOUVEAU = "nouveau"
+    PASSTHROUGH = "passthrough"
+    NOT_INSTALLED = "not-installed"
+    NOT_LOADED = "not-loaded"
+    NOT_BUILT = "not-built"
+    SECURE_BOOT = "secure-boot"
+    FLAVOUR = "flavour"
+    BRANCH = "branch"
+    LIBRARY = "library"
+    MISMATCH = "mismatch"
+    PERMISSION = "permission"
+    CABLES = "cables"
+    LOST = "lost"
+    UNSTABLE = "unstable"
+    OTHER = "other"
+
+
+class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
+    """A card, or the whole machine where ``card`` is None, and why NVML does not have it."""
+
+    cause: Cause
+    card: PciCard | None = None
+    detail: str = ""
+
+
+_BY_CODE = {
+    4: Cause.PERMISSION,
+    8: Cause.CABLES,
+    12: Cause.LIBRARY,
+    15: Cause.LOST,
+    16: Cause.LOST,
+    18: Cause.MISMATCH,
+}
+
+LAST_BRANCH = {"maxwell": 580, "pascal": 580, "volta": 580}
+"""Last driver branch that runs the family; later ones ignore the card. NVIDIA's legacy GPU list (615)."""
+
+FIRST_BRANCH = {"blackwell": 570, "hopper": 525, "ada": 525, "ampere": 455, "turing": 410}
+"""First branch that knows the family."""
+
+CLOSED_ONLY = {"maxwell", "pascal", "volta"}
+"""The open kernel module needs the GSP processor, which came with Turing."""
+
+OPEN_ONLY = {"blackwell"}
+
+_NEEDS_LEGACY = re.compile(r"supported through the NVIDIA (\d+)\.xx Legacy", re.IGNORECASE)
+_NEEDS_CLOSED = re.compile(
+    r"not supported by open|does not include the required GPU|open nvidia\.ko", re.IGNORECASE
+)
+_NEEDS_OPEN = re.compile(r"requires use of the NVIDIA open kernel modules", re.IGNORECASE)
+_REFUSED = re.compile(
+    r"Key was rejected by service|Loading of (unsigned )?module|Lockdown:.*module", re.IGNORECASE
+)
+_GONE = re.compile(r"fallen off the bus", re.IGNORECASE)
+
+
+def diagnose(machine: Machine) -> tuple[Diagnosis, ...]:
+    """Every card that NVML does not have, with its cause; empty on a machine without trouble."""
+    if machine.nvml.ok:
+        return tuple(_of_card(machine, card) for card in absent(machine))
+    if machine.cards:
+        return tuple(_of_card(machine, card) for card in machine.cards)
+    cause = _of_code(machine)
+    # Without a card on the bus these two are what every computer without an NVIDIA card says.
+    if machine.nvml.code in (9, 12):
+        return ()
+    return (Diagnosis(cause=cause, detail=machine.nvml.why),)
+
+
+def absent(machine: Machine) -> tuple[PciCard, ...]:
+    """Cards on the bus that NVML does not list; by number, where its addresses are not the bus's."""
+    missing = len(machine.cards) - len(machine.gpus)
+    if missing <= 0:
+        return ()
+    listed = {gpu.pci_address.value for gpu in machine.gpus}
+    return tuple(card for card in machine.cards if card.address not in listed)[-missing:]
+
+
+def family(card: PciCard) -> str | None:
+    """Architecture by PCI id."""
+    return architecture_of(card.device_id)
+
+
+def branch(machine: Machine) -> int | None:
+    """Driver branch of the loaded module, else of the library: 580 of "580.65.06"."""
+    for reading in (machine.driver.module_version, machine.driver.library_version):
+        if reading.value and reading.value.partition(".")[0].isdigit():
+            return int(reading.value.partition(".")[0])
+    return None
+
+
+def _of_code(machine: Machine) -> Cause:
+    code = machine.nvml.code
+    if machine.nvml.state == "no-permission":
+        return Cause.PERMISSION
+    if code is None:
+        return Cause.UNSTABLE
+    return _BY_CODE.get(code, Cause.OTHER)
+
+
+def _of_card(machine: Machine, card: PciCard) -> Diagnosis:
+    if card.driver in ("nouveau", "nova_core", "nova"):
+        return Diagnosis(cause=Cause.NOUVEAU, card=card, detail=card.driver)
+    if card.driver in ("vfio-pci", "vfio_pci", "xen-pciback", "pci-stub"):
+        return Diagnosis(cause=Cause.PASSTHROUGH, card=card, detail=card.driver)
+    if not machine.nvml.ok:
+        cause = _of_code(machine)
+        if cause not in (Cause.LIBRARY, Cause.OTHER) or machine.nvml.code not in (9, 12, 6, 28):
+            return Diagnosis(cause=cause, card=card, detail=machine.nvml.why)
+    return _module_side(machine, card)
+
+
+def _module_side(machine: Machine, card: PciCard) -> Diagnosis:
+    """The kernel module is not loaded, or it is and ignores this card."""
+    said = "\n".join(machine.kernel_log.value.nvidia) if machine.kernel_log.value else ""
+    if _GONE.search(said):
+        return Diagnosis(cause=Cause.LOST, card=card, detail="the kernel log says that it fell off the bus")
+    loaded = machine.driver.module_version.ok or "nvidia" in machine.driver.modules
+    wrong = _wrong_module(machine, card, said)
+    if wrong is not None:
+        return wrong
+    if loaded:
+        if machine.nvml.code == 12:
+            return Diagnosis(cause=Cause.LIBRARY, card=card, detail=machine.nvml.why)
+        return Diagnosis(
+            cause=Cause.OTHER, card=card, detail="the NVIDIA module is loaded but ignores the card"
+        )
+    if _REFUSED.search(said) or (machine.host.secure_boot.value and _running_has_module(machine)):
+        return Diagnosis(cause=Cause.SECURE_BOOT, card=card, detail=_last_line(said, _REFUSED))
+    if _running_has_module(machine):
+        return Diagnosis(
+            cause=Cause.NOT_LOADED, card=card, detail=_last_line(said, re.compile("NVRM|nvidia"))
+        )
+    if machine.installation.dkms.value or _driver_packages(machine):
+        return Diagnosis(cause=Cause.NOT_BUILT, card=card)
+    return Diagnosis(cause=Cause.NOT_INSTALLED, card=card)
+
+
+def _wrong_module(machine: Machine, card: PciCard, said: str) -> Diagnosis | None:
+    """Branch and flavour against the card's family, and what the module itself said when it refused."""
+    kind, number, flavour = family(card), branch(machine), machine.driver.module_flavour.value
+    legacy = _NEEDS_LEGACY.search(said)
+    last, first = LAST_BRANCH.get(kind or ""), FIRST_BRANCH.get(kind or "")
+    if legacy:
+        return Diagnosis(cause=Cause.BRANCH, card=card, detail=f"the card's last branch is {legacy.group(1)}")
+    if last and number and number > last:
+        return Diagnosis(cause=Cause.BRANCH, card=card, detail=f"the card's last branch is {last}")
+    if first and number and number < first:
+        return Diagnosis(cause=Cause.BRANCH, card=card, detail=f"the card's first branch is {first}")
+    if (flavour == "open" and kind in CLOSED_ONLY) or _NEEDS_CLOSED.search(said):
+        return Diagnosis(cause=Cause.FLAVOUR, card=card, detail="the card needs the proprietary module")
+    if (flavour == "closed" and kind in OPEN_ONLY) or _NEEDS_OPEN.search(said):
+        return Diagnosis(cause=Cause.FLAVOUR, card=card, detail="the card needs the open module")
+    return None
+
+
+def _running_has_module(machine: Machine) -> bool:
+    kernels = machine.installation.kernels.value or ()
+    return any(k.has_nvidia_module for k in kernels if k.release == machine.host.kernel)
+
+
+def _driver_packages(machine: Machine) -> bool:
+    packages = machine.installation.packages.value or ()
+    return any(
+        re.match(r"nvidia-(driver|dkms|kernel|open)|linux-modules-nvidia|cuda-drivers", p.name)
+        for p in packages
+    )
+
+
+def _last_line(said: str, pattern: re.Pattern[str]) -> str:
+    return next((line for line in reversed(said.splitlines()) if pattern.search(line)), "")

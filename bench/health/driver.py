@@ -1,0 +1,432 @@
+"""Theme "driver": is there a driver, does it reach every card, will it still do so after the next boot?
+
+One fault, one finding: ``bench.health.diagnosis`` names the cause, and only the check of that cause fails.
+"""
+
+from __future__ import annotations
+
+from bench.health.check import Outcome, Subject, check, failed, passed, skipped, unknown, value, warned
+from bench.health.diagnosis import Cause, Diagnosis, branch, diagnose
+from inventory.machine import Machine
+
+_NVML = "NVML return codes of nvidia-ml-py 13.615"
+_OLDEST_BRANCH = 525
+"""CUDA 12 programs need it: CUDA minor version compatibility, driver >= 525.60.13."""
+
+
+def _judged(machine: Machine, *causes: Cause, fine: str, trouble: str, remedy: str | None = None) -> Outcome:
+    """Fail where a card has one of ``causes``, pass where NVML works, else skip: another check failed."""
+    diagnoses = diagnose(machine)
+    mine = [d for d in diagnoses if d.cause in causes]
+    if mine:
+        return failed(f"{trouble}{_where(mine)}", mine[0].cause.value, remedy=remedy)
+    if diagnoses or not machine.nvml.ok:
+        return skipped("not judged: the driver has another fault, see the finding that failed")
+    return passed(fine)
+
+
+def _where(diagnoses: list[Diagnosis]) -> str:
+    cards = ", ".join(f"{d.card.address} ({d.card.pci_id})" for d in diagnoses if d.card)
+    detail = next((d.detail for d in diagnoses if d.detail), "")
+    return (f": {cards}" if cards else "") + (f"; {detail}" if detail else "")
+
+
+@check(
+    "driver.loaded",
+    title="NVIDIA driver",
+    scope="machine",
+    looks_at="whether NVML starts and lists every card that is on the PCI bus",
+    limits="every card of the bus is listed",
+    source=_NVML,
+    fix="install the driver: dlbox provision",
+)
+def loaded(machine: Machine) -> Outcome:
+    """The driver is a kernel module and a set of libraries of the same version. NVML, its management
+    library, answers only when both are there. When they are not, nothing can use the card."""
+    here = "in this container" if machine.host.environment == "container" else ""
+    container = "start the container with GPU access: docker run --gpus all ..." if here else None
+    found = {d.cause for d in diagnose(machine)}
+    if Cause.NOT_INSTALLED in found:
+        return _judged(
+            machine,
+            Cause.NOT_INSTALLED,
+            fine="",
+            trouble=f"no NVIDIA driver {here or 'is installed'}",
+            remedy=container,
+        )
+    if Cause.NOT_LOADED in found:
+        return _judged(
+            machine,
+            Cause.NOT_LOADED,
+            fine="",
+            remedy=container
+            or "load it: sudo modprobe nvidia; then read why it was not loaded: sudo dmesg | grep -i nvrm",
+            trouble="the driver is installed, but its kernel module is not loaded",
+        )
+    version = (
+        machine.driver.library_version.value or machine.driver.module_version.value or "of unknown version"
+    )
+    cuda = f", CUDA up to {machine.driver.cuda_version.value}" if machine.driver.cuda_version.ok else ""
+    outcome = _judged(
+        machine,
+        Cause.OTHER,
+        fine=f"driver {version}{cuda}",
+        trouble=f"NVML cannot use a card ({machine.nvml.why})"
+        if not machine.nvml.ok
+        else "NVML does not list a card that is on the bus",
+        remedy="read the kernel log: sudo dmesg | grep -i nvrm; reboot; then reinstall: dlbox provision",
+    )
+    return passed(outcome.message, version) if outcome.status == "pass" else outcome
+
+
+@check(
+    "driver.library",
+    title="Driver library",
+    scope="machine",
+    looks_at="whether libnvidia-ml.so.1 can be loaded",
+    limits="present wherever the kernel module is loaded",
+    source=_NVML + ", code 12",
+    fix="install the driver's libraries: dlbox provision (on Debian: sudo apt install libnvidia-ml1)",
+)
+def library(machine: Machine) -> Outcome:
+    """The kernel module is loaded, but the user-space library is missing or not on the loader's path."""
+    return _judged(
+        machine,
+        Cause.LIBRARY,
+        fine="libnvidia-ml.so.1 is loaded",
+        trouble="the library libnvidia-ml.so.1 is missing",
+    )
+
+
+@check(
+    "driver.mismatch",
+    title="Driver library against kernel module",
+    scope="machine",
+    looks_at="NVML's own comparison of the library with the loaded kernel module",
+    limits="the same version",
+    source=_NVML + ", code 18",
+    fix="reboot, so that the kernel loads the module that belongs to the library: sudo reboot",
+)
+def mismatch(machine: Machine) -> Outcome:
+    """An update replaced the driver's files while the old kernel module kept running. Nothing is broken:
+    the next boot loads the matching module. To keep it from happening, hold the driver's packages."""
+    module, files = machine.driver.module_version.value, machine.driver.library_version.value
+    versions = f" (module {module}, library {files})" if module and files and module != files else ""
+    return _judged(
+        machine,
+        Cause.MISMATCH,
+        fine="library and kernel module fit each other",
+        trouble=f"the driver's library and its kernel module have different versions{versions}",
+    )
+
+
+@check(
+    "driver.permission",
+    title="Permission to use the cards",
+    scope="machine",
+    looks_at="NVML's answer and the device nodes /dev/nvidia*",
+    limits="readable and writable for this user",
+    source=_NVML + ", code 4",
+    fix="sudo usermod -aG video,render $USER, then log in again; in a container give it the devices",
+)
+def permission(machine: Machine) -> Outcome:
+    """Programs open /dev/nvidiactl, /dev/nvidia0 and /dev/nvidia-uvm. Some systems give these to a group."""
+    closed = [node.path for node in machine.installation.device_nodes if not node.usable]
+    if closed and machine.nvml.ok:
+        return failed(f"this user may not use {', '.join(closed)}")
+    return _judged(
+        machine, Cause.PERMISSION, fine="this user may use the cards", trouble="the driver refuses this user"
+    )
+
+
+@check(
+    "driver.nouveau",
+    title="nouveau",
+    scope="machine",
+    looks_at="the kernel driver bound to each card in sysfs, and what modprobe is told",
+    limits="not nouveau",
+    source="sysfs; NVIDIA driver README, chapter on nouveau",
+    fix="install the NVIDIA driver, which blocks nouveau: dlbox provision; then sudo reboot",
+)
+def nouveau(machine: Machine) -> Outcome:
+    """nouveau is the free display driver of the Linux kernel. A card it holds cannot run CUDA programs, and
+    NVIDIA's module cannot take the card from it while it runs."""
+    return _judged(
+        machine,
+        Cause.NOUVEAU,
+        fine="no card is held by nouveau",
+        trouble="the card is held by the nouveau driver, which cannot compute",
+    )
+
+
+@check(
+    "driver.passthrough",
+    title="Cards given to virtual machines",
+    scope="machine",
+    looks_at="the kernel driver bound to each card in sysfs",
+    limits="not vfio-pci",
+    source="sysfs; kernel documentation of VFIO",
+    fix="take the card out of the vfio-pci options in /etc/modprobe.d, run sudo update-initramfs -u, reboot",
+)
+def passthrough(machine: Machine) -> Outcome:
+    """vfio-pci reserves a card for a virtual machine; this computer's own programs cannot use it."""
+    return _judged(
+        machine,
+        Cause.PASSTHROUGH,
+        fine="no card is reserved for a virtual machine",
+        trouble="the card is reserved for a virtual machine",
+    )
+
+
+@check(
+    "driver.secure-boot",
+    title="Secure Boot",
+    scope="machine",
+    looks_at="the firmware's Secure Boot state, the kernel log, whether the module is loaded",
+    limits="off, or a module signed with an enrolled key",
+    source="EFI variable SecureBoot; kernel messages of module loading",
+    fix="use the distribution's signed modules: dlbox provision; or enrol the signing key: "
+    "sudo mokutil --import /var/lib/dkms/mok.pub, reboot and confirm on the screen",
+)
+def secure_boot(machine: Machine) -> Outcome:
+    """With Secure Boot on, the kernel loads only modules signed with a key that the firmware knows. A module
+    built on this machine is signed with its own key, which you must enrol once."""
+    state = machine.host.secure_boot
+    words = (
+        {True: "on, and the module is accepted", False: "off"}.get(bool(state.value))
+        if state.ok
+        else state.why
+    )
+    return _judged(
+        machine,
+        Cause.SECURE_BOOT,
+        fine=f"Secure Boot: {words}",
+        trouble="Secure Boot refuses the NVIDIA module",
+    )
+
+
+@check(
+    "driver.flavour",
+    title="Open or proprietary kernel module",
+    scope="machine",
+    looks_at="the loaded module's kind against the card's family, and the kernel log",
+    limits="GTX 10 and older: proprietary; RTX 50: open; between them either",
+    source="NVIDIA open-gpu-kernel-modules README; driver 615 release notes",
+    fix="install the other kind of the module: dlbox provision",
+)
+def flavour(machine: Machine) -> Outcome:
+    """NVIDIA ships the same driver with two kernel modules. The open one needs a Turing card or newer, and
+    RTX 50 cards need the open one. With the wrong one the driver installs well and finds no card."""
+    kind = machine.driver.module_flavour.value
+    return _judged(
+        machine,
+        Cause.FLAVOUR,
+        fine=f"the {kind} module drives the cards" if kind else "the cards are driven",
+        trouble=f"the {kind + ' ' if kind else ''}kernel module does not drive this card",
+    )
+
+
+@check(
+    "driver.branch",
+    title="Driver branch",
+    scope="machine",
+    looks_at="the driver's version against the branches that support the card's family",
+    limits="Maxwell, Pascal and Volta: up to 580; RTX 50: 570 or later; every card: 525 or later for CUDA 12",
+    source="NVIDIA's list of supported GPUs (615.71) and CUDA compatibility guide",
+    fix="install a branch that supports the card: dlbox plan shows which, dlbox provision installs it",
+)
+def driver_branch(machine: Machine) -> Outcome:
+    """Each driver branch drops old cards and knows new ones only from some version on. Frameworks in turn
+    need a driver that is new enough for their CUDA version."""
+    number = branch(machine)
+    old = machine.nvml.ok and number is not None and number < _OLDEST_BRANCH
+    if old and not diagnose(machine):
+        return failed(
+            f"driver branch {number} is too old for frameworks built on CUDA 12", number, _OLDEST_BRANCH
+        )
+    if machine.nvml.ok and number is None and not diagnose(machine):
+        return unknown(
+            "the driver's version could not be read: " + (machine.driver.library_version.why or "no answer")
+        )
+    outcome = _judged(
+        machine,
+        Cause.BRANCH,
+        fine=f"branch {number} supports the cards",
+        trouble=f"driver branch {number} does not support this card",
+    )
+    return passed(outcome.message, number) if outcome.status == "pass" else outcome
+
+
+@check(
+    "driver.module-built",
+    title="Module for the running kernel",
+    scope="machine",
+    looks_at="/lib/modules and DKMS for the kernel that runs now",
+    limits="nvidia.ko exists for it",
+    source="files of the running system",
+    fix="sudo apt install linux-headers-$(uname -r) && sudo dkms autoinstall",
+)
+def module_built(machine: Machine) -> Outcome:
+    """The driver's packages are installed, but no module was built for this kernel: mostly because the
+    kernel's headers were missing when the kernel was updated."""
+    return _judged(
+        machine,
+        Cause.NOT_BUILT,
+        fine="the running kernel has the module",
+        trouble=f"the driver has no kernel module for kernel {machine.host.kernel}",
+    )
+
+
+@check(
+    "driver.stable",
+    title="NVML answers without crashing",
+    scope="machine",
+    looks_at="the child process in which NVML is asked",
+    limits="ends by itself within its time limit",
+    source="own measurement; NVML is known to crash and hang on cards that fell off the bus",
+    fix="reboot; if it comes back, reseat the card and its power cables, then read: sudo dmesg | grep -i xid",
+)
+def stable(machine: Machine) -> Outcome:
+    """NVML is asked in a process of its own, because on a sick card the library itself crashes or hangs."""
+    return _judged(machine, Cause.UNSTABLE, fine="NVML answered", trouble="NVML cannot be asked")
+
+
+@check(
+    "driver.cables",
+    title="Power cables of the card",
+    scope="machine",
+    looks_at="NVML's answer at start",
+    limits="the card reports its extra power connectors as fed",
+    source=_NVML + ", code 8",
+    fix="switch off, plug every power connector of the card into the power supply, start again",
+)
+def cables(machine: Machine) -> Outcome:
+    """Cards with extra power sockets refuse to work without them."""
+    return _judged(
+        machine, Cause.CABLES, fine="the cards have power", trouble="a card lacks its extra power cables"
+    )
+
+
+@check(
+    "driver.lost",
+    title="Card on the bus",
+    scope="machine",
+    looks_at="NVML's answer at start and the kernel log",
+    limits="no card has fallen off the bus or waits for a reset",
+    source=_NVML + ", codes 15 and 16; Xid 79",
+    fix="switch the machine off and on; if it comes back, reseat the card, its power cables and riser, "
+    "try another slot and look at the power supply",
+)
+def lost(machine: Machine) -> Outcome:
+    """A card that no longer answers on PCI Express is gone until the next power cycle. Loose cards, weak
+    power supplies, riser cables and heat are the usual causes."""
+    return _judged(
+        machine, Cause.LOST, fine="all cards are on the bus", trouble="a card has fallen off the bus"
+    )
+
+
+@check(
+    "driver.next-boot",
+    title="Driver after the next boot",
+    scope="machine",
+    looks_at="/lib/modules and DKMS for the newest installed kernel",
+    limits="nvidia.ko exists for it, or headers to build it from",
+    source="files of the running system",
+    fix="sudo apt install linux-headers-KERNEL && sudo dkms autoinstall -k KERNEL",
+)
+def next_boot(machine: Machine) -> Outcome:
+    """A kernel update takes effect at the next boot. If no module exists for the new kernel, the driver is
+    gone then, long after the update that caused it."""
+    if diagnose(machine):
+        return skipped("not judged: the driver does not work now, see the finding that failed")
+    kernels = [k for k in value(machine.installation.kernels, "installed kernels") if k.bootable]
+    running = next((k for k in kernels if k.release == machine.host.kernel), None)
+    if running is None or not running.has_nvidia_module:
+        return skipped("where the running module comes from is not visible here")
+    newest = kernels[-1]
+    built = any(newest.release in d.built_for for d in machine.installation.dkms.value or ())
+    if newest.has_nvidia_module or built:
+        return passed(f"kernel {newest.release} has the module", newest.release)
+    missing = "" if newest.has_headers else " and no headers to build it from"
+    packages = newest.release if not newest.has_headers else ""
+    return warned(
+        f"kernel {newest.release}, which the next boot starts, has no NVIDIA module{missing}",
+        newest.release,
+        remedy=("sudo apt install linux-headers-" + packages + " && " if packages else "")
+        + f"sudo dkms autoinstall -k {newest.release}",
+    )
+
+
+@check(
+    "driver.packages",
+    title="Driver packages held",
+    scope="machine",
+    looks_at="dpkg's status of the driver's packages, unattended upgrades",
+    limits="all held or none held",
+    applies_to="Debian and Ubuntu",
+    source="reports of version mismatches after partial holds and unattended upgrades",
+    fix="hold all of them: dlbox provision; or let all go: sudo apt-mark unhold NAME",
+)
+def packages(machine: Machine) -> Outcome:
+    """An automatic update of the driver's libraries while the old module runs stops every CUDA program until
+    a reboot. Holding only some of the packages makes it worse: they drift apart."""
+    installed = value(machine.installation.packages, "driver packages")
+    if not installed:
+        return skipped("the driver was not installed from packages")
+    held = [p for p in installed if p.held]
+    if held and len(held) < len(installed):
+        loose = [p.name for p in installed if not p.held]
+        return warned(
+            f"{len(held)} of {len(installed)} driver packages are held; loose: {', '.join(loose[:4])}",
+            len(held),
+            len(installed),
+            remedy=f"sudo apt-mark hold {' '.join(loose)}",
+        )
+    if held:
+        return passed(f"all {len(installed)} driver packages are held", len(held))
+    note = (
+        "; unattended upgrades may replace them while they run"
+        if machine.installation.unattended_upgrades
+        else ""
+    )
+    return passed(f"{len(installed)} driver packages, not held{note}", 0)
+
+
+@check(
+    "driver.device-nodes",
+    title="Device nodes",
+    scope="machine",
+    looks_at="/dev/nvidia0 and on, /dev/nvidiactl, /dev/nvidia-uvm",
+    limits="one for each card, and the two shared ones",
+    source="NVIDIA driver README; compared with the number of cards that NVML lists",
+    fix="create them: sudo nvidia-modprobe -c 0 -u",
+)
+def device_nodes(machine: Machine) -> Outcome:
+    """CUDA opens these files. In containers they are given one by one, and one may have been forgotten."""
+    if not machine.nvml.ok:
+        return skipped("not judged: the driver has another fault")
+    nodes = {node.path for node in machine.installation.device_nodes}
+    if not nodes:
+        return skipped("this system shows no device nodes of the NVIDIA module")
+    missing = [path for path in ("/dev/nvidiactl", "/dev/nvidia-uvm") if path not in nodes]
+    numbered = sum(1 for path in nodes if path.removeprefix("/dev/nvidia").isdigit())
+    if numbered < len(machine.gpus):
+        missing.append(f"{len(machine.gpus) - numbered} of /dev/nvidia0 and on")
+    if missing:
+        return warned(f"missing: {', '.join(missing)}", numbered, len(machine.gpus))
+    return passed(f"{numbered} for {len(machine.gpus)} cards", numbered, len(machine.gpus))
+
+
+@check(
+    "driver.persistence",
+    title="Persistence mode",
+    looks_at="NVML's persistence mode",
+    limits="none: off is the normal state of a desktop card",
+    source="NVIDIA driver persistence documentation",
+    fix="sudo systemctl enable --now nvidia-persistenced",
+)
+def persistence(subject: Subject) -> Outcome:
+    """With persistence off, the driver forgets the card when the last program closes it, and the next one
+    waits about a second. On a machine with a screen the display keeps it awake anyway."""
+    on = value(subject.gpu.persistence, "persistence mode")
+    return passed("on" if on else "off, which is normal for a desktop card", on)

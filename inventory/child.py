@@ -1,0 +1,107 @@
+"""Run a child process with a limit on its time and its output, and leave none behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+_OUTPUT_LIMIT = 4 << 20
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """How a child ended. ``why`` is empty where it ended by itself with code 0."""
+
+    output: bytes
+    why: str = ""
+
+    @property
+    def lines(self) -> list[bytes]:
+        """Whole lines only: a killed child may leave half of one."""
+        return self.output.split(b"\n")[:-1]
+
+
+class Child:
+    """A started child; ``finish`` waits for it."""
+
+    def __init__(self, command: Sequence[str], variables: Mapping[str, str] | None = None) -> None:
+        self.started = time.monotonic()
+        try:
+            self.process: subprocess.Popen[bytes] | None = subprocess.Popen(
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, **(variables or {})},
+                start_new_session=True,
+            )
+        except OSError as error:
+            self.process = None
+            self.failure = f"could not be started: {error.strerror}"
+
+    def finish(self, timeout_s: float) -> Ended:
+        """Wait until ``timeout_s`` seconds after the start; then end the child's whole process group."""
+        if self.process is None:
+            return Ended(output=b"", why=self.failure)
+        try:
+            output, why = self._collect(self.process, self.started + timeout_s)
+            if not why:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self.process.wait(max(0.1, self.started + timeout_s - time.monotonic()))
+                why = _ending(self.process.poll(), timeout_s)
+        finally:
+            self.stop()
+        return Ended(output=output, why=why)
+
+    def stop(self) -> None:
+        if self.process is None:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(1)  # a process stuck inside the driver cannot be ended; do not wait for it
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+    @staticmethod
+    def _collect(process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, str]:
+        assert process.stdout is not None  # noqa: S101  # PIPE was asked for
+        output = bytearray()
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            while True:
+                left = deadline - time.monotonic()
+                if left <= 0 or not selector.select(left):
+                    return bytes(output), "did not answer in time and was ended"
+                chunk = os.read(process.stdout.fileno(), 65536)
+                if not chunk:
+                    return bytes(output), ""
+                output += chunk
+                if len(output) > _OUTPUT_LIMIT:
+                    return bytes(output), "printed without end and was stopped"
+
+
+def _ending(code: int | None, timeout_s: float) -> str:
+    if code is None:
+        return f"did not end within {timeout_s:g} s"
+    if code < 0:
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = f"signal {-code}"
+        return f"crashed ({name})"
+    return f"ended with code {code}" if code else ""
+
+
+def house_variables() -> dict[str, str]:
+    """PYTHONPATH under which a child finds the same packages as this process, installed or not."""
+    root = str(Path(__file__).resolve().parent.parent)
+    inherited = os.environ.get("PYTHONPATH", "")
+    return {"PYTHONPATH": f"{root}{os.pathsep}{inherited}" if inherited else root}

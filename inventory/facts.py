@@ -1,0 +1,100 @@
+"""gather(): everything about this box as one Machine. It never raises for what it could not read."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from inventory import host, installation, kernel_log, pci
+from inventory.child import Child, house_variables
+from inventory.machine import Driver, Gpu, Machine
+from inventory.probe import Line, Opening
+from inventory.reading import Reading
+
+PROBE = (sys.executable, "-m", "inventory.probe")
+_MOST_CARDS = 64
+
+
+def gather(*, timeout_s: float = 10, sysroot: Path = Path("/"), probe: Sequence[str] = PROBE) -> Machine:
+    """Read this box: files below ``sysroot`` here, NVML through the ``probe`` command with a time limit.
+
+    The probe runs while the files are read. It is a process of its own because NVML can crash or hang on
+    a card that fell off the bus: that becomes a failed reading, and the other cards are still read.
+    """
+    cards = pci.cards(sysroot)
+    child = Child(probe, house_variables())
+    try:
+        computer = host.read(sysroot)
+        module = installation.module(sysroot)
+        installed = installation.read(sysroot, computer.environment, computer.kernel)
+        log = kernel_log.read(sysroot, computer.environment)
+        opening, gpus = _ask(child, probe, timeout_s)
+    finally:
+        child.stop()
+    return Machine(
+        read_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        host=computer,
+        cards=cards,
+        driver=_merged(module, opening.driver if opening.nvml.ok else None),
+        nvml=opening.nvml,
+        gpus=gpus,
+        installation=installed,
+        kernel_log=log,
+    )
+
+
+def _ask(child: Child, probe: Sequence[str], timeout_s: float) -> tuple[Opening, tuple[Gpu, ...]]:
+    """All cards: where the child dies at one, that one is marked and the rest asked by another child."""
+    opening: Opening | None = None
+    gpus: dict[int, Gpu] = {}
+    while True:
+        ended = child.finish(timeout_s)
+        found, read, garbage = _understood(ended.lines)
+        opening = opening or found
+        gpus.update(read)
+        why = ended.why or ("gave no sensible answer" if garbage or found is None else "")
+        if opening is None:
+            return Opening(nvml=Reading.failed(f"the process that asks NVML {why}")), ()
+        missing = [index for index in range(min(opening.count, _MOST_CARDS)) if index not in gpus]
+        if not opening.nvml.ok or not missing:
+            return opening, tuple(gpus[index] for index in sorted(gpus))
+        lost = missing[0]
+        gpus[lost] = Gpu(
+            index=lost, handle=Reading.failed(f"the process that asks NVML {why or 'left it out'}")
+        )
+        if len(missing) > 1:
+            child = Child(
+                [*probe, *(part for index in sorted(gpus) for part in ("--skip", str(index)))],
+                house_variables(),
+            )
+
+
+def _understood(lines: Sequence[bytes]) -> tuple[Opening | None, dict[int, Gpu], bool]:
+    """The opening, the cards, and whether something else was among them."""
+    opening: Opening | None = None
+    gpus: dict[int, Gpu] = {}
+    garbage = False
+    for line in lines:
+        try:
+            parsed = msgspec.json.decode(line, type=Line)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            garbage = True
+            continue
+        opening = opening or parsed.opening
+        if parsed.gpu is not None:
+            gpus[parsed.gpu.index] = parsed.gpu
+    return opening, gpus, garbage
+
+
+def _merged(module: Driver, library: Driver | None) -> Driver:
+    """The kernel module's side from its files, the library's from NVML itself where it answers."""
+    if library is None:
+        unknown: Reading[Any] = Reading.not_supported("NVML does not answer")
+        return msgspec.structs.replace(module, cuda_version=unknown)
+    version = library.library_version if library.library_version.ok else module.library_version
+    return msgspec.structs.replace(module, library_version=version, cuda_version=library.cuda_version)
