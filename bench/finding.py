@@ -12,7 +12,7 @@ import msgspec
 class Status(StrEnum):
     """``skip``: this card or machine does not have the feature. ``unknown``: could not look; never a pass."""
 
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105 - not a password
     WARN = "warn"
     FAIL = "fail"
     SKIP = "skip"
@@ -20,6 +20,12 @@ class Status(StrEnum):
 
 
 Verdict = Literal["ready", "cpu-only", "not-ready"]
+VERDICTS: dict[Verdict, tuple[str, str]] = {
+    "ready": ("READY", "this box does what it should."),
+    "cpu-only": ("CPU ONLY", "works; there is no NVIDIA card, so this is not a GPU box."),
+    "not-ready": ("NOT READY", "see what failed above, and the step after each arrow."),
+}
+"""Verdict -> the word for it, and what it means."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,12 @@ lock() {
         --no-header --no-emit-index-url --no-emit-find-links "$@" --output-file "locks/$out"
     echo "locks/$out: $(grep -c '^[a-z]' "locks/$out") packages"
 }
+# Each later one is held to the versions of those before it: they are installed into one environment.
 lock cpu.txt --extra tensorflow "$@"
 lock cuda.txt --extra tensorflow-cuda --constraints locks/cpu.txt "$@"
-lock dev.txt --extra dev --constraints locks/cpu.txt "$@"
-lock jax.txt --extra jax --constraints locks/dev.txt "$@"
+lock build.txt --extra build --constraints locks/cpu.txt "$@"
+lock dev.txt --extra dev --extra build --constraints locks/cpu.txt "$@"
+lock jax-cpu.txt --extra jax --constraints locks/dev.txt --constraints locks/cpu.txt "$@"
+lock jax-cuda.txt --extra jax-cuda --constraints locks/cuda.txt "$@"
+lock torch-cpu.txt --extra torch --constraints locks/cpu.txt "$@"
+lock torch-cuda.txt --extra torch-cuda --constraints locks/cuda.txt "$@"

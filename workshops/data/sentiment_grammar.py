@@ -24,9 +24,27 @@ from numpy.typing import NDArray
 POSITIVE = ("superb", "charming", "gripping", "tender", "witty", "radiant")
 NEGATIVE = ("dull", "clumsy", "tedious", "hollow", "bland", "grating")
 SUBJECTS = ("plot", "acting", "music", "camera", "script", "ending")
-NEUTRAL = (
-    "we watched it on a rainy evening in town with some friends after dinner and talked until very late"
-).split()
+NEUTRAL = [
+    "we",
+    "watched",
+    "it",
+    "on",
+    "a",
+    "rainy",
+    "evening",
+    "in",
+    "town",
+    "with",
+    "some",
+    "friends",
+    "after",
+    "dinner",
+    "and",
+    "talked",
+    "until",
+    "very",
+    "late",
+]
 GLUE = ("the", "was", "not", "but", "and")
 OFFSETS = 6
 """A filler starts at one of this many places in the neutral phrase."""

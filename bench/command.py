@@ -1,0 +1,143 @@
+"""What the commands around a measurement do: run it, print it, give back the exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+
+from bench import session
+from bench.measure.workloads import UnknownWorkloadError, select
+from bench.progress import Watcher
+from bench.results import report, terminal
+from bench.results.files import reason, write_atomically
+from bench.results.history import HistoryError, Run
+from bench.results.record import SCHEMA_VERSION, Document, to_json
+from bench.results.store import open_history_to_read
+
+EXIT_SOUND, EXIT_NOT, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+Complain = Callable[[str], None]
+"""Says one sentence on stderr."""
+
+
+def measure(
+    command: str,
+    *,
+    workloads: tuple[str, ...],
+    backend: str | None,
+    quick: bool | None,
+    seed: int,
+    repeats: int | None,
+    output: Path | None,
+    expect_gpus: int | None,
+    as_json: bool,
+    complain: Complain,
+) -> int:
+    """``bench`` or ``ready``. The document goes to stdout whatever happens to the run."""
+    try:
+        options = session.Options(
+            command=command,
+            workloads=tuple(select(workloads)),
+            backend=backend,
+            quick=quick,
+            seed=seed,
+            repeats=repeats,
+            output=output,
+            expect_gpus=expect_gpus,
+            health_checks=command == "ready",
+        )
+        with Watcher() as watcher:
+            document = session.run(options, watcher)
+    except (UnknownWorkloadError, session.UsageError) as error:
+        complain(str(error))
+        return EXIT_USAGE
+    except session.InterruptedRunError as stopped:
+        if stopped.document is not None:
+            _print(stopped.document, as_json)
+        complain("interrupted; what was measured until then is kept and marked partial")
+        return EXIT_INTERRUPTED
+    _print(document, as_json)
+    return exit_code(document)
+
+
+def check(*, expect_gpus: int | None, as_json: bool, complain: Complain) -> int:
+    """``check``: the health checks alone."""
+    document = session.check(session.Options(command="check", expect_gpus=expect_gpus))
+    _print(document, as_json)
+    return exit_code(document)
+
+
+def exit_code(document: Document) -> int:
+    return EXIT_NOT if document.verdict == "not-ready" else EXIT_SOUND
+
+
+def history(*, limit: int, as_json: bool, complain: Complain) -> int:
+    """List the newest ``limit`` runs, the newest last."""
+    try:
+        store = open_history_to_read()
+        runs = store.runs()[-limit:] if store else []
+    except HistoryError as error:
+        complain(str(error))
+        return EXIT_NOT
+    if as_json:
+        document = {
+            "schema_version": SCHEMA_VERSION,
+            "command": "history",
+            "runs": [_listed(run) for run in runs],
+        }
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    elif runs:
+        Console().print(terminal.history_table(runs))
+    else:
+        sys.stdout.write("Nothing was measured yet: `dlbox ready` does.\n")
+    return EXIT_SOUND
+
+
+def write_report(number: int | None, output: Path | None, complain: Complain) -> int:
+    """Write the page of run ``number`` (None: the last) again."""
+    try:
+        store = open_history_to_read()
+        run = (store.run(number) if number is not None else store.last()) if store else None
+    except HistoryError as error:
+        complain(str(error))
+        return EXIT_NOT
+    if run is None:
+        which = f"there is no run {number}" if number is not None else "nothing was measured yet"
+        complain(f"{which}: `dlbox history` lists the runs, `dlbox ready` makes one")
+        return EXIT_USAGE
+    if store is None or run.document is None:
+        complain(f"run {run.id} was written by a dlbox that this one cannot read: update dlbox")
+        return EXIT_NOT
+    path = ((output or store.path.parent / "reports") / report.file_name(run.document)).absolute()
+    try:
+        write_atomically(path, report.render(run.document))
+    except OSError as error:
+        complain(f"cannot write the report {path}: {reason(error)}; choose another place with --output")
+        return EXIT_NOT
+    sys.stdout.write(f"{path}\n")
+    return EXIT_SOUND
+
+
+def _print(document: Document, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(to_json(document) + "\n")
+    else:
+        terminal.show(document, Console(highlight=False))
+
+
+def _listed(run: Run) -> dict[str, object]:
+    document = run.document
+    return {
+        "id": run.id,
+        "started_at": run.started_at,
+        "command": run.command,
+        "state": run.state,
+        "verdict": document.verdict if document else None,
+        "report": document.report if document else None,
+        "results": msgspec.to_builtins(document.results) if document else [],
+    }

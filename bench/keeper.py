@@ -1,0 +1,141 @@
+"""Keep the document of a run in the history while it grows; a full disk stops the keeping, not the run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import msgspec
+
+from bench.finding import Finding, Status
+from bench.progress import Watcher
+from bench.results.history import History, HistoryError, State
+from bench.results.record import Document, Result, TimedBlock
+from bench.results.store import WRITE_HERE, open_history
+
+
+class Keeper:
+    """``document`` is the run as it stands, with what went wrong while it was kept among its findings."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._history: History | None = None
+        self._number: int | None = None
+        self._troubles: list[Finding] = []
+        self._document: Document | None = None
+        self._begun: set[tuple[str, int]] = set()
+        self.folder = Path.cwd()
+        self.first_run = False
+        problems: list[str] = []
+        try:
+            self._history, problems = open_history()
+            self.first_run = not any(
+                r.state == "complete" and r.command == "ready" for r in self._history.runs()
+            )
+            self.folder = self._history.path.parent
+            os.environ.setdefault("MPLCONFIGDIR", str(self.folder / "matplotlib"))
+        except HistoryError as error:
+            self._lose(error)
+        for problem in problems:
+            self.trouble(_kept(Status.WARN, problem))
+
+    @property
+    def document(self) -> Document:
+        """Raises LookupError before ``begin``."""
+        if self._document is None:
+            raise LookupError("nothing was begun")
+        return self._document
+
+    @property
+    def begun(self) -> bool:
+        return self._document is not None
+
+    def begin(self, document: Document) -> None:
+        self._take(document)
+        self._try(lambda history, _: self._begin(history))
+
+    def keep(self, document: Document) -> None:
+        """The run has come further."""
+        self._take(document)
+        self._try(lambda history, number: history.save(number, self.document))
+
+    def keep_block(self, repeat: int, block: TimedBlock, result: Result) -> None:
+        """A block was timed in process number ``repeat``; ``result``: its workload as known so far."""
+        document = msgspec.structs.replace(self.document, results=with_result(self.document.results, result))
+        key = (result.workload, repeat)
+        if key in self._begun:
+            self._take(document)
+        else:
+            self._begun.add(key)
+            self.keep(document)
+        self._try(
+            lambda history, number: history.add_block(number, result.workload, result.backend, repeat, block)
+        )
+
+    def finish(self, document: Document) -> None:
+        """Close the run. May be called again with a later last word."""
+        self._take(document)
+        state: State = "partial" if document.partial else "complete"
+        self._try(lambda history, number: history.save(number, self.document, state))
+
+    def interrupted(self) -> Document:
+        """Close the run as it stands, marked partial."""
+        self.finish(msgspec.structs.replace(self.document, partial=True, verdict="not-ready"))
+        return self.document
+
+    def trouble(self, finding: Finding) -> None:
+        """Something is wrong with the keeping itself; said at once, and a finding of the run."""
+        self._watcher.say(f"dlbox: {finding.message}")
+        self._troubles.append(finding)
+        if self._document:
+            self._take(self._document)
+
+    def close(self) -> None:
+        if self._history:
+            self._history.close()
+
+    def _take(self, document: Document) -> None:
+        findings = [f for f in document.findings if f.id not in {t.id for t in self._troubles}]
+        failed = any(t.status is Status.FAIL for t in self._troubles)
+        self._document = msgspec.structs.replace(
+            document,
+            findings=(*findings, *self._troubles),
+            verdict="not-ready" if failed else document.verdict,
+            run_id=self._number,
+        )
+
+    def _begin(self, history: History) -> None:
+        self._number = history.begin(self.document)
+        self._take(self.document)
+
+    def _try(self, act: Callable[[History, int], None]) -> None:
+        if self._history is None:
+            return
+        try:
+            act(self._history, self._number or 0)
+        except HistoryError as error:
+            self._lose(error)
+
+    def _lose(self, error: HistoryError) -> None:
+        if self._history:
+            self._history.close()
+        self._history = None
+        self.trouble(_kept(Status.FAIL, f"{str(error).rstrip('.')}; the result is in what is printed only"))
+
+
+def _kept(status: Status, message: str) -> Finding:
+    return Finding(
+        id="results.history",
+        status=status,
+        title="results are kept in the history",
+        message=message,
+        remedy=f"make room there and make it writable, or {WRITE_HERE}",
+    )
+
+
+def with_result(results: Iterable[Result], new: Result | None) -> tuple[Result, ...]:
+    """``results`` with ``new`` in the place of an earlier state of itself."""
+    if new is None:
+        return tuple(results)
+    return (*(r for r in results if (r.workload, r.backend) != (new.workload, new.backend)), new)

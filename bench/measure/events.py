@@ -1,0 +1,71 @@
+"""What a worker is asked, and what it says while it works: one JSON object a line."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from bench.measure.workloads import Workload
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One piece of work for one fresh process."""
+
+    workload: Workload
+    backend: str
+    seed: int = 0
+    train_seconds: float = 15.0
+    """Timed training goes on at least this long, and until the workload has seen enough to be judged."""
+    warmup_steps: int = 20
+    block_seconds: float = 0.5
+    """Steps are timed in blocks of about this length, each with the device synchronised at its end."""
+    parent_pid: int = 0
+
+
+class Imported(msgspec.Struct, frozen=True, tag="imported", kw_only=True):
+    seconds: float
+    versions: dict[str, str]
+    device: str
+    """"cpu", or what the framework calls the GPU it will use."""
+    on_gpu: bool
+    precision: str
+    """"float32", or "tf32" where float32 products run on TF32 units."""
+    parameters: int = 0
+
+
+class Compiled(msgspec.Struct, frozen=True, tag="compiled", kw_only=True):
+    seconds: float
+    """From the call of ``fit`` to the end of the first step: tracing, compiling, first data, first step."""
+
+
+class Block(msgspec.Struct, frozen=True, tag="block", kw_only=True):
+    steps: int
+    examples: int
+    seconds: float
+    other_cpu_cores: float
+    """Processor cores that processes other than this benchmark kept busy meanwhile."""
+    trained_seconds: float
+    """Since the end of the warm-up."""
+    examples_seen: int
+    """Since the start of training, warm-up included."""
+    done_share: float
+    """How much of this job's training is behind it, 0 to 1."""
+
+
+class Evaluated(msgspec.Struct, frozen=True, tag="evaluated", kw_only=True):
+    accuracy: float
+    ceiling: float
+    """Accuracy of a perfect reader on these very test reviews."""
+    loss: float
+    test_examples: int
+    examples_seen: int
+    seconds: float
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed", kw_only=True):
+    kind: Literal["error", "out-of-memory", "no-backend"]
+    message: str
+
+
+Event = Imported | Compiled | Block | Evaluated | Failed

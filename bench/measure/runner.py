@@ -1,0 +1,135 @@
+"""Start a worker, listen to it, end it: a crash, a hang or a Ctrl-C in here never takes the command along."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from typing import IO, Literal
+
+import msgspec
+
+from bench.measure import backend as frameworks
+from bench.measure.events import Event, Failed, Job
+
+WORKER = (sys.executable, "-P", "-m", "bench.measure.worker")
+"""-P: a folder named ``bench`` or ``keras`` where the user stands is not ours."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds. Start-up covers importing the framework and compiling the first step (minutes where a
+    card's code is compiled on the fly); silence is the longest wait for the next word after that."""
+
+    startup: float = 420.0
+    silence: float = 120.0
+    total: float = 1800.0
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a worker did not finish. ``detail``: the last lines it wrote to stderr."""
+
+    kind: Literal["error", "out-of-memory", "no-backend", "crash", "hang"]
+    message: str
+    detail: str = ""
+
+
+def run(
+    job: Job,
+    on_event: Callable[[Event], None],
+    *,
+    command: Sequence[str] = WORKER,
+    limits: Limits | None = None,
+) -> Problem | None:
+    """Do ``job`` in a fresh process, hand each event to ``on_event``, return what went wrong or None.
+
+    The worker and all its children are gone when this returns or raises.
+    """
+    limits = limits or Limits()
+    environment = {**os.environ, **frameworks.environment(job.backend)}
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            list(command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=environment,
+            start_new_session=True,  # a Ctrl-C reaches us alone, and we end the whole group
+        )
+        try:
+            assert process.stdin is not None  # noqa: S101 - pipes were asked for above
+            assert process.stdout is not None  # noqa: S101
+            with contextlib.suppress(BrokenPipeError):  # it died at once: its exit says why
+                process.stdin.write(msgspec.json.encode(job) + b"\n")
+                process.stdin.close()
+            problem = _listen(process.stdout, on_event, limits)
+            if problem is None:
+                problem = _ending(process)
+        finally:
+            _end_group(process)
+        if problem is None:
+            return None
+        return msgspec.structs.replace(problem, detail=_tail(errors))
+
+
+def _listen(pipe: IO[bytes], on_event: Callable[[Event], None], limits: Limits) -> Problem | None:
+    decoder = msgspec.json.Decoder(Event)
+    started, heard, buffer = time.monotonic(), False, b""
+    last = started
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        while True:
+            quiet = limits.silence if heard else limits.startup
+            until = min(last + quiet, started + limits.total)
+            if not selector.select(max(0.0, until - time.monotonic())):
+                waited = time.monotonic() - (last if until == last + quiet else started)
+                return Problem(kind="hang", message=f"no progress for {waited:.0f} s, the limit; ended")
+            chunk = os.read(pipe.fileno(), 65536)
+            if not chunk:
+                return None
+            last = time.monotonic()
+            *lines, buffer = (buffer + chunk).split(b"\n")
+            for line in lines:
+                try:
+                    event = decoder.decode(line)
+                except msgspec.DecodeError:
+                    continue  # a library wrote to the pipe past our redirection
+                if isinstance(event, Failed):
+                    return Problem(kind=event.kind, message=event.message)
+                heard = heard or type(event).__name__ == "Block"
+                on_event(event)
+
+
+def _ending(process: subprocess.Popen[bytes]) -> Problem | None:
+    try:
+        code = process.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        return Problem(kind="hang", message="the worker did not end after its last word; ended")
+    if code == 0:
+        return None
+    if code < 0:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+        hint = ", as the system does when memory runs out" if name == "SIGKILL" else ""
+        kind: Literal["out-of-memory", "crash"] = "out-of-memory" if name == "SIGKILL" else "crash"
+        return Problem(kind=kind, message=f"the worker was killed by {name}{hint}")
+    return Problem(kind="crash", message=f"the worker ended with exit code {code}")
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if process.stdout:
+        process.stdout.close()
+
+
+def _tail(errors: IO[bytes], lines: int = 12) -> str:
+    errors.seek(0, os.SEEK_END)
+    errors.seek(max(0, errors.tell() - 16384))
+    text = errors.read().decode(errors="replace")
+    return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])

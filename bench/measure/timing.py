@@ -1,0 +1,109 @@
+"""Time a training run from inside ``fit``: first step, warm-up, then blocks of steps."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from bench.measure.events import Block, Compiled, Job
+
+if TYPE_CHECKING:
+    import keras
+
+
+class OtherLoad:
+    """Processor cores kept busy by anything but this worker and the command that started it."""
+
+    def __init__(self, parent_pid: int) -> None:
+        self._own = [psutil.Process(os.getpid())]
+        if parent_pid:
+            self._own.append(psutil.Process(parent_pid))
+        self._last = self._read()
+
+    def _read(self) -> tuple[float, float]:
+        times = psutil.cpu_times()
+        busy = sum(times) - times.idle - getattr(times, "iowait", 0.0)
+        busy -= getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # counted in user already
+        own = 0.0
+        for process in self._own:
+            try:
+                spent = process.cpu_times()
+            except psutil.Error:
+                continue
+            own += spent.user + spent.system
+        return busy, own
+
+    def since_last(self, seconds: float) -> float:
+        """Mean number of busy cores over the last ``seconds``; 0 where rounding would make it negative."""
+        busy, own = self._read()
+        others = (busy - self._last[0]) - (own - self._last[1])
+        self._last = (busy, own)
+        return max(0.0, others / seconds) if seconds > 0 else 0.0
+
+
+def timer(
+    job: Job, synchronise: Callable[[Any], None], emit: Callable[[Compiled | Block], None]
+) -> keras.callbacks.Callback:
+    """A Keras callback that times ``fit`` from inside and ends it when ``job`` has had enough.
+
+    The call of ``fit`` itself is never timed: on TensorFlow it can block for seconds after the last batch.
+    """
+    import keras
+
+    batch, enough = job.workload.batch_size, job.workload.examples_before_judging
+
+    class Timer(keras.callbacks.Callback):  # type: ignore[misc]
+        def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+            self.seen = 0
+            self.block_steps = 0
+            self.steps_in_block = 0
+            self.mark = self.begun = time.perf_counter()
+
+        def on_train_batch_end(self, index: int, logs: dict[str, Any] | None = None) -> None:
+            self.seen += 1
+            if self.block_steps:
+                self.steps_in_block += 1
+                if self.steps_in_block == self.block_steps:
+                    self._end_block()
+            elif self.seen == 1:
+                synchronise(self.model)
+                now = time.perf_counter()
+                emit(Compiled(seconds=now - self.mark))
+                self.mark = now
+            elif self.seen > job.warmup_steps:
+                self._end_warmup()
+
+        def _end_warmup(self) -> None:
+            synchronise(self.model)
+            now = time.perf_counter()
+            step = (now - self.mark) / (self.seen - 1)
+            self.block_steps = max(1, round(job.block_seconds / step))
+            self.load = OtherLoad(job.parent_pid)
+            self.mark = self.begun = time.perf_counter()
+
+        def _end_block(self) -> None:
+            synchronise(self.model)
+            now = time.perf_counter()
+            seconds, trained = now - self.mark, now - self.begun
+            seen = self.seen * batch
+            emit(
+                Block(
+                    steps=self.block_steps,
+                    examples=self.block_steps * batch,
+                    seconds=seconds,
+                    other_cpu_cores=round(self.load.since_last(seconds), 3),
+                    trained_seconds=trained,
+                    examples_seen=seen,
+                    done_share=min(1.0, trained / job.train_seconds, seen / enough),
+                )
+            )
+            self.steps_in_block = 0
+            if trained >= job.train_seconds and seen >= enough:
+                self.model.stop_training = True
+            self.mark = time.perf_counter()
+
+    return Timer()

@@ -1,0 +1,142 @@
+"""Train one workload in fresh processes and gather what they say into a Result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from bench.measure import runner
+from bench.measure.events import Block, Compiled, Evaluated, Event, Imported, Job
+from bench.measure.workloads import Workload
+from bench.results.record import Percentiles, Repeat, Result, Spread, TimedBlock
+
+DATA = "synthetic reviews (sentiment grammar, 5% of the labels flipped)"
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """How long and how often to train each workload."""
+
+    backend: str
+    seed: int
+    repeats: int
+    train_seconds: float
+    """Least timed training per process; the first goes on until it can be judged, the others end here."""
+
+
+class Progressed(msgspec.Struct, frozen=True, kw_only=True):
+    """A step forward: ``result`` is what is known so far, still partial; ``event`` what brought it."""
+
+    event: Event
+    repeat: int
+    result: Result | None
+    block: TimedBlock | None = None
+
+
+def train(
+    workload: Workload,
+    plan: Plan,
+    on_progress: Callable[[Progressed], None],
+    *,
+    run: Callable[..., runner.Problem | None] = runner.run,
+    parent_pid: int,
+) -> tuple[Result | None, runner.Problem | None]:
+    """All repeats of one workload; stops at the first problem and keeps what came before it.
+
+    ``run`` does one job, as ``bench.measure.runner.run`` does.
+    """
+    gathering = _Gathering(workload, plan)
+    problem = None
+    for number, seed in enumerate(_seeds(plan)):
+        job = Job(
+            workload=workload if number == 0 else _untold(workload),
+            backend=plan.backend,
+            seed=seed,
+            train_seconds=plan.train_seconds,
+            parent_pid=parent_pid,
+        )
+        gathering.start(seed)
+
+        def on_event(event: Event, number: int = number) -> None:
+            block = gathering.take(event)
+            on_progress(
+                Progressed(event=event, repeat=number, block=block, result=gathering.result(partial=True))
+            )
+
+        problem = run(job, on_event)
+        if problem:
+            break
+    return gathering.result(partial=problem is not None), problem
+
+
+def _seeds(plan: Plan) -> Iterator[int]:
+    yield from range(plan.seed, plan.seed + plan.repeats)
+
+
+def _untold(workload: Workload) -> Workload:
+    """Learning is judged once, in the first process; the others only have to be timed."""
+    return msgspec.structs.replace(workload, examples_before_judging=0, judgements=0)
+
+
+class _Gathering:
+    def __init__(self, workload: Workload, plan: Plan) -> None:
+        self.workload, self.plan = workload, plan
+        self.repeats: list[Repeat] = []
+        self.imported: Imported | None = None
+
+    def start(self, seed: int) -> None:
+        self.repeats.append(Repeat(seed=seed))
+
+    def take(self, event: Event) -> TimedBlock | None:
+        now, block = self.repeats[-1], None
+        if isinstance(event, Imported):
+            self.imported = event
+            now = msgspec.structs.replace(now, import_seconds=event.seconds)
+        elif isinstance(event, Compiled):
+            now = msgspec.structs.replace(now, compile_seconds=event.seconds)
+        elif isinstance(event, Block):
+            block = TimedBlock(
+                steps=event.steps,
+                examples=event.examples,
+                seconds=event.seconds,
+                other_cpu_cores=event.other_cpu_cores,
+            )
+            now = msgspec.structs.replace(now, blocks=(*now.blocks, block), examples_seen=event.examples_seen)
+        elif isinstance(event, Evaluated) and event.accuracy >= (now.accuracy or 0.0):
+            now = msgspec.structs.replace(
+                now, accuracy=event.accuracy, ceiling=event.ceiling, examples_seen=event.examples_seen
+            )
+        self.repeats[-1] = now
+        return block
+
+    def result(self, *, partial: bool) -> Result | None:
+        """None before the first block: there is no figure to give yet."""
+        repeats = tuple(r for r in self.repeats if r.blocks)
+        if not repeats or self.imported is None:
+            return None
+        blocks = [block for repeat in repeats for block in repeat.blocks]
+        compiled = sorted(r.compile_seconds for r in repeats if r.compile_seconds is not None)
+        imported = sorted(r.import_seconds for r in repeats if r.import_seconds is not None)
+        judged = next((r for r in repeats if r.accuracy is not None), None)
+        return Result(
+            workload=self.workload.name,
+            backend=self.plan.backend,
+            precision=self.imported.precision,
+            batch_size=self.workload.batch_size,
+            samples_per_second=Spread.of([b.samples_per_second for b in blocks]),
+            step_seconds=Percentiles.of([b.seconds / b.steps for b in blocks]),
+            compile_seconds=compiled[len(compiled) // 2] if compiled else None,
+            import_seconds=imported[len(imported) // 2] if imported else None,
+            accuracy=judged.accuracy if judged else None,
+            accuracy_bar=self.workload.accuracy_bar,
+            ceiling=judged.ceiling if judged else None,
+            examples_seen=(judged or repeats[0]).examples_seen,
+            fingerprint=self.workload.fingerprint,
+            versions=self.imported.versions,
+            device=self.imported.device,
+            on_gpu=self.imported.on_gpu,
+            parameters=self.imported.parameters,
+            data=DATA,
+            repeats=repeats,
+            partial=partial,
+        )

@@ -1,0 +1,76 @@
+"""What a person sees on stderr while the machine works: a live bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+
+class Watcher:
+    """Speaks to a person while work goes on. Redraws twice a second at most: the bar must not cost speed."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True, highlight=False)
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._label = ""
+        if self.console.is_terminal:
+            self._bar = Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=20),
+                TextColumn("{task.fields[rate]}"),
+                TimeElapsedColumn(),
+                console=self.console,
+                transient=True,
+                refresh_per_second=2,
+            )
+
+    def __enter__(self) -> Watcher:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def say(self, sentence: str) -> None:
+        """One line that stays."""
+        self.console.print(sentence, markup=False, soft_wrap=True)
+
+    def begin(self, label: str, doing: str) -> None:
+        """A piece of work starts: "lstm on tensorflow (1 of 3)", "starting"."""
+        self._label = label
+        if self._bar:
+            if self._task is not None:
+                self._bar.remove_task(self._task)
+            self._task = self._bar.add_task(f"{label}: {doing}", total=1.0, rate="")
+        else:
+            self.say(f"{label}: {doing}")
+
+    def update(self, doing: str, share: float | None = None, rate: str = "") -> None:
+        """What it is at, how much of it is done (0 to 1), and how fast it goes."""
+        if self._bar and self._task is not None:
+            self._bar.update(
+                self._task,
+                description=f"{self._label}: {doing}",
+                completed=share if share else 0.0,
+                rate=rate,
+            )
+
+    def done(self, outcome: str) -> None:
+        """The piece of work has ended; the line stays."""
+        if self._bar and self._task is not None:
+            self._bar.remove_task(self._task)
+            self._task = None
+        self.say(f"{self._label}: {outcome}")
+
+
+def quiet() -> Watcher:
+    """A watcher that says nothing, for callers that only want the document."""
+    return Watcher(Console(quiet=True))

@@ -1,0 +1,260 @@
+"""The store of results: SQLite in the user's data folder, one row a run, one row a timed block.
+
+A run is written when it begins, added to after every block and closed at its end, so that whatever kills
+the command leaves at most the block in flight behind. A run whose process is gone and which was never
+closed is marked partial the next time anyone opens the store.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import platformdirs
+import psutil
+
+from bench.results.files import reason
+from bench.results.record import Document, Percentiles, Repeat, Result, Spread, TimedBlock, from_json
+
+USER_VERSION = 1
+State = Literal["running", "complete", "partial"]
+
+_SCHEMA = """
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    started_at TEXT NOT NULL,
+    command TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('running', 'complete', 'partial')),
+    pid INTEGER NOT NULL,
+    pid_started REAL NOT NULL,
+    document TEXT NOT NULL
+);
+CREATE TABLE blocks (
+    run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    workload TEXT NOT NULL,
+    backend TEXT NOT NULL,
+    repeat INTEGER NOT NULL,
+    block TEXT NOT NULL
+);
+CREATE INDEX blocks_of_run ON blocks (run_id);
+"""
+
+
+class HistoryError(Exception):
+    """The store cannot be used; the message is one sentence that says what to do."""
+
+
+class CorruptHistoryError(HistoryError):
+    """The file is there and is not a readable store. Nothing was changed."""
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One stored run. ``document`` is None where it was written by a dlbox this one cannot read."""
+
+    id: int
+    started_at: str
+    command: str
+    state: State
+    document: Document | None
+
+
+def default_path() -> Path:
+    """``$XDG_DATA_HOME/dlbox/history.sqlite``."""
+    return Path(platformdirs.user_data_dir("dlbox", appauthor=False)) / "history.sqlite"
+
+
+class History:
+    """An open store. Safe for several processes at once: write-ahead log, short transactions."""
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        """Read-only is for a store on a file system that nobody writes to.
+
+        Raises CorruptHistoryError or HistoryError.
+        """
+        self.path = path
+        with self._explained("open"):
+            if read_only:
+                self._db = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)
+            else:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._db = sqlite3.connect(path, timeout=10, isolation_level=None)
+            self._db.row_factory = sqlite3.Row
+            self._db.execute("PRAGMA foreign_keys = ON")
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if not read_only:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._db.execute("PRAGMA synchronous = NORMAL")
+                if version == 0:
+                    self._create()
+                    version = USER_VERSION
+                self._close_dead_runs()
+        if version > USER_VERSION:
+            raise HistoryError(
+                f"{path} was written by a newer dlbox (layout {version}): update dlbox to read it."
+            )
+
+    def begin(self, document: Document) -> int:
+        """Note that a run has started; returns its number."""
+        with self._explained("write to"), self._transaction():
+            cursor = self._db.execute(
+                "INSERT INTO runs (started_at, command, state, pid, pid_started, document) VALUES (?,?,?,?,?,?)",
+                (document.started_at, document.command, "running", os.getpid(), _started(os.getpid()), ""),
+            )
+            number = int(cursor.lastrowid or 0)
+            self._write(number, "running", document)
+        return number
+
+    def add_block(self, run: int, workload: str, backend: str, repeat: int, block: TimedBlock) -> None:
+        with self._explained("write to"), self._transaction():
+            self._db.execute(
+                "INSERT INTO blocks VALUES (?,?,?,?,?)",
+                (run, workload, backend, repeat, msgspec.json.encode(block).decode()),
+            )
+
+    def save(self, run: int, document: Document, state: State = "running") -> None:
+        """Replace what is known of ``run``. A closed run holds its blocks in its document alone."""
+        with self._explained("write to"), self._transaction():
+            self._write(run, state, document)
+            if state != "running":
+                self._db.execute("DELETE FROM blocks WHERE run_id = ?", (run,))
+
+    def runs(self) -> list[Run]:
+        """All runs, the oldest first."""
+        with self._explained("read"):
+            rows = self._db.execute("SELECT * FROM runs ORDER BY id").fetchall()
+        return [_run(row) for row in rows]
+
+    def run(self, number: int) -> Run | None:
+        with self._explained("read"):
+            row = self._db.execute("SELECT * FROM runs WHERE id = ?", (number,)).fetchone()
+        return _run(row) if row else None
+
+    def last(self) -> Run | None:
+        with self._explained("read"):
+            row = self._db.execute("SELECT * FROM runs ORDER BY id DESC LIMIT 1").fetchone()
+        return _run(row) if row else None
+
+    def close(self) -> None:
+        self._db.close()
+
+    def _write(self, run: int, state: State, document: Document) -> None:
+        text = msgspec.json.encode(msgspec.structs.replace(document, run_id=run)).decode()
+        self._db.execute("UPDATE runs SET state = ?, document = ? WHERE id = ?", (state, text, run))
+
+    def _create(self) -> None:
+        with self._transaction():
+            if self._db.execute("PRAGMA user_version").fetchone()[0] == 0:  # nobody was faster
+                for statement in _SCHEMA.split(";\n"):
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version = {USER_VERSION}")
+
+    def _close_dead_runs(self) -> None:
+        with self._transaction():
+            for row in self._db.execute("SELECT * FROM runs WHERE state = 'running'").fetchall():
+                if _alive(row["pid"], row["pid_started"]):
+                    continue
+                run = _run(row)
+                if run.document is None:
+                    self._db.execute("UPDATE runs SET state = 'partial' WHERE id = ?", (run.id,))
+                    continue
+                document = _with_lost_blocks(run.document, self._blocks(run.id))
+                self._write(run.id, "partial", document)
+
+    def _blocks(self, run: int) -> dict[tuple[str, str, int], list[TimedBlock]]:
+        found: dict[tuple[str, str, int], list[TimedBlock]] = {}
+        for row in self._db.execute("SELECT * FROM blocks WHERE run_id = ? ORDER BY rowid", (run,)):
+            key = (row["workload"], row["backend"], row["repeat"])
+            found.setdefault(key, []).append(msgspec.json.decode(row["block"], type=TimedBlock))
+        return found
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    @contextmanager
+    def _explained(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise HistoryError(f"cannot {doing} the history {self.path}: {error}.") from error
+            raise CorruptHistoryError(
+                f"the history {self.path} is damaged ({error}); nothing was changed: put a copy back, or move it away."
+            ) from error
+        except msgspec.DecodeError as error:
+            raise CorruptHistoryError(
+                f"the history {self.path} holds what dlbox did not write ({error}); nothing was changed."
+            ) from error
+        except OSError as error:
+            raise HistoryError(f"cannot {doing} the history {self.path}: {reason(error)}.") from error
+
+
+def _run(row: sqlite3.Row) -> Run:
+    try:
+        document = from_json(row["document"])
+    except msgspec.DecodeError:
+        document = None
+    return Run(
+        id=row["id"],
+        started_at=row["started_at"],
+        command=row["command"],
+        state=row["state"],
+        document=document,
+    )
+
+
+def _started(pid: int) -> float:
+    """When a process began: a number can be given out again, the pair cannot."""
+    return round(psutil.Process(pid).create_time(), 1)
+
+
+def _alive(pid: int, started: float) -> bool:
+    try:
+        return abs(_started(pid) - started) < 2.0
+    except psutil.Error:
+        return False
+
+
+def _with_lost_blocks(document: Document, blocks: dict[tuple[str, str, int], list[TimedBlock]]) -> Document:
+    """The document as it was last saved knows a repeat in flight by its first block; add the later ones."""
+    results = []
+    for result in document.results:
+        if result.partial:
+            repeats = tuple(
+                msgspec.structs.replace(
+                    repeat, blocks=tuple(blocks.get((result.workload, result.backend, n), repeat.blocks))
+                )
+                for n, repeat in enumerate(result.repeats)
+            )
+            result = summarise(result, repeats, partial=True)
+        results.append(result)
+    return msgspec.structs.replace(document, results=tuple(results), partial=True, verdict="not-ready")
+
+
+def summarise(result: Result, repeats: tuple[Repeat, ...], *, partial: bool) -> Result:
+    """``result`` with its figures taken anew from ``repeats``, at least one of which has a block."""
+    blocks = [block for repeat in repeats for block in repeat.blocks]
+    return msgspec.structs.replace(
+        result,
+        repeats=repeats,
+        partial=partial,
+        samples_per_second=Spread.of([b.samples_per_second for b in blocks]),
+        step_seconds=Percentiles.of([b.seconds / b.steps for b in blocks]),
+    )
+
+
+def now() -> str:
+    """ISO 8601, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,159 @@
+"""The result document: what `--json` prints, what the history keeps, what the report shows.
+
+The JSON Schema that ships with the package (schema.json) is generated from these types:
+``python -m bench.results.record > bench/results/schema.json``.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from bench.finding import Finding, Verdict
+from inventory.machine import Machine
+
+SCHEMA_VERSION = 1
+"""Rises when a field changes its meaning or goes; new fields do not raise it."""
+
+
+class Spread(msgspec.Struct, frozen=True, kw_only=True):
+    """``values`` as measured, their median, and the median absolute deviation from it (unscaled)."""
+
+    median: float
+    mad: float
+    values: tuple[float, ...]
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Raises ValueError for no values."""
+        if not values:
+            raise ValueError("no values to summarise")
+        median = statistics.median(values)
+        mad = statistics.median(abs(v - median) for v in values)
+        return cls(median=median, mad=mad, values=tuple(values))
+
+
+class Percentiles(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the mean step time of each timed block, in seconds."""
+
+    p5: float
+    p50: float
+    p95: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Percentiles:
+        ordered = sorted(values)
+        if not ordered:
+            raise ValueError("no values to summarise")
+
+        def at(share: float) -> float:  # linear between neighbours, as NumPy does by default
+            place = share * (len(ordered) - 1)
+            low = int(place)
+            high = min(low + 1, len(ordered) - 1)
+            return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+        return cls(p5=at(0.05), p50=at(0.5), p95=at(0.95))
+
+
+class TimedBlock(msgspec.Struct, frozen=True, kw_only=True):
+    """``steps`` training steps between two device synchronisations, as raw as it was measured."""
+
+    steps: int
+    examples: int
+    seconds: float
+    other_cpu_cores: float
+    """Processor cores other processes kept busy meanwhile."""
+
+    @property
+    def samples_per_second(self) -> float:
+        return self.examples / self.seconds
+
+
+class Repeat(msgspec.Struct, frozen=True, kw_only=True):
+    """One fresh process: its blocks in order, and what stands apart from them."""
+
+    seed: int
+    import_seconds: float | None = None
+    compile_seconds: float | None = None
+    accuracy: float | None = None
+    ceiling: float | None = None
+    examples_seen: int = 0
+    blocks: tuple[TimedBlock, ...] = ()
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """One workload on one backend.
+
+    ``samples_per_second`` has one value per timed block; warm-up and the first step (``compile_seconds``)
+    are apart. ``accuracy`` is on held-out examples after ``examples_seen``; ``ceiling`` is what a perfect
+    reader would score on them, ``accuracy_bar`` what training must reach to count.
+    """
+
+    workload: str
+    backend: str
+    precision: str
+    batch_size: int
+    samples_per_second: Spread
+    step_seconds: Percentiles
+    compile_seconds: float | None
+    import_seconds: float | None
+    accuracy: float | None
+    accuracy_bar: float
+    ceiling: float | None
+    examples_seen: int
+    fingerprint: str
+    versions: dict[str, str]
+    device: str
+    on_gpu: bool
+    parameters: int
+    data: str
+    """What it was trained on, with the word synthetic where it is."""
+    repeats: tuple[Repeat, ...]
+    partial: bool = False
+    """The run was cut short: the figures are of what was measured until then."""
+
+    @property
+    def blocks(self) -> list[TimedBlock]:
+        return [block for repeat in self.repeats for block in repeat.blocks]
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of `check`, `bench` or `ready`."""
+
+    schema_version: int = SCHEMA_VERSION
+    command: str
+    verdict: Verdict
+    machine: Machine
+    findings: tuple[Finding, ...]
+    results: tuple[Result, ...] = ()
+    report: str | None = None
+    """Path of the page, or null where none was written."""
+    run_id: int | None = None
+    """Number in the history, or null where it could not be kept."""
+    started_at: str
+    dlbox_version: str
+    partial: bool = False
+    options: dict[str, str | int | float | bool | None] = {}
+
+
+def to_json(document: Document) -> str:
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
+
+
+def from_json(data: str | bytes) -> Document:
+    """Raises msgspec.ValidationError naming the place that does not fit."""
+    return msgspec.json.decode(data, type=Document)
+
+
+def json_schema() -> dict[str, Any]:
+    schema = msgspec.json.schema(Document)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "dlbox result", **schema}
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(json_schema()), indent=2).decode() + "\n")

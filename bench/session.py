@@ -1,0 +1,213 @@
+"""The recipe of every command: look -> check -> train -> judge -> remember -> report."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+from pathlib import Path
+
+import msgspec
+
+from bench import health, verdict
+from bench.finding import Finding, Status
+from bench.finding import verdict as overall
+from bench.keeper import Keeper, with_result
+from bench.measure import training
+from bench.measure.events import Block, Compiled, Evaluated, Imported
+from bench.measure.runner import Problem
+from bench.measure.workloads import BACKENDS, Workload
+from bench.progress import Watcher
+from bench.results.files import reason, write_atomically
+from bench.results.history import now
+from bench.results.record import Document, Result
+from inventory import facts
+from inventory.machine import Machine
+
+
+class UsageError(Exception):
+    """What was asked for cannot be done here; the message says what can."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What the person asked for."""
+
+    command: str
+    workloads: tuple[Workload, ...] = ()
+    backend: str | None = None
+    quick: bool | None = None
+    """None: quick on a CPU-only machine that has no complete run yet, full otherwise."""
+    seed: int = 0
+    repeats: int | None = None
+    output: Path | None = None
+    expect_gpus: int | None = None
+    report: bool = True
+    health_checks: bool = True
+
+
+class InterruptedRunError(Exception):
+    """Ctrl-C (or a polite kill); ``document`` holds what was measured until then, marked partial."""
+
+    def __init__(self, document: Document | None) -> None:
+        super().__init__("interrupted")
+        self.document = document
+
+
+def installed_backends() -> list[str]:
+    return [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
+
+
+def choose_backend(asked: str | None) -> str:
+    """The backend asked for, or the first that is installed. Raises UsageError."""
+    there = installed_backends()
+    if asked is None and there:
+        return there[0]
+    if asked in there:
+        return str(asked)
+    exists = f"installed here: {', '.join(there)}" if there else "none is installed here"
+    wanted = asked or BACKENDS[0]
+    raise UsageError(f"backend {wanted} is not installed ({exists}); get it with: ./dlbox setup {wanted}")
+
+
+def run(options: Options, watcher: Watcher) -> Document:
+    """One run of ``bench`` or ``ready``, kept in the history, with its report.
+
+    Raises InterruptedRunError, UsageError.
+    """
+    backend = choose_backend(options.backend)
+    keeper = Keeper(watcher)
+    try:
+        return _run(options, backend, keeper, watcher)
+    except KeyboardInterrupt:
+        raise InterruptedRunError(keeper.interrupted() if keeper.begun else None) from None
+    finally:
+        keeper.close()
+
+
+def check(options: Options) -> Document:
+    """The health checks alone; nothing is trained and nothing kept."""
+    machine = facts.gather()
+    findings = health.run(machine, expect_gpus=options.expect_gpus)
+    return Document(
+        command="check",
+        verdict=overall(findings, has_gpu=machine.has_gpu),
+        machine=machine,
+        findings=tuple(findings),
+        started_at=now(),
+        dlbox_version=importlib.metadata.version("dlbox"),
+    )
+
+
+def _run(options: Options, backend: str, keeper: Keeper, watcher: Watcher) -> Document:
+    watcher.begin("machine", "reading what it is")
+    machine = facts.gather()
+    quick = options.quick
+    if quick is None:
+        quick = not machine.has_gpu and options.command == "ready" and keeper.first_run
+    findings: list[Finding] = []
+    if options.health_checks or options.expect_gpus is not None:
+        findings += health.run(machine, expect_gpus=options.expect_gpus)
+    watcher.done(_machine_line(machine))
+    document = Document(
+        command=options.command,
+        verdict="not-ready",
+        machine=machine,
+        findings=tuple(findings),
+        started_at=now(),
+        dlbox_version=importlib.metadata.version("dlbox"),
+        partial=True,
+        options={"quick": quick, "seed": options.seed, "backend": backend},
+    )
+    keeper.begin(document)
+    plan = training.Plan(
+        backend=backend,
+        seed=options.seed,
+        repeats=options.repeats or (1 if quick else {"ready": 3}.get(options.command, 5)),
+        train_seconds=8.0 if quick else 15.0,
+    )
+    for place, workload in enumerate(options.workloads, 1):
+        label = f"{workload.name} on {backend} ({place} of {len(options.workloads)})"
+        result, problem = _train(workload, plan, label, keeper, watcher)
+        if problem is not None:
+            findings.append(
+                verdict.failure(workload.name, backend, problem.kind, problem.message, problem.detail)
+            )
+        if result is not None:
+            findings += verdict.judge(result, gpu_expected=machine.has_gpu)
+        keeper.keep(
+            msgspec.structs.replace(
+                keeper.document,
+                findings=tuple(findings),
+                results=with_result(keeper.document.results, result),
+            )
+        )
+    document = msgspec.structs.replace(
+        keeper.document, verdict=overall(findings, has_gpu=machine.has_gpu), partial=False
+    )
+    keeper.finish(document)
+    if options.report:
+        _report(options.output or keeper.folder / "reports", keeper)
+    return keeper.document
+
+
+def _train(
+    workload: Workload, plan: training.Plan, label: str, keeper: Keeper, watcher: Watcher
+) -> tuple[Result | None, Problem | None]:
+    watcher.begin(label, "starting")
+
+    def on_progress(step: training.Progressed) -> None:
+        which = f" {step.repeat + 1} of {plan.repeats}" if plan.repeats > 1 else ""
+        match step.event:
+            case Imported():
+                watcher.update(f"compiling{which}")
+            case Compiled():
+                watcher.update(f"warming up{which}")
+            case Block() as block:
+                watcher.update(
+                    f"training{which}", block.done_share, f"{block.examples / block.seconds:,.0f} samples/s"
+                )
+            case Evaluated():
+                watcher.update(f"judging{which}", 1.0)
+        if step.block and step.result:
+            keeper.keep_block(step.repeat, step.block, step.result)
+
+    result, problem = training.train(workload, plan, on_progress, parent_pid=os.getpid())
+    if problem is not None:
+        watcher.done(problem.message)
+    elif result is not None:
+        accuracy = f", accuracy {result.accuracy:.3f}" if result.accuracy is not None else ""
+        watcher.done(f"{result.samples_per_second.median:,.0f} samples/s{accuracy}")
+    return result, problem
+
+
+def _report(folder: Path, keeper: Keeper) -> None:
+    from bench.results import report
+
+    document = keeper.document
+    path = (folder / report.file_name(document)).absolute()
+    document = msgspec.structs.replace(document, report=str(path))
+    try:
+        write_atomically(path, report.render(document))
+    except OSError as error:
+        again = f"`dlbox report {document.run_id}`" if document.run_id else "the same command again"
+        keeper.trouble(
+            Finding(
+                id="results.report",
+                status=Status.FAIL,
+                title="the report is written",
+                message=f"cannot write the report {path}: {reason(error)}; what was measured is kept",
+                remedy=f"make room or choose another place with --output, then run {again}",
+            )
+        )
+        document = msgspec.structs.replace(document, report=None)
+    keeper.finish(document)
+
+
+def _machine_line(machine: Machine) -> str:
+    host = machine.host
+    names = [gpu.name.value or "an NVIDIA GPU" for gpu in machine.gpus] or [
+        f"NVIDIA card {card.pci_id}" for card in machine.cards
+    ]
+    card = ", ".join(names) if names else "no NVIDIA card"
+    memory = host.memory_bytes / 2**30
+    return f"{card}; {host.cpu_model or 'CPU'}, {host.cpu_threads} threads, {memory:.0f} GiB; {host.distribution.name}"

@@ -1,0 +1,128 @@
+"""Measurements and what was expected of them -> findings. Pure: nothing is measured or read in here."""
+
+from __future__ import annotations
+
+from bench.finding import Finding, Status
+from bench.results.record import Result
+
+BUSY_CORES = 0.25
+"""Median of other processes' load above which a figure is marked: torch's LSTM was seen to lose nine tenths
+of its speed beside one busy process, so even a little is worth saying."""
+
+UNSTEADY = 0.05
+"""MAD over median of the block rates above which a figure is called unsteady. A GPU alone gives well under
+1%; the rest is a busy machine, heat or power saving."""
+
+
+def judge(result: Result, *, gpu_expected: bool) -> list[Finding]:
+    """All that can be said of one result: it ran on the right device, it learned, it was steady."""
+    return [
+        finding
+        for finding in (_device(result, gpu_expected), _learning(result), _steadiness(result))
+        if finding is not None
+    ]
+
+
+def failure(workload: str, backend: str, kind: str, message: str, detail: str = "") -> Finding:
+    """A run that did not come to its end. ``detail``: the last lines that its process wrote."""
+    remedy = {
+        "out-of-memory": "close other programs that use the card or memory (`nvidia-smi` lists them), then try again",
+        "no-backend": f"install {backend}: ./dlbox setup {backend}",
+        "hang": "look at `dlbox check` and the kernel log (`sudo dmesg | tail`): a card that stops answering often "
+        "says why there",
+    }.get(kind, "run `dlbox check --frameworks` to see whether the framework works at all")
+    tail = f" Its last words: {detail.splitlines()[-1].strip()[:200]}" if detail.strip() else ""
+    return Finding(
+        id=f"training.{workload}-ran",
+        status=Status.FAIL,
+        title=f"{workload} trains",
+        message=f"{workload} on {backend}: {message}.{tail}",
+        remedy=remedy,
+    )
+
+
+def _device(result: Result, gpu_expected: bool) -> Finding | None:
+    if not gpu_expected:
+        return None
+    name = f"training.{result.workload}-device"
+    title = f"{result.workload} uses the GPU"
+    if result.on_gpu:
+        return Finding(
+            id=name, status=Status.PASS, title=title, message=f"{result.backend} trained on {result.device}"
+        )
+    return Finding(
+        id=name,
+        status=Status.FAIL,
+        title=title,
+        message=f"there is a card, but {result.backend} trained on the CPU",
+        measured="cpu",
+        expected="gpu",
+        remedy="run `dlbox check --frameworks`: it names the library that is missing; `./dlbox setup` installs the "
+        "build for this card",
+    )
+
+
+def _learning(result: Result) -> Finding:
+    name, title = f"training.{result.workload}-learns", f"{result.workload} learns"
+    accuracy, seen = result.accuracy, result.examples_seen
+    if accuracy is None:
+        return Finding(
+            id=name,
+            status=Status.UNKNOWN,
+            title=title,
+            message="training was cut short before it could be judged",
+        )
+    told = f"accuracy {accuracy:.3f} on held-out reviews after {seen:,} examples"
+    if result.ceiling is not None:
+        told += f" (a perfect reader: {result.ceiling:.3f})"
+    if accuracy >= result.accuracy_bar:
+        return Finding(
+            id=name,
+            status=Status.PASS,
+            title=title,
+            message=told,
+            measured=accuracy,
+            expected=result.accuracy_bar,
+        )
+    return Finding(
+        id=name,
+        status=Status.FAIL,
+        title=title,
+        message=f"{told}; {result.accuracy_bar} is the least that working training reaches: its speed does not count",
+        measured=accuracy,
+        expected=result.accuracy_bar,
+        remedy="run it again with another --seed; if it fails again the arithmetic is suspect: try "
+        "`--backend jax` or torch, and `dlbox check --stress 5` on a card",
+    )
+
+
+def _steadiness(result: Result) -> Finding:
+    name, title = f"training.{result.workload}-steady", f"{result.workload} is steady"
+    rates = result.samples_per_second
+    spread = rates.mad / rates.median
+    others = sorted(b.other_cpu_cores for b in result.blocks)[len(result.blocks) // 2]
+    told = f"{rates.median:,.0f} samples/s, MAD {spread:.1%} over {len(rates.values)} blocks"
+    if others > BUSY_CORES:
+        return Finding(
+            id=name,
+            status=Status.WARN,
+            title=title,
+            message=f"{told}; other programs kept {others:.1f} cores busy meanwhile, so the figure is too low",
+            measured=round(others, 2),
+            expected=BUSY_CORES,
+            unit="cores",
+            remedy="close other programs and run it again before you compare or keep this figure",
+        )
+    if spread > UNSTEADY:
+        return Finding(
+            id=name,
+            status=Status.WARN,
+            title=title,
+            message=f"{told}: unsteady",
+            measured=round(spread, 4),
+            expected=UNSTEADY,
+            remedy="let the machine cool down and rest, set the CPU governor to performance, and run it again",
+        )
+    return Finding(
+        id=name, status=Status.PASS, title=title, message=told, measured=round(spread, 4), expected=UNSTEADY
+    )

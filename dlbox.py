@@ -1,0 +1,166 @@
+"""The one command. Each callback is a few lines; everything it needs is imported inside it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+EXIT_INTERRUPTED = 130
+
+
+class Whole(click.IntRange):
+    """click says "integer range" where a person says whole number."""
+
+    name = "whole number"
+
+
+def complain(sentence: str) -> None:
+    click.echo(f"dlbox: {sentence}", err=True)
+
+
+def measuring(command: Any) -> Any:
+    """The options that ``bench`` and ``ready`` share."""
+    for option in reversed(
+        (
+            click.option(
+                "--workload",
+                "workloads",
+                multiple=True,
+                metavar="NAME",
+                help="Train only this model (lstm, gru, cnn-lstm); may be repeated.",
+            ),
+            click.option(
+                "--backend",
+                type=click.Choice(["tensorflow", "torch", "jax"]),
+                help="What Keras runs on.  [default: the first of these that is installed]",
+            ),
+            click.option(
+                "--quick/--full",
+                default=None,
+                help="One short process a model, or several long ones.  "
+                "[default: --quick for the first `ready` on a machine without a card]",
+            ),
+            click.option(
+                "--seed",
+                type=Whole(0, 2**31 - 1),
+                default=0,
+                show_default=True,
+                help="Of the data and of the weights.",
+            ),
+            click.option(
+                "--repeats",
+                type=Whole(1, 100),
+                help="Fresh processes a model.  [default: 1 quick, 3 ready, 5 bench]",
+            ),
+            click.option(
+                "--output",
+                type=click.Path(path_type=Path, file_okay=False),
+                help="Folder for the report.  [default: beside the history]",
+            ),
+            click.option(
+                "--expect-gpus", type=Whole(0), metavar="N", help="Fail when fewer cards are found."
+            ),
+            click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="dlbox", prog_name="dlbox")
+def cli() -> None:
+    """Turn a PC with one consumer NVIDIA card into a deep learning box that is known to work.
+
+    Start with `dlbox ready`.
+    """
+
+
+@cli.command("ready")
+@measuring
+def ready_command(**options: Any) -> None:
+    """Is this box ready? Look at it, train the workshop's models, say so, write a report."""
+    from bench import command
+
+    sys.exit(command.measure("ready", complain=complain, **options))
+
+
+@cli.command("check")
+@click.option("--expect-gpus", type=Whole(0), metavar="N", help="Fail when fewer cards are found.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def check_command(**options: Any) -> None:
+    """Is the hardware sound? Ask the card and the system, in about a second."""
+    from bench import command
+
+    sys.exit(command.check(complain=complain, **options))
+
+
+@cli.command("bench")
+@measuring
+def bench_command(**options: Any) -> None:
+    """How fast is it? Train the workshop's models in fresh processes and keep the figures."""
+    from bench import command
+
+    sys.exit(command.measure("bench", complain=complain, **options))
+
+
+@cli.command("history")
+@click.option("--limit", type=Whole(1), default=20, show_default=True, help="How many runs.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def history_command(limit: int, as_json: bool) -> None:
+    """What was measured on this machine, the newest last."""
+    from bench import command
+
+    sys.exit(command.history(limit=limit, as_json=as_json, complain=complain))
+
+
+@cli.command("report")
+@click.argument("number", metavar="[ID]", type=Whole(1), required=False)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the page.  [default: beside the history]",
+)
+def report_command(number: int | None, output: Path | None) -> None:
+    """Write the page of run ID again (the last run's without one) and say where."""
+    from bench import command
+
+    sys.exit(command.write_report(number, output, complain))
+
+
+def main() -> None:
+    """Run the command line: no traceback, one sentence on stderr, the right exit code."""
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        cli.main(standalone_mode=False)
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "dlbox"
+        complain(f"{error.format_message().rstrip('.')}: see `{where} --help`")
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        complain(error.format_message())
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        complain("interrupted")
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has seen enough
+        sys.exit(1)
+    except Exception as error:
+        if os.environ.get("DLBOX_DEBUG"):
+            raise
+        complain(f"unexpected {type(error).__name__}: {error} (DLBOX_DEBUG=1 shows where; please report it)")
+        sys.exit(1)
+
+
+def _stop(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()
