@@ -34,6 +34,8 @@ _VARIABLES = (
     "TF_FORCE_GPU_ALLOW_GROWTH",
 )
 
+_CUDA_LIBRARY = re.compile(r"lib(cudart|cudnn|cublas|cublasLt|cufft|cusolver|cusparse|nccl|nvrtc)(_\w+)?\.so")
+
 
 def read(sysroot: Path = Path("/")) -> Host:
     """Everything of Host; files are read below ``sysroot``, the rest from the running system."""
@@ -60,7 +62,18 @@ def read(sysroot: Path = Path("/")) -> Host:
         is_laptop=files.whole(sysroot / "sys/class/dmi/id/chassis_type") in _LAPTOP_CHASSIS,
         secure_boot=_secure_boot(sysroot),
         iommu=_iommu(sysroot),
+        library_path_clashes=_clashes(),
         variables={name: os.environ[name] for name in _VARIABLES if name in os.environ},
+    )
+
+
+def _clashes() -> tuple[str, ...]:
+    """Folders that the loader searches before a wheel's own, with CUDA libraries in them."""
+    folders = [Path(folder) for folder in os.environ.get("LD_LIBRARY_PATH", "").split(":") if folder]
+    return tuple(
+        str(folder)
+        for folder in folders
+        if any(_CUDA_LIBRARY.match(entry.name) for entry in files.entries(folder))
     )
 
 

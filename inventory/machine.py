@@ -63,6 +63,8 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the kernel put devices into IOMMU groups."""
     variables: dict[str, str] = {}
     """Environment variables that decide what CUDA programs see or load."""
+    library_path_clashes: tuple[str, ...] = ()
+    """Folders of LD_LIBRARY_PATH with CUDA libraries, which programs would load instead of their own."""
 
 
 class PciCard(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +107,7 @@ class Temperatures(msgspec.Struct, frozen=True, kw_only=True):
     max_operating_c: Reading[int] = _ABSENT
     slowdown_c: Reading[int] = _ABSENT
     shutdown_c: Reading[int] = _ABSENT
+    memory_max_c: Reading[int] = _ABSENT
 
 
 class Power(msgspec.Struct, frozen=True, kw_only=True):
@@ -292,6 +295,14 @@ class KernelLog(msgspec.Struct, frozen=True, kw_only=True):
     """Other lines of NVIDIA's module, nouveau or module loading, oldest first, at most 50."""
 
 
+class PowerSupply(msgspec.Struct, frozen=True, kw_only=True):
+    """What feeds the computer, as far as a person said so."""
+
+    watts: int
+    source: str
+    """Who said it: "--power-supply" or the name of a build."""
+
+
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """What a box is, at ``read_at`` (ISO 8601, UTC)."""
 
@@ -304,6 +315,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     gpus: tuple[Gpu, ...] = ()
     installation: Installation = Installation()
     kernel_log: Reading[KernelLog] = _ABSENT
+    power_supply: PowerSupply | None = None
+    """None: nobody said what it is; software cannot read it."""
 
     @property
     def gpu_count(self) -> int:

@@ -160,6 +160,7 @@ def _temperatures(device: Any, memory_c: Reading[int]) -> Temperatures:
         slowdown_c=threshold(1),
         max_operating_c=threshold(3),
         target_c=threshold(5),
+        memory_max_c=threshold(2),
     )
 
 

@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from bench.finding import Finding
-from bench.health import driver, gpu
+from bench.health import driver, driver_setup, errors, gpu, host, memory, pcie, power, thermal
 from bench.health.check import REGISTER, Check, Subject, skipped
 from bench.health.diagnosis import diagnose
 from bench.health.gpu import silent
 from inventory import cards
 from inventory.machine import Gpu, Machine
 
-__all__ = ["REGISTER", "Check", "checks", "driver", "gpu", "run", "themes"]
+_MODULES = (driver, driver_setup, gpu, pcie, thermal, power, memory, errors, host)
+"""Importing a module enters its checks in the register."""
 
 
 def checks() -> tuple[Check, ...]:
     """Every check there is, in the order of the report."""
-    return tuple(REGISTER.values())
+    order = [module.__name__ for module in _MODULES]
+    return tuple(sorted(REGISTER.values(), key=lambda check: order.index(check.judge.__module__)))
 
 
 def themes() -> tuple[str, ...]:
-    return tuple(dict.fromkeys(check.theme for check in REGISTER.values()))
+    return tuple(dict.fromkeys(check.theme for check in checks()))
 
 
 def run(

@@ -5,7 +5,7 @@ One fault, one finding: ``bench.health.diagnosis`` names the cause, and only the
 
 from __future__ import annotations
 
-from bench.health.check import Outcome, Subject, check, failed, passed, skipped, unknown, value, warned
+from bench.health.check import Outcome, check, failed, passed, skipped, unknown
 from bench.health.diagnosis import Cause, Diagnosis, branch, diagnose
 from inventory.machine import Machine
 
@@ -323,110 +323,3 @@ def lost(machine: Machine) -> Outcome:
     return _judged(
         machine, Cause.LOST, fine="all cards are on the bus", trouble="a card has fallen off the bus"
     )
-
-
-@check(
-    "driver.next-boot",
-    title="Driver after the next boot",
-    scope="machine",
-    looks_at="/lib/modules and DKMS for the newest installed kernel",
-    limits="nvidia.ko exists for it, or headers to build it from",
-    source="files of the running system",
-    fix="sudo apt install linux-headers-KERNEL && sudo dkms autoinstall -k KERNEL",
-)
-def next_boot(machine: Machine) -> Outcome:
-    """A kernel update takes effect at the next boot. If no module exists for the new kernel, the driver is
-    gone then, long after the update that caused it."""
-    if diagnose(machine):
-        return skipped("not judged: the driver does not work now, see the finding that failed")
-    kernels = [k for k in value(machine.installation.kernels, "installed kernels") if k.bootable]
-    running = next((k for k in kernels if k.release == machine.host.kernel), None)
-    if running is None or not running.has_nvidia_module:
-        return skipped("where the running module comes from is not visible here")
-    newest = kernels[-1]
-    built = any(newest.release in d.built_for for d in machine.installation.dkms.value or ())
-    if newest.has_nvidia_module or built:
-        return passed(f"kernel {newest.release} has the module", newest.release)
-    missing = "" if newest.has_headers else " and no headers to build it from"
-    packages = newest.release if not newest.has_headers else ""
-    return warned(
-        f"kernel {newest.release}, which the next boot starts, has no NVIDIA module{missing}",
-        newest.release,
-        remedy=("sudo apt install linux-headers-" + packages + " && " if packages else "")
-        + f"sudo dkms autoinstall -k {newest.release}",
-    )
-
-
-@check(
-    "driver.packages",
-    title="Driver packages held",
-    scope="machine",
-    looks_at="dpkg's status of the driver's packages, unattended upgrades",
-    limits="all held or none held",
-    applies_to="Debian and Ubuntu",
-    source="reports of version mismatches after partial holds and unattended upgrades",
-    fix="hold all of them: dlbox provision; or let all go: sudo apt-mark unhold NAME",
-)
-def packages(machine: Machine) -> Outcome:
-    """An automatic update of the driver's libraries while the old module runs stops every CUDA program until
-    a reboot. Holding only some of the packages makes it worse: they drift apart."""
-    installed = value(machine.installation.packages, "driver packages")
-    if not installed:
-        return skipped("the driver was not installed from packages")
-    held = [p for p in installed if p.held]
-    if held and len(held) < len(installed):
-        loose = [p.name for p in installed if not p.held]
-        return warned(
-            f"{len(held)} of {len(installed)} driver packages are held; loose: {', '.join(loose[:4])}",
-            len(held),
-            len(installed),
-            remedy=f"sudo apt-mark hold {' '.join(loose)}",
-        )
-    if held:
-        return passed(f"all {len(installed)} driver packages are held", len(held))
-    note = (
-        "; unattended upgrades may replace them while they run"
-        if machine.installation.unattended_upgrades
-        else ""
-    )
-    return passed(f"{len(installed)} driver packages, not held{note}", 0)
-
-
-@check(
-    "driver.device-nodes",
-    title="Device nodes",
-    scope="machine",
-    looks_at="/dev/nvidia0 and on, /dev/nvidiactl, /dev/nvidia-uvm",
-    limits="one for each card, and the two shared ones",
-    source="NVIDIA driver README; compared with the number of cards that NVML lists",
-    fix="create them: sudo nvidia-modprobe -c 0 -u",
-)
-def device_nodes(machine: Machine) -> Outcome:
-    """CUDA opens these files. In containers they are given one by one, and one may have been forgotten."""
-    if not machine.nvml.ok:
-        return skipped("not judged: the driver has another fault")
-    nodes = {node.path for node in machine.installation.device_nodes}
-    if not nodes:
-        return skipped("this system shows no device nodes of the NVIDIA module")
-    missing = [path for path in ("/dev/nvidiactl", "/dev/nvidia-uvm") if path not in nodes]
-    numbered = sum(1 for path in nodes if path.removeprefix("/dev/nvidia").isdigit())
-    if numbered < len(machine.gpus):
-        missing.append(f"{len(machine.gpus) - numbered} of /dev/nvidia0 and on")
-    if missing:
-        return warned(f"missing: {', '.join(missing)}", numbered, len(machine.gpus))
-    return passed(f"{numbered} for {len(machine.gpus)} cards", numbered, len(machine.gpus))
-
-
-@check(
-    "driver.persistence",
-    title="Persistence mode",
-    looks_at="NVML's persistence mode",
-    limits="none: off is the normal state of a desktop card",
-    source="NVIDIA driver persistence documentation",
-    fix="sudo systemctl enable --now nvidia-persistenced",
-)
-def persistence(subject: Subject) -> Outcome:
-    """With persistence off, the driver forgets the card when the last program closes it, and the next one
-    waits about a second. On a machine with a screen the display keeps it awake anyway."""
-    on = value(subject.gpu.persistence, "persistence mode")
-    return passed("on" if on else "off, which is normal for a desktop card", on)
