@@ -24,27 +24,9 @@ from numpy.typing import NDArray
 POSITIVE = ("superb", "charming", "gripping", "tender", "witty", "radiant")
 NEGATIVE = ("dull", "clumsy", "tedious", "hollow", "bland", "grating")
 SUBJECTS = ("plot", "acting", "music", "camera", "script", "ending")
-NEUTRAL = [
-    "we",
-    "watched",
-    "it",
-    "on",
-    "a",
-    "rainy",
-    "evening",
-    "in",
-    "town",
-    "with",
-    "some",
-    "friends",
-    "after",
-    "dinner",
-    "and",
-    "talked",
-    "until",
-    "very",
-    "late",
-]
+NEUTRAL = tuple(
+    "we watched it on a rainy evening in town with some friends after dinner until very late indeed".split()  # noqa: SIM905
+)
 GLUE = ("the", "was", "not", "but", "and")
 OFFSETS = 6
 """A filler starts at one of this many places in the neutral phrase."""
