@@ -68,6 +68,7 @@ class Lesson:
 _ARITHMETIC = (
     "This is arithmetic, not training: if it is off, a framework changed its formula. Please report it."
 )
+_TRAIN_LONGER = "Another seed or backend lands elsewhere while the model still learns: try more --epochs."
 
 LESSONS: tuple[Lesson, ...] = (
     Lesson(
@@ -92,6 +93,22 @@ LESSONS: tuple[Lesson, ...] = (
         ),
         cells=("simple-rnn", "lstm", "gru", "conv"),
         more_pages=("by_hand_text",),
+    ),
+    Lesson(
+        name="seq2seq",
+        title="Sequence to sequence: learning to add",
+        about="A model reads 12+345 and writes 357: one vector for it all, then a decoder that looks back.",
+        data="sums of two numbers of up to three digits, made here",
+        quick_seconds=45,
+        full_seconds=300,
+        models=("repeat", "not-reversed", "attention"),
+        expected=(
+            Expected("leaked", 0.0, 0.0, "no sum is drawn twice in either order", "The data set is broken."),
+            Expected("repeat: sums right", 0.5, 1.0, "seeds 0 to 2", _TRAIN_LONGER, "quick"),
+            Expected("attention: sums right", 0.85, 1.0, "seeds 0 to 2", _TRAIN_LONGER, "quick"),
+            Expected("repeat: sums right", 0.95, 1.0, "seed 0", _TRAIN_LONGER, "full"),
+            Expected("attention: sums right", 0.97, 1.0, "seed 0", _TRAIN_LONGER, "full"),
+        ),
     ),
 )
 

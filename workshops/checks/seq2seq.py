@@ -1,0 +1,36 @@
+"""Tests of the exercises of the lesson seq2seq."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def check_1_distinct(learner: Any) -> None:
+    got = list(learner.distinct([(2, 3), (7, 1), (3, 2), (2, 3), (1, 7), (5, 5)]))
+    assert got == [(2, 3), (7, 1), (5, 5)], (
+        f"2+3 and 3+2 are one sum: expected (2, 3), (7, 1), (5, 5), got {got}"
+    )
+
+
+def check_2_sums_right(learner: Any) -> None:
+    answers = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9], [1, 1, 1]])
+    guesses = np.array([[1, 2, 3], [4, 5, 0], [0, 8, 9], [1, 1, 1]])
+    got = learner.sums_right(answers, guesses)
+    assert got == 0.5, f"two of these four sums are right in every symbol, you count {got:.3f}"
+
+
+def check_3_decoder_input(learner: Any) -> None:
+    answers = np.array([[3, 5, 7], [8, 1, 0]])
+    got = np.asarray(learner.decoder_input(answers, 12))
+    assert got.shape == answers.shape, f"as long as the answer: {answers.shape}, not {got.shape}"
+    assert got.tolist() == [[12, 3, 5], [12, 8, 1]], (
+        f"for 3 5 7 the decoder may read 12 3 5, you show {got[0]}"
+    )
+
+
+def check_4_question(learner: Any) -> None:
+    got = learner.question("1+20", 7)
+    assert got == "   02+1", f"'1+20' should become '   02+1', you give {got!r}"
+    assert learner.question("123+456", 7) == "654+321", "a full question is only turned round"
