@@ -133,6 +133,53 @@ def report_command(number: int | None, output: Path | None) -> None:
     sys.exit(command.write_report(number, output, complain))
 
 
+@cli.command("parts")
+@click.argument("build", metavar="[BUILD]", required=False)
+@click.option("--budget", type=float, metavar="USD", help="Hold the total against this instead of its own.")
+@click.option("--this", is_flag=True, help="Hold this machine's card and power draw against it.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def parts_command(build: str | None, budget: float | None, this: bool, as_json: bool) -> None:
+    """What to buy, and does it fit? Judge a build by its name or file; list the builds without one."""
+    from bench import parts
+
+    sys.exit(parts.run(build, this=this, budget=budget, as_json=as_json, complain=complain))
+
+
+@cli.command("plan")
+@click.option(
+    "--card", "cards", multiple=True, metavar="NAME", help="A card, as in \"RTX 3060\" or 10de:2503; may be repeated."
+)
+@click.option("--distro", metavar="NAME", help="As in ubuntu-24.04 or debian-12.")
+@click.option("--host", metavar="NAME", help="A host of the inventory, in place of --card and --distro.")
+@click.option(
+    "--inventory",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The inventory.  [default: inventory/hosts.yml]",
+)
+@click.option(
+    "--framework",
+    "frameworks",
+    multiple=True,
+    type=click.Choice(["tensorflow", "torch", "jax"]),
+    help="Must be part of it; may be repeated.  [default: all that run on the card]",
+)
+@click.option("--secure-boot/--no-secure-boot", default=None, help="[default: as read, or unknown]")
+@click.option("--kernel", default="", metavar="RELEASE", help="As `uname -r` prints it.  [default: as read]")
+@click.option("--cuda-toolkit", is_flag=True, help="With a system CUDA toolkit, for compiling.")
+@click.option(
+    "--stack",
+    "stack_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A newer table of versions than the built-in one.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def plan_command(as_json: bool, **options: Any) -> None:
+    """Which driver, CUDA, cuDNN and frameworks fit this box, or one that does not exist yet, and why."""
+    from provision import plan
+
+    sys.exit(plan.plan(plan.Question(**options), as_json=as_json, complain=complain))
+
+
 def main() -> None:
     """Run the command line: no traceback, one sentence on stderr, the right exit code."""
     signal.signal(signal.SIGTERM, _stop)

@@ -11,9 +11,7 @@ from msgspec import Meta
 
 from inventory import yamlfile
 
-Architecture = Literal[
-    "maxwell", "pascal", "volta", "turing", "ampere", "ada", "hopper", "blackwell"
-]
+Architecture = Literal["maxwell", "pascal", "volta", "turing", "ampere", "ada", "hopper", "blackwell"]
 ModuleFlavour = Literal["closed", "open", "either"]
 Precision = Literal["fp32", "tf32", "fp16", "bf16"]
 Connector = Literal["6-pin", "8-pin", "16-pin"]

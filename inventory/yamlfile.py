@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -169,8 +170,12 @@ def _explain(document: Document, message: str, base: Where, type_: Any) -> YamlE
     if expected:
         types = [w.strip() for w in expected[1].split("|")]
         wanted = " or ".join(_WORDS.get(t, t) for t in types if t != "null")
-        return document.error(where, f"{subject} is expected to be {wanted}{expected[3] or ''}, got {got}")
-    if text.startswith("Invalid enum value"):
+        bound = re.sub(r"\.0$", "", expected[3] or "")
+        quoted = " in quotes; take them away" if _is_quoted_number(document, where) else ""
+        return document.error(where, f"{subject} is expected to be {wanted}{bound}, got {got}{quoted}")
+    if "RFC3339" in text:
+        return document.error(where, f"{subject} is expected to be {_WORDS['date']}, got {got}")
+    if text.startswith(("Invalid enum value", "Invalid value")):
         allowed = _allowed(msgspec.inspect.type_info(type_), where[len(base) :])
         return document.error(where, f"{subject} is expected to be {allowed}, got {got}")
     return document.error(where, f"{subject}: {text[:1].lower()}{text[1:]}")
@@ -179,10 +184,12 @@ def _explain(document: Document, message: str, base: Where, type_: Any) -> YamlE
 def _allowed(info: Any, where: Where) -> str:
     """The values that a choice offers, found by walking the type along the path."""
     options = info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
+    tags = [getattr(o, "tag", "") for o in options if (getattr(o, "tag_field", None),) == where]
+    if tags:
+        return _choice(tags)
     for option in options:
         if isinstance(option, msgspec.inspect.LiteralType) and not where:
-            *most, last = (f"`{v}`" for v in option.values)
-            return f"{', '.join(most)} or {last}" if most else last
+            return _choice(option.values)
         if not where:
             continue
         if isinstance(option, msgspec.inspect.StructType):
@@ -194,8 +201,13 @@ def _allowed(info: Any, where: Where) -> str:
     return "another value"
 
 
+def _choice(values: Iterable[object]) -> str:
+    *most, last = (f"`{v}`" for v in values)
+    return f"{', '.join(most)} or {last}" if most else last
+
+
 def _parts(path: str) -> Where:
-    """"$.cards[3].cores" -> ("cards", 3, "cores"); stops where msgspec does not name the key."""
+    """ "$.cards[3].cores" -> ("cards", 3, "cores"); stops where msgspec does not name the key."""
     parts: list[Key] = []
     for name, index in re.findall(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]", path):
         if index == "...":
@@ -215,6 +227,14 @@ def _entry(document: Document, where: Where) -> str:
     if not where:
         return "the file"
     return f"`{where[-1]}`" if isinstance(where[-1], str) else f"entry {where[-1] + 1} of `{where[-2]}`"
+
+
+def _is_quoted_number(document: Document, where: Where) -> bool:
+    try:
+        value = document.value(where)
+    except (KeyError, IndexError, TypeError):
+        return False
+    return isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?", value) is not None
 
 
 def _shown(document: Document, where: Where) -> str:

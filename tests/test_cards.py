@@ -299,7 +299,7 @@ def _broken(tmp_path: Path, old: str, new: str) -> str:
         ("cores: 640", "core: 640", "`core` is not a field known here"),
         ("    cores: 640\n", "", "`GeForce GTX 750 Ti` lacks `cores`"),
         ("cores: 640", "cores: 640\n    cores: 641", "`cores` is given twice"),
-        ("architecture: pascal\n    comp", "architecture: tesla\n    comp", "`turing` or `volta`, got `tesla`"),
+        ("architecture: pascal\n    c", "architecture: tesla\n    c", "`turing` or `volta`, got `tesla`"),
         ("pci-ids: [pci_ids]", "hearsay: [pci_ids]", "names `hearsay`, which `sources` does not list"),
         ("pci-ids: [pci_ids]", "pci-ids: [colour]", "gives a source for `colour`"),
         ('"10de:1380"', '"10DE:1380"', "`pci_ids`"),

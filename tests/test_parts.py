@@ -1,0 +1,527 @@
+"""`dlbox parts`: bills are read with clear complaints, judged by their figures, and shown."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.finding import Finding
+from bench.parts import finding
+from inventory import bill, cards, parts, parts_here, yamlfile
+from inventory.bill import Bill, BillError
+from inventory.machine import Gpu, Machine, PciCard, Power
+from inventory.parts import Judgement
+from inventory.reading import Reading
+
+ROOT = Path(__file__).parent.parent
+TODAY = datetime.date(2026, 3, 10)
+TEXT = (ROOT / "inventory" / "builds" / "under-600.yml").read_text()
+SHIPPED = {b.name: b for b in bill.shipped()}
+
+
+def make(tmp_path: Path, **changes: Any) -> Bill:
+    """The shipped build under $600 with fields of its parts changed: ``supply={"watts": 200}``."""
+    data = yaml.safe_load(TEXT)
+    for kind, fields in changes.items():
+        if kind == "top":
+            data.update(fields)
+            continue
+        part = next(p for p in data["parts"] if p["kind"] == kind.replace("_", "-"))
+        part.update(fields)
+        for name in [name for name, value in fields.items() if value is None]:
+            del part[name]
+    path = tmp_path / "mine.yml"
+    path.write_text(yaml.safe_dump(data, sort_keys=False))
+    return bill.read(path)
+
+
+def judged(chosen: Bill, **arguments: Any) -> dict[str, Judgement]:
+    found = parts.judge(chosen, today=TODAY, **arguments)
+    return {j.id.removeprefix("parts."): j for j in found}
+
+
+# --- the bills that come with dlbox -----------------------------------------------------------------------
+
+
+def test_the_builds_that_were_promised() -> None:
+    assert list(SHIPPED) == ["2017", "under-1000", "under-600"]
+    assert SHIPPED["2017"].card == cards.find("GTX 1060")
+    assert SHIPPED["2017"].historic
+    assert SHIPPED["2017"].total_usd < 1000
+    assert SHIPPED["under-1000"].total_usd < 1000
+    assert SHIPPED["under-600"].total_usd < 600
+
+
+def test_the_parts_on_record_of_2017_keep_their_prices() -> None:
+    known = {p.model: p.price_usd for p in SHIPPED["2017"].parts}
+    assert known["ASUS B150I PRO GAMING/WIFI/AURA"] == 125
+    assert known["Thermaltake Core V1"] == 50
+
+
+@pytest.mark.parametrize("chosen", SHIPPED.values(), ids=lambda b: b.name)
+def test_shipped_builds_are_sound_and_their_prices_marked(chosen: Bill) -> None:
+    for one in parts.judge(chosen, today=chosen.priced_on):
+        assert one.status in ("pass", "skip"), one.message
+    for part in chosen.parts:
+        assert part.price_source or part.note or chosen.note, f"{part.model}: whose price is this?"
+    assert chosen.oldest_price <= chosen.priced_on
+
+
+def test_prices_grow_old_and_history_does_not() -> None:
+    later = SHIPPED["under-1000"].priced_on + datetime.timedelta(days=120)
+    stale = {j.id: j for j in parts.judge(SHIPPED["under-1000"], today=later)}["parts.prices"]
+    assert stale.status == "warn"
+    assert stale.measured == 120
+    assert stale.remedy
+    assert "2 of 8 estimated" in stale.message
+    old = {j.id: j for j in parts.judge(SHIPPED["2017"], today=later)}["parts.prices"]
+    assert old.status == "skip"
+
+
+# --- judging ----------------------------------------------------------------------------------------------
+
+
+def test_budget(tmp_path: Path) -> None:
+    chosen = make(tmp_path)
+    assert judged(chosen)["budget"].status == "pass"
+    over = judged(chosen, budget_usd=500)["budget"]
+    assert over.status == "fail"
+    assert (over.measured, over.expected, over.unit) == (589.0, 500, "USD")
+    assert over.remedy == "save $89.00; the dearest part is RTX 3060 12GB at $300.00"
+    assert judged(make(tmp_path, top={"budget_usd": None}))["budget"].status == "skip"
+    assert judged(chosen, budget_usd=589)["budget"].status == "pass"
+
+
+def test_quantity_counts(tmp_path: Path) -> None:
+    two = make(tmp_path, card={"quantity": 2})
+    assert two.total_usd == 889
+    assert parts.card_power(two) == 340
+    assert judged(two)["power-connectors"].status == "pass", "one 8-pin plug each"
+    assert judged(make(tmp_path, card={"quantity": 3}))["power-connectors"].status == "fail"
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "words"),
+    [
+        ({}, "pass", "308 W of 550 W, spikes to 410 W"),
+        ({"power_supply": {"watts": 300}}, "fail", "308 W of 300 W"),
+        ({"power_supply": {"watts": 350}}, "warn", "above 80% of its rating"),
+        ({"power_supply": {"watts": 500}}, "warn", "the card's maker advises 550 W"),
+        # A small supply for its load cuts off on the spikes before it is overloaded for good.
+        ({"power_supply": {"watts": 650}, "card": {"power_w": 480}}, "warn", "may cut off"),
+        ({"power_supply": {"watts": 650, "atx_version": 3.1}, "card": {"power_w": 480}}, "warn", "above 80%"),
+        (
+            {"power_supply": {"watts": 800, "atx_version": 3.1}, "card": {"power_w": 480}},
+            "pass",
+            "618 W of 800 W",
+        ),
+    ],
+)
+def test_power_supply(tmp_path: Path, changes: dict[str, Any], status: str, words: str) -> None:
+    one = judged(make(tmp_path, **changes))["power-supply"]
+    assert one.status == status
+    assert words in one.message
+    if status != "pass":
+        assert re.fullmatch(r"take a supply of \d+ W or more", one.remedy or "")
+
+
+@given(
+    card=st.floats(1, 2000),
+    cpu=st.floats(1, 500),
+    watts=st.floats(100, 3000),
+    atx=st.sampled_from([None, 2.4, 3.1]),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_advised_supply_is_enough(card: float, cpu: float, watts: float, atx: float | None) -> None:
+    chosen = SHIPPED["under-600"]
+    chosen = msgspec.structs.replace(
+        chosen,
+        processor=msgspec.structs.replace(chosen.processor, peak_w=cpu),
+        supply=msgspec.structs.replace(chosen.supply, watts=watts, atx_version=atx),
+    )
+    one = parts.supply(chosen, card)
+    if one.remedy:
+        advised = float(one.remedy.split()[4])
+        assert advised > watts
+        better = msgspec.structs.replace(chosen, supply=msgspec.structs.replace(chosen.supply, watts=advised))
+        assert parts.supply(better, card).status == "pass"
+
+
+@pytest.mark.parametrize(
+    ("card", "wanted", "offered", "status"),
+    [
+        ("RTX 3060", None, ["6-pin"], "fail"),
+        ("GTX 1060", None, ["6-pin"], "pass"),
+        ("GTX 1060", None, ["8-pin"], "pass"),
+        ("GTX 1080 Ti", None, ["8-pin"], "fail"),
+        ("GTX 1080 Ti", None, ["8-pin", "8-pin"], "pass"),
+        ("GTX 1650", None, [], "pass"),
+        ("RTX 5070", None, ["16-pin"], "pass"),
+        ("RTX 5070", None, ["8-pin", "8-pin"], "warn"),
+        ("RTX 5070", None, ["8-pin"], "fail"),
+        ("RTX 4070", ["8-pin"], ["8-pin"], "pass"),
+        ("RTX 3060", None, None, "skip"),
+        ("H100", None, ["8-pin"], "skip"),
+    ],
+)
+def test_power_connectors(
+    tmp_path: Path, card: str, wanted: list[str] | None, offered: list[str] | None, status: str
+) -> None:
+    own = {"connectors": wanted} if wanted else {}
+    chosen = make(tmp_path, card={"model": card, **own}, power_supply={"connectors": offered})
+    assert judged(chosen)["power-connectors"].status == status
+
+
+def test_what_does_not_go_together(tmp_path: Path) -> None:
+    fit = judged(make(tmp_path, processor={"socket": "AM5"}, memory={"memory_type": "DDR5"}))["fit"]
+    assert fit.status == "fail"
+    assert "needs socket AM5, the board has AM4" in fit.message
+    assert "is DDR5, the board takes DDR4" in fit.message
+    case = judged(make(tmp_path, board={"form_factor": "atx"}))["fit"]
+    assert "the board is atx, the case takes mini-itx, micro-atx" in case.message
+    blank = {"socket": None, "memory_type": None, "form_factor": None}
+    assert judged(make(tmp_path, board=blank))["fit"].status == "skip"
+
+
+def test_length_and_slots(tmp_path: Path) -> None:
+    long = judged(make(tmp_path, card={"length_mm": 330, "slots": 5}))
+    assert long["length"].status == long["slots"].status == "fail"
+    assert long["length"].message == "the card is 330 mm long, the case takes 300 mm"
+    assert "reference card" in judged(make(tmp_path))["length"].message
+    unknown = judged(make(tmp_path, case={"card_length_mm": None, "card_slots": None}))
+    assert unknown["length"].status == unknown["slots"].status == "skip"
+
+
+@pytest.mark.parametrize(
+    ("card", "board", "status", "words"),
+    [
+        ("RTX 3060", (4, 16), "pass", "4.0 x16, 31.5 GB/s; the card could do 4.0 x16"),
+        ("RTX 3060", (3, 16), "pass", "3.0 x16, 15.8 GB/s"),
+        ("RTX 3060", (4, 8), "warn", "4.0 x8"),
+        ("RTX 3060", (2, 16), "warn", "2.0 x16"),
+        ("RTX 4060", (4, 16), "pass", "the link will be 4.0 x8"),
+        ("RTX 5060", (3, 16), "warn", "the link will be 3.0 x8, 7.9 GB/s"),
+        ("RTX 3060", (3, 1), "fail", "too slow to feed it"),
+    ],
+)
+def test_pcie_lanes(tmp_path: Path, card: str, board: tuple[int, int], status: str, words: str) -> None:
+    slot = {"slot_generation": board[0], "slot_lanes": board[1]}
+    chosen = make(tmp_path, card={"model": card}, board=slot, processor={"pcie_generation": 5})
+    one = judged(chosen)["pcie-lanes"]
+    assert one.status == status
+    assert words in one.message
+
+
+def test_a_processor_with_few_lanes_narrows_the_link(tmp_path: Path) -> None:
+    one = judged(make(tmp_path, processor={"pcie_lanes": 4}))["pcie-lanes"]
+    assert one.status == "warn"
+    assert "x4" in one.message
+    nothing = {"slot_generation": None, "slot_lanes": None}
+    none = make(tmp_path, board=nothing, processor={"pcie_generation": None, "pcie_lanes": None})
+    assert judged(none)["pcie-lanes"].status == "skip"
+
+
+def test_speed_for_the_money_follows_the_card_and_the_total(tmp_path: Path) -> None:
+    one = judged(make(tmp_path))["speed-per-dollar"]
+    assert one.measured == pytest.approx(0.70 * 12.74 / 0.589, rel=0.01)
+    old = {j.id: j for j in parts.judge(SHIPPED["2017"], today=TODAY)}["parts.speed-per-dollar"]
+    assert old.measured == pytest.approx(0.90 * 4.37 / 0.876, rel=0.01)
+    assert "FP16" not in old.message
+    free = make(
+        tmp_path, **{k: {"price_usd": 0} for k in ("card", "processor", "board", "memory", "storage")}
+    )
+    assert judged(free)["speed-per-dollar"].status == "pass"
+
+
+def test_every_warning_and_failure_says_what_to_do(tmp_path: Path) -> None:
+    bad = make(
+        tmp_path,
+        top={"budget_usd": 100, "priced_on": "2020-01-01"},
+        card={"model": "RTX 5090", "length_mm": 400, "slots": 5},
+        processor={"socket": "AM3", "pcie_lanes": 1},
+    )
+    found = parts.judge(bad, today=TODAY)
+    assert {j.status for j in found} == {"fail", "warn", "pass"}
+    for one in found:
+        assert isinstance(finding(one), Finding)
+        assert (one.remedy is not None) is (one.status in ("warn", "fail"))
+        assert "\n" not in one.message
+    assert parts.worst(found) == "fail"
+    assert parts.worst(()) == "skip"
+
+
+# --- this machine -----------------------------------------------------------------------------------------
+
+
+def machine(draw: Reading[float], busy: Reading[int], name: str = "NVIDIA GeForce RTX 3060") -> Machine:
+    gpu = Gpu(
+        index=0,
+        name=Reading.of(name),
+        pci_device_id=Reading.of(0x2503),
+        memory_total_bytes=Reading.of(12 * 2**30),
+        power=Power(draw_w=draw, limit_w=Reading.of(170.0)),
+        utilisation_percent=busy,
+    )
+    return Machine(read_at="2026-03-10T00:00:00+00:00", gpus=(gpu,))
+
+
+def here(one: Machine, chosen: Bill | None) -> dict[str, Judgement]:
+    found = parts_here.judge(one, chosen, parts_here.load_power(one), parts_here.power_limit(one))
+    return {j.id.removeprefix("parts."): j for j in found}
+
+
+def test_power_measured_under_load_is_held_against_the_supply(tmp_path: Path) -> None:
+    one = machine(Reading.of(168.4), Reading.of(99))
+    found = here(one, make(tmp_path))
+    assert found["this-card"].status == "pass"
+    assert found["this-power"].status == "pass"
+    assert "168 W as measured under load" in found["this-power"].message
+    assert here(one, make(tmp_path, power_supply={"watts": 250}))["this-power"].status == "fail"
+
+
+def test_an_idle_card_is_judged_by_its_limit_and_says_so(tmp_path: Path) -> None:
+    found = here(machine(Reading.of(9.1), Reading.of(0)), make(tmp_path))["this-power"]
+    assert found.status == "pass"
+    assert "170 W at most, its power limit (not measured: card 0 is idle" in found.message
+
+
+def test_what_cannot_be_read_is_unknown_and_never_a_pass(tmp_path: Path) -> None:
+    one = machine(Reading.failed("lost"), Reading.of(99))
+    gpu = msgspec.structs.replace(one.gpus[0], power=Power(draw_w=Reading.failed("lost")))
+    found = here(msgspec.structs.replace(one, gpus=(gpu,)), make(tmp_path))["this-power"]
+    assert found.status == "unknown"
+    assert found.remedy
+
+
+def test_another_card_than_the_bill_says(tmp_path: Path) -> None:
+    found = here(machine(Reading.of(1.0), Reading.of(0)), make(tmp_path, card={"model": "GTX 1060"}))[
+        "this-card"
+    ]
+    assert found.status == "fail"
+    assert found.message == "this machine has GeForce RTX 3060 12GB, its bill says 1 x GeForce GTX 1060 6GB"
+
+
+def test_machines_without_card_driver_or_bill(tmp_path: Path) -> None:
+    bare = Machine(read_at="")
+    assert {j.status for j in here(bare, make(tmp_path)).values()} == {"skip"}
+    undriven = Machine(read_at="", cards=(PciCard(address="0000:01:00.0", device_id=0x2503),))
+    found = here(undriven, make(tmp_path))
+    assert found["this-card"].status == "pass"
+    assert found["this-power"].status == "unknown"
+    alone = here(machine(Reading.of(168.4), Reading.of(99)), None)
+    assert alone["this-card"].status == "pass"
+    assert alone["this-power"].status == "skip"
+    laptop = here(machine(Reading.of(1.0), Reading.of(0), "NVIDIA GeForce RTX 3060 Laptop GPU"), None)
+    assert "a card not in the catalogue" in laptop["this-card"].message
+
+
+# --- bad data ---------------------------------------------------------------------------------------------
+
+BAD = {
+    "a price in words": ("price_usd: 300", "price_usd: about 300", "`price_usd` is expected to be a number"),
+    "a price with a sign": ("price_usd: 300", "price_usd: $300", "got `$300`"),
+    "a price below nothing": ("price_usd: 300", "price_usd: -3", "a number >= 0, got `-3`"),
+    "a price that is no number": ("price_usd: 300", "price_usd: .nan", "expected a number, got `.nan`"),
+    "a negative wattage": ("tdp_w: 65", "tdp_w: -65", "`tdp_w` is expected to be a number > 0, got `-65`"),
+    "a wattage with its unit": ("watts: 550", "watts: 550 W", "`watts` is expected to be a number, got `550 W`"),
+    "an unknown card": ("model: RTX 3060 12GB", "model: RTX 3065", 'no card "RTX 3065" in the catalogue; nearest'),
+    "a laptop chip": ("model: RTX 3060 12GB", "model: RTX 3060 Laptop GPU", "is a laptop chip"),
+    "an unknown kind": ("kind: case", "kind: chassis", "`case`, `cooler` or `other`, got `chassis`"),
+    "an unknown field": ("    watts: 550", "    power: 550\n    watts: 550", "`power` is not a field known here"),
+    "no kind": ("  - kind: case\n    model", "  - model", "lacks `kind`"),
+    "a missing price": ("    price_usd: 300\n", "", "lacks `price_usd`"),
+    "a connector from elsewhere": ("[8-pin, 8-pin]", "[8-pin, 7-pin]", "`16-pin`, `6-pin` or `8-pin`, got `7-pin`"),
+    "five lanes": ("slot_lanes: 16", "slot_lanes: 5", "got `5`"),
+    "a price in quotes": ("price_usd: 300", 'price_usd: "300"', "got `300` in quotes; take them away"),
+    "half a card": ("    price_usd: 300", "    quantity: 0.5\n    price_usd: 300", "`quantity` is expected to be a"),
+    "a key given twice": ("    price_usd: 300", "    price_usd: 300\n    price_usd: 30", "given twice, first on line"),
+    "a date that is none": ("priced_on: 2026-03-01", "priced_on: last March", "a date such as 2026-11-22"),
+    "a date that cannot be": ("priced_on: 2026-03-01", "priced_on: 2026-02-30", "looks like a number or date"),
+    "an open bracket": ("[8-pin, 8-pin]", "[8-pin, 8-pin", "not valid YAML"),
+    "a tab": ("    watts: 550", "\twatts: 550", "not valid YAML"),
+    "an alias": ("note: ", "a: &x 1\nb: *x\nnote: ", "instead of an alias"),
+    "a python object": ("note: ", "x: !!python/object:os.system 1\nnote: ", "not valid YAML"),
+    "a number for a name": ("budget_usd: 600", "600: budget", "`600` is expected to be a name in text"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "expected"), BAD.values(), ids=BAD)
+def test_bad_data_gets_file_line_and_what_is_expected(
+    tmp_path: Path, old: str, new: str, expected: str
+) -> None:
+    assert old in TEXT
+    path = tmp_path / "mine.yml"
+    path.write_text(TEXT.replace(old, new, 1))
+    with pytest.raises(BillError) as caught:
+        bill.read(path)
+    message = str(caught.value)
+    assert re.match(r"mine\.yml, line \d+: ", message), message
+    assert expected in message
+    assert "\n" not in message
+
+
+def test_the_line_is_the_right_one(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yml"
+    path.write_text(TEXT.replace("tdp_w: 65", "tdp_w: -65"))
+    line = next(n for n, text in enumerate(path.read_text().splitlines(), 1) if "-65" in text)
+    with pytest.raises(BillError, match=rf"line {line}: "):
+        bill.read(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "the file is expected to be a mapping"),
+        ("- a\n- b\n", "the file is expected to be a mapping, got a list"),
+        ("just words", "got `just words`"),
+        ("parts: 3\ntitle: x\npriced_on: 2026-01-01", "`parts` is expected to be a list"),
+        ("title: x\npriced_on: 2026-01-01\nparts: []", "lacks one of `kind: card`"),
+        ("title: x\n---\ntitle: y", "not valid YAML"),
+        ("[" * 5000, "bills.yml"),
+        ("a: " * 50, "not valid YAML"),
+    ],
+)
+def test_what_is_no_bill(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "bills.yml"
+    path.write_text(text)
+    with pytest.raises(BillError) as caught:
+        bill.read(path)
+    assert expected in str(caught.value)
+
+
+def test_required_parts_may_be_there_once(tmp_path: Path) -> None:
+    data = yaml.safe_load(TEXT)
+    path = tmp_path / "mine.yml"
+    for kind in ("card", "processor", "board", "power-supply"):
+        less = {**data, "parts": [p for p in data["parts"] if p["kind"] != kind]}
+        path.write_text(yaml.safe_dump(less))
+        with pytest.raises(BillError, match=f"`parts` lacks one of `kind: {kind}`"):
+            bill.read(path)
+        more = {**data, "parts": data["parts"] + [p for p in data["parts"] if p["kind"] == kind]}
+        path.write_text(yaml.dump(more, Dumper=_NoAliases))
+        with pytest.raises(BillError, match="is a second part of its kind"):
+            bill.read(path)
+
+
+class _NoAliases(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+@given(st.one_of(st.text(max_size=200), st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10) | st.dates(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
+        st.sampled_from(["title", "parts", "kind", "model", "price_usd", "priced_on", "watts", "x"]), inner, max_size=5
+    ),
+    max_leaves=12,
+).map(lambda data: yaml.dump(data, Dumper=_NoAliases))))  # fmt: skip
+@settings(max_examples=200, deadline=None)
+def test_any_file_is_a_bill_or_one_sentence(text: str) -> None:
+    try:
+        document = yamlfile.parse(text, "any.yml")
+        yamlfile.convert(document, bill._File)
+        said = ""
+    except yamlfile.YamlError as error:
+        said = str(error)
+    assert "\n" not in said
+    assert said == "" or said.startswith("any.yml")
+
+
+# --- the command ------------------------------------------------------------------------------------------
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    import dlbox  # noqa: TID251 - the command itself is under test
+
+    result = CliRunner().invoke(dlbox.cli, ["parts", *arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_the_list() -> None:
+    code, out, _ = run()
+    assert code == 0
+    for name in SHIPPED:
+        assert name in out
+    code, out, _ = run("--json")
+    document = json.loads(out)
+    assert document["command"] == "parts"
+    assert [b["name"] for b in document["builds"]] == list(SHIPPED)
+
+
+def test_a_build_by_name_and_by_file(tmp_path: Path) -> None:
+    code, out, _ = run("2017")
+    assert code == 0
+    assert "GTX 1060 6GB" in out
+    assert "PASS    Power supply" in out
+    path = tmp_path / "my box.yml"
+    path.write_text(TEXT)
+    code, out, _ = run(str(path), "--json", "--budget", "100")
+    document = json.loads(out)
+    assert code == 1
+    assert document["schema_version"]
+    assert document["build"]["name"] == "my box"
+    found = {f["id"]: f["status"] for f in document["findings"]}
+    assert found["parts.budget"] == "fail"
+    assert len(found) == 9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("1999",), "there is no build `1999`: give a file, or one of 2017, under-1000, under-600"),
+        (("nowhere/mine.yml",), "nowhere/mine.yml does not exist"),
+        (("2017", "--budget", "-5"), "--budget is expected to be an amount"),
+        (("2017", "--budget", "nan"), "--budget is expected to be an amount"),
+        (("--budget", "5"), "--budget needs the build"),
+        (("tests",), "is not a file"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence(
+    arguments: tuple[str, ...], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    code, out, err = run(*arguments)
+    assert code == 2
+    assert out == ""
+    assert words in err
+
+
+def test_this_machine_in_a_subprocess(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yml"
+    path.write_text(TEXT)
+    command = [sys.executable, str(ROOT / "dlbox.py"), "parts", str(path), "--this", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False)
+    assert "Traceback" not in done.stderr
+    assert done.returncode in (0, 1), done.stderr
+    found = {f["id"] for f in json.loads(done.stdout)["findings"]}
+    assert {"parts.this-card", "parts.this-power", "parts.budget"} <= found
+
+
+def test_broken_file_and_no_colour_in_a_subprocess(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yml"
+    path.write_text(TEXT.replace("tdp_w: 65", "tdp_w: -65"))
+    command = [sys.executable, str(ROOT / "dlbox.py"), "parts"]
+    bad = subprocess.run([*command, str(path)], capture_output=True, text=True, timeout=60, check=False)
+    assert bad.returncode == 2
+    assert bad.stdout == ""
+    assert re.fullmatch(r"dlbox: mine\.yml, line \d+: .*\n", bad.stderr)
+    environment = {**os.environ, "NO_COLOR": "1", "FORCE_COLOR": ""}
+    plain = subprocess.run(
+        [*command, "2017"], capture_output=True, text=True, timeout=60, check=False, env=environment
+    )
+    assert plain.returncode == 0
+    assert "\x1b" not in plain.stdout
