@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,8 @@ from inventory.reading import Reading
 
 PROBE = (sys.executable, "-m", "inventory.probe")
 _MOST_CARDS = 64
+_PATIENCE = 2
+"""Time limits spent on asking again before the cards left are given up."""
 
 
 def gather(*, timeout_s: float = 10, sysroot: Path = Path("/"), probe: Sequence[str] = PROBE) -> Machine:
@@ -52,26 +55,24 @@ def _ask(child: Child, probe: Sequence[str], timeout_s: float) -> tuple[Opening,
     """All cards: where the child dies at one, that one is marked and the rest asked by another child."""
     opening: Opening | None = None
     gpus: dict[int, Gpu] = {}
+    deadline = time.monotonic() + _PATIENCE * timeout_s
     while True:
         ended = child.finish(timeout_s)
         found, read, garbage = _understood(ended.lines)
-        opening = opening or found
+        why = ended.why or ("gave no sensible answer" if garbage or found is None else "left this card out")
+        opening = opening or found or Opening(nvml=Reading.failed(f"the process that asks NVML {why}"))
         gpus.update(read)
-        why = ended.why or ("gave no sensible answer" if garbage or found is None else "")
-        if opening is None:
-            return Opening(nvml=Reading.failed(f"the process that asks NVML {why}")), ()
         missing = [index for index in range(min(opening.count, _MOST_CARDS)) if index not in gpus]
         if not opening.nvml.ok or not missing:
-            return opening, tuple(gpus[index] for index in sorted(gpus))
-        lost = missing[0]
-        gpus[lost] = Gpu(
-            index=lost, handle=Reading.failed(f"the process that asks NVML {why or 'left it out'}")
-        )
-        if len(missing) > 1:
-            child = Child(
-                [*probe, *(part for index in sorted(gpus) for part in ("--skip", str(index)))],
-                house_variables(),
-            )
+            break
+        given_up = missing if time.monotonic() > deadline else missing[:1]
+        for index in given_up:
+            gpus[index] = Gpu(index=index, handle=Reading.failed(f"the process that asks NVML {why}"))
+        if given_up == missing:
+            break
+        skip = [part for index in sorted(gpus) for part in ("--skip", str(index))]
+        child = Child([*probe, *skip], house_variables())
+    return opening, tuple(gpus[index] for index in sorted(gpus))
 
 
 def _understood(lines: Sequence[bytes]) -> tuple[Opening | None, dict[int, Gpu], bool]:

@@ -1,0 +1,22 @@
+"""The probe on a fake library: ``python fake_probe.py SCENARIO.json [probe's options]``."""
+
+import json
+import sys
+from pathlib import Path
+
+import fake_nvml
+
+from inventory import probe
+
+
+def numbered(value):
+    """JSON has no numbers for keys: bring those back that a scenario had."""
+    if isinstance(value, dict):
+        return {int(key) if key.isdigit() else key: numbered(entry) for key, entry in value.items()}
+    return [numbered(entry) for entry in value] if isinstance(value, list) else value
+
+
+if __name__ == "__main__":
+    with Path(sys.argv[1]).open() as file:
+        fake_nvml.install(numbered(json.load(file)))
+    sys.exit(probe.main(sys.argv[2:]))
