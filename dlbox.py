@@ -180,6 +180,134 @@ def plan_command(as_json: bool, **options: Any) -> None:
     sys.exit(plan.plan(plan.Question(**options), as_json=as_json, complain=complain))
 
 
+@cli.group("workshop")
+def workshop_group() -> None:
+    """The lessons this box was built for: they run anywhere, offline, and say what should come out."""
+
+
+LESSONS_FOLDER = Path("dlbox-results/workshop")
+
+
+def lesson_backend(command: Any) -> Any:
+    """The option that picks what Keras runs on."""
+    return click.option(
+        "--backend",
+        type=click.Choice(["tensorflow", "torch", "jax"]),
+        help="What Keras runs on.  [default: KERAS_BACKEND, else the first of these that is installed]",
+    )(command)
+
+
+@workshop_group.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def workshop_list_command(as_json: bool) -> None:
+    """The lessons in order, and how long each takes."""
+    from workshops import command
+
+    sys.exit(command.list_lessons(as_json=as_json))
+
+
+@workshop_group.command("run")
+@click.argument("name")
+@click.option("--model", metavar="NAME", help="Only this model of the lesson.")
+@click.option("--cell", metavar="NAME", help="Only this kind of cell (simple-rnn, lstm, gru).")
+@click.option("--epochs", type=Whole(1), help="How often to go through the data.  [default: the lesson's]")
+@click.option("--quick", is_flag=True, help="The short form: a minute on two CPU cores.")
+@click.option("--seed", type=Whole(0, 2**31 - 1), default=0, show_default=True, help="Of data and weights.")
+@click.option("--data", default="embedded", show_default=True, metavar="SET", help="Another data set (list).")
+@click.option(
+    "--corpus",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A text file of your own, for lessons that read one.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=LESSONS_FOLDER,
+    show_default=True,
+    help="Folder for pictures and models.",
+)
+@click.option("--save", is_flag=True, help="Keep the trained models as .keras files.")
+@click.option("--show", is_flag=True, help="Open each picture on the desktop as well.")
+@lesson_backend
+@click.option("--json", "as_json", is_flag=True, help="The outcome as one JSON document on stdout.")
+def workshop_run_command(name: str, backend: str | None, as_json: bool, **choices: Any) -> None:
+    """Run a lesson; at the end what came out is held against what should have."""
+    from workshops import command
+    from workshops.page import Settings
+
+    sys.exit(command.run(name, Settings(**choices), backend=backend, as_json=as_json, complain=complain))
+
+
+@workshop_group.command("check")
+@click.argument("name")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("exercises"),
+    show_default=True,
+    help="Where your copy of the exercises is, or should be put.",
+)
+@click.option("--solutions", is_flag=True, help="Test the solutions instead, and say where they are.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def workshop_check_command(name: str, folder: Path, solutions: bool, as_json: bool) -> None:
+    """Test your exercises of a lesson; the first time, put them there."""
+    from workshops import command
+
+    sys.exit(command.check(name, folder, solutions=solutions, as_json=as_json, complain=complain))
+
+
+@workshop_group.command("notebook")
+@click.argument("name")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("notebooks"),
+    show_default=True,
+    help="Where to write it.",
+)
+def workshop_notebook_command(name: str, folder: Path) -> None:
+    """Write a lesson (or `all`) as a Jupyter notebook."""
+    from workshops import command
+
+    sys.exit(command.write_notebook(name, folder, complain=complain))
+
+
+@workshop_group.command("open")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("notebooks"),
+    show_default=True,
+    help="Where the notebooks are, or should be written.",
+)
+def workshop_open_command(folder: Path) -> None:
+    """Open the lessons in JupyterLab."""
+    from workshops import command
+
+    sys.exit(command.open_lab(folder, complain=complain))
+
+
+@workshop_group.command("predict")
+@click.argument("name")
+@click.option("--text", required=True, help='What to give it: "12+345" for seq2seq.')
+@click.option("--model", metavar="NAME", help="Which of the kept models.  [default: the newest]")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=LESSONS_FOLDER,
+    show_default=True,
+    help="Folder that `run --save` wrote to.",
+)
+@lesson_backend
+def workshop_predict_command(
+    name: str, text: str, output: Path, model: str | None, backend: str | None
+) -> None:
+    """Ask a model that `run --save` kept."""
+    from workshops import command
+
+    sys.exit(command.predict(name, text, output, model=model, backend=backend, complain=complain))
+
+
 def main() -> None:
     """Run the command line: no traceback, one sentence on stderr, the right exit code."""
     signal.signal(signal.SIGTERM, _stop)

@@ -180,4 +180,4 @@ def test_off_numbers_are_explained(tmp_path: Path) -> None:
     outcome = page.close()
     assert not outcome.ok
     assert "OFF" in out.getvalue()
-    assert "you asked for 1 epochs" in out.getvalue()
+    assert "you asked for 1 epoch" in out.getvalue()

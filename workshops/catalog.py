@@ -44,6 +44,8 @@ class Lesson:
     cells: tuple[str, ...] = ()
     data_choices: tuple[str, ...] = ("embedded",)
     more_pages: tuple[str, ...] = ()
+    predicts: bool = False
+    reads_corpus: bool = False
 
     @property
     def stem(self) -> str:
@@ -102,6 +104,7 @@ LESSONS: tuple[Lesson, ...] = (
         quick_seconds=45,
         full_seconds=300,
         models=("repeat", "not-reversed", "attention"),
+        predicts=True,
         expected=(
             Expected("leaked", 0.0, 0.0, "no sum is drawn twice in either order", "The data set is broken."),
             Expected("repeat: sums right", 0.5, 1.0, "seeds 0 to 2", _TRAIN_LONGER, "quick"),

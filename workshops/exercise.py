@@ -134,4 +134,4 @@ def _child(stem: str, path: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_child(sys.argv[1], Path(sys.argv[2])))
+    sys.exit(_child(sys.argv[1], Path(sys.argv[2]).resolve()))

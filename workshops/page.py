@@ -327,7 +327,7 @@ class Page:
     def _why(self, m: Measured) -> str:
         assert m.expected is not None  # noqa: S101
         if self.settings.epochs is not None:
-            return f"you asked for {self.settings.epochs} epochs; the range is for the lesson's own number."
+            return f"you asked for {self.settings.epochs} epoch(s); the range is for the lesson's own number."
         return f"{m.expected.if_off} (The range: {m.expected.why}.)"
 
     def _folder(self) -> Path:

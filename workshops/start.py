@@ -30,6 +30,19 @@ def choose_backend(asked: str | None) -> str:
     return wanted
 
 
+def set_backend(asked: str | None) -> None:
+    """Choose the backend for this process; raises LessonError when Keras already runs on another."""
+    chosen = choose_backend(asked)
+    loaded = sys.modules.get("keras")
+    if loaded is not None and loaded.backend.backend() != chosen:
+        raise LessonError(
+            f"Keras already runs on {loaded.backend.backend()} in this process: start a new one."
+        )
+    os.environ["KERAS_BACKEND"] = chosen
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+
 def start(
     name: str,
     settings: Settings,
@@ -43,15 +56,7 @@ def start(
     Raises UnknownLessonError or LessonError, each one sentence for the learner.
     """
     lesson = catalog.find(name)
-    chosen = choose_backend(backend)
-    loaded = sys.modules.get("keras")
-    if loaded is not None and loaded.backend.backend() != chosen:
-        raise LessonError(
-            f"Keras already runs on {loaded.backend.backend()} in this process: start a new one."
-        )
-    os.environ["KERAS_BACKEND"] = chosen
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    set_backend(backend)
     page = Page(lesson, settings, out=out or sys.stdout, progress=progress or sys.stderr)
     outcome = importlib.import_module(lesson.module).run(settings, page)
     if not isinstance(outcome, Outcome):

@@ -1,0 +1,114 @@
+"""`dlbox workshop ...` as a learner meets it: sentences, exit codes, JSON on stdout alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from workshops import catalog
+
+ROOT = Path(__file__).parent.parent
+
+
+def dlbox(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), "NO_COLOR": "1"}
+    command = [sys.executable, str(ROOT / "dlbox.py"), "workshop", *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=env, check=False)
+    assert "Traceback" not in done.stderr
+    assert "\x1b" not in done.stdout
+    return done
+
+
+def test_list(tmp_path: Path) -> None:
+    done = dlbox(tmp_path, "list")
+    assert done.returncode == 0
+    assert all(lesson.name in done.stdout for lesson in catalog.LESSONS)
+    listed = json.loads(dlbox(tmp_path, "list", "--json").stdout)["lessons"]
+    assert [lesson["name"] for lesson in listed] == [lesson.name for lesson in catalog.LESSONS]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("run", "no-such"), "There is no lesson 'no-such': there are by-hand, "),
+        (("check", "no-such"), "There is no lesson 'no-such': there are by-hand, "),
+        (("notebook", "no-such"), "There is no lesson 'no-such': there are by-hand, "),
+        (("run", "seq2sec"), "did you mean seq2seq"),
+        (("run", "by-hand", "--cell", "lstmm"), "has no cell 'lstmm': there is simple-rnn, lstm"),
+        (("run", "by-hand", "--model", "cnn"), "has no model 'cnn': it takes none"),
+        (("run", "by-hand", "--data", "real"), "has no data 'real': there is embedded"),
+        (("run", "by-hand", "--corpus", __file__), "reads no --corpus"),
+        (("run", "by-hand", "--epochs", "0"), "is not in the range"),
+        (("predict", "by-hand", "--text", "x"), "has nothing to predict from a text"),
+        (("predict", "seq2seq", "--text", "1+1"), "`dlbox workshop run seq2seq --save` first"),
+    ],
+)
+def test_usage_errors_are_one_sentence(tmp_path: Path, words: tuple[str, ...], sentence: str) -> None:
+    done = dlbox(tmp_path, *words)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not done.stdout
+
+
+def test_run_prints_the_page_and_json_only_json(tmp_path: Path) -> None:
+    done = dlbox(tmp_path, "run", "by-hand", "--cell", "gru")
+    assert done.returncode == 0
+    assert "What came out" in done.stdout
+    done = dlbox(tmp_path, "run", "by-hand", "--cell", "gru", "--json", "--backend", "jax")
+    document = json.loads(done.stdout)
+    assert document["ok"] is True
+    assert document["backend"] == "jax"
+    assert "What came out" in done.stderr
+
+
+def test_check_hands_out_once_and_tells_what_is_left(tmp_path: Path) -> None:
+    first = dlbox(tmp_path, "check", "by-hand")
+    assert first.returncode == 1
+    assert "are now in exercises/by_hand.py" in first.stdout
+    assert "0 of 5 solved" in first.stdout
+    path = tmp_path / "exercises" / "by_hand.py"
+    path.write_text(
+        (ROOT / "workshops" / "solutions" / "by_hand.py").read_text(encoding="utf-8"), encoding="utf-8"
+    )
+    again = dlbox(tmp_path, "check", "by-hand", "--json")
+    assert again.returncode == 0
+    assert all(exercise["solved"] for exercise in json.loads(again.stdout)["exercises"])
+    path.write_text("def f(:\n", encoding="utf-8")
+    broken = dlbox(tmp_path, "check", "by-hand")
+    assert broken.returncode == 1
+    assert "cannot be loaded: line 1: SyntaxError" in broken.stderr
+
+
+def test_notebooks_are_written(tmp_path: Path) -> None:
+    done = dlbox(tmp_path, "notebook", "all", "--folder", "books")
+    assert done.returncode == 0
+    assert [Path(line).stem for line in done.stdout.split()] == [lesson.stem for lesson in catalog.LESSONS]
+    assert all((tmp_path / line).exists() for line in done.stdout.split())
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    refused = dlbox(tmp_path, "notebook", "by-hand", "--folder", "file/books")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("dlbox: Cannot write file/books/by_hand.ipynb")
+
+
+def test_a_kept_model_answers(tmp_path: Path) -> None:
+    done = dlbox(
+        tmp_path, "run", "seq2seq", "--quick", "--model", "attention", "--epochs", "1", "--save", "--json"
+    )
+    assert done.returncode == 1  # one epoch does not learn to add, and the page says why
+    assert "you asked for 1 epoch" in done.stderr
+    document = json.loads(done.stdout)
+    assert document["saved"] == ["dlbox-results/workshop/seq2seq/attention.keras"]
+    kept = json.loads((tmp_path / document["saved"][0]).with_suffix(".json").read_text(encoding="utf-8"))
+    assert kept["numbers"]["leaked"] == 0
+    answer = dlbox(tmp_path, "predict", "seq2seq", "--text", "12+345")
+    assert answer.returncode == 0
+    assert answer.stdout.strip().isdecimal()
+    refused = dlbox(tmp_path, "predict", "seq2seq", "--text", "hello")
+    assert refused.returncode == 2
+    assert "is not a sum of two numbers" in refused.stderr

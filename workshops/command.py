@@ -1,0 +1,170 @@
+"""What the ``workshop`` commands do: print, run, give back the exit code. Nothing here imports Keras."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from workshops import catalog, exercise, notebook, start
+from workshops.catalog import Lesson, UnknownLessonError
+from workshops.page import LessonError, Settings
+
+EXIT_SOUND, EXIT_NOT, EXIT_USAGE = 0, 1, 2
+
+Complain = Callable[[str], None]
+"""Says one sentence on stderr."""
+
+
+def list_lessons(*, as_json: bool) -> int:
+    """The lessons in order, with how long each takes."""
+    if as_json:
+        print(
+            json.dumps(
+                {"schema_version": 1, "lessons": [_entry(lesson) for lesson in catalog.LESSONS]}, indent=1
+            )
+        )
+        return EXIT_SOUND
+    width = max(len(lesson.name) for lesson in catalog.LESSONS)
+    for lesson in catalog.LESSONS:
+        print(f"{lesson.name.ljust(width)}  {lesson.about}")
+        parts = [f"quick about {lesson.quick_seconds} s, full about {_long(lesson.full_seconds)}"]
+        if lesson.models:
+            parts.append(f"--model {', '.join(lesson.models)}")
+        if lesson.cells:
+            parts.append(f"--cell {', '.join(lesson.cells)}")
+        if len(lesson.data_choices) > 1:
+            parts.append(f"--data {', '.join(lesson.data_choices)}")
+        print(f"{' ' * width}  {'; '.join(parts)}")
+    print("\nTimes: two CPU cores with TensorFlow. Start with: dlbox workshop run by-hand")
+    return EXIT_SOUND
+
+
+def run(name: str, settings: Settings, *, backend: str | None, as_json: bool, complain: Complain) -> int:
+    """One lesson. With ``--json`` the page goes to stderr and the outcome to stdout."""
+    try:
+        _possible(catalog.find(name), settings)
+        outcome = start.start(name, settings, backend=backend, out=sys.stderr if as_json else sys.stdout)
+    except (UnknownLessonError, LessonError) as error:
+        complain(str(error).rstrip("."))
+        return EXIT_USAGE
+    if as_json:
+        print(json.dumps(outcome.document(), indent=1))
+    return EXIT_SOUND if outcome.ok else EXIT_NOT
+
+
+def check(name: str, folder: Path, *, solutions: bool, as_json: bool, complain: Complain) -> int:
+    """The exercises of a lesson: hand them out where there are none yet, test them, say what is left."""
+    try:
+        lesson = catalog.find(name)
+        path, new = (exercise.solutions(lesson), False) if solutions else exercise.hand_out(lesson, folder)
+        results = exercise.check(lesson, path)
+    except UnknownLessonError as error:
+        complain(str(error).rstrip("."))
+        return EXIT_USAGE
+    except LessonError as error:
+        complain(str(error).rstrip("."))
+        return EXIT_NOT
+    solved = sum(result.solved for result in results)
+    if as_json:
+        checked = [{"name": r.name, "solved": r.solved, "hint": r.hint} for r in results]
+        print(
+            json.dumps(
+                {"schema_version": 1, "lesson": name, "file": str(path), "exercises": checked}, indent=1
+            )
+        )
+    else:
+        if new:
+            print(f"The exercises are now in {path}: mend them there and run this again.\n")
+        for result in results:
+            print(
+                f"{'solved' if result.solved else 'to do '}  {result.name}{': ' if result.hint else ''}{result.hint}"
+            )
+        print(f"\n{solved} of {len(results)} solved ({path})")
+    return EXIT_SOUND if solved == len(results) else EXIT_NOT
+
+
+def write_notebook(name: str, folder: Path, *, complain: Complain) -> int:
+    """The lesson as ``FOLDER/NAME.ipynb``; ``all`` writes every lesson."""
+    try:
+        lessons = catalog.LESSONS if name == "all" else (catalog.find(name),)
+        for lesson in lessons:
+            print(notebook.write(lesson, folder))
+    except (UnknownLessonError, LessonError) as error:
+        complain(str(error).rstrip("."))
+        return EXIT_USAGE
+    return EXIT_SOUND
+
+
+def open_lab(folder: Path, *, complain: Complain) -> int:
+    """JupyterLab on the notebooks, which are written first where they are not there yet."""
+    if importlib.util.find_spec("jupyterlab") is None:
+        complain("JupyterLab is not installed here: `pip install jupyterlab`, or use `dlbox workshop run`")
+        return EXIT_NOT
+    try:
+        for lesson in catalog.LESSONS:
+            if not (folder / f"{lesson.stem}.ipynb").exists():
+                notebook.write(lesson, folder)
+    except LessonError as error:
+        complain(str(error).rstrip("."))
+        return EXIT_NOT
+    return subprocess.run([sys.executable, "-m", "jupyterlab", str(folder)], check=False).returncode
+
+
+def predict(
+    name: str, text: str, folder: Path, *, model: str | None, backend: str | None, complain: Complain
+) -> int:
+    """What a model that ``run --save`` kept says to ``text``."""
+    try:
+        lesson = catalog.find(name)
+        if not lesson.predicts:
+            able = ", ".join(each.name for each in catalog.LESSONS if each.predicts)
+            raise LessonError(f"The lesson {name} has nothing to predict from a text: {able} has.")
+        kept = sorted((folder / name).glob(f"{model or '*'}.keras"), key=lambda path: path.stat().st_mtime)
+        if not kept:
+            raise LessonError(
+                f"No model is kept in {folder / name}: `dlbox workshop run {name} --save` first."
+            )
+        start.set_backend(backend)
+        import keras
+
+        module = importlib.import_module(lesson.module)
+        print(module.predict(keras.saving.load_model(kept[-1]), text))
+    except (UnknownLessonError, LessonError) as error:
+        complain(str(error).rstrip("."))
+        return EXIT_USAGE
+    return EXIT_SOUND
+
+
+def _possible(lesson: Lesson, settings: Settings) -> None:
+    """Say at once, before Keras is loaded, what this lesson does not have."""
+    choices = {"model": lesson.models, "cell": lesson.cells, "data": lesson.data_choices}
+    for what, there_are in choices.items():
+        asked = getattr(settings, what)
+        if asked is not None and asked not in there_are:
+            have = f"there is {', '.join(there_are)}" if there_are else "it takes none"
+            raise LessonError(f"The lesson {lesson.name} has no {what} {asked!r}: {have}.")
+    if settings.corpus is not None and not lesson.reads_corpus:
+        raise LessonError(f"The lesson {lesson.name} reads no --corpus.")
+
+
+def _entry(lesson: Lesson) -> dict[str, object]:
+    return {
+        "name": lesson.name,
+        "title": lesson.title,
+        "about": lesson.about,
+        "data": lesson.data,
+        "models": list(lesson.models),
+        "cells": list(lesson.cells),
+        "data_choices": list(lesson.data_choices),
+        "quick_seconds": lesson.quick_seconds,
+        "full_seconds": lesson.full_seconds,
+    }
+
+
+def _long(seconds: int) -> str:
+    return f"{seconds} s" if seconds < 120 else f"{seconds / 60:.0f} min"
