@@ -120,7 +120,7 @@ class Keeper:
     def _lose(self, error: HistoryError) -> None:
         if self._history:
             self._history.close()
-        self._history = None
+        self._history, self._number = None, None
         self.trouble(_kept(Status.FAIL, f"{str(error).rstrip('.')}; the result is in what is printed only"))
 
 

@@ -26,6 +26,11 @@ def themes() -> tuple[str, ...]:
     return tuple(dict.fromkeys(check.theme for check in checks()))
 
 
+def wanted(theme: str, only: Collection[str], skip: Collection[str]) -> bool:
+    """Whether a theme was asked for."""
+    return (not only or theme in only) and theme not in skip
+
+
 def run(
     machine: Machine,
     *,
@@ -34,7 +39,7 @@ def run(
     skip: Collection[str] = (),
 ) -> list[Finding]:
     """All passive findings of a machine; ``only`` and ``skip`` are names of themes."""
-    chosen = [c for c in checks() if (not only or c.theme in only) and c.theme not in skip]
+    chosen = [c for c in checks() if wanted(c.theme, only, skip)]
     subjects = [_subject(machine, gpu) for gpu in machine.gpus]
     findings: list[Finding] = []
     for check in chosen:

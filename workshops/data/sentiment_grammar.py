@@ -164,7 +164,7 @@ def _columns(rows: int, *parts: Tokens | str) -> Tokens:
         if isinstance(part, str):
             blocks.append(np.full((rows, 1), _ID[part], np.int32))
         else:
-            blocks.append(part.reshape(rows, -1))
+            blocks.append(part[:, None] if part.ndim == 1 else part)
     return np.concatenate(blocks, axis=1)
 
 

@@ -1,0 +1,132 @@
+"""Small made-up results for tests that need one to look at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from bench.finding import Finding, Status
+from bench.measure.events import Block, Compiled, Evaluated, Event, Imported
+from bench.measure.workloads import WORKLOADS
+from bench.results.record import Document, Percentiles, Repeat, Result, Spread, TimedBlock
+from inventory.machine import Distribution, Host, Machine
+
+
+def machine(**changes: Any) -> Machine:
+    host = Host(
+        hostname="testbox",
+        distribution=Distribution(id="debian", version="12", name="Debian GNU/Linux 12 (bookworm)"),
+        kernel="6.1.0-42-amd64",
+        architecture="x86_64",
+        cpu_model="Example CPU",
+        cpu_cores=2,
+        cpu_threads=2,
+        memory_bytes=24 * 2**30,
+        python_version="3.11.7",
+    )
+    return msgspec.structs.replace(Machine(read_at="2026-11-22T20:00:00+00:00", host=host), **changes)
+
+
+def blocks(*rates: float, other: float = 0.0) -> tuple[TimedBlock, ...]:
+    return tuple(
+        TimedBlock(steps=10, examples=320, seconds=320 / rate, other_cpu_cores=other) for rate in rates
+    )
+
+
+def result(name: str = "lstm", *rates: float, other: float = 0.0, **changes: Any) -> Result:
+    timed = blocks(*(rates or (400.0, 402.0, 398.0, 401.0)), other=other)
+    repeat = Repeat(
+        seed=0,
+        import_seconds=3.0,
+        compile_seconds=1.5,
+        accuracy=0.95,
+        ceiling=0.953,
+        examples_seen=6400,
+        blocks=timed,
+    )
+    made = Result(
+        workload=name,
+        backend="tensorflow",
+        precision="float32",
+        batch_size=32,
+        samples_per_second=Spread.of([b.samples_per_second for b in timed]),
+        step_seconds=Percentiles.of([b.seconds / b.steps for b in timed]),
+        compile_seconds=1.5,
+        import_seconds=3.0,
+        accuracy=0.95,
+        accuracy_bar=0.75,
+        ceiling=0.953,
+        examples_seen=6400,
+        fingerprint=WORKLOADS[name].fingerprint,
+        versions={"python": "3.11.7", "keras": "3.15.1", "tensorflow": "2.21.0"},
+        device="cpu",
+        on_gpu=False,
+        parameters=110_901,
+        data="synthetic reviews (sentiment grammar, 5% of the labels flipped)",
+        repeats=(repeat,),
+    )
+    return msgspec.structs.replace(made, **changes)
+
+
+def document(**changes: Any) -> Document:
+    findings = (
+        Finding(
+            id="host.disk",
+            status=Status.WARN,
+            title="disk space",
+            message="12.0 GB are free in /home",
+            measured=12.0,
+            expected=20.0,
+            unit="GB",
+            remedy="make room: `du -xhd1 ~ | sort -h` shows where it went",
+        ),
+        Finding(id="training.lstm-learns", status=Status.PASS, title="lstm learns", message="accuracy 0.950"),
+        Finding(id="memory.ecc", status=Status.SKIP, title="ECC", message="no NVIDIA card"),
+    )
+    made = Document(
+        command="ready",
+        verdict="cpu-only",
+        machine=machine(),
+        findings=findings,
+        results=(result("lstm"), result("cnn-lstm", 1000.0, 1010.0, 990.0)),
+        started_at="2026-11-22T20:00:00+00:00",
+        dlbox_version="0.1.0",
+        options={"quick": True, "seed": 0, "backend": "tensorflow"},
+    )
+    return msgspec.structs.replace(made, **changes)
+
+
+def said(*rates: float, accuracy: float = 0.95, on_gpu: bool = False) -> list[Event]:
+    """What a worker says that measures ``rates`` and ends well."""
+    events: list[Event] = [
+        Imported(
+            seconds=3.0,
+            versions={"keras": "3.15.1"},
+            device="card" if on_gpu else "cpu",
+            on_gpu=on_gpu,
+            precision="float32",
+            parameters=7,
+        ),
+        Compiled(seconds=1.5),
+    ]
+    at = 0.0
+    for number, rate in enumerate(rates, 1):
+        at += 320 / rate
+        events.append(
+            Block(
+                steps=10,
+                examples=320,
+                seconds=320 / rate,
+                other_cpu_cores=0.0,
+                trained_seconds=at,
+                examples_seen=640 + 320 * number,
+                done_share=number / len(rates),
+            )
+        )
+    events.append(
+        Evaluated(
+            accuracy=accuracy, ceiling=0.953, loss=0.2, test_examples=1000, examples_seen=6400, seconds=1.0
+        )
+    )
+    return events

@@ -1,0 +1,139 @@
+"""The command as a person types it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import click
+import pytest
+
+from tests.conftest import ROOT, Command
+
+HEAVY = ("tensorflow", "keras", "torch", "jax", "ansible_runner", "matplotlib", "numpy", "pynvml")
+
+
+def commands() -> dict[str, click.Command]:
+    sys.path.insert(0, str(ROOT))
+    import importlib
+
+    found: dict[str, click.Command] = importlib.import_module(
+        "dlbox"
+    ).cli.commands  # not `import dlbox`: see ruff
+    return found
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["history"], ["ready", "--help"], ["--version"]])
+def test_nothing_heavy_is_imported_at_start(arguments: list[str]) -> None:
+    code = f"""
+    import sys
+    sys.path.insert(0, {str(ROOT)!r})
+    sys.argv = ["dlbox", *{arguments!r}]
+    import dlbox
+    try:
+        dlbox.main()
+    except SystemExit as end:
+        assert end.code in (0, None), end.code
+    sys.stderr.write("HEAVY:" + ",".join(m for m in {HEAVY!r} if m in sys.modules))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.endswith("HEAVY:"), done.stderr
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_every_command_and_option_explains_itself(name: str) -> None:
+    command = commands()[name]
+    assert command.help
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{name} {parameter.opts}"
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_the_readme_names_every_command(name: str) -> None:
+    assert f"dlbox {name}" in (ROOT / "README.md").read_text()
+
+
+def test_no_command_is_shown_that_is_not_built() -> None:
+    promised = {
+        "plan",
+        "provision",
+        "check",
+        "bench",
+        "ready",
+        "report",
+        "history",
+        "compare",
+        "workshop",
+        "parts",
+    }
+    assert set(commands()) <= promised | {"tune"}
+    assert {"check", "bench", "ready", "report", "history"} <= set(commands())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["ready", "--seed", "abc"], "'abc' is not a valid whole number"),
+        (["ready", "--seed", "-1"], "--seed"),
+        (["bench", "--workload", "transformer"], "lstm, gru, cnn-lstm"),
+        (["bench", "--backend", "caffe"], "tensorflow"),
+        (["bench", "--colour"], "No such option"),
+        (["benhc"], "No such command"),
+        (["report", "x"], "whole number"),
+        (["report"], "nothing was measured yet"),
+        (["report", "7"], "no run 7"),
+        (["check", "--expect-gpus", "-1"], "--expect-gpus"),
+    ],
+)
+def test_a_wrong_call_gets_one_sentence_and_exit_code_2(
+    dlbox: Command, arguments: list[str], words: str
+) -> None:
+    done = dlbox(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("dlbox: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert words in done.stderr
+
+
+def test_version(dlbox: Command) -> None:
+    done = dlbox("--version")
+    assert (done.returncode, done.stdout.split()[0]) == (0, "dlbox,")
+
+
+def test_an_empty_history_says_what_to_do(dlbox: Command) -> None:
+    done = dlbox("history")
+    assert done.returncode == 0
+    assert "dlbox ready" in done.stdout
+    listed = json.loads(dlbox("history", "--json").stdout)
+    assert listed["runs"] == []
+
+
+def test_a_damaged_history_is_told_and_left_as_it_is(dlbox: Command, own_data_folder: Path) -> None:
+    path = own_data_folder / "dlbox" / "history.sqlite"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"x" * 5000)
+    for arguments in (["history"], ["report"]):
+        done = dlbox(*arguments)
+        assert done.returncode == 1
+        assert done.stderr.count("\n") == 1, done.stderr
+        assert str(path) in done.stderr
+    assert path.read_bytes() == b"x" * 5000
+
+
+def test_an_unexpected_error_is_one_sentence(dlbox: Command, tmp_path: Path) -> None:
+    """A library of ours that is broken on this machine: no traceback, and how to see one."""
+    (tmp_path / "rich").mkdir()
+    (tmp_path / "rich" / "__init__.py").write_text("raise RuntimeError('broken on purpose')")
+    done = dlbox("history", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "broken on purpose" in done.stderr
+    assert "DLBOX_DEBUG" in done.stderr

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bench.results import store
+from bench.results.history import CorruptHistoryError, History, HistoryError, default_path
+from tests.conftest import ROOT
+from tests.samples import blocks, document, result
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "history.sqlite"
+
+
+def test_what_goes_in_comes_out(path: Path) -> None:
+    history = History(path)
+    number = history.begin(document(partial=True))
+    whole = document(run_id=number)
+    history.save(number, whole, "complete")
+    history.close()
+    again = History(path)
+    run = again.run(number)
+    assert run is not None
+    assert (run.document, run.state, run.command) == (whole, "complete", "ready")
+    assert again.run(99) is None
+    assert [r.id for r in again.runs()] == [number]
+    assert again.last() == run
+
+
+def killed_while_training(path: Path) -> None:
+    """Another process begins a run, times three blocks of its second model, and is killed with no warning."""
+    code = f"""
+    import os, signal, sys
+    sys.path.insert(0, {str(ROOT)!r})
+    from pathlib import Path
+    from bench.results.history import History
+    from tests.samples import blocks, document, result
+    import msgspec
+    history = History(Path({str(path)!r}))
+    number = history.begin(document(results=(), partial=True))
+    whole, begun = result("lstm"), result("gru", 100.0, partial=True, accuracy=None)
+    history.save(number, document(results=(whole, begun), partial=True))
+    for block in blocks(100.0, 200.0, 300.0):
+        history.add_block(number, "gru", "tensorflow", 0, block)
+    os.kill(os.getpid(), signal.SIGKILL)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def test_a_killed_run_is_partial_and_keeps_every_block_but_the_one_in_flight(path: Path) -> None:
+    killed_while_training(path)
+    history = History(path)
+    (run,) = history.runs()
+    assert run.state == "partial"
+    assert run.document is not None
+    assert run.document.partial
+    assert run.document.verdict == "not-ready"
+    lstm, gru = run.document.results
+    assert not lstm.partial
+    assert gru.partial
+    assert gru.samples_per_second.values == pytest.approx((100.0, 200.0, 300.0))
+    assert gru.samples_per_second.median == pytest.approx(200.0)
+
+
+def test_a_run_that_is_under_way_is_left_alone(path: Path) -> None:
+    mine = History(path)
+    number = mine.begin(document(results=(), partial=True))
+    beside = History(path)
+    found = beside.run(number)
+    assert found is not None
+    assert found.state == "running"
+    other = beside.begin(document(results=(), partial=True))
+    mine.add_block(number, "lstm", "tensorflow", 0, blocks(1.0)[0])
+    beside.add_block(other, "lstm", "tensorflow", 0, blocks(2.0)[0])
+    mine.save(number, document(), "complete")
+    beside.save(other, document(), "complete")
+    assert [r.state for r in mine.runs()] == ["complete", "complete"]
+
+
+def test_two_processes_may_write_at_once(path: Path) -> None:
+    code = f"""
+    import sys
+    sys.path.insert(0, {str(ROOT)!r})
+    from pathlib import Path
+    from bench.results.history import History
+    from tests.samples import blocks, document
+    for _ in range(5):
+        history = History(Path({str(path)!r}))
+        number = history.begin(document(results=()))
+        for block in blocks(*[float(i) for i in range(1, 20)]):
+            history.add_block(number, "lstm", "tensorflow", 0, block)
+        history.save(number, document(), "complete")
+        history.close()
+    """
+    writers = [
+        subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    for writer in writers:
+        _, errors = writer.communicate(timeout=60)
+        assert writer.returncode == 0, errors
+    assert [r.state for r in History(path).runs()] == ["complete"] * 10
+
+
+@pytest.mark.parametrize("content", [b"not a database at all" * 100, b"SQLite format 3\x00" + b"\xff" * 5000])
+def test_a_damaged_file_is_said_to_be_one_and_not_touched(path: Path, content: bytes) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(CorruptHistoryError, match="damaged") as caught:
+        History(path)
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == content
+
+
+def test_a_torn_file_loses_nothing(path: Path) -> None:
+    history = History(path)
+    for _ in range(30):
+        history.save(history.begin(document()), document(), "complete")
+    history.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CorruptHistoryError):
+        History(path).runs()
+    assert path.read_bytes() == whole[: len(whole) // 2]
+
+
+def test_a_store_of_a_newer_dlbox_is_refused(path: Path) -> None:
+    History(path).close()
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA user_version = 99")
+    database.close()
+    with pytest.raises(HistoryError, match="newer dlbox"):
+        History(path)
+
+
+def test_a_run_of_another_layout_does_not_hide_the_others(path: Path) -> None:
+    history = History(path)
+    good, strange = history.begin(document()), history.begin(document())
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE runs SET document = '{\"schema_version\": 9}' WHERE id = ?", (strange,))
+    database.close()
+    assert [r.document is None for r in history.runs()] == [False, True]
+    assert good < strange
+
+
+def test_a_damaged_history_is_set_aside_and_kept(own_data_folder: Path) -> None:
+    path = default_path()
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"garbage" * 1000)
+    history, problems = store.open_history()
+    assert history.path == path
+    assert len(problems) == 1
+    (aside,) = path.parent.glob("history.sqlite.damaged-*")
+    assert aside.read_bytes() == b"garbage" * 1000
+    assert str(aside) in problems[0]
+
+
+def test_a_folder_that_cannot_be_written_to_is_stood_in_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("a file where the folder should be")
+    monkeypatch.setenv("XDG_DATA_HOME", str(blocked))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    history, problems = store.open_history()
+    assert history.path == tmp_path / f"dlbox-{os.getuid()}" / "history.sqlite"
+    assert "XDG_DATA_HOME" in problems[0]
+    assert history.path.parent.stat().st_mode & 0o077 == 0
+
+
+def test_reading_needs_no_history(own_data_folder: Path) -> None:
+    assert store.open_history_to_read() is None
+    assert not own_data_folder.exists(), "looking creates nothing"
+
+
+def test_results_are_whole_after_a_round_trip() -> None:
+    made = result("gru", 1.0, 2.0)
+    assert msgspec.json.decode(msgspec.json.encode(made), type=type(made)) == made

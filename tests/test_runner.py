@@ -1,0 +1,138 @@
+"""The worker's process: whatever it does, the command stays and nothing is left running."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from bench.measure import runner
+from bench.measure.events import Compiled, Event, Job
+from bench.measure.workloads import WORKLOADS
+
+JOB = Job(workload=WORKLOADS["lstm"], backend="tensorflow", parent_pid=os.getpid())
+QUICK = runner.Limits(startup=20, silence=20, total=30)
+SAYS_COMPILED = r"""os.write(1, b'{"type":"compiled","seconds":1.0}\n')"""
+SAYS_BLOCK = (
+    r"""os.write(1, b'{"type":"block","steps":1,"examples":32,"seconds":0.1,"other_cpu_cores":0,"""
+    r""""trained_seconds":0.1,"examples_seen":32,"done_share":0.1}\n')"""
+)
+
+
+def worker(code: str) -> list[str]:
+    return [sys.executable, "-c", "import os, sys, signal, time\n" + textwrap.dedent(code)]
+
+
+def run(code: str, limits: runner.Limits = QUICK) -> tuple[runner.Problem | None, list[Event]]:
+    events: list[Event] = []
+    return runner.run(JOB, events.append, command=worker(code), limits=limits), events
+
+
+def test_what_a_worker_says_arrives_in_order() -> None:
+    problem, events = run(f"sys.stdin.readline(); {SAYS_COMPILED}; {SAYS_BLOCK}")
+    assert problem is None
+    assert [type(e).__name__ for e in events] == ["Compiled", "Block"]
+
+
+def test_the_job_arrives_whole() -> None:
+    problem, events = run(
+        "import json; job = json.loads(sys.stdin.readline());"
+        "sys.exit(0 if job['workload']['name'] == 'lstm' and job['backend'] == 'tensorflow' else 3)"
+    )
+    assert problem is None
+    assert events == []
+
+
+def test_lines_that_are_not_ours_are_passed_over() -> None:
+    problem, events = run(
+        f"print('a library says hello', flush=True); os.write(1, bytes(range(256))); print(); {SAYS_COMPILED}"
+    )
+    assert problem is None
+    assert events == [Compiled(seconds=1.0)]
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "words"),
+    [
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "crash", "SIGSEGV"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "out-of-memory", "memory runs out"),
+        ("sys.exit(7)", "crash", "exit code 7"),
+        ("raise RuntimeError('boom')", "crash", "exit code 1"),
+        (
+            r"""os.write(1, b'{"type":"failed","kind":"out-of-memory","message":"ResourceExhaustedError: x"}\n')""",
+            "out-of-memory",
+            "ResourceExhausted",
+        ),
+        (
+            r"""os.write(1, b'{"type":"failed","kind":"no-backend","message":"ImportError: no torch"}\n')""",
+            "no-backend",
+            "no torch",
+        ),
+    ],
+)
+def test_every_way_to_die_is_told_by_name(code: str, kind: str, words: str) -> None:
+    problem, _ = run(code)
+    assert problem is not None
+    assert problem.kind == kind
+    assert words in problem.message
+
+
+def test_the_last_words_on_stderr_are_kept() -> None:
+    problem, _ = run("sys.stderr.write('could not load libcudnn.so.9\\n'); sys.exit(1)")
+    assert problem is not None
+    assert "libcudnn.so.9" in problem.detail
+
+
+def test_a_worker_that_never_starts_is_ended() -> None:
+    problem, _ = run("time.sleep(600)", runner.Limits(startup=0.5, silence=600, total=600))
+    assert problem is not None
+    assert problem.kind == "hang"
+
+
+def test_a_worker_that_falls_silent_is_ended() -> None:
+    problem, events = run(
+        f"{SAYS_BLOCK}; time.sleep(600)", runner.Limits(startup=600, silence=0.5, total=600)
+    )
+    assert problem is not None
+    assert problem.kind == "hang"
+    assert len(events) == 1
+
+
+def test_a_worker_that_talks_for_ever_is_ended() -> None:
+    code = f"""
+    while True:
+        {SAYS_BLOCK}
+        time.sleep(0.05)
+    """
+    problem, _ = run(code, runner.Limits(startup=600, silence=600, total=1.0))
+    assert problem is not None
+    assert problem.kind == "hang"
+
+
+def test_ctrl_c_leaves_no_child_and_no_grandchild(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    code = f"""
+    import subprocess
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    open({str(pids)!r}, "w").write(f"{{os.getpid()}} {{child.pid}}")
+    {SAYS_COMPILED}
+    time.sleep(600)
+    """
+
+    def ctrl_c(event: Event) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(JOB, ctrl_c, command=worker(code), limits=QUICK)
+    for pid in map(int, pids.read_text().split()):
+        for _ in range(100):
+            if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                break
+            time.sleep(0.05)
+        else:
+            pytest.fail(f"process {pid} is still there")

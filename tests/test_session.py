@@ -1,0 +1,177 @@
+"""The recipe with a made-up machine and made-up training: order, verdicts, and what happens when keeping fails."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import session
+from bench.finding import Finding, Status
+from bench.measure.events import Event, Job
+from bench.measure.runner import Problem
+from bench.measure.workloads import select
+from bench.progress import quiet
+from bench.results.history import History, HistoryError, default_path
+from bench.results.record import Document
+from inventory.machine import PciCard
+from tests.samples import machine, said
+
+Script = dict[str, list[Event] | Problem | type[BaseException]]
+
+
+@pytest.fixture
+def box(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Document]:
+    """Run `ready` on a machine and with workers that follow a script; by default all is well, on a CPU."""
+
+    def ready(script: Script | None = None, *, has_card: bool = False, **options: Any) -> Document:
+        healthy = options.pop("findings", [])
+        cards = (PciCard(address="0000:01:00.0", device_id=0x2503, driver="nvidia"),) if has_card else ()
+        monkeypatch.setattr("inventory.facts.gather", lambda: machine(cards=cards))
+        monkeypatch.setattr("bench.health.run", lambda machine, **_: list(healthy))
+
+        def train(workload: Any, plan: Any, on_progress: Any, *, parent_pid: int) -> Any:
+            def run(job: Job, on_event: Callable[[Event], None], **_: Any) -> Problem | None:
+                step = (script or {}).get(job.workload.name, said(400.0, 401.0, 402.0, on_gpu=has_card))
+                if isinstance(step, Problem):
+                    return step
+                if isinstance(step, type):
+                    for event in said(500.0, 501.0)[:4]:
+                        on_event(event)
+                    raise step
+                for event in step:
+                    on_event(event)
+                return None
+
+            return original(workload, plan, on_progress, run=run, parent_pid=parent_pid)
+
+        original = TRAIN
+        monkeypatch.setattr("bench.measure.training.train", train)
+        command = options.pop("command", "ready")
+        names = options.pop("workloads", ())
+        return session.run(
+            session.Options(command=command, workloads=tuple(select(names)), **options), quiet()
+        )
+
+    return ready
+
+
+TRAIN = session.training.train
+
+
+def statuses(document: Document) -> dict[str, Status]:
+    return {f.id: f.status for f in document.findings}
+
+
+def test_a_sound_machine_without_a_card(box: Any) -> None:
+    document = box()
+    assert document.verdict == "cpu-only"
+    assert [r.workload for r in document.results] == ["lstm", "gru", "cnn-lstm"]
+    assert document.run_id == 1
+    assert not document.partial
+    assert Path(document.report).is_file()
+    stored = History(default_path()).run(1)
+    assert stored is not None
+    assert stored.document == document
+    assert stored.state == "complete"
+
+
+def test_a_sound_machine_with_a_card_is_ready(box: Any) -> None:
+    assert box(has_card=True).verdict == "ready"
+
+
+def test_a_card_that_was_not_used_is_not_ready(box: Any) -> None:
+    document = box({"gru": said(400.0)}, has_card=True)
+    assert document.verdict == "not-ready"
+    assert statuses(document)["training.gru-device"] is Status.FAIL
+
+
+def test_one_crash_does_not_stop_the_others(box: Any) -> None:
+    document = box({"lstm": Problem(kind="crash", message="the worker was killed by SIGSEGV", detail="boom")})
+    assert document.verdict == "not-ready"
+    assert [r.workload for r in document.results] == ["gru", "cnn-lstm"]
+    assert statuses(document)["training.lstm-ran"] is Status.FAIL
+
+
+def test_training_that_does_not_learn_fails(box: Any) -> None:
+    document = box({"lstm": said(400.0, accuracy=0.5)})
+    assert document.verdict == "not-ready"
+    assert statuses(document)["training.lstm-learns"] is Status.FAIL
+
+
+def test_a_failed_health_check_decides(box: Any) -> None:
+    bad = Finding(id="driver.loaded", status=Status.FAIL, title="t", message="m", remedy="r")
+    assert box(findings=[bad]).verdict == "not-ready"
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt])
+def test_an_interrupted_run_is_kept_as_partial(box: Any, stop: type[BaseException]) -> None:
+    with pytest.raises(session.InterruptedRunError) as caught:
+        box({"gru": stop})
+    document = caught.value.document
+    assert document is not None
+    assert document.partial
+    assert [(r.workload, r.partial) for r in document.results] == [("lstm", False), ("gru", True)]
+    assert len(document.results[1].blocks) == 2
+    stored = History(default_path()).run(1)
+    assert stored is not None
+    assert (stored.state, stored.document) == ("partial", document)
+
+
+def test_the_first_run_without_a_card_is_quick_and_later_ones_are_not(box: Any) -> None:
+    assert box().options["quick"] is True
+    assert box().options["quick"] is False
+    assert box(quick=True).options["quick"] is True
+    assert box(command="bench").options["quick"] is False
+
+
+def test_the_first_run_with_a_card_is_not_quick(box: Any) -> None:
+    assert box(has_card=True).options["quick"] is False
+
+
+def test_a_full_disk_at_report_time_loses_nothing(box: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, text: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("bench.session.write_atomically", full)
+    document = box()
+    assert document.report is None
+    assert document.verdict == "not-ready"
+    failed = next(f for f in document.findings if f.id == "results.report")
+    assert "No space left on device" in failed.message
+    assert "dlbox report 1" in str(failed.remedy)
+    stored = History(default_path()).run(1)
+    assert stored is not None
+    assert stored.document == document
+
+
+def test_a_disk_that_fills_up_while_training_stops_the_keeping_not_the_run(
+    box: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise HistoryError("cannot write to the history x: database or disk is full.")
+
+    monkeypatch.setattr(History, "add_block", full)
+    document = box()
+    assert len(document.results) == 3
+    assert document.run_id is None
+    assert document.verdict == "not-ready"
+    assert statuses(document)["results.history"] is Status.FAIL
+
+
+def test_the_report_goes_where_it_is_asked_to(box: Any, tmp_path: Path) -> None:
+    document = box(output=tmp_path / "new" / "folder")
+    assert Path(document.report).parent == tmp_path / "new" / "folder"
+
+
+def test_a_backend_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "installed_backends", lambda: ["tensorflow"])
+    with pytest.raises(session.UsageError, match=r"torch is not installed.*tensorflow.*\./dlbox setup torch"):
+        session.choose_backend("torch")
+    assert session.choose_backend(None) == "tensorflow"
+    monkeypatch.setattr(session, "installed_backends", list)
+    with pytest.raises(session.UsageError, match="none is installed"):
+        session.choose_backend(None)

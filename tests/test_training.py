@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bench.measure import training
+from bench.measure.events import Event, Job
+from bench.measure.runner import Problem
+from bench.measure.workloads import WORKLOADS
+from tests.samples import said
+
+LSTM = WORKLOADS["lstm"]
+
+
+def plan(repeats: int = 1) -> training.Plan:
+    return training.Plan(backend="tensorflow", seed=5, repeats=repeats, train_seconds=1.0)
+
+
+def fake(*runs: list[Event] | Problem) -> tuple[Callable[..., Problem | None], list[Job]]:
+    """A stand-in for the runner: each call plays the next list of events, or plays them and then fails."""
+    jobs: list[Job] = []
+    script = list(runs)
+
+    def run(job: Job, on_event: Callable[[Event], None], **_: Any) -> Problem | None:
+        jobs.append(job)
+        step = script.pop(0)
+        if isinstance(step, Problem):
+            for event in said(300.0, 310.0)[:3]:
+                on_event(event)
+            return step
+        for event in step:
+            on_event(event)
+        return None
+
+    return run, jobs
+
+
+def train(run: Any, repeats: int = 1) -> tuple[Any, Problem | None, list[training.Progressed]]:
+    steps: list[training.Progressed] = []
+    result, problem = training.train(LSTM, plan(repeats), steps.append, run=run, parent_pid=1)
+    return result, problem, steps
+
+
+def test_figures_are_of_the_blocks_alone() -> None:
+    run, _ = fake(said(100.0, 300.0, 200.0))
+    result, problem, _ = train(run)
+    assert problem is None
+    assert result.samples_per_second.values == pytest.approx((100.0, 300.0, 200.0))
+    assert result.samples_per_second.median == pytest.approx(200.0)
+    assert result.samples_per_second.mad == pytest.approx(100.0)
+    assert (result.compile_seconds, result.import_seconds) == (1.5, 3.0)
+    assert (result.accuracy, result.examples_seen, result.partial) == (0.95, 6400, False)
+    assert result.fingerprint == LSTM.fingerprint
+
+
+def test_each_repeat_is_a_new_process_with_the_next_seed_and_only_the_first_is_judged() -> None:
+    run, jobs = fake(said(100.0), said(200.0)[:-1], said(300.0)[:-1])
+    result, _, _ = train(run, repeats=3)
+    assert [job.seed for job in jobs] == [5, 6, 7]
+    assert [job.workload.judgements for job in jobs] == [3, 0, 0]
+    assert [job.workload.examples_before_judging > 0 for job in jobs] == [True, False, False]
+    assert len(result.repeats) == 3
+    assert result.accuracy == 0.95
+    assert result.fingerprint == LSTM.fingerprint
+
+
+def test_the_best_of_several_judgements_counts() -> None:
+    first, second = said(100.0, accuracy=0.5), said(100.0, accuracy=0.9)
+    run, _ = fake([*first, second[-1]])
+    result, _, _ = train(run)
+    assert result.accuracy == 0.9
+    run, _ = fake([*second, first[-1]])
+    result, _, _ = train(run)
+    assert result.accuracy == 0.9
+
+
+def test_a_problem_keeps_what_came_before_it() -> None:
+    run, jobs = fake(
+        said(100.0), Problem(kind="crash", message="the worker was killed by SIGSEGV"), said(1.0)
+    )
+    result, problem, _ = train(run, repeats=3)
+    assert problem is not None
+    assert len(jobs) == 2
+    assert result.partial
+    assert [len(r.blocks) for r in result.repeats] == [1, 1]
+    assert result.accuracy == 0.95
+
+
+def test_no_result_without_a_block() -> None:
+    run, _ = fake(said()[:2])
+    result, _, _ = train(run)
+    assert result is None
+
+
+def test_progress_shows_a_growing_partial_result() -> None:
+    run, _ = fake(said(100.0, 110.0))
+    _, _, steps = train(run)
+    grown = [len(s.result.blocks) for s in steps if s.block and s.result]
+    assert grown == [1, 2]
+    assert all(s.result.partial for s in steps if s.result)

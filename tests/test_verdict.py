@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench import verdict
+from bench.finding import Finding, Status
+from bench.finding import verdict as overall
+from tests.samples import result
+
+
+def by_id(findings: list[Finding]) -> dict[str, Status]:
+    return {f.id: f.status for f in findings}
+
+
+def test_a_good_result_passes_everything() -> None:
+    assert by_id(verdict.judge(result(), gpu_expected=False)) == {
+        "training.lstm-learns": Status.PASS,
+        "training.lstm-steady": Status.PASS,
+    }
+
+
+def test_training_on_the_cpu_beside_a_card_fails() -> None:
+    found = by_id(verdict.judge(result(), gpu_expected=True))
+    assert found["training.lstm-device"] is Status.FAIL
+    found = by_id(verdict.judge(result(on_gpu=True, device="RTX"), gpu_expected=True))
+    assert found["training.lstm-device"] is Status.PASS
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_accuracy_below_the_bar_never_passes(accuracy: float, bar: float) -> None:
+    found = by_id(verdict.judge(result(accuracy=accuracy, accuracy_bar=bar), gpu_expected=False))
+    assert found["training.lstm-learns"] is (Status.PASS if accuracy >= bar else Status.FAIL)
+
+
+def test_training_that_was_not_judged_is_unknown() -> None:
+    found = by_id(verdict.judge(result(accuracy=None, partial=True), gpu_expected=False))
+    assert found["training.lstm-learns"] is Status.UNKNOWN
+
+
+def test_other_load_and_spread_are_told() -> None:
+    busy = verdict.judge(result("lstm", 400.0, 401.0, 399.0, other=1.0), gpu_expected=False)[-1]
+    assert busy.status is Status.WARN
+    assert "1.0 cores" in busy.message
+    shaky = verdict.judge(result("lstm", 200.0, 400.0, 300.0), gpu_expected=False)[-1]
+    assert shaky.status is Status.WARN
+    assert "unsteady" in shaky.message
+
+
+@given(st.sampled_from(["error", "out-of-memory", "no-backend", "crash", "hang"]), st.text(), st.text())
+def test_every_failure_has_a_next_step(kind: str, message: str, detail: str) -> None:
+    finding = verdict.failure("lstm", "jax", kind, message, detail)
+    assert finding.status is Status.FAIL
+    assert finding.remedy
+
+
+STATUSES = st.lists(st.sampled_from(list(Status)), max_size=8)
+
+
+def finding(status: Status) -> Finding:
+    return Finding(id="theme.check", status=status, title="t", message="m", remedy="r")
+
+
+@given(STATUSES, st.booleans())
+def test_one_fail_or_unknown_decides(statuses: list[Status], has_gpu: bool) -> None:
+    found = overall([finding(s) for s in statuses], has_gpu=has_gpu)
+    if {Status.FAIL, Status.UNKNOWN} & set(statuses):
+        assert found == "not-ready"
+    else:
+        assert found == ("ready" if has_gpu else "cpu-only")
+
+
+@pytest.mark.parametrize("status", [Status.WARN, Status.FAIL])
+def test_a_warning_without_a_next_step_cannot_be_made(status: Status) -> None:
+    with pytest.raises(ValueError, match="remedy"):
+        Finding(id="a.b", status=status, title="t", message="m")
