@@ -17,7 +17,7 @@ from inventory.machine import Driver, Gpu, Machine
 from inventory.probe import Line, Opening
 from inventory.reading import Reading
 
-PROBE = (sys.executable, "-m", "inventory.probe")
+PROBE = (sys.executable, "-P", "-m", "inventory.probe")
 _MOST_CARDS = 64
 _PATIENCE = 2
 """Time limits spent on asking again before the cards left are given up."""

@@ -1,0 +1,140 @@
+"""What ``dlbox check`` does: read the machine, judge it, print it, write what other programs want."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.metadata
+import json
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+
+from bench import health
+from bench.finding import Finding, verdict
+from bench.results import checks, export
+from bench.results.files import reason, write_atomically
+from bench.results.record import SCHEMA_VERSION, Document, to_json
+from inventory import facts
+from inventory.machine import Machine, PowerSupply
+
+EXIT_SOUND, EXIT_NOT, EXIT_USAGE = 0, 1, 2
+
+Complain = Callable[[str], None]
+"""Says one sentence on stderr."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """The command's options under their own names."""
+
+    stress: float | None = None
+    """Minutes of load."""
+    frameworks: bool = False
+    only: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    expect_gpus: int | None = None
+    power_supply: int | None = None
+    backend: str | None = None
+    as_json: bool = False
+    junit: Path | None = None
+    prometheus: Path | None = None
+    listing: bool = False
+    explain: str | None = None
+
+
+def run(options: Options, complain: Complain) -> int:
+    """The exit code; findings go to stdout, everything else to stderr."""
+    wrong = _wrong_themes(options)
+    if wrong:
+        complain(wrong)
+        return EXIT_USAGE
+    if options.explain is not None:
+        return _explain(options.explain, complain)
+    if options.listing:
+        return _list(options)
+    document = examine(options, complain)
+    if options.as_json:
+        sys.stdout.write(to_json(document) + "\n")
+    else:
+        checks.show(document, Console(highlight=False))
+    written = _export(document, options, complain)
+    return EXIT_NOT if document.verdict == "not-ready" or not written else EXIT_SOUND
+
+
+def examine(options: Options, complain: Complain = lambda sentence: None) -> Document:
+    """Look at the machine, under load too if that was asked for."""
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    machine = facts.gather()
+    if options.power_supply is not None:
+        supply = PowerSupply(watts=options.power_supply, source="--power-supply")
+        machine = msgspec.structs.replace(machine, power_supply=supply)
+    findings = health.run(machine, expect_gpus=options.expect_gpus, only=options.only, skip=options.skip)
+    if options.frameworks and health.wanted("frameworks", options.only, options.skip):
+        from bench.measure import visibility
+
+        findings += visibility.findings(machine)
+    if options.stress is not None and health.wanted("load", options.only, options.skip):
+        findings += _load(machine, options, complain)
+    return Document(
+        command="check",
+        verdict=verdict(findings, has_gpu=machine.has_gpu),
+        machine=machine,
+        findings=tuple(findings),
+        started_at=started,
+        dlbox_version=importlib.metadata.version("dlbox"),
+    )
+
+
+def _load(machine: Machine, options: Options, complain: Complain) -> list[Finding]:
+    from bench.measure import stress
+
+    minutes = options.stress or 0.0
+    return stress.findings(machine, minutes=minutes, backend=options.backend, say=complain)
+
+
+def _wrong_themes(options: Options) -> str | None:
+    known = health.themes()
+    for theme in (*options.only, *options.skip):
+        if theme not in known:
+            return f"there is no theme {theme!r}; there are {', '.join(known)}"
+    return None
+
+
+def _explain(wanted: str, complain: Complain) -> int:
+    known = {check.id: check for check in health.checks()}
+    check = known.get(wanted.partition(":")[0])
+    if check is None:
+        near = difflib.get_close_matches(wanted, list(known), n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}?" if near else "`dlbox check --list` names them"
+        complain(f"there is no check {wanted!r}; {hint}")
+        return EXIT_USAGE
+    sys.stdout.write(checks.explanation(check))
+    return EXIT_SOUND
+
+
+def _list(options: Options) -> int:
+    chosen = [check for check in health.checks() if health.wanted(check.theme, options.only, options.skip)]
+    if options.as_json:
+        names = ("id", "theme", "title", "looks_at", "limits", "applies_to", "source", "fix", "explanation")
+        rows = [{name: getattr(check, name) for name in names} for check in chosen]
+        document = {"schema_version": SCHEMA_VERSION, "command": "check --list", "checks": rows}
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    else:
+        sys.stdout.write(checks.listing(chosen))
+    return EXIT_SOUND
+
+
+def _export(document: Document, options: Options, complain: Complain) -> bool:
+    written = True
+    for path, render in ((options.junit, export.junit), (options.prometheus, export.prometheus)):
+        if path is None:
+            continue
+        try:
+            write_atomically(path, render(document))
+        except OSError as error:
+            complain(f"cannot write {path}: {reason(error)}")
+            written = False
+    return written

@@ -1,0 +1,135 @@
+"""Health checks for a person's eyes: the table by theme, the list of checks, the explanation of one."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bench.finding import Finding, Status
+from bench.results.record import Document
+from bench.results.terminal import STYLES, show_verdict
+
+
+class Described(Protocol):
+    """What a check tells of itself."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def looks_at(self) -> str: ...
+    @property
+    def limits(self) -> str: ...
+    @property
+    def applies_to(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def explanation(self) -> str: ...
+    @property
+    def fix(self) -> str: ...
+
+
+def show(document: Document, console: Console) -> None:
+    """All that was judged, by theme; then what to do; then the verdict."""
+    console.print(table(document.findings))
+    for theme, titles in _not_judged(document.findings).items():
+        console.print(
+            Text(f"{theme}: not judged: {', '.join(titles)}", style="dim"), soft_wrap=not console.is_terminal
+        )
+    steps(document.findings, console)
+    show_verdict(document, console)
+
+
+def table(findings: Sequence[Finding]) -> Table:
+    """One row a finding, without those that were skipped."""
+    grid = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
+    grid.add_column("check", no_wrap=True)
+    grid.add_column("status", no_wrap=True)
+    grid.add_column("measured, and what was expected")
+    theme = ""
+    for finding in findings:
+        if finding.status is Status.SKIP:
+            continue
+        if finding.theme != theme:
+            theme = finding.theme
+            grid.add_row(Text(theme, style="bold"), "", "")
+        number = finding.id.partition(":")[2]
+        grid.add_row(
+            Text(f"  {finding.title}" + (f" (GPU {number})" if number else "")),
+            Text(finding.status.value, style=STYLES[finding.status]),
+            Text(finding.message),
+        )
+    return grid
+
+
+def steps(findings: Iterable[Finding], console: Console) -> None:
+    """The next step for each finding that is not as it should be."""
+    for finding in findings:
+        if finding.status in (Status.PASS, Status.SKIP):
+            continue
+        console.print(
+            Text.assemble(
+                (f"{finding.status.value.upper()} ", STYLES[finding.status]),
+                f"{finding.id}: {finding.message}",
+            ),
+            soft_wrap=not console.is_terminal,
+        )
+        if finding.remedy:
+            console.print(Text(f"     -> {finding.remedy}"), soft_wrap=not console.is_terminal)
+
+
+def _not_judged(findings: Sequence[Finding]) -> dict[str, list[str]]:
+    """Theme -> titles of the checks that were skipped, each once."""
+    found: dict[str, dict[str, None]] = {}
+    for finding in findings:
+        if finding.status is Status.SKIP:
+            found.setdefault(finding.theme, {})[finding.title.lower()] = None
+    return {theme: list(titles) for theme, titles in found.items()}
+
+
+def listing(checks: Iterable[Described]) -> str:
+    """Every check in a few lines: what it looks at, its limits, its cards, the source of the limit."""
+    blocks = []
+    for check in checks:
+        rows = {
+            "looks at": check.looks_at,
+            "limits": check.limits,
+            "applies to": check.applies_to,
+            "source": check.source,
+        }
+        body = "\n".join(_wrapped(f"    {name}: {text}", 6) for name, text in rows.items())
+        blocks.append(f"{check.id}  {check.title}\n{body}")
+    return "\n\n".join(blocks) + "\n"
+
+
+def explanation(check: Described) -> str:
+    """What one check means, when it speaks up, and how to fix what it finds."""
+    meaning = "\n\n".join(
+        part if part.startswith("  ") else _wrapped(" ".join(part.split()))
+        for part in check.explanation.split("\n\n")
+    )
+    rows = {
+        "Looks at": check.looks_at,
+        "Limits": check.limits,
+        "Applies to": check.applies_to,
+        "Source": check.source,
+        "How to fix": check.fix,
+    }
+    return (
+        f"{check.id}: {check.title}\n\n{meaning}\n\n"
+        + "\n".join(_wrapped(f"{name}: {text}", 2) for name, text in rows.items())
+        + "\n"
+    )
+
+
+def _wrapped(text: str, hang: int = 0) -> str:
+    return textwrap.fill(
+        text, 96, subsequent_indent=" " * hang, break_long_words=False, break_on_hyphens=False
+    )
