@@ -91,13 +91,26 @@ def ready_command(**options: Any) -> None:
 
 
 @cli.command("check")
+@click.option("--stress", type=click.FloatRange(0, 24 * 60, min_open=True), metavar="MINUTES",
+              help="Put the card under load for so long, and judge that too.")  # fmt: skip
+@click.option("--frameworks", is_flag=True, help="Ask each installed framework whether it sees the card.")
+@click.option("--only", multiple=True, metavar="THEME", help="Only this theme; may be repeated.")
+@click.option("--skip", multiple=True, metavar="THEME", help="Not this theme; may be repeated.")
 @click.option("--expect-gpus", type=Whole(0), metavar="N", help="Fail when fewer cards are found.")
+@click.option("--power-supply", type=Whole(1), metavar="WATTS", help="What the computer's supply can give.")
+@click.option("--backend", type=click.Choice(["tensorflow", "torch", "jax"]),
+              help="What makes the load.  [default: the first of these that is installed]")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write a JUnit XML file too.")
+@click.option("--prometheus", type=click.Path(path_type=Path, dir_okay=False),
+              help="Write a file for node_exporter's textfile folder too.")  # fmt: skip
+@click.option("--list", "listing", is_flag=True, help="Say what every check looks at, and its limits.")
+@click.option("--explain", metavar="CHECK_ID", help="Say what a check means and how to fix what it finds.")
 def check_command(**options: Any) -> None:
     """Is the hardware sound? Ask the card and the system, in about a second."""
-    from bench import command
+    from bench import checkup
 
-    sys.exit(command.check(complain=complain, **options))
+    sys.exit(checkup.run(checkup.Options(**options), complain))
 
 
 @cli.command("bench")

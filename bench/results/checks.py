@@ -39,10 +39,8 @@ class Described(Protocol):
 def show(document: Document, console: Console) -> None:
     """All that was judged, by theme; then what to do; then the verdict."""
     console.print(table(document.findings))
-    for theme, titles in _not_judged(document.findings).items():
-        console.print(
-            Text(f"{theme}: not judged: {', '.join(titles)}", style="dim"), soft_wrap=not console.is_terminal
-        )
+    for line in _not_judged(document.findings):
+        console.print(Text(line, style="dim"), soft_wrap=not console.is_terminal)
     steps(document.findings, console)
     show_verdict(document, console)
 
@@ -85,13 +83,17 @@ def steps(findings: Iterable[Finding], console: Console) -> None:
             console.print(Text(f"     -> {finding.remedy}"), soft_wrap=not console.is_terminal)
 
 
-def _not_judged(findings: Sequence[Finding]) -> dict[str, list[str]]:
-    """Theme -> titles of the checks that were skipped, each once."""
-    found: dict[str, dict[str, None]] = {}
+def _not_judged(findings: Sequence[Finding]) -> list[str]:
+    """What was skipped: checks with the same reason in one line, the others by title."""
+    reasons: dict[str, dict[str, None]] = {}
     for finding in findings:
         if finding.status is Status.SKIP:
-            found.setdefault(finding.theme, {})[finding.title.lower()] = None
-    return {theme: list(titles) for theme, titles in found.items()}
+            reasons.setdefault(finding.message, {})[finding.title] = None
+    lines = [
+        f"not judged, {reason}: {len(titles)} checks" for reason, titles in reasons.items() if len(titles) > 3
+    ]
+    rest = [title for titles in reasons.values() if len(titles) <= 3 for title in titles]
+    return lines + ([f"not judged here: {', '.join(rest)}"] if rest else [])
 
 
 def listing(checks: Iterable[Described]) -> str:

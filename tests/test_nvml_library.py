@@ -1,0 +1,94 @@
+"""The whole command on a compiled libnvidia-ml.so.1: the real loader, real crashes, a real hang."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inventory import facts
+
+SOURCE = Path(__file__).with_name("nvml_stub.c")
+COMPILER = shutil.which("cc") or shutil.which("gcc")
+
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C compiler here")
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the compiled library."""
+    folder = tmp_path_factory.mktemp("nvml")
+    target = folder / "libnvidia-ml.so.1"
+    subprocess.run([str(COMPILER), "-shared", "-fPIC", "-o", str(target), str(SOURCE)], check=True)
+    return folder
+
+
+def checked(dlbox: Any, library: Path, *arguments: str, **variables: str) -> tuple[int, dict[str, Any]]:
+    done = dlbox("check", "--json", *arguments, LD_LIBRARY_PATH=str(library), **variables)
+    assert "Traceback" not in done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def bad(document: dict[str, Any]) -> list[str]:
+    return [f["id"] for f in document["findings"] if f["status"] in ("warn", "fail", "unknown")]
+
+
+def test_a_healthy_card_is_ready(dlbox: Any, library: Path) -> None:
+    code, document = checked(dlbox, library)
+    assert (code, document["verdict"], bad(document)) == (0, "ready", [])
+    assert document["machine"]["gpus"][0]["name"]["value"] == "NVIDIA GeForce RTX 3060"
+
+
+def test_eight_cards_are_judged_apart(dlbox: Any, library: Path) -> None:
+    code, document = checked(dlbox, library, NVML_STUB_CARDS="8")
+    assert (code, bad(document)) == (0, [])
+    assert sum(f["id"].startswith("thermal.temperature:") for f in document["findings"]) == 8
+
+
+@pytest.mark.parametrize(
+    ("fault", "finding", "words"),
+    [
+        ("18", "driver.mismatch", "reboot"),
+        ("15", "driver.lost", "reseat"),
+        ("4", "driver.permission", "usermod"),
+        ("999", "driver.loaded", "unknown error"),
+        ("segv", "driver.stable", "SIGSEGV"),
+        ("lost", "gpu.responds:1", "fallen off the bus"),
+        ("segv-card", "gpu.responds:1", "SIGSEGV"),
+    ],
+)
+def test_each_fault_is_named_and_fails_alone(
+    dlbox: Any, library: Path, fault: str, finding: str, words: str
+) -> None:
+    code, document = checked(dlbox, library, NVML_STUB_FAULT=fault, NVML_STUB_CARDS="2")
+    assert (code, document["verdict"], bad(document)) == (1, "not-ready", [finding])
+    told = next(f for f in document["findings"] if f["id"] == finding)
+    assert words in f"{told['message']} {told['remedy']}"
+
+
+def test_a_library_that_hangs_is_ended(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(library))
+    monkeypatch.setenv("NVML_STUB_FAULT", "hang")
+    machine = facts.gather(timeout_s=1)
+    assert not machine.nvml.ok
+    assert "in time" in machine.nvml.why
+
+
+def test_noise_of_the_library_is_kept_out_of_the_answers(dlbox: Any, library: Path) -> None:
+    code, document = checked(dlbox, library, NVML_STUB_FAULT="garbage")
+    assert bad(document) == ["gpu.model"]  # the name is not text: not known, and nothing else
+    assert code == 1
+
+
+@pytest.mark.parametrize("code", ["9", "12"])
+def test_a_library_without_a_driver_on_a_machine_without_a_card_is_no_fault(
+    dlbox: Any, library: Path, code: str
+) -> None:
+    if any(Path("/sys/bus/pci/drivers/nvidia").glob("0000:*")) or Path("/dev/nvidia0").exists():
+        pytest.skip("this machine has a card")
+    exit_code, document = checked(dlbox, library, NVML_STUB_FAULT=code)
+    assert (exit_code, document["verdict"]) == (0, "cpu-only")
