@@ -1,0 +1,249 @@
+"""`dlbox plan` as a person and as a program meets it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+from dlbox import cli  # noqa: TID251 - the command is what is tested
+from inventory import facts
+from inventory.machine import Distribution, Gpu, Host, Machine, PciCard
+from inventory.reading import Reading
+from provision import plan
+from provision.stack_data import DEFAULT_PATH
+
+BOX = Machine(
+    read_at="2026-11-22T12:00:00+00:00",
+    host=Host(
+        hostname="box",
+        distribution=Distribution(id="ubuntu", version="24.04", codename="noble", name="Ubuntu 24.04"),
+        kernel="7.0.0-43-generic",
+        architecture="x86_64",
+        secure_boot=Reading.of(True),
+    ),
+    cards=(PciCard(address="0000:01:00.0", device_id=0x1C03),),
+)
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[Machine], None]:
+    """Make ``dlbox plan`` see this machine."""
+
+    def see(seen: Machine) -> None:
+        monkeypatch.setattr(facts, "gather", lambda: seen)
+
+    return see
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, ["plan", *arguments])
+
+
+def answer(*arguments: str, code: int = 0) -> dict[str, Any]:
+    result = run(*arguments, "--json")
+    assert result.exit_code == code, result.stderr
+    document: dict[str, Any] = json.loads(result.stdout)
+    assert (document["schema_version"], document["command"]) == (1, "plan")
+    return document
+
+
+def refused(*arguments: str) -> str:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert result.stderr.startswith("dlbox: ")
+    return result.stderr
+
+
+def test_a_box_that_does_not_exist_yet() -> None:
+    found = answer("--card", "GTX 1060", "--distro", "ubuntu-24.04")
+    assert found["driver"]["branch"] == 580
+    assert found["driver"]["flavour"] == "closed"
+    assert found["driver"]["source"] == "prebuilt"
+    assert found["driver"]["packages"]
+    assert found["environments"]["tensorflow"]["nvidia-cudnn-cu12"] == "9.10.2.21"
+    assert found["backend"] == "tensorflow"
+    assert found["cuda"]["source"] == "wheels"
+    assert found["cudnn"]["below"] == "9.11"
+    assert found["python"]["version"] == "3.12"
+    assert found["constraints"]
+    assert all(reason["why"] and reason["source"] and reason["date"] for reason in found["reasons"])
+
+
+@pytest.mark.parametrize("name", ["GTX 1060", "gtx1060", "10de:1c03", "10DE:1C03", "GeForce GTX 1060 6GB"])
+def test_a_card_as_people_name_it_or_by_its_id(name: str) -> None:
+    assert answer("--card", name, "--distro", "debian-12")["cards"] == ["GeForce GTX 1060 6GB"]
+
+
+def test_an_id_of_a_known_family_will_do() -> None:
+    assert answer("--card", "10de:2bff", "--distro", "debian-13")["driver"]["flavour"] == "open"
+
+
+def test_the_table_has_reasons_and_fits_80_columns() -> None:
+    result = run("--card", "rtx 3060 12gb", "--distro", "ubuntu-26.04")
+    assert result.exit_code == 0
+    assert "\x1b" not in result.stdout
+    assert max(len(line) for line in result.stdout.splitlines()) <= 80
+    words = " ".join(result.stdout.split())
+    for part in (
+        "GeForce RTX 3060 12GB on Ubuntu 26.04",
+        "no stable",
+        "linux-modules-nvidia-580-open-generic",
+    ):
+        assert part in words
+
+
+def test_no_stack_exits_1_with_the_nearest() -> None:
+    arguments = ("--card", "GTX 1060", "--card", "RTX 5060", "--distro", "ubuntu-24.04")
+    found = answer(*arguments, code=1)
+    assert found["error"].startswith("no stack exists, because")
+    assert found["nearest"]["cards"] == ["GeForce RTX 5060"]
+    assert "driver" not in found
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "no stack exists, because" in result.stderr
+    assert "nearest that does" in result.stderr
+
+
+def test_a_framework_that_must_be_there() -> None:
+    found = answer("--card", "5060", "--distro", "debian-13", "--framework", "tensorflow", code=1)
+    assert found["nearest"]["frameworks"] == ["torch", "jax"]
+    found = answer("--card", "3060", "--distro", "debian-13", "--framework", "jax")
+    assert list(found["environments"]) == ["jax"]
+
+
+def test_secure_boot_kernel_and_toolkit_are_taken() -> None:
+    found = answer(
+        *("--card", "3060", "--distro", "ubuntu-24.04", "--kernel", "6.99.0-mine", "--secure-boot"),
+        "--cuda-toolkit",
+    )
+    assert found["driver"]["source"] == "dkms"
+    assert found["driver"]["needs_mok"] is True
+    assert found["cuda"]["toolkit_packages"] == ["nvidia-cuda-toolkit"]
+    assert (
+        answer("--card", "3060", "--distro", "debian-12", "--no-secure-boot")["driver"]["needs_mok"] is False
+    )
+
+
+def test_what_does_not_exist_is_named_with_what_does() -> None:
+    assert "RTX 3060" in refused("--card", "RTX 3061", "--distro", "debian-12")
+    assert "ubuntu-24.04" in refused("--card", "RTX 3060", "--distro", "ubuntu-25.04")
+    assert "laptop" in refused("--card", "RTX 3060 Laptop GPU", "--distro", "debian-12")
+    assert "--host" in refused("--host", "box", "--card", "RTX 3060")
+
+
+def test_an_unknown_framework_is_a_usage_error() -> None:
+    assert run("--framework", "caffe").exit_code == 2
+
+
+def test_this_machine_from_its_bus(machine: Callable[[Machine], None]) -> None:
+    machine(BOX)
+    found = answer()
+    assert found["cards"] == ["GeForce GTX 1060 6GB"]
+    assert found["driver"]["packages"] == ["linux-modules-nvidia-580-generic-hwe-24.04", "nvidia-driver-580"]
+
+
+def test_this_machine_with_another_card_or_another_distribution(machine: Callable[[Machine], None]) -> None:
+    machine(BOX)
+    assert answer("--card", "RTX 5060")["distribution"] == "ubuntu-24.04"
+    moved = answer("--distro", "debian-13")
+    assert moved["cards"] == ["GeForce GTX 1060 6GB"]
+    assert moved["driver"]["needs_mok"] is True, "Secure Boot stays as it was read"
+
+
+def test_a_machine_without_a_card_is_told_so(machine: Callable[[Machine], None]) -> None:
+    machine(msgspec.structs.replace(BOX, cards=()))
+    result = run()
+    assert result.exit_code == 0
+    assert plan.CPU_ONLY in " ".join(result.stdout.split())
+    found = answer()
+    assert found["driver"] is None
+    assert found["message"] == plan.CPU_ONLY
+
+
+def test_a_card_the_catalogue_lacks_is_planned_by_its_family(machine: Callable[[Machine], None]) -> None:
+    machine(msgspec.structs.replace(BOX, cards=(PciCard(address="0000:01:00.0", device_id=0x1C60),)))
+    found = answer()
+    assert found["cards"] == ["10de:1c60"], "a GTX 1060 of a laptop"
+    assert found["driver"]["flavour"] == "closed"
+
+
+def test_a_card_older_than_maxwell_has_no_stack(machine: Callable[[Machine], None]) -> None:
+    machine(msgspec.structs.replace(BOX, cards=(PciCard(address="0000:01:00.0", device_id=0x1180),)))
+    assert "10de:1180 is of no family" in answer(code=1)["error"]
+
+
+def test_under_wsl2_the_card_is_known_from_the_driver(machine: Callable[[Machine], None]) -> None:
+    gpu = Gpu(
+        index=0,
+        name=Reading.of("NVIDIA GeForce RTX 3060"),
+        pci_device_id=Reading.of(0x2503),
+        memory_total_bytes=Reading.of(12 * 2**30),
+    )
+    host = msgspec.structs.replace(BOX.host, environment="wsl2", secure_boot=Reading.not_supported("no UEFI"))
+    machine(msgspec.structs.replace(BOX, cards=(), gpus=(gpu,), host=host))
+    found = answer()
+    assert found["cards"] == ["GeForce RTX 3060 12GB"]
+    assert any("Windows" in warning for warning in found["warnings"])
+
+
+def test_a_distribution_that_is_not_covered_has_no_stack(machine: Callable[[Machine], None]) -> None:
+    other = Distribution(id="fedora", version="44", name="Fedora 44")
+    machine(msgspec.structs.replace(BOX, host=msgspec.structs.replace(BOX.host, distribution=other)))
+    found = answer(code=1)
+    assert "fedora-44" in found["error"]
+    assert found["nearest"]["cards"] == ["GeForce GTX 1060 6GB"]
+
+
+def test_a_host_of_the_inventory(tmp_path: Path, machine: Callable[[Machine], None]) -> None:
+    machine(BOX)
+    path = tmp_path / "hosts.yml"
+    path.write_text(
+        "all:\n  hosts:\n"
+        "    here: {ansible_connection: local, frameworks: [torch]}\n"
+        "    desk: {card: RTX 5060, distribution: debian-13}\n"
+        "    bare: {cards: [], distribution: debian-12}\n"
+        "    mute: {ansible_host: 192.0.2.1}\n"
+        "    half: {card: RTX 3060}\n"
+        "    odd: {card: RTX 3060, distribution: arch}\n",
+        encoding="utf-8",
+    )
+    place = ("--inventory", str(path))
+    assert answer("--host", "desk", *place)["driver"]["source"] == "nvidia-repository"
+    assert answer("--host", "bare", *place)["driver"] is None
+    assert list(answer("--host", "here", *place)["environments"]) == ["torch"]
+    assert answer("--host", "here", *place)["cards"] == ["GeForce GTX 1060 6GB"]
+    assert "`card: RTX 3060` and `distribution: ubuntu-24.04`" in refused("--host", "mute", *place)
+    assert "put `distribution: ubuntu-24.04` into host_vars/half.yml" in refused("--host", "half", *place)
+    assert 'no distribution "arch"' in refused("--host", "odd", *place)
+    assert 'no host "nobody"' in refused("--host", "nobody", *place)
+
+
+def test_a_newer_stack_file(tmp_path: Path) -> None:
+    path = tmp_path / "newer.yml"
+    text = DEFAULT_PATH.read_text(encoding="utf-8")
+    path.write_text(text.replace("version: 3.15.1", "version: 3.15.2"), encoding="utf-8")
+    found = answer("--card", "3060", "--distro", "debian-12", "--stack", str(path))
+    assert found["environments"]["torch"]["keras"] == "3.15.2"
+    path.write_text(text.replace("  - branch: 580", "  - branch: many", 1), encoding="utf-8")
+    message = refused("--card", "3060", "--distro", "debian-12", "--stack", str(path))
+    assert "newer.yml, line" in message
+    assert "`branch` is expected to be a whole number" in message
+    assert "No such file" in refused("--stack", str(tmp_path / "none.yml"))
+
+
+def test_the_whole_command_as_a_process(dlbox: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    done = dlbox("plan", "--card", "RTX 3060", "--distro", "ubuntu-24.04", "--json")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert json.loads(done.stdout)["driver"]["flavour"] == "open"
+    assert dlbox("plan", "--card", "nonsense", "--distro", "debian-12").returncode == 2

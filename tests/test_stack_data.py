@@ -1,0 +1,139 @@
+"""stack.yml as it is shipped, and what is said of one that is wrong."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from inventory import cards
+from provision.stack_data import DEFAULT_PATH, StackFileError, load, parse
+
+TEXT = DEFAULT_PATH.read_text(encoding="utf-8")
+DATA = load()
+
+
+def broken(old: str, new: str, count: int = 1) -> str:
+    """The message about the shipped file with one thing changed."""
+    assert old in TEXT
+    with pytest.raises(StackFileError) as caught:
+        parse(TEXT.replace(old, new, count))
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith("stack.yml")
+    return message
+
+
+def test_the_shipped_file_is_sound_and_covers_what_dlbox_promises() -> None:
+    assert [row.id for row in DATA.distributions] == [
+        "ubuntu-22.04",
+        "ubuntu-24.04",
+        "ubuntu-26.04",
+        "debian-12",
+        "debian-13",
+    ]
+    assert {card.architecture for card in cards.catalogue()} <= {row.name for row in DATA.architectures}
+
+
+def test_every_row_has_a_date_a_source_and_says_how_well_it_is_known() -> None:
+    for table in ("architectures", "branches", "drivers", "frameworks", "libraries", "toolkits", "gaps"):
+        for row in getattr(DATA, table):
+            assert row.date <= DATA.date
+            assert len(row.source) > 5
+            assert row.verified in ("measured", "published", "memory", "derived")
+
+
+def test_architectures_agree_with_the_card_catalogue() -> None:
+    for card in cards.catalogue():
+        row = DATA.architecture(card.architecture)
+        assert row is not None
+        assert card.compute_capability in row.capabilities
+        assert (row.first_branch, row.last_branch) == (card.min_driver_branch, card.last_driver_branch)
+        wanted = {"open": {"open"}, "closed": {"closed"}, "either": {"open", "closed"}}
+        assert set(row.flavours) == wanted[card.module_flavour]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("branch: 580\n    kind", "branch: five\n    kind", r"line \d+: `branch` .*a whole number.*`five`"),
+        (
+            "    flavours: [closed]\n    why: Maxwell",
+            "    why: Maxwell",
+            r"line \d+: `maxwell` lacks `flavours`",
+        ),
+        (
+            "    kind: production\n",
+            "    kind: production\n    colour: red\n",
+            r"line \d+: `colour` is not a field",
+        ),
+        ("verified: published", "verified: surely", r"line \d+: `verified` is expected to be .*`surely`"),
+        ("version: 2.21.0", "version: 2.21", r"line \d+: `version` is expected to be text, got `2.21`"),
+        ("version: 2.21.0", "version: 2.22.0rc0", r"`version` of row 1 of `frameworks`: expected a release"),
+        ("date: 2026-11-22", "date: soon", r"line \d+: `date` is expected to be a date"),
+        ("schema_version: 1", "schema_version: 2", r"`schema_version`: expected 1, got `2`"),
+        (
+            "distributions: [debian-13]",
+            "distributions: [debian-31]",
+            r"expected one of .*debian-13, got debian-31",
+        ),
+        (
+            "nvidia-driver-580-open]",
+            "cuda-drivers]",
+            r"`packages` of row 1 .*cuda-drivers must not be used.*empty",
+        ),
+        ("nvidia-driver-580]", "nvidia-driver-615]", r"nvidia-driver-615 must not be used.*transitional"),
+        ("nvidia-driver-580]", "nvidia-driver-570]", r"nvidia-driver-570 must not be used on ubuntu-26.04"),
+        ("EB693B3035CD5710E231E123A4B469963BF863CC", "EB69", r"`fingerprint` of row 1 .*40 digits"),
+        ('">=9.3.0.75,<10"', '"~=9.3"', r"`requires` of row 1 of `frameworks`: expected a range"),
+        (
+            '"==9.20.0.48"',
+            '"==9.20.0.49"',
+            r"`library` of row 3 .*expected a row nvidia-cudnn-cu13==9.20.0.49",
+        ),
+        ("  - branch: 535\n", "  - branch: 580\n", r"`branch` of row 4 of `branches`: 580 has a row already"),
+        (
+            "    branch: 535\n",
+            "    branch: 700\n",
+            r"`branch` of row 5 of `drivers`: expected one of .*got 700",
+        ),
+        (
+            "    flavour: closed\n    origin: distribution",
+            "    flavour: open\n    origin: distribution",
+            "closed modules only",
+        ),
+        (
+            "version: 535.261.03",
+            "version: 550.1.2",
+            r"`version` of row 5 of `drivers`: expected 535.x, got 550.1.2",
+        ),
+        ("min_driver: 525\n    code", "code", r"`device` of row 1 of `frameworks`: a gpu row needs"),
+    ],
+)
+def test_a_wrong_row_is_named_with_line_field_and_what_is_expected(old: str, new: str, expected: str) -> None:
+    assert re.search(expected, broken(old, new))
+
+
+def test_tables_that_are_missing_empty_or_unknown() -> None:
+    assert "`holes` is not a field known here" in broken("\ngaps:", "\nholes:")
+    with pytest.raises(StackFileError, match="expected a mapping"):
+        parse("- a list")
+    with pytest.raises(StackFileError, match="expected a mapping"):
+        parse("")
+    with pytest.raises(StackFileError, match=r"line \d: not valid YAML"):
+        parse("date: [")
+    start, end = TEXT.index("\ngaps:"), TEXT.index("\nkeras:")
+    with pytest.raises(StackFileError, match="`gaps` is expected to have at least one row"):
+        parse(TEXT[:start] + "\ngaps: []\n" + TEXT[end:])
+
+
+def test_the_file_itself_may_be_unreadable(tmp_path: Path) -> None:
+    with pytest.raises(StackFileError, match=r"missing.yml cannot be read: No such file"):
+        load(tmp_path / "missing.yml")
+    with pytest.raises(StackFileError, match="cannot be read: Is a directory"):
+        load(tmp_path)
+    path = tmp_path / "binary.yml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(StackFileError, match="is not text in UTF-8"):
+        load(path)
