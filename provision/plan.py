@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from inventory import cards, facts
 from inventory.machine import Machine
@@ -86,22 +87,28 @@ def understand(question: Question, data: StackData) -> Request:
                 "--host takes card and distribution from the inventory: leave out --card and --distro"
             )
         return _of_host(read_host(question.host, question.inventory), question, data)
-    if question.cards and question.distro:
-        request = Request(distribution=question.distro, targets=targets(question.cards))
+    distribution = _distribution(question.distro, data) if question.distro else None
+    if question.cards and distribution:
+        request = Request(distribution=distribution, targets=targets(question.cards))
     else:
         request = of_machine(facts.gather())
         if question.cards:
             request = msgspec.structs.replace(request, targets=targets(question.cards), secure_boot=None)
-        elif question.distro:
-            request = msgspec.structs.replace(request, distribution=question.distro, kernel="")
-    return _with_wishes(request, question, data)
+        elif distribution:
+            request = msgspec.structs.replace(request, distribution=distribution, kernel="")
+    return _with_wishes(request, question)
 
 
-def _with_wishes(request: Request, question: Question, data: StackData) -> Request:
-    """What the command line says wins over what was read."""
-    if question.distro and data.distribution(request.distribution) is None:
+def _distribution(name: str, data: StackData) -> str:
+    row = data.named_distribution(name)
+    if row is None:
         known = ", ".join(row.id for row in data.distributions)
-        raise UsageError(f'no distribution "{question.distro}": known are {known}')
+        raise UsageError(f'no distribution "{name}": known are {known}')
+    return row.id
+
+
+def _with_wishes(request: Request, question: Question) -> Request:
+    """What the command line says wins over what was read."""
     return msgspec.structs.replace(
         request,
         frameworks=question.frameworks or request.frameworks,
@@ -129,10 +136,7 @@ def _of_host(host: HostFacts, question: Question, data: StackData) -> Request:
             "or run `dlbox plan` on it"
         )
     else:
-        if data.distribution(host.distribution) is None:
-            known = ", ".join(row.id for row in data.distributions)
-            raise UsageError(f'host "{host.name}": no distribution "{host.distribution}": known are {known}')
-        request = Request(distribution=host.distribution, targets=targets(names))
+        request = Request(distribution=_distribution(host.distribution, data), targets=targets(names))
     request = msgspec.structs.replace(
         request,
         kernel=host.kernel or request.kernel,
@@ -140,7 +144,7 @@ def _of_host(host: HostFacts, question: Question, data: StackData) -> Request:
         frameworks=host.frameworks,
         cuda_toolkit=host.cuda_toolkit,
     )
-    return _with_wishes(request, question, data)
+    return _with_wishes(request, question)
 
 
 def targets(names: tuple[str, ...]) -> tuple[Target, ...]:
@@ -216,7 +220,7 @@ def show(stack: Stack, data: StackData, console: Console) -> None:
     """The plan for a person: what, which, why; then the packages, the constraints and the warnings."""
     row = data.distribution(stack.distribution)
     what = " and ".join(stack.cards) if stack.cards else "CPU only"
-    console.print(f"[bold]{what} on {row.name if row else stack.distribution}[/bold]", highlight=False)
+    console.print(Text(f"{what} on {row.name if row else stack.distribution}", style="bold"))
     if not stack.cards:
         console.print(CPU_ONLY, highlight=False)
     console.print(_table(stack.reasons))
@@ -231,7 +235,7 @@ def show(stack: Stack, data: StackData, console: Console) -> None:
         _list(f"Environment {name}", (*wanted, *index), console)
     _list("Constraints everywhere", stack.constraints, console)
     for warning in stack.warnings:
-        console.print(f"[yellow]![/yellow] {warning}", highlight=False, soft_wrap=False)
+        console.print(Text.assemble(("! ", "yellow"), warning))
     console.print(f"Stack data of {stack.data_date}.", style="dim", highlight=False)
 
 
@@ -242,9 +246,9 @@ def _table(reasons: tuple[Reason, ...]) -> Table:
     table.add_column("why", overflow="fold")
     for reason in reasons:
         known = "" if reason.verified == "measured" else f" ({reason.verified})"
-        table.add_row(reason.topic, reason.choice, f"{reason.why}{known}")
+        table.add_row(reason.topic, Text(reason.choice), Text(f"{reason.why}{known}"))
     return table
 
 
 def _list(title: str, items: tuple[str, ...], console: Console) -> None:
-    console.print(f"{title}: {' '.join(items)}", highlight=False, markup=False)
+    console.print(Text(f"{title}: {' '.join(items)}"))

@@ -10,6 +10,7 @@ import msgspec
 from provision import drivers, wheels
 from provision.stack_model import Reason, Request
 from provision.stack_rows import DistributionRow, Row, StackData, ToolkitRow
+from provision.versions import allows
 
 WARN_BEFORE_END = datetime.timedelta(days=90)
 OLD_DATA = datetime.timedelta(days=180)
@@ -129,6 +130,7 @@ def warnings(c: Choices, today: datetime.date) -> Iterator[str]:
                 "Whether Secure Boot is on is not known; if it is, the modules compiled here need their key "
                 "enrolled (MOK) at the next boot, with somebody at the screen."
             )
+        yield from _cards_that_cannot_train_together(c)
         if c.request.environment in ("container", "wsl2"):
             where = "Windows" if c.request.environment == "wsl2" else "the host"
             yield f"This is a {c.request.environment}: the driver belongs on {where}, not in here."
@@ -140,6 +142,22 @@ def warnings(c: Choices, today: datetime.date) -> Iterator[str]:
                 )
     if today - c.data.date > OLD_DATA:
         yield f"The stack data is of {c.data.date}; a newer file is taken with --stack FILE."
+
+
+def _cards_that_cannot_train_together(c: Choices) -> Iterator[str]:
+    """NCCL moves gradients between cards; its wheels have no code for Maxwell."""
+    for name, wheel in c.choice.wheels.items():
+        for package, bounds in wheel.row.requires.items():
+            known = [
+                row for row in c.data.library(package) if "nccl" in package and allows(bounds, row.version)
+            ]
+            capabilities = [drivers.capability_of(target, c.data) for target in c.request.targets]
+            if len(capabilities) < 2 or not known:
+                continue
+            if not any(all(wheels.has_code(row.code, each) for each in capabilities) for row in known):
+                yield (
+                    f"{name} cannot train one model on these cards together: {package} has no code for one of them."
+                )
 
 
 def _end_of_support(branch: int, ends: datetime.date | None, today: datetime.date) -> Iterator[str]:

@@ -156,6 +156,7 @@ def _python(c: Choices) -> PythonPlan:
         source="distribution" if own else python.tool,
         packages=c.distribution.python_packages,
         install=None if own else f"{python.tool} python install {version}",
+        tool_version=None if own else python.tool_version,
     )
 
 

@@ -100,6 +100,7 @@ class PythonPlan(msgspec.Struct, frozen=True, kw_only=True):
     packages: tuple[str, ...]
     install: str | None = None
     """The command that brings it, where it is not the distribution's."""
+    tool_version: str | None = None
 
 
 class Stack(msgspec.Struct, frozen=True, kw_only=True):

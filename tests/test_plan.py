@@ -83,6 +83,11 @@ def test_a_card_as_people_name_it_or_by_its_id(name: str) -> None:
     assert answer("--card", name, "--distro", "debian-12")["cards"] == ["GeForce GTX 1060 6GB"]
 
 
+@pytest.mark.parametrize("name", ["ubuntu-24.04", "Ubuntu 24.04", "noble"])
+def test_a_distribution_as_people_name_it(name: str) -> None:
+    assert answer("--card", "3060", "--distro", name)["distribution"] == "ubuntu-24.04"
+
+
 def test_an_id_of_a_known_family_will_do() -> None:
     assert answer("--card", "10de:2bff", "--distro", "debian-13")["driver"]["flavour"] == "open"
 

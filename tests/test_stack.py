@@ -242,6 +242,14 @@ def test_several_cards_share_the_driver_and_the_wheels(
     assert found.environments["torch"]["torch"] == torch
 
 
+def test_two_maxwell_cards_do_not_train_together_with_jax() -> None:
+    assert any(
+        warning.startswith("jax cannot train one model") for warning in stack("GTX 970", "GTX 970").warnings
+    )
+    assert not any("together" in warning for warning in stack("GTX 970").warnings)
+    assert not any("together" in warning for warning in stack("GTX 1060", "GTX 1060").warnings)
+
+
 # Wheels
 
 
