@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+SECONDS_BETWEEN_LINES = 10.0
+"""Where there is no terminal to redraw, a line now and then shows that work goes on."""
 
 
 class Watcher:
@@ -16,6 +20,7 @@ class Watcher:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._label = ""
+        self._spoke = 0.0
         if self.console.is_terminal:
             self._bar = Progress(
                 SpinnerColumn(),
@@ -41,6 +46,7 @@ class Watcher:
 
     def say(self, sentence: str) -> None:
         """One line that stays."""
+        self._spoke = time.monotonic()
         self.console.print(sentence, markup=False, soft_wrap=True)
 
     def begin(self, label: str, doing: str) -> None:
@@ -55,6 +61,9 @@ class Watcher:
 
     def update(self, doing: str, share: float | None = None, rate: str = "") -> None:
         """What it is at, how much of it is done (0 to 1), and how fast it goes."""
+        if self._bar is None and time.monotonic() - self._spoke >= SECONDS_BETWEEN_LINES:
+            told = ", ".join([doing, *([f"{share:.0%}"] if share else []), *([rate] if rate else [])])
+            self.say(f"{self._label}: {told}")
         if self._bar and self._task is not None:
             self._bar.update(
                 self._task,

@@ -89,7 +89,8 @@ def show_verdict(document: Document, console: Console) -> None:
     console.print(Text.assemble((f"{word}: ", style), meaning), soft_wrap=not console.is_terminal)
     if document.report:
         console.print(f"Report: {document.report}", markup=False, soft_wrap=True, highlight=False)
-    if document.run_id:
+    kept_elsewhere = any(f.id == "results.history" for f in document.findings)
+    if document.run_id and not kept_elsewhere:
         console.print(
             f"Kept as run {document.run_id}: `dlbox history` lists all runs.", markup=False, highlight=False
         )
