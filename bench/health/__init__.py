@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from bench.finding import Finding
-from bench.health import driver, driver_setup, errors, gpu, host, memory, pcie, power, thermal
+from bench.health import driver, driver_setup, errors, frameworks, gpu, host, memory, pcie, power, thermal
 from bench.health.check import REGISTER, Check, Subject, skipped
 from bench.health.diagnosis import diagnose
 from bench.health.gpu import silent
 from inventory import cards
 from inventory.machine import Gpu, Machine
 
-_MODULES = (driver, driver_setup, gpu, pcie, thermal, power, memory, errors, host)
+_MODULES = (driver, driver_setup, gpu, pcie, thermal, power, memory, errors, host, frameworks)
 """Importing a module enters its checks in the register."""
 
 

@@ -1,0 +1,187 @@
+"""Ask each installed framework, in a process of its own, whether it sees the card.
+
+``python -m bench.measure.visibility tensorflow`` is that process: one JSON document on stdout.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import importlib.util
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from bench.finding import Finding
+from bench.health.check import REGISTER
+from bench.health.frameworks import NAMES, Seen
+from bench.measure import backend
+from inventory.child import Child, house_variables
+from inventory.machine import Machine
+
+_LIBRARIES = {
+    "tensorflow": ("libcudart.so.12", "libcublas.so.12", "libcublasLt.so.12", "libcufft.so.11",
+                   "libcusolver.so.11", "libcusparse.so.12", "libcudnn.so.9"),
+    "torch": (),
+    "jax": (),
+}  # fmt: skip
+"""What TensorFlow loads by name, and what it silently goes without the card for. The others name theirs."""
+
+_TROUBLE = re.compile(r"cannot open shared object|Could not load|Cannot dlopen|CUDA_ERROR|no CUDA-capable|"
+                      r"libdevice|Unable to initialize|no kernel image", re.IGNORECASE)  # fmt: skip
+
+
+def findings(machine: Machine, *, only: Sequence[str] = NAMES, timeout_s: float = 120) -> list[Finding]:
+    """One finding a framework. Without a card nothing is imported and all are skipped at once."""
+    found = []
+    for name in only:
+        seen = Seen(framework=name, installed=importlib.util.find_spec(name) is not None)
+        if machine.has_gpu and seen.installed:
+            seen = ask(name, timeout_s=timeout_s)
+        found.append(REGISTER[f"frameworks.{name}"].apply(seen, machine))
+    return found
+
+
+def ask(name: str, *, timeout_s: float, command: Sequence[str] | None = None) -> Seen:
+    """Start the process and take its answer; whatever happens to it is an answer too."""
+    argv = command or (sys.executable, "-P", "-m", "bench.measure.visibility", name)
+    ended = Child(argv, {**backend.environment(name), **house_variables()}).finish(timeout_s)
+    for line in ended.lines:
+        try:
+            return msgspec.json.decode(line, type=Seen)
+        except msgspec.MsgspecError:
+            continue
+    return Seen(
+        framework=name, version=_version(name), trouble=f"its process {ended.why or 'gave no answer'}"
+    )
+
+
+def look(name: str) -> Seen:
+    """In the child: import the framework, list its devices, compute on the first."""
+    version = _version(name)
+    try:
+        cuda_build, devices, compute = _LOOK[name]()
+    except Exception as error:  # frameworks raise anything when their libraries are broken
+        return Seen(framework=name, version=version, trouble=_first_line(error), missing=_missing(name))
+    if not cuda_build or not devices:
+        return Seen(
+            framework=name,
+            version=version,
+            cuda_build=cuda_build,
+            devices=tuple(devices),
+            missing=_missing(name) if cuda_build else (),
+        )
+    try:
+        right = compute()
+    except Exception as error:  # no code for the card, no memory left, a library that does not load
+        return Seen(framework=name, version=version, devices=tuple(devices), trouble=_first_line(error))
+    return Seen(
+        framework=name,
+        version=version,
+        devices=tuple(devices),
+        computed=right,
+        trouble="" if right else "a product came out wrong",
+    )
+
+
+_Look = tuple[bool, list[str], Callable[[], bool]]
+
+
+def _tensorflow() -> _Look:
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
+
+    def compute() -> bool:
+        with tf.device("/GPU:0"):
+            product = tf.linalg.matmul(tf.ones((64, 64)), tf.ones((64, 64)))
+        return "GPU" in product.device and bool(tf.reduce_all(product == 64.0))
+
+    return bool(tf.sysconfig.get_build_info().get("is_cuda_build")), names, compute
+
+
+def _torch() -> _Look:
+    import torch
+
+    if not torch.version.cuda:
+        return False, [], lambda: False
+    if not torch.cuda.is_available():
+        torch.cuda.init()  # says why not
+
+    def compute() -> bool:
+        product = torch.ones((64, 64), device="cuda") @ torch.ones((64, 64), device="cuda")
+        return bool((product == 64).all())
+
+    return True, [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())], compute
+
+
+def _jax() -> _Look:
+    import jax
+
+    plugin = any(importlib.util.find_spec(f"jax_cuda{major}_plugin") for major in (12, 13))
+    if not plugin:
+        return False, [], lambda: False
+    gpus = [device for device in jax.devices() if device.platform != "cpu"]
+
+    def compute() -> bool:
+        ones = jax.device_put(jax.numpy.ones((64, 64)), gpus[0])
+        return bool((ones @ ones == 64).all())
+
+    return True, [gpu.device_kind for gpu in gpus], compute
+
+
+_LOOK: dict[str, Callable[[], _Look]] = {"tensorflow": _tensorflow, "torch": _torch, "jax": _jax}
+
+
+def _missing(name: str) -> tuple[str, ...]:
+    """Libraries that neither the loader nor NVIDIA's wheels have; the driver's first."""
+    return tuple(library for library in ("libcuda.so.1", *_LIBRARIES[name]) if not _loads(library))
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return any(
+            file.exists() for folder in sys.path for file in Path(folder).glob(f"nvidia/*/lib/{library}")
+        )
+    return True
+
+
+def _version(name: str) -> str:
+    for distribution in (name, f"{name}-cpu", f"{name}_cpu"):
+        try:
+            return importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return ""
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+def main(name: str) -> int:
+    """Whatever the framework prints is kept off stdout; of its complaints, one line is passed on."""
+    answer = os.fdopen(os.dup(1), "wb")
+    with tempfile.TemporaryFile() as noise:
+        os.dup2(noise.fileno(), 1)
+        os.dup2(noise.fileno(), 2)
+        seen = look(name)
+        noise.seek(0)
+        said = [line for line in noise.read().decode(errors="replace").splitlines() if _TROUBLE.search(line)]
+    if said and not seen.computed and not seen.trouble:
+        seen = msgspec.structs.replace(seen, trouble=said[0].strip()[:300])
+    answer.write(msgspec.json.encode(seen) + b"\n")
+    answer.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
