@@ -30,6 +30,26 @@ def gpus(count: int, skip: frozenset[int] = frozenset()) -> Iterator[Gpu]:
             yield gpu(index)
 
 
+def sample(index: int) -> Gpu:
+    """What changes while a card works, and no more: cheap enough to be read every second."""
+    handle = read("nvmlDeviceGetHandleByIndex", index)
+    if not handle.ok:
+        return Gpu(index=index, handle=Reading.failed(handle.why, handle.code))
+    device = handle.value
+    fields = _fields(
+        device, _FIELD_MEMORY_TEMPERATURE, _FIELD_SW_THERMAL_US, _FIELD_HW_THERMAL_US, _FIELD_POWER_BRAKE_US
+    )
+    return Gpu(
+        index=index,
+        temperatures=_temperatures(device, fields[_FIELD_MEMORY_TEMPERATURE]),
+        power=_power(device),
+        clocks=_clocks(device, fields),
+        link=_link(device),
+        fan_percent=_fans(device),
+        utilisation_percent=converted(read("nvmlDeviceGetUtilizationRates", device), _utilisation),
+    )
+
+
 def gpu(index: int) -> Gpu:
     handle = read("nvmlDeviceGetHandleByIndex", index)
     if not handle.ok:

@@ -55,10 +55,12 @@ def report(out: IO[bytes], skip: frozenset[int], watch: float | None) -> int:
     number = count.value or 0
     _write(out, Line(opening=Opening(nvml=Reading.of(True), count=number, driver=nvml.driver())))
     while True:
-        for gpu in nvml_card.gpus(number, skip):
-            _write(out, Line(gpu=gpu))
         if watch is None:
+            for gpu in nvml_card.gpus(number, skip):
+                _write(out, Line(gpu=gpu))
             return 0
+        for index in range(number):
+            _write(out, Line(gpu=nvml_card.sample(index)))
         time.sleep(watch)
 
 

@@ -5,14 +5,27 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from bench.finding import Finding
-from bench.health import driver, driver_setup, errors, frameworks, gpu, host, memory, pcie, power, thermal
+from bench.health import (
+    driver,
+    driver_setup,
+    errors,
+    frameworks,
+    gpu,
+    host,
+    load,
+    memory,
+    pcie,
+    power,
+    soak,
+    thermal,
+)
 from bench.health.check import REGISTER, Check, Subject, skipped
 from bench.health.diagnosis import diagnose
 from bench.health.gpu import silent
 from inventory import cards
 from inventory.machine import Gpu, Machine
 
-_MODULES = (driver, driver_setup, gpu, pcie, thermal, power, memory, errors, host, frameworks)
+_MODULES = (driver, driver_setup, gpu, pcie, thermal, power, memory, errors, host, frameworks, load, soak)
 """Importing a module enters its checks in the register."""
 
 
@@ -24,6 +37,11 @@ def checks() -> tuple[Check, ...]:
 
 def themes() -> tuple[str, ...]:
     return tuple(dict.fromkeys(check.theme for check in checks()))
+
+
+def subjects(machine: Machine) -> list[Subject]:
+    """Each GPU with what the catalogue and the bus know of it."""
+    return [_subject(machine, gpu) for gpu in machine.gpus]
 
 
 def wanted(theme: str, only: Collection[str], skip: Collection[str]) -> bool:
@@ -40,7 +58,7 @@ def run(
 ) -> list[Finding]:
     """All passive findings of a machine; ``only`` and ``skip`` are names of themes."""
     chosen = [c for c in checks() if wanted(c.theme, only, skip)]
-    subjects = [_subject(machine, gpu) for gpu in machine.gpus]
+    seen = subjects(machine)
     findings: list[Finding] = []
     for check in chosen:
         if check.id == "gpu.count":
@@ -48,7 +66,7 @@ def run(
         elif check.scope == "machine":
             findings.append(_of_machine(check, machine))
         elif check.scope == "gpu":
-            findings.extend(_of_gpus(check, machine, subjects))
+            findings.extend(_of_gpus(check, machine, seen))
     return findings
 
 
@@ -58,13 +76,13 @@ def _of_machine(check: Check, machine: Machine) -> Finding:
     return check.apply(machine)
 
 
-def _of_gpus(check: Check, machine: Machine, subjects: list[Subject]) -> list[Finding]:
-    if not subjects:
+def _of_gpus(check: Check, machine: Machine, seen: list[Subject]) -> list[Finding]:
+    if not seen:
         why = "NVML does not reach the card" if diagnose(machine) else "no NVIDIA card in this machine"
         return [check.finding(skipped(why))]
     several = machine.gpu_count > 1
     findings = []
-    for subject in subjects:
+    for subject in seen:
         suffix = f":{subject.gpu.index}" if several else ""
         if check.id != "gpu.responds" and silent(subject.gpu):
             findings.append(check.finding(skipped("the card does not answer"), suffix))

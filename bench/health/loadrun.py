@@ -1,0 +1,67 @@
+"""LoadRun: everything that was measured while a card worked, before anyone judged it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from inventory.machine import Gpu
+
+
+class Pattern(msgspec.Struct, frozen=True, kw_only=True):
+    """The memory test."""
+
+    tested_bytes: int
+    free_bytes: int
+    wrong_cells: int
+    patterns: int
+
+
+class Repeats(msgspec.Struct, frozen=True, kw_only=True):
+    times: int
+    different: int
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """The card at one moment of the load."""
+
+    second: float
+    gpu: Gpu
+
+
+class Soaked(msgspec.Struct, frozen=True, kw_only=True):
+    """Throughput of the steady load over about one second."""
+
+    second: float
+    tflops: float
+
+
+class LoadRun(msgspec.Struct, frozen=True, kw_only=True):
+    """One card, or the processor, under load by one framework."""
+
+    backend: str = ""
+    device: str = ""
+    on_gpu: bool = False
+    pinned: bool = False
+    seconds: float = 0.0
+    rates: dict[str, float] = {}
+    """"matmul-fp32" in TFLOPS; "memory-bandwidth", "to-device", "from-device" in 10^9 bytes a second."""
+    troubles: dict[str, str] = {}
+    """Probes that broke, with the framework's words."""
+    skipped: dict[str, str] = {}
+    """Probes that do not apply, with the reason."""
+    pattern: Pattern | None = None
+    repeats: Repeats | None = None
+    soak: tuple[Soaked, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    new_xids: tuple[int, ...] = ()
+    """Codes that appeared in the kernel log during the load."""
+    xids_known: bool = False
+    """Whether the kernel log could be read before and after."""
+    problem: str = ""
+    """How the process that makes the load broke; empty where it ended by itself."""
+
+    def best_link(self) -> tuple[int | None, int | None]:
+        """Highest PCIe generation and width seen under load."""
+        generations = [s.gpu.link.generation.value for s in self.samples if s.gpu.link.generation.value]
+        widths = [s.gpu.link.width.value for s in self.samples if s.gpu.link.width.value]
+        return max(generations, default=None), max(widths, default=None)

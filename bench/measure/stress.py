@@ -1,0 +1,269 @@
+"""``dlbox check --stress``: make load in a child process, watch the card in another, judge what came out."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import selectors
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+
+from bench import health
+from bench.finding import Finding
+from bench.health.check import Subject, skipped
+from bench.health.loadrun import LoadRun, Sample, Soaked
+from bench.measure import backend as frameworks
+from bench.measure import probes
+from inventory import kernel_log
+from inventory.child import Child, house_variables
+from inventory.facts import PROBE
+from inventory.machine import Gpu, Machine
+from inventory.probe import Line
+from inventory.reading import Reading
+
+BACKENDS = ("torch", "tensorflow", "jax")
+"""torch first: it can copy from page-locked memory."""
+
+LOAD = (sys.executable, "-P", "-m", "bench.measure.probes")
+_STARTUP_S = 300.0
+_MARGIN_S = 120.0
+_SAY_EVERY_S = 10.0
+
+Say = Callable[[str], None]
+
+
+def findings(machine: Machine, *, minutes: float, backend: str | None, say: Say) -> list[Finding]:
+    """Each card in turn, ``minutes`` each; a machine without one loads its processor."""
+    subjects: Sequence[Subject | None] = [s for s in health.subjects(machine) if s.gpu.handle.ok] or [None]
+    if machine.has_gpu and subjects == [None]:
+        return _judged(None, LoadRun(), machine, "no card answers")
+    found: list[Finding] = []
+    for subject in subjects:
+        found += _judged(subject, _first_that_works(machine, subject, minutes, backend, say), machine)
+    return found
+
+
+def _first_that_works(
+    machine: Machine, subject: Subject | None, minutes: float, backend: str | None, say: Say
+) -> LoadRun:
+    """The first installed framework that reaches the card; the last one's failure where none does."""
+    candidates = [backend] if backend else [n for n in BACKENDS if importlib.util.find_spec(n) is not None]
+    run = LoadRun(problem="needs a framework: install tensorflow, torch or jax")
+    for name in candidates:
+        if importlib.util.find_spec(name) is None:
+            return LoadRun(backend=name, problem=f"needs {name}, which is not installed")
+        run = measure(machine, subject, minutes * 60, name, say)
+        if subject is None or run.on_gpu:
+            break
+    return run
+
+
+def _judged(subject: Subject | None, run: LoadRun, machine: Machine, why: str = "") -> list[Finding]:
+    """All checks of the theme. Where the load never reached the card, one says so and the others skip."""
+    suffix = f":{subject.gpu.index}" if subject is not None and machine.gpu_count > 1 else ""
+    never_ran = bool(why) or (not run.on_gpu and (subject is not None or bool(run.problem)))
+    result = []
+    for check in health.checks():
+        if check.scope != "load":
+            continue
+        if why or (never_ran and check.id != "load.runs"):
+            result.append(check.finding(skipped(why or "the load did not run"), suffix))
+        else:
+            result.append(check.apply(subject, run, suffix=suffix))
+    return result
+
+
+def job_for(subject: Subject | None, seconds: float, backend: str) -> probes.Job:
+    """Sizes by the card's memory, precisions by its units; small ones for a processor."""
+    if subject is None:
+        return probes.Job(
+            backend=backend, seconds=seconds, matrix=1024, stream_bytes=64 << 20, chunk_cells=1 << 22
+        )
+    gpu, card = subject.gpu, subject.card
+    taken = (gpu.memory_used_bytes.value or 0) + (gpu.memory_reserved_bytes.value or 0)
+    capability = float(card.compute_capability if card else gpu.compute_capability.value or "0")
+    precisions = ["fp32"]
+    if capability >= 8.0:
+        precisions += ["tf32", "fp16", "bf16"]
+    elif capability >= 7.0 and (card is None or card.has_tensor_cores):
+        precisions += ["fp16"]
+    return probes.Job(
+        backend=backend,
+        seconds=seconds,
+        card=gpu.index,
+        precisions=tuple(precisions),
+        free_bytes=max(256 << 20, (gpu.memory_total_bytes.value or 0) - taken),
+        stream_bytes=max(1 << 30, 16 * (card.l2_bytes or 0) if card else 1 << 30),
+    )
+
+
+def measure(
+    machine: Machine,
+    subject: Subject | None,
+    seconds: float,
+    backend: str,
+    say: Say,
+    *,
+    load: Sequence[str] = LOAD,
+    probe: Sequence[str] = PROBE,
+    read_log: Callable[[], Reading[Any]] | None = None,
+) -> LoadRun:
+    """One card under load by one framework; no child outlives this."""
+    job = job_for(subject, seconds, backend)
+    variables = {**frameworks.environment(backend), **house_variables()}
+    worker = Child([*load, msgspec.json.encode(job).decode()], variables)
+    watcher = Child([*probe, "--watch", "1"], house_variables()) if subject is not None else None
+    recorder = _Recorder(backend, job, subject, say)
+    try:
+        with recorder.display():
+            problem = _listen(worker, watcher, recorder, seconds)
+    finally:
+        worker.stop()
+        if watcher is not None:
+            watcher.stop()
+    after = (read_log or (lambda: kernel_log.read(Path("/"), machine.host.environment)))()
+    return recorder.run(problem, machine.kernel_log, after)
+
+
+def _listen(worker: Child, watcher: Child | None, recorder: _Recorder, seconds: float) -> str:
+    """Take lines from both children until the worker ends; what went wrong with it, or nothing."""
+    if worker.process is None or worker.process.stdout is None:
+        return worker.failure
+    deadline = worker.started + _STARTUP_S + seconds + _MARGIN_S
+    takers = {worker.process.stdout: recorder.event}
+    if watcher is not None and watcher.process is not None and watcher.process.stdout is not None:
+        takers[watcher.process.stdout] = recorder.sample
+    buffers: dict[Any, bytes] = dict.fromkeys(takers, b"")
+    with selectors.DefaultSelector() as selector:
+        for source in takers:
+            selector.register(source, selectors.EVENT_READ)
+        while True:
+            left = deadline - time.monotonic()
+            ready = selector.select(max(0.0, left)) if left > 0 else []
+            if not ready:
+                return "made no progress and was ended"
+            for key, _ in ready:
+                pipe: Any = key.fileobj
+                chunk = os.read(pipe.fileno(), 65536)
+                if not chunk and pipe is worker.process.stdout:
+                    return worker.finish(time.monotonic() - worker.started + 10).why
+                if not chunk:
+                    selector.unregister(pipe)
+                *lines, buffers[pipe] = (buffers[pipe] + chunk).split(b"\n")
+                for line in lines:
+                    takers[pipe](line)
+
+
+class _Recorder:
+    """Collects what the two children say, and shows it while it comes."""
+
+    def __init__(self, backend: str, job: probes.Job, subject: Subject | None, say: Say) -> None:
+        self.backend, self.job, self.subject, self.say = backend, job, subject, say
+        self.started = self.said = time.monotonic()
+        self.opened: probes.Opened | None = None
+        self.rates: dict[str, float] = {}
+        self.troubles: dict[str, str] = {}
+        self.pattern: Any = None
+        self.repeats: Any = None
+        self.soak: list[Soaked] = []
+        self.samples: list[Sample] = []
+        self.doing = f"starting {backend}"
+        self.console = Console(stderr=True, highlight=False)
+        self.status = self.console.status(self.doing) if self.console.is_terminal else None
+
+    def display(self) -> AbstractContextManager[Any]:
+        return self.status if self.status is not None else nullcontext()
+
+    def event(self, line: bytes) -> None:
+        try:
+            event = msgspec.json.decode(line, type=probes.Event)
+        except msgspec.MsgspecError:
+            return
+        second = time.monotonic() - self.started
+        match event:
+            case probes.Opened():
+                self.opened, self.started = event, time.monotonic()
+            case probes.Doing(what=what):
+                self.doing = what
+            case probes.Rate(name=name, value=value):
+                self.rates[name] = value
+            case probes.Broken(name=name, why=why):
+                self.troubles[name] = why
+            case probes.Tested(pattern=pattern):
+                self.pattern = pattern
+            case probes.Repeated(repeats=repeats):
+                self.repeats = repeats
+            case probes.Steady(tflops=tflops):
+                self.soak.append(Soaked(second=second, tflops=tflops))
+        self._show()
+
+    def sample(self, line: bytes) -> None:
+        try:
+            gpu = msgspec.json.decode(line, type=Line).gpu
+        except msgspec.MsgspecError:
+            return
+        if gpu is None or self.subject is None or gpu.index != self.subject.gpu.index or self.opened is None:
+            return
+        self.samples.append(Sample(second=time.monotonic() - self.started, gpu=gpu))
+        self._show()
+
+    def _show(self) -> None:
+        text = f"{self.doing} on {self.opened.device if self.opened else self.backend}"
+        if self.soak:
+            text += f"  {self.soak[-1].tflops:.3g} TFLOPS"
+        if self.samples:
+            text += _state(self.samples[-1].gpu)
+        if self.status is not None:
+            self.status.update(text)
+        elif time.monotonic() - self.said >= _SAY_EVERY_S:
+            self.said = time.monotonic()
+            self.say(text)
+
+    def run(self, problem: str, before: Reading[Any], after: Reading[Any]) -> LoadRun:
+        new: Counter[int] = Counter()
+        if before.value is not None and after.value is not None:
+            new = Counter(x.code for x in after.value.xids) - Counter(x.code for x in before.value.xids)
+        opened = self.opened
+        reason = "not for this processor" if self.subject is None else "this card has no units for it"
+        skipped = {
+            f"matmul-{p}": reason for p in ("fp32", "tf32", "fp16", "bf16") if p not in self.job.precisions
+        }
+        return LoadRun(
+            backend=self.backend,
+            device=opened.device if opened else "",
+            on_gpu=opened.on_gpu if opened else False,
+            pinned=opened.pinned if opened else False,
+            seconds=time.monotonic() - self.started,
+            rates=self.rates,
+            troubles=self.troubles,
+            skipped=skipped,
+            pattern=self.pattern,
+            repeats=self.repeats,
+            soak=tuple(self.soak),
+            samples=tuple(self.samples),
+            new_xids=tuple(new.elements()),
+            xids_known=before.ok and after.ok,
+            problem=problem,
+        )
+
+
+def _state(gpu: Gpu) -> str:
+    """ "  1935 MHz  67 C  168 W", of what the card tells."""
+    parts = [
+        f"  {reading.value:.0f} {unit}"
+        for reading, unit in (
+            (gpu.clocks.sm_mhz, "MHz"),
+            (gpu.temperatures.gpu_c, "C"),
+            (gpu.power.draw_w, "W"),
+        )
+        if reading.value is not None
+    ]
+    return "".join(parts)
