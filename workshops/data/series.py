@@ -59,6 +59,34 @@ def noisy_ar(points: int = 2000, *, seed: int = 0, noise: float = 1.0) -> Noisy:
     return Noisy(x[202:], noise)
 
 
+def noisy_ar_best(windowed: Values) -> Values:
+    """The best possible forecast of ``noisy_ar`` for each window (rows, length): the formula without noise."""
+    best: Values = 1.6 * windowed[:, -1] - 0.9 * windowed[:, -2]
+    return best
+
+
+def linear(windowed: Values, targets: Values) -> Values:
+    """Least squares: (length + 1,) weights, the last one for a constant 1; an autoregression, AR(length)."""
+    with_one = np.column_stack([windowed, np.ones(len(windowed))])
+    return np.asarray(np.linalg.lstsq(with_one, targets, rcond=None)[0], np.float64)
+
+
+def linear_forecast(windowed: Values, weights: Values) -> Values:
+    """What those weights say for each window (rows,)."""
+    forecast: Values = windowed @ weights[:-1] + weights[-1]
+    return forecast
+
+
+def mae(forecast: Values, truth: Values) -> float:
+    """Mean absolute error, in the series' own unit."""
+    return float(np.mean(np.abs(forecast - truth)))
+
+
+def rmse(forecast: Values, truth: Values) -> float:
+    """Root mean square error, in the series' own unit."""
+    return float(np.sqrt(np.mean((forecast - truth) ** 2)))
+
+
 def windows(series: Sequence[float] | Values, length: int) -> tuple[Values, Values]:
     """Every window of ``length`` points (rows, length), and the point that follows each (rows,).
 

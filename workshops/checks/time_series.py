@@ -1,0 +1,46 @@
+"""Tests of the exercises of the lesson time-series."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from workshops.data.series import airline
+from workshops.data.slides import SERIES
+
+
+def check_1_windows(learner: Any) -> None:
+    rows, labels = learner.windows(np.array(SERIES), 10)
+    assert len(rows) == 3, f"13 points and length 10 make 3 windows, you make {len(rows)}"
+    assert list(labels) == [62, 74, 78], f"the labels are 62, 74 and 78, yours {list(labels)}"
+    assert list(rows[2]) == list(SERIES[2:12]), "the third window begins at the third point"
+
+
+def check_2_test_part(learner: Any) -> None:
+    part = np.asarray(learner.test_part(np.arange(144), 4, 100))
+    assert len(part) >= 5, f"the part has only {len(part)} points"
+    assert part[4] == 100, f"the first label should be month 100; yours is month {part[4]}"
+    assert part[-1] == 143, f"the last label should be month 143; yours is month {part[-1]}"
+
+
+def check_3_scaled(learner: Any) -> None:
+    y = airline()
+    out = np.asarray(learner.scaled(y, 100))
+    assert abs(out[:100].min()) < 1e-9, "the training part should start at 0"
+    assert abs(out[:100].max() - 1) < 1e-9, f"the training part should reach 1, yours {out[:100].max():.3f}"
+    assert out[100:].max() > 1, "the later months are higher than any trained on: they must lie above 1"
+
+
+def check_4_ahead(learner: Any) -> None:
+    said = learner.ahead(
+        np.array([1.0, 2.0, 3.0]), np.array([40.0, 50.0, 60.0]), 2, lambda w: float(w[-1] + 1)
+    )
+    assert list(said) == [4.0, 5.0, 6.0], (
+        f"counting on from 1 2 3 gives 4 5 6; yours gives {list(said)}: it peeks"
+    )
+
+
+def check_5_persistence(learner: Any) -> None:
+    got = learner.persistence_error(airline(), 100)
+    assert abs(got - 41.727) < 0.01, f"the error is 41.7 thousand passengers, yours is {got:.1f}"
