@@ -88,11 +88,11 @@ def examine(options: Options, complain: Complain = lambda sentence: None) -> Doc
     )
 
 
-def _load(machine: Machine, options: Options, complain: Complain) -> list[Finding]:
+def _load(machine: Machine, options: Options, say: Complain) -> list[Finding]:
     from bench.measure import stress
 
     minutes = options.stress or 0.0
-    return stress.findings(machine, minutes=minutes, backend=options.backend, say=complain)
+    return stress.findings(machine, minutes=minutes, backend=options.backend, say=say)
 
 
 def _wrong_themes(options: Options) -> str | None:
