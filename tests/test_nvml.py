@@ -125,7 +125,9 @@ def test_what_cannot_be_is_not_reported_as_read(key: str, answer: Any, place: st
     assert reading.why
 
 
-NUMBERS = st.one_of(st.integers(0, 200), st.integers(-(2**31), 2**64), st.sampled_from([2**32 - 1, 2**64 - 1]))
+NUMBERS = st.one_of(
+    st.integers(0, 200), st.integers(-(2**31), 2**64), st.sampled_from([2**32 - 1, 2**64 - 1])
+)
 ANSWERS = st.one_of(
     NUMBERS,
     st.builds(lambda code: {"code": code}, st.integers(0, 1000)),
@@ -141,7 +143,7 @@ def shaped(key: str, answer: Any, numbers: list[int]) -> Any:
     if key in fake_nvml.TEXTS or key == "GspFirmwareVersion":
         return answer if isinstance(answer, bytes) else str(answer).encode()
     if key in fake_nvml.INDEXED:
-        return {kind: numbers[0] for kind in range(8)}
+        return dict.fromkeys(range(8), numbers[0])
     if key in fake_nvml.PAIRS:
         return numbers[:2]
     forms: dict[str, Any] = {
@@ -153,7 +155,7 @@ def shaped(key: str, answer: Any, numbers: list[int]) -> Any:
         "RetiredPages": numbers[0] % 40,
         "ComputeRunningProcesses": [{"pid": numbers[0], "memory": numbers[1]}],
         "GraphicsRunningProcesses": [{"pid": numbers[2], "memory": numbers[3]}],
-        "FieldValues": {field: numbers[0] for field in (82, 230, 269, 270, 271)},
+        "FieldValues": dict.fromkeys((82, 230, 269, 270, 271), numbers[0]),
         "ValidateInforom": numbers[0] % 1000,
     }
     return forms.get(key, numbers[0])
@@ -178,7 +180,9 @@ def test_garbage_from_any_function_ends_no_run(data: st.DataObject) -> None:
         assert reading.value is None or reading.value.isprintable()
 
 
-@pytest.mark.parametrize(("code", "state"), [(9, "failed"), (12, "failed"), (18, "failed"), (4, "no-permission")])
+@pytest.mark.parametrize(
+    ("code", "state"), [(9, "failed"), (12, "failed"), (18, "failed"), (4, "no-permission")]
+)
 def test_a_start_that_fails_keeps_its_code(code: int, state: str) -> None:
     fake_nvml.install({"init": code})
     reading = nvml.start()

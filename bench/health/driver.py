@@ -21,13 +21,13 @@ def _judged(machine: Machine, *causes: Cause, fine: str, trouble: str, remedy: s
     if mine:
         return failed(f"{trouble}{_where(mine)}", mine[0].cause.value, remedy=remedy)
     if diagnoses or not machine.nvml.ok:
-        return skipped("not judged: the driver has another fault, see the finding that failed")
+        return skipped("the driver has another fault: see what failed")
     return passed(fine)
 
 
 def _where(diagnoses: list[Diagnosis]) -> str:
     cards = ", ".join(f"{d.card.address} ({d.card.pci_id})" for d in diagnoses if d.card)
-    detail = next((d.detail for d in diagnoses if d.detail), "")
+    detail = next((d.detail for d in diagnoses if d.detail not in ("nouveau", "vfio-pci")), "")
     return (f": {cards}" if cards else "") + (f"; {detail}" if detail else "")
 
 

@@ -20,7 +20,7 @@ def next_boot(machine: Machine) -> Outcome:
     """A kernel update takes effect at the next boot. If no module exists for the new kernel, the driver is
     gone then, long after the update that caused it."""
     if diagnose(machine):
-        return skipped("not judged: the driver does not work now, see the finding that failed")
+        return skipped("the driver has another fault: see what failed")
     kernels = [k for k in value(machine.installation.kernels, "installed kernels") if k.bootable]
     running = next((k for k in kernels if k.release == machine.host.kernel), None)
     if running is None or not running.has_nvidia_module:
@@ -65,13 +65,13 @@ def packages(machine: Machine) -> Outcome:
             remedy=f"sudo apt-mark hold {' '.join(loose)}",
         )
     if held:
-        return passed(f"all {len(installed)} driver packages are held", len(held))
+        return passed(f"all held ({len(installed)})", len(held))
     note = (
         "; unattended upgrades may replace them while they run"
         if machine.installation.unattended_upgrades
         else ""
     )
-    return passed(f"{len(installed)} driver packages, not held{note}", 0)
+    return passed(f"none held ({len(installed)} installed){note}", 0)
 
 
 @check(
@@ -86,7 +86,7 @@ def packages(machine: Machine) -> Outcome:
 def device_nodes(machine: Machine) -> Outcome:
     """CUDA opens these files. In containers they are given one by one, and one may have been forgotten."""
     if not machine.nvml.ok:
-        return skipped("not judged: the driver has another fault")
+        return skipped("the driver has another fault: see what failed")
     nodes = {node.path for node in machine.installation.device_nodes}
     if not nodes:
         return skipped("this system shows no device nodes of the NVIDIA module")
@@ -96,7 +96,7 @@ def device_nodes(machine: Machine) -> Outcome:
         missing.append(f"{len(machine.gpus) - numbered} of /dev/nvidia0 and on")
     if missing:
         return warned(f"missing: {', '.join(missing)}", numbered, len(machine.gpus))
-    return passed(f"{numbered} for {len(machine.gpus)} cards", numbered, len(machine.gpus))
+    return passed(f"{numbered} of {len(machine.gpus)}, and the shared ones", numbered, len(machine.gpus))
 
 
 @check(

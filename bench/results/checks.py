@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import Protocol
 
 from rich.console import Console
@@ -52,19 +53,27 @@ def table(findings: Sequence[Finding]) -> Table:
     grid.add_column("status", no_wrap=True)
     grid.add_column("measured, and what was expected")
     theme = ""
-    for finding in findings:
-        if finding.status is Status.SKIP:
-            continue
+    for title, finding in _rows(findings):
         if finding.theme != theme:
             theme = finding.theme
             grid.add_row(Text(theme, style="bold"), "", "")
-        number = finding.id.partition(":")[2]
-        grid.add_row(
-            Text(f"  {finding.title}" + (f" (GPU {number})" if number else "")),
-            Text(finding.status.value, style=STYLES[finding.status]),
-            Text(finding.message),
-        )
+        status = Text(finding.status.value, style=STYLES[finding.status])
+        grid.add_row(Text(f"  {title}"), status, Text(finding.message))
     return grid
+
+
+def _rows(findings: Sequence[Finding]) -> list[tuple[str, Finding]]:
+    """Title and finding of each row; cards of which a check says the same share one."""
+    rows = []
+    for _, group in groupby(findings, key=lambda finding: finding.id.partition(":")[0]):
+        told = [finding for finding in group if finding.status is not Status.SKIP]
+        if len(told) > 1 and len({(finding.status, finding.message) for finding in told}) == 1:
+            rows.append((f"{told[0].title} ({len(told)} GPUs)", told[0]))
+            continue
+        for finding in told:
+            number = finding.id.partition(":")[2]
+            rows.append((finding.title + (f" (GPU {number})" if number else ""), finding))
+    return rows
 
 
 def steps(findings: Iterable[Finding], console: Console) -> None:
