@@ -85,7 +85,7 @@ def work(job: Job, emit: Emit) -> None:
     if job.card is not None and not device.on_gpu:
         return
     end = time.monotonic() + job.seconds
-    part = min(2.0, max(0.3, job.seconds * 0.04))
+    part = min(2.0, max(0.1, job.seconds * 0.04))
     for precision in job.precisions:
         _guarded(f"matmul-{precision}", emit, lambda p=precision: _matmul(device, job, p, part, emit))  # type: ignore[misc]
     _guarded("memory-bandwidth", emit, lambda: _bandwidth(device, job, part, emit))
@@ -217,8 +217,8 @@ def _soak(device: Device, job: Job, end: float, emit: Emit) -> None:
     a, b = device.normal(n, precision, 5), device.normal(n, precision, 6)
     host = device.host_buffer(min(job.copy_bytes, 64 << 20) // 4) if device.on_gpu else None
     step = seconds_per_step(lambda: device.product(a, b, precision), device.wait, 0.1)
-    count = max(1, round(0.9 / step))
-    while time.monotonic() < end:
+    count = max(1, round(min(0.9, job.seconds / 20) / step))
+    while True:
         mark = time.perf_counter()
         for _ in range(count):
             last = device.product(a, b, precision)
@@ -226,6 +226,8 @@ def _soak(device: Device, job: Job, end: float, emit: Emit) -> None:
         emit(Steady(tflops=2 * n**3 * count / (time.perf_counter() - mark) / 1e12))
         if host is not None:
             device.wait(device.upload(host))
+        if time.monotonic() >= end:
+            return
 
 
 def main(text: str) -> int:

@@ -1,0 +1,349 @@
+"""Load: the probes on a device made of NumPy, the children replaced by scripts, the judgement on figures."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from pathlib import Path
+from typing import Any
+
+import fake_nvml
+import msgspec
+import numpy as np
+import pynvml
+import pytest
+import scenario
+
+from bench import health
+from bench.finding import Finding, Status
+from bench.health.check import Subject
+from bench.health.loadrun import LoadRun, Pattern, Repeats, Sample, Soaked
+from bench.measure import probes, stress
+from inventory import nvml_card
+from inventory.machine import KernelLog, Machine, Xid
+from inventory.reading import Reading
+
+
+class NumpyDevice:
+    """A processor; ``memory_cells`` bounds what fits, ``stuck`` breaks a cell, ``flaky`` every third product."""
+
+    name, on_gpu, pinned = "numpy", False, False
+
+    def __init__(self, memory_cells: int = 1 << 30, stuck: bool = False, flaky: bool = False) -> None:
+        self.memory_cells, self.stuck, self.flaky = memory_cells, stuck, flaky
+        self.products = 0
+
+    def normal(self, size: int, precision: str, seed: int) -> Any:
+        return np.random.default_rng(seed).normal(size=(size, size)).astype(np.float32)
+
+    def product(self, a: Any, b: Any, precision: str) -> Any:
+        self.products += 1
+        return a @ b + (1e-3 if self.flaky and self.products % 3 == 0 else 0)
+
+    def differs(self, a: Any, b: Any) -> bool:
+        return not np.array_equal(a, b)
+
+    def plus_one(self, x: Any) -> Any:
+        return x + 1
+
+    def _new(self, values: Any) -> Any:
+        if self.stuck:
+            values[0] |= 1
+        return values
+
+    def filled(self, cells: int, value: int) -> Any:
+        if self.memory_cells < cells:
+            raise MemoryError("full")
+        self.memory_cells -= cells
+        return self._new(np.full(cells, value, np.int32))
+
+    def counted(self, cells: int, start: int) -> Any:
+        return np.arange(start, start + cells, dtype=np.int32)
+
+    def noise(self, cells: int, seed: int) -> Any:
+        return np.random.default_rng(seed).integers(0, 2**31, cells, dtype=np.int32)
+
+    def wrong(self, chunk: Any, expected: Any) -> int:
+        return int((chunk != expected).sum())
+
+    def host_buffer(self, cells: int) -> Any:
+        return np.zeros(cells, np.float32)
+
+    def upload(self, host: Any) -> Any:
+        return host.copy()
+
+    def download(self, x: Any) -> Any:
+        return x
+
+    def wait(self, x: Any) -> None:
+        pass
+
+    def is_full(self, error: Exception) -> bool:
+        return isinstance(error, MemoryError)
+
+
+JOB = probes.Job(
+    backend="torch", seconds=0.4, matrix=256, free_bytes=4 << 20, stream_bytes=1 << 20, chunk_cells=1 << 16
+)
+
+
+def worked(device: NumpyDevice, monkeypatch: pytest.MonkeyPatch, job: probes.Job = JOB) -> list[probes.Event]:
+    monkeypatch.setattr(probes, "open_device", lambda backend: device)
+    events: list[probes.Event] = []
+    probes.work(job, events.append)
+    return events
+
+
+def test_a_sound_device_gives_rates_and_no_wrong_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    events = worked(NumpyDevice(), monkeypatch)
+    rates = {e.name: e.value for e in events if isinstance(e, probes.Rate)}
+    assert set(rates) == {"matmul-fp32", "memory-bandwidth"}
+    assert all(value > 0 for value in rates.values())
+    tested = next(e for e in events if isinstance(e, probes.Tested)).pattern
+    assert tested.wrong_cells == 0
+    assert tested.tested_bytes >= 0.75 * JOB.free_bytes
+    assert next(e for e in events if isinstance(e, probes.Repeated)).repeats.different == 0
+    assert any(isinstance(e, probes.Steady) for e in events)
+    for event in events:
+        assert msgspec.json.decode(msgspec.json.encode(event), type=probes.Event) == event
+
+
+class StuckWhenRead(NumpyDevice):
+    """A cell that loses a bit between writing and reading."""
+
+    def wrong(self, chunk: Any, expected: Any) -> int:
+        chunk = chunk.copy()
+        chunk[7] ^= 1
+        return super().wrong(chunk, expected)
+
+
+def test_a_cell_that_loses_a_bit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    events = worked(StuckWhenRead(), monkeypatch)
+    assert next(e for e in events if isinstance(e, probes.Tested)).pattern.wrong_cells >= len(probes.PATTERNS)
+
+
+def test_products_that_differ_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    events = worked(NumpyDevice(flaky=True), monkeypatch)
+    assert next(e for e in events if isinstance(e, probes.Repeated)).repeats.different > 0
+
+
+def test_a_part_that_breaks_is_told_and_the_rest_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    events = worked(NumpyDevice(memory_cells=10), monkeypatch)
+    assert [e.name for e in events if isinstance(e, probes.Broken)] == ["memory-pattern"]
+    assert any(isinstance(e, probes.Repeated) for e in events)
+
+
+def test_memory_that_ends_early_is_tested_as_far_as_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    events = worked(NumpyDevice(memory_cells=10 * JOB.chunk_cells), monkeypatch)
+    broken = [e for e in events if isinstance(e, probes.Broken)]
+    assert len(broken) <= 1
+
+
+def test_load_meant_for_a_card_does_not_run_on_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    events = worked(NumpyDevice(), monkeypatch, msgspec.structs.replace(JOB, card=0))
+    assert len(events) == 1
+
+
+# Judgement
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return scenario.load("rtx3060_idle").machine(tmp_path)
+
+
+def at_work(second: float, **answers: Any) -> Sample:
+    """One sample of an RTX 3060 that works as it should, but for ``answers``."""
+    content = copy.deepcopy(scenario.load("rtx3060_idle").nvml)
+    content["gpus"][0].update(
+        {"Temperature": {0: 71}, "PowerUsage": 165000, "PerformanceState": 2, "CurrPcieLinkGeneration": 4,
+         "ClockInfo": {1: 1852, 2: 7300}, "CurrentClocksEventReasons": 4, **answers}
+    )  # fmt: skip
+    fake_nvml.install(content)
+    gpu = nvml_card.sample(0)
+    pynvml.nvmlLib = None
+    return Sample(second=second, gpu=gpu)
+
+
+HEALTHY = LoadRun(
+    backend="torch",
+    device="NVIDIA GeForce RTX 3060",
+    on_gpu=True,
+    pinned=True,
+    seconds=120,
+    rates={"matmul-fp32": 8.2, "matmul-tf32": 12.4, "matmul-fp16": 24.8, "matmul-bf16": 24.7,
+           "memory-bandwidth": 320.0, "to-device": 25.0, "from-device": 26.0},
+    pattern=Pattern(tested_bytes=11 << 30, free_bytes=12 << 30, wrong_cells=0, patterns=6),
+    repeats=Repeats(times=50, different=0),
+    soak=tuple(Soaked(second=float(s), tflops=24.0) for s in range(20, 120)),
+    samples=tuple(at_work(float(s)) for s in range(0, 120, 20)),
+    xids_known=True,
+)  # fmt: skip
+
+
+def judged(machine: Machine, run: LoadRun, subject: Subject | str | None = "first") -> dict[str, Finding]:
+    given = health.subjects(machine)[0] if subject == "first" else subject
+    return {f.id: f for f in stress._judged(given, run, machine)}  # type: ignore[arg-type]
+
+
+def bad(findings: dict[str, Finding]) -> dict[str, str]:
+    return {f.id: f.status.value for f in findings.values() if f.status not in (Status.PASS, Status.SKIP)}
+
+
+def test_a_healthy_card_passes_under_load(machine: Machine) -> None:
+    findings = judged(machine, HEALTHY)
+    assert bad(findings) == {}
+    assert findings["load.matmul-tf32"].status is Status.PASS
+    assert findings["load.link"].message == "PCIe 4 x16 of PCIe 4 x16"
+
+
+SLOW = tuple(Soaked(second=float(s), tflops=24.0 if s < 60 else 20.0) for s in range(20, 120))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"rates": {**HEALTHY.rates, "matmul-fp32": 7.0}}, {"load.matmul-fp32": "warn"}),
+        ({"rates": {**HEALTHY.rates, "matmul-fp32": 4.0}}, {"load.matmul-fp32": "fail"}),
+        ({"rates": {**HEALTHY.rates, "matmul-bf16": 18.0}}, {"load.matmul-bf16": "warn"}),
+        ({"rates": {**HEALTHY.rates, "memory-bandwidth": 200.0}}, {"load.memory-bandwidth": "fail"}),
+        ({"rates": {**HEALTHY.rates, "to-device": 12.0}}, {"load.to-device": "fail"}),
+        ({"pinned": False, "rates": {**HEALTHY.rates, "to-device": 3.0}}, {}),
+        ({"troubles": {"matmul-fp16": "no kernel image"}}, {"load.matmul-fp16": "unknown"}),
+        ({"pattern": Pattern(tested_bytes=11 << 30, free_bytes=12 << 30, wrong_cells=2, patterns=6)},
+         {"load.memory-pattern": "fail"}),
+        ({"pattern": Pattern(tested_bytes=6 << 30, free_bytes=12 << 30, wrong_cells=0, patterns=6)},
+         {"load.memory-pattern": "unknown"}),
+        ({"repeats": Repeats(times=50, different=1)}, {"load.repeatable": "fail"}),
+        ({"soak": SLOW}, {"load.throughput-drop": "warn"}),
+        ({"new_xids": (79,)}, {"load.xid": "fail"}),
+        ({"new_xids": (13,)}, {"load.xid": "warn"}),
+        ({"problem": "crashed (SIGSEGV)"}, {"load.runs": "fail"}),
+    ],
+)  # fmt: skip
+def test_each_weakness_is_its_own_finding(
+    machine: Machine, change: dict[str, Any], expected: dict[str, str]
+) -> None:
+    assert bad(judged(machine, msgspec.structs.replace(HEALTHY, **change))) == expected
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ({"Temperature": {0: 94}}, {"load.temperature": "warn"}),
+        ({"Temperature": {0: 96}}, {"load.temperature": "fail"}),
+        ({"CurrentClocksEventReasons": 0x44}, {"load.slowdown": "fail"}),
+        ({"CurrentClocksEventReasons": 0x24}, {"load.slowdown": "warn"}),
+        ({"CurrPcieLinkGeneration": 1}, {"load.link": "warn"}),
+        ({"PcieReplayCounter": 9}, {"load.replays": "warn"}),
+        ({"PowerUsage": 60000}, {"load.power": "warn"}),
+    ],
+)
+def test_what_the_sensors_say_is_judged(
+    machine: Machine, answers: dict[str, Any], expected: dict[str, str]
+) -> None:
+    first = at_work(0.0) if "PcieReplayCounter" in answers else at_work(0.0, **answers)
+    samples = (first, *(at_work(float(s), **answers) for s in range(20, 120, 20)))
+    # Copies are judged against the link as it was: leave them out where the link is what changed.
+    rates = {k: v for k, v in HEALTHY.rates.items() if "device" not in k}
+    run = msgspec.structs.replace(HEALTHY, samples=samples, rates=rates)
+    assert bad(judged(machine, run)) == expected
+
+
+def test_a_laptop_never_fails_for_speed(tmp_path: Path) -> None:
+    machine = scenario.load("laptop").machine(tmp_path)
+    slow = {name: value / 10 for name, value in HEALTHY.rates.items()}
+    findings = judged(machine, msgspec.structs.replace(HEALTHY, rates=slow))
+    assert Status.FAIL not in {f.status for f in findings.values()}
+
+
+def test_an_unknown_card_is_held_against_what_it_says_of_itself(tmp_path: Path) -> None:
+    machine = scenario.load("unknown_model").machine(tmp_path)
+    findings = judged(machine, HEALTHY)
+    assert findings["load.matmul-fp32"].status is Status.SKIP
+    assert findings["load.memory-bandwidth"].status is Status.PASS
+    assert findings["load.memory-bandwidth"].expected == pytest.approx(360, rel=0.01)
+
+
+def test_a_processor_is_shown_and_not_judged(machine: Machine) -> None:
+    run = msgspec.structs.replace(HEALTHY, on_gpu=False, samples=(), soak=SLOW)
+    assert bad(judged(machine, run, None)) == {}
+
+
+# Children
+
+HERE = Path(__file__).resolve().parent
+TALK = """
+import sys
+for event in ({"type": "opened", "device": "RTX", "on_gpu": True, "pinned": False},
+              {"type": "doing", "what": "soak"}, {"type": "rate", "name": "matmul-fp32", "value": 8.0},
+              {"type": "steady", "tflops": 7.5}):
+    import json; print(json.dumps(event), flush=True)
+print("noise that is no event")
+import time; time.sleep(PAUSE)
+END
+"""
+
+
+def script(pause: float, end: str) -> tuple[str, ...]:
+    return (sys.executable, "-c", TALK.replace("PAUSE", str(pause)).replace("END", end))
+
+
+def test_both_children_are_heard(machine: Machine, tmp_path: Path) -> None:
+    said: list[str] = []
+    log = Reading.of(KernelLog(source="/dev/kmsg", xids=(Xid(code=31),)))
+    run = stress.measure(
+        machine,
+        health.subjects(machine)[0],
+        1.0,
+        "torch",
+        said.append,
+        load=script(2.0, ""),
+        probe=scenario.load("rtx4060_x8").probe(tmp_path / "probe"),
+        read_log=lambda: log,
+    )
+    assert run.problem == ""
+    assert run.rates == {"matmul-fp32": 8.0}
+    assert [s.tflops for s in run.soak] == [7.5]
+    assert {s.gpu.temperatures.gpu_c.value for s in run.samples} == {68}
+    assert run.new_xids == (31,)
+
+
+@pytest.mark.parametrize(
+    ("end", "words"), [("sys.exit(3)", "code 3"), ("import os; os.kill(os.getpid(), 11)", "SIGSEGV")]
+)
+def test_a_load_that_dies_is_told(machine: Machine, tmp_path: Path, end: str, words: str) -> None:
+    run = stress.measure(
+        machine, None, 1.0, "torch", print, load=script(0.0, end), read_log=lambda: Reading.failed("x")
+    )
+    assert words in run.problem
+    assert run.rates == {"matmul-fp32": 8.0}
+
+
+def test_the_job_fits_the_card(machine: Machine, tmp_path: Path) -> None:
+    job = stress.job_for(health.subjects(machine)[0], 60, "torch")
+    assert job.precisions == ("fp32", "tf32", "fp16", "bf16")
+    assert job.free_bytes == 12884901888 - 357564416 - 224395264
+    old = scenario.load("gtx1060_idle").machine(tmp_path / "old")
+    assert stress.job_for(health.subjects(old)[0], 60, "torch").precisions == ("fp32",)
+    assert stress.job_for(None, 60, "torch").card is None
+
+
+def test_a_backend_that_is_not_installed_is_told(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stress.importlib.util, "find_spec", lambda name: None)
+    findings = stress.findings(machine, minutes=1, backend="jax", say=print)
+    assert bad({f.id: f for f in findings}) == {"load.runs": "fail"}
+    assert "jax" in findings[0].message
+
+
+def test_no_card_that_answers_is_no_load(tmp_path: Path) -> None:
+    machine = scenario.load("lost_handle").machine(tmp_path)
+    findings = stress.findings(machine, minutes=1, backend=None, say=print)
+    assert {f.status for f in findings} == {Status.SKIP}
+
+
+def test_the_real_thing_on_a_processor(dlbox: Any) -> None:
+    """Whichever framework is installed makes the load; a few seconds are enough to see every part."""
+    done = dlbox("check", "--stress", "0.03", "--only", "load", "--json")
+    assert '"load.matmul-fp32"' in done.stdout
+    assert "Traceback" not in done.stderr
