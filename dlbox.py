@@ -132,6 +132,20 @@ def history_command(limit: int, as_json: bool) -> None:
     sys.exit(command.history(limit=limit, as_json=as_json, complain=complain))
 
 
+@cli.command("compare")
+@click.argument("a", metavar="[A]", default="previous")
+@click.argument("b", metavar="[B]", default="last")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def compare_command(a: str, b: str, as_json: bool) -> None:
+    """Is B slower than A? Each is a run's number, `last`, `previous`, or a file that --json printed.
+
+    Without A and B: the last run against the one before it. Exit code 1 when B is slower in any model.
+    """
+    from bench import comparing
+
+    sys.exit(comparing.run(a, b, as_json=as_json, complain=complain))
+
+
 @cli.command("report")
 @click.argument("number", metavar="[ID]", type=Whole(1), required=False)
 @click.option(

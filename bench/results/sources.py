@@ -1,0 +1,93 @@
+"""Which run is meant: a number of the history, "last", "previous", or a file that `--json` printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from bench.results.files import reason
+from bench.results.history import History, Run
+from bench.results.record import SCHEMA_VERSION, Document, from_json
+
+WORDS = ("last", "previous")
+
+
+class SourceError(Exception):
+    """There is no such run, or the file holds none; the message is one sentence."""
+
+
+class _Version(msgspec.Struct):
+    schema_version: int
+
+
+def in_history(which: str) -> bool:
+    """Whether the word means a run of the history rather than a file."""
+    return which in WORDS or (which.isascii() and which.isdigit())
+
+
+def find(which: str, store: History | None) -> tuple[str, Document]:
+    """Its name for a person, and the run. ``store``: None where nothing was measured yet.
+
+    "last" and "previous" look at complete runs that trained something. A file that is called like a number
+    or a word is meant by "./3". Raises SourceError, HistoryError.
+    """
+    if which.isascii() and which.isdigit():
+        return _numbered(int(which), store)
+    if which in WORDS:
+        runs = list(_measured(store))
+        place = {"last": 0, "previous": 1}[which]
+        if len(runs) <= place:
+            have = "one complete run" if runs else "no complete run"
+            raise SourceError(
+                f"there is no {which} run: the history holds {have}; `dlbox bench` makes another"
+            )
+        run, document = runs[place]
+        return f"run {run.id}", document
+    return which, read(Path(which))
+
+
+def read(path: Path) -> Document:
+    """The document in ``path``. Raises SourceError."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        words = ", ".join(WORDS)
+        raise SourceError(
+            f"{path} is neither a run's number, nor {words}, nor a file: `dlbox history` lists the runs"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise SourceError(f"cannot read {path}: {reason(error)}") from error
+    return decode(data, str(path))
+
+
+def decode(data: bytes, where: str) -> Document:
+    """A document as `--json` prints it. Raises SourceError with ``where`` in its message."""
+    try:
+        version = msgspec.json.decode(data, type=_Version).schema_version
+        if version > SCHEMA_VERSION:
+            raise SourceError(f"{where} was written by a newer dlbox (schema {version}): update dlbox")
+        return from_json(data)
+    except msgspec.ValidationError as error:
+        raise SourceError(f"{where} is not a result of dlbox bench or ready ({error})") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SourceError(f"{where} is not JSON ({error})") from error
+    except RecursionError as error:
+        raise SourceError(f"{where} is not a result of dlbox bench or ready (nested too deeply)") from error
+
+
+def _numbered(number: int, store: History | None) -> tuple[str, Document]:
+    run = store.run(number) if store and number < 2**63 else None
+    if run is None:
+        raise SourceError(f"there is no run {number}: `dlbox history` lists the runs")
+    if run.document is None:
+        raise SourceError(f"run {number} was written by a dlbox that this one cannot read: update dlbox")
+    return f"run {number}", run.document
+
+
+def _measured(store: History | None) -> Iterator[tuple[Run, Document]]:
+    """Complete runs with results, the newest first."""
+    for run in reversed(store.runs() if store else []):
+        if run.state == "complete" and run.document is not None and run.document.results:
+            yield run, run.document
