@@ -147,9 +147,9 @@ def test_load_meant_for_a_card_does_not_run_on_the_processor(monkeypatch: pytest
 # Judgement
 
 
-@pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    return scenario.load("rtx3060_idle").machine(tmp_path)
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    return scenario.load("rtx3060_idle").machine(tmp_path_factory.mktemp("box"))
 
 
 def at_work(second: float, **answers: Any) -> Sample:

@@ -1,0 +1,193 @@
+"""Reading a machine's files: the bus, the kernel log, the installation, the host; and ending a child."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from inventory import facts, host, installation, kernel_log, pci
+from inventory.child import Child
+from inventory.machine import Machine
+
+
+def write(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+def card(address: str = "0000:01:00.0", **files: str) -> dict[str, str]:
+    there = {"vendor": "0x10de", "device": "0x2503", "class": "0x030000", **files}
+    return {f"sys/bus/pci/devices/{address}/{name}": text for name, text in there.items()}
+
+
+def test_only_display_functions_of_nvidia_count(tmp_path: Path) -> None:
+    write(tmp_path, card() | card("0000:01:00.1", **{"class": "0x040300"}) | card("0000:00:02.0", vendor="0x8086")
+          | card("0000:02:00.0", **{"class": "0x030200"}) | card("0000:03:00.0", device="garbage"))  # fmt: skip
+    assert [c.address for c in pci.cards(tmp_path)] == ["0000:01:00.0", "0000:02:00.0"]
+    assert pci.cards(tmp_path)[0].pci_id == "10de:2503"
+
+
+def test_a_copy_of_sysfs_without_links_is_read_too(tmp_path: Path) -> None:
+    """Test beds and containers bind a folder over /sys/bus/pci/devices: no links, few files."""
+    found = pci.cards(write(tmp_path, card()))[0]
+    assert found.driver is None
+    assert found.link_width.state == found.slot_width_max.state == "not-supported"
+
+
+@pytest.mark.parametrize(("text", "lanes"), [("16", 16), ("0", None), ("255", None), ("x", None), ("", None)])
+def test_a_width_that_cannot_be_is_not_a_width(tmp_path: Path, text: str, lanes: int | None) -> None:
+    write(tmp_path, card(current_link_width=text, current_link_speed="Unknown"))
+    assert pci.cards(tmp_path)[0].link_width.value == lanes
+    assert pci.cards(tmp_path)[0].link_generation.value is None
+
+
+XID = "NVRM: Xid (PCI:0000:01:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus."
+
+
+def test_faults_are_picked_out_of_the_log() -> None:
+    log = kernel_log.parse(["usb 1-1: new device", XID, "nouveau 0000:01:00.0: NVIDIA GP106"], "test")
+    assert [(x.code, x.address) for x in log.xids] == [(79, "0000:01:00")]
+    assert log.xids[0].message.startswith("pid=")
+    assert log.nvidia == ("nouveau 0000:01:00.0: NVIDIA GP106",)
+
+
+def test_a_log_of_noise_is_cut_short() -> None:
+    log = kernel_log.parse([XID] * 5000 + ["NVRM: x" * 1000] * 500, "test")
+    assert len(log.xids) == 1000
+    assert len(log.nvidia) == 50
+    assert max(map(len, log.nvidia)) <= 300
+
+
+def test_a_closed_kernel_log_is_not_an_empty_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, {"dev/kmsg": ""})
+
+    def refuse(*arguments: object) -> int:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert kernel_log.read(tmp_path, "bare-metal").state == "no-permission"
+    assert kernel_log.read(tmp_path, "container").state == "not-supported"
+
+
+def test_no_kernel_log_at_all_is_not_supported(tmp_path: Path) -> None:
+    assert kernel_log.read(tmp_path, "virtual-machine").state == "not-supported"
+
+
+@pytest.mark.parametrize(
+    ("files", "kind"),
+    [
+        ({"proc/version": "Linux version 5.15.167.4-microsoft-standard-WSL2"}, "wsl2"),
+        ({".dockerenv": ""}, "container"),
+        ({"run/.containerenv": ""}, "container"),
+        ({"proc/1/cgroup": "0::/kubepods/burstable/pod1"}, "container"),
+        ({"proc/cpuinfo": "flags\t\t: fpu hypervisor sse"}, "virtual-machine"),
+        ({"proc/cpuinfo": "flags\t\t: fpu sse"}, "bare-metal"),
+        ({}, "bare-metal"),
+    ],
+)
+def test_the_kind_of_machine(tmp_path: Path, files: dict[str, str], kind: str) -> None:
+    assert host.read(write(tmp_path, files)).environment == kind
+
+
+def test_library_paths_with_cuda_libraries_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, {"cuda/libcudnn.so.9": "", "nvml/libnvidia-ml.so.1": ""})
+    monkeypatch.setenv("LD_LIBRARY_PATH", f"{tmp_path}/nvml::{tmp_path}/cuda:{tmp_path}/none")
+    assert host.read(tmp_path).library_path_clashes == (f"{tmp_path}/cuda",)
+
+
+def test_module_versions_of_both_kinds(tmp_path: Path) -> None:
+    def read(text: str) -> tuple[str | None, str | None]:
+        found = installation.module(write(tmp_path, {"proc/driver/nvidia/version": text}))
+        return found.module_version.value, found.module_flavour.value
+
+    old = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01  Sun May 12 19:39:15 UTC 2024"
+    new = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build"
+    assert read(old) == ("535.183.01", "closed")
+    assert read(new) == ("580.65.06", "open")
+    assert read("garbage") == (None, None)
+
+
+def test_kernels_are_ordered_as_they_were_made(tmp_path: Path) -> None:
+    for release in ("6.8.0-100-generic", "6.8.0-99-generic", "6.11.0-9-generic"):
+        write(tmp_path, {f"lib/modules/{release}/modules.dep": "", f"boot/vmlinuz-{release}": ""})
+    write(tmp_path, {"lib/modules/6.8.0-100-generic/updates/dkms/nvidia.ko.zst": ""})
+    write(tmp_path, {"var/lib/dkms/nvidia/580.65.06/6.8.0-99-generic/x86_64/module/nvidia.ko": ""})
+    found = installation.read(tmp_path, "bare-metal", "6.8.0-99-generic")
+    kernels = found.kernels.value or ()
+    assert [k.release for k in kernels] == ["6.8.0-99-generic", "6.8.0-100-generic", "6.11.0-9-generic"]
+    assert [k.has_nvidia_module for k in kernels] == [False, True, False]
+    assert [d.built_for for d in found.dkms.value or ()] == [("6.8.0-99-generic",)]
+
+
+def test_packages_and_their_holds(tmp_path: Path) -> None:
+    write(tmp_path, {"var/lib/dpkg/status": (
+        "Package: libnvidia-compute-580\nStatus: install ok installed\nPriority: optional\nVersion: 580.65.06-0\n\n"
+        "Package: nvidia-driver-580\nStatus: hold ok installed\nVersion: 580.65.06-0\n\n"
+        "Package: nvidia-settings\nStatus: install ok installed\nVersion: 510\n\n"
+        "Package: nvidia-kernel-common-550\nStatus: deinstall ok config-files\nVersion: 550\n")})  # fmt: skip
+    found = installation.read(tmp_path, "bare-metal", "x").packages.value or ()
+    assert {p.name: p.held for p in found} == {"libnvidia-compute-580": False, "nvidia-driver-580": True}
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("print('x')", ""),
+        ("raise SystemExit(3)", "code 3"),
+        ("import os; os.kill(os.getpid(), 11)", "SIGSEGV"),
+        ("import time; time.sleep(60)", "in time"),
+        ("import sys\nwhile True: sys.stdout.write('x' * 65536)", "without end"),
+        ("import os, time; os.close(1); time.sleep(60)", "did not end"),
+    ],
+)
+def test_a_child_ends_however_it_behaves(code: str, why: str) -> None:
+    child = Child((sys.executable, "-c", code))
+    ended = child.finish(1.0 if "sleep" in code else 20.0)
+    assert why in ended.why
+    assert bool(ended.why) == bool(why)
+    assert child.process is not None
+    assert child.process.poll() is not None
+
+
+def test_a_child_that_cannot_be_started_says_so() -> None:
+    assert "could not be started" in Child(("/nonexistent/program",)).finish(1).why
+
+
+def test_grandchildren_are_ended_too(tmp_path: Path) -> None:
+    code = ("import subprocess, sys, time\n"
+            "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+            "print(p.pid, flush=True); time.sleep(60)")  # fmt: skip
+    ended = Child((sys.executable, "-c", code)).finish(1.5)
+    pid = int(ended.lines[0])
+    for _ in range(100):
+        state = Path(f"/proc/{pid}/stat")
+        if not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z":
+            return
+        time.sleep(0.05)
+    pytest.fail("the grandchild lives on")
+
+
+@pytest.mark.parametrize(
+    "output", [b"", b"garbage\n", b'{"opening": 3}\n', b"[" * 100_000 + b"\n", b"\xff\xfe\n"]
+)
+def test_a_probe_that_answers_nonsense_is_a_failed_reading(tmp_path: Path, output: bytes) -> None:
+    (tmp_path / "out").write_bytes(output)
+    machine = facts.gather(sysroot=tmp_path, probe=("cat", str(tmp_path / "out")))
+    assert isinstance(machine, Machine)
+    assert machine.nvml.state == "failed"
+    assert machine.nvml.why
+
+
+def test_a_probe_that_stops_in_the_middle_keeps_what_it_said(tmp_path: Path) -> None:
+    (tmp_path / "out").write_bytes(
+        b'{"opening": {"nvml": {"value": true}, "count": 2}}\n{"gpu": {"index": 0}}\n{"gpu": {"ind'
+    )
+    machine = facts.gather(sysroot=tmp_path, probe=("cat", str(tmp_path / "out")))
+    assert [g.handle.ok for g in machine.gpus] == [True, False]

@@ -1,0 +1,83 @@
+"""Whether frameworks see the card: asked of scripts instead of frameworks."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import scenario
+
+from bench.finding import Status
+from bench.health.check import REGISTER
+from bench.health.frameworks import NAMES, Seen
+from bench.measure import visibility
+from inventory.machine import Machine
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    return scenario.load("rtx3060_idle").machine(tmp_path_factory.mktemp("box"))
+
+
+@pytest.mark.parametrize(
+    ("seen", "status", "words"),
+    [
+        (
+            Seen(framework="torch", version="2.13", devices=("RTX 3060",), computed=True),
+            Status.PASS,
+            "computes on RTX",
+        ),
+        (Seen(framework="torch", installed=False), Status.SKIP, "not installed"),
+        (Seen(framework="tensorflow", cuda_build=False), Status.FAIL, "processors only"),
+        (Seen(framework="tensorflow", missing=("libcudnn.so.9",)), Status.FAIL, "libcudnn.so.9"),
+        (Seen(framework="jax", missing=("libcuda.so.1",)), Status.FAIL, "dlbox provision"),
+        (
+            Seen(framework="tensorflow", devices=("RTX 5060",), trouble="no kernel image"),
+            Status.FAIL,
+            "no kernel image",
+        ),
+        (Seen(framework="jax", trouble="its process crashed (SIGSEGV)"), Status.FAIL, "SIGSEGV"),
+    ],
+)
+def test_what_a_framework_says_is_judged(machine: Machine, seen: Seen, status: Status, words: str) -> None:
+    finding = REGISTER[f"frameworks.{seen.framework}"].apply(seen, machine)
+    assert finding.status is status
+    assert words in f"{finding.message} {finding.remedy}"
+
+
+def test_without_a_card_no_framework_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(visibility, "ask", lambda *a, **k: pytest.fail("a framework was started"))
+    findings = visibility.findings(scenario.load("cpu_only").machine(tmp_path))
+    assert [f.id for f in findings] == [f"frameworks.{name}" for name in NAMES]
+    assert {f.status for f in findings} == {Status.SKIP}
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("import os; os.kill(os.getpid(), 11)", "SIGSEGV"),
+        ("print('nonsense')", "no answer"),
+        ("import time; time.sleep(60)", "in time"),
+    ],
+)
+def test_a_framework_that_crashes_or_hangs_is_an_answer(code: str, words: str) -> None:
+    seen = visibility.ask("torch", timeout_s=1.5, command=(sys.executable, "-c", code))
+    assert words in seen.trouble
+    assert not seen.computed
+
+
+def test_the_answer_is_read_past_noise() -> None:
+    code = 'print("warning: x"); print(\'{"framework": "jax", "version": "1", "computed": true}\')'
+    assert visibility.ask("jax", timeout_s=20, command=(sys.executable, "-c", code)).computed
+
+
+def test_libraries_are_looked_for_where_wheels_put_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "nvidia/cudnn/lib").mkdir(parents=True)
+    (tmp_path / "nvidia/cudnn/lib/libcudnn.so.9").write_text("")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    missing = visibility._missing("tensorflow")
+    assert "libcudnn.so.9" not in missing
+    assert "libcufft.so.11" in missing
