@@ -18,7 +18,12 @@ def judge(result: Result, *, gpu_expected: bool) -> list[Finding]:
     """All that can be said of one result: it ran on the right device, it learned, it was steady."""
     return [
         finding
-        for finding in (_device(result, gpu_expected), _learning(result), _steadiness(result))
+        for finding in (
+            _device(result, gpu_expected),
+            _kernel(result),
+            _learning(result),
+            _steadiness(result),
+        )
         if finding is not None
     ]
 
@@ -59,6 +64,34 @@ def _device(result: Result, gpu_expected: bool) -> Finding | None:
         expected="gpu",
         remedy="run `dlbox check --frameworks`: it names the library that is missing; `./dlbox setup` installs the "
         "build for this card",
+    )
+
+
+def _kernel(result: Result) -> Finding | None:
+    name, title, kernel = (
+        f"training.{result.workload}-kernel",
+        f"{result.workload} uses the fast kernel",
+        result.kernel,
+    )
+    if kernel is None or kernel.path == "none":
+        return None
+    if not result.on_gpu:
+        return Finding(id=name, status=Status.SKIP, title=title, message=f"generic kernel: {kernel.evidence}")
+    if kernel.path == "fused":
+        return Finding(id=name, status=Status.PASS, title=title, message=kernel.evidence)
+    why = "; ".join(kernel.why)
+    if all("Keras has no fused kernel" in w or "Keras on JAX has no fused" in w for w in kernel.why):
+        return Finding(
+            id=name, status=Status.SKIP, title=title, message=f"generic kernel, as it must be: {why}"
+        )
+    return Finding(
+        id=name,
+        status=Status.FAIL,
+        title=title,
+        message=f"the slow generic kernel ran: {kernel.evidence}; because: {why}",
+        measured="generic",
+        expected="fused",
+        remedy="change what is named there, or update Keras (`./dlbox setup`), then run it again",
     )
 
 

@@ -30,6 +30,12 @@ def build(name: str, *, vocabulary: int = 1000, length: int = 300) -> keras.Mode
     return keras.Model(tokens, positive, name=name.replace("-", "_"))
 
 
+def _simple_rnn(vectors: Any) -> Any:
+    import keras
+
+    return keras.layers.SimpleRNN(100, name="simple_rnn")(vectors)
+
+
 def _lstm(vectors: Any) -> Any:
     import keras
 
@@ -42,6 +48,28 @@ def _gru(vectors: Any) -> Any:
     return keras.layers.GRU(100, name="gru")(vectors)
 
 
+def _bilstm(vectors: Any) -> Any:
+    import keras
+
+    return keras.layers.Bidirectional(keras.layers.LSTM(100), name="bilstm")(vectors)
+
+
+def _deep_lstm(vectors: Any) -> Any:
+    import keras
+
+    below = keras.layers.LSTM(100, return_sequences=True, name="lstm_below")(vectors)
+    return keras.layers.LSTM(100, name="lstm_above")(below)
+
+
+def _cnn(vectors: Any) -> Any:
+    import keras
+
+    features = keras.layers.Conv1D(50, 3, activation="relu", name="conv")(vectors)
+    flat = keras.layers.Flatten(name="flatten")(features)
+    hidden = keras.layers.Dense(100, activation="relu", name="hidden")(flat)
+    return keras.layers.Dropout(0.5, name="dropout")(hidden)
+
+
 def _cnn_lstm(vectors: Any) -> Any:
     import keras
 
@@ -50,9 +78,26 @@ def _cnn_lstm(vectors: Any) -> Any:
     return keras.layers.LSTM(70, name="lstm")(pooled)
 
 
+def _attention(vectors: Any) -> Any:
+    """An LSTM whose every state is kept, and weighed by u . tanh(W h + b), softmaxed over the steps."""
+    import keras
+
+    states = keras.layers.LSTM(100, return_sequences=True, name="lstm")(vectors)
+    scores = keras.layers.Dense(1, use_bias=False, name="score")(
+        keras.layers.Dense(100, activation="tanh", name="look")(states)
+    )
+    weights = keras.layers.Softmax(axis=1, name="weights")(scores)
+    return keras.layers.Flatten(name="context")(keras.layers.Dot(axes=(1, 1), name="weigh")([weights, states]))
+
+
 BUILDERS: dict[str, tuple[Head, int]] = {
+    "simple-rnn": (_simple_rnn, 50),
     "lstm": (_lstm, 50),
     "gru": (_gru, 50),
+    "bilstm": (_bilstm, 50),
+    "deep-lstm": (_deep_lstm, 50),
+    "cnn": (_cnn, 50),
     "cnn-lstm": (_cnn_lstm, 50),
+    "attention": (_attention, 50),
 }
 """Name -> (layers between embedding and output, width of the embedding)."""

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from bench.measure.kernel_path import Kernels
 from bench.measure.workloads import Workload
 
 
@@ -68,4 +69,4 @@ class Failed(msgspec.Struct, frozen=True, tag="failed", kw_only=True):
     message: str
 
 
-Event = Imported | Compiled | Block | Evaluated | Failed
+Event = Imported | Kernels | Compiled | Block | Evaluated | Failed

@@ -8,8 +8,9 @@ import msgspec
 
 from bench.measure import runner
 from bench.measure.events import Block, Compiled, Evaluated, Event, Imported, Job
+from bench.measure.kernel_path import Kernels
 from bench.measure.workloads import Workload
-from bench.results.record import Percentiles, Repeat, Result, Spread, TimedBlock
+from bench.results.record import Kernel, Percentiles, Repeat, Result, Spread, TimedBlock
 
 DATA = "synthetic reviews (sentiment grammar, 5% of the labels flipped)"
 
@@ -83,6 +84,7 @@ class _Gathering:
         self.workload, self.plan = workload, plan
         self.repeats: list[Repeat] = []
         self.imported: Imported | None = None
+        self.kernel: Kernel | None = None
 
     def start(self, seed: int) -> None:
         self.repeats.append(Repeat(seed=seed))
@@ -92,6 +94,8 @@ class _Gathering:
         if isinstance(event, Imported):
             self.imported = event
             now = msgspec.structs.replace(now, import_seconds=event.seconds)
+        elif isinstance(event, Kernels):
+            self.kernel = Kernel(path=event.path, evidence=event.evidence, why=event.why)
         elif isinstance(event, Compiled):
             now = msgspec.structs.replace(now, compile_seconds=event.seconds)
         elif isinstance(event, Block):
@@ -136,6 +140,7 @@ class _Gathering:
             device=self.imported.device,
             on_gpu=self.imported.on_gpu,
             parameters=self.imported.parameters,
+            kernel=self.kernel,
             data=DATA,
             repeats=repeats,
             partial=partial,

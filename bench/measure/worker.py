@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from bench.measure import backend as frameworks
+from bench.measure import kernel_path
 from bench.measure.events import Evaluated, Event, Failed, Imported, Job
 from bench.measure.timing import timer
 from bench.measure.workloads import Workload
@@ -72,6 +73,8 @@ def _train(job: Job, emit: Any) -> None:
             parameters=model.count_params(),
         )
     )
+    batch = train.tokens[: work.batch_size]
+    emit(kernel_path.look(model, batch, job.backend, on_gpu=device.on_gpu, keras_version=keras.__version__))
     clock = timer(job, frameworks.synchroniser(job.backend, device.on_gpu), emit)
     model.fit(
         train.tokens, train.labels, batch_size=work.batch_size, epochs=1_000_000, verbose=0, callbacks=[clock]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -84,6 +84,15 @@ class Repeat(msgspec.Struct, frozen=True, kw_only=True):
     blocks: tuple[TimedBlock, ...] = ()
 
 
+class Kernel(msgspec.Struct, frozen=True, kw_only=True):
+    """``path`` "fused" (cuDNN's), "generic" or "none" (no recurrent layer), what shows it, and what stands in
+    the way of the fused one."""
+
+    path: Literal["fused", "generic", "none"]
+    evidence: str
+    why: tuple[str, ...] = ()
+
+
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """One workload on one backend.
 
@@ -109,6 +118,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     device: str
     on_gpu: bool
     parameters: int
+    kernel: Kernel | None = None
+    """Which recurrent kernel ran; null in results from before this was looked at."""
     data: str
     """What it was trained on, with the word synthetic where it is."""
     repeats: tuple[Repeat, ...]

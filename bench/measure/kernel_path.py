@@ -1,0 +1,195 @@
+"""Which recurrent kernel really runs: looked for in what the framework is about to execute, never in a flag.
+
+Evidence, by backend: TensorFlow puts an operation ``CudnnRNNV3`` into the traced graph; torch's profiler
+sees ``aten::_cudnn_rnn``; in JAX's program the fused call is the primitive ``rnn_fwd``. Where the evidence
+is missing, :func:`why_generic` names the argument that cost it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import msgspec
+
+FUSED = {"tensorflow": "CudnnRNNV3", "torch": "aten::_cudnn_rnn", "jax": "rnn_fwd"}
+"""What the fused kernel is called where each backend can be looked into."""
+
+Path = Literal["fused", "generic", "none"]
+
+
+class Kernels(msgspec.Struct, frozen=True, tag="kernels", kw_only=True):
+    """``path``: "none" where the model has no recurrent layer. ``why``: what stands in the fused kernel's way."""
+
+    path: Path
+    evidence: str
+    why: tuple[str, ...] = ()
+
+
+class Recurrent(msgspec.Struct, frozen=True, kw_only=True):
+    """What decides the kernel of one recurrent layer."""
+
+    name: str
+    kind: str
+    """"LSTM", "GRU" or "SimpleRNN"."""
+    activation: str = "tanh"
+    recurrent_activation: str = "sigmoid"
+    recurrent_dropout: float = 0.0
+    unroll: bool = False
+    use_bias: bool = True
+    reset_after: bool = True
+    masked: bool = False
+    use_cudnn: bool | str = "auto"
+
+
+def recurrent_layers(model: Any) -> list[Recurrent]:
+    """The recurrent layers of a Keras model, those inside wrappers too, in order."""
+    found = []
+    for layer in _flat(model.layers):
+        kind = type(layer).__name__
+        if kind not in ("LSTM", "GRU", "SimpleRNN"):
+            continue
+        config = layer.get_config()
+        names = {f.name for f in msgspec.structs.fields(Recurrent)} - {"name", "kind", "masked", "use_cudnn"}
+        found.append(
+            Recurrent(
+                name=layer.name,
+                kind=kind,
+                masked=_is_masked(model),
+                use_cudnn=getattr(layer, "use_cudnn", "auto"),
+                **{key: value for key, value in config.items() if key in names},
+            )
+        )
+    return found
+
+
+def why_generic(layer: Recurrent, backend: str, keras_version: str) -> list[str]:
+    """Every reason for which ``layer`` cannot use the fused kernel; none when it should be able to.
+
+    Source: Keras 3.15's own conditions (``cudnn_ok`` of each backend) and, by version, what earlier
+    releases could do.
+    """
+    version = tuple(int(part) for part in keras_version.split(".")[:2])
+    reasons = []
+    if layer.kind == "SimpleRNN":
+        return [f"{layer.name}: Keras has no fused kernel for SimpleRNN"]
+    if layer.use_cudnn is False:
+        reasons.append("use_cudnn=False")
+    if layer.activation != "tanh":
+        reasons.append(f"activation={layer.activation!r} (only tanh can)")
+    if layer.recurrent_activation != "sigmoid":
+        reasons.append(f"recurrent_activation={layer.recurrent_activation!r} (only sigmoid can)")
+    if layer.recurrent_dropout:
+        reasons.append(f"recurrent_dropout={layer.recurrent_dropout}")
+    if layer.unroll:
+        reasons.append("unroll=True")
+    if not layer.use_bias:
+        reasons.append("use_bias=False")
+    if layer.kind == "GRU" and not layer.reset_after:
+        reasons.append("reset_after=False")
+    if layer.masked:
+        reasons.append(
+            "a mask before the layer"
+            + (
+                " (right-padded ones alone can)"
+                if backend == "tensorflow"
+                else " (Keras falls back with any)"
+            )
+        )
+    if backend == "jax" and layer.kind == "GRU":
+        reasons.append("Keras on JAX has no fused GRU")
+    if backend == "jax" and version < (3, 14):
+        reasons.append(f"Keras {keras_version} on JAX (3.14 is the first that can)")
+    if backend == "torch" and version < (3, 15) and layer.kind == "LSTM":
+        reasons.append(f"Keras {keras_version} on torch loses it without a word (3.15 does not)")
+    if backend == "torch" and version < (3, 14) and layer.kind == "GRU":
+        reasons.append(f"Keras {keras_version} on torch (3.14 is the first that can)")
+    return [f"{layer.name}: {reason}" for reason in reasons]
+
+
+def look(model: Any, batch: Any, backend: str, *, on_gpu: bool, keras_version: str) -> Kernels:
+    """Look into what ``model`` executes for ``batch`` (int32, (rows, tokens)) in training."""
+    layers = recurrent_layers(model)
+    if not layers:
+        return Kernels(path="none", evidence="the model has no recurrent layer")
+    if not on_gpu:
+        return Kernels(path="generic", evidence="there is no GPU: fused recurrent kernels are cuDNN's")
+    seen = {"tensorflow": _tensorflow_operations, "torch": _torch_operations, "jax": _jax_primitives}[
+        backend
+    ](model, batch)
+    return judge(seen, layers, backend, keras_version)
+
+
+def judge(seen: Iterable[str], layers: list[Recurrent], backend: str, keras_version: str) -> Kernels:
+    """Operation names that were seen -> which kernel it is, and why not the fused one. Pure."""
+    wanted = FUSED[backend]
+    count = sum(1 for name in seen if wanted in name)
+    why = tuple(reason for layer in layers for reason in why_generic(layer, backend, keras_version))
+    if count:
+        return Kernels(
+            path="fused", evidence=f"{wanted} is in what {backend} executes, {count} times", why=why
+        )
+    reasons = why or ("no argument explains it: Keras or the driver fell back without a word",)
+    return Kernels(path="generic", evidence=f"{wanted} is nowhere in what {backend} executes", why=reasons)
+
+
+def _flat(layers: Iterable[Any]) -> Iterable[Any]:
+    for layer in layers:
+        inner = [getattr(layer, name, None) for name in ("forward_layer", "backward_layer", "layer")]
+        inner = [one for one in inner if one is not None]
+        yield from _flat(inner) if inner else (layer,)
+
+
+def _is_masked(model: Any) -> bool:
+    return any(
+        getattr(layer, "mask_zero", False) or type(layer).__name__ == "Masking" for layer in model.layers
+    )
+
+
+def _tensorflow_operations(model: Any, batch: Any) -> list[str]:
+    import tensorflow as tf
+
+    forward = tf.function(lambda tokens: model(tokens, training=True))
+    return operations_of_graph(forward.get_concrete_function(tf.constant(batch)).graph)
+
+
+def operations_of_graph(graph: Any) -> list[str]:
+    """Names of all operations of a TensorFlow graph and of every function it calls."""
+    definition = graph.as_graph_def()
+    nodes = list(definition.node)
+    for function in definition.library.function:
+        nodes += function.node_def
+    return [node.op for node in nodes]
+
+
+def _torch_operations(model: Any, batch: Any) -> list[str]:
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
+        model(torch.as_tensor(batch), training=True)
+    return [event.key for event in profiler.key_averages() for _ in range(event.count)]
+
+
+def _jax_primitives(model: Any, batch: Any) -> list[str]:
+    import jax
+
+    def forward(weights: Any, others: Any, tokens: Any) -> Any:
+        return model.stateless_call(weights, others, tokens, training=True)
+
+    weights = [v.value for v in model.trainable_variables]
+    others = [v.value for v in model.non_trainable_variables]
+    return primitives_of(jax.make_jaxpr(forward)(weights, others, batch).jaxpr)
+
+
+def primitives_of(program: Any) -> list[str]:
+    """Names of all primitives of a JAX program (a jaxpr) and of every program inside it."""
+    names = []
+    for equation in program.eqns:
+        names.append(str(equation.primitive))
+        for value in equation.params.values():
+            for inner in value if isinstance(value, tuple | list) else (value,):
+                inner = getattr(inner, "jaxpr", inner)
+                if hasattr(inner, "eqns"):
+                    names += primitives_of(inner)
+    return names
