@@ -1,0 +1,1 @@
+"""Tests on real machines: systemd-nspawn containers that boot, answer on SSH and install real packages."""

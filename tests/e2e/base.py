@@ -1,0 +1,91 @@
+"""The root that every bed stands on: a distribution as its installer leaves it, built once and kept."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+PACKAGES = (
+    "linux-image-amd64", "systemd", "systemd-sysv", "openssh-server", "sudo", "python3", "python3-apt",
+    "ca-certificates", "iproute2", "pciutils", "mokutil", "kmod", "udev", "initramfs-tools", "dbus", "gpg",
+    "libpam-systemd", "dbus-user-session", "e2fsprogs",
+)  # fmt: skip
+USER = "box"
+TOOLS = {"mmdebstrap": "mmdebstrap", "systemd-nspawn": "systemd-container", "ssh-keygen": "openssh-client"}
+MINUTES_TO_BUILD = 20
+
+
+def cache() -> Path:
+    """Where bases are kept: DLBOX_E2E_CACHE, else the XDG cache folder."""
+    xdg = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("DLBOX_E2E_CACHE") or xdg / "dlbox" / "e2e")
+
+
+def lacking() -> str | None:
+    """Why there can be no bed here, in one sentence; None where there can."""
+    if os.geteuid() != 0:
+        return "beds need root: run `sudo ./dlbox test e2e`"
+    missing = sorted(package for tool, package in TOOLS.items() if shutil.which(tool) is None)
+    if missing:
+        return f"beds need Debian's packages: sudo apt install {' '.join(missing)}"
+    return None
+
+
+def build(suite: str = "bookworm") -> Path:
+    """The root of a suite, from the cache or built now (minutes)."""
+    recipe = hashlib.sha256("\n".join((suite, USER, *PACKAGES, _CUSTOM)).encode()).hexdigest()[:12]
+    root = cache() / f"{suite}-{recipe}"
+    root.parent.mkdir(parents=True, exist_ok=True)
+    key = _key()
+    with (root.parent / f"{root.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not root.is_dir():
+            _bootstrap(suite, root, key)
+    return root
+
+
+def _key() -> Path:
+    """The private key that opens every bed."""
+    key = cache() / "id_ed25519"
+    if not key.exists():
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    return key
+
+
+# A locked account is refused by sshd, hence the password that nothing matches.
+_CUSTOM = f"""set -eu
+chroot "$1" useradd -m -s /bin/bash -p '*' {USER}
+install -d -m 0700 "$1/home/{USER}/.ssh"
+cp "$KEY.pub" "$1/home/{USER}/.ssh/authorized_keys"
+chroot "$1" chown -R {USER}: /home/{USER}/.ssh
+echo '{USER} ALL=(ALL) NOPASSWD: ALL' > "$1/etc/sudoers.d/{USER}"
+chmod 0440 "$1/etc/sudoers.d/{USER}"
+ln -sf /dev/null "$1/etc/systemd/system/systemd-networkd.service"
+ln -sf /dev/null "$1/etc/systemd/system/networking.service"
+ln -sf /dev/null "$1/etc/systemd/system/apt-daily.timer"
+ln -sf /dev/null "$1/etc/systemd/system/apt-daily-upgrade.timer"
+echo {USER}-bed > "$1/etc/hostname"
+"""
+
+
+def _bootstrap(suite: str, root: Path, key: Path) -> None:
+    building = root.with_name(f"{root.name}.building")
+    shutil.rmtree(building, ignore_errors=True)
+    log = root.with_name(f"{root.name}.log")
+    with log.open("w") as stream:
+        ended = subprocess.run(
+            [
+                "mmdebstrap", "--variant=important", "--components=main", "--dpkgopt=force-unsafe-io",
+                f"--include={','.join(PACKAGES)}", f"--customize-hook={_CUSTOM}", suite, str(building),
+            ],
+            stdout=stream, stderr=subprocess.STDOUT, timeout=60 * MINUTES_TO_BUILD, check=False,
+            env={**os.environ, "KEY": str(key)},
+        )  # fmt: skip
+    if ended.returncode != 0:
+        shutil.rmtree(building, ignore_errors=True)
+        raise RuntimeError(f"the base of {suite} was not built: see {log}")
+    building.rename(root)
