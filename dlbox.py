@@ -115,6 +115,7 @@ def check_command(**options: Any) -> None:
 
 @cli.command("bench")
 @measuring
+@click.option("--baseline", is_flag=True, help="Judge later runs of these models on this machine against this one.")
 def bench_command(**options: Any) -> None:
     """How fast is it? Train the workshop's models in fresh processes and keep the figures."""
     from bench import command
@@ -137,7 +138,7 @@ def history_command(limit: int, as_json: bool) -> None:
 @click.argument("b", metavar="[B]", default="last")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def compare_command(a: str, b: str, as_json: bool) -> None:
-    """Is B slower than A? Each is a run's number, `last`, `previous`, or a file that --json printed.
+    """Is B slower than A? Each is a run's number, `last`, `previous`, `baseline`, or a --json file.
 
     Without A and B: the last run against the one before it. Exit code 1 when B is slower in any model.
     """

@@ -37,6 +37,7 @@ def measure(
     expect_gpus: int | None,
     as_json: bool,
     complain: Complain,
+    baseline: bool = False,
 ) -> int:
     """``bench`` or ``ready``. The document goes to stdout whatever happens to the run."""
     try:
@@ -50,6 +51,7 @@ def measure(
             output=output,
             expect_gpus=expect_gpus,
             health_checks=command == "ready",
+            baseline=baseline,
         )
         with Watcher() as watcher:
             document = session.run(options, watcher)
@@ -138,6 +140,7 @@ def _listed(run: Run) -> dict[str, object]:
         "command": run.command,
         "state": run.state,
         "verdict": document.verdict if document else None,
+        "baseline": run.baseline,
         "report": document.report if document else None,
         "results": msgspec.to_builtins(document.results) if document else [],
     }

@@ -10,7 +10,7 @@ import msgspec
 
 from bench.finding import Finding, Status
 from bench.progress import Watcher
-from bench.results.history import History, HistoryError, State
+from bench.results.history import History, HistoryError, Run, State
 from bench.results.record import Document, Result, TimedBlock
 from bench.results.store import WRITE_HERE, open_history
 
@@ -78,6 +78,16 @@ class Keeper:
         self._take(document)
         state: State = "partial" if document.partial else "complete"
         self._try(lambda history, number: history.save(number, self.document, state))
+
+    def baselines(self) -> list[Run]:
+        """What later runs are judged against; none where the history cannot be read."""
+        found: list[Run] = []
+        self._try(lambda history, _: found.extend(history.baselines()))
+        return found
+
+    def mark_baseline(self, instead_of: list[int]) -> None:
+        """This run is a baseline once it is complete."""
+        self._try(lambda history, number: history.mark_baseline(number, instead_of))
 
     def interrupted(self) -> Document:
         """Close the run as it stands, marked partial."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import health, verdict
+from bench import expectation, health, verdict
 from bench.finding import Finding, Status
 from bench.finding import verdict as overall
 from bench.keeper import Keeper, with_result
@@ -43,6 +43,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     expect_gpus: int | None = None
     report: bool = True
     health_checks: bool = True
+    baseline: bool = False
+    """Mark the run as what later ones are judged against."""
 
 
 class InterruptedRunError(Exception):
@@ -75,6 +77,11 @@ def run(options: Options, watcher: Watcher) -> Document:
     Raises InterruptedRunError, UsageError.
     """
     backend = choose_backend(options.backend)
+    if options.baseline and (options.repeats or (1 if options.quick else 5)) < expectation.LEAST_PROCESSES:
+        raise UsageError(
+            f"a baseline needs {expectation.LEAST_PROCESSES} processes a model or more, to know how they "
+            "scatter: leave out --quick, or add --repeats 5"
+        )
     keeper = Keeper(watcher)
     try:
         return _run(options, backend, keeper, watcher)
@@ -119,6 +126,7 @@ def _run(options: Options, backend: str, keeper: Keeper, watcher: Watcher) -> Do
         options={"quick": quick, "seed": options.seed, "backend": backend},
     )
     keeper.begin(document)
+    baselines = keeper.baselines()
     plan = training.Plan(
         backend=backend,
         seed=options.seed,
@@ -134,6 +142,9 @@ def _run(options: Options, backend: str, keeper: Keeper, watcher: Watcher) -> Do
             )
         if result is not None:
             findings += verdict.judge(result, gpu_expected=machine.has_gpu)
+            if not options.baseline:
+                told = expectation.against_baseline(result, machine, baselines)
+                findings += [told] if told else []
         keeper.keep(
             msgspec.structs.replace(
                 keeper.document,
@@ -141,10 +152,18 @@ def _run(options: Options, backend: str, keeper: Keeper, watcher: Watcher) -> Do
                 results=with_result(keeper.document.results, result),
             )
         )
+    why_not = expectation.why_no_baseline(findings, keeper.document)
+    if options.baseline:
+        findings.append(expectation.marked(keeper.document, why_not))
     document = msgspec.structs.replace(
-        keeper.document, verdict=overall(findings, has_gpu=machine.has_gpu), partial=False
+        keeper.document,
+        findings=tuple(findings),
+        verdict=overall(findings, has_gpu=machine.has_gpu),
+        partial=False,
     )
     keeper.finish(document)
+    if options.baseline and why_not is None:
+        keeper.mark_baseline(expectation.superseded(document, keeper.baselines()))
     if options.report:
         _report(options.output or keeper.folder / "reports", keeper)
     return keeper.document

@@ -148,6 +148,11 @@ def interval(estimate: noise.Estimate) -> str:
     return f"{noise.CONFIDENCE:.0%} interval {estimate.low:.3f} to {estimate.high:.3f}"
 
 
+def speed(samples_per_second: float) -> str:
+    """At least three digits, as a person says it: "1,118", "48.3"."""
+    return f"{samples_per_second:,.0f}" if samples_per_second >= 100 else f"{samples_per_second:.3g}"
+
+
 def _matched(a: tuple[Result, ...], b: tuple[Result, ...]) -> Iterator[tuple[Result | None, Result | None]]:
     """Each result of A with its like in B: same key, else what is left of the same workload, else alone."""
     left = list(b)

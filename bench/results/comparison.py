@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.results import noise
-from bench.results.compare import Comparison, Pair, Side
+from bench.results.compare import Comparison, Pair, Side, speed
 
 _STYLES = {"faster": "green", "slower": "bold red", "not-significant": "", "not-comparable": "yellow"}
 _WORDS = {"not-significant": "within noise", "not-comparable": "incomparable"}
@@ -59,9 +59,7 @@ def _table(comparison: Comparison) -> Table:
 
 
 def _speed(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return "-" if value is None else speed(value)
 
 
 def _interval(pair: Pair) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,10 +22,10 @@ import psutil
 from bench.results.files import reason
 from bench.results.record import Document, Percentiles, Repeat, Result, Spread, TimedBlock, from_json
 
-USER_VERSION = 1
 State = Literal["running", "complete", "partial"]
 
-_SCHEMA = """
+_LAYOUTS = (
+    """
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     started_at TEXT NOT NULL,
@@ -42,8 +42,13 @@ CREATE TABLE blocks (
     repeat INTEGER NOT NULL,
     block TEXT NOT NULL
 );
-CREATE INDEX blocks_of_run ON blocks (run_id);
-"""
+CREATE INDEX blocks_of_run ON blocks (run_id)
+""",
+    "ALTER TABLE runs ADD COLUMN baseline INTEGER NOT NULL DEFAULT 0 CHECK (baseline IN (0, 1))",
+)
+"""What makes each layout from the one before it, the first from an empty file. Only ever added to."""
+
+USER_VERSION = len(_LAYOUTS)
 
 
 class HistoryError(Exception):
@@ -55,13 +60,17 @@ class CorruptHistoryError(HistoryError):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """One stored run. ``document`` is None where it was written by a dlbox this one cannot read."""
+    """One stored run. ``document`` is None where it was written by a dlbox this one cannot read.
+
+    ``baseline``: later runs of the same work on the same machine are judged against this one.
+    """
 
     id: int
     started_at: str
     command: str
     state: State
     document: Document | None
+    baseline: bool = False
 
 
 def default_path() -> Path:
@@ -86,18 +95,18 @@ class History:
                 self._db = sqlite3.connect(path, timeout=10, isolation_level=None)
             self._db.row_factory = sqlite3.Row
             self._db.execute("PRAGMA foreign_keys = ON")
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            version = self._layout()
+            if version > USER_VERSION:
+                self._db.close()
+                raise HistoryError(
+                    f"{path} was written by a newer dlbox (layout {version}): update dlbox to read it."
+                )
             if not read_only:
                 self._db.execute("PRAGMA journal_mode = WAL")
                 self._db.execute("PRAGMA synchronous = NORMAL")
-                if version == 0:
-                    self._create()
-                    version = USER_VERSION
+                if version < USER_VERSION:
+                    self._migrate()
                 self._close_dead_runs()
-        if version > USER_VERSION:
-            raise HistoryError(
-                f"{path} was written by a newer dlbox (layout {version}): update dlbox to read it."
-            )
 
     def begin(self, document: Document) -> int:
         """Note that a run has started; returns its number."""
@@ -140,6 +149,17 @@ class History:
             row = self._db.execute("SELECT * FROM runs ORDER BY id DESC LIMIT 1").fetchone()
         return _run(row) if row else None
 
+    def baselines(self) -> list[Run]:
+        """Runs that others are judged against, the newest first."""
+        return [run for run in reversed(self.runs()) if run.baseline and run.state == "complete"]
+
+    def mark_baseline(self, number: int, instead_of: Iterable[int] = ()) -> None:
+        """Run ``number`` is a baseline from now on, and those it replaces are ordinary runs again."""
+        with self._explained("write to"), self._transaction():
+            for other in instead_of:
+                self._db.execute("UPDATE runs SET baseline = 0 WHERE id = ?", (other,))
+            self._db.execute("UPDATE runs SET baseline = 1 WHERE id = ?", (number,))
+
     def close(self) -> None:
         self._db.close()
 
@@ -147,11 +167,17 @@ class History:
         text = msgspec.json.encode(msgspec.structs.replace(document, run_id=run)).decode()
         self._db.execute("UPDATE runs SET state = ?, document = ? WHERE id = ?", (state, text, run))
 
-    def _create(self) -> None:
+    def _layout(self) -> int:
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+
+    def _migrate(self) -> None:
+        """All steps to the present layout or none; another process may have been faster."""
         with self._transaction():
-            if self._db.execute("PRAGMA user_version").fetchone()[0] == 0:  # nobody was faster
-                for statement in _SCHEMA.split(";\n"):
+            steps = _LAYOUTS[self._layout() :]
+            for step in steps:
+                for statement in step.split(";\n"):
                     self._db.execute(statement)
+            if steps:
                 self._db.execute(f"PRAGMA user_version = {USER_VERSION}")
 
     def _close_dead_runs(self) -> None:
@@ -212,6 +238,7 @@ def _run(row: sqlite3.Row) -> Run:
         command=row["command"],
         state=row["state"],
         document=document,
+        baseline="baseline" in row.keys() and bool(row["baseline"]),  # noqa: SIM118 - a Row holds values
     )
 
 

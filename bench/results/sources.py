@@ -1,4 +1,4 @@
-"""Which run is meant: a number of the history, "last", "previous", or a file that `--json` printed."""
+"""Which run is meant: a number of the history, "last", "previous", "baseline", or a file that `--json` printed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.results.files import reason
 from bench.results.history import History, Run
 from bench.results.record import SCHEMA_VERSION, Document, from_json
 
-WORDS = ("last", "previous")
+WORDS = ("last", "previous", "baseline")
 
 
 class SourceError(Exception):
@@ -30,14 +30,18 @@ def in_history(which: str) -> bool:
 def find(which: str, store: History | None) -> tuple[str, Document]:
     """Its name for a person, and the run. ``store``: None where nothing was measured yet.
 
-    "last" and "previous" look at complete runs that trained something. A file that is called like a number
-    or a word is meant by "./3". Raises SourceError, HistoryError.
+    All three words look at complete runs that trained something; the newest baseline is meant. A file that
+    is called like a number or a word is meant by "./3". Raises SourceError, HistoryError.
     """
     if which.isascii() and which.isdigit():
         return _numbered(int(which), store)
     if which in WORDS:
         runs = list(_measured(store))
-        place = {"last": 0, "previous": 1}[which]
+        if which == "baseline":
+            runs = [(run, document) for run, document in runs if run.baseline]
+            if not runs:
+                raise SourceError("there is no baseline: `dlbox bench --baseline` measures and marks one")
+        place = int(which == "previous")
         if len(runs) <= place:
             have = "one complete run" if runs else "no complete run"
             raise SourceError(

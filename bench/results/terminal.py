@@ -113,6 +113,8 @@ def history_table(runs: list[Run]) -> Table:
                 ", ".join(f"{r.workload} {r.samples_per_second.median:,.0f}" for r in document.results) or "-"
             )
             verdict = document.verdict if run.state == "complete" else run.state
+        if run.baseline:
+            verdict += ", baseline"
         started = run.started_at.replace("T", " ").removesuffix("+00:00")
         table.add_row(str(run.id), started, run.command, verdict, what)
     return table
