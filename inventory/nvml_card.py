@@ -314,6 +314,8 @@ def _fans(device: Any) -> Reading[tuple[int, ...]]:
     count = number("nvmlDeviceGetNumFans", device, low=0, high=16)
     if count.value == 0:
         return Reading.not_supported("no fan of its own")
+    if count.state == "failed":
+        return Reading.failed(count.why, count.code)
     speeds = [
         number("nvmlDeviceGetFanSpeed_v2", device, fan, low=0, high=200) for fan in range(count.value or 0)
     ]
@@ -367,8 +369,9 @@ def _processes(device: Any) -> Reading[tuple[GpuProcess, ...]]:
                         name=_process_name(pid),
                         memory_bytes=used if used and used < 1 << 43 else None,
                     )
-    if answers["compute"].state != "ok":
-        return converted(answers["compute"], lambda value: ())
+    for answer in (answers["compute"], answers["graphics"]):
+        if answer.state == "failed" or (answer is answers["compute"] and answer.state != "ok"):
+            return converted(answer, lambda value: ())
     return Reading.of(tuple(found.values()))
 
 

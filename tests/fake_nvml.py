@@ -26,14 +26,14 @@ UNSIGNED = {
     "GpuMaxPcieLinkGeneration", "CurrPcieLinkWidth", "MaxPcieLinkWidth", "PcieReplayCounter",
     "MemoryBusWidth", "NumGpuCores", "ComputeMode", "PersistenceMode", "DisplayActive",
     "RetiredPagesPendingStatus", "TotalEnergyConsumption", "CurrentClocksEventReasons",
-    "CurrentClocksThrottleReasons", "Brand", "Architecture", "DisplayMode", "InforomConfigurationChecksum",
+    "CurrentClocksThrottleReasons",
 }  # fmt: skip
 """One number out."""
 
 INDEXED = {"Temperature", "TemperatureThreshold", "ClockInfo", "MaxClockInfo", "FanSpeed_v2"}
 """One number in, one out."""
 
-TEXTS = {"Name", "UUID", "VbiosVersion", "InforomImageVersion", "Serial"}
+TEXTS = {"Name", "UUID", "VbiosVersion", "InforomImageVersion"}
 
 PAIRS = {"CudaComputeCapability", "PowerManagementLimitConstraints", "EccMode", "MigMode"}
 """Two numbers out."""

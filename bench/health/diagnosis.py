@@ -135,7 +135,7 @@ def _module_side(machine: Machine, card: PciCard) -> Diagnosis:
     said = "\n".join(machine.kernel_log.value.nvidia) if machine.kernel_log.value else ""
     if _GONE.search(said):
         return Diagnosis(cause=Cause.LOST, card=card, detail="the kernel log says that it fell off the bus")
-    loaded = machine.driver.module_version.ok or "nvidia" in machine.driver.modules
+    loaded = machine.nvml.ok or machine.driver.module_version.ok or "nvidia" in machine.driver.modules
     wrong = _wrong_module(machine, card, said)
     if wrong is not None:
         return wrong
@@ -153,6 +153,8 @@ def _module_side(machine: Machine, card: PciCard) -> Diagnosis:
         )
     if machine.installation.dkms.value or _driver_packages(machine):
         return Diagnosis(cause=Cause.NOT_BUILT, card=card)
+    if machine.nvml.code == 9:
+        return Diagnosis(cause=Cause.NOT_LOADED, card=card)
     return Diagnosis(cause=Cause.NOT_INSTALLED, card=card)
 
 

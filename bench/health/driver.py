@@ -19,7 +19,8 @@ def _judged(machine: Machine, *causes: Cause, fine: str, trouble: str, remedy: s
     diagnoses = diagnose(machine)
     mine = [d for d in diagnoses if d.cause in causes]
     if mine:
-        return failed(f"{trouble}{_where(mine)}", mine[0].cause.value, remedy=remedy)
+        code = f" (NVML code {machine.nvml.code})" if machine.nvml.code is not None else ""
+        return failed(f"{trouble}{_where(mine)}{code}", mine[0].cause.value, remedy=remedy)
     if diagnoses or not machine.nvml.ok:
         return skipped("the driver has another fault: see what failed")
     return passed(fine)
@@ -61,7 +62,7 @@ def loaded(machine: Machine) -> Outcome:
             fine="",
             remedy=container
             or "load it: sudo modprobe nvidia; then read why it was not loaded: sudo dmesg | grep -i nvrm",
-            trouble="the driver is installed, but its kernel module is not loaded",
+            trouble="the NVIDIA kernel module is not loaded",
         )
     version = (
         machine.driver.library_version.value or machine.driver.module_version.value or "of unknown version"

@@ -56,6 +56,13 @@ def ecc(subject: Subject) -> Outcome:
     trusted."""
     now = value(subject.gpu.errors.ecc_uncorrected, "ECC counter")
     ever = subject.gpu.errors.ecc_uncorrected_lifetime.value or 0
+    if now and subject.gpu.errors.remap_failed.value:
+        return failed(
+            f"{now} uncorrected errors since the driver was loaded, and no spare rows are left",
+            now,
+            0,
+            remedy="have the card replaced: its memory is defective and cannot be repaired any more",
+        )
     if now:
         return failed(f"{now} uncorrected errors since the driver was loaded", now, 0)
     if ever:
@@ -147,6 +154,8 @@ def remapped_rows(subject: Subject) -> Outcome:
         return skipped("GeForce cards do not remap rows, whatever the driver answers")
     errors = subject.gpu.errors
     uncorrected = value(errors.remapped_rows_uncorrected, "remapped rows")
+    if errors.remap_failed.value and errors.ecc_uncorrected.value:
+        return warned("a bad row could not be replaced, see the uncorrected errors", True, False)
     if errors.remap_failed.value:
         return failed("a bad row could not be replaced: no spare rows are left", True, False)
     if errors.remap_pending.value:

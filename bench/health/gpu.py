@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
 from bench.health.check import Outcome, Subject, check, failed, passed, skipped, unknown, value, warned
 from inventory.machine import Gpu, Machine
+from inventory.reading import Reading
 
 LOST = (15, 16)
 """NVML codes of a card that fell off the bus, and of one that needs a reset."""
@@ -17,22 +23,22 @@ def silent(gpu: Gpu) -> str | None:
     if not gpu.handle.ok:
         code = f" (NVML code {gpu.handle.code})" if gpu.handle.code is not None else ""
         return f"{gpu.handle.why}{code}"
-    core = (
-        gpu.name,
-        gpu.uuid,
-        gpu.memory_total_bytes,
-        gpu.temperatures.gpu_c,
-        gpu.power.draw_w,
-        gpu.clocks.performance_state,
-        gpu.pci_address,
-        gpu.utilisation_percent,
-    )
-    gone = next((reading for reading in core if reading.code in LOST), None)
+    gone = next((reading for reading in _readings(gpu) if reading.code in LOST), None)
     if gone is not None:
         return f"{gone.why} (NVML code {gone.code})"
-    if all(reading.state == "failed" for reading in core[:3]):
+    if all(reading.state == "failed" for reading in (gpu.name, gpu.uuid, gpu.memory_total_bytes)):
         return f"{gpu.name.why}" + (f" (NVML code {gpu.name.code})" if gpu.name.code else "")
     return None
+
+
+def _readings(record: msgspec.Struct) -> Iterator[Reading[Any]]:
+    """Every reading of a card, however deep: it may fall off the bus between two questions."""
+    for name in record.__struct_fields__:
+        entry = getattr(record, name)
+        if isinstance(entry, Reading):
+            yield entry
+        elif isinstance(entry, msgspec.Struct):
+            yield from _readings(entry)
 
 
 @check(
@@ -49,7 +55,7 @@ def responds(subject: Subject) -> Outcome:
     Every other check of this card is skipped then."""
     gone = silent(subject.gpu)
     if gone is not None:
-        reset = 16 in (subject.gpu.handle.code, subject.gpu.name.code, subject.gpu.temperatures.gpu_c.code)
+        reset = any(reading.code == 16 for reading in _readings(subject.gpu))
         remedy = (
             "end all programs on the card, then: sudo nvidia-smi --gpu-reset; else reboot" if reset else None
         )
