@@ -3,18 +3,19 @@
 # hashes, so pip alone can install from it, and names no registry.
 set -eu
 cd "$(dirname "$0")/.."
-lock() {
+lock() {  # lock FILE OPTIONS...
     out=$1; shift
     uv pip compile --quiet pyproject.toml --universal --python-version 3.11 --generate-hashes \
         --no-header --no-emit-index-url --no-emit-find-links "$@" --output-file "locks/$out"
     echo "locks/$out: $(grep -c '^[a-z]' "locks/$out") packages"
 }
-# Each later one is held to the versions of those before it: they are installed into one environment.
+# Each later one is held to the versions of those before it: they are installed into one environment, by one
+# call of pip (tests/test_launcher.py holds that they agree). `locks/update.sh --upgrade` takes newer releases.
 lock cpu.txt --extra tensorflow "$@"
 lock cuda.txt --extra tensorflow-cuda --constraints locks/cpu.txt "$@"
 lock build.txt --extra build --constraints locks/cpu.txt "$@"
 lock dev.txt --extra dev --extra build --constraints locks/cpu.txt "$@"
 lock jax-cpu.txt --extra jax --constraints locks/dev.txt --constraints locks/cpu.txt "$@"
-lock jax-cuda.txt --extra jax-cuda --constraints locks/cuda.txt "$@"
-lock torch-cpu.txt --extra torch --constraints locks/cpu.txt "$@"
-lock torch-cuda.txt --extra torch-cuda --constraints locks/cuda.txt "$@"
+lock jax-cuda.txt --extra jax-cuda --constraints locks/cuda.txt --constraints locks/dev.txt "$@"
+lock torch-cpu.txt --extra torch --constraints locks/cpu.txt --constraints locks/dev.txt "$@"
+lock torch-cuda.txt --extra torch-cuda --constraints locks/cuda.txt --constraints locks/dev.txt "$@"
