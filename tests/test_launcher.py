@@ -486,6 +486,7 @@ def test_an_interrupt_leaves_no_process_and_the_next_call_repairs(
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (code, "")
     assert err.endswith("dlbox: set-up interrupted; the next call repairs it\n")
+    assert all(line.startswith("dlbox: ") for line in err.splitlines())
     wait_for(lambda: not runs(int(child.read_text())))
     (any_shell.state / "pip").unlink()
     assert any_shell.calls
