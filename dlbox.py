@@ -123,14 +123,55 @@ def bench_command(**options: Any) -> None:
     sys.exit(command.measure("bench", complain=complain, **options))
 
 
-@cli.command("history")
+@cli.group("history", invoke_without_command=True)
 @click.option("--limit", type=Whole(1), default=20, show_default=True, help="How many runs.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def history_command(limit: int, as_json: bool) -> None:
-    """What was measured on this machine, the newest last."""
-    from bench import command
+@click.pass_context
+def history_group(context: click.Context, limit: int, as_json: bool) -> None:
+    """What was measured on this machine, the newest last; or take runs out of it, in, or away."""
+    if context.invoked_subcommand is None:
+        from bench import command
 
-    sys.exit(command.history(limit=limit, as_json=as_json, complain=complain))
+        sys.exit(command.history(limit=limit, as_json=as_json, complain=complain))
+
+
+@history_group.command("export")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
+@click.option("--run", "number", type=Whole(1), metavar="ID", help="Only this run.  [default: all]")
+def history_export_command(file: Path, number: int | None) -> None:
+    """Write runs to FILE (- for stdout): JSON Lines, each line what --json printed for a run."""
+    from bench import archiving
+
+    sys.exit(archiving.export(file, number=number, complain=complain))
+
+
+@history_group.command("import")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def history_import_command(file: Path, as_json: bool) -> None:
+    """Add the runs of FILE (- for stdin): an export, or what --json printed on any box."""
+    from bench import archiving
+
+    sys.exit(archiving.bring_in(file, as_json=as_json, complain=complain))
+
+
+@history_group.command("prune")
+@click.option("--keep", type=Whole(0), metavar="N", help="The newest N runs stay.")
+@click.option("--older-than", type=click.FloatRange(0, 36_500), metavar="DAYS", help="Only older runs go.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def history_prune_command(keep: int | None, older_than: float | None, yes: bool, as_json: bool) -> None:
+    """Remove old runs for good. A baseline always stays."""
+    from bench import archiving
+
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError("nobody is there to be asked: add --yes")
+    confirm = None if yes else lambda question: click.confirm(question, err=True)
+    sys.exit(
+        archiving.prune(
+            keep=keep, older_than=older_than, confirm=confirm, as_json=as_json, complain=complain
+        )
+    )
 
 
 @cli.command("compare")

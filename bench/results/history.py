@@ -7,6 +7,7 @@ closed is marked partial the next time anyone opens the store.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -134,9 +135,9 @@ class History:
                 self._db.execute("DELETE FROM blocks WHERE run_id = ?", (run,))
 
     def runs(self) -> list[Run]:
-        """All runs, the oldest first."""
+        """All runs, the oldest first (an imported run may be older than its number tells)."""
         with self._explained("read"):
-            rows = self._db.execute("SELECT * FROM runs ORDER BY id").fetchall()
+            rows = self._db.execute("SELECT * FROM runs ORDER BY started_at, id").fetchall()
         return [_run(row) for row in rows]
 
     def run(self, number: int) -> Run | None:
@@ -146,12 +147,14 @@ class History:
 
     def last(self) -> Run | None:
         with self._explained("read"):
-            row = self._db.execute("SELECT * FROM runs ORDER BY id DESC LIMIT 1").fetchone()
+            row = self._db.execute("SELECT * FROM runs ORDER BY started_at DESC, id DESC LIMIT 1").fetchone()
         return _run(row) if row else None
 
     def baselines(self) -> list[Run]:
         """Runs that others are judged against, the newest first."""
-        return [run for run in reversed(self.runs()) if run.baseline and run.state == "complete"]
+        query = "SELECT * FROM runs WHERE baseline AND state = 'complete' ORDER BY started_at DESC, id DESC"
+        with self._explained("read"):
+            return [_run(row) for row in self._db.execute(query).fetchall()]
 
     def mark_baseline(self, number: int, instead_of: Iterable[int] = ()) -> None:
         """Run ``number`` is a baseline from now on, and those it replaces are ordinary runs again."""
@@ -159,6 +162,41 @@ class History:
             for other in instead_of:
                 self._db.execute("UPDATE runs SET baseline = 0 WHERE id = ?", (other,))
             self._db.execute("UPDATE runs SET baseline = 1 WHERE id = ?", (number,))
+
+    def add_missing(self, documents: Iterable[Document]) -> list[int]:
+        """Take in finished runs of another store, all or none; returns the numbers of those that are new here."""
+        added = []
+        with self._explained("write to"), self._transaction():
+            known = {_content(run.document) for run in self.runs() if run.document}
+            for document in sorted(documents, key=lambda d: d.started_at):
+                if _content(document) in known:
+                    continue
+                known.add(_content(document))
+                state: State = "partial" if document.partial else "complete"
+                cursor = self._db.execute(
+                    "INSERT INTO runs (started_at, command, state, pid, pid_started, document) VALUES (?,?,?,0,0,'')",
+                    (document.started_at, document.command, state),
+                )
+                added.append(int(cursor.lastrowid or 0))
+                self._write(added[-1], state, msgspec.structs.replace(document, report=None))
+        return added
+
+    def remove(self, numbers: Iterable[int]) -> list[int]:
+        """Delete runs for good and give their room back; returns those that went.
+
+        A run that has become a baseline, or is under way, stays.
+        """
+        removed = []
+        with self._explained("write to"), self._transaction():
+            for number in numbers:
+                cursor = self._db.execute(
+                    "DELETE FROM runs WHERE id = ? AND NOT baseline AND state <> 'running'", (number,)
+                )
+                removed += [number] * cursor.rowcount
+        with contextlib.suppress(sqlite3.Error):  # busy or full: the room is used again later
+            self._db.execute("VACUUM")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return removed
 
     def close(self) -> None:
         self._db.close()
@@ -240,6 +278,11 @@ def _run(row: sqlite3.Row) -> Run:
         document=document,
         baseline="baseline" in row.keys() and bool(row["baseline"]),  # noqa: SIM118 - a Row holds values
     )
+
+
+def _content(document: Document) -> bytes:
+    """Equal for the same run in two stores, where it has two numbers and its page two places."""
+    return msgspec.json.encode(msgspec.structs.replace(document, run_id=None, report=None))
 
 
 def _started(pid: int) -> float:

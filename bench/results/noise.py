@@ -90,12 +90,16 @@ def estimate(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) -> Esti
     return Estimate(
         a_samples_per_second=math.exp(centre_a),
         b_samples_per_second=math.exp(centre_b),
-        ratio=math.exp(difference),
-        low=None if half is None else math.exp(difference - half),
-        high=None if half is None else math.exp(difference + half),
+        ratio=_exp(difference),
+        low=None if half is None else _exp(difference - half),
+        high=None if half is None else _exp(difference + half),
         method=method,
         floor=ONE_PROCESS_FLOOR if method == "within" else SMALLEST,
     )
+
+
+def _exp(value: float) -> float:
+    return math.exp(max(-700.0, min(700.0, value)))  # what a float can hold
 
 
 def _welch(a: Sequence[float], b: Sequence[float]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -72,13 +73,50 @@ def decode(data: bytes, where: str) -> Document:
         version = msgspec.json.decode(data, type=_Version).schema_version
         if version > SCHEMA_VERSION:
             raise SourceError(f"{where} was written by a newer dlbox (schema {version}): update dlbox")
-        return from_json(data)
+        document = from_json(data)
+        fault = _fault(document)
+        if fault is not None:
+            raise SourceError(f"{where} is not a result of dlbox bench or ready ({fault})")
+        return document
     except msgspec.ValidationError as error:
         raise SourceError(f"{where} is not a result of dlbox bench or ready ({error})") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SourceError(f"{where} is not JSON ({error})") from error
     except RecursionError as error:
         raise SourceError(f"{where} is not a result of dlbox bench or ready (nested too deeply)") from error
+
+
+def _fault(document: Document) -> str | None:
+    """What no run of dlbox holds: times that are none, figures that cannot be, codes that steer a terminal."""
+    try:
+        if datetime.fromisoformat(document.started_at).utcoffset() != timedelta():
+            return "`started_at` is not in UTC"
+    except ValueError:
+        return "`started_at` is not a time"
+    for result in document.results:
+        for block in result.blocks:
+            if not (block.seconds > 0 and block.examples > 0 and block.steps > 0):
+                return f"a block of {result.workload} cannot have been timed"
+        if not result.samples_per_second.median > 0:
+            return f"`samples_per_second` of {result.workload} is not above 0"
+    if any(_steers(text) for text in _texts(msgspec.to_builtins(document))):
+        return "control characters in a text"
+    return None
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, one in value.items():
+            yield from (*_texts(name), *_texts(one))
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _texts(one)
+
+
+def _steers(text: str) -> bool:
+    return any((ord(c) < 32 and c not in "\n\t") or 127 <= ord(c) < 160 for c in text)
 
 
 def _numbered(number: int, store: History | None) -> tuple[str, Document]:

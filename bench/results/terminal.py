@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -116,5 +117,5 @@ def history_table(runs: list[Run]) -> Table:
         if run.baseline:
             verdict += ", baseline"
         started = run.started_at.replace("T", " ").removesuffix("+00:00")
-        table.add_row(str(run.id), started, run.command, verdict, what)
+        table.add_row(str(run.id), *(escape(text) for text in (started, run.command, verdict, what)))
     return table

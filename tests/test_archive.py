@@ -1,0 +1,302 @@
+"""`dlbox history export`, `import` and `prune`: nothing is lost, doubled or overwritten, whoever else is writing."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import textwrap
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.results import archive
+from bench.results.history import History, Run, default_path
+from bench.results.record import Document, to_json
+from bench.results.sources import SourceError
+from tests.conftest import ROOT, Command
+from tests.samples import document, machine, result
+
+
+def at(day: int, **changes: object) -> Document:
+    return document(started_at=f"2026-11-{day:02}T12:00:00+00:00", **changes)
+
+
+@pytest.fixture
+def history(own_data_folder: Path) -> History:
+    """Four runs: complete, complete and baseline, partial, and one that is under way (in this process)."""
+    store = History(default_path())
+    for day, state in ((1, "complete"), (2, "complete"), (3, "partial")):
+        made = at(day, partial=state == "partial", report="/somewhere/page.html")
+        store.save(store.begin(made), made, "complete" if state == "complete" else "partial")
+    store.mark_baseline(2)
+    store.begin(at(4, partial=True, results=()))
+    return store
+
+
+def elsewhere(tmp_path: Path) -> dict[str, str]:
+    return {"XDG_DATA_HOME": str(tmp_path / "another-box")}
+
+
+def content(run: Run) -> Document:
+    assert run.document is not None
+    return msgspec.structs.replace(run.document, run_id=None, report=None)
+
+
+def test_what_is_exported_comes_in_whole_and_once(dlbox: Command, history: History, tmp_path: Path) -> None:
+    file = tmp_path / "runs.jsonl"
+    done = dlbox("history", "export", str(file))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"3 runs written to {file}; 1 under way or not readable left out\n"
+    first = dlbox("history", "import", str(file), **elsewhere(tmp_path))
+    assert (first.returncode, first.stdout) == (0, "3 runs imported\n")
+    again = dlbox("history", "import", str(file), "--json", **elsewhere(tmp_path))
+    told = json.loads(again.stdout)
+    assert (told["schema_version"], told["imported"], told["already_there"]) == (1, [], 3)
+    there = History(tmp_path / "another-box" / "dlbox" / "history.sqlite").runs()
+    here = [run for run in history.runs() if run.state != "running"]
+    assert [content(run) for run in there] == [content(run) for run in here]
+    assert [(run.state, run.baseline) for run in there] == [
+        ("complete", False), ("complete", False), ("partial", False),
+    ]  # fmt: skip
+    back = dlbox("history", "import", str(file))
+    assert back.stdout == "0 runs imported, 3 known already\n"
+    assert len(history.runs()) == 4
+
+
+def test_a_file_that_json_printed_can_be_imported(dlbox: Command, history: History, tmp_path: Path) -> None:
+    """Of another box, on several lines, through a pipe."""
+    host = msgspec.structs.replace(machine().host, hostname="box-2")
+    printed = to_json(at(1, machine=machine(host=host)))
+    assert printed.count("\n") > 10
+    done = subprocess.run(
+        [sys.executable, "-P", str(ROOT / "dlbox.py"), "history", "import", "-"],
+        input=printed, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "1 run imported\n")
+    assert history.last() is not None
+    assert [r.id for r in history.runs()] == [1, 5, 2, 3, 4], "in the order in which they were measured"
+
+
+def test_one_run_can_be_exported_and_compared(dlbox: Command, history: History, tmp_path: Path) -> None:
+    file = tmp_path / "one.json"
+    assert dlbox("history", "export", str(file), "--run", "2").returncode == 0
+    assert dlbox("compare", str(file), "1").returncode == 0
+    piped = dlbox("history", "export", "-", "--run", "2")
+    assert piped.stdout == file.read_text()
+    assert json.loads(piped.stdout)["run_id"] == 2
+
+
+@pytest.mark.parametrize("number", ["99", "4"])
+def test_a_run_that_is_not_there_or_not_over_is_not_exported(
+    dlbox: Command, history: History, tmp_path: Path, number: str
+) -> None:
+    done = dlbox("history", "export", str(tmp_path / "x"), "--run", number)
+    assert done.returncode == 2
+    assert f"no finished run {number}" in done.stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_an_export_that_cannot_be_written_says_why(dlbox: Command, history: History, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = dlbox("history", "export", str(tmp_path / "file" / "x.jsonl"))
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+
+
+GOOD = msgspec.json.encode(at(9)).decode()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "holds no run"),
+        ("\n \n", "holds no run"),
+        ("not json", "is not JSON"),
+        (GOOD + "\n{}\n", "line 2 is not a result"),
+        (GOOD + "\n" + GOOD[:-20] + "\n", "line 2 is not JSON"),
+        (GOOD.replace('"schema_version":1', '"schema_version":7'), "newer dlbox (schema 7)"),
+        (GOOD.replace("2026-11-09T12:00:00+00:00", "yesterday"), "`started_at` is not a time"),
+        (GOOD.replace("T12:00:00+00:00", "T12:00:00"), "`started_at` is not in UTC"),
+        (GOOD.replace("testbox", "\\u001b[31mbox"), "control characters"),
+        (GOOD.replace('"steps":10', '"steps":0'), "cannot have been timed"),
+        (GOOD.replace('"command":"ready"', '"command":"check"'), "without training results"),
+        (GOOD.replace('"batch_size":32', '"batch_size":"many"'), "batch_size"),
+    ],
+)
+def test_a_bad_file_changes_nothing_and_gets_one_sentence(
+    dlbox: Command, history: History, tmp_path: Path, text: str, words: str
+) -> None:
+    assert text.startswith(("{", "not")) or not text.strip()
+    before = history.runs()
+    file = tmp_path / "x.jsonl"
+    file.write_text(text)
+    done = dlbox("history", "import", str(file))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert words in done.stderr
+    assert "nothing was imported" in done.stderr
+    assert history.runs() == before
+
+
+def test_a_file_that_is_not_there(dlbox: Command, tmp_path: Path) -> None:
+    done = dlbox("history", "import", str(tmp_path / "none"))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "No such file" in done.stderr
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=200))
+def test_no_bytes_break_the_import(data: bytes) -> None:
+    with pytest.raises(SourceError):
+        archive.documents(data, "x")
+
+
+def run_on(day: int, *, baseline: bool = False, running: bool = False) -> Run:
+    state = "running" if running else "complete"
+    started = f"2026-11-{day:02}T12:00:00+00:00"
+    return Run(id=day, started_at=started, command="bench", state=state, document=None, baseline=baseline)
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.booleans()), max_size=20),
+    st.none() | st.integers(0, 25),
+    st.none() | st.floats(0, 30),
+)
+def test_what_may_go_is_old_superfluous_and_never_a_baseline(
+    kinds: list[tuple[bool, bool]], keep: int | None, days: float | None
+) -> None:
+    now = datetime(2026, 11, 25, 12, tzinfo=UTC)
+    runs = [run_on(day, baseline=b, running=r) for day, (b, r) in enumerate(kinds, 1)]
+    going = archive.expendable(runs, now, keep=keep, older_than_days=days)
+    assert not any(run.baseline or run.state == "running" for run in going)
+    if keep is not None and keep:
+        assert not set(going) & set(runs[-keep:])
+    if days is not None:
+        assert all(now - datetime.fromisoformat(run.started_at) > timedelta(days=days) for run in going)
+    stays = [run for run in runs if run not in going]
+    for run in stays:
+        young = days is not None and now - datetime.fromisoformat(run.started_at) <= timedelta(days=days)
+        assert run.baseline or run.state == "running" or young or (keep and run in runs[-keep:])
+
+
+def test_prune_removes_what_it_says_and_gives_the_room_back(dlbox: Command, own_data_folder: Path) -> None:
+    store = History(default_path())
+    for day in range(1, 21):
+        made = at(day, results=tuple(result(name) for name in ("lstm", "gru", "cnn-lstm")) * 10)
+        store.save(store.begin(made), made, "complete")
+    store.mark_baseline(3)
+    store.close()
+    done = dlbox("history", "prune", "--keep", "2", "--yes")
+    assert (done.returncode, done.stdout) == (0, "17 runs removed, 3 left\n")
+    store = History(default_path())
+    assert [r.id for r in store.runs()] == [3, 19, 20]
+    assert default_path().stat().st_size < 250_000
+    assert store.begin(at(21)) == 21, "a number is never given twice"
+    store.close()
+    assert dlbox("history", "prune", "--older-than", "1e4", "--yes").stdout == "0 runs removed, 4 left\n"
+    told = json.loads(dlbox("history", "prune", "--keep", "0", "--older-than", "0", "--yes", "--json").stdout)
+    assert (told["removed"], told["left"]) == ([19, 20], 2), "run 21 is under way"
+
+
+@pytest.mark.parametrize(("answer", "left"), [("n\n", 4), ("\n", 4), ("y\n", 2)])
+def test_prune_asks_first(history: History, answer: str, left: int) -> None:
+    mine, its = pty.openpty()
+    os.write(mine, answer.encode())
+    done = subprocess.run(
+        [sys.executable, "-P", str(ROOT / "dlbox.py"), "history", "prune", "--keep", "0"],
+        stdin=its, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    os.close(its)
+    os.close(mine)
+    assert "Remove 2 runs of 4 (runs 1 to 3) for good? [y/N]" in done.stderr
+    assert done.returncode == (0 if left == 2 else 1)
+    assert len(history.runs()) == left
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--keep", "3"], "add --yes"),
+        (["--yes"], "--keep N, --older-than DAYS or both"),
+        (["--keep", "-1", "--yes"], "--keep"),
+        (["--older-than", "nan", "--yes"], "--older-than"),
+    ],
+)
+def test_a_wrong_prune_removes_nothing(
+    dlbox: Command, history: History, arguments: list[str], words: str
+) -> None:
+    done = dlbox("history", "prune", *arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert len(history.runs()) == 4
+
+
+def test_an_empty_history_can_be_pruned(dlbox: Command) -> None:
+    assert dlbox("history", "prune", "--keep", "1", "--yes").stdout == "0 runs removed, 0 left\n"
+
+
+def test_processes_import_prune_and_measure_at_once(own_data_folder: Path, tmp_path: Path) -> None:
+    """Two bring in the same runs, one prunes, one measures: each import once, nothing broken, nothing lost."""
+    file = tmp_path / "runs.jsonl"
+    file.write_text("".join(msgspec.json.encode(at(day)).decode() + "\n" for day in range(1, 16)))
+    code = f"""
+    import sys
+    sys.path.insert(0, {str(ROOT)!r})
+    from pathlib import Path
+    from bench.results import archive
+    from bench.results.history import History
+    from tests.samples import blocks, document
+    history = History(Path({str(default_path())!r}))
+    act = sys.argv[1]
+    for number in range(4):
+        if act == "import":
+            history.add_missing(archive.documents(Path({str(file)!r}).read_bytes(), "x"))
+        elif act == "prune":
+            history.remove([run.id for run in history.runs() if run.command == "check"])
+        else:
+            run = history.begin(document(command="bench"))
+            for block in blocks(1.0, 2.0, 3.0):
+                history.add_block(run, "lstm", "tensorflow", 0, block)
+            history.save(run, document(command="bench"), "complete")
+    """
+    acts = ["import", "import", "prune", "measure"]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(code), act], stderr=subprocess.PIPE, text=True
+        )
+        for act in acts
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    runs = History(default_path()).runs()
+    assert sorted(r.started_at for r in runs if r.command == "ready") == [
+        at(d).started_at for d in range(1, 16)
+    ]
+    assert [r.state for r in runs if r.command == "bench"] == ["complete"] * 4
+
+
+def test_an_imported_name_cannot_dress_up_the_list(
+    dlbox: Command, own_data_folder: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "x.json"
+    file.write_text(to_json(at(1, results=(result("lstm", workload="[/bold]lstm"),))))
+    assert dlbox("history", "import", str(file)).returncode == 0
+    done = dlbox("history")
+    assert done.returncode == 0, done.stderr
+    assert "[/bold]lstm" in done.stdout
+
+
+def test_history_alone_still_lists(dlbox: Command, history: History) -> None:
+    assert len(json.loads(dlbox("history", "--json").stdout)["runs"]) == 4
+    assert len(json.loads(dlbox("history", "--json", "--limit", "1").stdout)["runs"]) == 1
+    assert dlbox("history", "exprot").returncode == 2
