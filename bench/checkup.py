@@ -21,7 +21,7 @@ from bench.results.record import SCHEMA_VERSION, Document, to_json
 from inventory import facts
 from inventory.machine import Machine, PowerSupply
 
-EXIT_SOUND, EXIT_NOT, EXIT_USAGE = 0, 1, 2
+EXIT_SOUND, EXIT_NOT, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 Complain = Callable[[str], None]
 """Says one sentence on stderr."""
@@ -61,6 +61,8 @@ def run(options: Options, complain: Complain) -> int:
     else:
         checks.show(document, Console(highlight=False))
     written = _export(document, options, complain)
+    if document.partial:
+        return EXIT_INTERRUPTED
     return EXIT_NOT if document.verdict == "not-ready" or not written else EXIT_SOUND
 
 
@@ -76,8 +78,10 @@ def examine(options: Options, complain: Complain = lambda sentence: None) -> Doc
         from bench.measure import visibility
 
         findings += visibility.findings(machine)
+    interrupted = False
     if options.stress is not None and health.wanted("load", options.only, options.skip):
-        findings += _load(machine, options, complain)
+        found, interrupted = _load(machine, options, complain)
+        findings += found
     return Document(
         command="check",
         verdict=verdict(findings, has_gpu=machine.has_gpu),
@@ -85,10 +89,11 @@ def examine(options: Options, complain: Complain = lambda sentence: None) -> Doc
         findings=tuple(findings),
         started_at=started,
         dlbox_version=importlib.metadata.version("dlbox"),
+        partial=interrupted,
     )
 
 
-def _load(machine: Machine, options: Options, say: Complain) -> list[Finding]:
+def _load(machine: Machine, options: Options, say: Complain) -> tuple[list[Finding], bool]:
     from bench.measure import stress
 
     minutes = options.stress or 0.0

@@ -320,6 +320,22 @@ def test_a_load_that_dies_is_told(machine: Machine, tmp_path: Path, end: str, wo
     assert run.rates == {"matmul-fp32": 8.0}
 
 
+def test_ctrl_c_keeps_what_was_measured(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Impatient(stress._Recorder):
+        def event(self, line: bytes) -> None:
+            super().event(line)
+            if self.soak:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(stress, "_Recorder", Impatient)
+    run = stress.measure(
+        machine, None, 60.0, "torch", print, load=script(60.0, ""), read_log=lambda: Reading.failed("x")
+    )
+    assert run.interrupted
+    assert run.rates == {"matmul-fp32": 8.0}
+    assert judged(machine, run, None)["load.runs"].status is Status.SKIP
+
+
 def test_the_job_fits_the_card(machine: Machine, tmp_path: Path) -> None:
     job = stress.job_for(health.subjects(machine)[0], 60, "torch")
     assert job.precisions == ("fp32", "tf32", "fp16", "bf16")
@@ -331,14 +347,14 @@ def test_the_job_fits_the_card(machine: Machine, tmp_path: Path) -> None:
 
 def test_a_backend_that_is_not_installed_is_told(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stress.importlib.util, "find_spec", lambda name: None)
-    findings = stress.findings(machine, minutes=1, backend="jax", say=print)
+    findings, _ = stress.findings(machine, minutes=1, backend="jax", say=print)
     assert bad({f.id: f for f in findings}) == {"load.runs": "fail"}
     assert "jax" in findings[0].message
 
 
 def test_no_card_that_answers_is_no_load(tmp_path: Path) -> None:
     machine = scenario.load("lost_handle").machine(tmp_path)
-    findings = stress.findings(machine, minutes=1, backend=None, say=print)
+    findings, _ = stress.findings(machine, minutes=1, backend=None, say=print)
     assert {f.status for f in findings} == {Status.SKIP}
 
 

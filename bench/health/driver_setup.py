@@ -40,6 +40,30 @@ def next_boot(machine: Machine) -> Outcome:
 
 
 @check(
+    "driver.nouveau-blocked",
+    title="nouveau blocked",
+    scope="machine",
+    looks_at="modprobe's configuration and the kernel's command line",
+    limits="nouveau is blacklisted; if not, it warns",
+    source="NVIDIA driver README, chapter on nouveau",
+    fix="echo 'blacklist nouveau' | sudo tee /etc/modprobe.d/blacklist-nouveau.conf && sudo update-initramfs -u",
+)
+def nouveau_blocked(machine: Machine) -> Outcome:
+    """At boot whichever driver comes first takes the card. NVIDIA's packages keep nouveau from loading; an
+    installation by hand may have left that out."""
+    if diagnose(machine):
+        return skipped("the driver has another fault: see what failed")
+    blocked = value(machine.installation.nouveau_blacklisted, "modprobe's configuration")
+    if not any(k.has_nvidia_module for k in machine.installation.kernels.value or ()):
+        return skipped("where the running module comes from is not visible here")
+    return (
+        passed("yes", True, True)
+        if blocked
+        else warned("nouveau may take the card at the next boot", False, True)
+    )
+
+
+@check(
     "driver.packages",
     title="Driver packages held",
     scope="machine",

@@ -54,6 +54,8 @@ def _rate(run: LoadRun, name: str) -> tuple[float | None, Outcome | None]:
 def runs(subject: Subject | None, run: LoadRun) -> Outcome:
     """A program that computes for minutes must not crash. When it does, memory, power or driver are to blame
     as often as the framework."""
+    if run.interrupted:
+        return skipped(f"interrupted after {run.seconds:.0f} s")
     if run.problem:
         return failed(f"the load {run.problem}")
     if subject is not None and not run.on_gpu:

@@ -57,6 +57,8 @@ class LoadRun(msgspec.Struct, frozen=True, kw_only=True):
     """Codes that appeared in the kernel log during the load."""
     xids_known: bool = False
     """Whether the kernel log could be read before and after."""
+    interrupted: bool = False
+    """Ended by the person before its time: what was measured until then still counts."""
     problem: str = ""
     """How the process that makes the load broke; empty where it ended by itself."""
 

@@ -40,15 +40,23 @@ _SAY_EVERY_S = 10.0
 Say = Callable[[str], None]
 
 
-def findings(machine: Machine, *, minutes: float, backend: str | None, say: Say) -> list[Finding]:
-    """Each card in turn, ``minutes`` each; a machine without one loads its processor."""
+def findings(
+    machine: Machine, *, minutes: float, backend: str | None, say: Say
+) -> tuple[list[Finding], bool]:
+    """Each card in turn, ``minutes`` each; a machine without one loads its processor.
+
+    The second value says whether Ctrl-C ended it early.
+    """
     subjects: Sequence[Subject | None] = [s for s in health.subjects(machine) if s.gpu.handle.ok] or [None]
     if machine.has_gpu and subjects == [None]:
-        return _judged(None, LoadRun(), machine, "no card answers")
+        return _judged(None, LoadRun(), machine, "no card answers"), False
     found: list[Finding] = []
     for subject in subjects:
-        found += _judged(subject, _first_that_works(machine, subject, minutes, backend, say), machine)
-    return found
+        run = _first_that_works(machine, subject, minutes, backend, say)
+        found += _judged(subject, run, machine)
+        if run.interrupted:
+            return found, True
+    return found, False
 
 
 def _first_that_works(
@@ -61,7 +69,7 @@ def _first_that_works(
         if importlib.util.find_spec(name) is None:
             return LoadRun(backend=name, problem=f"needs {name}, which is not installed")
         run = measure(machine, subject, minutes * 60, name, say)
-        if subject is None or run.on_gpu:
+        if subject is None or run.on_gpu or run.interrupted:
             break
     return run
 
@@ -122,15 +130,18 @@ def measure(
     worker = Child([*load, msgspec.json.encode(job).decode()], variables)
     watcher = Child([*probe, "--watch", "1"], house_variables()) if subject is not None else None
     recorder = _Recorder(backend, job, subject, say)
+    problem, interrupted = "", False
     try:
         with recorder.display():
             problem = _listen(worker, watcher, recorder, seconds)
+    except KeyboardInterrupt:
+        interrupted = True
     finally:
         worker.stop()
         if watcher is not None:
             watcher.stop()
     after = (read_log or (lambda: kernel_log.read(Path("/"), machine.host.environment)))()
-    return recorder.run(problem, machine.kernel_log, after)
+    return msgspec.structs.replace(recorder.run(problem, machine.kernel_log, after), interrupted=interrupted)
 
 
 def _listen(worker: Child, watcher: Child | None, recorder: _Recorder, seconds: float) -> str:
