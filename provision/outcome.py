@@ -1,0 +1,152 @@
+"""What a playbook did to each host, told from Ansible's events: records and one sentence for what failed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+Status = Literal["ok", "changed", "failed", "unreachable"]
+
+_LONGEST = 600
+_MARKS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s\"']+:[^/@\s\"']+(?=@)")
+_EMPTY_WORDS = ("non-zero return code", "module failure", "one or more items failed", "see stdout/stderr")
+
+
+class HostOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """One host after the playbook."""
+
+    name: str
+    status: Status
+    changed: tuple[str, ...] = ()
+    """The tasks that changed something; in a dry run, those that would."""
+    task: str | None = None
+    """The one that failed."""
+    message: str | None = None
+    """Why, in one sentence."""
+    reboot_needed: bool = False
+    verdict: str | None = None
+    """What the box says of itself, where the playbook asked it."""
+    differences: tuple[str, ...] = ()
+    """In a dry run: file contents before and after."""
+    log: Path | None = None
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of a playbook. ``error`` where Ansible never came to a host."""
+
+    playbook: str
+    check: bool
+    seconds: float
+    hosts: tuple[HostOutcome, ...] = ()
+    error: str | None = None
+
+    @property
+    def succeeded(self) -> bool:
+        return (
+            self.error is None and bool(self.hosts) and all(h.status in ("ok", "changed") for h in self.hosts)
+        )
+
+
+class Tally:
+    """Collects one host's outcome while events come in."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.changed: list[str] = []
+        self.differences: list[str] = []
+        self.failure: tuple[str, str] | None = None
+        self.unreachable = False
+        self.facts: dict[str, Any] = {}
+
+    def took(self, kind: str, data: Mapping[str, Any], text: str) -> None:
+        """An event of this host: ``runner_on_ok`` and the like."""
+        task, result = label(data), data.get("res")
+        result = result if isinstance(result, dict) else {}
+        if kind == "runner_on_unreachable":
+            self.unreachable = True
+            self.failure = (task, unreachable_sentence(result))
+        elif kind == "runner_on_failed" and not data.get("ignore_errors"):
+            self.failure = (task, sentence(result))
+        elif kind == "runner_on_file_diff" and text.strip():
+            self.differences.append(plain(text).strip())
+        elif kind == "runner_on_ok":
+            if result.get("changed"):
+                self.changed.append(task)
+            facts = result.get("ansible_facts")
+            if isinstance(facts, dict):
+                self.facts.update(facts)
+
+    def outcome(self, log: Path | None, rescued: bool) -> HostOutcome:
+        """``rescued``: what failed was dealt with by the playbook itself."""
+        failure = None if rescued else self.failure
+        status: Status = "changed" if self.changed else "ok"
+        if failure is not None:
+            status = "unreachable" if self.unreachable else "failed"
+        verdict = self.facts.get("verify_verdict")
+        return HostOutcome(
+            name=self.name,
+            status=status,
+            changed=tuple(self.changed),
+            task=failure[0] if failure else None,
+            message=failure[1] if failure else None,
+            reboot_needed=any(v is True for k, v in self.facts.items() if k.endswith("_reboot_needed")),
+            verdict=verdict if isinstance(verdict, str) else None,
+            differences=tuple(self.differences),
+            log=log,
+        )
+
+
+def label(data: Mapping[str, Any]) -> str:
+    """A task as people read it: "frameworks: The environment is built"."""
+    name = str(data.get("task") or data.get("task_action") or "a task")
+    role = data.get("role")
+    return f"{role}: {name.removeprefix(f'{role} : ')}" if role else name
+
+
+def plain(text: str) -> str:
+    """Without colours, and without the credentials that an address may carry."""
+    return _CREDENTIALS.sub("***", _MARKS.sub("", text)).replace("\r", "")
+
+
+def sentence(result: Mapping[str, Any]) -> str:
+    """Why a task failed. A module's own words where it has some, else the last that its command printed."""
+    for item in result.get("results") or ():
+        if isinstance(item, dict) and item.get("failed"):
+            return sentence(item)
+    message = _one_line(result.get("msg"))
+    message = re.sub(r"^(Task failed|Action failed|Module failed): ", "", message)
+    if message and not any(words in message.lower() for words in _EMPTY_WORDS):
+        return message
+    for stream in ("stderr", "module_stderr", "stdout", "module_stdout", "exception"):
+        lines = [line.strip() for line in plain(str(result.get(stream) or "")).splitlines() if line.strip()]
+        errors = [line for line in lines if re.match(r"(?i)(e:|error|fatal|\w*error:)", line)]
+        if lines:
+            return _one_line((errors or lines)[-1])
+    return message or "it did not say why"
+
+
+def unreachable_sentence(result: Mapping[str, Any]) -> str:
+    """Why a host cannot be reached, and what to do."""
+    why = _one_line(result.get("msg"))
+    why = re.sub(r"^(Task failed: )?(Failed to connect to the host via ssh: )?", "", why)
+    if "Host key verification failed" in why or "host key" in why.lower():
+        return (
+            "its SSH host key is not known, or not the one known: "
+            "connect once with `ssh`, compare the key, then run the same command again"
+        )
+    if "No space left on device" in why:
+        return "its disk is full: make room, then run the same command again"
+    if "Permission denied" in why:
+        return "it refuses the SSH key or user: set ansible_user and ansible_ssh_private_key_file in the inventory"
+    return f"it cannot be reached over SSH ({why})" if why else "it cannot be reached over SSH"
+
+
+def _one_line(value: object) -> str:
+    text = "; ".join(map(str, value)) if isinstance(value, list) else str(value or "")
+    text = " ".join(plain(text).split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

@@ -1,0 +1,299 @@
+"""Playbooks run by the real Ansible on this machine: small ones, written here, that touch nothing outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from provision import playbook
+from provision.outcome import HostOutcome, Outcome, sentence, unreachable_sentence
+from provision.playbook import HOUSE, Job, Secrets
+from tests.conftest import ROOT
+
+FIRST = """
+- name: A tiny playbook
+  hosts: all
+  gather_facts: false
+  tasks:
+"""
+
+
+class Listener:
+    """A watcher that remembers."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def begin(self, label: str, doing: str) -> None:
+        self.heard.append(f"{label}: {doing}")
+
+    def update(self, doing: str, share: float | None = None, rate: str = "") -> None:
+        assert share is None or 0 <= share <= 1
+        self.heard.append(f"{doing}: {rate}")
+
+    def done(self, outcome: str) -> None:
+        self.heard.append(outcome)
+
+
+def write(folder: Path, *tasks: str, first: str = FIRST) -> Path:
+    path = folder / "tiny.yml"
+    path.write_text(first + "\n".join(f"    - {task}" for task in tasks))
+    return path
+
+
+def run(folder: Path, *tasks: str, secrets: Secrets | None = None, **job: Any) -> Outcome:
+    path = write(folder, *tasks)
+    return playbook.run(Job(playbook=path, **job), Listener(), folder / "logs", secrets)
+
+
+def only(outcome: Outcome) -> HostOutcome:
+    assert outcome.error is None
+    (host,) = outcome.hosts
+    return host
+
+
+def copy(folder: Path, name: str = "made", text: str = "hello") -> str:
+    fields = json.dumps({"content": f"{text}\n", "dest": str(folder / name), "mode": "0644"})
+    return f"{{name: The file {name} is there, ansible.builtin.copy: {fields}}}"
+
+
+def test_the_second_run_changes_nothing(tmp_path: Path) -> None:
+    first = only(run(tmp_path, copy(tmp_path)))
+    assert (first.status, first.changed) == ("changed", ("The file made is there",))
+    second = only(run(tmp_path, copy(tmp_path)))
+    assert (second.status, second.changed, second.task) == ("ok", (), None)
+    log = (tmp_path / "logs" / "localhost.log").read_text()
+    assert "The file made is there\nok: [localhost]" in log
+    assert "changed: [localhost]" in (tmp_path / "logs" / "localhost.log.1").read_text()
+
+
+def test_nothing_is_left_in_the_temporary_folder_or_the_tree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    before = sorted(HOUSE.rglob("*"))
+    path = write(tmp_path, copy(tmp_path))
+    assert playbook.run(Job(playbook=path), Listener(), tmp_path / "logs").succeeded
+    assert not list(temporary.iterdir())
+    assert [p for p in sorted(HOUSE.rglob("*")) if "__pycache__" not in p.parts] == [
+        p for p in before if "__pycache__" not in p.parts
+    ]
+
+
+def test_a_dry_run_shows_the_difference_and_does_nothing(tmp_path: Path) -> None:
+    outcome = run(tmp_path, copy(tmp_path), check=True)
+    host = only(outcome)
+    assert outcome.check
+    assert host.changed == ("The file made is there",)
+    assert "+hello" in host.differences[0]
+    assert not (tmp_path / "made").exists()
+
+
+def test_the_failing_task_is_named_with_its_reason(tmp_path: Path) -> None:
+    host = only(
+        run(
+            tmp_path,
+            "{name: All is well, ansible.builtin.debug: {msg: fine}}",
+            "{name: There is room, ansible.builtin.fail: {msg: 'The disk is full: make room.'}}",
+            copy(tmp_path),
+        )
+    )
+    assert (host.status, host.task, host.message) == (
+        "failed",
+        "There is room",
+        "The disk is full: make room.",
+    )
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_failing_command_is_told_by_its_own_words(tmp_path: Path) -> None:
+    script = "import sys; print('progress'); sys.exit('E: no such package')"
+    task = json.dumps(
+        {"name": "It installs", "ansible.builtin.command": {"argv": [sys.executable, "-c", script]}}
+    )
+    assert only(run(tmp_path, task)).message == "E: no such package"
+
+
+def test_a_second_call_goes_on_where_the_first_failed(tmp_path: Path) -> None:
+    stop = json.dumps(
+        {
+            "name": "The way is free",
+            "ansible.builtin.assert": {"that": f"'{tmp_path}/free' is exists", "fail_msg": "Not yet."},
+        }
+    )
+    tasks = (copy(tmp_path, "one"), stop, copy(tmp_path, "two"))
+    assert only(run(tmp_path, *tasks)).message == "Not yet."
+    (tmp_path / "free").touch()
+    assert only(run(tmp_path, *tasks)).changed == ("The file two is there",)
+
+
+def test_a_failure_that_the_playbook_deals_with_is_none(tmp_path: Path) -> None:
+    block = {
+        "name": "It is tried",
+        "block": [{"name": "It fails", "ansible.builtin.fail": {"msg": "no"}}],
+        "rescue": [{"name": "It is mended", "ansible.builtin.debug": {"msg": "yes"}}],
+    }
+    assert only(run(tmp_path, json.dumps(block))).status == "ok"
+
+
+def test_a_host_out_of_reach_does_not_stop_the_others(tmp_path: Path) -> None:
+    inventory = tmp_path / "hosts.yml"
+    hosts = {
+        "here": {"ansible_connection": "local"},
+        "nowhere": {"ansible_host": "127.0.0.1", "ansible_port": 1},
+    }
+    inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
+    outcome = run(tmp_path, copy(tmp_path), inventories=(inventory,))
+    here, nowhere = outcome.hosts
+    assert (here.status, nowhere.status) == ("changed", "unreachable")
+    assert nowhere.message is not None
+    assert "cannot be reached over SSH" in nowhere.message
+    assert not outcome.succeeded
+    limited = run(tmp_path, copy(tmp_path), inventories=(inventory,), limit="here")
+    assert [host.name for host in limited.hosts] == ["here"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("- hosts: all\n  tasks:\n    - no_such_module: {}\n", "no_such_module"),
+        ("- hosts: [", "YAML"),
+        ("- hosts: elsewhere\n  tasks: []\n", "elsewhere"),
+    ],
+)
+def test_what_never_comes_to_a_host_is_an_error_in_words(tmp_path: Path, content: str, words: str) -> None:
+    path = tmp_path / "broken.yml"
+    path.write_text(content)
+    outcome = playbook.run(Job(playbook=path), Listener(), tmp_path / "logs")
+    told = outcome.error or only(outcome).message or ""
+    assert words in told
+    assert not outcome.succeeded
+    assert "\n" not in told
+
+
+def test_tags_choose_and_variables_reach_their_host(tmp_path: Path) -> None:
+    tagged = "{name: The variable arrived, tags: [a], ansible.builtin.assert: {that: colour == 'blue'}}"
+    outcome = run(tmp_path, tagged, copy(tmp_path), tags=("a",), variables={"localhost": {"colour": "blue"}})
+    assert only(outcome).status == "ok"
+    assert not (tmp_path / "made").exists()
+
+
+def test_facts_say_reboot_and_verdict(tmp_path: Path) -> None:
+    facts = "{nvidia_driver_reboot_needed: true, verify_verdict: ready}"
+    host = only(run(tmp_path, f"{{name: It is known, ansible.builtin.set_fact: {facts}}}"))
+    assert (host.reboot_needed, host.verdict) == (True, "ready")
+
+
+def test_progress_counts_down_and_learns(tmp_path: Path) -> None:
+    path = write(tmp_path, "{name: It takes a while, ansible.builtin.wait_for: {timeout: 2}}", copy(tmp_path))
+    listener = Listener()
+    assert playbook.run(Job(playbook=path), listener, tmp_path).succeeded
+    assert sum(line.startswith("It takes a while: ") for line in listener.heard) >= 3
+    assert listener.heard[-1].startswith("1 changed in ")
+    learned = dict(json.loads((tmp_path / "tiny.pace.json").read_text()))
+    assert 1.5 < learned["It takes a while"] < 30
+    playbook.run(Job(playbook=path), listener, tmp_path)
+    assert any(line == "It takes a while: under a minute left" for line in listener.heard)
+
+
+def test_passwords_are_in_no_file_and_no_argument(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The become password goes to Ansible's prompt; the task looks at every place it could be read from."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    secret = "correct" + "horse"
+    look = f"""
+import pathlib, sys
+word = ("correct" + "horse").encode()
+places = [p for p in pathlib.Path({str(temporary)!r}).rglob("*") if p.is_file()]
+places += pathlib.Path("/proc").glob("[0-9]*/cmdline")
+places += pathlib.Path("/proc").glob("[0-9]*/environ")
+def holds(p):
+    try: return word in p.read_bytes()
+    except OSError: return False
+sys.exit(" ".join(str(p) for p in places if holds(p)) or 0)
+"""
+    task = json.dumps(
+        {"name": "Nobody tells", "ansible.builtin.command": {"argv": [sys.executable, "-c", look]}}
+    )
+    tell = '{name: It is said aloud, ansible.builtin.debug: {msg: \'{{ "correct" ~ "horse" }}\'}}'
+    outcome = run(tmp_path, task, tell, secrets=Secrets(become=secret))
+    assert only(outcome).status == "changed", only(outcome)
+    log = (tmp_path / "logs" / "localhost.log").read_text()
+    assert "It is said aloud" in log
+    assert secret not in log
+    assert secret not in repr(Secrets(become=secret))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_no_child(tmp_path: Path, number: signal.Signals) -> None:
+    sleeper = json.dumps({"name": "It sleeps", "ansible.builtin.command": {"argv": ["sleep", "31557"]}})
+    path = write(tmp_path, sleeper)
+    code = f"""
+import signal, sys
+sys.path.insert(0, {str(ROOT)!r})
+from pathlib import Path
+from provision import playbook
+from tests.test_playbook import Listener
+def stop(number, frame): raise KeyboardInterrupt
+signal.signal(signal.SIGTERM, stop)
+try:
+    playbook.run(playbook.Job(playbook=Path({str(path)!r})), Listener(), Path({str(tmp_path / "logs")!r}))
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    run = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(temporary)})
+    own = psutil.Process(run.pid)
+    deadline = time.monotonic() + 60
+    while not (found := [p for p in own.children(recursive=True) if "31557" in _words(p)]):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    family = own.children(recursive=True)
+    run.send_signal(number)
+    assert run.wait(timeout=30) == 130
+    assert found
+    _, alive = psutil.wait_procs(family, timeout=2)
+    assert not alive
+    assert not list(temporary.iterdir())
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        ({"msg": "No space."}, "No space."),
+        ({"msg": "non-zero return code", "stderr": "a\nERROR: b\nc"}, "ERROR: b"),
+        ({"msg": "non-zero return code", "stdout": "a\nlast"}, "last"),
+        ({"results": [{"failed": False, "msg": "a"}, {"failed": True, "msg": "b"}]}, "b"),
+        ({"msg": ["a", "b"]}, "a; b"),
+        ({}, "it did not say why"),
+        ({"msg": "from https://me:word@host/simple"}, "from https://***@host/simple"),
+    ],
+)
+def test_a_result_becomes_one_sentence(result: dict[str, Any], said: str) -> None:
+    assert sentence(result) == said
+
+
+def test_the_usual_reasons_for_silence_have_remedies() -> None:
+    assert "ssh" in unreachable_sentence({"msg": "Host key verification failed."})
+    assert "ansible_user" in unreachable_sentence({"msg": "box@10.0.0.1: Permission denied (publickey)."})
+    assert "make room" in unreachable_sentence({"msg": "mkdir: No space left on device"})
