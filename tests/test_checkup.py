@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
@@ -196,3 +197,9 @@ def test_a_check_that_breaks_hides_no_other(box: Machine, monkeypatch: pytest.Mo
     told = health.run(box)
     assert [f.status for f in told] == [Status.UNKNOWN, Status.PASS]
     assert "ZeroDivisionError" in told[0].message
+
+
+def test_the_table_of_checks_names_every_check() -> None:
+    page = Path(__file__).parent.parent / "docs" / "checks.md"
+    named = set(re.findall(r"`([a-z]+\.[a-z0-9-]+)`", page.read_text()))
+    assert named == {check.id for check in health.checks()}
