@@ -13,7 +13,7 @@ from bench import expectation, health, verdict
 from bench.finding import Finding, Status
 from bench.finding import verdict as overall
 from bench.keeper import Keeper, with_result
-from bench.measure import training
+from bench.measure import training, visibility
 from bench.measure.events import Block, Compiled, Evaluated, Imported
 from bench.measure.runner import Problem
 from bench.measure.workloads import BACKENDS, Workload
@@ -91,20 +91,6 @@ def run(options: Options, watcher: Watcher) -> Document:
         keeper.close()
 
 
-def check(options: Options) -> Document:
-    """The health checks alone; nothing is trained and nothing kept."""
-    machine = facts.gather()
-    findings = health.run(machine, expect_gpus=options.expect_gpus)
-    return Document(
-        command="check",
-        verdict=overall(findings, has_gpu=machine.has_gpu),
-        machine=machine,
-        findings=tuple(findings),
-        started_at=now(),
-        dlbox_version=importlib.metadata.version("dlbox"),
-    )
-
-
 def _run(options: Options, backend: str, keeper: Keeper, watcher: Watcher) -> Document:
     watcher.begin("machine", "reading what it is")
     machine = facts.gather()
@@ -114,6 +100,9 @@ def _run(options: Options, backend: str, keeper: Keeper, watcher: Watcher) -> Do
     findings: list[Finding] = []
     if options.health_checks or options.expect_gpus is not None:
         findings += health.run(machine, expect_gpus=options.expect_gpus)
+    if options.health_checks:
+        watcher.update("asking the frameworks whether they see the card")
+        findings += visibility.findings(machine)
     watcher.done(_machine_line(machine))
     document = Document(
         command=options.command,

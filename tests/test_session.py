@@ -31,6 +31,7 @@ def box(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Document]:
         healthy = options.pop("findings", [])
         cards = (PciCard(address="0000:01:00.0", device_id=0x2503, driver="nvidia"),) if has_card else ()
         monkeypatch.setattr("inventory.facts.gather", lambda: machine(cards=cards))
+        monkeypatch.setattr("bench.measure.visibility.findings", lambda machine: [])
         monkeypatch.setattr("bench.health.run", lambda machine, **_: list(healthy))
 
         def train(workload: Any, plan: Any, on_progress: Any, *, parent_pid: int) -> Any:
