@@ -72,6 +72,18 @@ def measuring(command: Any) -> Any:
     return command
 
 
+def exporting(command: Any) -> Any:
+    """The options that ``bench`` and ``report`` share: the result for other programs."""
+    for name, what in (
+        ("pyperf", "A file for `pyperf compare_to`."),
+        ("mllog", "A file of MLPerf log lines."),
+        ("csv", "A file with a table, one row a model."),
+    ):
+        kind = click.Path(path_type=Path, dir_okay=False)
+        command = click.option(f"--{name}", type=kind, metavar="FILE", help=what)(command)
+    return command
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="dlbox", prog_name="dlbox")
 def cli() -> None:
@@ -116,6 +128,7 @@ def check_command(**options: Any) -> None:
 @cli.command("bench")
 @measuring
 @click.option("--baseline", is_flag=True, help="Judge later runs of these models on this machine against this one.")
+@exporting
 def bench_command(**options: Any) -> None:
     """How fast is it? Train the workshop's models in fresh processes and keep the figures."""
     from bench import command
@@ -195,11 +208,15 @@ def compare_command(a: str, b: str, as_json: bool) -> None:
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for the page.  [default: beside the history]",
 )
-def report_command(number: int | None, output: Path | None) -> None:
-    """Write the page of run ID again (the last run's without one) and say where."""
+@exporting
+def report_command(number: int | None, output: Path | None, **files: Path | None) -> None:
+    """Write the page of run ID again (the last run's without one) and say where.
+
+    With --csv, --mllog or --pyperf these files are written and no page.
+    """
     from bench import command
 
-    sys.exit(command.write_report(number, output, complain))
+    sys.exit(command.write_report(number, output, complain, **files))
 
 
 @cli.command("parts")

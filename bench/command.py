@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from bench import session
+from bench import exporting, session
 from bench.measure.workloads import UnknownWorkloadError, select
 from bench.progress import Watcher
 from bench.results import report, terminal
@@ -38,12 +38,16 @@ def measure(
     as_json: bool,
     complain: Complain,
     baseline: bool = False,
+    **files: Path | None,
 ) -> int:
-    """``bench`` or ``ready``. The document goes to stdout whatever happens to the run."""
+    """``bench`` or ``ready``. The document goes to stdout whatever happens to the run, and to ``files``.
+
+    ``files``: by format (``bench.results.interchange.FORMATS``).
+    """
     try:
         options = session.Options(
             command=command,
-            workloads=tuple(select(workloads)),
+            workloads=tuple(select(workloads, suite)),
             backend=backend,
             quick=quick,
             seed=seed,
@@ -61,17 +65,11 @@ def measure(
     except session.InterruptedRunError as stopped:
         if stopped.document is not None:
             _print(stopped.document, as_json)
+            exporting.write(stopped.document, files, complain)
         complain("interrupted; what was measured until then is kept and marked partial")
         return EXIT_INTERRUPTED
     _print(document, as_json)
-    return exit_code(document)
-
-
-def check(*, expect_gpus: int | None, as_json: bool, complain: Complain) -> int:
-    """``check``: the health checks alone."""
-    document = session.check(session.Options(command="check", expect_gpus=expect_gpus))
-    _print(document, as_json)
-    return exit_code(document)
+    return max(exporting.write(document, files, complain), exit_code(document))
 
 
 def exit_code(document: Document) -> int:
@@ -100,8 +98,10 @@ def history(*, limit: int, as_json: bool, complain: Complain) -> int:
     return EXIT_SOUND
 
 
-def write_report(number: int | None, output: Path | None, complain: Complain) -> int:
-    """Write the page of run ``number`` (None: the last) again."""
+def write_report(
+    number: int | None, output: Path | None, complain: Complain, **files: Path | None
+) -> int:
+    """Write the page of run ``number`` (None: the last) again; where ``files`` are asked for, those instead."""
     try:
         store = open_history_to_read()
         run = (store.run(number) if number is not None else store.last()) if store else None
@@ -115,6 +115,8 @@ def write_report(number: int | None, output: Path | None, complain: Complain) ->
     if store is None or run.document is None:
         complain(f"run {run.id} was written by a dlbox that this one cannot read: update dlbox")
         return EXIT_NOT
+    if any(files.values()):
+        return exporting.write(run.document, files, complain)
     path = ((output or store.path.parent / "reports") / report.file_name(run.document)).absolute()
     try:
         write_atomically(path, report.render(run.document))

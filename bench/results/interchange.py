@@ -1,0 +1,169 @@
+"""Results for other programs: a table (CSV), MLPerf's log lines, pyperf's JSON. Pure: text in, nothing written.
+
+MLPerf's format is one JSON object a line behind ``:::MLLOG``. Its own writer (``mlperf-logging``) wants pandas
+and SciPy installed and notes the path of the program on this machine in each line, so the lines are
+written here, and the tests hold them against its encoder, its parser and its compliance checker.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import platform
+import re
+import statistics
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+from bench.results.record import Document, Repeat, Result
+
+_COLUMNS: dict[str, Callable[[Document, Result], object]] = {
+    "run_id": lambda d, r: d.run_id,
+    "started_at": lambda d, r: d.started_at,
+    "hostname": lambda d, r: d.machine.host.hostname,
+    "cpu_model": lambda d, r: d.machine.host.cpu_model,
+    "cpu_threads": lambda d, r: d.machine.host.cpu_threads,
+    "driver_version": lambda d, r: d.machine.driver.library_version.value,
+    "device": lambda d, r: r.device,
+    "workload": lambda d, r: r.workload,
+    "backend": lambda d, r: r.backend,
+    "backend_version": lambda d, r: r.versions.get(r.backend),
+    "keras_version": lambda d, r: r.versions.get("keras"),
+    "precision": lambda d, r: r.precision,
+    "batch_size": lambda d, r: r.batch_size,
+    "samples_per_second": lambda d, r: r.samples_per_second.median,
+    "samples_per_second_mad": lambda d, r: r.samples_per_second.mad,
+    "processes": lambda d, r: len(r.repeats),
+    "blocks": lambda d, r: len(r.blocks),
+    "step_seconds_p5": lambda d, r: r.step_seconds.p5,
+    "step_seconds_p50": lambda d, r: r.step_seconds.p50,
+    "step_seconds_p95": lambda d, r: r.step_seconds.p95,
+    "import_seconds": lambda d, r: r.import_seconds,
+    "compile_seconds": lambda d, r: r.compile_seconds,
+    "accuracy": lambda d, r: r.accuracy,
+    "examples_seen": lambda d, r: r.examples_seen,
+    "other_cpu_cores": lambda d, r: statistics.median([b.other_cpu_cores for b in r.blocks] or [0.0]),
+    "data": lambda d, r: r.data,
+    "fingerprint": lambda d, r: r.fingerprint,
+    "partial": lambda d, r: r.partial,
+    "dlbox_version": lambda d, r: d.dlbox_version,
+}
+"""Units are in the names; what was not measured is an empty field."""
+
+
+def table(document: Document) -> str:
+    """CSV with a heading, one row a result; rows of several boxes can be put below each other."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for result in document.results:
+        writer.writerow([column(document, result) for column in _COLUMNS.values()])
+    return buffer.getvalue()
+
+
+def mllog(document: Document) -> str:
+    """MLPerf log lines: each process is a run of its own in the namespace ``workload/backend/number``.
+
+    Only durations are measured, so ``time_ms`` counts them up from the start of the document; what passed
+    between processes is not in it. ``run_stop`` is "success" where held-out accuracy reached the bar and
+    "aborted" where it did not or was not looked at: after the first process training is only timed.
+    """
+    clock = datetime.fromisoformat(document.started_at).timestamp()
+    lines = []
+    for result in document.results:
+        for number, repeat in enumerate(result.repeats):
+            namespace = f"{result.workload}/{result.backend}/{number}"
+            for seconds, kind, name, value, metadata in _events(document, result, repeat):
+                clock += seconds
+                entry = {
+                    "namespace": namespace,
+                    "time_ms": round(clock * 1000),
+                    "event_type": kind,
+                    "key": name,
+                    "value": value,
+                    "metadata": metadata,
+                }
+                lines.append(f":::MLLOG {json.dumps(entry)}\n")
+    return "".join(lines)
+
+
+_Event = tuple[float, str, str, object, dict[str, object]]
+"""Seconds since the one before it, event type, key, value, metadata."""
+
+
+def _events(document: Document, result: Result, repeat: Repeat) -> Iterator[_Event]:
+    point, start, end = "POINT_IN_TIME", "INTERVAL_START", "INTERVAL_END"
+    host = document.machine.host
+    yield 0, point, "submission_benchmark", result.workload, {"fingerprint": result.fingerprint}
+    about = {"host": host.hostname, "precision": result.precision, **result.versions}
+    yield 0, point, "submission_platform", f"{result.device}, {host.cpu_model}", about
+    yield 0, point, "global_batch_size", result.batch_size, {}
+    yield 0, point, "seed", repeat.seed, {}
+    yield 0, start, "init_start", None, {"times": "counted up from measured durations"}
+    yield (repeat.import_seconds or 0.0) + (repeat.compile_seconds or 0.0), end, "init_stop", None, {}
+    yield 0, start, "run_start", None, {}
+    seen = 0
+    for block in repeat.blocks:
+        yield 0, start, "block_start", None, {"samples_count": seen}
+        seen += block.examples
+        yield block.seconds, end, "block_stop", None, {"samples_count": seen}
+        yield 0, point, "tracked_stats", {"throughput": block.samples_per_second}, {"samples_count": seen}
+    if repeat.accuracy is not None:
+        yield 0, point, "eval_accuracy", repeat.accuracy, {"samples_count": repeat.examples_seen}
+    learned = repeat.accuracy is not None and repeat.accuracy >= result.accuracy_bar
+    yield 0, end, "run_stop", None, {"status": "success" if learned else "aborted"}
+
+
+def pyperf(document: Document) -> str:
+    """JSON of pyperf 1.0 and later, for ``pyperf compare_to``: seconds of a training step, one run a process.
+
+    Its own test takes all blocks for independent; ``dlbox compare`` does not (``bench.results.noise``).
+    """
+    host = document.machine.host
+    common = _told(
+        {
+            "unit": "second",
+            "hostname": host.hostname,
+            "cpu_model_name": host.cpu_model,
+            "cpu_count": host.cpu_threads,
+            "python_version": host.python_version or platform.python_version(),
+            "dlbox_version": document.dlbox_version,
+            "started_at": document.started_at,
+        }
+    )
+    benchmarks = [
+        {
+            "metadata": _told(
+                {
+                    "name": f"{r.workload} {r.backend} {r.precision} batch {r.batch_size}",
+                    "device": r.device,
+                    "fingerprint": r.fingerprint,
+                    **{
+                        f"{name}_version": version for name, version in r.versions.items() if name != "python"
+                    },
+                }
+            ),
+            "runs": [_run(repeat) for repeat in r.repeats if repeat.blocks],
+        }
+        for r in document.results
+        if r.blocks
+    ]
+    return json.dumps({"benchmarks": benchmarks, "metadata": common, "version": "1.0"}) + "\n"
+
+
+def _run(repeat: Repeat) -> dict[str, object]:
+    steps = {block.steps for block in repeat.blocks}
+    metadata: dict[str, object] = {"seed": repeat.seed}
+    if len(steps) == 1:
+        metadata["loops"] = steps.pop()
+    return {"metadata": metadata, "values": [block.seconds / block.steps for block in repeat.blocks]}
+
+
+def _told(metadata: dict[str, str | int]) -> dict[str, str | int]:
+    """pyperf takes no empty text and no line breaks."""
+    lines = {k: re.sub(r"\s+", " ", v).strip() if isinstance(v, str) else v for k, v in metadata.items()}
+    return {name: value for name, value in lines.items() if value != ""}
+
+
+FORMATS: dict[str, Callable[[Document], str]] = {"csv": table, "mllog": mllog, "pyperf": pyperf}

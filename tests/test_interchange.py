@@ -1,0 +1,211 @@
+"""What other programs make of a result: read back by the very programs it is written for."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyperf
+import pytest
+from mlperf_logging.compliance_checker import mlp_compliance, mlp_parser
+from mlperf_logging.mllog import constants, mllog
+
+from bench import exporting, session
+from bench.results import interchange
+from bench.results.history import History, default_path
+from bench.results.record import Document
+from tests.conftest import ROOT, Command
+from tests.samples import document, machine, result
+from tests.test_compare import measured, run_of
+
+
+def two_models(factor: float = 1.0) -> Document:
+    rng = np.random.default_rng(3)
+    return document(
+        run_id=5,
+        results=(
+            run_of(*measured(400 * factor, 0.01, rng)),
+            run_of(*measured(1100 * factor, 0.01, rng, 3), name="cnn-lstm"),
+        ),
+    )
+
+
+def test_the_table_has_a_row_a_result_and_every_figure() -> None:
+    made = two_models()
+    rows = list(csv.DictReader(io.StringIO(interchange.table(made))))
+    assert [row["workload"] for row in rows] == ["lstm", "cnn-lstm"]
+    for row, one in zip(rows, made.results, strict=True):
+        assert float(row["samples_per_second"]) == one.samples_per_second.median
+        assert float(row["step_seconds_p95"]) == one.step_seconds.p95
+        assert int(row["processes"]) == len(one.repeats)
+        assert (row["hostname"], row["batch_size"], row["partial"]) == ("testbox", "32", "False")
+        assert (row["keras_version"], row["driver_version"]) == ("3.15.1", "")
+
+
+def test_quotes_and_line_breaks_stay_inside_their_field() -> None:
+    host = msgspec.structs.replace(machine().host, hostname='a "box",\nno 2')
+    text = interchange.table(document(machine=machine(host=host)))
+    assert [row["hostname"] for row in csv.DictReader(io.StringIO(text))] == ['a "box",\nno 2'] * 2
+
+
+def lines_of(made: Document) -> list[dict[str, Any]]:
+    return [json.loads(line.removeprefix(":::MLLOG ")) for line in interchange.mllog(made).splitlines()]
+
+
+def test_the_log_lines_are_those_of_mlperf_s_own_encoder() -> None:
+    text = interchange.mllog(two_models())
+    for line, entry in zip(text.splitlines(), lines_of(two_models()), strict=True):
+        assert line == mllog._encode_log(**entry)
+    kinds = {constants.INTERVAL_START, constants.INTERVAL_END, constants.POINT_IN_TIME}
+    assert {entry["event_type"] for entry in lines_of(two_models())} == kinds
+    own = {value for name, value in vars(constants).items() if name.isupper()}
+    assert {entry["key"] for entry in lines_of(two_models())} - own == {"tracked_stats"}
+
+
+@pytest.mark.parametrize("ruleset", ["4.1.0", "5.1.0"])
+def test_mlperf_s_parser_and_checker_take_each_process_for_a_run(tmp_path: Path, ruleset: str) -> None:
+    """All that its checker misses is what a submission to MLPerf would have to state."""
+    everything = interchange.mllog(two_models())
+    whole = tmp_path / "result.txt"
+    whole.write_text(everything)
+    parsed, errors = mlp_parser.parse_file(str(whole), ruleset=ruleset)
+    assert errors == []
+    assert len(parsed) == everything.count("\n")
+    assert [p.timestamp for p in parsed] == sorted(p.timestamp for p in parsed)
+    first = tmp_path / "process.txt"
+    first.write_text("".join(x for x in everything.splitlines(True) if '"lstm/tensorflow/0"' in x))
+    checker = mlp_compliance.ComplianceChecker("training", ruleset, True, False)
+    checker.check_file(str(first), f"training_{ruleset}/common.yaml")
+    missed = {*checker.overwritable, *checker.not_overwritable}
+    stated = {"submission_org", "submission_division", "cache_clear", "train_samples", "eval_samples"}
+    assert missed == {*stated, "init_stop"}, "it allows no time to start where no division is stated"
+
+
+def test_a_log_tells_which_process_learned_and_how_fast_each_block_was() -> None:
+    made = two_models()
+    told = [e for e in lines_of(made) if e["namespace"] == "lstm/tensorflow/0"]
+    rates = [e["value"]["throughput"] for e in told if e["key"] == "tracked_stats"]
+    assert rates == [b.samples_per_second for b in made.results[0].repeats[0].blocks]
+    ends = [e["metadata"]["status"] for e in lines_of(made) if e["key"] == "run_stop"]
+    assert ends == ["success", *["aborted"] * 4, "success", *["aborted"] * 2]
+    blocks = [e["time_ms"] for e in told if e["key"] in ("block_start", "block_stop")]
+    spent = sum(b.seconds for b in made.results[0].repeats[0].blocks)
+    assert blocks[-1] - blocks[0] == pytest.approx(spent * 1000, abs=1)
+
+
+def test_pyperf_reads_the_same_step_times(tmp_path: Path) -> None:
+    made = two_models()
+    path = tmp_path / "a.json"
+    path.write_text(interchange.pyperf(made))
+    suite = pyperf.BenchmarkSuite.load(str(path))
+    assert suite.get_benchmark_names() == [
+        "lstm tensorflow float32 batch 32", "cnn-lstm tensorflow float32 batch 32",
+    ]  # fmt: skip
+    for one, benchmark in zip(made.results, suite.get_benchmarks(), strict=True):
+        assert benchmark.median() == pytest.approx(one.step_seconds.p50)
+        assert benchmark.get_nrun() == len(one.repeats)
+        assert benchmark.get_values() == tuple(b.seconds / b.steps for b in one.blocks)
+        assert benchmark.get_metadata()["hostname"] == "testbox"
+        assert benchmark.get_total_duration() == pytest.approx(sum(b.seconds for b in one.blocks))
+
+
+def test_pyperf_compares_two_of_them(tmp_path: Path) -> None:
+    for name, factor in (("a", 1.0), ("b", 0.5)):
+        (tmp_path / f"{name}.json").write_text(interchange.pyperf(two_models(factor)))
+    done = subprocess.run(
+        [sys.executable, "-m", "pyperf", "compare_to", "a.json", "b.json"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "lstm tensorflow float32 batch 32" in done.stdout
+    assert "2.00x slower" in done.stdout
+    shown = subprocess.run(
+        [sys.executable, "-m", "pyperf", "show", "--metadata", "a.json"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert shown.returncode == 0, shown.stderr
+    assert "cpu_model_name: Example CPU" in shown.stdout
+
+
+def test_odd_texts_do_not_stop_pyperf() -> None:
+    host = msgspec.structs.replace(machine().host, hostname="", cpu_model="a\nb")
+    text = interchange.pyperf(document(machine=machine(host=host)))
+    suite = pyperf.BenchmarkSuite.loads(text)
+    assert suite.get_metadata()["cpu_model_name"] == "a b"
+
+
+@pytest.mark.parametrize("kind", sorted(interchange.FORMATS))
+def test_every_format_takes_a_result_that_was_cut_short(kind: str) -> None:
+    short = result("gru", 100.0, partial=True, accuracy=None, compile_seconds=None, import_seconds=None)
+    bare = msgspec.structs.replace(short.repeats[0], accuracy=None, import_seconds=None, compile_seconds=None)
+    made = document(results=(msgspec.structs.replace(short, repeats=(bare,)),), partial=True)
+    assert "gru" in interchange.FORMATS[kind](made)
+
+
+def test_the_store_gives_all_three_and_no_page(dlbox: Command, own_data_folder: Path, tmp_path: Path) -> None:
+    history = History(default_path())
+    for made in (document(), two_models()):
+        history.save(history.begin(made), made, "complete")
+    files = {kind: tmp_path / "new" / f"x.{kind}" for kind in interchange.FORMATS}
+    options = [word for kind, path in files.items() for word in (f"--{kind}", str(path))]
+    done = dlbox("report", "1", *options)
+    assert (done.returncode, done.stderr) == (0, "")
+    stored = history.run(1)
+    assert stored is not None
+    assert stored.document is not None
+    for kind, path in files.items():
+        assert path.read_text() == interchange.FORMATS[kind](stored.document)
+    assert not list(own_data_folder.rglob("*.html"))
+    assert dlbox("report", "9", "--csv", "x.csv").returncode == 2
+
+
+def test_a_file_that_cannot_be_written_says_how_to_try_again(dlbox: Command, tmp_path: Path) -> None:
+    history = History(default_path())
+    history.save(history.begin(document()), document(), "complete")
+    (tmp_path / "file").write_text("")
+    done = dlbox("report", "--csv", str(tmp_path / "file" / "x.csv"))
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "dlbox report 1 --csv FILE" in done.stderr
+
+
+def test_nothing_trained_is_nothing_written(tmp_path: Path) -> None:
+    said: list[str] = []
+    code = exporting.write(document(results=()), {"csv": tmp_path / "x.csv", "mllog": None}, said.append)
+    assert (code, len(said)) == (1, 1)
+    assert not (tmp_path / "x.csv").exists()
+
+
+def bench(*arguments: str) -> int:
+    from click.testing import CliRunner
+
+    command = importlib.import_module("dlbox").cli  # not `import dlbox`: nothing imports the command
+    return CliRunner().invoke(command, ["bench", *arguments]).exit_code
+
+
+def test_bench_writes_them_when_it_ends_and_when_it_is_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    ended = document(run_id=1)
+
+    def run(options: session.Options, watcher: object) -> Document:
+        if options.seed:
+            raise session.InterruptedRunError(msgspec.structs.replace(ended, partial=True))
+        return ended
+
+    monkeypatch.setattr(session, "run", run)
+    for seed, code in ((0, 0), (1, 130)):
+        path = tmp_path / f"{seed}.csv"
+        assert bench("--csv", str(path), "--seed", str(seed)) == code
+        assert path.read_text() == interchange.table(ended)
+    (tmp_path / "file").write_text("")
+    assert bench("--pyperf", str(tmp_path / "file" / "x.json")) == 1
