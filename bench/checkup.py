@@ -47,7 +47,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 def run(options: Options, complain: Complain) -> int:
     """The exit code; findings go to stdout, everything else to stderr."""
-    wrong = _wrong_themes(options)
+    wrong = _wrong_choice(options)
     if wrong:
         complain(wrong)
         return EXIT_USAGE
@@ -74,7 +74,8 @@ def examine(options: Options, complain: Complain = lambda sentence: None) -> Doc
         supply = PowerSupply(watts=options.power_supply, source="--power-supply")
         machine = msgspec.structs.replace(machine, power_supply=supply)
     findings = health.run(machine, expect_gpus=options.expect_gpus, only=options.only, skip=options.skip)
-    if options.frameworks and health.wanted("frameworks", options.only, options.skip):
+    asked = options.frameworks or "frameworks" in options.only
+    if asked and health.wanted("frameworks", options.only, options.skip):
         from bench.measure import visibility
 
         findings += visibility.findings(machine)
@@ -100,11 +101,16 @@ def _load(machine: Machine, options: Options, say: Complain) -> tuple[list[Findi
     return stress.findings(machine, minutes=minutes, backend=options.backend, say=say)
 
 
-def _wrong_themes(options: Options) -> str | None:
+def _wrong_choice(options: Options) -> str | None:
     known = health.themes()
     for theme in (*options.only, *options.skip):
         if theme not in known:
             return f"there is no theme {theme!r}; there are {', '.join(known)}"
+    left = [theme for theme in options.only or known if theme not in options.skip]
+    if not left:
+        return "--skip leaves nothing of what --only asks for"
+    if left == ["load"] and options.stress is None and not options.listing:
+        return "the theme load needs minutes to work: add --stress 2"
     return None
 
 

@@ -20,20 +20,27 @@ _RELEVANT = re.compile(
 )
 _BOOT = re.compile(r"\bLinux version \d")
 _KEPT = 50
+_MOST_RECORDS = 200_000
 
 
 def read(sysroot: Path, environment: Environment, *, timeout_s: float = 3) -> Reading[KernelLog]:
-    """From /dev/kmsg, else the journal, else the log file: the first that this user may read."""
-    ring = _ring_buffer(sysroot / "dev/kmsg")
-    if ring is not None:
+    """From /dev/kmsg, else the journal, else the log file: the first that this user may read.
+
+    The ring buffer forgets its oldest lines; where it has, the journal comes first.
+    """
+    ring, complete = _ring_buffer(sysroot / "dev/kmsg")
+    elsewhere = environment not in ("container", "wsl2") and sysroot == Path("/")
+    if ring is not None and (complete or not elsewhere):
         return Reading.of(parse(ring, "/dev/kmsg"))
-    if environment in ("container", "wsl2"):
+    if ring is None and environment in ("container", "wsl2"):
         return Reading.not_supported("the kernel log belongs to the host and is not visible here")
-    if sysroot == Path("/"):
+    if elsewhere:
         journal = Child(["journalctl", "--dmesg", "--boot", "--output=cat", "--no-pager", "--quiet"])
         ended = journal.finish(timeout_s)
         if not ended.why and ended.output.strip():
             return Reading.of(parse((line.decode("utf-8", "replace") for line in ended.lines), "journalctl"))
+    if ring is not None:
+        return Reading.of(parse(ring, "/dev/kmsg, which has lost its oldest lines"))
     for name in ("var/log/kern.log", "var/log/messages", "var/log/syslog"):
         content = files.text(sysroot / name, 64 << 20)
         if content:
@@ -62,33 +69,35 @@ def _full(address: str) -> str:
     return address.lower().partition(".")[0]
 
 
-def _ring_buffer(path: Path) -> list[str] | None:
+def _ring_buffer(path: Path) -> tuple[list[str] | None, bool]:
     """Messages of the kernel's ring buffer without waiting for new ones; None if it may not be read.
 
-    Each read of the device gives one record: "priority,sequence,time,flags;text".
+    Each read of the device gives one record: "priority,sequence,time,flags;text". The second value says
+    whether the first record is the first since boot.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
-        return None
-    lines: list[str] = []
+        return None, False
+    records: list[str] = []
     try:
-        while len(lines) < 200_000:
+        while len(records) < _MOST_RECORDS:
             try:
                 record = os.read(descriptor, 8192)
             except BrokenPipeError:
                 continue  # records were overwritten while we read: the next read goes on after the gap
             except BlockingIOError:
-                return lines
+                break
             except OSError:
-                return lines or None
+                return None, False
             if not record:
-                return lines
-            for line in record.decode("utf-8", "replace").splitlines():
-                lines.append(line.partition(";")[2] if re.match(r"\d+,\d+,", line) else line)
+                break
+            records += record.decode("utf-8", "replace").splitlines()
     finally:
         os.close(descriptor)
-    return lines
+    first = re.match(r"\d+,(\d+),", records[0]) if records else None
+    lines = [line.partition(";")[2] if re.match(r"\d+,\d+,", line) else line for line in records]
+    return lines, first is None or int(first.group(1)) == 0
 
 
 def _since_boot(lines: list[str]) -> list[str]:

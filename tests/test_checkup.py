@@ -125,6 +125,30 @@ def test_a_theme_that_does_not_exist_is_a_usage_error(dlbox: Any, option: str) -
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [(["--only", "load"], "--stress"), (["--only", "pcie", "--skip", "pcie"], "leaves nothing")],
+)
+def test_a_choice_that_would_look_at_nothing_is_refused(dlbox: Any, options: list[str], words: str) -> None:
+    done = dlbox("check", *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+
+
+def test_a_card_out_of_reach_is_told_whatever_theme_is_asked_for(tmp_path: Path) -> None:
+    machine = scenario.load("library_mismatch").machine(tmp_path / "a")
+    assert [f.id for f in health.run(machine, only=("thermal",)) if f.status is Status.FAIL] == [
+        "driver.mismatch"
+    ]
+    machine = scenario.load("lost_handle").machine(tmp_path / "b")
+    assert [f.id for f in health.run(machine, only=("thermal",)) if f.status is Status.FAIL] == [
+        "gpu.responds"
+    ]
+    fine = scenario.load("rtx3060_idle").machine(tmp_path / "c")
+    told = health.run(fine, only=("thermal",), expect_gpus=2)
+    assert [f.id for f in told if f.status is Status.FAIL] == ["gpu.count"]
+
+
 def test_only_and_skip_choose_themes(tmp_path: Path) -> None:
     machine = scenario.load("rtx3060_idle").machine(tmp_path)
     assert {f.theme for f in health.run(machine, only=("pcie", "host"))} == {"pcie", "host"}

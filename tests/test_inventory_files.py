@@ -76,6 +76,15 @@ def test_a_closed_kernel_log_is_not_an_empty_one(tmp_path: Path, monkeypatch: py
     assert kernel_log.read(tmp_path, "container").state == "not-supported"
 
 
+def test_a_ring_that_lost_its_beginning_says_so(tmp_path: Path) -> None:
+    write(tmp_path, {"dev/kmsg": f"2,500,9,-;{XID}\n"})
+    assert kernel_log.read(tmp_path, "bare-metal").value is not None
+    ring, complete = kernel_log._ring_buffer(tmp_path / "dev/kmsg")
+    assert (ring, complete) == ([XID], False)
+    write(tmp_path, {"dev/kmsg": "6,0,0,-;Linux version 6.8.0\n KEY=value\n"})
+    assert kernel_log._ring_buffer(tmp_path / "dev/kmsg")[1]
+
+
 def test_no_kernel_log_at_all_is_not_supported(tmp_path: Path) -> None:
     assert kernel_log.read(tmp_path, "virtual-machine").state == "not-supported"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from bench.finding import Finding
+from bench.finding import Finding, Status
 from bench.health import (
     driver,
     driver_setup,
@@ -56,18 +56,31 @@ def run(
     only: Collection[str] = (),
     skip: Collection[str] = (),
 ) -> list[Finding]:
-    """All passive findings of a machine; ``only`` and ``skip`` are names of themes."""
-    chosen = [c for c in checks() if wanted(c.theme, only, skip)]
+    """All passive findings of a machine; ``only`` and ``skip`` are names of themes.
+
+    What keeps a card from being judged at all is told whatever ``only`` says: nobody shall read "ready" from a
+    theme that could not be looked at. So is the number of cards, where one was expected.
+    """
     seen = subjects(machine)
     findings: list[Finding] = []
-    for check in chosen:
+    for check in checks():
+        if check.theme in skip or check.scope not in ("machine", "gpu"):
+            continue
         if check.id == "gpu.count":
-            findings.append(check.apply(machine, expect_gpus))
+            told = [check.apply(machine, expect_gpus)]
         elif check.scope == "machine":
-            findings.append(_of_machine(check, machine))
-        elif check.scope == "gpu":
-            findings.extend(_of_gpus(check, machine, seen))
+            told = [_of_machine(check, machine)]
+        else:
+            told = _of_gpus(check, machine, seen)
+        if not wanted(check.theme, only, skip):
+            told = [f for f in told if f.status is Status.FAIL] if _decides(check) else []
+        findings.extend(told)
     return findings
+
+
+def _decides(check: Check) -> bool:
+    """Whether nothing else can be judged where this fails."""
+    return check.theme == "driver" or check.id in ("gpu.responds", "gpu.count")
 
 
 def _of_machine(check: Check, machine: Machine) -> Finding:
