@@ -47,7 +47,7 @@ def measure(
     try:
         options = session.Options(
             command=command,
-            workloads=tuple(select(workloads, suite)),
+            workloads=tuple(select(workloads)),
             backend=backend,
             quick=quick,
             seed=seed,
