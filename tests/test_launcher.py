@@ -304,11 +304,23 @@ def test_a_card_that_came_later_is_pointed_out_where_it_matters(ready: Box) -> N
     assert ready.calls == []
 
 
+def test_torch_with_cuda_stands_alone(box: Box) -> None:
+    """Its cuDNN and TensorFlow's are other releases in the same files: what came last would win."""
+    for name in ("torch-cuda", "jax-cuda"):
+        box.lock(name, f"{name}==1\n")
+    assert box.run("setup", DLBOX_BUILD="cuda").returncode == 0
+    assert "instead of TensorFlow" in box.run("setup", "torch").stderr
+    assert box.run("--help").returncode == 0
+    assert installs(box.calls) == [["cuda", "build"], ["torch-cuda", "build"]]
+    assert box.run("setup", "jax").returncode == 0
+    assert installs(box.calls) == [["cuda", "build", "jax-cuda"]]
+
+
 def test_the_build_can_be_chosen_and_stays_chosen(box: Box) -> None:
     assert "as DLBOX_BUILD says" in box.run("--help", DLBOX_BUILD="cuda").stderr
     assert installs(box.calls) == [["cuda", "build"]]
     assert box.run("--help").stderr == ""
-    assert "cpu or cuda, not 'rocm'" in sentence(box.run("--help", DLBOX_BUILD="rocm"), 2)
+    assert "cpu, cuda or torch-cuda, not 'rocm'" in sentence(box.run("--help", DLBOX_BUILD="rocm"), 2)
 
 
 def test_backends_are_added_and_kept_up_to_date(ready: Box) -> None:
