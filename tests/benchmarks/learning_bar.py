@@ -1,6 +1,6 @@
 """How far apart are the workloads' accuracies from their bar? Prints a Markdown table.
 
-    .venv/bin/python tests/benchmarks/learning_bar.py [SEEDS] [BACKEND] [WORKLOAD ...]
+.venv/bin/python tests/benchmarks/learning_bar.py [SEEDS] [BACKEND] [WORKLOAD ...]
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from bench.measure.workloads import WORKLOADS
 def main() -> None:
     seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 8
     backend = sys.argv[2] if len(sys.argv) > 2 else "tensorflow"
-    print("| workload | seed | accuracy at each judgement (examples seen) | bar | ceiling |\n|---|---|---|---|---|")
+    print(
+        "| workload | seed | accuracy at each judgement (examples seen) | bar | ceiling |\n|---|---|---|---|---|"
+    )
     for workload in [WORKLOADS[name] for name in sys.argv[3:] or WORKLOADS]:
         for seed in range(seeds):
             looks: list[Evaluated] = []
@@ -25,7 +27,9 @@ def main() -> None:
                 if isinstance(event, Evaluated):
                     looks.append(event)
 
-            job = Job(workload=workload, backend=backend, seed=seed, train_seconds=1.0, parent_pid=os.getpid())
+            job = Job(
+                workload=workload, backend=backend, seed=seed, train_seconds=1.0, parent_pid=os.getpid()
+            )
             problem = runner.run(job, hear)
             told = ", ".join(f"{e.accuracy:.3f} ({e.examples_seen:,})" for e in looks) or str(problem)
             ceiling = f"{looks[0].ceiling:.3f}" if looks else "-"

@@ -68,14 +68,19 @@ def ours(workload: Workload) -> tuple[float, float]:
 
 def main() -> None:
     pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    print("| workload | pair | dlbox bench | bare fit | ratio | other load, cores |\n|---|---|---|---|---|---|")
+    print(
+        "| workload | pair | dlbox bench | bare fit | ratio | other load, cores |\n|---|---|---|---|---|---|"
+    )
     for name in sys.argv[2:] or list(WORKLOADS):
         ratios = []
         for pair in range(pairs):
             one, load = ours(WORKLOADS[name])
             other = bare(WORKLOADS[name], 5_120 if name != "cnn-lstm" else 10_240)
             ratios.append(one / other)
-            print(f"| {name} | {pair + 1} | {one:,.0f} | {other:,.0f} | {one / other:.3f} | {load:.2f} |", flush=True)
+            print(
+                f"| {name} | {pair + 1} | {one:,.0f} | {other:,.0f} | {one / other:.3f} | {load:.2f} |",
+                flush=True,
+            )
         print(f"| {name} | median | | | {statistics.median(ratios):.3f} | |", flush=True)
 
 

@@ -1,0 +1,54 @@
+"""The pictures and tables of the README, from a real run: docs/report.png and the text between the READY marks.
+
+    .venv/bin/python tests/benchmarks/pictures.py
+
+Runs `dlbox ready --quick` into a folder of its own and needs Chromium.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [sys.executable, "-P", str(ROOT / "dlbox.py"), "ready", "--quick"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "XDG_DATA_HOME": folder, "COLUMNS": "80", "NO_COLOR": "1"},
+        )
+        (page,) = Path(folder).rglob("*.html")
+        table = done.stdout.replace(folder, "~/.local/share").rstrip()
+        readme = ROOT / "README.md"
+        text = re.sub(
+            r"(<!-- READY -->\n```\n).*?(\n```)",
+            lambda m: m[1] + table + m[2],
+            readme.read_text(),
+            flags=re.DOTALL,
+        )
+        readme.write_text(text)
+        with sync_playwright() as play:
+            browser = play.chromium.launch(
+                executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+            )
+            view = browser.new_page(viewport={"width": 900, "height": 1000}, color_scheme="light")
+            view.goto(page.as_uri())
+            view.screenshot(path=str(ROOT / "docs" / "report.png"))
+            browser.close()
+    print(table)
+
+
+if __name__ == "__main__":
+    main()
