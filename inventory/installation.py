@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from inventory import files
-from inventory.machine import DeviceNode, DkmsModule, Driver, Installation, Kernel, Package
+from inventory.machine import DeviceNode, DkmsModule, Driver, Installation, InstalledKernel, Package
 from inventory.reading import Reading
 
 _CLAIM_CARDS = ("nvidia", "nvidia_uvm", "nvidia_drm", "nvidia_modeset", "nouveau", "nova_core", "vfio_pci")
@@ -77,14 +77,14 @@ def _library(sysroot: Path) -> Reading[str]:
     return Reading.not_supported("libnvidia-ml.so.1 is not in the usual folders")
 
 
-def _kernels(sysroot: Path, running: str) -> Reading[tuple[Kernel, ...]]:
+def _kernels(sysroot: Path, running: str) -> Reading[tuple[InstalledKernel, ...]]:
     """Kernels under /lib/modules, oldest first, with the running one among them."""
     folder = sysroot / "lib/modules"
     found = [entry for entry in files.entries(folder) if entry.is_dir()]
     if not found:
         return Reading.not_supported("no kernels are installed here")
     kernels = [
-        Kernel(
+        InstalledKernel(
             release=entry.name,
             has_headers=(entry / "build/Makefile").exists()
             or (sysroot / f"usr/src/linux-headers-{entry.name}/Makefile").exists(),

@@ -233,7 +233,7 @@ class Driver(msgspec.Struct, frozen=True, kw_only=True):
     """Loaded kernel modules that claim NVIDIA cards: "nvidia", "nvidia_uvm", "nouveau"."""
 
 
-class Kernel(msgspec.Struct, frozen=True, kw_only=True):
+class InstalledKernel(msgspec.Struct, frozen=True, kw_only=True):
     """One installed kernel and whether it would have the driver after a boot."""
 
     release: str
@@ -268,7 +268,7 @@ class DeviceNode(msgspec.Struct, frozen=True, kw_only=True):
 class Installation(msgspec.Struct, frozen=True, kw_only=True):
     """How the driver is installed, read from files; empty where that is another system's business."""
 
-    kernels: Reading[tuple[Kernel, ...]] = _ABSENT
+    kernels: Reading[tuple[InstalledKernel, ...]] = _ABSENT
     dkms: Reading[tuple[DkmsModule, ...]] = _ABSENT
     packages: Reading[tuple[Package, ...]] = _ABSENT
     unattended_upgrades: bool = False
