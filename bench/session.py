@@ -102,7 +102,7 @@ def _run(options: Options, backend: str, keeper: Keeper, watcher: Watcher) -> Do
         findings += health.run(machine, expect_gpus=options.expect_gpus)
     if options.health_checks:
         watcher.update("asking the frameworks whether they see the card")
-        findings += visibility.findings(machine)
+        findings += [_unless_used(f, backend) for f in visibility.findings(machine)]
     watcher.done(_machine_line(machine))
     document = Document(
         command=options.command,
@@ -209,6 +209,14 @@ def _report(folder: Path, keeper: Keeper) -> None:
         )
         document = msgspec.structs.replace(document, report=None)
     keeper.finish(document)
+
+
+def _unless_used(finding: Finding, backend: str) -> Finding:
+    """A framework that is installed and was not asked for (the tests bring a JAX for processors) only warns."""
+    if finding.id == f"frameworks.{backend}" or finding.status not in (Status.FAIL, Status.UNKNOWN):
+        return finding
+    remedy = finding.remedy or f"it matters only when you train with it: `--backend {finding.id.partition('.')[2]}`"
+    return msgspec.structs.replace(finding, status=Status.WARN, remedy=remedy)
 
 
 def _machine_line(machine: Machine) -> str:

@@ -31,7 +31,8 @@ def box(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Document]:
         healthy = options.pop("findings", [])
         cards = (PciCard(address="0000:01:00.0", device_id=0x2503, driver="nvidia"),) if has_card else ()
         monkeypatch.setattr("inventory.facts.gather", lambda: machine(cards=cards))
-        monkeypatch.setattr("bench.measure.visibility.findings", lambda machine: [])
+        seen = options.pop("seen", [])
+        monkeypatch.setattr("bench.measure.visibility.findings", lambda machine: list(seen))
         monkeypatch.setattr("bench.health.run", lambda machine, **_: list(healthy))
 
         def train(workload: Any, plan: Any, on_progress: Any, *, parent_pid: int) -> Any:
@@ -88,6 +89,14 @@ def test_a_card_that_was_not_used_is_not_ready(box: Any) -> None:
     document = box({"gru": said(400.0)}, has_card=True)
     assert document.verdict == "not-ready"
     assert statuses(document)["training.gru-device"] is Status.FAIL
+
+
+@pytest.mark.parametrize(("framework", "verdict"), [("tensorflow", "not-ready"), ("jax", "ready")])
+def test_only_the_framework_in_use_must_see_the_card(box: Any, framework: str, verdict: str) -> None:
+    blind = Finding(id=f"frameworks.{framework}", status=Status.FAIL, title="t", message="m", remedy="r")
+    document = box(has_card=True, seen=[blind])
+    assert document.verdict == verdict
+    assert statuses(document)[blind.id] is (Status.FAIL if verdict == "not-ready" else Status.WARN)
 
 
 def test_one_crash_does_not_stop_the_others(box: Any) -> None:
