@@ -174,4 +174,9 @@ def repository(distribution: str, data: StackData) -> Repository | None:
     row = data.repository(distribution)
     if row is None:
         return None
-    return Repository(uri=row.uri, keyring=row.uri + row.keyring, fingerprint=row.fingerprint)
+    return Repository(
+        uri=row.uri,
+        keyring=row.uri + row.keyring,
+        key_url=f"{row.uri}{row.key_id.lower()}.pub",
+        fingerprint=row.fingerprint,
+    )

@@ -52,6 +52,8 @@ class Repository(msgspec.Struct, frozen=True, kw_only=True):
 
     uri: str
     keyring: str
+    """NVIDIA's package with key and source entry; the role takes the key alone."""
+    key_url: str
     fingerprint: str
 
 

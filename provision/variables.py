@@ -1,0 +1,76 @@
+"""Between the resolver and the playbooks: what a box said becomes a request, and a stack becomes role variables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from inventory import cards
+from provision.stack_model import Request, Stack, Target
+
+
+class _BoxCard(msgspec.Struct, frozen=True):
+    address: str
+    device_id: int
+    driver: str | None = None
+
+
+class _BoxDistribution(msgspec.Struct, frozen=True):
+    id: str
+    version: str
+
+
+class Box(msgspec.Struct, frozen=True, kw_only=True):
+    """What the role preflight reads of a box (``preflight_box``), as far as a plan needs it."""
+
+    machine_type: str
+    kernel: str
+    kernels: tuple[str, ...]
+    """Installed, the newest last. A container runs its host's kernel, which is not among them."""
+    distribution: _BoxDistribution
+    environment: str
+    secure_boot: bool | None
+    cards: tuple[_BoxCard, ...]
+
+
+def request(reading: dict[str, Any]) -> Request:
+    """The box as the resolver's question. Prebuilt modules follow the kernel that boots next: the newest."""
+    box = msgspec.convert(reading, Box)
+    return Request(
+        distribution=f"{box.distribution.id}-{box.distribution.version}",
+        targets=tuple(_target(card.device_id) for card in box.cards),
+        kernel=box.kernels[-1] if box.kernels else "",
+        secure_boot=box.secure_boot,
+        machine_type=box.machine_type,
+        environment=box.environment,
+    )
+
+
+def _target(device_id: int) -> Target:
+    card = cards.match(None, device_id, None)
+    if card is not None:
+        return Target(name=card.name, architecture=card.architecture, capability=card.compute_capability)
+    return Target(name=f"10de:{device_id:04x}", architecture=cards.architecture_of(device_id))
+
+
+def driver(stack: Stack) -> dict[str, Any]:
+    """The variables of the role nvidia_driver. Empty without a card: the role is not run then."""
+    plan = stack.driver
+    if plan is None:
+        return {}
+    found: dict[str, Any] = {
+        "nvidia_driver_branch": plan.branch,
+        "nvidia_driver_flavour": plan.flavour,
+        "nvidia_driver_source": plan.source,
+        "nvidia_driver_packages": list(plan.packages),
+        "nvidia_driver_components": list(plan.components),
+        "nvidia_driver_needs_mok": plan.needs_mok is True,
+    }
+    if plan.repository is not None:
+        found["nvidia_driver_repository"] = {
+            "uri": plan.repository.uri,
+            "key_url": plan.repository.key_url,
+            "fingerprint": plan.repository.fingerprint,
+        }
+    return found
