@@ -52,7 +52,7 @@ def box(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Document]:
             return TRAIN(workload, plan, on_progress, run=worker, parent_pid=parent_pid)
 
         monkeypatch.setattr("bench.measure.training.train", train)
-        options = {"repeats": len(levels), "report": False, **options}
+        options = {"repeats": len(levels), "report": False, "health_checks": False, **options}
         return session.run(
             session.Options(command=command, workloads=tuple(select(("lstm",))), **options), quiet()
         )

@@ -96,7 +96,7 @@ def _events(document: Document, result: Result, repeat: Repeat) -> Iterator[_Eve
     point, start, end = "POINT_IN_TIME", "INTERVAL_START", "INTERVAL_END"
     host = document.machine.host
     yield 0, point, "submission_benchmark", result.workload, {"fingerprint": result.fingerprint}
-    about = {"host": host.hostname, "precision": result.precision, **result.versions}
+    about: dict[str, object] = {"host": host.hostname, "precision": result.precision, **result.versions}
     yield 0, point, "submission_platform", f"{result.device}, {host.cpu_model}", about
     yield 0, point, "global_batch_size", result.batch_size, {}
     yield 0, point, "seed", repeat.seed, {}
