@@ -5,7 +5,7 @@ One fault, one finding: ``bench.health.diagnosis`` names the cause, and only the
 
 from __future__ import annotations
 
-from bench.health.check import Outcome, check, failed, passed, skipped, unknown
+from bench.health.check import Outcome, check, failed, passed, skipped, value
 from bench.health.diagnosis import Cause, Diagnosis, branch, diagnose
 from inventory.machine import Machine
 
@@ -246,9 +246,8 @@ def driver_branch(machine: Machine) -> Outcome:
             f"driver branch {number} is too old for frameworks built on CUDA 12", number, _OLDEST_BRANCH
         )
     if machine.nvml.ok and number is None and not diagnose(machine):
-        return unknown(
-            "the driver's version could not be read: " + (machine.driver.library_version.why or "no answer")
-        )
+        value(machine.driver.library_version, "driver version")
+        return skipped(f"the version {machine.driver.library_version.value!r} is not of NVIDIA's form")
     outcome = _judged(
         machine,
         Cause.BRANCH,

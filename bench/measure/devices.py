@@ -149,7 +149,10 @@ class TensorflowDevice:
 
     def counted(self, cells: int, start: int) -> Any:
         with self.tf.device(self.place):
-            return self.tf.range(start, start + cells // 2, dtype=self.tf.int64)
+            # Range leaves its result in host memory; the sum is made on the card.
+            return self.tf.range(start, start + cells // 2, dtype=self.tf.int64) + self.tf.zeros(
+                (1,), self.tf.int64
+            )
 
     def noise(self, cells: int, seed: int) -> Any:
         with self.tf.device(self.place):
