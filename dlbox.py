@@ -127,7 +127,9 @@ def check_command(**options: Any) -> None:
 
 @cli.command("bench")
 @measuring
-@click.option("--baseline", is_flag=True, help="Judge later runs of these models on this machine against this one.")
+@click.option(
+    "--baseline", is_flag=True, help="Judge later runs of these models on this machine against this one."
+)
 @exporting
 def bench_command(**options: Any) -> None:
     """How fast is it? Train the workshop's models in fresh processes and keep the figures."""
@@ -181,9 +183,7 @@ def history_prune_command(keep: int | None, older_than: float | None, yes: bool,
         raise click.UsageError("nobody is there to be asked: add --yes")
     confirm = None if yes else lambda question: click.confirm(question, err=True)
     sys.exit(
-        archiving.prune(
-            keep=keep, older_than=older_than, confirm=confirm, as_json=as_json, complain=complain
-        )
+        archiving.prune(keep=keep, older_than=older_than, confirm=confirm, as_json=as_json, complain=complain)
     )
 
 

@@ -98,9 +98,7 @@ def history(*, limit: int, as_json: bool, complain: Complain) -> int:
     return EXIT_SOUND
 
 
-def write_report(
-    number: int | None, output: Path | None, complain: Complain, **files: Path | None
-) -> int:
+def write_report(number: int | None, output: Path | None, complain: Complain, **files: Path | None) -> int:
     """Write the page of run ``number`` (None: the last) again; where ``files`` are asked for, those instead."""
     try:
         store = open_history_to_read()
