@@ -74,6 +74,9 @@ _TRAIN_LONGER = "Another seed or backend lands elsewhere while the model still l
 _SMALL_SERIES = (
     "87 windows are few: seeds differ by several thousand passengers; persistence (41.7) is the bar."
 )
+_ROUNDING = "Two symbols may lie so close that rounding decides; then the texts part. Try another --seed."
+_BUSY = "Speeds need an idle machine: stop other work and try again."
+_NO_LIMIT = float("inf")
 
 LESSONS: tuple[Lesson, ...] = (
     Lesson(
@@ -133,6 +136,35 @@ LESSONS: tuple[Lesson, ...] = (
         ),
         cells=("simple-rnn", "lstm", "gru", "conv"),
         more_pages=("by_hand_text",),
+    ),
+    Lesson(
+        name="text-generation",
+        title="Text generation: guess the next word, write it down, go on",
+        about="SimpleRNN, LSTM and GRU write numbers in words, or your text by characters, beside count tables.",
+        data="the numbers 1 to 9,999 in words, made here: the best possible score is known",
+        quick_seconds=45,
+        full_seconds=200,
+        cells=("simple-rnn", "lstm", "gru"),
+        data_choices=("embedded", "docs", "source"),
+        predicts=True,
+        reads_corpus=True,
+        expected=(
+            Expected("tokens", 63_098, 63_098, "counted", _ARITHMETIC),
+            Expected("ceiling, 2 words", 0.472, 0.473, "counted", _ARITHMETIC),
+            Expected("ceiling, 3 words", 0.474, 0.475, "counted", _ARITHMETIC),
+            Expected("ceiling, 6 words", 0.640, 0.641, "counted", _ARITHMETIC),
+            Expected("ceiling, 7 words", 1, 1, "counted", _ARITHMETIC),
+            Expected("best table on new numbers", 0.305, 0.307, "counted", _ARITHMETIC),
+            Expected("simple-rnn: accuracy on new numbers", 0.6, 1, "seed 0, three backends", _TRAIN_LONGER),
+            Expected(
+                "lstm: accuracy on new numbers", 0.45, 1, "seed 0, three backends", _TRAIN_LONGER, "quick"
+            ),
+            Expected("lstm: accuracy on new numbers", 0.7, 1, "seed 0", _TRAIN_LONGER, "full"),
+            Expected("gru: accuracy on new numbers", 0.7, 1, "seed 0", _TRAIN_LONGER, "full"),
+            Expected("same text from both", 1, 1, "the same function", _ROUNDING),
+            Expected("sliding window: times the predict loop", 2, _NO_LIMIT, "5 to 860 measured", _BUSY),
+            Expected("carried state: times the predict loop", 50, _NO_LIMIT, "130 to 35,000 measured", _BUSY),
+        ),
     ),
     Lesson(
         name="seq2seq",

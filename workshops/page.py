@@ -77,6 +77,9 @@ class Outcome:
         values = asdict(self)
         settings = {k: str(v) if isinstance(v, Path) else v for k, v in values["settings"].items()}
         files = {k: [str(p) for p in values[k]] for k in ("pictures", "saved")}
+        for m in values["measured"]:
+            if m["expected"] and math.isinf(m["expected"]["high"]):
+                m["expected"]["high"] = None  # JSON has no infinity
         measured = [
             {**m, "value": m["value"] if math.isfinite(m["value"]) else None, "ok": own.ok}
             for m, own in zip(values["measured"], self.measured, strict=True)

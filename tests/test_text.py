@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workshops.data import text
+
+
+def slow_witten_bell(train: list[int], held_out: list[int], symbols: int, longest: int) -> list[float]:
+    """The formula as it is written, one character at a time."""
+    tables: list[dict[tuple[int, ...], Counter[int]]] = []
+    for k in range(longest + 1):
+        table: dict[tuple[int, ...], Counter[int]] = defaultdict(Counter)
+        for i in range(k, len(train)):
+            table[tuple(train[i - k : i])][train[i]] += 1
+        tables.append(table)
+    sums = [0.0] * (longest + 1)
+    for i, c in enumerate(held_out):
+        p = 1 / symbols
+        for k in range(longest + 1):
+            if i >= k:
+                followers = tables[k].get(tuple(held_out[i - k : i]))
+                if followers:
+                    p = (followers[c] + len(followers) * p) / (followers.total() + len(followers))
+            sums[k] -= math.log(p)
+    return [s / len(held_out) for s in sums]
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    train=st.lists(st.integers(0, 3), min_size=12, max_size=80),
+    held_out=st.lists(st.integers(0, 4), min_size=5, max_size=40),
+    longest=st.integers(0, 4),
+)
+def test_tables_equal_the_formula(train: list[int], held_out: list[int], longest: int) -> None:
+    fast = text.count_tables(np.array(train), np.array(held_out), 5, longest)
+    assert fast == pytest.approx(slow_witten_bell(train, held_out, 5, longest))
+
+
+def test_documentation_floors() -> None:
+    """Figures of Python 3.11; other versions have other text, so only the shape is held there."""
+    try:
+        docs = text.documentation()
+    except text.TextError as error:
+        pytest.skip(str(error))
+    known, new = docs.split()
+    floors = text.count_tables(known, new, len(docs.symbols))
+    assert floors[0] > floors[1] > floors[2] > floors[3] > 1
+    if len(docs.ids) == 465_126:
+        assert floors == pytest.approx([3.236, 2.318, 1.711, 1.403, 1.319, 1.338, 1.385], abs=0.001)
+
+
+def test_source_is_the_same_each_time_and_has_no_tests() -> None:
+    a, b = text.source(50_000), text.source(50_000)
+    assert np.array_equal(a.ids, b.ids)
+    assert len(a.ids) == 50_000
+
+
+def test_own_file(tmp_path: Path) -> None:
+    path = tmp_path / "book.txt"
+    path.write_bytes("Größe\t€\r\n".encode() * 4000 + b"\xff\xfe")
+    mine = text.from_file(path)
+    assert mine.name == "book.txt"
+    assert set(mine.symbols) == set("Gre \n") | {text.UNKNOWN} - {" "} or text.UNKNOWN in mine.symbols
+    assert mine.decode(mine.encode("Ge")) == "Ge"
+    with pytest.raises(text.TextError, match=r"Cannot read .*: No such file"):
+        text.from_file(tmp_path / "none.txt")
+    (tmp_path / "short.txt").write_text("short", encoding="utf-8")
+    with pytest.raises(text.TextError, match="5 characters: at least 20,000"):
+        text.from_file(tmp_path / "short.txt")
+
+
+def test_split() -> None:
+    some = text.from_string("x", "ab" * 20_000)
+    known, new = some.split()
+    assert (len(known), len(new)) == (36_000, 4_000)

@@ -1,0 +1,120 @@
+"""Text to learn from without a download: Python's own documentation or source, or a file of the learner's."""
+
+from __future__ import annotations
+
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ids = NDArray[np.int64]
+UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+SMALLEST = 20_000
+"""Fewer characters than this teach a model nothing but the text itself."""
+
+
+class TextError(Exception):
+    """There is no such text; the message is one sentence for the learner."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """``ids`` (characters,) into ``symbols``; ``name`` says where it came from."""
+
+    name: str
+    symbols: str
+    ids: Ids
+
+    def split(self, held_out: float = 0.1) -> tuple[Ids, Ids]:
+        """(the first part, the last ``held_out`` share)."""
+        cut = len(self.ids) - round(len(self.ids) * held_out)
+        return self.ids[:cut], self.ids[cut:]
+
+    def encode(self, text: str) -> Ids:
+        """Characters -> ids; one that the text does not have becomes the first symbol."""
+        return np.array([max(self.symbols.find(c), 0) for c in text], np.int64)
+
+    def decode(self, ids: Ids) -> str:
+        return "".join(self.symbols[i] for i in ids)
+
+
+def from_string(name: str, text: str) -> Text:
+    """Printable ASCII and newlines stay, every other character becomes one symbol; raises TextError if short."""
+    if len(text) < SMALLEST:
+        raise TextError(f"{name} has {len(text):,} characters: at least {SMALLEST:,} are needed.")
+    clean = "".join(c if c == "\n" or " " <= c <= "~" else UNKNOWN for c in text)
+    symbols = "".join(sorted(set(clean)))
+    number = {c: i for i, c in enumerate(symbols)}
+    return Text(name, symbols, np.array([number[c] for c in clean], np.int64))
+
+
+def documentation() -> Text:
+    """Python's language reference as `help()` shows it; raises TextError where it is not installed."""
+    try:
+        from pydoc_data.topics import topics
+    except ImportError:
+        raise TextError(
+            "This Python came without its documentation (pydoc_data): use --data source."
+        ) from None
+    return from_string("Python documentation", "\n\n".join(topics[name] for name in sorted(topics)))
+
+
+def source(limit: int = 1_000_000, *, seed: int = 0) -> Text:
+    """Files of Python's standard library in shuffled order until ``limit`` characters; tests left out."""
+    root = Path(sysconfig.get_paths()["stdlib"])
+    skip = {"test", "tests", "site-packages", "dist-packages", "idle_test", "__pycache__"}
+    files = sorted(p for p in root.rglob("*.py") if not skip & set(p.relative_to(root).parts))
+    parts, total = [], 0
+    for i in np.random.default_rng(seed).permutation(len(files)):
+        parts.append(files[i].read_text(encoding="utf-8", errors="replace"))
+        total += len(parts[-1])
+        if total >= limit:
+            break
+    if total < SMALLEST:
+        raise TextError("This Python came without the source of its library: use --corpus FILE.")
+    return from_string("Python source", "".join(parts)[:limit])
+
+
+def from_file(path: Path, limit: int = 5_000_000) -> Text:
+    """The learner's own UTF-8 file (its first ``limit`` characters); raises TextError."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return from_string(path.name, file.read(limit))
+    except OSError as error:
+        raise TextError(f"Cannot read {path}: {error.strerror}.") from None
+
+
+def count_tables(train: Ids, held_out: Ids, symbols: int, longest: int = 6) -> list[float]:
+    """Nats per character of tables of order 0..``longest`` on the held-out part: floors for a network.
+
+    Witten and Bell's smoothing: p_k(c) = (n(ctx, c) + U(ctx) p_(k-1)(c)) / (n(ctx) + U(ctx)), U the number
+    of different characters seen after ctx; p_(-1) = 1 / symbols; an unseen ctx leaves p as it was. (Method C
+    in Witten and Bell, IEEE Trans. Inf. Theory 37(4), 1991.)
+    """
+    p = np.full(len(held_out), 1 / symbols)
+    losses = []
+    for k in range(longest + 1):
+        asked, known = _contexts(held_out, k, symbols), _contexts(train, k, symbols)
+        pairs, pair_counts = np.unique(known * symbols + train[k:], return_counts=True)
+        contexts, first = np.unique(pairs // symbols, return_index=True)
+        n = np.add.reduceat(pair_counts, first)
+        different = np.diff(np.append(first, len(pairs)))
+        where = np.minimum(np.searchsorted(contexts, asked), len(contexts) - 1)
+        seen = contexts[where] == asked
+        pair = asked * symbols + held_out[k:]
+        at = np.minimum(np.searchsorted(pairs, pair), len(pairs) - 1)
+        n_pair = np.where(pairs[at] == pair, pair_counts[at], 0)
+        mixed = (n_pair + different[where] * p[k:]) / (n[where] + different[where])
+        p = np.concatenate([p[:k], np.where(seen, mixed, p[k:])])
+        losses.append(float(-np.log(p).mean()))
+    return losses
+
+
+def _contexts(ids: Ids, k: int, symbols: int) -> Ids:
+    """One number for the k characters before each place from k on."""
+    context = np.zeros(len(ids) - k, np.int64)
+    for j in range(k):
+        context = context * symbols + ids[j : len(ids) - k + j]
+    return context
