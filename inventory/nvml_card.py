@@ -1,6 +1,6 @@
 """Everything that NVML tells of one card, as a Gpu: each value with its unit, range and reason for absence.
 
-Field numbers and struct versions are those of nvidia-ml-py 13.615.
+Struct versions are those of nvidia-ml-py 13.615.
 """
 
 from __future__ import annotations
@@ -10,15 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from inventory.machine import Clocks, Errors, Gpu, GpuProcess, Link, Power, Temperatures
-from inventory.nvml import converted, first, number, read, refused, switch, text
+from inventory import nvml_sensors as sensors
+from inventory.machine import Errors, Gpu, GpuProcess
+from inventory.nvml import converted, first, number, read, switch, text
 from inventory.reading import Reading
 
-_FIELD_MEMORY_TEMPERATURE = 82
-_FIELD_RECOVERY_ACTION = 230
-_FIELD_SW_THERMAL_US = 269
-_FIELD_HW_THERMAL_US = 270
-_FIELD_POWER_BRAKE_US = 271
 _MEMORY_SECOND = 0x02000028
 """Version of the second memory struct, which counts the driver's reserve apart."""
 
@@ -36,17 +32,21 @@ def sample(index: int) -> Gpu:
     if not handle.ok:
         return Gpu(index=index, handle=Reading.failed(handle.why, handle.code))
     device = handle.value
-    fields = _fields(
-        device, _FIELD_MEMORY_TEMPERATURE, _FIELD_SW_THERMAL_US, _FIELD_HW_THERMAL_US, _FIELD_POWER_BRAKE_US
+    fields = sensors.fields(
+        device,
+        sensors.FIELD_MEMORY_TEMPERATURE,
+        sensors.FIELD_SW_THERMAL_US,
+        sensors.FIELD_HW_THERMAL_US,
+        sensors.FIELD_POWER_BRAKE_US,
     )
     return Gpu(
         index=index,
-        temperatures=_temperatures(device, fields[_FIELD_MEMORY_TEMPERATURE]),
-        power=_power(device),
-        clocks=_clocks(device, fields),
-        link=_link(device),
-        fan_percent=_fans(device),
-        utilisation_percent=converted(read("nvmlDeviceGetUtilizationRates", device), _utilisation),
+        temperatures=sensors.temperatures(device, fields[sensors.FIELD_MEMORY_TEMPERATURE]),
+        power=sensors.power(device),
+        clocks=sensors.clocks(device, fields),
+        link=sensors.link(device),
+        fan_percent=sensors.fans(device),
+        utilisation_percent=converted(read("nvmlDeviceGetUtilizationRates", device), sensors.utilisation),
     )
 
 
@@ -63,13 +63,13 @@ def gpu(index: int) -> Gpu:
         )
     device = handle.value
     total, used, reserved = _memory(device)
-    fields = _fields(
+    fields = sensors.fields(
         device,
-        _FIELD_MEMORY_TEMPERATURE,
-        _FIELD_RECOVERY_ACTION,
-        _FIELD_SW_THERMAL_US,
-        _FIELD_HW_THERMAL_US,
-        _FIELD_POWER_BRAKE_US,
+        sensors.FIELD_MEMORY_TEMPERATURE,
+        sensors.FIELD_RECOVERY_ACTION,
+        sensors.FIELD_SW_THERMAL_US,
+        sensors.FIELD_HW_THERMAL_US,
+        sensors.FIELD_POWER_BRAKE_US,
     )
     pci = read("nvmlDeviceGetPciInfo", device)
     return Gpu(
@@ -85,14 +85,14 @@ def gpu(index: int) -> Gpu:
         bar1_total_bytes=converted(read("nvmlDeviceGetBAR1MemoryInfo", device), _bar1),
         memory_bus_bits=number("nvmlDeviceGetMemoryBusWidth", device, low=32, high=16384),
         cores=number("nvmlDeviceGetNumGpuCores", device, low=1, high=1_000_000),
-        temperatures=_temperatures(device, fields[_FIELD_MEMORY_TEMPERATURE]),
-        power=_power(device),
-        clocks=_clocks(device, fields),
-        link=_link(device),
-        errors=_errors(device, fields[_FIELD_RECOVERY_ACTION]),
-        fan_percent=_fans(device),
+        temperatures=sensors.temperatures(device, fields[sensors.FIELD_MEMORY_TEMPERATURE]),
+        power=sensors.power(device),
+        clocks=sensors.clocks(device, fields),
+        link=sensors.link(device),
+        errors=_errors(device, fields[sensors.FIELD_RECOVERY_ACTION]),
+        fan_percent=sensors.fans(device),
         fan_rpm=number("nvmlDeviceGetFanSpeedRPM", device, low=0, high=30_000),
-        utilisation_percent=converted(read("nvmlDeviceGetUtilizationRates", device), _utilisation),
+        utilisation_percent=converted(read("nvmlDeviceGetUtilizationRates", device), sensors.utilisation),
         compute_mode=number("nvmlDeviceGetComputeMode", device, low=0, high=3),
         persistence=switch("nvmlDeviceGetPersistenceMode", device),
         display_active=switch("nvmlDeviceGetDisplayActive", device),
@@ -158,111 +158,6 @@ def _bar1(info: Any) -> int:
     return total
 
 
-def _utilisation(rates: Any) -> int:
-    if not 0 <= rates.gpu <= 100:
-        raise ValueError(f"NVML gave {rates.gpu}% utilisation, which cannot be")
-    return int(rates.gpu)
-
-
-def _temperatures(device: Any, memory_c: Reading[int]) -> Temperatures:
-    def threshold(kind: int) -> Reading[int]:
-        return number("nvmlDeviceGetTemperatureThreshold", device, kind, low=1, high=200)
-
-    return Temperatures(
-        gpu_c=first(
-            lambda: number("nvmlDeviceGetTemperature", device, 0, low=0, high=150),
-            lambda: number("nvmlDeviceGetTemperatureV", device, 0, low=0, high=150),
-        ),
-        memory_c=memory_c
-        if not memory_c.ok or 0 < (memory_c.value or 0) <= 150
-        else Reading.not_supported("no memory sensor"),
-        shutdown_c=threshold(0),
-        slowdown_c=threshold(1),
-        max_operating_c=threshold(3),
-        target_c=threshold(5),
-        memory_max_c=threshold(2),
-    )
-
-
-def _power(device: Any) -> Power:
-    def watts(name: str) -> Reading[float]:
-        return number(name, device, low=0, high=5000, scale=0.001)
-
-    def limits(which: int) -> Reading[float]:
-        return converted(
-            read("nvmlDeviceGetPowerManagementLimitConstraints", device), lambda pair: _watts(pair[which])
-        )
-
-    return Power(
-        draw_w=watts("nvmlDeviceGetPowerUsage"),
-        limit_w=first(
-            lambda: watts("nvmlDeviceGetEnforcedPowerLimit"),
-            lambda: watts("nvmlDeviceGetPowerManagementLimit"),
-        ),
-        default_limit_w=watts("nvmlDeviceGetPowerManagementDefaultLimit"),
-        min_limit_w=limits(0),
-        max_limit_w=limits(1),
-        energy_j=number("nvmlDeviceGetTotalEnergyConsumption", device, low=0, high=1e15, scale=0.001),
-    )
-
-
-def _watts(milliwatts: int) -> float:
-    if not 0 <= milliwatts <= 5_000_000:
-        raise ValueError(f"NVML gave {milliwatts} mW, which cannot be")
-    return milliwatts / 1000
-
-
-def _clocks(device: Any, fields: dict[int, Reading[int]]) -> Clocks:
-    def mhz(name: str, kind: int) -> Reading[int]:
-        return number(name, device, kind, low=0, high=100_000)
-
-    def state() -> Reading[int]:
-        found = number("nvmlDeviceGetPerformanceState", device, low=0, high=32)
-        return Reading.not_supported("no performance states") if found.value == 32 else found
-
-    def reasons(name: str) -> Reading[int]:
-        # A bit that no driver defines means that the mask is garbage, not a fault of the card.
-        return number(name, device, low=0, high=0xFFFF)
-
-    return Clocks(
-        performance_state=converted(state(), _performance_state),
-        sm_mhz=mhz("nvmlDeviceGetClockInfo", 1),
-        sm_max_mhz=mhz("nvmlDeviceGetMaxClockInfo", 1),
-        memory_mhz=mhz("nvmlDeviceGetClockInfo", 2),
-        memory_max_mhz=mhz("nvmlDeviceGetMaxClockInfo", 2),
-        event_reasons=first(
-            lambda: reasons("nvmlDeviceGetCurrentClocksEventReasons"),
-            lambda: reasons("nvmlDeviceGetCurrentClocksThrottleReasons"),
-        ),
-        sw_thermal_us=fields[_FIELD_SW_THERMAL_US],
-        hw_thermal_us=fields[_FIELD_HW_THERMAL_US],
-        power_brake_us=fields[_FIELD_POWER_BRAKE_US],
-    )
-
-
-def _performance_state(value: int) -> int:
-    if value > 15:
-        raise ValueError(f"NVML gave performance state {value}, which cannot be")
-    return value
-
-
-def _link(device: Any) -> Link:
-    def generation(name: str) -> Reading[int]:
-        return number(name, device, low=1, high=10)
-
-    def width(name: str) -> Reading[int]:
-        return number(name, device, low=1, high=32)
-
-    return Link(
-        generation=generation("nvmlDeviceGetCurrPcieLinkGeneration"),
-        generation_max=generation("nvmlDeviceGetMaxPcieLinkGeneration"),
-        generation_device_max=generation("nvmlDeviceGetGpuMaxPcieLinkGeneration"),
-        width=width("nvmlDeviceGetCurrPcieLinkWidth"),
-        width_max=width("nvmlDeviceGetMaxPcieLinkWidth"),
-        replays=number("nvmlDeviceGetPcieReplayCounter", device, low=0, high=0xFFFFFFFE),
-    )
-
-
 def _errors(device: Any, recovery_action: Reading[int]) -> Errors:
     def ecc(kind: int, counter: int) -> Reading[int]:
         return number("nvmlDeviceGetTotalEccErrors", device, kind, counter, low=0, high=1 << 62)
@@ -308,46 +203,6 @@ def _flag(value: Any) -> bool:
     if value not in (0, 1):
         raise ValueError(f"NVML gave {value} for a yes/no")
     return bool(value)
-
-
-def _fans(device: Any) -> Reading[tuple[int, ...]]:
-    count = number("nvmlDeviceGetNumFans", device, low=0, high=16)
-    if count.value == 0:
-        return Reading.not_supported("no fan of its own")
-    if count.state == "failed":
-        return Reading.failed(count.why, count.code)
-    speeds = [
-        number("nvmlDeviceGetFanSpeed_v2", device, fan, low=0, high=200) for fan in range(count.value or 0)
-    ]
-    if not speeds or speeds[0].state == "not-supported":
-        speeds = [number("nvmlDeviceGetFanSpeed", device, low=0, high=200)]
-    bad = next((s for s in speeds if not s.ok), None)
-    return bad if bad is not None else Reading.of(tuple(int(s.value or 0) for s in speeds))
-
-
-def _fields(device: Any, *wanted: int) -> dict[int, Reading[int]]:
-    """Numbered values; each carries a return code of its own beside the call's."""
-    answer = read("nvmlDeviceGetFieldValues", device, list(wanted))
-    if answer.value is None:
-        return {field: converted(answer, int) for field in wanted}
-    found: dict[int, Reading[int]] = {}
-    for field, entry in zip(wanted, answer.value, strict=True):
-        found[field] = refused(entry.nvmlReturn) if entry.nvmlReturn else converted(Reading.of(entry), _field)
-    return found
-
-
-def _field(entry: Any) -> int:
-    value = {
-        0: entry.value.dVal,
-        1: entry.value.uiVal,
-        2: entry.value.ulVal,
-        3: entry.value.ullVal,
-        4: entry.value.sllVal,
-        5: getattr(entry.value, "siVal", None),
-    }.get(entry.valueType)
-    if value is None or not 0 <= value < 1 << 62:
-        raise ValueError("NVML gave a field value that cannot be")
-    return int(value)
 
 
 def _processes(device: Any) -> Reading[tuple[GpuProcess, ...]]:
