@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -211,15 +212,20 @@ def _nearest_sentence(outcome: NoStack, data: StackData) -> str:
         return ""
     row = data.distribution(nearest.distribution)
     driver = f", driver {nearest.driver_branch} {nearest.driver_flavour}" if nearest.driver_branch else ""
-    what = " and ".join(nearest.cards) or "no card"
+    what = _spoken(nearest.cards) or "no card"
     where = row.name if row else nearest.distribution
     return f"nearest that does: {nearest.description} ({what} on {where}{driver}, {', '.join(nearest.frameworks)})"
+
+
+def _spoken(names: tuple[str, ...]) -> str:
+    """ "2 x GeForce RTX 3060 12GB and TITAN V"."""
+    return " and ".join(name if count == 1 else f"{count} x {name}" for name, count in Counter(names).items())
 
 
 def show(stack: Stack, data: StackData, console: Console) -> None:
     """The plan for a person: what, which, why; then the packages, the constraints and the warnings."""
     row = data.distribution(stack.distribution)
-    what = " and ".join(stack.cards) if stack.cards else "CPU only"
+    what = _spoken(stack.cards) or "CPU only"
     console.print(Text(f"{what} on {row.name if row else stack.distribution}", style="bold"))
     if not stack.cards:
         console.print(CPU_ONLY, highlight=False)
