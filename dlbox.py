@@ -32,7 +32,14 @@ def measuring(command: Any) -> Any:
                 "workloads",
                 multiple=True,
                 metavar="NAME",
-                help="Train only this model (lstm, gru, cnn-lstm); may be repeated.",
+                help="Train only this model (lstm, gru, cnn, ...); may be repeated.",
+            ),
+            click.option(
+                "--suite",
+                type=click.Choice(["ready", "workshop"]),
+                default="ready",
+                show_default=True,
+                help="Three models, or all of the workshop's.",
             ),
             click.option(
                 "--backend",

@@ -29,6 +29,7 @@ def measure(
     command: str,
     *,
     workloads: tuple[str, ...],
+    suite: str,
     backend: str | None,
     quick: bool | None,
     seed: int,
@@ -47,7 +48,7 @@ def measure(
     try:
         options = session.Options(
             command=command,
-            workloads=tuple(select(workloads)),
+            workloads=tuple(select(workloads, suite)),
             backend=backend,
             quick=quick,
             seed=seed,
