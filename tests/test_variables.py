@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 import yaml
 
@@ -163,6 +165,44 @@ def test_without_a_card_there_is_no_driver_to_install() -> None:
     stack = resolve(Request(distribution="debian-12"), DATA, DATA.date)
     assert isinstance(stack, Stack)
     assert variables.driver(stack) == {}
+
+
+def rendered(on: str, name: str) -> str:
+    """Packages, apt sources, pins and holds that one box gets, as the role writes them."""
+    found = cards.find(name)
+    target = Target(name=found.name, architecture=found.architecture, capability=found.compute_capability)
+    stack = resolve(Request(distribution=on, targets=(target,)), DATA, DATA.date)
+    assert isinstance(stack, Stack)
+    role = ROLES / "nvidia_driver"
+    distribution, _, version = on.partition("-")
+    told = variables.driver(stack)
+    values: dict[str, Any] = {"ansible_managed": "managed", "nvidia_driver_apt_mirror": ""}
+    for file in ("main", f"{distribution.capitalize()}_{version.partition('.')[0]}"):
+        values |= yaml.safe_load((role / "vars" / f"{file}.yml").read_text(encoding="utf-8"))
+    values |= {**told, "__nvidia_driver_missing": told["nvidia_driver_components"]}
+    templates = jinja2.Environment(  # noqa: S701 - files of apt, not HTML
+        loader=jinja2.FileSystemLoader(role / "templates"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    wanted = ["components.sources", "unattended"]
+    if "nvidia_driver_repository" in told:
+        wanted += ["repository.sources", "pin"]
+    parts = [f"=== {name} on {on}\n{' '.join(told['nvidia_driver_packages'])}\n"]
+    parts += [f"--- {file}\n{templates.get_template(f'{file}.j2').render(values)}" for file in wanted]
+    return "".join(parts)
+
+
+def test_apt_is_told_exactly_this() -> None:
+    """UPDATE_GOLDEN=1 writes the file again."""
+    text = "\n".join(
+        rendered(row.id, name) for row in DATA.distributions for name in ("GTX 1060", "RTX 3060", "RTX 5060")
+    )
+    golden = ROOT / "tests" / "golden" / "apt.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.write_text(text, encoding="utf-8")
+    assert text == golden.read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
