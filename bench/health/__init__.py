@@ -85,7 +85,13 @@ def _decides(check: Check) -> bool:
 
 def _of_machine(check: Check, machine: Machine) -> Finding:
     if check.needs_gpu and not machine.has_gpu and not diagnose(machine):
-        return check.finding(skipped("no NVIDIA card in this machine"))
+        unused = check.id == "driver.loaded" and machine.nvml.code == 9
+        note = (
+            "; the driver's library is installed, its kernel module is not loaded (NVML code 9)"
+            if unused
+            else ""
+        )
+        return check.finding(skipped(f"no NVIDIA card in this machine{note}"))
     return check.apply(machine)
 
 
