@@ -20,15 +20,17 @@ def _judged(machine: Machine, *causes: Cause, fine: str, trouble: str, remedy: s
     mine = [d for d in diagnoses if d.cause in causes]
     if mine:
         code = f" (NVML code {machine.nvml.code})" if machine.nvml.code is not None else ""
-        return failed(f"{trouble}{_where(mine)}{code}", mine[0].cause.value, remedy=remedy)
+        return failed(f"{trouble}{_where(mine, machine)}{code}", mine[0].cause.value, remedy=remedy)
     if diagnoses or not machine.nvml.ok:
         return skipped("the driver has another fault: see what failed")
     return passed(fine)
 
 
-def _where(diagnoses: list[Diagnosis]) -> str:
+def _where(diagnoses: list[Diagnosis], machine: Machine) -> str:
+    """Which cards, and what is known beyond the cause's own name."""
     cards = ", ".join(f"{d.card.address} ({d.card.pci_id})" for d in diagnoses if d.card)
-    detail = next((d.detail for d in diagnoses if d.detail not in ("nouveau", "vfio-pci")), "")
+    known = ("nouveau", "vfio-pci", *([machine.nvml.why] if machine.nvml.code is not None else []))
+    detail = next((d.detail for d in diagnoses if d.detail not in known), "")
     return (f": {cards}" if cards else "") + (f"; {detail}" if detail else "")
 
 
