@@ -190,6 +190,7 @@ class Page:
         epochs: int,
         batch_size: int = 32,
         validation: tuple[Any, Any] | None = None,
+        weights: Any = None,
         each_epoch: Callable[[int], None] | None = None,
         quiet: bool = False,
     ) -> dict[str, list[float]]:
@@ -216,6 +217,7 @@ class Page:
             epochs=epochs,
             batch_size=batch_size,
             validation_data=validation,
+            sample_weight=weights,
             callbacks=callbacks,
             verbose=0,
         )

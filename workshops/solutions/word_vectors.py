@@ -1,0 +1,33 @@
+"""Solutions of the exercises of the lesson word-vectors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def analogy(vectors: Array, a: int, a2: int, b: int) -> int:
+    """From a to a2, the same step from b."""
+    near = vectors @ (vectors[a2] - vectors[a] + vectors[b])
+    near[[a, a2, b]] = -np.inf
+    return int(np.argmax(near))
+
+
+def token_numbers(text: str, vocabulary: list[str], length: int) -> list[int]:
+    """A number for each word, in the order of the text."""
+    numbers = [vocabulary.index(word) + 1 for word in text.split() if word in vocabulary]
+    return ([0] * length + numbers)[-length:]
+
+
+def glove_weight(count: float, cap: float = 50.0) -> float:
+    """Capped at 1."""
+    return float(min(1.0, (count / cap) ** 0.75))
+
+
+def cosine(a: Array, b: Array) -> float:
+    """Divided by both lengths."""
+    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
