@@ -117,6 +117,9 @@ def ready_command(**options: Any) -> None:
 @click.option("--skip", multiple=True, metavar="THEME", help="Not this theme; may be repeated.")
 @click.option("--expect-gpus", type=Whole(0), metavar="N", help="Fail when fewer cards are found.")
 @click.option("--power-supply", type=Whole(1), metavar="WATTS", help="What the computer's supply can give.")
+@click.option(
+    "--build", metavar="BUILD", help="The parts of this computer, for its power supply: see `parts`."
+)
 @click.option("--backend", type=click.Choice(["tensorflow", "torch", "jax"]),
               help="What makes the load.  [default: the first of these that is installed]")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
@@ -240,7 +243,11 @@ def parts_command(build: str | None, budget: float | None, this: bool, as_json: 
 
 @cli.command("plan")
 @click.option(
-    "--card", "cards", multiple=True, metavar="NAME", help="A card, as in \"RTX 3060\" or 10de:2503; may be repeated."
+    "--card",
+    "cards",
+    multiple=True,
+    metavar="NAME",
+    help='A card, as in "RTX 3060" or 10de:2503; may be repeated.',
 )
 @click.option("--distro", metavar="NAME", help="As in ubuntu-24.04 or debian-12.")
 @click.option("--host", metavar="NAME", help="A host of the inventory, in place of --card and --distro.")

@@ -19,6 +19,7 @@ from bench.results import checks, export
 from bench.results.files import reason, write_atomically
 from bench.results.record import SCHEMA_VERSION, Document, to_json
 from inventory import facts
+from inventory.bill import BillError, open_bill
 from inventory.machine import Machine, PowerSupply
 
 EXIT_SOUND, EXIT_NOT, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
@@ -37,6 +38,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     skip: tuple[str, ...] = ()
     expect_gpus: int | None = None
     power_supply: int | None = None
+    build: str | None = None
+    """A bill of materials, by name or file, whose power supply is this computer's."""
     backend: str | None = None
     as_json: bool = False
     junit: Path | None = None
@@ -55,7 +58,11 @@ def run(options: Options, complain: Complain) -> int:
         return _explain(options.explain, complain)
     if options.listing:
         return _list(options)
-    document = examine(options, complain)
+    try:
+        document = examine(options, complain)
+    except BillError as error:
+        complain(str(error))
+        return EXIT_USAGE
     if options.as_json:
         sys.stdout.write(to_json(document) + "\n")
     else:
@@ -67,12 +74,10 @@ def run(options: Options, complain: Complain) -> int:
 
 
 def examine(options: Options, complain: Complain = lambda sentence: None) -> Document:
-    """Look at the machine, under load too if that was asked for."""
+    """Look at the machine, under load too if that was asked for. Raises BillError for a build that is none."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    machine = facts.gather()
-    if options.power_supply is not None:
-        supply = PowerSupply(watts=options.power_supply, source="--power-supply")
-        machine = msgspec.structs.replace(machine, power_supply=supply)
+    supply = _power_supply(options)
+    machine = msgspec.structs.replace(facts.gather(), power_supply=supply)
     findings = health.run(machine, expect_gpus=options.expect_gpus, only=options.only, skip=options.skip)
     asked = options.frameworks or "frameworks" in options.only
     if asked and health.wanted("frameworks", options.only, options.skip):
@@ -92,6 +97,16 @@ def examine(options: Options, complain: Complain = lambda sentence: None) -> Doc
         dlbox_version=importlib.metadata.version("dlbox"),
         partial=interrupted,
     )
+
+
+def _power_supply(options: Options) -> PowerSupply | None:
+    """What the person says feeds the computer. Raises BillError."""
+    if options.power_supply is not None:
+        return PowerSupply(watts=options.power_supply, source="--power-supply")
+    if options.build is not None:
+        bill = open_bill(options.build)
+        return PowerSupply(watts=int(bill.supply.watts), source=f"the build {bill.name}")
+    return None
 
 
 def _load(machine: Machine, options: Options, say: Complain) -> tuple[list[Finding], bool]:

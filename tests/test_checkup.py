@@ -180,6 +180,15 @@ def test_a_file_that_cannot_be_written_is_said_and_ends_in_1(box: Machine, tmp_p
     assert "cannot write" in said[0]
 
 
+def test_a_build_says_what_the_power_supply_is(box: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    told = checkup.examine(checkup.Options(build="2017"))
+    assert told.machine.power_supply is not None
+    assert told.machine.power_supply.source == "the build 2017"
+    said: list[str] = []
+    assert checkup.run(checkup.Options(build="no-such-build"), said.append) == 2
+    assert "under-1000" in said[0]
+
+
 def test_a_small_power_supply_is_told(box: Machine) -> None:
     told = checkup.examine(checkup.Options(power_supply=300))
     finding = next(f for f in told.findings if f.id == "power.supply")
