@@ -13,6 +13,7 @@ Status = Literal["ok", "changed", "failed", "unreachable"]
 
 _LONGEST = 600
 _MARKS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_HEADER = re.compile(r"^(TASK|RUNNING HANDLER|PLAY) \[.*\] \*+$", re.MULTILINE)
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s\"']+:[^/@\s\"']+(?=@)")
 _EMPTY_WORDS = ("non-zero return code", "module failure", "one or more items failed", "see stdout/stderr")
 
@@ -31,9 +32,12 @@ class HostOutcome(msgspec.Struct, frozen=True, kw_only=True):
     reboot_needed: bool = False
     verdict: str | None = None
     """What the box says of itself, where the playbook asked it."""
+    box: dict[str, Any] | None = None
+    """What preflight read of it."""
     differences: tuple[str, ...] = ()
     """In a dry run: file contents before and after."""
-    log: Path | None = None
+    log: str | None = None
+    """Where everything that was done is written down."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +77,7 @@ class Tally:
         elif kind == "runner_on_failed" and not data.get("ignore_errors"):
             self.failure = (task, sentence(result))
         elif kind == "runner_on_file_diff" and text.strip():
-            self.differences.append(plain(text).strip())
+            self.differences.append(f"{task}\n{unheaded(text)}")
         elif kind == "runner_on_ok":
             if result.get("changed"):
                 self.changed.append(task)
@@ -87,7 +91,7 @@ class Tally:
         status: Status = "changed" if self.changed else "ok"
         if failure is not None:
             status = "unreachable" if self.unreachable else "failed"
-        verdict = self.facts.get("verify_verdict")
+        verdict, box = self.facts.get("verify_verdict"), self.facts.get("preflight_box")
         return HostOutcome(
             name=self.name,
             status=status,
@@ -96,8 +100,9 @@ class Tally:
             message=failure[1] if failure else None,
             reboot_needed=any(v is True for k, v in self.facts.items() if k.endswith("_reboot_needed")),
             verdict=verdict if isinstance(verdict, str) else None,
+            box=box if isinstance(box, dict) else None,
             differences=tuple(self.differences),
-            log=log,
+            log=str(log) if log else None,
         )
 
 
@@ -111,6 +116,11 @@ def label(data: Mapping[str, Any]) -> str:
 def plain(text: str) -> str:
     """Without colours, and without the credentials that an address may carry."""
     return _CREDENTIALS.sub("***", _MARKS.sub("", text)).replace("\r", "")
+
+
+def unheaded(text: str) -> str:
+    """What Ansible prints of a result, without the line that names the task and without colours."""
+    return _HEADER.sub("", plain(text)).strip()
 
 
 def sentence(result: Mapping[str, Any]) -> str:

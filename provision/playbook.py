@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shlex
 import signal
 import subprocess
@@ -24,12 +23,11 @@ from typing import Any, Protocol
 import msgspec
 import psutil
 
-from provision.outcome import HostOutcome, Outcome, Tally, label, plain
+from provision.outcome import HostOutcome, Outcome, Tally, label, plain, unheaded
 from provision.pace import Pace, in_words
 
 HOUSE = Path(__file__).resolve().parent
 _POLITE_S = 5.0
-_HEADER = re.compile(r"^(TASK|RUNNING HANDLER|PLAY) \[.*\] \*+$", re.MULTILINE)
 _SSH = "-C -o ControlMaster=auto -o ControlPersist=60s -o ServerAliveInterval=15 -o ServerAliveCountMax=8"
 
 
@@ -198,7 +196,7 @@ class _Run:
             if path.exists():
                 path.replace(path.with_suffix(".log.1"))
             self._streams[name] = path.open("w", encoding="utf-8")
-        words = _HEADER.sub("", plain(text)).strip()
+        words = unheaded(text)
         for secret in (self._secrets.become, self._secrets.vault):
             words = words.replace(secret, "***") if secret else words
         if words:

@@ -1,0 +1,58 @@
+"""A Stack as the variables of the roles, with the lock files and dlbox's own wheel that they name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from provision import locking, own_wheel
+from provision.stack_model import Stack
+from provision.variables import driver
+
+SYSTEM_PYTHON = "/usr/bin/python3"
+
+
+class UnsupportedError(ValueError):
+    """The roles cannot make this Stack; the message is one sentence."""
+
+
+def role_variables(stack: Stack, folder: Path, wheel: own_wheel.OwnWheel) -> dict[str, Any]:
+    """What the roles are given for one box; lock files go into ``folder``. Raises LockError, UnsupportedError."""
+    if stack.python.source != "distribution":
+        raise UnsupportedError(
+            f"the plan wants Python {stack.python.version} beside the distribution's own, which is not built in yet: "
+            "take a release whose own Python fits (`dlbox plan` says which Python each has)"
+        )
+    locks = {name: _lock(stack, name) for name in stack.environments}
+    own = locking.lock(own_wheel.needs(), stack.python.version, over=locks[stack.backend])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in {**locks, "dlbox": own}.items():
+        (folder / f"{name}.txt").write_text(text, encoding="utf-8")
+    return {
+        **driver(stack),
+        "frameworks_environments": [
+            {"name": name, "lock": str(folder / f"{name}.txt")} for name in stack.environments
+        ],
+        "frameworks_python": SYSTEM_PYTHON,
+        "frameworks_python_packages": list(stack.python.packages),
+        "dlbox_app_lock": str(folder / "dlbox.txt"),
+        "dlbox_app_wheel": {"path": str(wheel.path), "sha256": wheel.sha256},
+        "dlbox_app_over": stack.backend,
+        "dlbox_app_python": SYSTEM_PYTHON,
+        "dlbox_app_python_packages": list(stack.python.packages),
+    }
+
+
+def _lock(stack: Stack, name: str) -> str:
+    return locking.lock(
+        stack.requirements[name],
+        stack.python.version,
+        constraints=[line for line in stack.constraints if _about(line, stack.environments[name])],
+        index=stack.indexes.get(name),
+    )
+
+
+def _about(constraint: str, packages: dict[str, str]) -> bool:
+    """Whether a constraint is kept here: the limits of other environments' libraries say nothing of this one."""
+    name = constraint.partition("==")[0].partition("<")[0].partition(">")[0]
+    return name in packages

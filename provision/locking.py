@@ -1,0 +1,114 @@
+"""Lock files with hashes, made on the controller for one box's plan: what pip may install there, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+PLATFORM = "x86_64-manylinux_2_28"
+_LIMIT_S = 300
+_PACKAGE = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)")
+
+
+class LockError(RuntimeError):
+    """No lock file could be made; the message is one sentence."""
+
+
+def lock(
+    requirements: Sequence[str],
+    python: str,
+    *,
+    constraints: Sequence[str] = (),
+    index: str | None = None,
+    over: str = "",
+) -> str:
+    """The text of a lock file for a Python ("3.11") on Linux.
+
+    ``over``: the lock file of an environment that is seen as well. Its versions hold here too, and what it
+    has is left out. Raises LockError.
+    """
+    held = [f"{name}=={version}" for name, version in packages(over).items()]
+    with tempfile.TemporaryDirectory(prefix="dlbox-") as temporary:
+        folder = Path(temporary)
+        wanted, limits = folder / "requirements.in", folder / "constraints.txt"
+        wanted.write_text("".join(f"{line}\n" for line in requirements), encoding="utf-8")
+        limits.write_text("".join(f"{line}\n" for line in (*constraints, *held)), encoding="utf-8")
+        text = _resolve(wanted, limits, python, index)
+    return _without(text, packages(over))
+
+
+def packages(text: str) -> dict[str, str]:
+    """Name -> version of a lock file's packages."""
+    found = (_PACKAGE.match(line) for line in text.splitlines())
+    return {match.group(1): match.group(2) for match in found if match}
+
+
+def _resolve(wanted: Path, limits: Path, python: str, index: str | None) -> str:
+    uv = shutil.which("uv", path=None) or shutil.which("uv", path=str(Path(sys.executable).parent))
+    if uv is not None:
+        return _with_uv(uv, wanted, limits, python, index)
+    if python == f"{sys.version_info.major}.{sys.version_info.minor}":
+        return _with_pip(wanted, limits, index)
+    raise LockError(
+        f"the box has Python {python}, and versions for another Python than this machine's are resolved with uv: "
+        "install it (`pipx install uv`), then run the same command"
+    )
+
+
+def _with_uv(uv: str, wanted: Path, limits: Path, python: str, index: str | None) -> str:
+    command = [
+        uv, "pip", "compile", str(wanted), "--quiet", "--constraints", str(limits), "--python-version", python,
+        "--python-platform", PLATFORM, "--generate-hashes", "--no-header", "--no-annotate",
+        "--no-emit-index-url", "--no-emit-find-links",
+    ]  # fmt: skip
+    return _output([*command, *(["--extra-index-url", index] if index else [])])
+
+
+def _with_pip(wanted: Path, limits: Path, index: str | None) -> str:
+    command = [
+        sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--report", "-",
+        "--only-binary", ":all:", "-r", str(wanted), "-c", str(limits),
+    ]  # fmt: skip
+    report = json.loads(_output([*command, *(["--extra-index-url", index] if index else [])]))
+    lines = []
+    for item in report["install"]:
+        sums = item["download_info"].get("archive_info", {}).get("hashes", {})
+        name = re.sub(r"[-_.]+", "-", item["metadata"]["name"]).lower()
+        lines.append(f"{name}=={item['metadata']['version']} --hash=sha256:{sums['sha256']}\n")
+    return "".join(sorted(lines))
+
+
+def _output(command: list[str]) -> str:
+    try:
+        ended = subprocess.run(
+            command, capture_output=True, text=True, timeout=_LIMIT_S, check=False, stdin=subprocess.DEVNULL
+        )
+    except subprocess.TimeoutExpired:
+        raise LockError(f"the package index did not answer in {_LIMIT_S} s: check the network") from None
+    if ended.returncode != 0:
+        raise LockError(f"the versions of the plan do not resolve: {_reason(ended.stderr)}")
+    return ended.stdout
+
+
+def _reason(text: str) -> str:
+    words = " ".join(text.replace("\u2570\u2500\u25b6", " ").split()) or "no reason was given"
+    return words if len(words) < 400 else f"{words[:400]}..."
+
+
+def _without(text: str, left_out: Iterable[str]) -> str:
+    """The lock file without these packages and their hashes."""
+    names = set(left_out)
+    kept, skipping = [], False
+    for line in text.splitlines(keepends=True):
+        match = _PACKAGE.match(line)
+        if match:
+            skipping = match.group(1) in names
+        if not skipping:
+            kept.append(line)
+    return "".join(kept)

@@ -1,0 +1,135 @@
+"""One command on a bare Debian: the environments, dlbox on the box, its own verdict; again; and back."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provision import environments, own_wheel, playbook
+from provision.outcome import HostOutcome
+from provision.plan import Question, understand
+from provision.playbook import Job
+from provision.stack import resolve
+from provision.stack_data import load
+from provision.stack_model import Stack
+from tests.e2e.bed import Bed
+from tests.test_playbook import Listener
+
+LOOK = (
+    "dpkg -l; cd / && sudo find etc opt usr/local var/lib/dlbox -printf '%p %y %m %u %s %l\\n' 2>/dev/null | sort;"
+    " sudo sh -c 'cd /etc && find . -type f -print0 | sort -z | xargs -0 sha256sum'"
+)
+TAGS = ("frameworks", "dlbox")
+
+
+class Box:
+    """A bed, the plan for it, and playbooks run on it."""
+
+    def __init__(self, bed: Bed, folder: Path) -> None:
+        self.bed, self._folder = bed, folder
+        data = load()
+        question = Question(cards=("GTX 1060",), distro="debian-12", frameworks=("tensorflow",))
+        stack = resolve(understand(question, data), data)
+        assert isinstance(stack, Stack)
+        self.stack = stack
+        self.variables: dict[str, Any] = environments.role_variables(stack, folder, own_wheel.build(folder))
+        # A network whose proxy looks into TLS is what these two are for; elsewhere they change nothing.
+        bundle = os.environ.get("SSL_CERT_FILE", "")
+        self.variables |= {"extra_ca_bundle": bundle, "frameworks_pip_retries": 0, "dlbox_app_pip_retries": 0}
+
+    def run(self, name: str, *tags: str, check: bool = False) -> HostOutcome:
+        job = Job(
+            playbook=Path(name),
+            inventories=(self.bed.inventory(self._folder),),
+            variables={self.bed.name: self.variables},
+            tags=tags,
+            check=check,
+        )
+        outcome = playbook.run(job, Listener(), self._folder / "logs")
+        assert outcome.error is None
+        (host,) = outcome.hosts
+        print(name, *tags, f"{outcome.seconds} s:", host.status, host.task, host.message)
+        return host
+
+    def state(self) -> list[str]:
+        return self.bed.output(LOOK).splitlines()
+
+
+@pytest.fixture(scope="module")
+def box(gtx1060: Bed, tmp_path_factory: pytest.TempPathFactory) -> Box:
+    gtx1060.output("sudo apt-get update -q", timeout_s=300)
+    return Box(gtx1060, tmp_path_factory.mktemp("controller"))
+
+
+def test_there_and_again_and_back(box: Box) -> None:
+    before = box.state()
+    dry = box.run("site.yml", *TAGS, check=True)
+    assert dry.status == "changed", dry
+    assert box.state() == before
+
+    first = box.run("site.yml", *TAGS)
+    assert first.status == "changed", first
+    versions = json.loads(
+        box.bed.output("/opt/dlbox/venv/tensorflow/bin/python -m pip list --format json 2>/dev/null")
+    )
+    installed = {row["name"]: row["version"] for row in versions}
+    wanted = box.stack.environments["tensorflow"]
+    assert {name: installed.get(name) for name in wanted} == wanted
+    assert box.bed.output("dlbox --version").startswith("dlbox")
+    record = json.loads(box.bed.output("cat /var/lib/dlbox/record.json"))
+    assert "python3-venv" in record["installed"]
+    assert record["before"] is None
+    assert "/opt/dlbox" in record["files"]
+
+    began = time.monotonic()
+    second = box.run("site.yml", *TAGS)
+    assert (second.status, second.changed) == ("ok", ()), second
+    print(f"second run: {time.monotonic() - began:.1f} s")
+
+    judged = box.run("verify.yml")
+    assert judged.status == "failed"  # no driver for the card on the bus
+    assert judged.verdict == "not-ready"
+    assert "driver" in (judged.message or "")
+
+    back = box.run("rollback.yml")
+    assert back.status == "changed", back
+    assert not list(difflib.unified_diff(before, box.state(), lineterm="", n=0))
+    assert box.run("rollback.yml").changed == ()
+
+
+def test_a_wrong_hash_leaves_the_old_environment_working(box: Box, tmp_path: Path) -> None:
+    """A lock file of two small packages, then one whose hash is another's."""
+    good = "six==1.17.0 --hash=sha256:4721f391ed90541fddacab5acf947aa0d3dc7d27b2e1e8eda2be8970586c3274\n"
+    lock = tmp_path / "lock.txt"
+    small = {"frameworks_environments": [{"name": "tensorflow", "lock": str(lock)}]}
+    box.variables = {**box.variables, **small}
+    python = "/opt/dlbox/venv/tensorflow/bin/python"
+    lock.write_text(good)
+    assert box.run("site.yml", "frameworks").status == "changed"
+    assert box.bed.output(f"{python} -c 'import six; print(six.__version__)'").strip() == "1.17.0"
+    lock.write_text(good.replace("4721", "0000"))
+    broken = box.run("site.yml", "frameworks")
+    assert broken.status == "failed"
+    assert broken.task == "environment: The packages are installed"
+    assert "HASHES" in (broken.message or ""), broken.message
+    assert box.bed.output(f"{python} -c 'import six; print(six.__version__)'").strip() == "1.17.0"
+    lock.write_text(good)
+    assert box.run("site.yml", "frameworks").status in ("ok", "changed")
+    assert box.run("rollback.yml").status == "changed"
+
+
+def test_an_unknown_host_key_is_refused(box: Box) -> None:
+    known = box.bed.known_hosts.read_text()
+    box.bed.known_hosts.write_text("")
+    try:
+        host = box.run("verify.yml")
+    finally:
+        box.bed.known_hosts.write_text(known)
+    assert host.status == "unreachable"
+    assert "SSH host key" in (host.message or "")

@@ -1,0 +1,139 @@
+"""From a Stack to lock files, dlbox's own wheel and the variables of the roles."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from provision import environments, locking, own_wheel
+from provision.locking import LockError
+from provision.own_wheel import OwnWheel
+from provision.stack import Request, Stack, Target, resolve
+
+PASCAL = Target(name="GeForce GTX 1060 6GB", architecture="pascal", capability="6.1")
+BASE = (
+    "numpy==2.4.6 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\nsix==1.17.0 \\\n    --hash=sha256:cc\n"
+)
+
+
+def stack(on: str = "debian-12") -> Stack:
+    found = resolve(Request(distribution=on, targets=(PASCAL,)))
+    assert isinstance(found, Stack)
+    return found
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What uv would have been asked, with its requirements and constraints."""
+    calls: list[list[str]] = []
+
+    def answer(command: list[str]) -> str:
+        wanted = Path(command[3]).read_text()
+        calls.append([*command, wanted, Path(command[command.index("--constraints") + 1]).read_text()])
+        return BASE
+
+    monkeypatch.setattr(locking, "_output", answer)
+    monkeypatch.setattr("shutil.which", lambda name, **_: f"/bin/{name}")
+    return calls
+
+
+def test_a_lock_file_is_for_the_box_and_has_hashes(asked: list[list[str]]) -> None:
+    assert locking.lock(["a==1"], "3.12", constraints=["b<2"], index="https://example.com/simple") == BASE
+    (command,) = asked
+    assert command[:3] == ["/bin/uv", "pip", "compile"]
+    assert command[command.index("--python-version") + 1] == "3.12"
+    assert "--generate-hashes" in command
+    assert command[command.index("--extra-index-url") + 1] == "https://example.com/simple"
+    assert command[-2:] == ["a==1\n", "b<2\n"]
+
+
+def test_what_the_other_environment_has_holds_and_is_left_out(asked: list[list[str]]) -> None:
+    over = "numpy==2.4.6 --hash=sha256:aa\n"
+    assert locking.lock(["a"], "3.11", over=over) == "six==1.17.0 \\\n    --hash=sha256:cc\n"
+    assert asked[0][-1] == "numpy==2.4.6\n"
+
+
+def test_another_python_without_uv_is_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name, **_: None)
+    with pytest.raises(LockError, match="pipx install uv"):
+        locking.lock(["six"], "3.99")
+
+
+def test_what_does_not_resolve_is_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name, **_: sys.executable)
+    with pytest.raises(LockError, match="do not resolve"):
+        locking.lock(["six"], "3.11")
+
+
+def test_pip_gives_the_same_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = {
+        "install": [
+            {
+                "metadata": {"name": "Six_Pack", "version": "1.17.0"},
+                "download_info": {"archive_info": {"hashes": {"sha256": "cc"}}},
+            }
+        ]
+    }
+    monkeypatch.setattr(locking, "_output", lambda command: json.dumps(report))
+    monkeypatch.setattr("shutil.which", lambda name, **_: None)
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert locking.lock(["six-pack"], here) == "six-pack==1.17.0 --hash=sha256:cc\n"
+
+
+def test_a_stack_becomes_variables_and_files(asked: list[list[str]], tmp_path: Path) -> None:
+    wheel = OwnWheel(path=tmp_path / "dlbox.whl", sha256="ab")
+    found: dict[str, Any] = environments.role_variables(stack(), tmp_path, wheel)
+    assert found["nvidia_driver_branch"] == 535
+    assert [each["name"] for each in found["frameworks_environments"]] == ["tensorflow", "torch", "jax"]
+    assert all(Path(each["lock"]).read_text() == BASE for each in found["frameworks_environments"])
+    assert found["dlbox_app_over"] == "tensorflow"
+    assert found["dlbox_app_wheel"] == {"path": str(wheel.path), "sha256": "ab"}
+    assert "nvidia-cudnn-cu12<9.11" in asked[0][-1]
+    assert "torch" not in asked[0][-1]
+    assert json.dumps(found)
+
+
+def test_a_python_that_is_not_the_distributions_is_refused_in_words(tmp_path: Path) -> None:
+    plan = stack()
+    other = msgspec.structs.replace(plan, python=msgspec.structs.replace(plan.python, source="uv"))
+    with pytest.raises(environments.UnsupportedError, match="distribution's own"):
+        environments.role_variables(other, tmp_path, OwnWheel(path=tmp_path, sha256=""))
+
+
+def test_the_wheel_of_a_checkout_and_of_an_installation_hold_the_same(tmp_path: Path) -> None:
+    built = own_wheel.build(tmp_path)
+    assert built.sha256 == hashlib.sha256(built.path.read_bytes()).hexdigest()
+    site = tmp_path / "site"
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-compile", "--no-index", "--target", str(site),
+         str(built.path)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "again"
+    folder.mkdir()
+    code = (
+        f"import sys; sys.path.insert(0, {str(site)!r}); from pathlib import Path; from provision import own_wheel; "
+        f"assert str(own_wheel.ROOT) == {str(site)!r}; print(own_wheel.build(Path({str(folder)!r})).path)"
+    )
+    packed = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
+    assert packed.returncode == 0, packed.stderr
+
+    def files(path: Path) -> dict[str, bytes]:
+        with zipfile.ZipFile(path) as archive:
+            return {name: archive.read(name) for name in archive.namelist() if not name.endswith("/RECORD")}
+
+    assert files(Path(packed.stdout.strip())) == files(built.path)
+
+
+def test_dlbox_needs_no_extra_to_run() -> None:
+    assert any(line.startswith("click") for line in own_wheel.needs())
+    assert not any("tensorflow" in line for line in own_wheel.needs())
