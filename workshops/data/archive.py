@@ -1,0 +1,96 @@
+"""Unpack .zip and .tar archives so that nothing leaves the folder and nothing half-done stays behind."""
+
+from __future__ import annotations
+
+import lzma
+import shutil
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+
+class ArchiveError(Exception):
+    """The archive is broken or not to be trusted; the message is one sentence for the learner."""
+
+
+def unpack(archive: Path, folder: Path, *, limit_bytes: int = 20_000_000_000) -> Path:
+    """Every file of the archive below ``folder``, which must not exist yet; raises ArchiveError.
+
+    Refused, before anything is at its place: a name that is absolute or climbs out with "..", a link, a
+    device, and more than ``limit_bytes`` in all.
+    """
+    if folder.exists():
+        raise ArchiveError(f"{folder} is there already.")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+            new = Path(scratch) / "new"
+            new.mkdir()
+            room = limit_bytes
+            for name, content in _members(archive):
+                target = new / _inside(archive, name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with content, target.open("xb") as file:
+                    room -= _copy(content, file, room, archive)
+            new.rename(folder)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
+        reason = str(error).partition("\n")[0].rstrip(":.")
+        raise ArchiveError(f"{archive} is damaged or no archive: {reason}.") from None
+    except (NotImplementedError, RuntimeError) as error:  # an unknown method, a password
+        raise ArchiveError(f"{archive} cannot be unpacked: {error}.") from None
+    except OSError as error:
+        raise ArchiveError(f"Cannot unpack {archive}: {error.strerror or error}.") from None
+    return folder
+
+
+def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    """(name, content) of every regular file; folders are made as they are needed."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as packed:
+            for info in packed.infolist():
+                kind = info.external_attr >> 16 & 0o170000
+                if kind not in (0, 0o100000, 0o040000):
+                    raise ArchiveError(f"{archive} holds a link or device ({info.filename!r}): not unpacked.")
+                if not info.is_dir():
+                    yield info.filename, packed.open(info)
+        return
+    with tarfile.open(archive) as rolled:
+        for member in rolled:
+            if not (member.isreg() or member.isdir()):
+                raise ArchiveError(f"{archive} holds a link or device ({member.name!r}): not unpacked.")
+            content = rolled.extractfile(member) if member.isreg() else None
+            if content is not None:
+                yield member.name, content
+        while rolled.fileobj is not None and rolled.fileobj.read(1 << 20):
+            pass  # to the end, where the checksum of the whole stands
+
+
+def _inside(archive: Path, name: str) -> PurePosixPath:
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name or ":" in path.parts[0]:
+        raise ArchiveError(f"{archive} holds {name!r}, which points outside: not unpacked.")
+    return path
+
+
+def _copy(content: IO[bytes], file: IO[bytes], room: int, archive: Path) -> int:
+    shutil.copyfileobj(_Limited(content, room), file, 1 << 20)
+    size = file.tell()
+    if size > room:
+        raise ArchiveError(f"{archive} unpacks to far more than it should: stopped.")
+    return size
+
+
+class _Limited:
+    """Reads at most one byte more than ``room``."""
+
+    def __init__(self, content: IO[bytes], room: int) -> None:
+        self.content, self.left = content, room + 1
+
+    def read(self, size: int = -1, /) -> bytes:
+        piece = self.content.read(min(size, self.left) if size >= 0 else self.left)
+        self.left -= len(piece)
+        return piece
