@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from workshops import catalog
+from workshops.data import sentiment_grammar as grammar
+from workshops.page import LessonError, Page, Settings
+
+keras = pytest.importorskip("keras")
+lesson = pytest.importorskip("workshops.text_classification")
+
+
+def test_every_model_of_the_catalogue_builds() -> None:
+    assert tuple(lesson.MODELS) == catalog.find("text-classification").models
+    for name in lesson.MODELS:
+        model = lesson.build(name)
+        assert model.output_shape == (None, 1)
+        assert model.count_params() < 25_000
+
+
+def test_ceilings_of_one_set_are_near_the_average() -> None:
+    for family, best in lesson.ceilings(grammar.make(20_000, length=34)).items():
+        assert best == pytest.approx(grammar.Mixture().ceilings()[family], abs=0.01)
+
+
+def test_average_cannot_tell_the_order() -> None:
+    model = lesson.build("average")
+    row = grammar.make(1, length=34).tokens
+    assert np.allclose(model.predict(row, verbose=0), model.predict(row[:, ::-1], verbose=0), atol=1e-6)
+
+
+def test_cnn_sees_no_further_than_three_words() -> None:
+    """Twins of an `order` review, clauses swapped, have the same 3-grams: the same score to rounding."""
+    filler = "it on a rainy evening in".split()  # noqa: SIM905
+    good, bad = (f"the plot was {word}".split() for word in ("superb", "dull"))
+    one, other = (
+        grammar.encode(" ".join([*filler, *a, *filler, "but", *filler, *b, *filler]), 34)
+        for a, b in ((good, bad), (bad, good))
+    )
+    model = lesson.build("cnn", length=None)
+    scores = model.predict(np.stack([one, other]), verbose=0)
+    assert abs(scores[0] - scores[1]) < 1e-6
+    scores = lesson.build("lstm", length=None).predict(np.stack([one, other]), verbose=0)
+    assert abs(scores[0] - scores[1]) > 1e-6
+
+
+def test_mask_makes_the_padding_invisible() -> None:
+    rows = grammar.make(8, length=34).tokens[:, ::-1]
+    long = np.concatenate([rows, np.zeros((8, 200), np.int32)], axis=1)
+    masked = lesson.build("lstm", mask=True, length=None)
+    assert np.allclose(masked.predict(rows, verbose=0), masked.predict(long, verbose=0), atol=1e-6)
+    plain = lesson.build("lstm", length=None)
+    assert not np.allclose(plain.predict(rows, verbose=0), plain.predict(long, verbose=0), atol=1e-4)
+
+
+def test_attention_survives_saving(tmp_path: Path) -> None:
+    page = Page(catalog.find("text-classification"), Settings(save=True, output=tmp_path), out=io.StringIO())
+    model = lesson.build("attention")
+    page.keep(model, "attention")
+    loaded = keras.saving.load_model(tmp_path / "text-classification" / "attention.keras")
+    row = grammar.make(3, length=34).tokens
+    assert np.allclose(model.predict(row, verbose=0), loaded.predict(row, verbose=0), atol=1e-6)
+
+
+def test_predict_speaks() -> None:
+    model = lesson.build("lstm")
+    assert lesson.predict(model, "The plot was superb").split()[0] in ("positive", "negative")
+    assert "it does not know: magnificent" in lesson.predict(model, "the plot was magnificent")
+    for text in ("", "   ", "magnificent"):
+        with pytest.raises(LessonError, match="knows no word"):
+            lesson.predict(model, text)
