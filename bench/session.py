@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import expectation, health, verdict
+from bench import card_verdict, expectation, health, verdict
 from bench.finding import Finding, Status
 from bench.finding import verdict as overall
 from bench.keeper import Keeper, with_result
@@ -121,6 +121,7 @@ def _run(options: Options, backend: str, keeper: Keeper, watcher: Watcher) -> Do
         seed=options.seed,
         repeats=options.repeats or (1 if quick else {"ready": 3}.get(options.command, 5)),
         train_seconds=8.0 if quick else 15.0,
+        watch_cards=any(gpu.handle.ok for gpu in machine.gpus),
     )
     for place, workload in enumerate(options.workloads, 1):
         label = f"{workload.name} on {backend} ({place} of {len(options.workloads)})"
@@ -131,6 +132,7 @@ def _run(options: Options, backend: str, keeper: Keeper, watcher: Watcher) -> Do
             )
         if result is not None:
             findings += verdict.judge(result, gpu_expected=machine.has_gpu)
+            findings += card_verdict.judge(result, machine)
             if not options.baseline:
                 told = expectation.against_baseline(result, machine, baselines)
                 findings += [told] if told else []
@@ -215,7 +217,10 @@ def _unless_used(finding: Finding, backend: str) -> Finding:
     """A framework that is installed and was not asked for (the tests bring a JAX for processors) only warns."""
     if finding.id == f"frameworks.{backend}" or finding.status not in (Status.FAIL, Status.UNKNOWN):
         return finding
-    remedy = finding.remedy or f"it matters only when you train with it: `--backend {finding.id.partition('.')[2]}`"
+    remedy = (
+        finding.remedy
+        or f"it matters only when you train with it: `--backend {finding.id.partition('.')[2]}`"
+    )
     return msgspec.structs.replace(finding, status=Status.WARN, remedy=remedy)
 
 

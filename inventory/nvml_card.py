@@ -47,6 +47,7 @@ def sample(index: int) -> Gpu:
         link=sensors.link(device),
         fan_percent=sensors.fans(device),
         utilisation_percent=converted(read("nvmlDeviceGetUtilizationRates", device), sensors.utilisation),
+        processes=_processes(device),
     )
 
 

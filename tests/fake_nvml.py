@@ -2,8 +2,9 @@
 
 A scenario gives each card its answers under NVML's own names without the prefix: ``Temperature: 40`` answers
 nvmlDeviceGetTemperature. An answer may also be ``{code: 15}`` (a return code), ``{hang: 60}`` (seconds),
-``{crash: SIGSEGV}`` or, where a function takes an argument, ``{0: 100, 1: 97}`` by that argument. What a
-scenario does not name is a function that the library lacks (code 13).
+``{crash: SIGSEGV}`` or, where a function takes an argument, ``{0: 100, 1: 97}`` by that argument.
+``{over_time: [60, 61, {code: 15}]}`` gives one answer after the other, the last for ever. What a scenario does
+not name is a function that the library lacks (code 13).
 """
 
 from __future__ import annotations
@@ -56,11 +57,11 @@ class Library:
 
     def _device(self, name: str, key: str, handle: Any, arguments: tuple[Any, ...]) -> int:
         card = self.cards[(_address(handle) >> 4) - 1]
-        answer = card.get("every", card.get(key, {"code": 13}))
+        answer = _now(card.get("every", card.get(key, {"code": 13})))
         if isinstance(answer, dict) and answer and set(answer) <= {"code", "hang", "crash"}:
             return _act(answer)
         if isinstance(answer, dict) and key in INDEXED:
-            answer = answer.get(getattr(arguments[0], "value", arguments[0]), {"code": NOT_SUPPORTED})
+            answer = _now(answer.get(getattr(arguments[0], "value", arguments[0]), {"code": NOT_SUPPORTED}))
             if isinstance(answer, dict):
                 return _act(answer)
         return _write(key, answer, arguments)
@@ -92,6 +93,14 @@ def _key(name: str) -> str | None:
     key = name.removeprefix("nvmlDeviceGet")
     return {"PciInfo_v3": "PciInfo", "GraphicsRunningProcesses_v3": "GraphicsRunningProcesses",
             "ComputeRunningProcesses_v3": "ComputeRunningProcesses"}.get(key, key)  # fmt: skip
+
+
+def _now(answer: Any) -> Any:
+    """The next of answers that change with time; any other as it is."""
+    if not isinstance(answer, dict) or set(answer) != {"over_time"}:
+        return answer
+    left = answer["over_time"]
+    return left.pop(0) if len(left) > 1 else left[0]
 
 
 def _act(answer: dict[str, Any]) -> int:
@@ -182,7 +191,7 @@ def _processes(answer: list[dict[str, int]], count: Any, entries: Any) -> int:
 
 def _fields(answer: dict[int, Any], count: Any, out: Any) -> int:
     for entry in out._obj:
-        given = answer.get(entry.fieldId, {"code": NOT_SUPPORTED})
+        given = _now(answer.get(entry.fieldId, {"code": NOT_SUPPORTED}))
         if isinstance(given, dict):
             entry.nvmlReturn = _act(given)
         else:
@@ -230,7 +239,7 @@ def _handle(library: Library, index: Any, out: Any) -> int:
     number = index.value if hasattr(index, "value") else int(index)
     if number >= len(library.cards):
         return GONE
-    answer = library.cards[number].get("handle")
+    answer = _now(library.cards[number].get("handle"))
     if answer is not None:
         code = _act(answer)
         if code:

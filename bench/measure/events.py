@@ -33,6 +33,8 @@ class Imported(msgspec.Struct, frozen=True, tag="imported", kw_only=True):
     precision: str
     """"float32", or "tf32" where float32 products run on TF32 units."""
     parameters: int = 0
+    pid: int = 0
+    """Of the worker, which leads a session of its own: everything it starts is in it."""
 
 
 class Compiled(msgspec.Struct, frozen=True, tag="compiled", kw_only=True):

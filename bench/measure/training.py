@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 
 import msgspec
 
-from bench.measure import runner
+from bench.measure import runner, telemetry
 from bench.measure.events import Block, Compiled, Evaluated, Event, Imported, Job
 from bench.measure.kernel_path import Kernels
 from bench.measure.workloads import Workload
@@ -23,6 +24,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     repeats: int
     train_seconds: float
     """Least timed training per process; the first goes on until it can be judged, the others end here."""
+    watch_cards: bool = False
+    """Read the cards' sensors meanwhile. Without it nothing is started beside the worker."""
 
 
 class Progressed(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,26 +51,33 @@ def train(
     """
     gathering = _Gathering(workload, plan)
     problem = None
-    for number, seed in enumerate(_seeds(plan)):
-        job = Job(
-            workload=workload if number == 0 else _untold(workload),
-            backend=plan.backend,
-            seed=seed,
-            train_seconds=plan.train_seconds,
-            parent_pid=parent_pid,
-        )
-        gathering.start(seed)
-
-        def on_event(event: Event, number: int = number) -> None:
-            block = gathering.take(event)
-            on_progress(
-                Progressed(event=event, repeat=number, block=block, result=gathering.result(partial=True))
+    sampler = telemetry.Sampler() if plan.watch_cards else None
+    with sampler or nullcontext():
+        for number, seed in enumerate(_seeds(plan)):
+            job = Job(
+                workload=workload if number == 0 else _untold(workload),
+                backend=plan.backend,
+                seed=seed,
+                train_seconds=plan.train_seconds,
+                parent_pid=parent_pid,
             )
+            gathering.start(seed)
 
-        problem = run(job, on_event)
-        if problem:
-            break
-    return gathering.result(partial=problem is not None), problem
+            def on_event(event: Event, number: int = number) -> None:
+                if sampler:
+                    sampler.hear(event)
+                block = gathering.take(event)
+                on_progress(
+                    Progressed(event=event, repeat=number, block=block, result=gathering.result(partial=True))
+                )
+
+            problem = run(job, on_event)
+            if problem:
+                break
+    result = gathering.result(partial=problem is not None)
+    if result is not None and sampler is not None:
+        result = msgspec.structs.replace(result, telemetry=sampler.telemetry())
+    return result, problem
 
 
 def _seeds(plan: Plan) -> Iterator[int]:

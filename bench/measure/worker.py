@@ -71,6 +71,7 @@ def _train(job: Job, emit: Any) -> None:
             on_gpu=device.on_gpu,
             precision=device.precision,
             parameters=model.count_params(),
+            pid=os.getpid(),
         )
     )
     batch = train.tokens[: work.batch_size]

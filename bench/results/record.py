@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from bench.finding import Finding, Verdict
+from bench.results.telemetry import Telemetry
 from inventory.machine import Machine
 
 SCHEMA_VERSION = 1
@@ -125,6 +126,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     repeats: tuple[Repeat, ...]
     partial: bool = False
     """The run was cut short: the figures are of what was measured until then."""
+    telemetry: Telemetry | None = None
+    """What the card did meanwhile; null without a card, and in results from before this was looked at."""
 
     @property
     def blocks(self) -> list[TimedBlock]:

@@ -1,0 +1,364 @@
+"""What a card did while a worker trained: the real reading on scripted libraries, the child, the sums."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import fake_nvml
+import msgspec
+import psutil
+import pynvml
+import pytest
+import scenario
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.measure import card_summary, telemetry, training
+from bench.measure.card_summary import Moment, Timed
+from bench.measure.events import Block, Event, Imported, Job
+from bench.measure.workloads import WORKLOADS
+from bench.results.telemetry import HARDWARE, HARDWARE_HEAT, SOFTWARE_HEAT, CardSummary, Telemetry
+from inventory import nvml_card
+from inventory.machine import Gpu, Power
+from inventory.reading import Reading
+from tests.samples import said
+
+HERE = Path(__file__).resolve().parent
+AT_WORK: dict[str, Any] = {
+    "Temperature": {0: 71}, "PowerUsage": 160_000, "PerformanceState": 2, "UtilizationRates": 90,
+    "ClockInfo": {1: 1850, 2: 7300}, "CurrentClocksEventReasons": 0x4,
+}  # fmt: skip
+OWN = 4242
+SESSION = [{"pid": OWN, "memory": 512 << 20}]
+
+
+def content(name: str = "rtx3060_idle", **answers: Any) -> dict[str, Any]:
+    made = copy.deepcopy(scenario.load(name).nvml)
+    made["gpus"][0].update({**AT_WORK, "ComputeRunningProcesses": SESSION, **answers})
+    return made
+
+
+def watched(name: str = "rtx3060_idle", seconds: int = 11, **answers: Any) -> list[Moment]:
+    """One reading a second, from second 0, through the real nvidia-ml-py, as the sampler notes it."""
+    fake_nvml.install(content(name, **answers))
+    sampler = telemetry.Sampler(clock=iter([0.0, *map(float, range(seconds))]).__next__)
+    sampler.worker_pid = OWN
+    moments = [sampler._moment(nvml_card.sample(0)) for _ in range(seconds)]
+    pynvml.nvmlLib = None
+    return moments
+
+
+TEN_SECONDS = [Timed(start=1.0, end=11.0, examples=2000)]
+
+
+def summed(name: str = "rtx3060_idle", **answers: Any) -> CardSummary:
+    made = card_summary.summary(watched(name, 12, **answers), TEN_SECONDS)
+    assert made is not None
+    return made
+
+
+def over_time(*answers: Any) -> dict[str, Any]:
+    return {"over_time": list(answers)}
+
+
+def test_everything_of_a_card_at_work() -> None:
+    joules = [1000 * 150 * s for s in range(12)]
+    made = summed(
+        TotalEnergyConsumption=over_time(*joules),
+        ClockInfo={1: over_time(1800, 1850, 1900, 1850), 2: 7300},
+        Temperature={0: over_time(60, 65, 70, 72)},
+    )
+    assert made == CardSummary(
+        seconds=10.0,
+        readings=11,
+        utilisation_mean_percent=90.0,
+        utilisation_max_percent=90,
+        process_seen=True,
+        peak_memory_bytes=512 << 20,
+        sm_mhz_min=1850,
+        sm_mhz_median=1850,
+        sm_mhz_max=1900,
+        sm_mhz_limit=2115,
+        temperature_max_c=72,
+        power_mean_w=150.0,
+        harmful_seconds={},
+        harmless_seconds={"power limit": 10.0},
+        energy_method="energy counter",
+        energy_joules_per_1000_samples=pytest.approx(750.0),
+        samples_per_second_per_watt=pytest.approx(200 / 150),
+        other_programs=(),
+    )
+
+
+def test_pascal_adds_up_its_power_and_has_no_counters() -> None:
+    made = summed("gtx1060_idle", PowerUsage=100_000, CurrentClocksEventReasons=0x24)
+    assert (made.energy_method, made.energy_joules_per_1000_samples) == ("power samples", pytest.approx(500))
+    assert made.harmful_seconds == {SOFTWARE_HEAT: pytest.approx(10.0)}
+
+
+def test_a_laptop_without_a_power_reading_has_no_energy() -> None:
+    made = summed("laptop", PowerUsage={"code": 3}, TotalEnergyConsumption={"code": 3})
+    assert (made.energy_method, made.energy_joules_per_1000_samples, made.power_mean_w) == (
+        "none",
+        None,
+        None,
+    )
+    assert made.samples_per_second_per_watt is None
+    assert made.utilisation_max_percent == 90
+
+
+def test_a_card_in_parts_tells_no_utilisation() -> None:
+    made = summed("mig", UtilizationRates={"code": 3})
+    assert made.utilisation_mean_percent is made.utilisation_max_percent is None
+    assert made.process_seen
+
+
+def test_wsl2_lists_no_programs() -> None:
+    made = summed("wsl2", ComputeRunningProcesses={"code": 3}, UtilizationRates={"code": 3})
+    assert made.process_seen is made.peak_memory_bytes is made.other_programs is None
+
+
+def test_a_driver_that_gives_no_reasons_is_not_a_driver_without_slowdown() -> None:
+    no = {"code": 3}
+    made = summed(CurrentClocksEventReasons=no, CurrentClocksThrottleReasons=no, FieldValues={"code": 13})
+    assert made.harmful_seconds is made.harmless_seconds is None
+
+
+def test_seconds_of_slowdown_are_the_driver_s_where_it_counts() -> None:
+    microseconds = [0, 0, *(100_000 * s for s in range(1, 11))]
+    made = summed(
+        FieldValues={269: 7_000_000, 270: over_time(*microseconds), 271: 0},
+        CurrentClocksEventReasons=0x48,
+    )
+    assert made.harmful_seconds == {HARDWARE_HEAT: pytest.approx(1.0)}
+
+
+def test_a_reason_seen_counts_where_the_counter_stands_still() -> None:
+    reasons = over_time(0, 0, 0x20, 0x20, 0x20, 0, 0, 0x8, 0)
+    made = summed(CurrentClocksEventReasons=reasons)
+    assert made.harmful_seconds == {SOFTWARE_HEAT: pytest.approx(3.0), HARDWARE: pytest.approx(1.0)}
+
+
+def test_a_driver_loaded_anew_starts_its_counters_again() -> None:
+    made = summed(
+        TotalEnergyConsumption=over_time(900_000, 900_000, 900_000, 1000, 2000, 3000),
+        FieldValues={269: 0, 270: over_time(5_000_000, 5_000_000, 5_000_000, 10), 271: 0},
+    )
+    assert (made.energy_method, made.power_mean_w) == ("power samples", pytest.approx(160))
+    assert made.harmful_seconds == {}
+
+
+def test_other_programs_are_named_and_a_desktop_is_none() -> None:
+    listed = [*SESSION, {"pid": os.getpid(), "memory": 1 << 30}]
+    made = summed(ComputeRunningProcesses=listed, GraphicsRunningProcesses=[{"pid": 1, "memory": 1 << 20}])
+    assert made.other_programs is not None
+    assert [name.rpartition(" ")[2] for name in made.other_programs] == [f"({os.getpid()})"]
+    assert made.peak_memory_bytes == 512 << 20
+
+
+def test_children_of_the_worker_are_the_worker() -> None:
+    with psutil.Popen([sys.executable, "-c", "input()"], stdin=-1, start_new_session=True) as leader:
+        assert telemetry.belongs(leader.pid, leader.pid)
+        assert not telemetry.belongs(leader.pid, os.getpid())
+        assert telemetry.belongs(os.getpid(), os.getsid(0))
+    assert not telemetry.belongs(2**30, OWN)
+
+
+# Sums
+
+
+def powered(points: list[tuple[float, float]], counter: bool = False) -> list[Moment]:
+    return [
+        Moment(
+            second=second,
+            gpu=Gpu(
+                index=0,
+                power=Power(**{"energy_j" if counter else "draw_w": Reading.of(value)}),  # type: ignore[arg-type]
+            ),
+        )
+        for second, value in points
+    ]
+
+
+TIMES = st.lists(st.floats(0, 100), min_size=2, max_size=30, unique=True).map(sorted)
+
+
+@given(TIMES, st.floats(1, 500), st.floats(0, 100), st.floats(2.5, 100))
+def test_constant_power_gives_power_times_time(
+    times: list[float], watts: float, start: float, length: float
+) -> None:
+    span = Timed(start=start, end=start + length, examples=100)
+    covered = min(span.end, times[-1]) - max(span.start, times[0])
+    for moments, method in (
+        (powered([(t, watts) for t in times]), "power samples"),
+        (powered([(t, 1e6 + watts * t) for t in times], counter=True), "energy counter"),
+    ):
+        found, how = card_summary.mean_power_w(moments, [span])
+        if covered >= card_summary.LEAST_ENERGY_S:
+            assert (found, how) == (pytest.approx(watts, rel=1e-3), method)
+        else:
+            assert (found, how) == (None, "none")
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 1e9)), min_size=2, unique_by=lambda p: p[0]))
+def test_no_counter_ever_gives_less_than_nothing(points: list[tuple[float, float]]) -> None:
+    ordered = sorted(points)
+    start, end = ordered[0][0], ordered[-1][0]
+    risen = card_summary.rise(ordered, start, end)
+    falls = any(b[1] < a[1] for a, b in itertools.pairwise(ordered))
+    assert risen is None if falls else risen == pytest.approx(ordered[-1][1] - ordered[0][1])
+
+
+@given(
+    st.lists(st.floats(0, 60), max_size=40).map(sorted),
+    st.lists(st.tuples(st.floats(0, 60), st.floats(0, 10), st.integers(1, 999)), max_size=4),
+)
+def test_whatever_was_read_can_be_summed_up_and_kept(
+    times: list[float], spans: list[tuple[float, float, int]]
+) -> None:
+    timed = [Timed(start=s, end=s + d, examples=n) for s, d, n in spans]
+    made = card_summary.telemetry(powered([(t, 100.0) for t in times]), timed)
+    assert msgspec.json.decode(msgspec.json.encode(made), type=Telemetry) == made
+    assert (made.gpu is None) == (not times)
+
+
+def test_of_a_long_run_some_are_kept_and_no_reason_is_lost() -> None:
+    moments = watched(seconds=1500, CurrentClocksEventReasons=over_time(*[0] * 700, 0x40, 0))
+    kept = card_summary.series(moments)
+    assert len(kept.second) == len(kept.power_w) == 300
+    assert sum(1 for mask in kept.event_reasons if mask) == 1
+
+
+def test_of_two_cards_the_one_with_the_worker_is_told() -> None:
+    busy = [
+        Moment(second=float(s), gpu=Gpu(index=0, utilisation_percent=Reading.of(99)), own_seen=False)
+        for s in range(5)
+    ]
+    own = [
+        Moment(second=s + 0.1, gpu=Gpu(index=1, utilisation_percent=Reading.of(5)), own_seen=True)
+        for s in range(5)
+    ]
+    span = [Timed(start=0.0, end=5.0, examples=1)]
+    assert card_summary.telemetry([*busy, *own], span).gpu == 1
+    blind = [msgspec.structs.replace(m, own_seen=None) for m in [*busy, *own]]
+    assert card_summary.telemetry(blind, span).gpu == 0
+
+
+# The child
+
+
+def probe(folder: Path, made: dict[str, Any]) -> tuple[str, ...]:
+    file = folder / "nvml.json"
+    file.write_text(json.dumps(made))
+    return (sys.executable, str(HERE / "fake_probe.py"), str(file))
+
+
+def until(condition: Any, limit_s: float = 20.0) -> None:
+    deadline = time.monotonic() + limit_s
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert condition()
+
+
+def run_beside(sampler: telemetry.Sampler, readings: int) -> Telemetry:
+    """Let ``readings`` come in while a worker (this process) trains, or something go wrong."""
+    with sampler:
+        assert sampler._thread is not None
+        sampler.hear(msgspec.structs.replace(said(400.0)[0], pid=os.getpid()))
+        until(lambda: len(sampler._moments) >= readings or sampler._trouble)
+        sampler.hear(block(sampler._clock() - sampler._began))
+        child = sampler._child
+    assert child is not None
+    assert child.process is None or child.process.poll() is not None
+    assert not sampler._thread.is_alive()
+    return sampler.telemetry()
+
+
+def block(seconds: float) -> Event:
+    return Block(
+        steps=10, examples=320, seconds=seconds, other_cpu_cores=0.0, trained_seconds=seconds,
+        examples_seen=640, done_share=1.0,
+    )  # fmt: skip
+
+
+def test_the_child_s_readings_arrive(tmp_path: Path) -> None:
+    made = content(ComputeRunningProcesses=[{"pid": os.getpid(), "memory": 3 << 30}])
+    seen = run_beside(telemetry.Sampler(command=probe(tmp_path, made), every_s=0.02), 5)
+    assert seen.trouble == ""
+    assert seen.summary is not None
+    assert (seen.summary.process_seen, seen.summary.peak_memory_bytes) == (True, 3 << 30)
+    assert seen.samples.sm_mhz[:3] == (1850,) * 3
+    assert len(seen.timed) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [({"crash": "SIGSEGV"}, "crashed (SIGSEGV)"), ({"hang": 60}, "did not answer in time")],
+)
+def test_a_child_that_dies_or_hangs_keeps_what_came_before(
+    tmp_path: Path, answer: dict[str, Any], words: str
+) -> None:
+    made = content(PowerUsage=over_time(150_000, 150_000, 150_000, 150_000, answer))
+    sampler = telemetry.Sampler(command=probe(tmp_path, made), every_s=0.02, silence_s=5.0)
+    seen = run_beside(sampler, 99)
+    assert words in seen.trouble
+    assert len(seen.samples.second) == 4
+
+
+def test_a_card_that_falls_off_the_bus_is_told(tmp_path: Path) -> None:
+    made = content(handle=over_time(*[{"code": 0}] * 3, {"code": 15}))
+    seen = run_beside(telemetry.Sampler(command=probe(tmp_path, made), every_s=0.02), 99)
+    assert seen.trouble == "card 0: the card has fallen off the bus"
+    assert len(seen.samples.second) == 3
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("/does/not/exist",), "could not be started"),
+        ((sys.executable, "-c", "raise SystemExit(3)"), "code 3"),
+        ((sys.executable, "-c", "print('noise'); print('{}'); print('[' * 9999)"), "ended"),
+    ],
+)
+def test_a_child_that_never_speaks_is_told(command: tuple[str, ...], words: str) -> None:
+    seen = run_beside(telemetry.Sampler(command=command), 1)
+    assert words in seen.trouble
+    assert seen.gpu is seen.summary is None
+
+
+def test_nvml_that_does_not_start_is_told(tmp_path: Path) -> None:
+    seen = run_beside(telemetry.Sampler(command=probe(tmp_path, {"init": {"code": 18}})), 1)
+    assert "different versions" in seen.trouble
+
+
+def test_training_without_a_card_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("a sampler was made")
+
+    monkeypatch.setattr("bench.measure.telemetry.Sampler", never)
+    plan = training.Plan(backend="jax", seed=0, repeats=1, train_seconds=1.0)
+    result, _ = training.train(WORKLOADS["lstm"], plan, lambda _: None, run=talks, parent_pid=1)
+    assert result is not None
+    assert result.telemetry is None
+
+
+def talks(job: Job, on_event: Any, **_: Any) -> None:
+    for event in said(400.0, 400.0, on_gpu=True):
+        on_event(msgspec.structs.replace(event, pid=os.getpid()) if isinstance(event, Imported) else event)
+
+
+def test_training_brings_its_telemetry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(telemetry.Sampler.__init__, "__kwdefaults__", {
+        **telemetry.Sampler.__init__.__kwdefaults__, "command": probe(tmp_path, content())})  # fmt: skip
+    plan = training.Plan(backend="jax", seed=0, repeats=2, train_seconds=1.0, watch_cards=True)
+    result, _ = training.train(WORKLOADS["lstm"], plan, lambda _: None, run=talks, parent_pid=1)
+    assert result is not None
+    assert result.telemetry is not None
+    assert len(result.telemetry.timed) == 2
