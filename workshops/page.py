@@ -15,8 +15,7 @@ from typing import Any, Literal, TextIO
 
 from workshops import catalog
 from workshops.catalog import Expected, Lesson
-
-WIDTH = 100
+from workshops.live import WIDTH, Progress, Times, cell, duration, expected_range, number, open_on_desktop
 
 
 class LessonError(Exception):
@@ -125,7 +124,7 @@ class Page:
 
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Columns aligned; floats with four digits after the point."""
-        cells = [list(headers), *([_cell(value) for value in row] for row in rows)]
+        cells = [list(headers), *([cell(value) for value in row] for row in rows)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(headers))]
         for row in cells:
             parts = [
@@ -148,13 +147,13 @@ class Page:
         self.say(lesson.about)
         self.say(f"Data: {lesson.data if self.settings.data == 'embedded' else self.settings.data}.")
         usual = lesson.quick_seconds if quick else lesson.full_seconds
-        last = _Times.load().get(self._key())
-        here = f"; on this box it took {_duration(last)} last time" if last else ""
-        self.say(f"Time: about {_duration(usual)} on two CPU cores with TensorFlow{here}.")
+        last = Times.load().get(self._key())
+        here = f"; on this box it took {duration(last)} last time" if last else ""
+        self.say(f"Time: about {duration(usual)} on two CPU cores with TensorFlow{here}.")
         promised = [e for e in lesson.expected if e.mode in ("both", "quick" if quick else "full")]
         if promised:
             self.say("What should come out:")
-            self.table(("", "expected"), [(e.name, _range(e)) for e in promised])
+            self.table(("", "expected"), [(e.name, expected_range(e)) for e in promised])
 
     def choose(self, asked: str | None, there_are: Sequence[str], what: str = "model") -> list[str]:
         """The one asked for, or all; raises LessonError for one that this lesson does not have."""
@@ -198,7 +197,7 @@ class Page:
         import keras
 
         count = len(inputs[0]) if isinstance(inputs, (list, tuple)) else len(inputs)
-        show = _Progress(
+        show = Progress(
             self.progress, model.name, epochs, math.ceil(count / batch_size), quiet, self.notebook
         )
         events: dict[str, Any] = {
@@ -269,7 +268,7 @@ class Page:
         else:
             self.line(f"[picture: {title}: {path}]")
             if self.settings.show:
-                _open(path)
+                open_on_desktop(path)
         plt.close(figure)
 
     def curves(
@@ -306,8 +305,8 @@ class Page:
                 [
                     (
                         m.name,
-                        _number(m.value),
-                        _range(m.expected),
+                        number(m.value),
+                        expected_range(m.expected),
                         ("ok" if m.ok else "OFF") if m.expected else "",
                     )
                     for m in self.measured
@@ -317,8 +316,8 @@ class Page:
             if m.expected and not m.ok:
                 self.say(f"{m.name}: {self._why(m)}")
         if self.settings == replace(Settings(), quick=self.settings.quick, output=self.settings.output):
-            _Times.remember(self._key(), seconds)
-        self.say(f"Took {_duration(seconds)}.")
+            Times.remember(self._key(), seconds)
+        self.say(f"Took {duration(seconds)}.")
         return Outcome(
             self.lesson.name,
             self.settings,
@@ -362,121 +361,6 @@ def open_page(name: str, *, quick: bool = True, seed: int = 0) -> Page:
     )
     page.announce()
     return page
-
-
-class _Progress:
-    """One line that is drawn over on a terminal; one line an epoch elsewhere, at most twelve."""
-
-    def __init__(
-        self, out: TextIO, name: str, epochs: int, batches: int, quiet: bool, notebook: bool
-    ) -> None:
-        self.out, self.name, self.epochs, self.batches = out, name, epochs, batches
-        self.live = (out.isatty() or notebook) and not quiet
-        self.quiet = quiet
-        self.every = max(1, epochs // 12)
-        self.began = self.drawn = time.perf_counter()
-        self.epoch, self.width, self.last = 0, 0, ""
-
-    def epoch_begins(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def batch(self, batch: int) -> None:
-        now = time.perf_counter()
-        if now - self.drawn < 0.2:
-            return
-        self.drawn = now
-        share = (self.epoch + (batch + 1) / self.batches) / self.epochs
-        left = (now - self.began) * (1 - share) / share
-        self._draw(f"batch {batch + 1}/{self.batches}  {self.last}  {_duration(left)} left")
-
-    def epoch_ended(self, epoch: int, logs: Mapping[str, float]) -> None:
-        self.last = "  ".join(f"{k} {float(v):.4f}" for k, v in logs.items() if k != "learning_rate")
-        if self.quiet:
-            return
-        if self.live:
-            self._draw(self.last)
-        elif epoch % self.every == 0 or epoch == self.epochs - 1:
-            self.out.write(f"  {self.name} {epoch + 1}/{self.epochs}  {self.last}\n")
-            self.out.flush()
-
-    def done(self) -> None:
-        if self.live:
-            self._draw(self.last)
-            self.out.write("\n")
-            self.out.flush()
-
-    def _draw(self, text: str) -> None:
-        line = f"  {self.name} {self.epoch + 1}/{self.epochs}  {text}"[: WIDTH + 18]
-        self.out.write("\r" + line.ljust(self.width))
-        self.width = len(line)
-        self.out.flush()
-
-
-class _Times:
-    """How long each lesson took on this box last time (seconds), kept in the cache folder."""
-
-    @staticmethod
-    def _path() -> Path:
-        import platformdirs
-
-        return Path(platformdirs.user_cache_dir("dlbox")) / "workshop-times.json"
-
-    @classmethod
-    def load(cls) -> dict[str, float]:
-        try:
-            found = json.loads(cls._path().read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        if not isinstance(found, dict):
-            return {}
-        return {str(k): float(v) for k, v in found.items() if isinstance(v, (int, float))}
-
-    @classmethod
-    def remember(cls, key: str, seconds: float) -> None:
-        path = cls._path()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            new = path.with_suffix(".new")
-            new.write_text(json.dumps(cls.load() | {key: round(seconds, 1)}) + "\n", encoding="utf-8")
-            new.replace(path)
-        except OSError:
-            return
-
-
-def _cell(value: object) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
-
-
-def _number(value: float) -> str:
-    return (
-        f"{value:.1e}" if 0 < abs(value) < 1e-3 else f"{value:,.4g}" if abs(value) >= 1000 else f"{value:.4f}"
-    )
-
-
-def _range(expected: Expected | None) -> str:
-    if expected is None:
-        return ""
-    unit = f" {expected.unit}" if expected.unit else ""
-    if math.isinf(expected.high):
-        return f"at least {expected.low:g}{unit}"
-    if expected.low in (0.0, -math.inf):
-        return f"at most {expected.high:g}{unit}"
-    return f"{expected.low:g} to {expected.high:g}{unit}"
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
-
-
-def _open(path: Path) -> None:
-    """Ask the desktop to show a picture; without a desktop there is nothing to ask."""
-    import os
-    import shutil
-    import subprocess
-
-    viewer = shutil.which("xdg-open")
-    if viewer and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        subprocess.Popen([viewer, str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 Backend = Literal["tensorflow", "torch", "jax"]
