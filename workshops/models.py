@@ -87,7 +87,9 @@ def _attention(vectors: Any) -> Any:
         keras.layers.Dense(100, activation="tanh", name="look")(states)
     )
     weights = keras.layers.Softmax(axis=1, name="weights")(scores)
-    return keras.layers.Flatten(name="context")(keras.layers.Dot(axes=(1, 1), name="weigh")([weights, states]))
+    return keras.layers.Flatten(name="context")(
+        keras.layers.Dot(axes=(1, 1), name="weigh")([weights, states])
+    )
 
 
 BUILDERS: dict[str, tuple[Head, int]] = {
