@@ -10,6 +10,7 @@ from bench.finding import Finding, Status
 from bench.measure.events import Block, Compiled, Evaluated, Event, Imported
 from bench.measure.workloads import WORKLOADS
 from bench.results.record import Document, Percentiles, Repeat, Result, Spread, TimedBlock
+from bench.results.telemetry import CardSummary, Series, Telemetry
 from inventory.machine import Distribution, Host, Machine
 
 
@@ -130,3 +131,43 @@ def said(*rates: float, accuracy: float = 0.95, on_gpu: bool = False) -> list[Ev
         )
     )
     return events
+
+
+def telemetry(**changes: Any) -> Telemetry:
+    """An RTX 3060 that got warm: forty readings, the last ten with software thermal slowdown."""
+    seconds = [0.5 * n for n in range(40)]
+    series = Series(
+        second=tuple(seconds),
+        sm_mhz=tuple(210 if s < 2 else 1852 - (60 if s >= 15 else 0) for s in seconds),
+        temperature_c=tuple(round(50 + 1.7 * s) for s in seconds),
+        power_w=tuple(None if n == 7 else 20.0 if s < 2 else 160.0 for n, s in enumerate(seconds)),
+        utilisation_percent=tuple(0 if s < 2 else 91 for s in seconds),
+        memory_bytes=tuple(None if s < 1 else 600 << 20 for s in seconds),
+        event_reasons=tuple(0x1 if s < 2 else 0x24 if s >= 15 else 0x4 for s in seconds),
+    )
+    made = Telemetry(
+        gpu=0,
+        timed=((3.0, 10.0), (12.0, 19.5)),
+        samples=series,
+        summary=CardSummary(
+            seconds=14.5,
+            readings=29,
+            utilisation_mean_percent=91.0,
+            utilisation_max_percent=91,
+            process_seen=True,
+            peak_memory_bytes=600 << 20,
+            sm_mhz_min=1792,
+            sm_mhz_median=1852,
+            sm_mhz_max=1852,
+            sm_mhz_limit=2115,
+            temperature_max_c=83,
+            power_mean_w=160.0,
+            harmful_seconds={},
+            harmless_seconds={"power limit": 14.5},
+            energy_method="energy counter",
+            energy_joules_per_1000_samples=400.0,
+            samples_per_second_per_watt=2.5,
+            other_programs=(),
+        ),
+    )
+    return msgspec.structs.replace(made, **changes)

@@ -11,7 +11,8 @@ import pytest
 
 from bench.finding import Finding, Status
 from bench.results import report
-from tests.samples import document, machine, result
+from bench.results.telemetry import CardSummary, Telemetry
+from tests.samples import document, machine, result, telemetry
 
 GOLDEN = Path(__file__).parent / "golden" / "report.html"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -39,6 +40,45 @@ def test_charts_have_a_text_that_says_what_they_show() -> None:
     labels = re.findall(r'<svg role="img" aria-label="([^"]+)"', page)
     assert len(labels) == 2
     assert "lstm 400 samples/s" in labels[0]
+
+
+def watched() -> Any:
+    """Results of a card: one warm, one that told little, one whose watching broke."""
+    warm, seen = telemetry(), telemetry()
+    hot = {"software thermal slowdown": 4.5}
+    warm = msgspec.structs.replace(
+        warm,
+        summary=msgspec.structs.replace(warm.summary, harmful_seconds=hot, other_programs=("a<b (1)",)),
+    )
+    columns = msgspec.structs.asdict(seen.samples)
+    nothing = dict.fromkeys(set(columns) - {"second", "temperature_c"}, (None,) * 40)
+    poor = Telemetry(
+        gpu=0,
+        timed=seen.timed,
+        samples=msgspec.structs.replace(seen.samples, **nothing),
+        summary=CardSummary(seconds=14.5, readings=29, temperature_max_c=83),
+    )
+    broken = Telemetry(trouble="NVML did not start: no permission")
+    return tuple(
+        result(name, on_gpu=True, device="cuda:0", telemetry=told)
+        for name, told in (("lstm", warm), ("gru", poor), ("cnn-lstm", broken))
+    )
+
+
+def test_the_card_is_shown_where_it_was_watched() -> None:
+    page = report.render(document(results=watched()))
+    labels = re.findall(r'<svg role="img" aria-label="([^"]+)"', page)
+    assert labels[2:] == [
+        "The card while lstm trained, over time: clock 1,792 to 1,852 MHz; at most 83 °C; 160 W on average; "
+        "software thermal slowdown for 4.5 s",
+        "The card while gru trained, over time: at most 83 °C",
+    ]
+    drawn = page.split("<svg")[3]
+    assert "held down by heat or a power fault" in drawn
+    assert "at its power limit (harmless)" in drawn
+    assert "cnn-lstm: the card could not be watched to the end: NVML did not start: no permission." in page
+    assert "a&lt;b (1)" in page
+    assert "alone, by\nenergy counter and nothing (not told)." in page
 
 
 def test_nothing_on_the_page_points_outside() -> None:
@@ -78,7 +118,7 @@ def test_in_a_browser(width: int, scheme: Any, tmp_path: Path) -> None:
     from playwright.sync_api import sync_playwright
 
     path = tmp_path / "report.html"
-    path.write_text(report.render(document(run_id=7)), encoding="utf-8")
+    path.write_text(report.render(document(run_id=7, results=watched())), encoding="utf-8")
     heard: list[str] = []
     with sync_playwright() as play:
         browser = play.chromium.launch(
@@ -94,7 +134,7 @@ def test_in_a_browser(width: int, scheme: Any, tmp_path: Path) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.locator("h1").inner_text() == "dlbox ready"
         assert page.locator(".verdict strong").inner_text() == "CPU ONLY"
-        assert page.locator("svg[role=img]").count() == 2
+        assert page.locator("svg[role=img]").count() == 4
         assert page.evaluate(CONTRAST) >= 4.5
         browser.close()
 

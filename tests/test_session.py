@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from bench import session
 from bench.finding import Finding, Status
-from bench.measure.events import Event, Job
+from bench.measure.events import Block, Event, Job
 from bench.measure.runner import Problem
 from bench.measure.workloads import select
 from bench.progress import quiet
 from bench.results.history import History, HistoryError, default_path
 from bench.results.record import Document
-from inventory.machine import PciCard
-from tests.samples import machine, said
+from bench.results.telemetry import HARDWARE_HEAT, Telemetry
+from inventory.machine import Gpu, PciCard
+from tests.samples import machine, said, telemetry
 
 Script = dict[str, list[Event] | Problem | type[BaseException]]
 
@@ -30,7 +33,10 @@ def box(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Document]:
     def ready(script: Script | None = None, *, has_card: bool = False, **options: Any) -> Document:
         healthy = options.pop("findings", [])
         cards = (PciCard(address="0000:01:00.0", device_id=0x2503, driver="nvidia"),) if has_card else ()
-        monkeypatch.setattr("inventory.facts.gather", lambda: machine(cards=cards))
+        gpus = (Gpu(index=0),) if "telemetry" in options else ()
+        sampler = fake_sampler(options.pop("telemetry", None))
+        monkeypatch.setattr("bench.measure.telemetry.Sampler", sampler)
+        monkeypatch.setattr("inventory.facts.gather", lambda: machine(cards=cards, gpus=gpus))
         seen = options.pop("seen", [])
         monkeypatch.setattr("bench.measure.visibility.findings", lambda machine: list(seen))
         monkeypatch.setattr("bench.health.run", lambda machine, **_: list(healthy))
@@ -62,6 +68,25 @@ def box(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Document]:
 
 
 TRAIN = session.training.train
+
+
+def fake_sampler(seen: Telemetry | None) -> Any:
+    """Stands in for the child that reads the card, and says ``seen``; without it nobody may start one."""
+
+    class Sampler(nullcontext[None]):
+        def __init__(self) -> None:
+            assert seen is not None
+            super().__init__()
+            self.heard: list[Event] = []
+
+        def hear(self, event: Event) -> None:
+            self.heard.append(event)
+
+        def telemetry(self) -> Telemetry | None:
+            assert any(isinstance(event, Block) for event in self.heard)
+            return seen
+
+    return Sampler
 
 
 def statuses(document: Document) -> dict[str, Status]:
@@ -97,6 +122,38 @@ def test_only_the_framework_in_use_must_see_the_card(box: Any, framework: str, v
     document = box(has_card=True, seen=[blind])
     assert document.verdict == verdict
     assert statuses(document)[blind.id] is (Status.FAIL if verdict == "not-ready" else Status.WARN)
+
+
+def test_the_card_s_own_word_is_kept_and_judged(box: Any) -> None:
+    document = box(has_card=True, telemetry=telemetry())
+    assert document.verdict == "ready"
+    assert [r.telemetry for r in document.results] == [telemetry()] * 3
+    assert statuses(document)["training.gru-worked"] is Status.PASS
+    stored = History(default_path()).run(1)
+    assert stored is not None
+    assert stored.document == document
+    assert "The card while it trained" in Path(document.report).read_text()
+
+
+def test_a_card_that_idled_or_ran_at_half_its_clock_is_not_ready(box: Any) -> None:
+    seen = telemetry()
+    for name, change in {
+        "worked": {"process_seen": False, "utilisation_max_percent": 0, "utilisation_mean_percent": 0.0},
+        "clock": {"sm_mhz_median": 1057, "harmless_seconds": {}},
+        "slowdown": {"harmful_seconds": {HARDWARE_HEAT: 2.0}},
+    }.items():
+        summary = msgspec.structs.replace(seen.summary, **change)
+        told = msgspec.structs.replace(seen, summary=summary)
+        document = box(has_card=True, telemetry=told, workloads=("lstm",), report=False)
+        assert document.verdict == "not-ready"
+        assert statuses(document)[f"training.lstm-{name}"] is Status.FAIL
+
+
+def test_a_watch_that_breaks_changes_no_verdict(box: Any) -> None:
+    broken = Telemetry(trouble="the process that asks NVML crashed (SIGSEGV)")
+    document = box(has_card=True, telemetry=broken, workloads=("lstm",), report=False)
+    assert document.verdict == "ready"
+    assert statuses(document)["training.lstm-worked"] is Status.SKIP
 
 
 def test_one_crash_does_not_stop_the_others(box: Any) -> None:

@@ -37,6 +37,9 @@ def render(document: Document) -> str:
         counts=Counter(f.status for f in findings),
         throughput=Markup(charts.throughput(results)) if results else "",  # noqa: S704 - made by charts
         block_rates=Markup(charts.block_rates(results)) if results else "",  # noqa: S704
+        watched=[r for r in results if r.telemetry is not None and r.telemetry.summary is not None],
+        unwatched=[r for r in results if r.telemetry is not None and r.telemetry.trouble],
+        card=lambda result: Markup(charts.card(result.workload, result.telemetry)),  # noqa: S704
         gib=lambda size: f"{size / 2**30:.1f} GiB",
     )
 
