@@ -225,6 +225,24 @@ LESSONS: tuple[Lesson, ...] = (
             Expected("attention: sums right", 0.97, 1.0, "seed 0", _TRAIN_LONGER, "full"),
         ),
     ),
+    Lesson(
+        name="attention",
+        title="Attention, and on to transformers",
+        about="Additive and dot-product attention and a small transformer beside the CNN/LSTM, equal in size.",
+        data="synthetic film reviews, made here by a grammar; 5% of the labels are flipped",
+        quick_seconds=45,
+        full_seconds=150,
+        models=("cnn-lstm", "additive", "dot-product", "transformer", "no-places"),
+        expected=(
+            Expected("MultiHeadAttention, largest difference", 0, 1e-6, "float32 rounding", _ARITHMETIC),
+            Expected("words shuffled, largest difference", 0, 1e-6, "float32 rounding", _ARITHMETIC),
+            Expected("cnn-lstm: accuracy - ceiling", -0.01, 0.001, "ceiling proved", _CEILING),
+            Expected("additive: accuracy - ceiling", -0.01, 0.001, "ceiling proved", _CEILING),
+            Expected("dot-product: accuracy - ceiling", -0.01, 0.001, "ceiling proved", _CEILING),
+            Expected("transformer: accuracy - ceiling", -0.01, 0.001, "ceiling proved", _CEILING),
+            Expected("no-places: accuracy - ceiling", -0.03, 0.02, "ceiling proved, +-1.5% luck", _CEILING),
+        ),
+    ),
 )
 
 

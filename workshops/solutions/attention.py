@@ -1,0 +1,37 @@
+"""Solutions of the exercises of the lesson attention."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def looks(q: Array, k: Array) -> Array:
+    """The softmax runs over what is looked at: the last axis."""
+    weights = np.exp(q @ k.T / np.sqrt(k.shape[-1]))
+    return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
+
+
+def masked(scores: Array, padding: Array) -> Array:
+    """Minus infinity before the softmax is 0 after it."""
+    scores = np.where(padding, -np.inf, scores)
+    weights = np.exp(scores - scores.max())
+    return np.asarray(weights / weights.sum())
+
+
+def scaled(q: Array, k: Array) -> Array:
+    """A sum of d products spreads as the square root of d."""
+    return np.asarray(q @ k.T / np.sqrt(k.shape[-1]))
+
+
+def places(length: int, width: int) -> Array:
+    """The place is t."""
+    t = np.arange(length)[:, None]
+    angle = t / 10000 ** (np.arange(0, width, 2) / width)
+    out = np.empty((length, width))
+    out[:, 0::2], out[:, 1::2] = np.sin(angle), np.cos(angle)
+    return out
