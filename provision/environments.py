@@ -10,13 +10,16 @@ from provision.stack_model import Stack
 from provision.variables import driver
 
 SYSTEM_PYTHON = "/usr/bin/python3"
+JUPYTER = ("jupyterlab>=4.4,<5", "ipykernel>=6.29,<8")
 
 
 class UnsupportedError(ValueError):
     """The roles cannot make this Stack; the message is one sentence."""
 
 
-def role_variables(stack: Stack, folder: Path, wheel: own_wheel.OwnWheel) -> dict[str, Any]:
+def role_variables(
+    stack: Stack, folder: Path, wheel: own_wheel.OwnWheel, *, jupyter: bool = False
+) -> dict[str, Any]:
     """What the roles are given for one box; lock files go into ``folder``. Raises LockError, UnsupportedError."""
     if stack.python.source != "distribution":
         raise UnsupportedError(
@@ -24,11 +27,14 @@ def role_variables(stack: Stack, folder: Path, wheel: own_wheel.OwnWheel) -> dic
             "take a release whose own Python fits (`dlbox plan` says which Python each has)"
         )
     locks = {name: _lock(stack, name) for name in stack.environments}
-    own = locking.lock(own_wheel.needs(), stack.python.version, over=locks[stack.backend])
+    on_top = {"dlbox": own_wheel.needs(), **({"jupyter": JUPYTER} if jupyter else {})}
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in {**locks, "dlbox": own}.items():
+    for name, text in locks.items():
         (folder / f"{name}.txt").write_text(text, encoding="utf-8")
-    return {
+    for name, requirements in on_top.items():
+        text = locking.lock(requirements, stack.python.version, over=locks[stack.backend])
+        (folder / f"{name}.txt").write_text(text, encoding="utf-8")
+    found = {
         **driver(stack),
         "frameworks_environments": [
             {"name": name, "lock": str(folder / f"{name}.txt")} for name in stack.environments
@@ -41,6 +47,13 @@ def role_variables(stack: Stack, folder: Path, wheel: own_wheel.OwnWheel) -> dic
         "dlbox_app_python": SYSTEM_PYTHON,
         "dlbox_app_python_packages": list(stack.python.packages),
     }
+    if jupyter:
+        found |= {
+            "jupyter_lock": str(folder / "jupyter.txt"),
+            "jupyter_over": stack.backend,
+            "jupyter_python": SYSTEM_PYTHON,
+        }
+    return found
 
 
 def _lock(stack: Stack, name: str) -> str:

@@ -28,6 +28,24 @@ LOOK = (
 TAGS = ("frameworks", "dlbox")
 
 
+def play(
+    bed: Bed, folder: Path, name: str, variables: dict[str, Any], *tags: str, check: bool = False
+) -> HostOutcome:
+    """A playbook on a bed, over SSH."""
+    job = Job(
+        playbook=Path(name),
+        inventories=(bed.inventory(folder),),
+        variables={bed.name: variables},
+        tags=tags,
+        check=check,
+    )
+    outcome = playbook.run(job, Listener(), folder / "logs")
+    assert outcome.error is None
+    (host,) = outcome.hosts
+    print(name, *tags, f"{outcome.seconds} s:", host.status, host.task, host.message)
+    return host
+
+
 class Box:
     """A bed, the plan for it, and playbooks run on it."""
 
@@ -44,18 +62,7 @@ class Box:
         self.variables |= {"extra_ca_bundle": bundle, "frameworks_pip_retries": 0, "dlbox_app_pip_retries": 0}
 
     def run(self, name: str, *tags: str, check: bool = False) -> HostOutcome:
-        job = Job(
-            playbook=Path(name),
-            inventories=(self.bed.inventory(self._folder),),
-            variables={self.bed.name: self.variables},
-            tags=tags,
-            check=check,
-        )
-        outcome = playbook.run(job, Listener(), self._folder / "logs")
-        assert outcome.error is None
-        (host,) = outcome.hosts
-        print(name, *tags, f"{outcome.seconds} s:", host.status, host.task, host.message)
-        return host
+        return play(self.bed, self._folder, name, self.variables, *tags, check=check)
 
     def state(self) -> list[str]:
         return self.bed.output(LOOK).splitlines()
