@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import gzip
+import io
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workshops.data import analogies, glove
+from workshops import catalog
+from workshops.data import analogies, download, glove
+from workshops.page import LessonError, Page, Settings
 
 
 def test_words_and_attributes_agree() -> None:
@@ -75,9 +80,70 @@ def test_first_line_of_word2vec_is_no_word(tmp_path: Path) -> None:
 
 def test_nearest_needs_one_pass_and_leaves_out(tmp_path: Path) -> None:
     path = write(tmp_path / "v.txt", "a 1 0\nb 10 1\nc 0 1\nd -1 0\n")
-    rows = glove.nearest(path, np.array([1, 0], np.float32), leave_out=("a",), count=2)
-    assert [word for word, _ in rows] == ["b", "c"]
-    assert rows[0][1] == pytest.approx(10 / np.sqrt(101), abs=1e-6)
+    targets = [np.array(v, np.float32) for v in ([1, 0], [0, 3])]
+    seen: list[int] = []
+    right, up = glove.nearest(path, targets, [("a",), ()], count=2, watch=seen.append)
+    assert [word for word, _ in right] == ["b", "c"]
+    assert right[0][1] == pytest.approx(10 / np.sqrt(101), abs=1e-6)
+    assert up[0] == ("c", pytest.approx(1))
+
+
+def test_smallest_file_of_an_archive(tmp_path: Path) -> None:
+    path = tmp_path / "glove.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("sub/v.3d.txt", "king 1 0 0\n\x85 0 1 0\n")
+        packed.writestr("sub/v.2d.txt", "king 1 0\n\x85 0 1\n")
+        packed.writestr("readme", "")
+    assert glove.label(path) == "v.2d.txt"
+    assert glove.label(tmp_path / "other.txt") == "other.txt"
+    assert [(word, v.tolist()) for word, v in glove.stream(path)] == [("king", [1, 0]), ("\x85", [0, 1])]
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("readme", "")
+    with pytest.raises(glove.GloveError, match="holds no"):
+        list(glove.stream(path))
+
+
+words = st.text(st.characters(exclude_categories=["Cs", "Cc", "Z"]), min_size=1, max_size=8)
+
+
+@given(
+    st.dictionaries(
+        st.lists(words, min_size=1, max_size=3).map(" ".join),
+        st.lists(st.floats(-10, 10, width=32), min_size=4, max_size=4),
+        min_size=1,
+    )
+)
+def test_what_was_written_is_read(tmp_path_factory: pytest.TempPathFactory, vectors: dict) -> None:
+    lines = [f"{word} {' '.join(map(str, v))}\n" for word, v in vectors.items()]
+    if " " in next(iter(vectors)):
+        lines.insert(0, "the 0 0 0 0\n")
+    path = write(tmp_path_factory.mktemp("v") / "v.txt", "".join(lines))
+    read = {word: v.tolist() for word, v in glove.stream(path) if word in vectors}
+    assert read == vectors
+
+
+def test_a_large_file_needs_little_memory(tmp_path: Path) -> None:
+    """8 MB of vectors are searched in a fifth of that, at most."""
+    path, line = tmp_path / "v.txt", " " + " ".join(["0.12345"] * 50) + "\n"
+    with path.open("w", encoding="utf-8") as file:
+        for i in range(20_000):
+            file.write(f"w{i}{line}")
+    tracemalloc.start()
+    found = glove.pick(path, ("w19999",))
+    glove.nearest(path, [found["w19999"]], [("w19999",)])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert path.stat().st_size > 8_000_000
+    assert peak < 1_500_000
+
+
+def test_published_sets_are_those_of_the_catalogue() -> None:
+    choices = catalog.find("word-vectors").data_choices
+    assert choices == ("embedded", "real", *glove.PUBLISHED)
+    for name, remote in glove.PUBLISHED.items():
+        assert remote.url.startswith("https://nlp.stanford.edu/data/")
+        assert remote.url.endswith(f"/{name}.zip")
+        assert len(bytes.fromhex(remote.sha256)) == 32
 
 
 @pytest.mark.parametrize(
@@ -86,6 +152,9 @@ def test_nearest_needs_one_pass_and_leaves_out(tmp_path: Path) -> None:
         ("king 1 0 0\nman 1 x 0\n", "line 2: a number is not a number"),
         ("king 1 0 0\nman 1\n", "line 2: expected a word and 3 numbers"),
         ("king\n", "line 1: expected a word"),
+        ("king 1 0 0\nman 1 nan 0\n", "line 2: a number is infinite"),
+        ("king 1 0 0\nman 1 1e999 0\n", "line 2: a number is infinite"),
+        ("king 1 0 0\n" + "x" * 300_000, "line 2: too long"),
         ("king 1 0 0\n", "has no vector for man, woman"),
         ("", "has no vector for king, man, woman"),
     ],
@@ -104,3 +173,68 @@ def test_not_text(tmp_path: Path) -> None:
         list(glove.stream(tmp_path / "v.gz"))
     with pytest.raises(glove.GloveError, match="No such file"):
         list(glove.stream(tmp_path / "none"))
+
+
+# -- the lesson ----------------------------------------------------------------------------------------
+
+
+def open_page(tmp_path: Path, settings: Settings) -> Page:
+    return Page(catalog.find("word-vectors"), settings, out=io.StringIO(), progress=io.StringIO())
+
+
+def test_offline_says_so_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("keras")
+    from workshops import word_vectors
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(download, "ATTEMPTS", 1)
+    nowhere = download.Remote("glove.6B.zip", "http://127.0.0.1:1/glove.6B.zip", "0" * 64)
+    monkeypatch.setitem(glove.PUBLISHED, "glove.6B", nowhere)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    settings = Settings(data="real")
+    with pytest.raises(LessonError, match=r"Cannot fetch glove\.6B\.zip from 127\.0\.0\.1") as error:
+        word_vectors.vectors_file(open_page(tmp_path, settings), settings)
+    assert "\n" not in str(error.value)
+
+
+def test_questions_to_a_file_of_ones_own(tmp_path: Path) -> None:
+    pytest.importorskip("keras")
+    from workshops import word_vectors
+
+    family, gender, number = analogies.attributes().T
+    vectors = np.concatenate([np.eye(10)[family], np.eye(2)[gender], np.eye(2)[number]], axis=1)
+    lines = [
+        f"{word} {' '.join(map(str, v))}\n" for word, v in zip(analogies.WORDS, 7 * vectors, strict=True)
+    ]
+    with zipfile.ZipFile(tmp_path / "mine.zip", "w") as packed:
+        packed.writestr("mine.txt", "".join(lines))
+    settings = Settings(corpus=tmp_path / "mine.zip", output=tmp_path)
+    page = open_page(tmp_path, settings)
+    path = word_vectors.vectors_file(page, settings)
+    assert path is not None
+    word_vectors.published(page, path)
+    assert "man : woman = king : queen 1.0000" in page.out.getvalue()  # type: ignore[attr-defined]
+    values = {m.name: m.value for m in page.measured}
+    assert values["mine.txt: the 720 questions, right"] == 1
+    assert (tmp_path / "word-vectors" / "published.png").stat().st_size > 10_000
+    write(tmp_path / "bad.txt", "king 1 0\nman 0\n")
+    with pytest.raises(LessonError, match="line 2: expected a word and 2 numbers"):
+        word_vectors.published(page, tmp_path / "bad.txt")
+
+
+def test_predictions_are_the_logarithm_of_a_count() -> None:
+    """w . c + b_w + b_c, by hand and by the model."""
+    pytest.importorskip("keras")
+    from workshops import word_vectors
+
+    model = word_vectors.build()
+    assert model.count_params() == (40 + 124) * (word_vectors.DIMENSIONS + 1)
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
+    by_name = {layer.name: layer.get_weights()[0] for layer in model.layers if layer.weights}
+    words, contexts = np.array([3, 39], np.int32), np.array([123, 0], np.int32)
+    said = np.asarray(model.predict_on_batch([words, contexts]))[:, 0]
+    (bias_w,) = (w[words, 0] for w in by_name.values() if w.shape == (40, 1))
+    (bias_c,) = (w[contexts, 0] for w in by_name.values() if w.shape == (124, 1))
+    by_hand = (by_name["words"][words] * by_name["contexts"][contexts]).sum(1) + bias_w + bias_c
+    assert np.allclose(said, by_hand, atol=1e-5)

@@ -7,6 +7,7 @@
 # %%
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -14,7 +15,7 @@ import numpy as np
 from keras import layers
 
 from workshops import catalog
-from workshops.data import analogies, glove
+from workshops.data import analogies, download, glove
 from workshops.page import LessonError, Outcome, Page, Settings
 
 DIMENSIONS, BATCH, CAP = 13, 620, 50.0
@@ -27,7 +28,8 @@ DIMENSIONS, BATCH, CAP = 13, 620, 50.0
 # ## Numbers for words
 # Character codes put "cat" next to "cau". A bag of words forgets the order. One-hot vectors keep it, but every
 # word is equally far from every other. Never feed the 0s and 1s of a bag of words to an Embedding layer, which
-# wants the *numbers of the words*: it runs, and learns from noise.
+# wants the *numbers of the words*: it runs, and learns from noise. An Embedding layer is a one-hot vector times
+# a matrix, without the multiplying: it looks up the row.
 
 
 # %%
@@ -47,6 +49,10 @@ def encodings(page: Page) -> None:
         f"Read as word numbers, the bag {wrong} says only '{words[0]} {words[0]} {words[0]} {words[0]}': an "
         "embedding would see one word, again and again."
     )
+    table = layers.Embedding(len(words), 3)
+    rows = keras.ops.convert_to_numpy(table(np.arange(len(words), dtype=np.int32)))
+    multiplied = one_hot @ np.asarray(table.get_weights()[0], np.float64)
+    page.measure("embedding minus one-hot x matrix", float(np.abs(rows - multiplied).max()))
 
 
 # %% [markdown]
@@ -122,6 +128,9 @@ def train_glove(page: Page, corpus: analogies.Corpus) -> Any:
 
 # %% [markdown]
 # ## King - man + woman
+# The vectors have 13 dimensions, a picture has two: a projector shows principal components (PCA), the directions
+# in which the words differ most. Nobody tells it about gender and number, yet they make up the first two (turned
+# a little), because each divides all the words. The families share what is left.
 
 
 # %%
@@ -131,36 +140,75 @@ def king_and_queen(page: Page, vectors: Any) -> None:
     near = v @ (v[number("king")] - v[number("man")] + v[number("woman")])
     for row in np.argsort(-near)[:4]:
         page.line(f"  {analogies.WORDS[row]:10s} {near[row]:.3f}")
-    near[[number(word) for word in ("king", "man", "woman")]] = -np.inf
-    page.measure("king - man + woman is queen", float(analogies.WORDS[near.argmax()] == "queen"))
-    centred = v - v.mean(axis=0)
-    gender, number_axis = analogies.attributes()[:, 1] * 2.0 - 1, analogies.attributes()[:, 2] * 2.0 - 1
-    x, y = (centred @ (axis @ centred / np.linalg.norm(axis @ centred)) for axis in (gender, number_axis))
-    with page.figure("words", "Forty words along gender and number", size=(8, 6)) as axes:
-        axes.scatter(x, y, s=8, c=gender, cmap="coolwarm")
-        for word, a, b in zip(analogies.WORDS, x, y, strict=True):
-            axes.annotate(word, (a, b), fontsize=7)
-        axes.set_xlabel("gender")
-        axes.set_ylabel("number")
+    best = next(row for row in np.argsort(-near) if analogies.WORDS[row] not in ("king", "man", "woman"))
+    page.measure("king - man + woman is queen", float(analogies.WORDS[best] == "queen"))
+    projector(page, "words", "Forty words, trained here", vectors)
+
+
+def projector(page: Page, name: str, title: str, vectors: Any) -> None:
+    """Picture of the forty words (40, dimensions): principal components 1 and 2, and 3 and 4."""
+    v = analogies.unit(vectors)
+    u, s, _ = np.linalg.svd(v - v.mean(axis=0), full_matrices=False)
+    family, gender, plural = analogies.attributes().T
+    shown = [np.sum(np.corrcoef(u[:, :2].T, value)[2, :2] ** 2) for value in (gender, plural)]
+    page.measure(f"{name}: gender and number in the first two components (R2)", float(min(shown)))
+    with page.figure(name, title, columns=2, size=(14, 7)) as both:
+        for axes, first, colours in zip(both, (0, 2), (gender, family), strict=True):
+            xy = u[:, first : first + 2] * s[first : first + 2]
+            axes.scatter(*xy.T, s=12, c=colours, cmap="coolwarm" if first == 0 else "tab10")
+            for word, place in zip(analogies.WORDS, xy, strict=True):
+                axes.annotate(word, place, fontsize=7)
+            axes.set_xlabel(f"component {first + 1} (colour: {'family' if first else 'gender'})")
+            axes.set_ylabel(f"component {first + 2}")
 
 
 # %% [markdown]
-# ## Vectors of your own
-# With `--corpus FILE` (a file in GloVe's text format, also .gz), the same question goes to published vectors.
-# The file is read line by line: six billion words' worth of vectors need no memory.
-
+# ## Vectors of others
+# With `--data real` (862 MB, once) the same questions go to Stanford's vectors, with `--corpus FILE` to a file
+# of yours in the same format, packed or not. It is read line by line: vectors of two million words need no
+# memory. The answer is not always queen: in Stanford's smallest set from Twitter people found "meets".
 
 # %%
-def published(page: Page, settings: Settings) -> None:
-    assert settings.corpus is not None  # noqa: S101
-    page.heading(f"King - man + woman in {settings.corpus.name}")
+ASKED = (("man", "woman", "king"), ("france", "paris", "italy"), ("big", "bigger", "small"))
+"""A is to A' as B is to ...?"""
+
+
+def vectors_file(page: Page, settings: Settings) -> Path | None:
+    """The file that the learner named or asked to fetch."""
+    if settings.corpus is not None or settings.data == "embedded":
+        return settings.corpus
+    name = glove.REAL if settings.data == "real" else settings.data
     try:
-        found = glove.pick(settings.corpus, ("king", "man", "woman"))
-        target = found["king"] - found["man"] + found["woman"]
-        rows = glove.nearest(settings.corpus, target, leave_out=found)
+        return download.fetch(glove.PUBLISHED[name], progress=page.progress)
+    except download.DownloadError as error:
+        raise LessonError(str(error)) from None
+
+
+def published(page: Page, path: Path) -> None:
+    """Questions to the vectors of the file at ``path``, and the forty words in them."""
+
+    def watch(line: int) -> None:
+        page.progress.write(f"  {line:,} words read\n")
+
+    try:
+        name = glove.label(path)
+        page.heading(f"King - man + woman in {name}")
+        more = {word for question in ASKED[1:] for word in question} | set(analogies.WORDS)
+        found = {word: glove.unit(v) for word, v in glove.pick(path, ASKED[0], more).items()}
+        asked = [question for question in ASKED if all(word in found for word in question)]
+        targets = [found[a2] - found[a] + found[b] for a, a2, b in asked]
+        answers = glove.nearest(path, targets, asked, watch=watch)
     except glove.GloveError as error:
         raise LessonError(str(error)) from None
-    page.table(("word", "cosine"), rows)
+    for (a, a2, b), near in zip(asked, answers, strict=True):
+        page.line(f"  {a} : {a2} = {b} : {', '.join(f'{word} {cosine:.4f}' for word, cosine in near)}")
+    if name == "glove.6B.50d.txt":
+        page.say("Published for these vectors: queen 0.8524, throne 0.7664, prince 0.7592.")
+    if all(word in found for word in analogies.WORDS):
+        forty = np.stack([found[word] for word in analogies.WORDS]).astype(np.float64)
+        page.measure(f"{name}: the 720 questions, right", analogies.score(forty))
+        page.measure(f"{name}: nearest to B", analogies.baseline(forty))
+        projector(page, "published", f"Forty words, {name}", forty)
 
 
 # %% tags=["active-ipynb"]
@@ -168,25 +216,27 @@ def published(page: Page, settings: Settings) -> None:
 # corpus = planted(page)
 # vectors = train_glove(page, corpus)
 # king_and_queen(page, vectors)
-# if page.settings.corpus:
-#     published(page, page.settings)
+# path = vectors_file(page, page.settings)  # None, unless you write Settings(data="real") or name a file
+# if path:
+#     published(page, path)
 # outcome = page.close()
 
 # %% [markdown]
 # ## Questions
 # Why is the baseline one half and not 1/37? What if there were no plural: would analogies still mean anything?
-# `dlbox workshop check word-vectors` has exercises: an analogy that walks the wrong way, a bag of words
-# fed to an embedding, a weight without a cap, and a similarity that likes long vectors.
+# `dlbox workshop check word-vectors` has exercises: an analogy that answers with its own question, a bag of
+# words fed to an embedding, a weight without a cap, and a similarity that likes long vectors.
 
 
 # %% tags=["active-py"]
 def run(settings: Settings, page: Page | None = None) -> Outcome:
-    """The whole lesson; with ``settings.corpus`` also the question to those vectors."""
+    """The whole lesson; with ``settings.corpus`` or ``settings.data`` also the questions to those vectors."""
     page = page or Page(catalog.find("word-vectors"), settings)
     page.announce()
+    path = vectors_file(page, settings)
     encodings(page)
     corpus = planted(page)
     king_and_queen(page, train_glove(page, corpus))
-    if settings.corpus:
-        published(page, settings)
+    if path:
+        published(page, path)
     return page.close()

@@ -2,33 +2,66 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import heapq
-from collections.abc import Iterable, Iterator
+import io
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import IO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workshops.data.download import Remote
+
 Vector = NDArray[np.float32]
+LONGEST_LINE = 1 << 18
+"""Bytes; 300 numbers need about 3,000. A file without line ends must not fill the memory."""
+
+_STANFORD = "https://nlp.stanford.edu/data"
+PUBLISHED: dict[str, Remote] = {
+    name: Remote(f"{name}.zip", f"{_STANFORD}/{folder}{name}.zip", sha256, size)
+    for name, folder, sha256, size in (
+        ("glove.6B", "", "617afb2fe6cbd085c235baf7a465b96f4112bd7f7ccb2b2cbd649fed9cbcf2fb", 862_182_613),
+        ("glove.42B.300d", "", "03d5d7fa28e58762ace4b85fb71fe86a345ef0b5ff39f5390c14869da0fc1970", 0),
+        ("glove.840B.300d", "", "c06db255e65095393609f19a4cfca20bf3a71e20cc53e892aafa490347e3849f", 0),
+        ("glove.twitter.27B", "", "792af52f795d1a32c9842a3240f5f3fe5e941a8ff6df5eb0f9d668092ebc019c", 0),
+        (
+            "glove.2024.wikigiga.50d",
+            "wordvecs/",
+            "afa5e258ee38272db6394547c4b075ecbb7b2164e98542c8d1237b6029b35a65",
+            301_036_094,
+        ),
+    )
+}
+"""Stanford's sets (public domain: PDDL 1.0). The hashes are those that several programs publish beside them."""
+REAL = "glove.6B"
+"""What ``--data real`` means: 400,000 words; the smallest file of the archive has 50 dimensions."""
 
 
 class GloveError(Exception):
     """The file is not what it should be; the message is one sentence for the learner."""
 
 
-def stream(path: Path) -> Iterator[tuple[str, Vector]]:
-    """(word, vector) line by line; also from a .gz file. Raises GloveError with the number of a bad line.
+def stream(path: Path, watch: Callable[[int], None] | None = None) -> Iterator[tuple[str, Vector]]:
+    """(word, vector) line by line; from a .gz file too, and from the smallest .txt file of a .zip.
 
-    A word may contain blanks (some of the published sets have such words): the length of the first line's
-    vector decides where the numbers begin. A first line "count dimensions", as word2vec writes it, is left out.
+    Raises GloveError with the number of a bad line. A word may contain blanks (some of the published sets
+    have such words): the length of the first line's vector decides where the numbers begin. A first line
+    "count dimensions", as word2vec writes it, is left out. ``watch`` gets the line number now and then.
     """
     dimensions = 0
     try:
         with _open(path) as file:
-            for number, line in enumerate(file, 1):
-                parts = line.rstrip().split(" ")
+            for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE), b""), 1):
+                if watch and number % 100_000 == 0:
+                    watch(number)
+                if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
+                    raise GloveError(f"{path}, line {number}: too long for a word and its vector.")
+                parts = line.decode("utf-8").rstrip().split(" ")
                 if number == 1 and len(parts) == 2 and all(part.isdecimal() for part in parts):
                     continue
                 if not dimensions:
@@ -41,42 +74,90 @@ def stream(path: Path) -> Iterator[tuple[str, Vector]]:
                     vector = np.array(parts[-dimensions:], np.float32)
                 except ValueError:
                     raise GloveError(f"{path}, line {number}: a number is not a number.") from None
+                if not np.isfinite(vector).all():
+                    raise GloveError(f"{path}, line {number}: a number is infinite or missing.")
                 yield " ".join(parts[:-dimensions]), vector
-    except (OSError, EOFError) as error:
-        raise GloveError(f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.") from None
     except UnicodeDecodeError:
         raise GloveError(f"{path} is not text in UTF-8: unpack it first.") from None
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise GloveError(f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.") from None
+    except (NotImplementedError, RuntimeError) as error:  # an unknown method of packing, a password
+        raise GloveError(f"Cannot unpack {path}: {error}.") from None
 
 
-def pick(path: Path, words: Iterable[str]) -> dict[str, Vector]:
-    """The vectors of these words; stops reading when all are found. Raises GloveError naming those missing."""
-    wanted, found = set(words), {}
+def pick(path: Path, words: Collection[str], more: Collection[str] = ()) -> dict[str, Vector]:
+    """The vectors of ``words``, and of ``more`` where the file has them; stops when all are found.
+
+    Raises GloveError naming those of ``words`` that are missing.
+    """
+    wanted = set(words) | set(more)
+    found: dict[str, Vector] = {}
     for word, vector in stream(path):
         if word in wanted and word not in found:
             found[word] = vector
             if len(found) == len(wanted):
-                return found
-    raise GloveError(f"{path} has no vector for {', '.join(sorted(wanted - set(found)))}.")
+                break
+    missing = sorted(set(words) - set(found))
+    if missing:
+        raise GloveError(f"{path} has no vector for {', '.join(missing)}.")
+    return found
 
 
 def nearest(
-    path: Path, target: Vector, *, leave_out: Iterable[str] = (), count: int = 5
-) -> list[tuple[str, float]]:
-    """The ``count`` words with the largest cosine to ``target``, best first; one pass over the file."""
-    out = set(leave_out)
-    length = float(np.linalg.norm(target))
-    heap: list[tuple[float, str]] = []
-    for word, vector in stream(path):
-        if word in out:
-            continue
-        cosine = float(vector @ target) / max(float(np.linalg.norm(vector)) * length, 1e-12)
-        heapq.heappush(heap, (cosine, word))
-        if len(heap) > count:
-            heapq.heappop(heap)
-    return [(word, cosine) for cosine, word in sorted(heap, reverse=True)]
+    path: Path,
+    targets: Sequence[Vector],
+    leave_out: Sequence[Collection[str]],
+    count: int = 3,
+    watch: Callable[[int], None] | None = None,
+) -> list[list[tuple[str, float]]]:
+    """For each target the ``count`` words with the largest cosine, best first; one pass for all of them.
+
+    ``leave_out``: for each target the words that are no answer.
+    """
+    directions = np.stack([unit(target) for target in targets])
+    heaps: list[list[tuple[float, str]]] = [[] for _ in targets]
+    for word, vector in stream(path, watch):
+        for heap, out, cosine in zip(heaps, leave_out, (directions @ unit(vector)).tolist(), strict=True):
+            if len(heap) < count or cosine > heap[0][0]:
+                if word in out:
+                    continue
+                heapq.heappush(heap, (cosine, word))
+                if len(heap) > count:
+                    heapq.heappop(heap)
+    return [[(word, cosine) for cosine, word in sorted(heap, reverse=True)] for heap in heaps]
 
 
-def _open(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
-    return path.open(encoding="utf-8")
+def unit(vector: Vector) -> Vector:
+    """The same direction, length 1; zeros stay zeros."""
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), np.float32)
+
+
+def label(path: Path) -> str:
+    """The name of what ``stream`` reads: the file itself, or the one inside an archive."""
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as packed:
+                return Path(_smallest(path, packed)).name
+    except (OSError, zipfile.BadZipFile) as error:
+        raise GloveError(f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.") from None
+    return path.name
+
+
+def _smallest(path: Path, packed: zipfile.ZipFile) -> str:
+    texts = [info for info in packed.infolist() if info.filename.endswith(".txt")]
+    if not texts:
+        raise GloveError(f"{path} holds no .txt file.")
+    return min(texts, key=lambda info: info.file_size).filename
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[IO[bytes]]:
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as packed, packed.open(_smallest(path, packed)) as inside:
+            yield cast("IO[bytes]", io.BufferedReader(cast("io.RawIOBase", inside), 1 << 20))
+    elif path.suffix == ".gz":
+        with gzip.open(path) as unpacked:
+            yield cast("IO[bytes]", unpacked)
+    else:
+        with path.open("rb") as file:
+            yield file
