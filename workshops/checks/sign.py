@@ -1,0 +1,59 @@
+"""Tests of the exercises of the lesson sign."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def check_1_letter(learner: Any) -> None:
+    got = "".join(learner.letter(place) for place in range(24))
+    assert got == "ABCDEFGHIKLMNOPQRSTUVWXY", f"place 9 is K and place 23 is Y, you spell {got}"
+
+
+def check_2_softmax(learner: Any) -> None:
+    with np.errstate(all="ignore"):
+        large = np.asarray(learner.softmax(np.array([[1000.0, 1001.0], [-2000.0, -2000.0]])))
+    small = np.asarray(learner.softmax(np.array([[0.0, np.log(3.0)]])))
+    assert np.allclose(small, [[0.25, 0.75]]), (
+        f"scores of 0 and log 3 are shares of 1/4 and 3/4, not {small[0]}"
+    )
+    assert np.isfinite(large).all(), (
+        f"scores of 1000 and 1001 become {large[0]}: the power is too large to hold"
+    )
+    assert np.allclose(large, [[0.26894142, 0.73105858], [0.5, 0.5]]), (
+        f"1000 and 1001 are as 0 and 1, not {large[0]}"
+    )
+
+
+def check_3_loss(learner: Any) -> None:
+    shares = np.array([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]])
+    got = learner.loss(shares, np.array([0, 1]))
+    want = -(np.log(0.5) + np.log(0.1)) / 2
+    assert np.isclose(got, want), (
+        f"shares of 0.5 and 0.1 for the right letters: {want:.4f}, you give {got:.4f}"
+    )
+
+
+def check_4_prepare(learner: Any) -> None:
+    images = np.zeros((2, 28, 28), np.uint8)
+    images[1, 3, 4], images[1, 5, 6] = 255, 51
+    got = np.asarray(learner.prepare(images))
+    assert got.shape == (2, 28, 28, 1), f"one channel at the end: (2, 28, 28, 1), not {got.shape}"
+    assert got.dtype == np.float32, f"float32, not {got.dtype}"
+    assert np.isclose(got[1, 3, 4, 0], 1), f"255 becomes 1, you make it {got[1, 3, 4, 0]}"
+    assert np.isclose(got[1, 5, 6, 0], 0.2), f"51 becomes 0.2, you make it {got[1, 5, 6, 0]}"
+
+
+def check_5_score_to_report(learner: Any) -> None:
+    validation, test = np.array([0.6, 0.9, 0.8]), np.array([0.7, 0.82, 0.88])
+    got = learner.score_to_report(validation, test)
+    assert got == 0.82, f"validation chooses the second epoch, and its test score is 0.82, not {got}"
+
+
+def check_6_convolve(learner: Any) -> None:
+    image = np.array([[0.0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 1, 1]])
+    got = np.asarray(learner.convolve(image, np.array([[-1.0, 1.0]])))
+    assert got.shape == (3, 3), f"a 1 x 2 kernel fits into a row of 4 three times: (3, 3), not {got.shape}"
+    assert np.array_equal(got[0], [0, 1, 0]), f"dark to light is +1 for the kernel -1 1, you find {got[0]}"
