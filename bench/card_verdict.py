@@ -37,7 +37,11 @@ def judge(result: Result, machine: Machine) -> list[Finding]:
         return found
     if summary is None:
         return [*found, _made(result, "slowdown", Status.SKIP, why)]
-    return [*found, _slowdown(result, summary), _clock(result, summary, machine), _alone(result, summary)]
+    slowdown = _slowdown(result, summary)
+    clock = _clock(result, summary, machine)
+    if slowdown.status is clock.status is Status.FAIL:  # one fault, one failing finding
+        clock = _made(result, "clock", Status.SKIP, f"{clock.message.partition(':')[0]}: see {slowdown.id}")
+    return [*found, slowdown, clock, _alone(result, summary)]
 
 
 _TITLES = {

@@ -109,6 +109,11 @@ def test_a_clock_at_half_speed(changes: dict[str, Any], expected: str) -> None:
     assert statuses(trained(**{**HALF, **changes}))["clock"] == expected
 
 
+def test_a_clock_that_a_fault_holds_down_is_one_fault() -> None:
+    found = statuses(trained(**HALF, harmful_seconds={POWER_BRAKE: 9.0}))
+    assert (found["slowdown"], found["clock"]) == (FAIL, SKIP)
+
+
 def test_a_laptop_may_be_held_down() -> None:
     assert statuses(trained(**HALF), box(is_laptop=True))["clock"] == WARN
 

@@ -140,6 +140,24 @@ def test_seconds_of_slowdown_are_the_driver_s_where_it_counts() -> None:
     assert made.harmful_seconds == {HARDWARE_HEAT: pytest.approx(1.0)}
 
 
+def test_a_counter_in_nanoseconds_is_one() -> None:
+    nanoseconds = [0, 0, *(100_000_000 * s for s in range(1, 11))]
+    made = summed(FieldValues={269: over_time(*nanoseconds), 270: 0, 271: 0}, CurrentClocksEventReasons=0x20)
+    assert made.harmful_seconds == {SOFTWARE_HEAT: pytest.approx(1.0)}
+    short = over_time(*[0] * 5, 5_000_000)
+    made = summed(FieldValues={269: short, 270: 0, 271: 0}, CurrentClocksEventReasons=0)
+    assert made.harmful_seconds == {SOFTWARE_HEAT: pytest.approx(0.005)}
+
+
+def test_a_list_of_strangers_tells_nothing_of_this_process() -> None:
+    """Numbers of another name space are in no /proc here; a neighbour that is there shows that ours is not."""
+    unknown = {"pid": 2**30, "memory": 1 << 30}
+    assert summed(ComputeRunningProcesses=[unknown]).process_seen is None
+    here = {"GraphicsRunningProcesses": [{"pid": os.getppid(), "memory": 1}]}
+    assert summed(ComputeRunningProcesses=[], **here).process_seen is False
+    assert summed(ComputeRunningProcesses=[{"pid": os.getpid(), "memory": 1}], **here).process_seen is False
+
+
 def test_a_reason_seen_counts_where_the_counter_stands_still() -> None:
     reasons = over_time(0, 0, 0x20, 0x20, 0x20, 0, 0, 0x8, 0)
     made = summed(CurrentClocksEventReasons=reasons)

@@ -220,12 +220,14 @@ def _slowed(
     """Seconds by reason, harmful and harmless; None where nothing tells."""
     held = [(m.gpu.clocks.event_reasons.value, seconds) for m, seconds in _held(moments, timed)]
     masks = [(mask, seconds) for mask, seconds in held if mask is not None]
+    length = sum(seconds for _, seconds in held)
     harmful: dict[str, float] = {}
     counted = False
     for name, (bit, counter) in _HARMFUL.items():
         risen = _risen(moments, timed, counter)
         counted = counted or risen is not None
-        harmful[name] = (risen or 0.0) / 1e6 or sum(seconds for mask, seconds in masks if mask & bit)
+        seen = sum(seconds for mask, seconds in masks if mask & bit)
+        harmful[name] = _seconds(risen, seen if masks else None, length) if risen else seen
     named = thermal.HW_THERMAL | thermal.POWER_BRAKE
     harmful[HARDWARE] = sum(s for mask, s in masks if mask & thermal.HW_SLOWDOWN and not mask & named)
     harmless = {
@@ -236,6 +238,15 @@ def _slowed(
         {name: round(s, 6) for name, s in harmful.items() if s > 0} if masks or counted else None,
         {name: round(s, 2) for name, s in harmless.items() if s > 0} if masks else None,
     )
+
+
+def _seconds(risen: float, seen: float | None, length: float) -> float:
+    """What a counter rose by. nvidia-smi shows these counters in microseconds, DCGM documents the same ones in
+    nanoseconds, and nvidia-ml-py does not say: more than there was time for, or far more than readings show, is
+    nanoseconds."""
+    seconds = risen / 1e6
+    too_much = seconds > 1.05 * length or (seen is not None and seconds > seen + 2)
+    return risen / 1e9 if too_much else seconds
 
 
 def _risen(moments: Sequence[Moment], timed: Sequence[Timed], counter: str) -> float | None:

@@ -153,6 +153,9 @@ class Sampler:
         if listed is None or not self.worker_pid:
             return Moment(second=second, gpu=gpu)
         own = [p for p in listed if belongs(p.pid, self.worker_pid)]
+        if not own and any(not p.name for p in listed):
+            # Programs that /proc does not know: their numbers are of another name space, or not for this user.
+            return Moment(second=second, gpu=gpu)
         sizes = [p.memory_bytes for p in own if p.memory_bytes is not None]
         return Moment(
             second=second,

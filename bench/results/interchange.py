@@ -43,6 +43,13 @@ _COLUMNS: dict[str, Callable[[Document, Result], object]] = {
     "compile_seconds": lambda d, r: r.compile_seconds,
     "accuracy": lambda d, r: r.accuracy,
     "examples_seen": lambda d, r: r.examples_seen,
+    "gpu_utilisation_mean_percent": lambda d, r: _of_card(r, "utilisation_mean_percent"),
+    "gpu_peak_memory_bytes": lambda d, r: _of_card(r, "peak_memory_bytes"),
+    "gpu_sm_mhz_median": lambda d, r: _of_card(r, "sm_mhz_median"),
+    "gpu_temperature_max_c": lambda d, r: _of_card(r, "temperature_max_c"),
+    "gpu_power_mean_w": lambda d, r: _of_card(r, "power_mean_w"),
+    "gpu_energy_method": lambda d, r: _of_card(r, "energy_method"),
+    "gpu_energy_joules_per_1000_samples": lambda d, r: _of_card(r, "energy_joules_per_1000_samples"),
     "other_cpu_cores": lambda d, r: statistics.median([b.other_cpu_cores for b in r.blocks] or [0.0]),
     "data": lambda d, r: r.data,
     "fingerprint": lambda d, r: r.fingerprint,
@@ -50,6 +57,12 @@ _COLUMNS: dict[str, Callable[[Document, Result], object]] = {
     "dlbox_version": lambda d, r: d.dlbox_version,
 }
 """Units are in the names; what was not measured is an empty field."""
+
+
+def _of_card(result: Result, name: str) -> object:
+    """A figure of what the card did meanwhile, or None."""
+    told = result.telemetry.summary if result.telemetry is not None else None
+    return getattr(told, name, None)
 
 
 def table(document: Document) -> str:
