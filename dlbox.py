@@ -316,8 +316,8 @@ def workshop_list_command(as_json: bool) -> None:
 @click.option("--data", default="embedded", show_default=True, metavar="SET", help="Another data set (list).")
 @click.option(
     "--corpus",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="A text file of your own, for lessons that read one.",
+    type=click.Path(path_type=Path, exists=True),
+    help="A file or folder of your own, for lessons that read one.",
 )
 @click.option(
     "--output",
