@@ -50,15 +50,21 @@ def packages(text: str) -> dict[str, str]:
 
 
 def _resolve(wanted: Path, limits: Path, python: str, index: str | None) -> str:
-    uv = shutil.which("uv", path=None) or shutil.which("uv", path=str(Path(sys.executable).parent))
+    """uv resolves for any Python; pip only for its own, but it reads pip.conf and PIP_*, as company networks need."""
+    uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
+    same = python == f"{sys.version_info.major}.{sys.version_info.minor}"
+    if uv is None and not same:
+        raise LockError(
+            f"the box has Python {python}, and versions for another Python than this machine's are resolved with uv: "
+            "install it (`pipx install uv`), then run the same command"
+        )
     if uv is not None:
-        return _with_uv(uv, wanted, limits, python, index)
-    if python == f"{sys.version_info.major}.{sys.version_info.minor}":
-        return _with_pip(wanted, limits, index)
-    raise LockError(
-        f"the box has Python {python}, and versions for another Python than this machine's are resolved with uv: "
-        "install it (`pipx install uv`), then run the same command"
-    )
+        try:
+            return _with_uv(uv, wanted, limits, python, index)
+        except LockError:
+            if not same:
+                raise
+    return _with_pip(wanted, limits, index)
 
 
 def _with_uv(uv: str, wanted: Path, limits: Path, python: str, index: str | None) -> str:

@@ -70,7 +70,13 @@ def test_another_python_without_uv_is_refused_with_the_remedy(monkeypatch: pytes
 def test_what_does_not_resolve_is_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name, **_: sys.executable)
     with pytest.raises(LockError, match="do not resolve"):
-        locking.lock(["six"], "3.11")
+        locking.lock(["six"], "3.99")
+
+
+def test_where_uv_does_not_reach_the_index_pip_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name, **_: sys.executable)
+    monkeypatch.setattr(locking, "_with_pip", lambda *rest: BASE)
+    assert locking.lock(["six"], f"{sys.version_info.major}.{sys.version_info.minor}") == BASE
 
 
 def test_pip_gives_the_same_shape(monkeypatch: pytest.MonkeyPatch) -> None:
