@@ -171,6 +171,7 @@ def test_a_driver_loaded_anew_starts_its_counters_again() -> None:
     )
     assert (made.energy_method, made.power_mean_w) == ("power samples", pytest.approx(160))
     assert made.harmful_seconds == {}
+    assert summed(TotalEnergyConsumption=912345678).energy_method == "power samples"
 
 
 def test_other_programs_are_named_and_a_desktop_is_none() -> None:

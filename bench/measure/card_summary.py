@@ -150,7 +150,7 @@ def summary(moments: Sequence[Moment], timed: Sequence[Timed]) -> CardSummary | 
 def mean_power_w(moments: Sequence[Moment], timed: Sequence[Timed]) -> tuple[float | None, EnergyMethod]:
     """Joules over seconds of timed training, by the energy counter or else by readings of the draw.
 
-    A counter that falls (a driver loaded anew) is no counter.
+    A counter that falls (a driver loaded anew) or stands still is no counter.
     """
     ways: list[tuple[EnergyMethod, Any, Any]] = [
         ("energy counter", lambda m: m.gpu.power.energy_j.value, rise),
@@ -168,7 +168,7 @@ def mean_power_w(moments: Sequence[Moment], timed: Sequence[Timed]) -> tuple[flo
                 break
             joules, seconds = joules + amount, seconds + end - start
         else:
-            if seconds >= LEAST_ENERGY_S:
+            if seconds >= LEAST_ENERGY_S and joules > 0:
                 return joules / seconds, method
     return None, "none"
 
