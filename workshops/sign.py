@@ -129,7 +129,7 @@ def build(kind: str, dropout: float = 0.5) -> keras.Model:
         x = layers.MaxPooling2D(2)(x)
         x = layers.Conv2D(32, 3, activation="relu", name="second")(x)
         x = layers.Dropout(0.25)(layers.Flatten()(layers.MaxPooling2D(2)(x)))
-        x = layers.Dropout(0.25)(layers.Dense(128, activation="relu", name="hidden")(x))
+        x = layers.Dense(128, activation="relu", name="hidden")(x)
     return keras.Model(pixels, layers.Dense(CLASSES, activation="softmax", name="letters")(x), name=kind)
 
 
