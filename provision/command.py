@@ -1,0 +1,227 @@
+"""`dlbox provision`: look at the boxes, plan, ask, install, let each say of itself whether it is right; or undo it."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import platformdirs
+from rich.console import Console
+from rich.text import Text
+
+from provision import environments, own_wheel, playbook, variables
+from provision.hosts import HostError, default_place, read_host
+from provision.locking import LockError
+from provision.outcome import HostOutcome, Outcome
+from provision.own_wheel import WheelError
+from provision.plan import show
+from provision.playbook import Job, Secrets, Watcher
+from provision.stack import NoStack, Request, Stack, resolve
+from provision.stack_data import DEFAULT_PATH, StackFileError, load
+from provision.stack_rows import Framework, StackData
+
+EXIT_RIGHT, EXIT_NOT, EXIT_USAGE = 0, 1, 2
+SCHEMA_VERSION = 1
+
+Complain = Callable[[str], None]
+"""Says one sentence on stderr."""
+
+
+class Wishes(msgspec.Struct, frozen=True, kw_only=True):
+    """The command line of `dlbox provision`."""
+
+    hosts: tuple[str, ...] = ()
+    """Of the inventory; none: this machine."""
+    inventory: Path | None = None
+    frameworks: tuple[Framework, ...] = ()
+    stack_file: Path | None = None
+    tags: tuple[str, ...] = ()
+    jupyter: bool = True
+    check: bool = False
+    reboot: bool = False
+    rollback: bool = False
+    secrets: Secrets = Secrets()
+
+
+Watching = Callable[[], AbstractContextManager[Watcher]]
+Agreed = Callable[[str], bool]
+
+
+def run(
+    wishes: Wishes, watching: Watching, agreed: Agreed | None, *, as_json: bool, complain: Complain
+) -> int:
+    """0: every box says that it is right; 1: one does not; 2: the question names what does not exist.
+
+    ``agreed`` asks the person; None: there is nobody to ask.
+    """
+    if agreed is None and not wishes.check:
+        complain("there is nobody to ask whether to go on: say --yes, or --check to see what would be done")
+        return EXIT_USAGE
+    try:
+        data = load(wishes.stack_file or DEFAULT_PATH)
+        inventories = _inventories(wishes)
+    except (HostError, StackFileError) as error:
+        complain(str(error).rstrip("."))
+        return EXIT_USAGE
+    job = Job(
+        playbook=Path("preflight.yml"),
+        inventories=inventories,
+        limit=",".join(wishes.hosts) or None,
+        check=wishes.check,
+    )
+    try:
+        outcome = _go(job, wishes, data, watching, agreed or _no, quiet=as_json)
+    except (LockError, WheelError, environments.UnsupportedError) as error:
+        complain(str(error))
+        return EXIT_NOT
+    if outcome is None:
+        complain("nothing was changed")
+        return EXIT_NOT
+    if as_json:
+        head = {"schema_version": SCHEMA_VERSION, "command": "provision"}
+        body: dict[str, Any] = msgspec.to_builtins(outcome)
+        json.dump({**head, "succeeded": right(outcome), **body}, sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    _tell(outcome, Console(quiet=as_json, highlight=False), complain)
+    return EXIT_RIGHT if right(outcome) else EXIT_NOT
+
+
+def ask_secrets(*, become: bool, vault: bool, here: bool) -> Secrets:
+    """The passwords that are wanted, typed where nobody sees them. ``here``: sudo of this machine may need one."""
+    if here and not become and os.geteuid() != 0:
+        become = subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode != 0
+    return Secrets(
+        become=getpass.getpass("Password of sudo: ") if become else None,
+        vault=getpass.getpass("Password of the vault: ") if vault else None,
+    )
+
+
+def _no(question: str) -> bool:
+    return False
+
+
+def right(outcome: Outcome) -> bool:
+    """That nothing failed is not enough: no box may wait for a reboot or call itself not ready."""
+    return outcome.succeeded and not any(
+        host.verdict == "not-ready" or (host.reboot_needed and host.verdict is not None)
+        for host in outcome.hosts
+    )
+
+
+def _inventories(wishes: Wishes) -> tuple[Path, ...]:
+    """The inventory of the hosts that were named; none for this machine. Raises HostError."""
+    if not wishes.hosts:
+        return ()
+    place = wishes.inventory or default_place()
+    for name in wishes.hosts:
+        read_host(name, place)
+    return (place,)
+
+
+def _go(
+    job: Job,
+    wishes: Wishes,
+    data: StackData,
+    watching: Watching,
+    agreed: Agreed,
+    *,
+    quiet: bool,
+) -> Outcome | None:
+    """The last playbook's outcome; None where the person said no."""
+    logs = platformdirs.user_log_path("dlbox") / "provision"
+
+    def play(job: Job) -> Outcome:
+        with watching() as watcher:
+            return playbook.run(job, watcher, logs, wishes.secrets)
+
+    names = " and ".join(wishes.hosts) or "this machine"
+    if wishes.rollback:
+        if not wishes.check and not agreed(f"Undo on {names} what dlbox installed?"):
+            return None
+        return play(msgspec.structs.replace(job, playbook=Path("rollback.yml")))
+    looked = play(job)
+    read = {host.name: host.box for host in looked.hosts if host.box is not None}
+    if not looked.succeeded or len(read) < len(looked.hosts):
+        return looked
+    stacks: dict[str, Stack] = {}
+    for name, box in read.items():
+        stack = resolve(_request(name, box, wishes), data)
+        if isinstance(stack, NoStack):
+            return _refused(looked, name, stack)
+        stacks[name] = stack
+    console = Console(quiet=quiet, highlight=False)
+    for name, stack in stacks.items():
+        console.print(Text(name, style="bold"))
+        show(stack, data, console)
+    if not wishes.check and not agreed(f"Install this on {names}?"):
+        return None
+    with tempfile.TemporaryDirectory(prefix="dlbox-") as temporary:
+        folder = Path(temporary)
+        wheel = own_wheel.build(folder)
+        told = {
+            name: {
+                **environments.role_variables(stack, folder / name, wheel, jupyter=wishes.jupyter),
+                "nvidia_driver_reboot": wishes.reboot,
+                "site_preflight": False,
+            }
+            for name, stack in stacks.items()
+        }
+        return play(msgspec.structs.replace(job, playbook=Path("site.yml"), variables=told, tags=wishes.tags))
+
+
+def _request(name: str, box: dict[str, Any], wishes: Wishes) -> Request:
+    """What the box is, and what the inventory and the command line want of it."""
+    request = variables.request(box)
+    frameworks = wishes.frameworks
+    if wishes.hosts and not frameworks:
+        frameworks = read_host(name, wishes.inventory or default_place()).frameworks
+    return msgspec.structs.replace(request, frameworks=frameworks)
+
+
+def _refused(looked: Outcome, name: str, refusal: NoStack) -> Outcome:
+    because = refusal.error
+    if refusal.nearest is not None:
+        because = f"{because}; nearest that does: {refusal.nearest.description}"
+    hosts = tuple(
+        msgspec.structs.replace(host, status="failed", task="The plan is made", message=because)
+        if host.name == name
+        else host
+        for host in looked.hosts
+    )
+    return msgspec.structs.replace(looked, hosts=hosts)
+
+
+def _tell(outcome: Outcome, console: Console, complain: Complain) -> None:
+    """The end of it for a person: a line a host, and what to do next."""
+    if outcome.error is not None:
+        complain(outcome.error)
+    for host in outcome.hosts:
+        for difference in host.differences:
+            console.print(difference, markup=False)
+        line = _line(host, check=outcome.check)
+        if host.status in ("failed", "unreachable"):
+            complain(f"{line} ({host.log} has the details)" if host.log else line)
+        else:
+            console.print(line, markup=False)
+
+
+def _line(host: HostOutcome, *, check: bool) -> str:
+    if host.status == "unreachable":
+        return f"{host.name}: {host.message}"
+    if host.status == "failed":
+        return f'{host.name}: "{host.task}" failed: {host.message}'
+    number = len(host.changed)
+    did = f"{number} step{'s' if number != 1 else ''} would change" if check else f"{number} changed"
+    if host.reboot_needed and not check:
+        return f"{host.name}: {did}; reboot it, then run the same command: it goes on where it stopped"
+    verdict = f"; it says of itself: {host.verdict}" if host.verdict else ""
+    return f"{host.name}: {did}{verdict}"

@@ -1,0 +1,187 @@
+"""`dlbox provision` with Ansible replaced by a script of outcomes: what is asked, what is run, what is said."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provision import command, environments, own_wheel, playbook
+from provision.command import Wishes
+from provision.outcome import HostOutcome, Outcome
+from provision.own_wheel import OwnWheel
+from provision.playbook import Job
+from tests.test_playbook import Listener
+
+BOX = {
+    "machine_type": "x86_64",
+    "kernel": "6.1.0-56-amd64",
+    "kernels": ["6.1.0-56-amd64"],
+    "distribution": {"id": "debian", "version": "12"},
+    "environment": "bare-metal",
+    "secure_boot": False,
+    "cards": [{"address": "0000:01:00.0", "device_id": 0x1C03, "driver": None}],
+}
+
+
+class Script:
+    """Stands for playbook.run: remembers the jobs and gives the outcomes in turn."""
+
+    def __init__(self, *hosts: HostOutcome) -> None:
+        self.jobs: list[Job] = []
+        self._hosts = list(hosts)
+
+    def __call__(self, job: Job, *rest: object) -> Outcome:
+        self.jobs.append(job)
+        host = self._hosts.pop(0)
+        return Outcome(playbook=job.playbook.stem, check=job.check, seconds=1.0, hosts=(host,))
+
+
+class Said(list[str]):
+    def __call__(self, sentence: str) -> None:
+        self.append(sentence)
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(own_wheel, "build", lambda folder: OwnWheel(path=folder / "dlbox.whl", sha256="ab"))
+    monkeypatch.setattr(
+        environments, "role_variables", lambda stack, *rest, **options: {"branch": stack.driver.branch}
+    )
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+
+@contextlib.contextmanager
+def watching() -> Iterator[Listener]:
+    yield Listener()
+
+
+def host(**fields: Any) -> HostOutcome:
+    return HostOutcome(**{"name": "localhost", "status": "ok", **fields})
+
+
+def run(
+    monkeypatch: pytest.MonkeyPatch,
+    script: Script,
+    *,
+    answer: bool | None = True,
+    as_json: bool = False,
+    **wishes: Any,
+) -> tuple[int, Said]:
+    monkeypatch.setattr(playbook, "run", script)
+    said = Said()
+    agreed = None if answer is None else (lambda question: answer)
+    return command.run(Wishes(**wishes), watching, agreed, as_json=as_json, complain=said), said
+
+
+def test_it_looks_then_plans_then_installs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = Script(host(box=BOX), host(status="changed", changed=("a", "b"), verdict="ready"))
+    assert run(monkeypatch, script, reboot=True) == (0, [])
+    assert [job.playbook.name for job in script.jobs] == ["preflight.yml", "site.yml"]
+    told = script.jobs[1].variables["localhost"]
+    assert told == {"branch": 535, "nvidia_driver_reboot": True, "site_preflight": False}
+    shown = capsys.readouterr().out
+    assert "GTX 1060" in shown
+    assert "2 changed; it says of itself: ready" in shown
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        ({"verdict": "not-ready"}, ""),
+        ({"reboot_needed": True, "verdict": "not-ready"}, ""),
+        (
+            {"status": "failed", "task": "driver: It is there", "message": "No."},
+            '"driver: It is there" failed: No.',
+        ),
+        ({"status": "unreachable", "message": "it is off"}, "localhost: it is off"),
+    ],
+)
+def test_only_the_boxs_own_word_is_success(
+    monkeypatch: pytest.MonkeyPatch, outcome: dict[str, Any], words: str
+) -> None:
+    code, said = run(monkeypatch, Script(host(box=BOX), host(**outcome)))
+    assert code == 1
+    assert words in " ".join(said)
+
+
+def test_a_reboot_is_asked_for_in_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch, Script(host(box=BOX), host(reboot_needed=True, verdict="not-ready")))
+    assert "reboot it, then run the same command" in capsys.readouterr().out
+
+
+def test_nothing_is_installed_where_the_person_says_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Script(host(box=BOX))
+    assert run(monkeypatch, script, answer=False) == (1, ["nothing was changed"])
+    assert len(script.jobs) == 1
+    script = Script()
+    assert run(monkeypatch, script, answer=False, rollback=True) == (1, ["nothing was changed"])
+    assert script.jobs == []
+
+
+def test_where_nobody_can_be_asked_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    code, said = run(monkeypatch, Script(), answer=None)
+    assert code == 2
+    assert "--yes" in said[0]
+
+
+def test_a_dry_run_asks_nobody_and_shows_differences(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = Script(host(box=BOX), host(status="changed", changed=("a",), differences=("a\n+hello",)))
+    assert run(monkeypatch, script, answer=None, check=True)[0] == 0
+    assert all(job.check for job in script.jobs)
+    shown = capsys.readouterr().out
+    assert "+hello" in shown
+    assert "1 step would change" in shown
+
+
+def test_what_preflight_refuses_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Script(host(status="failed", task="preflight: There is room", message="/opt is full.", box=BOX))
+    code, said = run(monkeypatch, script)
+    assert code == 1
+    assert "/opt is full." in said[0]
+    assert len(script.jobs) == 1
+
+
+def test_a_box_that_no_stack_fits_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = {**BOX, "cards": [{"address": "0000:01:00.0", "device_id": 0x1180, "driver": None}]}
+    code, said = run(monkeypatch, Script(host(box=old)))
+    assert code == 1
+    assert "no stack exists, because" in said[0]
+
+
+def test_json_is_one_document(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    script = Script(
+        host(box=BOX), host(status="changed", changed=("a",), verdict="ready", log="/x/localhost.log")
+    )
+    assert run(monkeypatch, script, as_json=True)[0] == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["schema_version"], document["command"], document["succeeded"]) == (1, "provision", True)
+    assert document["hosts"][0]["log"] == "/x/localhost.log"
+
+
+def test_hosts_come_from_the_inventory_with_their_wishes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    place = tmp_path / "hosts.yml"
+    place.write_text("all: {hosts: {desk: {frameworks: [jax]}}}")
+    asked: list[Any] = []
+    monkeypatch.setattr(
+        environments, "role_variables", lambda stack, *rest, **options: asked.append(stack) or {}
+    )
+    script = Script(host(name="desk", box=BOX), host(name="desk", verdict="ready"))
+    assert run(monkeypatch, script, hosts=("desk",), inventory=place)[0] == 0
+    assert script.jobs[1].limit == "desk"
+    assert script.jobs[1].inventories == (place,)
+    assert list(asked[0].environments) == ["jax"]
+    code, said = run(monkeypatch, Script(), hosts=("other",), inventory=place)
+    assert (code, "no host" in said[0]) == (2, True)
