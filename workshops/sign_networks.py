@@ -97,6 +97,12 @@ def networks(page: Page, parts: Parts, kinds: list[str]) -> dict[str, Curves]:
         page.keep(model, kind)
         if kind == "cnn":
             inside(page, model, test)
+    if len(kinds) == 4:
+        page.say(
+            "Dropout helps against learning by heart; where there are signs enough for that not to happen, it only "
+            "costs. The convolutional network has about half the weights of the two-layer one and comes near the "
+            "ceiling: it need not learn a finger again in every place."
+        )
     page.curves("accuracy", "Labels right", histories, "accuracy")
     return histories
 
