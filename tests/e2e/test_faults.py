@@ -1,0 +1,90 @@
+"""What goes wrong in the middle of an installation: the next run repairs it and finishes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from provision import locking
+from tests.conftest import ROOT
+from tests.e2e.bed import Bed
+from tests.e2e.test_provision import play
+
+WORKS = (
+    "/opt/dlbox/venv/tensorflow/bin/python -c 'import matplotlib.pyplot, numpy, scipy.linalg; print(numpy.e)'"
+)
+CONTROLLER = """
+import json, sys
+from pathlib import Path
+from provision import playbook
+from tests.test_playbook import Listener
+folder = Path(sys.argv[1])
+job = playbook.Job(playbook=Path("site.yml"), inventories=(folder / "hosts.yml",), tags=("frameworks",),
+                   variables=json.loads((folder / "variables.json").read_text()))
+playbook.run(job, Listener(), folder / "logs")
+"""
+
+
+@pytest.fixture
+def told(bed: Bed, tmp_path: Path) -> dict[str, Any]:
+    """A lock file that takes pip a while, on a bed as new."""
+    bed.reset()
+    bed.output("sudo apt-get update -q", timeout_s=300)
+    lock = tmp_path / "lock.txt"
+    needs = ["numpy", "matplotlib", "scipy"]
+    lock.write_text(locking.lock(needs, "3.11"))
+    return {
+        "site_preflight": False,
+        "frameworks_environments": [{"name": "tensorflow", "lock": str(lock)}],
+        "frameworks_python_packages": ["python3", "python3-venv"],
+        "extra_ca_bundle": os.environ.get("SSL_CERT_FILE", ""),
+    }
+
+
+def start(bed: Bed, folder: Path, told: dict[str, Any]) -> subprocess.Popen[bytes]:
+    """A controller in a process of its own."""
+    bed.inventory(folder)
+    (folder / "variables.json").write_text(json.dumps({bed.name: told}))
+    return subprocess.Popen([sys.executable, "-c", CONTROLLER, str(folder)], cwd=ROOT)
+
+
+def wait_for_pip(bed: Bed) -> None:
+    """Until pip has begun to put packages where they belong."""
+    deadline = time.monotonic() + 300
+    while not list(bed.root.glob("opt/dlbox/versions/*/lib/python3*/site-packages/numpy")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def finishes(bed: Bed, folder: Path, told: dict[str, Any]) -> None:
+    assert play(bed, folder, "site.yml", told, "frameworks").status == "changed"
+    assert bed.output(WORKS).startswith("2.718")
+    assert play(bed, folder, "site.yml", told, "frameworks").changed == ()
+
+
+def test_a_power_cut_while_pip_works(bed: Bed, told: dict[str, Any], tmp_path: Path) -> None:
+    controller = start(bed, tmp_path, told)
+    wait_for_pip(bed)
+    bed.kill()
+    assert controller.wait(timeout=240) == 0
+    bed.boot()
+    assert bed.run(WORKS).returncode != 0
+    finishes(bed, tmp_path, told)
+
+
+def test_the_controller_is_killed_while_pip_works(bed: Bed, told: dict[str, Any], tmp_path: Path) -> None:
+    controller = start(bed, tmp_path, told)
+    wait_for_pip(bed)
+    family = psutil.Process(controller.pid).children(recursive=True)
+    for process in (psutil.Process(controller.pid), *family):
+        process.kill()
+    controller.wait()
+    finishes(bed, tmp_path, told)
