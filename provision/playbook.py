@@ -76,7 +76,8 @@ class _Run:
     def __init__(self, job: Job, watcher: Watcher, logs: Path, secrets: Secrets, folder: Path) -> None:
         self._job, self._watcher, self._logs, self._folder = job, watcher, logs, folder
         self._secrets = secrets
-        self._pace = Pace(logs / f"{job.playbook.stem}.pace.json")
+        whole = job.playbook.stem == "site" and not job.tags and not job.check
+        self._pace = Pace(logs / f"{job.playbook.stem}.pace.json", slow=whole)
         self._tallies: dict[str, Tally] = {}
         self._streams: dict[str, Any] = {}
         self._rescued: dict[str, bool] = {}
