@@ -100,7 +100,7 @@ def cli() -> None:
     """
 
 
-@cli.command("ready")
+@cli.command("ready", short_help="Is this box ready? One verdict and a report.")
 @measuring
 def ready_command(**options: Any) -> None:
     """Is this box ready? Look at it, train the workshop's models, say so, write a report."""
@@ -109,7 +109,7 @@ def ready_command(**options: Any) -> None:
     sys.exit(command.measure("ready", complain=complain, **options))
 
 
-@cli.command("check")
+@cli.command("check", short_help="Is the hardware sound? In about a second.")
 @click.option("--stress", type=click.FloatRange(0, 24 * 60, min_open=True), metavar="MINUTES",
               help="Put the card under load for so long, and judge that too.")  # fmt: skip
 @click.option("--frameworks", is_flag=True, help="Ask each installed framework whether it sees the card.")
@@ -135,7 +135,7 @@ def check_command(**options: Any) -> None:
     sys.exit(checkup.run(checkup.Options(**options), complain))
 
 
-@cli.command("bench")
+@cli.command("bench", short_help="How fast is it? Train, and keep the figures.")
 @measuring
 @click.option(
     "--baseline", is_flag=True, help="Judge later runs of these models on this machine against this one."
@@ -148,7 +148,7 @@ def bench_command(**options: Any) -> None:
     sys.exit(command.measure("bench", complain=complain, **options))
 
 
-@cli.group("history", invoke_without_command=True)
+@cli.group("history", short_help="What was measured on this machine.", invoke_without_command=True)
 @click.option("--limit", type=Whole(1), default=20, show_default=True, help="How many runs.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_context
@@ -197,7 +197,7 @@ def history_prune_command(keep: int | None, older_than: float | None, yes: bool,
     )
 
 
-@cli.command("compare")
+@cli.command("compare", short_help="Is B slower than A?")
 @click.argument("a", metavar="[A]", default="previous")
 @click.argument("b", metavar="[B]", default="last")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
@@ -211,7 +211,7 @@ def compare_command(a: str, b: str, as_json: bool) -> None:
     sys.exit(comparing.run(a, b, as_json=as_json, complain=complain))
 
 
-@cli.command("report")
+@cli.command("report", short_help="Write the page of a run again.")
 @click.argument("number", metavar="[ID]", type=Whole(1), required=False)
 @click.option(
     "--output",
@@ -229,7 +229,7 @@ def report_command(number: int | None, output: Path | None, **files: Path | None
     sys.exit(command.write_report(number, output, complain, **files))
 
 
-@cli.command("parts")
+@cli.command("parts", short_help="What to buy, and does it fit?")
 @click.argument("build", metavar="[BUILD]", required=False)
 @click.option("--budget", type=float, metavar="USD", help="Hold the total against this instead of its own.")
 @click.option("--this", is_flag=True, help="Hold this machine's card and power draw against it.")
@@ -241,7 +241,7 @@ def parts_command(build: str | None, budget: float | None, this: bool, as_json: 
     sys.exit(parts.run(build, this=this, budget=budget, as_json=as_json, complain=complain))
 
 
-@cli.command("plan")
+@cli.command("plan", short_help="Which versions fit this box, and why?")
 @click.option(
     "--card",
     "cards",
@@ -280,7 +280,7 @@ def plan_command(as_json: bool, **options: Any) -> None:
     sys.exit(plan.plan(plan.Question(**options), as_json=as_json, complain=complain))
 
 
-@cli.group("workshop")
+@cli.group("workshop", short_help="The lessons this box was built for.")
 def workshop_group() -> None:
     """The lessons this box was built for: they run anywhere, offline, and say what should come out."""
 
