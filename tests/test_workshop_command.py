@@ -35,9 +35,9 @@ def test_list(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("run", "no-such"), "There is no lesson 'no-such': there are time-series, by-hand, "),
-        (("check", "no-such"), "There is no lesson 'no-such': there are time-series, by-hand, "),
-        (("notebook", "no-such"), "There is no lesson 'no-such': there are time-series, by-hand, "),
+        (("run", "no-such"), "There is no lesson 'no-such': there are sign, time-series, by-hand, "),
+        (("check", "no-such"), "There is no lesson 'no-such': there are sign, time-series, by-hand, "),
+        (("notebook", "no-such"), "There is no lesson 'no-such': there are sign, time-series, by-hand, "),
         (("run", "seq2sec"), "did you mean seq2seq"),
         (("run", "by-hand", "--cell", "lstmm"), "has no cell 'lstmm': there is simple-rnn, lstm"),
         (("run", "by-hand", "--model", "cnn"), "has no model 'cnn': it takes none"),
