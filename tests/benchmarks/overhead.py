@@ -23,11 +23,11 @@ import os, sys, time
 import keras
 from workshops import models
 from workshops.data import sentiment_grammar
-name, examples = sys.argv[1], int(sys.argv[2])
+name, examples, length = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 keras.utils.set_random_seed(0)
-data = sentiment_grammar.make(20_000, seed=0)
+data = sentiment_grammar.make(20_000, length=length, seed=0)
 tokens, labels = data.tokens[:examples], data.labels[:examples]
-model = models.build(name)
+model = models.build(name, length=length)
 model.compile(keras.optimizers.Adam(1e-3, clipnorm=1.0), "binary_crossentropy", metrics=["accuracy"])
 model.fit(tokens[:640], labels[:640], batch_size=32, verbose=0)
 class Epoch(keras.callbacks.Callback):
@@ -43,7 +43,7 @@ print(examples / epoch.seconds)
 
 def bare(workload: Workload, examples: int) -> float:
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(BARE), workload.model, str(examples)],
+        [sys.executable, "-c", textwrap.dedent(BARE), workload.model, str(examples), str(workload.tokens)],
         capture_output=True,
         text=True,
         check=True,
