@@ -92,6 +92,16 @@ def test_a_benchmark_from_end_to_end(dlbox: Command, tmp_path: Path) -> None:
     assert Path(told["report"]).is_file()
 
 
+def test_every_process_after_the_first_is_timed_too(dlbox: Command) -> None:
+    """The later ones have nothing to be judged by: they are only timed."""
+    done = dlbox("bench", "--quick", "--repeats", "2", *HYBRID)
+    assert done.returncode == 0, done.stdout
+    (result,) = json.loads(done.stdout)["results"]
+    assert not result["partial"]
+    assert [len(r["blocks"]) > 3 for r in result["repeats"]] == [True, True]
+    assert [r["seed"] for r in result["repeats"]] == [0, 1]
+
+
 def test_kill_9_in_the_middle_of_training(
     training: subprocess.Popen[str], own_data_folder: Path, dlbox: Command
 ) -> None:

@@ -98,7 +98,7 @@ def timer(
                     other_cpu_cores=round(self.load.since_last(seconds), 3),
                     trained_seconds=trained,
                     examples_seen=seen,
-                    done_share=min(1.0, trained / job.train_seconds, seen / enough),
+                    done_share=min(1.0, trained / job.train_seconds, seen / max(enough, 1)),
                 )
             )
             self.steps_in_block = 0
