@@ -13,6 +13,17 @@ from typing import Any, Literal
 import msgspec
 
 from bench.finding import Finding, Verdict
+from bench.results.figures import (
+    BatchKind,
+    BatchSearch,
+    ForcedGeneric,
+    InputShare,
+    Interval,
+    Memory,
+    Price,
+    Probes,
+    Work,
+)
 from bench.results.telemetry import Telemetry
 from inventory.machine import Machine
 
@@ -128,6 +139,24 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """The run was cut short: the figures are of what was measured until then."""
     telemetry: Telemetry | None = None
     """What the card did meanwhile; null without a card, and in results from before this was looked at."""
+    batch_kind: BatchKind = "workshop"
+    fused_expected: bool = True
+    """False where the class's script asks for what no fused kernel can do."""
+    tokens_per_sample: int | None = None
+    tokens_per_second: float | None = None
+    interval: Interval | None = None
+    memory: Memory | None = None
+    input: InputShare | None = None
+    batches: BatchSearch | None = None
+    """How the fastest batch was found; with the result at workshop size."""
+    forced_generic: ForcedGeneric | None = None
+    work: Work | None = None
+    achieved_tflops: float | None = None
+    share_of_measured_peak: float | None = None
+    """``achieved_tflops`` over the matrix peak that the probes measured in this precision."""
+    share_of_card_peak: float | None = None
+    """``achieved_tflops`` over the card's figure in inventory/cards.yml; null without a card."""
+    price: Price | None = None
 
     @property
     def blocks(self) -> list[TimedBlock]:
@@ -151,6 +180,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     dlbox_version: str
     partial: bool = False
     options: dict[str, str | int | float | bool | None] = {}
+    probes: Probes | None = None
 
 
 def to_json(document: Document) -> str:

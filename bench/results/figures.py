@@ -1,0 +1,116 @@
+"""What was measured beside the speed, as it is kept. Null is what was not measured; nothing here is a guess."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+BatchKind = Literal["workshop", "best", "chosen"]
+"""The class's batch of 32, the one where this box is fastest, or one that was asked for."""
+
+
+class Interval(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the samples/s of another run of the same commit on this machine are expected.
+
+    ``processes``: made of how many fresh processes; with fewer than three there is none (``low`` and ``high``
+    null). ``drift``: relative standard deviation between whole runs that is in it, and ``drift_from`` where
+    that comes from.
+    """
+
+    low: float | None
+    high: float | None
+    confidence: float
+    processes: int
+    drift: float
+    drift_from: str
+
+
+class InputShare(msgspec.Struct, frozen=True, kw_only=True):
+    """The same model on one batch that is on the device already, against the real input pipeline.
+
+    ``share``: of a step's time that the pipeline takes, 1 - pipeline / resident, not below 0.
+    """
+
+    resident_samples_per_second: float
+    pipeline_samples_per_second: float
+    share: float
+
+
+class BatchPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """One size that was tried; ``samples_per_second`` is null where it did not run, and ``why`` says why."""
+
+    batch_size: int
+    samples_per_second: float | None = None
+    peak_memory_bytes: int | None = None
+    why: str = ""
+
+
+class BatchSearch(msgspec.Struct, frozen=True, kw_only=True):
+    """Doubling until it no longer gets faster, memory ends, or the examples do."""
+
+    points: tuple[BatchPoint, ...]
+    best_batch_size: int
+    ended: Literal["no-faster", "memory", "examples", "time", "stopped"]
+    why: str
+
+
+class ForcedGeneric(msgspec.Struct, frozen=True, kw_only=True):
+    """The same model forced off cuDNN (``use_cudnn=False``), and how many times faster the fused kernel is."""
+
+    samples_per_second: float
+    speedup: float
+
+
+class Price(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the whole box, from a bill of materials (``inventory/builds``)."""
+
+    usd: float
+    priced_on: str
+    build: str
+    samples_per_second_per_usd: float
+
+
+class Work(msgspec.Struct, frozen=True, kw_only=True):
+    """What training takes by arithmetic (``bench.measure.arithmetic``), not by measurement.
+
+    ``bytes_per_sample``: what has to move to and from memory at this batch size at the least.
+    ``recurrent_steps``: steps of all recurrent layers that have to wait for each other, in one forward pass.
+    """
+
+    flop_per_sample: float
+    bytes_per_sample: float
+    recurrent_steps: int = 0
+
+    @property
+    def intensity(self) -> float:
+        """FLOP per byte: where the workload stands on the roofline."""
+        return self.flop_per_sample / self.bytes_per_sample
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True):
+    """Peak of the training process. ``method``: whose count it is."""
+
+    peak_bytes: int
+    method: str
+
+
+class Probes(msgspec.Struct, frozen=True, kw_only=True):
+    """What this machine gave to plain operations of the same framework, before the training.
+
+    ``matmul_tflops``: by precision ("fp32", "tf32", "fp16", "bf16"), the best of several sizes.
+    ``launch_seconds``: of one operation so small that starting it is all there is to it.
+    ``step_seconds``: of one step of a generic recurrent loop of the framework with next to no arithmetic.
+    ``troubles``: probe -> why it gave nothing.
+    """
+
+    backend: str
+    device: str
+    on_gpu: bool
+    matmul_tflops: dict[str, float] = {}
+    bandwidth_gb_s: float | None = None
+    launch_seconds: float | None = None
+    step_seconds: float | None = None
+    other_cpu_cores: float = 0.0
+    seconds: float = 0.0
+    troubles: dict[str, str] = {}
