@@ -80,7 +80,7 @@ def run(
     )
     try:
         outcome = _go(job, wishes, data, watching, agreed or _no, quiet=as_json)
-    except (LockError, WheelError, environments.UnsupportedError) as error:
+    except (LockError, WheelError) as error:
         complain(str(error))
         return EXIT_NOT
     if outcome is None:

@@ -13,20 +13,12 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 JUPYTER = ("jupyterlab>=4.4,<5", "ipykernel>=6.29,<8")
 
 
-class UnsupportedError(ValueError):
-    """The roles cannot make this Stack; the message is one sentence."""
-
-
 def role_variables(
     stack: Stack, folder: Path, wheel: own_wheel.OwnWheel, *, jupyter: bool = False
 ) -> dict[str, Any]:
-    """What the roles are given for one box; lock files go into ``folder``. Raises LockError, UnsupportedError."""
-    if stack.python.source != "distribution":
-        raise UnsupportedError(
-            f"the plan wants Python {stack.python.version} beside the distribution's own, which is not built in yet: "
-            "take a release whose own Python fits (`dlbox plan` says which Python each has)"
-        )
+    """What the roles are given for one box; lock files go into ``folder``. Raises LockError."""
     locks = {name: _lock(stack, name) for name in stack.environments}
+    interpreter = python_of(stack)
     on_top = {"dlbox": own_wheel.needs(), **({"jupyter": JUPYTER} if jupyter else {})}
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in locks.items():
@@ -36,24 +28,47 @@ def role_variables(
         (folder / f"{name}.txt").write_text(text, encoding="utf-8")
     found = {
         **driver(stack),
+        **_python(stack, folder),
         "frameworks_environments": [
             {"name": name, "lock": str(folder / f"{name}.txt")} for name in stack.environments
         ],
-        "frameworks_python": SYSTEM_PYTHON,
+        "frameworks_python": interpreter,
         "frameworks_python_packages": list(stack.python.packages),
         "dlbox_app_lock": str(folder / "dlbox.txt"),
         "dlbox_app_wheel": {"path": str(wheel.path), "sha256": wheel.sha256},
         "dlbox_app_over": stack.backend,
-        "dlbox_app_python": SYSTEM_PYTHON,
+        "dlbox_app_python": interpreter,
         "dlbox_app_python_packages": list(stack.python.packages),
     }
     if jupyter:
         found |= {
             "jupyter_lock": str(folder / "jupyter.txt"),
             "jupyter_over": stack.backend,
-            "jupyter_python": SYSTEM_PYTHON,
+            "jupyter_python": interpreter,
         }
     return found
+
+
+def python_of(stack: Stack) -> str:
+    """The interpreter on the box that the environments are made with."""
+    if stack.python.source == "distribution":
+        return SYSTEM_PYTHON
+    version = stack.python.version
+    return f"/opt/dlbox/python/cpython-{version}-linux-x86_64-gnu/bin/python{version}"
+
+
+def _python(stack: Stack, folder: Path) -> dict[str, Any]:
+    """The variables of the role python. Empty where the distribution's own serves: the role is not run then."""
+    plan = stack.python
+    if plan.source == "distribution":
+        return {}
+    lock = folder / f"{plan.source}.txt"
+    lock.write_text(locking.lock([f"{plan.source}=={plan.tool_version}"], plan.version), encoding="utf-8")
+    return {
+        "python_version": plan.version,
+        "python_uv_lock": str(lock),
+        "python_packages": list(plan.packages),
+    }
 
 
 def _lock(stack: Stack, name: str) -> str:

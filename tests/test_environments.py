@@ -10,7 +10,6 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from provision import environments, locking, own_wheel
@@ -107,11 +106,29 @@ def test_a_stack_becomes_variables_and_files(asked: list[list[str]], tmp_path: P
     assert json.dumps(found)
 
 
-def test_a_python_that_is_not_the_distributions_is_refused_in_words(tmp_path: Path) -> None:
-    plan = stack()
-    other = msgspec.structs.replace(plan, python=msgspec.structs.replace(plan.python, source="uv"))
-    with pytest.raises(environments.UnsupportedError, match="distribution's own"):
-        environments.role_variables(other, tmp_path, OwnWheel(path=tmp_path, sha256=""))
+@pytest.mark.parametrize("on", ["ubuntu-22.04", "ubuntu-26.04"])
+def test_a_python_beside_the_distributions_own_is_brought_by_a_pinned_uv(
+    asked: list[list[str]], tmp_path: Path, on: str
+) -> None:
+    plan = stack(on)
+    assert plan.python.source == "uv"
+    found = environments.role_variables(plan, tmp_path, OwnWheel(path=tmp_path, sha256=""), jupyter=True)
+    version = plan.python.version
+    own = f"/opt/dlbox/python/cpython-{version}-linux-x86_64-gnu/bin/python{version}"
+    assert {found[name] for name in ("frameworks_python", "dlbox_app_python", "jupyter_python")} == {own}
+    assert found["python_version"] == version
+    assert found["python_packages"] == list(plan.python.packages)
+    assert Path(found["python_uv_lock"]).is_file()
+    assert f"uv=={plan.python.tool_version}\n" in [call[-2] for call in asked]
+    assert {call[call.index("--python-version") + 1] for call in asked} == {version}
+
+
+def test_where_the_distributions_python_fits_no_other_is_brought(
+    asked: list[list[str]], tmp_path: Path
+) -> None:
+    found = environments.role_variables(stack(), tmp_path, OwnWheel(path=tmp_path, sha256=""))
+    assert found["frameworks_python"] == environments.SYSTEM_PYTHON
+    assert not [name for name in found if name.startswith("python_")]
 
 
 def test_the_wheel_of_a_checkout_and_of_an_installation_hold_the_same(tmp_path: Path) -> None:

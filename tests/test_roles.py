@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 from tests.test_playbook import Listener, only
 
 ROLES = HOUSE / "roles"
-OWN = ("record", "environment", "frameworks", "dlbox_app", "jupyter")
+OWN = ("record", "environment", "frameworks", "dlbox_app", "jupyter", "python")
 SPECS: dict[str, dict[str, Any]] = {
     role: yaml.safe_load((ROLES / role / "meta" / "argument_specs.yml").read_text())["argument_specs"]
     for role in OWN
@@ -53,6 +53,7 @@ def test_no_default_is_without_an_option(role: str) -> None:
         ("frameworks", "main", {"frameworks_environments": [{"name": "tensorflow"}], "frameworks_python_packages": []},
          "lock"),
         ("dlbox_app", "main", {"dlbox_app_lock": "a"}, "dlbox_app_wheel"),
+        ("python", "main", {"python_version": "3.12", "python_packages": []}, "python_uv_lock"),
         ("record", "files", {"record_files": {"a": 1}}, "record_files"),
     ],
 )  # fmt: skip
