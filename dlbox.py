@@ -280,6 +280,48 @@ def plan_command(as_json: bool, **options: Any) -> None:
     sys.exit(plan.plan(plan.Question(**options), as_json=as_json, complain=complain))
 
 
+@cli.command("provision", short_help="Install what the plan says, here or on other boxes.")
+@click.argument("hosts", nargs=-1, metavar="[HOST]...")
+@click.option("--inventory", type=click.Path(path_type=Path, dir_okay=False),
+              help="The inventory.  [default: inventory/hosts.yml]")  # fmt: skip
+@click.option("--limit", metavar="HOSTS", help="Of the inventory only these, with commas between them; as HOST.")
+@click.option("--framework", "frameworks", multiple=True, type=click.Choice(["tensorflow", "torch", "jax"]),
+              help="Only this; may be repeated.  [default: all that run on the card]")  # fmt: skip
+@click.option("--tags", multiple=True, type=click.Choice(["driver", "frameworks", "dlbox", "jupyter", "verify"]),
+              help="Only this part; may be repeated.")  # fmt: skip
+@click.option("--stack", "stack_file", type=click.Path(path_type=Path, dir_okay=False),
+              help="A newer table of versions than the built-in one.")  # fmt: skip
+@click.option("--jupyter/--no-jupyter", default=True, show_default=True, help="JupyterLab as a service.")
+@click.option("--check", is_flag=True, help="Change nothing; show what would change.")
+@click.option("--reboot", is_flag=True, help="Reboot where it is needed, but never this machine.")
+@click.option("--rollback", is_flag=True, help="Undo what dlbox installed, as it was recorded.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--ask-become-pass", is_flag=True, help="Ask for the password of sudo on the hosts.")
+@click.option("--ask-vault-pass", is_flag=True, help="Ask for the password of the inventory's vault.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def provision_command(
+    yes: bool, ask_become_pass: bool, ask_vault_pass: bool, as_json: bool, limit: str | None, **wishes: Any
+) -> None:
+    """Make this machine right, or HOSTs of the inventory: driver, frameworks, dlbox; then ask the box itself."""
+    from bench.progress import Watcher
+    from provision import command
+
+    wishes["hosts"] += tuple(name for name in (limit or "").split(",") if name)
+    here = not wishes["hosts"] and not wishes["check"]
+    secrets = command.ask_secrets(become=ask_become_pass, vault=ask_vault_pass, here=here)
+    agreed = _yes if yes else _ask if sys.stdin.isatty() else None
+    wanted = command.Wishes(secrets=secrets, **wishes)
+    sys.exit(command.run(wanted, Watcher, agreed, as_json=as_json, complain=complain))
+
+
+def _yes(question: str) -> bool:
+    return True
+
+
+def _ask(question: str) -> bool:
+    return click.confirm(question, err=True)
+
+
 @cli.group("workshop", short_help="The lessons this box was built for.")
 def workshop_group() -> None:
     """The lessons this box was built for: they run anywhere, offline, and say what should come out."""

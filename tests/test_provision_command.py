@@ -15,6 +15,7 @@ from provision.command import Wishes
 from provision.outcome import HostOutcome, Outcome
 from provision.own_wheel import OwnWheel
 from provision.playbook import Job
+from tests.conftest import Command
 from tests.test_playbook import Listener
 
 BOX = {
@@ -185,3 +186,11 @@ def test_hosts_come_from_the_inventory_with_their_wishes(
     assert list(asked[0].environments) == ["jax"]
     code, said = run(monkeypatch, Script(), hosts=("other",), inventory=place)
     assert (code, "no host" in said[0]) == (2, True)
+
+
+def test_the_command_line_says_what_is_missing(dlbox: Command, tmp_path: Path) -> None:
+    ended = dlbox("provision", XDG_STATE_HOME=str(tmp_path))
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "--yes" in ended.stderr
+    assert dlbox("provision", "nowhere", "--yes").returncode == 2
+    assert dlbox("provision", "--tags", "kernel", "--yes").returncode == 2
