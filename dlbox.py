@@ -284,7 +284,9 @@ def plan_command(as_json: bool, **options: Any) -> None:
 @click.argument("hosts", nargs=-1, metavar="[HOST]...")
 @click.option("--inventory", type=click.Path(path_type=Path, dir_okay=False),
               help="The inventory.  [default: inventory/hosts.yml]")  # fmt: skip
-@click.option("--limit", metavar="HOSTS", help="Of the inventory only these, with commas between them; as HOST.")
+@click.option(
+    "--limit", metavar="HOSTS", help="Of the inventory only these, with commas between them; as HOST."
+)
 @click.option("--framework", "frameworks", multiple=True, type=click.Choice(["tensorflow", "torch", "jax"]),
               help="Only this; may be repeated.  [default: all that run on the card]")  # fmt: skip
 @click.option("--tags", multiple=True, type=click.Choice(["driver", "frameworks", "dlbox", "jupyter", "verify"]),
