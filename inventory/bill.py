@@ -13,10 +13,10 @@ from msgspec import Meta
 from inventory import cards, yamlfile
 from inventory.cards import Card
 
-Dollars = Annotated[float, Meta(ge=0)]
-Watts = Annotated[float, Meta(gt=0)]
+Dollars = Annotated[float, Meta(ge=0, le=1_000_000)]
+Watts = Annotated[float, Meta(gt=0, le=10_000)]
 Count = Annotated[int, Meta(ge=1, le=64)]
-Millimetres = Annotated[float, Meta(gt=0)]
+Millimetres = Annotated[float, Meta(gt=0, le=2_000)]
 Lanes = Literal[1, 2, 4, 8, 16]
 Generation = Annotated[int, Meta(ge=1, le=7)]
 Connector = Literal["6-pin", "8-pin", "16-pin"]
@@ -81,7 +81,7 @@ class Memory(_Part, frozen=True, kw_only=True, tag="memory"):
 
 
 class Storage(_Part, frozen=True, kw_only=True, tag="storage"):
-    gb: Annotated[int, Meta(gt=0)] | None = None
+    gb: Annotated[int, Meta(gt=0, le=1_000_000)] | None = None
 
 
 class PowerSupply(_Part, frozen=True, kw_only=True, tag="power-supply"):
@@ -113,7 +113,7 @@ P = TypeVar("P", bound=_Part)
 
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     title: Annotated[str, Meta(min_length=1)]
-    budget_usd: Annotated[float, Meta(gt=0)] | None = None
+    budget_usd: Annotated[float, Meta(gt=0, le=1_000_000)] | None = None
     priced_on: datetime.date
     historic: bool = False
     note: str = ""
@@ -212,9 +212,13 @@ def open_bill(name_or_path: str) -> Bill:
     if name_or_path in names:
         return read(builds_folder() / f"{name_or_path}.yml")
     path = Path(name_or_path)
-    if path.is_file():
+    if path.suffix in (".yml", ".yaml") or len(path.parts) > 1 or _is_there(path):
         return read(path)
-    if path.suffix in (".yml", ".yaml") or path.exists() or len(path.parts) > 1:
-        problem = "is not a file" if path.exists() else "does not exist"
-        raise BillError(f"{name_or_path} {problem}")
     raise BillError(f"there is no build `{name_or_path[:60]}`: give a file, or one of {', '.join(names)}")
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return bool(path.parts) and path.exists()
+    except (OSError, ValueError):
+        return False

@@ -22,6 +22,8 @@ __all__ = [
     "architecture_of",
     "catalogue",
     "find",
+    "id_in",
+    "is_companion_id",
     "is_laptop_id",
     "is_laptop_name",
     "match",
@@ -42,7 +44,23 @@ def catalogue() -> tuple[Card, ...]:
     return _shipped()[1]
 
 
-_PCI_ID = re.compile(r"(?:pci:)?10de[:\s](?:0x)?([0-9a-f]{4})", re.ASCII)
+_PCI_ID = re.compile(
+    r"(?:\b|0x)10de[:\s](?:0x)?([0-9a-f]{4})\b"  # lspci -n
+    r"|\bpci:v000010ded0000([0-9a-f]{4})"  # the kernel's modalias
+    r"|\bven_10de&dev_([0-9a-f]{4})\b"  # Windows
+    r"|^0x([0-9a-f]{4})$",
+    re.ASCII,
+)
+_BARE_ID = re.compile(r"(?=.*[a-f])[0-9a-f]{4}", re.ASCII)
+_COMPANIONS = frozenset({
+    "0fb0", "0fb8", "0fb9", "0fba", "0fbb", "0fbc", "10ef", "10f0", "10f1", "10f7", "10f8", "10f9", "1ad6", "1ad7",
+    "1ad8", "1ad9", "1ada", "1adb", "1aeb", "1aec", "1aed", "1aef", "1af1", "228b", "228e", "22ba", "22bb", "22bc",
+    "22bd", "22be",
+})  # fmt: skip
+"""Sound and USB functions of cards, and switches, with ids among those of chips.
+
+pci.ids of 2023-04-11; 22bb to 22be from memory."""
+_SHORT_SUPER = re.compile(r"\b(1650|1660|20[678]0|40[78]0)( ?ti)? ?s\b")
 _LAPTOP = re.compile(
     r"laptop|notebook|mobile|max-?\s?q|\b(?:9\d{2}|10[5-8]0)m\b|\bmx\s?\d{3}\b|\brtx\s?2050\b"
 )
@@ -68,6 +86,7 @@ def _key(text: str) -> _Key:
     text = re.sub(r"[^a-z0-9]+", " ", text)
     text = _NOISE.sub(" ", text)
     text = re.sub(r"\b(gtx|rtx|gt)(?=\d)", r"\1 ", text)
+    text = _SHORT_SUPER.sub(r"\1\2 super", text)
     text = re.sub(r"\btitan(?=(?:v|xp?|rtx)\b)", "titan ", text)
     text = re.sub(r"(?<=\d)(?=(?:ti|super|d)(?:super)?(?:\d|\b))", " ", text)
     text = re.sub(r"\bti(?=super)", "ti ", text)
@@ -111,6 +130,11 @@ def is_laptop_name(name: str) -> bool:
     return bool(_LAPTOP.search(name.lower()))
 
 
+def is_companion_id(pci_device_id: int) -> bool:
+    """Whether the id is that of a card's sound or USB function, which no driver row is about."""
+    return f"{pci_device_id:04x}" in _COMPANIONS
+
+
 def is_laptop_id(pci_device_id: int) -> bool:
     """Whether the device id belongs to a laptop chip, whatever name NVML gives it."""
     return f"{pci_device_id:04x}" in _laptop_ids()
@@ -139,16 +163,48 @@ def find(text: str) -> Card:
     "GTX 1060" has 6 GB, "RTX 3060" 12 GB, "RTX 3080" 10 GB, "RTX 4060 Ti" and "RTX 5060 Ti" have 8 GB.
     Raises ``UnknownCard``.
     """
-    pci = _PCI_ID.fullmatch(text.strip().lower())
-    if pci:
-        return _find_id(int(pci[1], 16))
+    device_id = id_in(text)
+    if device_id is not None:
+        return _find_id(device_id)
     shown = " ".join(text.split())[:60]
     if is_laptop_name(text):
         raise UnknownCard(f'"{shown}" is a laptop chip, and the catalogue holds desktop cards only')
-    found = _named(text)
+    found = _named(text) or _named(_without_board_words(text))
     if found:
         return found[0]
     raise UnknownCard(f'no card "{shown}" in the catalogue; nearest: {", ".join(_nearest(text))}')
+
+
+def id_in(text: str) -> int | None:
+    """The device id in "10de:1c03", "0x1c03", a line of `lspci -nn`, a modalias; None where there is none."""
+    said = text.strip().lower()
+    found = _PCI_ID.search(said)
+    if found:
+        return int(next(group for group in found.groups() if group), 16)
+    return int(said, 16) if _BARE_ID.fullmatch(said) and not _named(said) else None
+
+
+_MEANING = frozenset({
+    "quadro", "pro", "ada", "generation", "blackwell", "radeon", "rx", "arc", "ultra", "plus",
+    "m", "q", "s", "t", "a",
+})  # fmt: skip
+"""Words that make another model of a number; a board maker's words do not."""
+
+
+def _without_board_words(text: str) -> str:
+    """ "MSI RTX 3060 Ventus 2X 12G OC" -> "RTX 3060 12G": what board makers add says nothing of the chip."""
+    known = frozenset(word for key, _ in _keys() for word in key.words | key.families)
+    plain = re.sub(r"[^a-z0-9]+", " ", text.lower())
+    plain = re.sub(r"\b(gtx|rtx|gt)(?=\d)", r"\1 ", plain)
+    kept = []
+    words = plain.split()
+    for word in words:
+        if word == "x" and "titan" not in words:
+            continue  # MSI's "Gaming X"; of NVIDIA's names only TITAN X has one
+        said_by_maker = word.isalpha() or re.fullmatch(r"[1-3]x|v\d|mk\d", word)
+        if word in known or word in _MEANING or not said_by_maker or _NOISE.fullmatch(word):
+            kept.append(word)
+    return " ".join(kept) if any(word.isdigit() for word in kept) else ""
 
 
 def _find_id(device_id: int) -> Card:
@@ -156,6 +212,11 @@ def _find_id(device_id: int) -> Card:
     for card in catalogue():
         if pci_id in card.pci_ids:
             return card
+    if f"{device_id:04x}" in _COMPANIONS:
+        raise UnknownCard(
+            f"{pci_id} is the sound or USB function of a card, not the card: "
+            "take the id of the line `VGA` or `3D controller` of `lspci -nn`"
+        )
     if is_laptop_id(device_id):
         raise UnknownCard(f"{pci_id} is a laptop chip, and the catalogue holds desktop cards only")
     architecture = architecture_of(device_id)

@@ -29,6 +29,8 @@ _WORDS = {
     "date": "a date such as 2026-11-22",
 }
 _DEEPEST = 32
+_LARGEST_BYTES = 4 << 20
+"""What people write by hand is thousands of times smaller; a device file never ends."""
 
 
 class YamlError(ValueError):
@@ -62,11 +64,18 @@ def read(path: Path, name: str | None = None) -> Document:
     """Parse the file; refuse what the YAML library would silently mend, such as a key given twice."""
     name = name or path.name
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as stream:
+            content = stream.read(_LARGEST_BYTES + 1)
+    except OSError as error:
+        raise YamlError(f"{name[:200]} cannot be read: {error.strerror or error}") from None
+    except ValueError:  # a NUL in the name
+        raise YamlError("no file can have that name") from None
+    if len(content) > _LARGEST_BYTES:
+        raise YamlError(f"{name} is larger than {_LARGEST_BYTES >> 20} MiB: no such file is")
+    try:
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise YamlError(f"{name} is not text in UTF-8 (byte {error.start})") from None
-    except OSError as error:
-        raise YamlError(f"{name} cannot be read: {error.strerror or error}") from None
     return parse(text, name)
 
 

@@ -22,10 +22,16 @@ class Chosen(msgspec.Struct, frozen=True):
 def architecture_of(target: Target, data: StackData) -> ArchitectureRow:
     """The target's row. Raises Refused for what is older than Maxwell or unheard of."""
     row = data.architecture(target.architecture) if target.architecture else None
+    if target.maker != "NVIDIA":
+        raise Refused(f"{target.name} is {target.maker}'s, and drivers and wheels here are for NVIDIA cards")
     if row is None:
-        families = ", ".join(r.name.capitalize() for r in data.architectures)
+        families = ", ".join(r.name.capitalize() for r in data.architectures if _is_served(r, data))
         raise Refused(f"{target.name} is of no family that current drivers and wheels serve ({families})")
     return row
+
+
+def _is_served(row: ArchitectureRow, data: StackData) -> bool:
+    return row.last_branch is None or any(driver.branch <= row.last_branch for driver in data.drivers)
 
 
 def capability_of(target: Target, data: StackData) -> str:
@@ -140,9 +146,25 @@ def _because(
     if len(unlike) > 1 and all(served(target) for target in unlike.values()):
         needs = " and ".join(f"{t.name} ({_needs(t, data)})" for t in unlike.values())
         return f"one kernel loads one NVIDIA driver, and none serves {needs} together"
+    for target in unlike.values():
+        last = architecture_of(target, data).last_branch
+        if last is not None and rows and all(row.branch > last for row in rows):
+            has = " and ".join(dict.fromkeys(str(row.branch) for row in rows))
+            family = (target.architecture or "").capitalize()
+            return (
+                f"{target.name} is of the {family} family, which drivers serve up to branch {last} only, "
+                f"and {distribution.name} has {has}; no TensorFlow, torch or JAX wheel has code for it either"
+                if not any(_has_wheel(row.code, target, data) for row in data.frameworks)
+                else f"{target.name} is served up to branch {last}, and {distribution.name} has {has}"
+            )
     if not rows:
         return f"no driver is known for {distribution.name}"
     return "; ".join(dict.fromkeys(refusals))
+
+
+def _has_wheel(code: tuple[str, ...], target: Target, data: StackData) -> bool:
+    major = capability_of(target, data).partition(".")[0]
+    return any(each.partition(".")[0] == major for each in code)
 
 
 def _needs(target: Target, data: StackData) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -14,9 +15,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from inventory import cards, facts
+from inventory import cards, facts, families
 from inventory.machine import Machine
 from inventory.reading import Reading
+from provision import distributions
 from provision.hosts import HostError, HostFacts, read_host
 from provision.stack import NoStack, Request, Stack, Target, resolve
 from provision.stack_data import DEFAULT_PATH, StackFileError, load
@@ -82,6 +84,7 @@ def document(outcome: Stack | NoStack) -> dict[str, Any]:
 
 def understand(question: Question, data: StackData) -> Request:
     """The request behind the command line: a host of the inventory, a box in words, or this machine."""
+    _refuse_empty(question)
     if question.host is not None:
         if question.cards or question.distro:
             raise UsageError(
@@ -100,12 +103,34 @@ def understand(question: Question, data: StackData) -> Request:
     return _with_wishes(request, question)
 
 
+_KERNEL = re.compile(r"\d+\.\d[0-9A-Za-z.+_~-]*", re.ASCII)
+
+
+def _refuse_empty(question: Question) -> None:
+    for option, said in (
+        ("--distro", question.distro),
+        ("--host", question.host),
+        ("--kernel", question.kernel),
+    ):
+        if said is not None and (said or option != "--kernel") and not said.strip():
+            raise UsageError(f"{option} is empty")
+
+
 def _distribution(name: str, data: StackData) -> str:
-    row = data.named_distribution(name)
-    if row is None:
-        known = ", ".join(row.id for row in data.distributions)
-        raise UsageError(f'no distribution "{name}": known are {known}')
-    return row.id
+    try:
+        return distributions.understand(name, data)
+    except distributions.UnclearDistributionError as error:
+        raise UsageError(str(error)) from None
+
+
+def _kernel(release: str) -> str:
+    """Goes into package names, so only what a kernel can be called."""
+    release = release.strip()
+    if release and not _KERNEL.fullmatch(release):
+        raise UsageError(
+            f'the kernel "{release[:60]}" is not as `uname -r` prints one: 6.8.0-151-generic or 6.1.0-40-amd64'
+        )
+    return release
 
 
 def _with_wishes(request: Request, question: Question) -> Request:
@@ -114,7 +139,7 @@ def _with_wishes(request: Request, question: Question) -> Request:
         request,
         frameworks=question.frameworks or request.frameworks,
         secure_boot=request.secure_boot if question.secure_boot is None else question.secure_boot,
-        kernel=question.kernel or request.kernel,
+        kernel=_kernel(question.kernel) or request.kernel,
         cuda_toolkit=question.cuda_toolkit or request.cuda_toolkit,
     )
 
@@ -140,7 +165,7 @@ def _of_host(host: HostFacts, question: Question, data: StackData) -> Request:
         request = Request(distribution=_distribution(host.distribution, data), targets=targets(names))
     request = msgspec.structs.replace(
         request,
-        kernel=host.kernel or request.kernel,
+        kernel=_kernel(host.kernel) or request.kernel,
         secure_boot=request.secure_boot if host.secure_boot is None else host.secure_boot,
         frameworks=host.frameworks,
         cuda_toolkit=host.cuda_toolkit,
@@ -148,29 +173,42 @@ def _of_host(host: HostFacts, question: Question, data: StackData) -> Request:
     return _with_wishes(request, question)
 
 
+_TIMES = re.compile(r"([1-9]|1[0-6])\s*x\s+(?=\D)", re.IGNORECASE)
+
+
 def targets(names: tuple[str, ...]) -> tuple[Target, ...]:
-    """Cards as people name them, or by PCI id. Raises UnknownCard."""
-    return tuple(_target(name) for name in names)
+    """Cards as people name them, "2 x RTX 3060" being two, or by PCI id. Raises UnknownCard."""
+    found: list[Target] = []
+    for name in names:
+        times = _TIMES.match(name.strip())
+        one = _target(name.strip()[times.end() :] if times else name)
+        found += [one] * (int(times[1]) if times else 1)
+    return tuple(found)
 
 
 def _target(name: str) -> Target:
+    """A card of the catalogue, or one that is known by its family only. Raises UnknownCard."""
     try:
         card = cards.find(name)
     except cards.UnknownCard:
-        device_id = _device_id(name)
-        architecture = cards.architecture_of(device_id) if device_id is not None else None
-        if architecture is None:
+        shown = " ".join(name.split())[:60]
+        maker = families.other_maker(name)
+        if maker is not None:
+            return Target(name=shown, architecture=None, maker=maker)
+        device_id = cards.id_in(name)
+        if device_id is None:
+            family = families.of_name(name)
+        elif cards.is_companion_id(device_id) or device_id > _NEWEST_ID:
             raise
-        return Target(name=name.strip().lower(), architecture=architecture)
+        else:
+            family, shown = families.of_id(device_id), f"10de:{device_id:04x}"
+        if family is None and device_id is None:
+            raise
+        return Target(name=shown, architecture=family)
     return Target(name=card.name, architecture=card.architecture, capability=card.compute_capability)
 
 
-def _device_id(name: str) -> int | None:
-    vendor, _, device = name.strip().lower().partition(":")
-    try:
-        return int(device, 16) if vendor == "10de" else None
-    except ValueError:
-        return None
+_NEWEST_ID = 0x3FFF
 
 
 def of_machine(machine: Machine) -> Request:
@@ -186,7 +224,7 @@ def of_machine(machine: Machine) -> Request:
         found = [_read(gpu.name, gpu.pci_device_id.value, gpu.memory_total_bytes) for gpu in machine.gpus]
     boot = host.secure_boot
     return Request(
-        distribution=f"{host.distribution.id}-{host.distribution.version}",
+        distribution=f"{host.distribution.id}-{host.distribution.version}".rstrip("-"),
         targets=tuple(found),
         kernel=host.kernel,
         secure_boot=boot.value if boot.ok else False if boot.state == "not-supported" else None,
@@ -201,9 +239,7 @@ def _read(name: Reading[str] | None, device_id: int | None, memory: Reading[int]
     if card is not None:
         return Target(name=card.name, architecture=card.architecture, capability=card.compute_capability)
     shown = text or (f"10de:{device_id:04x}" if device_id is not None else "an unnamed card")
-    return Target(
-        name=shown, architecture=cards.architecture_of(device_id) if device_id is not None else None
-    )
+    return Target(name=shown, architecture=families.of_id(device_id) if device_id is not None else None)
 
 
 def _nearest_sentence(outcome: NoStack, data: StackData) -> str:

@@ -36,8 +36,8 @@ def reasons(c: Choices, backend: str) -> Iterator[Reason]:
         yield _reason(f"environment {name}", f"{name} {wheel.row.version}", wheel.row.why, wheel.row)
     for name, why in c.choice.missing.items():
         gap = next((g for g in c.data.gaps if g.why.rstrip(".") == why), None)
-        row = next(r for r in c.data.frameworks if r.framework == name)
-        yield _reason(f"environment {name}", "none", why, gap or row)
+        row = next((r for r in c.data.frameworks if r.framework == name), None)
+        yield _reason(f"environment {name}", "none", why, gap or row or c.data.keras[0])
     yield _reason("keras", c.data.keras[0].version, c.data.keras[0].why, c.data.keras[0])
     yield _backend_reason(c, backend)
     if len(c.choice.wheels) > 1:
@@ -137,7 +137,7 @@ def warnings(c: Choices, today: datetime.date) -> Iterator[str]:
         for target in c.request.targets:
             if target.capability is None:
                 yield (
-                    f"{target.name} is not in the catalogue; by its id it is one of the "
+                    f"{target.name} is not in the catalogue; by its name or id it is of the "
                     f"{(target.architecture or '').capitalize()} family, and the plan takes the family's lowest."
                 )
     if today - c.data.date > OLD_DATA:

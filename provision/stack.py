@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from provision import drivers, reasons, wheels
+from provision.distributions import by_nearness
 from provision.drivers import Refused
 from provision.reasons import Choices
 from provision.stack_data import load
@@ -198,15 +199,13 @@ def _changes(request: Request, data: StackData) -> Iterator[tuple[str, Request]]
                 f"the {' and '.join(dict.fromkeys(t.name for t in kept))} alone",
                 replace(request, targets=kept),
             )
-    family_name = request.distribution.partition("-")[0]
-    for row in sorted(data.distributions, key=lambda row: (not row.id.startswith(family_name), row.id)):
-        if row.id != request.distribution:
-            moved = replace(request, distribution=row.id, kernel="")
-            yield f"the same on {row.name}", moved
-            yield (
-                f"the frameworks that do run, on {row.name}",
-                replace(moved, frameworks=(), cuda_toolkit=False),
-            )
+    for row in by_nearness(request.distribution, data):
+        moved = replace(request, distribution=row.id, kernel="")
+        yield f"the same on {row.name}", moved
+        yield (
+            f"the frameworks that do run, on {row.name}",
+            replace(moved, frameworks=(), cuda_toolkit=False),
+        )
     if request.targets:
         yield (
             "the CPU builds, without a card",

@@ -93,6 +93,9 @@ def _checked(document: yamlfile.Document) -> StackData:
     return data
 
 
+_PACKAGE = re.compile(r"(?:[a-z0-9][a-z0-9+.-]*)?(?:\{(?:kernel_flavour|headers)\})?[a-z0-9+.-]*")
+
+
 class _Check:
     """What one row says of another: names that are used exist, versions read, no trap is named."""
 
@@ -103,6 +106,7 @@ class _Check:
 
     def all(self) -> None:
         self._uniqueness()
+        self._ranges()
         self._architectures()
         self._distributions()
         self._drivers()
@@ -142,6 +146,19 @@ class _Check:
                     self._fail(table, index, field, f"{value} has a row already")
                 seen.add(value)
 
+    def _ranges(self) -> None:
+        """Lowest before highest; Keras, dlbox and what is preferred are Pythons."""
+        keras, python = self.data.keras[0], self.data.python[0]
+        self._versions("keras", 0, "version", [keras.version, keras.minimum])
+        self._versions("python", 0, "preferred", python.preferred)
+        bounds = [("keras", 0, "python", keras.python), ("python", 0, "dlbox", python.dlbox)]
+        bounds += [("frameworks", i, "python", row.python) for i, row in enumerate(self.data.frameworks)]
+        bounds += [("toolkits", i, "code", row.code) for i, row in enumerate(self.data.toolkits)]
+        for table, index, field, (low, high) in bounds:
+            self._versions(table, index, field, [low, high])
+            if release(low) > release(high):
+                self._fail(table, index, field, f"expected the lowest first, got {low} and {high}")
+
     def _architectures(self) -> None:
         for index, row in enumerate(self.data.architectures):
             self._versions("architectures", index, "capabilities", row.capabilities)
@@ -154,8 +171,14 @@ class _Check:
     def _distributions(self) -> None:
         for index, row in enumerate(self.data.distributions):
             self._versions("distributions", index, "python", [row.python])
+            if not re.fullmatch(r"[a-z]+-\d+(\.\d+)?", row.id):
+                self._fail("distributions", index, "id", f"expected a name as ubuntu-24.04, got {row.id}")
         for index, repository in enumerate(self.data.repositories):
             self._known_distributions("repositories", index, [repository.distribution])
+            folder = repository.distribution.replace("-", "").replace(".", "")
+            if not repository.uri.startswith("https://") or not repository.uri.endswith(f"/{folder}/x86_64/"):
+                what = f"expected https://.../{folder}/x86_64/, the release's own, got {repository.uri}"
+                self._fail("repositories", index, "uri", what)
             if not re.fullmatch(r"[0-9A-F]{40}", repository.fingerprint):
                 self._fail("repositories", index, "fingerprint", "expected 40 digits 0-9 A-F, without spaces")
             if not repository.fingerprint.endswith(repository.key_id):
@@ -179,6 +202,9 @@ class _Check:
                 if row.origin == "nvidia-repository" and self.data.repository(name) is None:
                     self._fail("drivers", index, "origin", f"needs a row for {name} in `repositories`")
                 for package in (*row.pinning, *row.packages):
+                    if not _PACKAGE.fullmatch(package):
+                        what = "expected names of packages, with {kernel_flavour} or {headers} at most"
+                        self._fail("drivers", index, "packages", f"{what}, got {package}")
                     trap = self.data.forbidden_by(package, name)
                     if trap is not None:
                         what = f"{package} must not be used on {name}: {trap.why}"

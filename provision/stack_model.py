@@ -15,7 +15,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     architecture: str | None
     capability: str | None = None
-    """ "8.6"; None where only the family is known from the PCI id: then its lowest is assumed."""
+    """ "8.6"; None where only the family is known, from the PCI id or the name: then its lowest is assumed."""
+    maker: str = "NVIDIA"
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):

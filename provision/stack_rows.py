@@ -199,11 +199,6 @@ class StackData(msgspec.Struct, frozen=True, kw_only=True):
     def distribution(self, name: str) -> DistributionRow | None:
         return next((row for row in self.distributions if row.id == name), None)
 
-    def named_distribution(self, text: str) -> DistributionRow | None:
-        """As people write it: "ubuntu-24.04", "Ubuntu 24.04", "noble"."""
-        wanted = "-".join(text.lower().split())
-        return next((row for row in self.distributions if wanted in (row.id, row.codename)), None)
-
     def repository(self, distribution: str) -> RepositoryRow | None:
         return next((row for row in self.repositories if row.distribution == distribution), None)
 

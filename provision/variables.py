@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from inventory import cards
+from inventory import cards, families
 from provision.stack_model import Request, Stack, Target
 
 
@@ -51,7 +51,7 @@ def _target(device_id: int) -> Target:
     card = cards.match(None, device_id, None)
     if card is not None:
         return Target(name=card.name, architecture=card.architecture, capability=card.compute_capability)
-    return Target(name=f"10de:{device_id:04x}", architecture=cards.architecture_of(device_id))
+    return Target(name=f"10de:{device_id:04x}", architecture=families.of_id(device_id))
 
 
 def driver(stack: Stack) -> dict[str, Any]:

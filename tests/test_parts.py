@@ -345,6 +345,9 @@ BAD = {
     "a missing price": ("    price_usd: 300\n", "", "lacks `price_usd`"),
     "a connector from elsewhere": ("[8-pin, 8-pin]", "[8-pin, 7-pin]", "`16-pin`, `6-pin` or `8-pin`, got `7-pin`"),
     "five lanes": ("slot_lanes: 16", "slot_lanes: 5", "got `5`"),
+    "a price beyond sense": ("price_usd: 300", "price_usd: 1.0e+300", "is expected to be a number <= 1000000"),
+    "a wattage beyond sense": ("watts: 550", "watts: 9.9e+307", "`watts` is expected to be a number <= 10000"),
+    "a size beyond sense": ("gb: 500", "gb: 99999999999999999999999999", "`gb` is expected to be a whole number"),
     "a price in quotes": ("price_usd: 300", 'price_usd: "300"', "got `300` in quotes; take them away"),
     "half a card": ("    price_usd: 300", "    quantity: 0.5\n    price_usd: 300", "`quantity` is expected to be a"),
     "a key given twice": ("    price_usd: 300", "    price_usd: 300\n    price_usd: 30", "given twice, first on line"),
@@ -483,11 +486,16 @@ def test_a_build_by_name_and_by_file(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (("1999",), "there is no build `1999`: give a file, or one of 2017, under-1000, under-600"),
-        (("nowhere/mine.yml",), "nowhere/mine.yml does not exist"),
+        (("nowhere/mine.yml",), "mine.yml cannot be read: No such file or directory"),
+        (("a" * 5000,), "there is no build `aaa"),
+        (("a/" * 3000,), "cannot be read: File name too long"),
+        (("",), "there is no build ``"),
+        (("/dev/zero",), "is larger than 4 MiB"),
+        (("/dev/null",), "the file is expected to be a mapping, got nothing"),
         (("2017", "--budget", "-5"), "--budget is expected to be an amount"),
         (("2017", "--budget", "nan"), "--budget is expected to be an amount"),
         (("--budget", "5"), "--budget needs the build"),
-        (("tests",), "is not a file"),
+        (("tests",), "tests cannot be read: Is a directory"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(

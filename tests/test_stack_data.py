@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from inventory import cards
+from provision.stack import NoStack, Request, Stack, Target, resolve
 from provision.stack_data import DEFAULT_PATH, StackFileError, load, parse
 
 TEXT = DEFAULT_PATH.read_text(encoding="utf-8")
@@ -108,6 +114,29 @@ def test_architectures_agree_with_the_card_catalogue() -> None:
             "version: 550.1.2",
             r"`version` of row 5 of `drivers`: expected 535.x, got 550.1.2",
         ),
+        (
+            "/ubuntu2204/x86_64/",
+            "/ubuntu2004/x86_64/",
+            r"`uri` of row 1 .*/ubuntu2204/x86_64/, the release's own",
+        ),
+        ("/debian12/x86_64/", "/debian125/x86_64/", r"`uri` of row 4 of `repositories`: .*/debian12/x86_64/"),
+        ("https://developer", "http://developer", r"`uri` of row 1 of `repositories`: expected https"),
+        ("{headers}", "{header}", r"`packages` of row 2 of `drivers`: expected names of packages"),
+        (
+            "nvidia-driver-580]",
+            "nvidia-driver-580; reboot]",
+            r"`packages` of row 3 .*expected names of packages",
+        ),
+        (
+            'dlbox: ["3.11", "3.13"]',
+            'dlbox: ["3.13", "3.11"]',
+            r"`dlbox` of row 1 of `python`: .*lowest first",
+        ),
+        (
+            "id: debian-12",
+            "id: bookworm",
+            r"`id` of row 4 of `distributions`: expected a name as ubuntu-24.04",
+        ),
         ("min_driver: 525\n    code", "code", r"`device` of row 1 of `frameworks`: a gpu row needs"),
     ],
 )
@@ -137,3 +166,70 @@ def test_the_file_itself_may_be_unreadable(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(StackFileError, match="is not text in UTF-8"):
         load(path)
+
+
+class _NoAliases(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+PLAIN = yaml.safe_load(TEXT)
+TABLES = [name for name, value in PLAIN.items() if isinstance(value, list)]
+PASCAL = Target(name="old", architecture="pascal", capability="6.1")
+BLACKWELL = Target(name="new", architecture="blackwell")
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(TABLES),
+            st.integers(0, 30),
+            st.sampled_from(
+                ["drop", "version", "branch", "distributions", "code", "python", "packages", "flavour"]
+            ),
+            st.sampled_from(
+                [None, "", "x", 0, "9.9", [], ["{x}"], {}, "open", 1e9, ["3.12", "3.10"], "3.12"]
+            ),
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+@settings(max_examples=40, deadline=None)
+def test_any_file_is_refused_in_a_sentence_or_gives_an_answer(
+    changes: list[tuple[str, int, str, object]],
+) -> None:
+    data = copy.deepcopy(PLAIN)
+    for table, number, field, value in changes:
+        rows = data[table]
+        if field == "drop" and len(rows) > 1:
+            del rows[number % len(rows)]
+        elif rows and field in rows[number % len(rows)]:
+            rows[number % len(rows)][field] = value
+    said = ""
+    try:
+        loaded = parse(yaml.dump(data, Dumper=_NoAliases, sort_keys=False), "mine.yml")
+    except StackFileError as error:
+        said = str(error)
+    if said:
+        assert re.match(r"mine\.yml, line \d+: .+\Z", said)
+        return
+    for targets in ((), (PASCAL,), (BLACKWELL,), (PASCAL, BLACKWELL)):
+        for on in ("ubuntu-24.04", "debian-12", "fedora-40"):
+            request = Request(distribution=on, targets=targets, cuda_toolkit=True)
+            assert isinstance(resolve(request, loaded, loaded.date), Stack | NoStack)
+
+
+def test_a_file_without_a_framework_still_answers() -> None:
+    data = copy.deepcopy(PLAIN)
+    for table in ("frameworks", "gaps"):
+        data[table] = [row for row in data[table] if row["framework"] != "jax"]
+    loaded = parse(yaml.dump(data, Dumper=_NoAliases, sort_keys=False))
+    found = resolve(Request(distribution="ubuntu-24.04", targets=(PASCAL,)), loaded, loaded.date)
+    assert isinstance(found, Stack)
+    assert "no jax wheel is known" in found.missing["jax"]
+
+
+def test_a_file_that_never_ends_is_refused() -> None:
+    with pytest.raises(StackFileError, match="is larger than 4 MiB"):
+        load(Path("/dev/zero"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import NamedTuple
@@ -179,9 +180,9 @@ def _distinct_environments() -> dict[Environment, str]:
 @pytest.mark.timeout(1200)
 def test_the_pins_resolve_with_the_registrys_metadata(tmp_path: Path) -> None:
     """Together with dlbox's own needs, which go into each environment. uv reads metadata and installs nothing."""
-    uv = shutil.which("uv")
+    uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
     if uv is None:
-        pytest.skip("uv is not installed")
+        pytest.skip("uv is not installed: it is among the needs of the tests, so `./dlbox setup` was not run")
     project = tomllib.loads((DEFAULT_PATH.parent.parent / "pyproject.toml").read_text(encoding="utf-8"))[
         "project"
     ]
