@@ -15,7 +15,10 @@ PACKAGES = (
     "libpam-systemd", "dbus-user-session", "e2fsprogs",
 )  # fmt: skip
 USER = "box"
-TOOLS = {"mmdebstrap": "mmdebstrap", "systemd-nspawn": "systemd-container", "ssh-keygen": "openssh-client"}
+TOOLS = {
+    "mmdebstrap": "mmdebstrap", "systemd-nspawn": "systemd-container", "ssh-keygen": "openssh-client",
+    "slirp4netns": "slirp4netns", "ip": "iproute2",
+}  # fmt: skip
 MINUTES_TO_BUILD = 20
 
 
@@ -35,10 +38,14 @@ def lacking() -> str | None:
     return None
 
 
+def recipe(suite: str) -> str:
+    """Changes with anything that the base is made of."""
+    return hashlib.sha256("\n".join((suite, USER, *PACKAGES, _CUSTOM)).encode()).hexdigest()[:12]
+
+
 def build(suite: str = "bookworm") -> Path:
     """The root of a suite, from the cache or built now (minutes)."""
-    recipe = hashlib.sha256("\n".join((suite, USER, *PACKAGES, _CUSTOM)).encode()).hexdigest()[:12]
-    root = cache() / f"{suite}-{recipe}"
+    root = cache() / f"{suite}-{recipe(suite)}"
     root.parent.mkdir(parents=True, exist_ok=True)
     key = _key()
     with (root.parent / f"{root.name}.lock").open("w") as lock:

@@ -1,7 +1,8 @@
 """One machine to provision: boots in a second on an overlay, answers on SSH, forgets everything on reset.
 
-It shares the network of the computer that runs the tests, so its sshd listens on a free port of 127.0.0.1.
-It has its own systemd, its own files and, if asked, its own PCI bus; not its own kernel.
+It shares the network of the computer that runs the tests, so its sshd listens on a free port of 127.0.0.1; or it has
+one of its own, which can be cut (network.py). It has its own systemd, its own files and, if asked, its own PCI bus; not
+its own kernel.
 """
 
 from __future__ import annotations
@@ -20,9 +21,12 @@ from types import TracebackType
 import psutil
 
 from tests.e2e import base
+from tests.e2e.network import Network
 
 CARDS = {"GTX 1060": 0x1C03, "RTX 3060": 0x2503, "RTX 5060": 0x2D05, "GTX 970": 0x13C2, "RTX 4060": 0x2882}
-"""Cards a bed can pretend to have, and their PCI device ids."""
+"""Cards a bed can pretend to have, and their PCI device ids. Any other id is written as a number: "0x1fff"."""
+
+PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
 
 _REBOOT = 133
 _BOOT_LIMIT_S = 60
@@ -39,19 +43,46 @@ def free_port() -> int:
 class Bed:
     """A context manager: booted inside, gone after."""
 
-    def __init__(self, name: str, *, suite: str = "bookworm", cards: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        suite: str = "bookworm",
+        cards: Sequence[str] = (),
+        layers: Sequence[Path] = (),
+        own_network: bool = False,
+    ) -> None:
+        """``layers``: what earlier beds wrote (see layers.py), the lowest first, between the base and this one."""
         self.name = name
+        self.suite = suite
         self.port = free_port()
         self.key = base.cache() / "id_ed25519"
-        self._base = base.build(suite)
+        self._lower = [*reversed(layers), base.build(suite)]
         self._folder = base.cache() / "beds" / f"{os.getpid()}-{name}"
         self._cards = cards
+        self._network = Network(f"dlbox-{self.port}", self._folder / "slirp", self.port) if own_network else None
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def network(self) -> Network:
+        """Its own network, where it was asked for one."""
+        assert self._network is not None
+        return self._network
+
+    @property
+    def python(self) -> str:
+        """The release of the distribution's own Python."""
+        return PYTHONS[self.suite]
 
     @property
     def root(self) -> Path:
         """The bed's files, seen from outside."""
         return self._folder / "root"
+
+    @property
+    def written(self) -> Path:
+        """What the bed wrote over its layers, as overlayfs keeps it."""
+        return self._folder / "upper"
 
     @property
     def known_hosts(self) -> Path:
@@ -81,6 +112,7 @@ class Bed:
         command = [
             "systemd-nspawn", "-q", "-D", str(self.root), "--boot", "--register=no", "--keep-unit",
             "--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=pipe",
+            *([f"--network-namespace-path={self._network.namespace}"] if self._network else []),
             *([f"--bind-ro={self._folder / 'pci'}:/sys/bus/pci/devices"] if self._cards else []),
         ]  # fmt: skip
         # Exit code 133 is how a container asks to be started again: a reboot.
@@ -104,14 +136,23 @@ class Bed:
     def kill(self) -> None:
         """A power cut."""
         if self._process is not None:
-            own = psutil.Process(self._process.pid)
-            every = [own, *own.children(recursive=True)]
+            every: list[psutil.Process] = []
+            with contextlib.suppress(psutil.NoSuchProcess):
+                own = psutil.Process(self._process.pid)
+                every = [own, *own.children(recursive=True)]
             for process in every:  # the loop that starts it again first, its init then takes all others along
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
             self._process.wait()
             psutil.wait_procs(every, timeout=10)
             self._process = None
+
+    def halt(self) -> None:
+        """A shutdown as systemd does it, so that everything is written."""
+        self.run("sudo systemctl poweroff")
+        if self._process is not None:
+            self._process.wait(timeout=_BOOT_LIMIT_S)
+        self.kill()
 
     def run(self, command: str, *, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
         """A shell command on the bed, as its ordinary user, over SSH."""
@@ -145,17 +186,26 @@ class Bed:
         shutil.rmtree(self._folder, ignore_errors=True)
         for part in ("root", "upper", "work"):
             (self._folder / part).mkdir(parents=True)
-        layers = f"lowerdir={self._base},upperdir={self._folder / 'upper'},workdir={self._folder / 'work'}"
+        lower = ":".join(map(str, self._lower))
+        layers = f"lowerdir={lower},upperdir={self.written},workdir={self._folder / 'work'}"
         subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, str(self.root)], check=True)
-        sshd = f"Port {self.port}\nListenAddress 127.0.0.1\nUseDNS no\n"
+        address = "0.0.0.0" if self._network else "127.0.0.1"  # noqa: S104 - in a network of its own
+        sshd = f"Port {self.port}\nListenAddress {address}\nUseDNS no\n"
         (self.root / "etc/ssh/sshd_config.d/bed.conf").write_text(sshd)
-        shutil.copy("/etc/resolv.conf", self.root / "etc/resolv.conf")
+        if self._network:
+            self._network.start()
+            (self.root / "etc/resolv.conf").write_text(f"nameserver {self._network.resolver}\n")
+        else:
+            shutil.copy("/etc/resolv.conf", self.root / "etc/resolv.conf")
         public = (self.root / "etc/ssh/ssh_host_ed25519_key.pub").read_text().split()[:2]
         self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {' '.join(public)}\n")
         for slot, card in enumerate(self._cards, start=1):
-            _plug(self._folder / "pci" / f"0000:{slot:02x}:00.0", CARDS[card])
+            device = CARDS[card] if card in CARDS else int(card, 16)
+            _plug(self._folder / "pci" / f"0000:{slot:02x}:00.0", device)
 
     def _clear(self) -> None:
+        if self._network:
+            self._network.stop()
         for _ in range(20):
             if subprocess.run(["umount", str(self.root)], capture_output=True, check=False).returncode == 0:
                 break

@@ -27,7 +27,7 @@ from pathlib import Path
 from provision import playbook
 from tests.test_playbook import Listener
 folder = Path(sys.argv[1])
-job = playbook.Job(playbook=Path("site.yml"), inventories=(folder / "hosts.yml",), tags=("frameworks",),
+job = playbook.Job(playbook=Path("site.yml"), inventories=(folder / "hosts.yml",), tags=tuple(sys.argv[2:]),
                    variables=json.loads((folder / "variables.json").read_text()))
 playbook.run(job, Listener(), folder / "logs")
 """
@@ -49,11 +49,13 @@ def told(bed: Bed, tmp_path: Path) -> dict[str, Any]:
     }
 
 
-def start(bed: Bed, folder: Path, told: dict[str, Any]) -> subprocess.Popen[bytes]:
+def start(
+    bed: Bed, folder: Path, told: dict[str, Any], tags: tuple[str, ...] = ("frameworks",)
+) -> subprocess.Popen[bytes]:
     """A controller in a process of its own."""
     bed.inventory(folder)
     (folder / "variables.json").write_text(json.dumps({bed.name: told}))
-    return subprocess.Popen([sys.executable, "-c", CONTROLLER, str(folder)], cwd=ROOT)
+    return subprocess.Popen([sys.executable, "-c", CONTROLLER, str(folder), *tags], cwd=ROOT)
 
 
 def wait_for_pip(bed: Bed) -> None:

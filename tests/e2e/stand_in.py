@@ -1,0 +1,150 @@
+"""Small packages under the names of the real driver's: for faults of the installation, where the payload is not the point.
+
+They come from a flat repository on the bed itself and are newer than the archive's, so that apt takes them. The
+stand-in for DKMS "compiles" a module that modinfo can read, for each kernel whose headers are there. Where /root/slow
+exists, it takes as long as that file stays, and says in /root/begun that it has begun.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.e2e.bed import Bed
+
+BRANCH = 535
+VERSION = f"{BRANCH}.999.01-1"
+NEW_KERNEL = "6.1.0-999-amd64"
+
+_DKMS = """\
+#!/bin/sh
+# dkms autoinstall -k KERNEL
+kernel=$3
+[ -e "/lib/modules/$kernel/build/Makefile" ] || { echo "no headers for $kernel" >&2; exit 0; }
+touch /root/begun
+while [ -e /root/slow ]; do sleep 0.2; done
+mkdir -p "/lib/modules/$kernel/updates/dkms"
+cp /usr/src/stand-in/nvidia-current.ko "/lib/modules/$kernel/updates/dkms/"
+depmod "$kernel"
+"""
+_HOOK = '#!/bin/sh\n/usr/sbin/dkms autoinstall -k "$1"\n'
+_MODULE = f"""
+#define INFO(name, text) static const char name[] __attribute__((section(".modinfo"), used)) = text
+INFO(a, "license=NVIDIA"); INFO(b, "version={VERSION.partition("-")[0]}"); INFO(c, "name=nvidia");
+"""
+
+
+def install(bed: Bed) -> None:
+    """Puts the repository on the bed and lets apt know it."""
+    kernel = bed.output("linux-version list | linux-version sort | tail -n 1").strip()
+    place = bed.root / "srv/stand-in"
+    place.mkdir(parents=True)
+    module = _module(place)
+    scripts = {"/usr/sbin/dkms": _DKMS, "/etc/kernel/header_postinst.d/dkms": _HOOK,
+               "/etc/kernel/postinst.d/dkms": _HOOK}  # fmt: skip
+    _deb(
+        place, "nvidia-kernel-dkms", VERSION, executables=scripts,
+        files={"/usr/src/stand-in/nvidia-current.ko": module,
+               "/etc/modprobe.d/nvidia.conf": b"install nvidia modprobe -i nvidia-current $CMDLINE_OPTS\n"},
+        postinst='for k in $(linux-version list); do /usr/sbin/dkms autoinstall -k "$k"; done',
+    )  # fmt: skip
+    _deb(place, "nvidia-driver", VERSION, depends="nvidia-kernel-dkms, nvidia-smi, libcuda1")
+    for name in ("nvidia-smi", "libcuda1", "libnvidia-ml1"):
+        _deb(place, name, VERSION)
+    _kernel(place, kernel, image=False)
+    _kernel(place, NEW_KERNEL, image=True)
+    _deb(place, "linux-headers-amd64", "6.1.900-1", depends=f"linux-headers-{kernel}")
+    index(place)
+    source = bed.root / "etc/apt/sources.list.d/stand-in.list"
+    source.write_text("deb [trusted=yes] file:/srv/stand-in ./\n")
+    bed.output("sudo apt-get update -q", timeout_s=300)
+
+
+def install_other(bed: Bed, version: str) -> None:
+    """A driver of another branch, installed by hand."""
+    place = bed.root / "srv/other"
+    place.mkdir()
+    for name in ("nvidia-driver", "libcuda1"):
+        _deb(place, name, version)
+    bed.output("sudo dpkg -i /srv/other/*.deb")
+
+
+def index(place: Path) -> None:
+    """The Packages file of a flat repository."""
+    blocks = []
+    for deb in sorted(place.glob("*.deb")):
+        control = subprocess.run(["dpkg-deb", "-f", str(deb)], capture_output=True, text=True, check=True).stdout
+        digest = hashlib.sha256(deb.read_bytes()).hexdigest()
+        blocks.append(
+            f"{control.strip()}\nFilename: ./{deb.name}\nSize: {deb.stat().st_size}\nSHA256: {digest}\n"
+        )
+    (place / "Packages").write_text("\n".join(blocks))
+
+
+def _kernel(place: Path, release: str, *, image: bool) -> None:
+    """Headers of a kernel as DKMS looks for them; the kernel too where there is none of this release."""
+    hooks = "if [ -d {0} ]; then run-parts --arg=" + release + " {0}; fi"
+    _deb(
+        place, f"linux-headers-{release}", "6.1.900-1",
+        files={f"/usr/src/linux-headers-{release}/Makefile": b"all:\n"},
+        links={f"/lib/modules/{release}/build": f"/usr/src/linux-headers-{release}"},
+        postinst=hooks.format("/etc/kernel/header_postinst.d"),
+    )  # fmt: skip
+    if image:
+        modules = f"/lib/modules/{release}/modules"
+        _deb(
+            place, f"linux-image-{release}", "6.1.900-1",
+            files={f"/boot/vmlinuz-{release}": b"\0", f"{modules}.order": b"", f"{modules}.builtin": b""},
+            postinst=f"[ ! -x /etc/kernel/postinst.d/dkms ] || /etc/kernel/postinst.d/dkms {release}",
+        )  # fmt: skip
+
+
+def _module(place: Path) -> bytes:
+    source, compiled = place / "module.c", place / "module.o"
+    source.write_text(_MODULE)
+    subprocess.run(["gcc", "-c", "-o", str(compiled), str(source)], check=True)
+    found = compiled.read_bytes()
+    source.unlink()
+    compiled.unlink()
+    return found
+
+
+def _deb(
+    place: Path,
+    name: str,
+    version: str,
+    *,
+    depends: str = "",
+    files: Mapping[str, bytes] | None = None,
+    executables: Mapping[str, str] | None = None,
+    links: Mapping[str, str] | None = None,
+    postinst: str = "",
+) -> None:
+    tree = place / f"{name}.tree"
+    control = tree / "DEBIAN"
+    control.mkdir(parents=True)
+    (control / "control").write_text(
+        f"Package: {name}\nVersion: {version}\nArchitecture: amd64\nMaintainer: tests <tests@example.org>\n"
+        + (f"Depends: {depends}\n" if depends else "")
+        + "Description: a stand-in made by dlbox's tests\n"
+    )
+    if postinst:
+        (control / "postinst").write_text(f"#!/bin/sh\nset -e\n{textwrap.dedent(postinst)}\n")
+        (control / "postinst").chmod(0o755)
+    contents = {**(files or {}), **{path: text.encode() for path, text in (executables or {}).items()}}
+    for path, content in contents.items():
+        target = tree / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+        target.chmod(0o755 if executables and path in executables else 0o644)
+    for path, to in (links or {}).items():
+        target = tree / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(to)
+    subprocess.run(
+        ["dpkg-deb", "--root-owner-group", "-b", str(tree), str(place)], check=True, capture_output=True
+    )
+    subprocess.run(["rm", "-r", str(tree)], check=True)

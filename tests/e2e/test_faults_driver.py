@@ -1,0 +1,158 @@
+"""What goes wrong around the driver: cut in the middle of apt, a kernel without headers, other sources, unknown cards."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from provision.outcome import HostOutcome
+from provision.variables import driver
+from tests.e2e import layers, stand_in
+from tests.e2e.bed import Bed
+from tests.e2e.test_faults import start
+from tests.e2e.test_provision import play
+
+TAGS = ("preflight", "driver")
+NO_MODULE = "modinfo: ERROR: Module nvidia not found."
+
+
+@pytest.fixture
+def box(gtx1060: Bed) -> Iterator[Bed]:
+    """A bed as new, whose apt gives the stand-ins."""
+    gtx1060.reset()
+    stand_in.install(gtx1060)
+    yield gtx1060
+
+
+def told() -> dict[str, Any]:
+    return driver(layers.plan("bookworm", "GTX 1060"))
+
+
+def provision(box: Bed, folder: Path, **variables: Any) -> HostOutcome:
+    return play(box, folder, "site.yml", {**told(), **variables}, *TAGS)
+
+
+def module_of(box: Bed, kernel: str = "$(linux-version list | linux-version sort | tail -n 1)") -> str:
+    return box.run(f"/sbin/modinfo -k {kernel} -F version nvidia-current").stdout.strip()
+
+
+def is_right(box: Bed, folder: Path) -> None:
+    """Everything is installed, built for the kernel that boots next, held; another run has nothing to do."""
+    assert box.output("dpkg --audit; dpkg -l | grep -c '^i[^i]' || :").strip() in ("0", "")
+    assert module_of(box) == stand_in.VERSION.partition("-")[0]
+    held = set(box.output("apt-mark showhold").split())
+    assert {"nvidia-driver", "nvidia-kernel-dkms", "libcuda1"} <= held
+    assert json.loads(box.output("cat /var/lib/dlbox/driver.json"))["finished"] is True
+    again = provision(box, folder)
+    assert (again.status, again.changed) == ("ok", ()), again
+
+
+def until(box: Bed, path: str, limit_s: float = 240) -> None:
+    deadline = time.monotonic() + limit_s
+    while not (box.root / path).exists():
+        assert time.monotonic() < deadline, path
+        time.sleep(0.1)
+
+
+def begun(box: Bed, folder: Path) -> Any:
+    """A controller in a process of its own, seen to be in the middle of apt."""
+    (box.root / "root/slow").touch()
+    controller = start(box, folder, told(), TAGS)
+    until(box, "root/begun")
+    return controller
+
+
+def test_a_power_cut_while_apt_works(box: Bed, tmp_path: Path) -> None:
+    controller = begun(box, tmp_path)
+    box.kill()
+    assert controller.wait(timeout=240) == 0
+    (box.root / "root/slow").unlink()
+    box.boot()
+    assert "half-configured" in (box.root / "var/lib/dpkg/status").read_text()
+    assert provision(box, tmp_path).status == "changed"
+    is_right(box, tmp_path)
+
+
+def test_the_controller_is_killed_while_apt_works_and_apt_goes_on(box: Bed, tmp_path: Path) -> None:
+    """The next run comes while the first one's apt still holds the lock: it waits for it."""
+    controller = begun(box, tmp_path)
+    family = psutil.Process(controller.pid).children(recursive=True)
+    for process in (psutil.Process(controller.pid), *family):
+        process.kill()
+    controller.wait()
+    assert box.run("pgrep -x dpkg").returncode == 0
+    second = start(box, tmp_path, told(), TAGS)
+    time.sleep(15)
+    assert second.poll() is None
+    (box.root / "root/slow").unlink()
+    assert second.wait(timeout=240) == 0
+    is_right(box, tmp_path)
+
+
+def test_apt_is_killed_on_the_target(box: Bed, tmp_path: Path) -> None:
+    """As the kernel does it when memory runs out."""
+    controller = begun(box, tmp_path)
+    box.output("sudo pkill -9 -x apt-get; sudo pkill -9 -x dpkg; sudo rm /root/slow; :")
+    assert controller.wait(timeout=240) == 0
+    provision(box, tmp_path)
+    is_right(box, tmp_path)
+
+
+def test_a_kernel_that_came_without_headers(box: Bed, tmp_path: Path) -> None:
+    assert provision(box, tmp_path).status == "changed"
+    box.output(f"sudo apt-get install -q -y --no-install-recommends linux-image-{stand_in.NEW_KERNEL}")
+    assert module_of(box) == ""
+    assert provision(box, tmp_path).status == "changed"
+    assert module_of(box, stand_in.NEW_KERNEL)
+    is_right(box, tmp_path)
+
+
+def test_a_module_that_was_never_compiled(box: Bed, tmp_path: Path) -> None:
+    """Headers are there, and no package is missing: only the module is."""
+    assert provision(box, tmp_path).status == "changed"
+    box.output("sudo rm -r /lib/modules/*/updates/dkms && sudo depmod $(linux-version list)")
+    assert provision(box, tmp_path).status == "changed"
+    is_right(box, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "words"),
+    [
+        ("usr/bin/nvidia-uninstall", "#!/bin/sh\n", ("sudo nvidia-uninstall", "/usr/bin/nvidia-uninstall")),
+        (
+            "etc/apt/sources.list.d/cuda-debian12-x86_64.list",
+            "deb [trusted=yes] https://developer.download.nvidia.com/compute/cuda/repos/debian12/x86_64/ /\n",
+            ("/etc/apt/sources.list.d/cuda-debian12-x86_64.list", "remove the file"),
+        ),
+    ],
+    ids=["runfile", "repository"],
+)
+def test_another_source_of_drivers_is_refused(
+    box: Bed, tmp_path: Path, path: str, text: str, words: tuple[str, ...]
+) -> None:
+    before = box.output("dpkg -l; ls -R /etc/apt")
+    (box.root / path).write_text(text)
+    refused = provision(box, tmp_path)
+    assert refused.status == "failed"
+    for word in words:
+        assert word in (refused.message or ""), refused.message
+    (box.root / path).unlink()
+    assert box.output("dpkg -l; ls -R /etc/apt") == before
+    assert provision(box, tmp_path).status == "changed"
+
+
+def test_a_driver_of_another_branch_is_refused(box: Bed, tmp_path: Path) -> None:
+    """Installed by hand, so not dlbox's to replace; what the message says to do helps."""
+    stand_in.install_other(box, "470.256.02-1")
+    refused = provision(box, tmp_path)
+    assert refused.status == "failed"
+    assert "nvidia-driver" in (refused.message or "")
+    assert "sudo apt purge" in (refused.message or "")
+    box.output("sudo apt-get purge -q -y '*nvidia*' 'libcuda*' && sudo apt-get autoremove -q -y")
+    assert provision(box, tmp_path).status == "changed"
