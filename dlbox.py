@@ -283,7 +283,7 @@ def plan_command(as_json: bool, **options: Any) -> None:
 @cli.command("provision", short_help="Install what the plan says, here or on other boxes.")
 @click.argument("hosts", nargs=-1, metavar="[HOST]...")
 @click.option("--inventory", type=click.Path(path_type=Path, dir_okay=False),
-              help="The inventory.  [default: inventory/hosts.yml]")  # fmt: skip
+              help="The inventory; without HOSTs all of it.  [default: inventory/hosts.yml]")  # fmt: skip
 @click.option(
     "--limit", metavar="HOSTS", help="Of the inventory only these, with commas between them; as HOST."
 )
@@ -309,7 +309,7 @@ def provision_command(
     from provision import command
 
     wishes["hosts"] += tuple(name for name in (limit or "").split(",") if name)
-    here = not wishes["hosts"] and not wishes["check"]
+    here = not wishes["hosts"] and wishes["inventory"] is None and not wishes["check"]
     secrets = command.ask_secrets(become=ask_become_pass, vault=ask_vault_pass, here=here)
     agreed = _yes if yes else _ask if sys.stdin.isatty() else None
     wanted = command.Wishes(secrets=secrets, **wishes)

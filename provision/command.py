@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from provision import environments, own_wheel, playbook, variables
-from provision.hosts import HostError, default_place, read_host
+from provision.hosts import HostError, default_place, host_names, read_host
 from provision.locking import LockError
 from provision.outcome import HostOutcome, Outcome
 from provision.own_wheel import WheelError
@@ -40,7 +40,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     """The command line of `dlbox provision`."""
 
     hosts: tuple[str, ...] = ()
-    """Of the inventory; none: this machine."""
+    """Of the inventory; none: all of an inventory that was named, else this machine."""
     inventory: Path | None = None
     frameworks: tuple[Framework, ...] = ()
     stack_file: Path | None = None
@@ -68,6 +68,8 @@ def run(
         return EXIT_USAGE
     try:
         data = load(wishes.stack_file or DEFAULT_PATH)
+        if wishes.inventory is not None and not wishes.hosts:
+            wishes = msgspec.structs.replace(wishes, hosts=host_names(wishes.inventory))
         inventories = _inventories(wishes)
     except (HostError, StackFileError) as error:
         complain(str(error).rstrip("."))

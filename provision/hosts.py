@@ -93,6 +93,15 @@ def read_host(name: str, place: Path | None = None) -> HostFacts:
         ) from None
 
 
+def host_names(place: Path | None = None) -> tuple[str, ...]:
+    """Every host of the inventory, in its order. Raises HostError where it is unreadable or has none."""
+    place = place or default_place()
+    names = tuple(dict.fromkeys(_host_names(_mapping(place, "an inventory"))))
+    if not names:
+        raise HostError(f"{place} has no hosts: write them as in `all: {{hosts: {{box1: {{}}}}}}`")
+    return names
+
+
 def _mapping(path: Path, what: str) -> dict[str, Any]:
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import platformdirs
+
 PLATFORM = "x86_64-manylinux_2_28"
+DAYS_KEPT = 7
 _LIMIT_S = 300
 _PACKAGE = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)")
 
@@ -31,16 +38,49 @@ def lock(
     """The text of a lock file for a Python ("3.11") on Linux.
 
     ``over``: the lock file of an environment that is seen as well. Its versions hold here too, and what it
-    has is left out. Raises LockError.
+    has is left out. Answers are kept for some days in the user's cache. Raises LockError.
     """
     held = [f"{name}=={version}" for name, version in packages(over).items()]
+    place = _place(tuple(requirements), python, tuple(constraints), index, over)
+    text = _kept(place)
+    if text is None:
+        text = _resolved(requirements, python, [*constraints, *held], index)
+        _keep(place, text)
+    return _without(text, packages(over))
+
+
+def _resolved(requirements: Sequence[str], python: str, held: Sequence[str], index: str | None) -> str:
     with tempfile.TemporaryDirectory(prefix="dlbox-") as temporary:
         folder = Path(temporary)
         wanted, limits = folder / "requirements.in", folder / "constraints.txt"
         wanted.write_text("".join(f"{line}\n" for line in requirements), encoding="utf-8")
-        limits.write_text("".join(f"{line}\n" for line in (*constraints, *held)), encoding="utf-8")
-        text = _resolve(wanted, limits, python, index)
-    return _without(text, packages(over))
+        limits.write_text("".join(f"{line}\n" for line in held), encoding="utf-8")
+        return _resolve(wanted, limits, python, index)
+
+
+def _place(*question: object) -> Path:
+    """Where the answer to this question is kept."""
+    digest = hashlib.sha256(repr(question).encode()).hexdigest()[:24]
+    return platformdirs.user_cache_path("dlbox") / "locks" / f"{digest}.txt"
+
+
+def _kept(place: Path) -> str | None:
+    """The answer of the last days: a second run finds the same versions, and asks no index."""
+    try:
+        if time.time() - place.stat().st_mtime > 86400 * DAYS_KEPT:
+            return None
+        text = place.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
+    return text if packages(text) else None
+
+
+def _keep(place: Path, text: str) -> None:
+    with contextlib.suppress(OSError):  # a full or read-only disk costs time, nothing else
+        place.parent.mkdir(parents=True, exist_ok=True)
+        temporary = place.with_name(f"{place.name}.{os.getpid()}")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(place)
 
 
 def packages(text: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -29,6 +30,13 @@ def stack(on: str = "debian-12") -> Stack:
     return found
 
 
+@pytest.fixture(autouse=True)
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A cache of this test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "dlbox" / "locks"
+
+
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """What uv would have been asked, with its requirements and constraints."""
@@ -42,6 +50,28 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     monkeypatch.setattr(locking, "_output", answer)
     monkeypatch.setattr("shutil.which", lambda name, **_: f"/bin/{name}")
     return calls
+
+
+def test_an_answer_is_kept_for_some_days(asked: list[list[str]], cache: Path) -> None:
+    assert locking.lock(["a"], "3.12") == locking.lock(["a"], "3.12") == BASE
+    assert len(asked) == 1
+    locking.lock(["a"], "3.13")
+    locking.lock(["a"], "3.12", constraints=["b<2"])
+    assert len(asked) == 3
+    for path in cache.iterdir():
+        path.write_text("cut off")
+    locking.lock(["a"], "3.12")
+    assert len(asked) == 4
+    for path in cache.iterdir():
+        os.utime(path, (1, 1))
+    assert locking.lock(["a"], "3.12") == BASE
+    assert len(asked) == 5
+
+
+def test_a_cache_that_cannot_be_written_costs_only_time(asked: list[list[str]], cache: Path) -> None:
+    cache.parent.parent.mkdir()
+    cache.parent.write_text("a file where the folder should be")
+    assert locking.lock(["a"], "3.12") == BASE
 
 
 def test_a_lock_file_is_for_the_box_and_has_hashes(asked: list[list[str]]) -> None:

@@ -188,6 +188,19 @@ def test_hosts_come_from_the_inventory_with_their_wishes(
     assert (code, "no host" in said[0]) == (2, True)
 
 
+def test_an_inventory_without_hosts_named_means_all_of_it_and_never_this_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    place = tmp_path / "hosts.yml"
+    place.write_text("room: {hosts: {desk: , bench: }}")
+    script = Script(host(name="desk", box=BOX), host(name="desk", verdict="ready"))
+    assert run(monkeypatch, script, inventory=place)[0] == 0
+    assert [job.limit for job in script.jobs] == ["desk,bench"] * 2
+    place.write_text("room: {hosts: {}}")
+    code, said = run(monkeypatch, Script(), inventory=place)
+    assert (code, "has no hosts" in said[0]) == (2, True)
+
+
 def test_the_command_line_says_what_is_missing(dlbox: Command, tmp_path: Path) -> None:
     ended = dlbox("provision", XDG_STATE_HOME=str(tmp_path))
     assert (ended.returncode, ended.stdout) == (2, "")

@@ -60,7 +60,9 @@ class Bed:
         self._lower = [*reversed(layers), base.build(suite)]
         self._folder = base.cache() / "beds" / f"{os.getpid()}-{name}"
         self._cards = cards
-        self._network = Network(f"dlbox-{self.port}", self._folder / "slirp", self.port) if own_network else None
+        self._network = (
+            Network(f"dlbox-{self.port}", self._folder / "slirp", self.port) if own_network else None
+        )
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -1,4 +1,4 @@
-"""What takes long to install and is not what a test looks at: installed once on a bed, kept as a layer over the base."""
+"""What takes long to install and no test looks at: installed once on a bed, kept as a layer over the base."""
 
 from __future__ import annotations
 

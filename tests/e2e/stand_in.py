@@ -1,4 +1,4 @@
-"""Small packages under the names of the real driver's: for faults of the installation, where the payload is not the point.
+"""Small packages under the names of the real driver's: for faults of the installation, not of the payload.
 
 They come from a flat repository on the bed itself and are newer than the archive's, so that apt takes them. The
 stand-in for DKMS "compiles" a module that modinfo can read, for each kernel whose headers are there. Where /root/slow
@@ -76,7 +76,9 @@ def index(place: Path) -> None:
     """The Packages file of a flat repository."""
     blocks = []
     for deb in sorted(place.glob("*.deb")):
-        control = subprocess.run(["dpkg-deb", "-f", str(deb)], capture_output=True, text=True, check=True).stdout
+        control = subprocess.run(
+            ["dpkg-deb", "-f", str(deb)], capture_output=True, text=True, check=True
+        ).stdout
         digest = hashlib.sha256(deb.read_bytes()).hexdigest()
         blocks.append(
             f"{control.strip()}\nFilename: ./{deb.name}\nSize: {deb.stat().st_size}\nSHA256: {digest}\n"

@@ -1,10 +1,9 @@
-"""What goes wrong around the driver: cut in the middle of apt, a kernel without headers, other sources, unknown cards."""
+"""What goes wrong around the driver: cut off amid apt, a kernel without headers, other sources, unknown cards."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,11 @@ NO_MODULE = "modinfo: ERROR: Module nvidia not found."
 
 
 @pytest.fixture
-def box(gtx1060: Bed) -> Iterator[Bed]:
+def box(gtx1060: Bed) -> Bed:
     """A bed as new, whose apt gives the stand-ins."""
     gtx1060.reset()
     stand_in.install(gtx1060)
-    yield gtx1060
+    return gtx1060
 
 
 def told() -> dict[str, Any]:
