@@ -81,13 +81,19 @@ def measuring(command: Any) -> Any:
 
 def exporting(command: Any) -> Any:
     """The options that ``bench`` and ``report`` share: the result for other programs."""
+    to_sync = "Offline runs of Weights & Biases beside the history."
+    command = click.option("--wandb", is_flag=True, help=to_sync)(command)
     for name, what in (
+        ("tensorboard", "A folder of TensorBoard logs."),
+        ("pytest-benchmark-json", "A file for `pytest-benchmark compare`."),
         ("pyperf", "A file for `pyperf compare_to`."),
         ("mllog", "A file of MLPerf log lines."),
         ("csv", "A file with a table, one row a model."),
     ):
-        kind = click.Path(path_type=Path, dir_okay=False)
-        command = click.option(f"--{name}", type=kind, metavar="FILE", help=what)(command)
+        folder = name == "tensorboard"
+        kind = click.Path(path_type=Path, dir_okay=folder, file_okay=not folder)
+        metavar = "FOLDER" if folder else "FILE"
+        command = click.option(f"--{name}", type=kind, metavar=metavar, help=what)(command)
     return command
 
 
@@ -218,11 +224,12 @@ def compare_command(a: str, b: str, as_json: bool) -> None:
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for the page.  [default: beside the history]",
 )
+@click.option("--markdown", is_flag=True, help="A summary to paste elsewhere, on stdout.")
 @exporting
-def report_command(number: int | None, output: Path | None, **files: Path | None) -> None:
+def report_command(number: int | None, output: Path | None, **files: Path | bool | None) -> None:
     """Write the page of run ID again (the last run's without one) and say where.
 
-    With --csv, --mllog or --pyperf these files are written and no page.
+    With an option that names another format (--csv, --markdown, ...) that is written and no page.
     """
     from bench import command
 

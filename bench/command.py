@@ -13,7 +13,7 @@ from rich.console import Console
 from bench import exporting, session
 from bench.measure.workloads import UnknownWorkloadError, select
 from bench.progress import Watcher
-from bench.results import report, terminal
+from bench.results import report, summary, terminal
 from bench.results.files import reason, write_atomically
 from bench.results.history import HistoryError, Run
 from bench.results.record import SCHEMA_VERSION, Document, to_json
@@ -39,12 +39,16 @@ def measure(
     as_json: bool,
     complain: Complain,
     baseline: bool = False,
-    **files: Path | None,
+    **files: Path | bool | None,
 ) -> int:
     """``bench`` or ``ready``. The document goes to stdout whatever happens to the run, and to ``files``.
 
-    ``files``: by format (``bench.results.interchange.FORMATS``).
+    ``files``: by format, see ``bench.exporting``.
     """
+    lacking = exporting.missing(files)
+    if lacking is not None:
+        complain(lacking)
+        return EXIT_USAGE
     try:
         options = session.Options(
             command=command,
@@ -99,8 +103,19 @@ def history(*, limit: int, as_json: bool, complain: Complain) -> int:
     return EXIT_SOUND
 
 
-def write_report(number: int | None, output: Path | None, complain: Complain, **files: Path | None) -> int:
+def write_report(
+    number: int | None,
+    output: Path | None,
+    complain: Complain,
+    *,
+    markdown: bool = False,
+    **files: Path | bool | None,
+) -> int:
     """Write the page of run ``number`` (None: the last) again; where ``files`` are asked for, those instead."""
+    lacking = exporting.missing(files)
+    if lacking is not None:
+        complain(lacking)
+        return EXIT_USAGE
     try:
         store = open_history_to_read()
         run = (store.run(number) if number is not None else store.last()) if store else None
@@ -114,6 +129,9 @@ def write_report(number: int | None, output: Path | None, complain: Complain, **
     if store is None or run.document is None:
         complain(f"run {run.id} was written by a dlbox that this one cannot read: update dlbox")
         return EXIT_NOT
+    if markdown:
+        sys.stdout.write(summary.markdown(run.document))
+        return exporting.write(run.document, files, complain)
     if any(files.values()):
         return exporting.write(run.document, files, complain)
     path = ((output or store.path.parent / "reports") / report.file_name(run.document)).absolute()

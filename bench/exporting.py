@@ -1,31 +1,66 @@
-"""The options `--csv`, `--mllog` and `--pyperf` of `bench` and `report`: the same result for other programs."""
+"""The options of `bench` and `report` that give the same result to other programs."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bench.results.files import reason, write_atomically
+from bench.results.history import default_path
 from bench.results.interchange import FORMATS
 from bench.results.record import Document
 
 EXIT_SOUND, EXIT_NOT = 0, 1
 
 
-def write(document: Document, files: Mapping[str, Path | None], complain: Callable[[str], None]) -> int:
-    """Write each file that was asked for; one sentence and exit code 1 for each that cannot be."""
+def missing(files: Mapping[str, Path | bool | None]) -> str | None:
+    """What has to be installed for what was asked, as one sentence, or None; asked before hours are spent."""
+    if files.get("wandb"):
+        from bench.results import weights_and_biases
+
+        return None if weights_and_biases.installed() else weights_and_biases.MISSING
+    return None
+
+
+def write(
+    document: Document, files: Mapping[str, Path | bool | None], complain: Callable[[str], None]
+) -> int:
+    """Write all that was asked for; one sentence and exit code 1 for each that cannot be."""
     code = EXIT_SOUND
-    for name, path in files.items():
-        if path is None:
+    for name, asked in files.items():
+        if not asked:
             continue
+        path = (
+            asked if isinstance(asked, Path) else Path(os.environ.get("WANDB_DIR") or default_path().parent)
+        )
+        option = f"--{name.replace('_', '-')}"
         if not document.results:
             complain(f"{path} was not written: there is no training result to put into it")
             code = EXIT_NOT
             continue
         try:
-            write_atomically(path, FORMATS[name](document))
-        except (OSError, ValueError) as error:
-            kept = f"; `dlbox report {document.run_id} --{name} FILE` tries again" if document.run_id else ""
-            complain(f"cannot write {path}: {reason(error)}{kept}")
+            _write(name, document, path, complain)
+        except (OSError, ValueError, ImportError) as error:
+            value = {"tensorboard": " FOLDER", "wandb": ""}.get(name, " FILE")
+            again = (
+                f"; `dlbox report {document.run_id} {option}{value}` tries again" if document.run_id else ""
+            )
+            complain(f"cannot write {path}: {reason(error)}{again}")
             code = EXIT_NOT
     return code
+
+
+def _write(name: str, document: Document, path: Path, complain: Callable[[str], None]) -> None:
+    if name == "tensorboard":
+        from bench.results import tensorboard
+
+        tensorboard.write(document, path)
+        complain(f"look at it with: tensorboard --logdir {path}")
+    elif name == "wandb":
+        from bench.results import weights_and_biases
+
+        folders = weights_and_biases.write(document, path)
+        complain(f"{len(folders)} offline runs below {path / 'wandb'}; `wandb sync FOLDER` sends one")
+    else:
+        write_atomically(path, FORMATS[name](document))

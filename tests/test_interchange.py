@@ -155,7 +155,7 @@ def test_the_store_gives_all_three_and_no_page(dlbox: Command, own_data_folder: 
     for made in (document(), two_models()):
         history.save(history.begin(made), made, "complete")
     files = {kind: tmp_path / "new" / f"x.{kind}" for kind in interchange.FORMATS}
-    options = [word for kind, path in files.items() for word in (f"--{kind}", str(path))]
+    options = [word for kind, path in files.items() for word in (f"--{kind.replace('_', '-')}", str(path))]
     done = dlbox("report", "1", *options)
     assert (done.returncode, done.stderr) == (0, "")
     stored = history.run(1)
@@ -209,3 +209,37 @@ def test_bench_writes_them_when_it_ends_and_when_it_is_interrupted(
         assert path.read_text() == interchange.table(ended)
     (tmp_path / "file").write_text("")
     assert bench("--pyperf", str(tmp_path / "file" / "x.json")) == 1
+
+
+def test_pytest_benchmark_has_the_same_figures_as_its_own_statistics() -> None:
+    stats = pytest.importorskip("pytest_benchmark.stats")
+    for count in (1, 2, 3, 4, 5, 6, 7, 8, 23):
+        seconds = [float(v) for v in np.random.default_rng(count).lognormal(size=count)]
+        theirs = stats.Stats()
+        for value in seconds:
+            theirs.update(value)
+        ours = interchange._rounds(seconds)
+        for field, value in theirs.as_dict().items():
+            assert ours[field] == (value if isinstance(value, str) else pytest.approx(value)), (count, field)
+
+
+def test_pytest_benchmark_compares_two_of_them(tmp_path: Path) -> None:
+    pytest.importorskip("pytest_benchmark")
+    for name, factor in (("a", 1.0), ("b", 0.5)):
+        (tmp_path / f"{name}.json").write_text(interchange.pytest_benchmark(two_models(factor)))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest_benchmark", "compare", "a.json", "b.json"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "lstm[tensorflow-float32-32]" in done.stdout
+    assert "Failed to load" not in done.stdout + done.stderr
+
+
+def test_pytest_benchmark_holds_each_block_and_the_median() -> None:
+    made = two_models()
+    told = json.loads(interchange.pytest_benchmark(made))
+    for one, entry in zip(made.results, told["benchmarks"], strict=True):
+        assert entry["stats"]["data"] == [b.seconds / b.steps for b in one.blocks]
+        assert entry["stats"]["median"] == pytest.approx(one.step_seconds.p50)
+        assert entry["stats"]["rounds"] == len(one.blocks)

@@ -54,6 +54,8 @@ class Block(msgspec.Struct, frozen=True, tag="block", kw_only=True):
     """Since the start of training, warm-up included."""
     done_share: float
     """How much of this job's training is behind it, 0 to 1."""
+    loss: float | None = None
+    """Mean over the epoch up to here, as Keras reports it."""
 
 
 class Evaluated(msgspec.Struct, frozen=True, tag="evaluated", kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -45,6 +46,12 @@ class OtherLoad:
         return max(0.0, others / seconds) if seconds > 0 else 0.0
 
 
+def _loss(logs: dict[str, Any] | None) -> float | None:
+    """Read after the device was synchronised, outside of what is timed."""
+    loss = (logs or {}).get("loss")
+    return None if loss is None or not math.isfinite(float(loss)) else float(loss)
+
+
 def timer(
     job: Job, synchronise: Callable[[Any], None], emit: Callable[[Compiled | Block], None]
 ) -> keras.callbacks.Callback:
@@ -68,7 +75,7 @@ def timer(
             if self.block_steps:
                 self.steps_in_block += 1
                 if self.steps_in_block == self.block_steps:
-                    self._end_block()
+                    self._end_block(logs)
             elif self.seen == 1:
                 synchronise(self.model)
                 now = time.perf_counter()
@@ -85,7 +92,7 @@ def timer(
             self.load = OtherLoad(job.parent_pid)
             self.mark = self.begun = time.perf_counter()
 
-        def _end_block(self) -> None:
+        def _end_block(self, logs: dict[str, Any] | None) -> None:
             synchronise(self.model)
             now = time.perf_counter()
             seconds, trained = now - self.mark, now - self.begun
@@ -99,6 +106,7 @@ def timer(
                     trained_seconds=trained,
                     examples_seen=seen,
                     done_share=min(1.0, trained / job.train_seconds, seen / max(enough, 1)),
+                    loss=_loss(logs),
                 )
             )
             self.steps_in_block = 0

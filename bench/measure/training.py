@@ -114,6 +114,7 @@ class _Gathering:
                 examples=event.examples,
                 seconds=event.seconds,
                 other_cpu_cores=event.other_cpu_cores,
+                loss=event.loss,
             )
             now = msgspec.structs.replace(now, blocks=(*now.blocks, block), examples_seen=event.examples_seen)
         elif isinstance(event, Evaluated) and event.accuracy >= (now.accuracy or 0.0):

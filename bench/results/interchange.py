@@ -1,4 +1,6 @@
-"""Results for other programs: a table (CSV), MLPerf's log lines, pyperf's JSON. Pure: text in, nothing written.
+"""Results for other programs: a table (CSV), MLPerf's log lines, the JSON of pyperf and of pytest-benchmark.
+
+Pure: text comes out, nothing is written.
 
 MLPerf's format is one JSON object a line behind ``:::MLLOG``. Its own writer (``mlperf-logging``) wants pandas
 and SciPy installed and notes the path of the program on this machine in each line, so the lines are
@@ -50,6 +52,21 @@ _COLUMNS: dict[str, Callable[[Document, Result], object]] = {
     "gpu_power_mean_w": lambda d, r: _of_card(r, "power_mean_w"),
     "gpu_energy_method": lambda d, r: _of_card(r, "energy_method"),
     "gpu_energy_joules_per_1000_samples": lambda d, r: _of_card(r, "energy_joules_per_1000_samples"),
+    "batch_kind": lambda d, r: r.batch_kind,
+    "tokens_per_second": lambda d, r: r.tokens_per_second,
+    "interval_low": lambda d, r: r.interval.low if r.interval else None,
+    "interval_high": lambda d, r: r.interval.high if r.interval else None,
+    "input_share": lambda d, r: r.input.share if r.input else None,
+    "peak_memory_bytes": lambda d, r: r.memory.peak_bytes if r.memory else None,
+    "peak_memory_method": lambda d, r: r.memory.method if r.memory else None,
+    "flop_per_sample": lambda d, r: r.work.flop_per_sample if r.work else None,
+    "bytes_per_sample": lambda d, r: r.work.bytes_per_sample if r.work else None,
+    "achieved_tflops": lambda d, r: r.achieved_tflops,
+    "share_of_measured_peak": lambda d, r: r.share_of_measured_peak,
+    "samples_per_second_per_watt": lambda d, r: _of_card(r, "samples_per_second_per_watt"),
+    "samples_per_second_per_usd": lambda d, r: r.price.samples_per_second_per_usd if r.price else None,
+    "priced_on": lambda d, r: r.price.priced_on if r.price else None,
+    "kernel_path": lambda d, r: r.kernel.path if r.kernel else None,
     "other_cpu_cores": lambda d, r: statistics.median([b.other_cpu_cores for b in r.blocks] or [0.0]),
     "data": lambda d, r: r.data,
     "fingerprint": lambda d, r: r.fingerprint,
@@ -179,4 +196,105 @@ def _told(metadata: dict[str, str | int]) -> dict[str, str | int]:
     return {name: value for name, value in lines.items() if value != ""}
 
 
-FORMATS: dict[str, Callable[[Document], str]] = {"csv": table, "mllog": mllog, "pyperf": pyperf}
+def pytest_benchmark(document: Document) -> str:
+    """JSON as ``pytest --benchmark-json`` writes it, for ``pytest-benchmark compare``: one round a timed block,
+    in seconds a training step."""
+    host = document.machine.host
+    return (
+        json.dumps(
+            {
+                "machine_info": {
+                    "node": host.hostname,
+                    "machine": host.architecture,
+                    "release": host.kernel,
+                    "system": "Linux",
+                    "python_version": host.python_version,
+                    "cpu": {"brand_raw": host.cpu_model, "count": host.cpu_threads},
+                },
+                "commit_info": {
+                    "id": "unversioned",
+                    "dirty": False,
+                    "project": "dlbox",
+                    "branch": "(unknown)",
+                },
+                "benchmarks": [_benchmark(r) for r in document.results if r.blocks],
+                "datetime": document.started_at,
+                "version": "5.0.0",
+                "dlbox_version": document.dlbox_version,
+            }
+        )
+        + "\n"
+    )
+
+
+def _benchmark(result: Result) -> dict[str, object]:
+    params = {"backend": result.backend, "precision": result.precision, "batch_size": result.batch_size}
+    name = f"{result.workload}[{'-'.join(str(value) for value in params.values())}]"
+    return {
+        "group": result.workload,
+        "name": name,
+        "fullname": f"dlbox::{name}",
+        "params": params,
+        "param": "-".join(str(value) for value in params.values()),
+        "extra_info": {
+            "samples_per_second": result.samples_per_second.median,
+            "processes": len(result.repeats),
+            "accuracy": result.accuracy,
+            "device": result.device,
+            "fingerprint": result.fingerprint,
+            "partial": result.partial,
+            "versions": result.versions,
+        },
+        "options": {"timer": "perf_counter", "disable_gc": False, "warmup": True},
+        "stats": _rounds([block.seconds / block.steps for block in result.blocks]),
+    }
+
+
+def _rounds(seconds: list[float]) -> dict[str, object]:
+    """The figures of ``pytest_benchmark.stats.Stats``. Its quartiles are methods 2 (even) and 3 (odd counts) of
+    https://en.wikipedia.org/wiki/Quartile#Computing_methods; fences lie 1.5 quartile ranges outside."""
+    ordered, count = sorted(seconds), len(seconds)
+    mean, median = statistics.fmean(ordered), statistics.median(ordered)
+    deviation = statistics.stdev(ordered) if count > 1 else 0.0
+    half, quarter = count // 2, count // 4
+    if count == 1:
+        q1 = q3 = median
+    elif count % 2 == 0:
+        q1, q3 = statistics.median(ordered[:half]), statistics.median(ordered[half:])
+    elif count % 4 == 1:
+        q1 = 0.25 * ordered[quarter - 1] + 0.75 * ordered[quarter]
+        q3 = 0.75 * ordered[3 * quarter] + 0.25 * ordered[3 * quarter + 1]
+    else:
+        q1 = 0.75 * ordered[quarter] + 0.25 * ordered[quarter + 1]
+        q3 = 0.25 * ordered[3 * quarter + 1] + 0.75 * ordered[3 * quarter + 2]
+    low, high = q1 - 1.5 * (q3 - q1), q3 + 1.5 * (q3 - q1)
+    beyond_fences = sum(not low <= value <= high for value in ordered)
+    beyond_deviation = sum(abs(value - mean) > deviation for value in ordered) if count > 1 else 0
+    return {
+        "min": ordered[0],
+        "max": ordered[-1],
+        "mean": mean,
+        "stddev": deviation,
+        "rounds": count,
+        "median": median,
+        "iqr": q3 - q1,
+        "q1": q1,
+        "q3": q3,
+        "iqr_outliers": beyond_fences,
+        "stddev_outliers": beyond_deviation,
+        "outliers": f"{beyond_deviation};{beyond_fences}",
+        "ld15iqr": min(value for value in ordered if value >= low),
+        "hd15iqr": max(value for value in ordered if value <= high),
+        "ops": count / sum(ordered),
+        "total": sum(ordered),
+        "data": seconds,
+        "iterations": 1,
+    }
+
+
+FORMATS: dict[str, Callable[[Document], str]] = {
+    "csv": table,
+    "mllog": mllog,
+    "pyperf": pyperf,
+    "pytest_benchmark_json": pytest_benchmark,
+}

@@ -78,6 +78,8 @@ class TimedBlock(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     other_cpu_cores: float
     """Processor cores other processes kept busy meanwhile."""
+    loss: float | None = None
+    """Mean over the epoch up to here, as Keras reports it; null in results from before this was kept."""
 
     @property
     def samples_per_second(self) -> float:
