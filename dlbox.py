@@ -36,10 +36,10 @@ def measuring(command: Any) -> Any:
             ),
             click.option(
                 "--suite",
-                type=click.Choice(["ready", "workshop"]),
+                type=click.Choice(["ready", "workshop", "full"]),
                 default="ready",
                 show_default=True,
-                help="Three models, or all of the workshop's.",
+                help="Three models, all twelve of the workshop, or those and the class's own variants.",
             ),
             click.option(
                 "--backend",

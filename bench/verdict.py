@@ -80,6 +80,13 @@ def _kernel(result: Result) -> Finding | None:
     if kernel.path == "fused":
         return Finding(id=name, status=Status.PASS, title=title, message=kernel.evidence)
     why = "; ".join(kernel.why)
+    if not result.fused_expected:
+        return Finding(
+            id=name,
+            status=Status.SKIP,
+            title=title,
+            message=f"generic kernel, because the class's script asks for what no fused kernel can do: {why}",
+        )
     if all("Keras has no fused kernel" in w or "Keras on JAX has no fused" in w for w in kernel.why):
         return Finding(
             id=name, status=Status.SKIP, title=title, message=f"generic kernel, as it must be: {why}"
@@ -105,7 +112,7 @@ def _learning(result: Result) -> Finding:
             title=title,
             message="training was cut short before it could be judged",
         )
-    told = f"accuracy {accuracy:.3f} on held-out reviews after {seen:,} examples"
+    told = f"accuracy {accuracy:.3f} on held-out examples after {seen:,} examples"
     if result.ceiling is not None:
         told += f" (a perfect reader: {result.ceiling:.3f})"
     if accuracy >= result.accuracy_bar:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from bench.measure.workloads import WORKLOADS, UnknownWorkloadError, Workload, select
+from bench.measure.workloads import SUITES, WORKLOADS, UnknownWorkloadError, Workload, select
 
 FINGERPRINTS = {
     "lstm": "d472eaf8b35bf67f",
@@ -14,6 +14,14 @@ FINGERPRINTS = {
     "deep-lstm": "60da1821f9cecf75",
     "cnn": "1d4570ec72f2ebc7",
     "attention": "e0be841d217f65c1",
+    "lstm-text-gen": "5401fdf36a06f5ee",
+    "gru-text-gen": "01ec0fa5e7269813",
+    "seq2seq": "6e22c03d5a0d7531",
+    "sign-cnn": "0c0acde00163de30",
+    "lstm-faithful": "da6204b950931338",
+    "lstm-dropout-faithful": "bf0ddf6f36ec7184",
+    "deep-lstm-faithful": "09e92126f739bbcb",
+    "cnn-lstm-faithful": "3b630e28cab76593",
 }
 
 
@@ -26,21 +34,32 @@ def test_every_setting_is_part_of_the_fingerprint() -> None:
     base = WORKLOADS["lstm"]
     for field in msgspec.structs.fields(Workload):
         value = getattr(base, field.name)
-        other = f"{value}x" if isinstance(value, str) else value + 1
+        other = not value if isinstance(value, bool) else f"{value}x" if isinstance(value, str) else value + 1
         assert msgspec.structs.replace(base, **{field.name: other}).fingerprint != base.fingerprint, (
             field.name
         )
 
 
 def test_the_workshop_sizes_are_the_class_s() -> None:
+    others = {"lstm-text-gen": (20, 200), "gru-text-gen": (20, 200), "sign-cnn": (256, 0)}
     for workload in WORKLOADS.values():
         tokens = 1000 if workload.name == "cnn" else 300
-        assert (workload.vocabulary, workload.tokens, workload.batch_size) == (1000, tokens, 32)
+        size = (12, 7) if workload.name.startswith("seq2seq") else others.get(workload.name, (1000, tokens))
+        assert (workload.vocabulary, workload.tokens, workload.batch_size) == (*size, 32)
+
+
+def test_the_suites_grow() -> None:
+    assert set(SUITES["ready"]) < set(SUITES["workshop"]) < set(SUITES["full"]) == set(WORKLOADS)
+    assert len(SUITES["workshop"]) == 12
+    assert all(WORKLOADS[name].fused for name in SUITES["workshop"])
+    faithful = [w for w in WORKLOADS.values() if w.name.endswith("-faithful")]
+    assert {"lstm-faithful", "cnn-lstm-faithful"} < {w.name for w in faithful}
+    assert all(w.model.startswith("class/") for w in faithful)
 
 
 def test_selecting() -> None:
     assert [w.name for w in select(())] == ["lstm", "gru", "cnn-lstm"]
-    assert [w.name for w in select((), "workshop")] == list(WORKLOADS)
+    assert [w.name for w in select((), "workshop")] == list(SUITES["workshop"])
     assert [w.name for w in select(("gru", "lstm", "gru"))] == ["gru", "lstm"]
     with pytest.raises(UnknownWorkloadError, match=r"no workload 'transformer'.*lstm, gru, cnn-lstm"):
         select(("transformer",))

@@ -34,7 +34,7 @@ def device(backend: str) -> Device:
 
 def synchroniser(backend: str, on_gpu: bool) -> Callable[[Any], None]:
     """A function of the model that returns when the device has finished all the work it was given."""
-    if not on_gpu:
+    if not on_gpu and backend != "jax":
         return lambda model: None  # a step on the CPU has ended when the call returns
     if backend == "tensorflow":
         import tensorflow as tf
@@ -44,7 +44,7 @@ def synchroniser(backend: str, on_gpu: bool) -> Callable[[Any], None]:
         import torch
 
         return lambda model: torch.cuda.synchronize()
-    import jax
+    import jax  # hands work over and returns, on a CPU too
 
     def wait(model: Any) -> None:
         # Keras keeps the training state here while fit() runs; the product after it is queued behind it.

@@ -8,6 +8,7 @@ import msgspec
 
 from bench.measure.kernel_path import Kernels
 from bench.measure.workloads import Workload
+from bench.results.figures import BatchPoint, Memory, Work
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +23,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     block_seconds: float = 0.5
     """Steps are timed in blocks of about this length, each with the device synchronised at its end."""
     parent_pid: int = 0
+    resident_seconds: float = 0.0
+    """After the timed training: train so long on one batch that is on the device already. 0: not at all."""
+    generic_seconds: float = 0.0
+    """On a card, after that: train so long with the same model forced off cuDNN. 0: not at all."""
+    batch_sizes: tuple[int, ...] = ()
+    """Where it is not empty, the job is to try these sizes, in this order, and nothing else."""
+    search_seconds: float = 1.5
+    """Of each size."""
 
 
 class Imported(msgspec.Struct, frozen=True, tag="imported", kw_only=True):
@@ -35,6 +44,7 @@ class Imported(msgspec.Struct, frozen=True, tag="imported", kw_only=True):
     parameters: int = 0
     pid: int = 0
     """Of the worker, which leads a session of its own: everything it starts is in it."""
+    work: Work | None = None
 
 
 class Compiled(msgspec.Struct, frozen=True, tag="compiled", kw_only=True):
@@ -60,8 +70,8 @@ class Block(msgspec.Struct, frozen=True, tag="block", kw_only=True):
 
 class Evaluated(msgspec.Struct, frozen=True, tag="evaluated", kw_only=True):
     accuracy: float
-    ceiling: float
-    """Accuracy of a perfect reader on these very test reviews."""
+    ceiling: float | None
+    """Accuracy of a perfect reader on these very test examples, where it is known."""
     loss: float
     test_examples: int
     examples_seen: int
@@ -73,4 +83,31 @@ class Failed(msgspec.Struct, frozen=True, tag="failed", kw_only=True):
     message: str
 
 
-Event = Imported | Kernels | Compiled | Block | Evaluated | Failed
+class Peak(msgspec.Struct, frozen=True, tag="peak", kw_only=True):
+    """After the timed training."""
+
+    memory: Memory
+
+
+class Resident(msgspec.Struct, frozen=True, tag="resident", kw_only=True):
+    """Samples/s on one batch on the device, and again with the real pipeline, one after the other."""
+
+    resident: float
+    pipeline: float
+
+
+class Generic(msgspec.Struct, frozen=True, tag="generic", kw_only=True):
+    """Samples/s of the same model forced off cuDNN."""
+
+    samples_per_second: float
+
+
+class Tried(msgspec.Struct, frozen=True, tag="tried", kw_only=True):
+    """One batch size of a search."""
+
+    point: BatchPoint
+    ended: bool = False
+    """Memory ended here."""
+
+
+Event = Imported | Kernels | Compiled | Block | Evaluated | Peak | Resident | Generic | Tried | Failed

@@ -45,7 +45,7 @@ class Recurrent(msgspec.Struct, frozen=True, kw_only=True):
 def recurrent_layers(model: Any) -> list[Recurrent]:
     """The recurrent layers of a Keras model, those inside wrappers too, in order."""
     found = []
-    for layer in _flat(model.layers):
+    for layer in flat(model.layers):
         kind = type(layer).__name__
         if kind not in ("LSTM", "GRU", "SimpleRNN"):
             continue
@@ -133,11 +133,11 @@ def judge(seen: Iterable[str], layers: list[Recurrent], backend: str, keras_vers
     return Kernels(path="generic", evidence=f"{wanted} is nowhere in what {backend} executes", why=reasons)
 
 
-def _flat(layers: Iterable[Any]) -> Iterable[Any]:
+def flat(layers: Iterable[Any]) -> Iterable[Any]:
     for layer in layers:
         inner = [getattr(layer, name, None) for name in ("forward_layer", "backward_layer", "layer")]
         inner = [one for one in inner if one is not None]
-        yield from _flat(inner) if inner else (layer,)
+        yield from flat(inner) if inner else (layer,)
 
 
 def _is_masked(model: Any) -> bool:

@@ -1,7 +1,7 @@
 """Make load and measure it, in a process of its own: ``python -m bench.measure.probes JOB`` (a JSON Job).
 
-Each line of stdout is one event. The parts share the job's time: rates first, then the memory test and the
-repeated product, then steady products until the time is over.
+Each line of stdout is one event. ``rates_only`` asks for rates alone. Otherwise the parts share the job's time:
+rates first, then the memory test and the repeated product, then steady products until the time is over.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Buffer of the bandwidth test: far above every cache."""
     chunk_cells: int = 1 << 26
     copy_bytes: int = 256 << 20
+    rates_only: bool = False
+    """Matrix products of several sizes, memory bandwidth and launch latency, shared out over the time; no more."""
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True, tag="opened"):
@@ -84,6 +86,9 @@ def work(job: Job, emit: Emit) -> None:
     emit(Opened(device=device.name, on_gpu=device.on_gpu, pinned=device.pinned))
     if job.card is not None and not device.on_gpu:
         return
+    if job.rates_only:
+        _rates(device, job, emit)
+        return
     end = time.monotonic() + job.seconds
     part = min(2.0, max(0.1, job.seconds * 0.04))
     for precision in job.precisions:
@@ -96,6 +101,33 @@ def work(job: Job, emit: Emit) -> None:
     _guarded("soak", emit, lambda: _soak(device, job, end, emit))
 
 
+def _rates(device: Device, job: Job, emit: Emit) -> None:
+    """What ``ready`` and ``bench`` hold their figures against."""
+    part = job.seconds / (2 * len(job.precisions) + 2)
+    for precision in job.precisions:
+        for n in (job.matrix, job.matrix // 2):
+            smaller = msgspec.structs.replace(job, matrix=n)
+            _guarded(
+                f"matmul-{precision}",
+                emit,
+                lambda p=precision, j=smaller: _matmul(device, j, p, part, emit, min),  # type: ignore[misc]
+            )
+    _guarded("memory-bandwidth", emit, lambda: _bandwidth(device, job, part, emit))
+    _guarded("launch", emit, lambda: _launch(device, part, emit))
+
+
+def _launch(device: Device, seconds: float, emit: Emit) -> None:
+    """Operations on four numbers, one after the other: starting them is all that takes time."""
+    small = device.upload(device.host_buffer(4))
+
+    def step() -> Any:
+        nonlocal small
+        small = device.plus_one(small)
+        return small
+
+    emit(Rate(name="launch", value=seconds_per_step(step, device.wait, seconds)))
+
+
 def _guarded(name: str, emit: Emit, part: Callable[[], Any]) -> None:
     emit(Doing(what=name))
     try:
@@ -104,8 +136,13 @@ def _guarded(name: str, emit: Emit, part: Callable[[], Any]) -> None:
         emit(Broken(name=name, why=(str(error).strip().splitlines() or [type(error).__name__])[0][:300]))
 
 
-def seconds_per_step(step: Callable[[], Any], wait: Callable[[Any], None], seconds: float) -> float:
-    """Median over blocks of steps of about a fifth of a second, the device waited for at each block's end."""
+def seconds_per_step(
+    step: Callable[[], Any],
+    wait: Callable[[Any], None],
+    seconds: float,
+    pick: Callable[[list[float]], float] = statistics.median,
+) -> float:
+    """Median, or what ``pick`` takes, of blocks of about a fifth of a second, the device waited for at each end."""
     wait(step())
     begun = time.perf_counter()
     wait(step())
@@ -118,14 +155,21 @@ def seconds_per_step(step: Callable[[], Any], wait: Callable[[Any], None], secon
             last = step()
         wait(last)
         times.append((time.perf_counter() - mark) / count)
-    return statistics.median(times)
+    return pick(times)
 
 
-def _matmul(device: Device, job: Job, precision: str, seconds: float, emit: Emit) -> None:
+def _matmul(
+    device: Device,
+    job: Job,
+    precision: str,
+    seconds: float,
+    emit: Emit,
+    pick: Callable[[list[float]], float] = statistics.median,
+) -> None:
     """2 n^3 operations a product of two n x n matrices."""
     n = _size(job)
     a, b = device.normal(n, precision, 1), device.normal(n, precision, 2)
-    step = seconds_per_step(lambda: device.product(a, b, precision), device.wait, seconds)
+    step = seconds_per_step(lambda: device.product(a, b, precision), device.wait, seconds, pick)
     emit(Rate(name=f"matmul-{precision}", value=2 * n**3 / step / 1e12))
 
 

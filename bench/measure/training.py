@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 
 import msgspec
 
 from bench.measure import runner, telemetry
-from bench.measure.events import Block, Compiled, Evaluated, Event, Imported, Job
+from bench.measure.events import (
+    Block,
+    Compiled,
+    Evaluated,
+    Event,
+    Generic,
+    Imported,
+    Job,
+    Peak,
+    Resident,
+)
 from bench.measure.kernel_path import Kernels
 from bench.measure.workloads import Workload
+from bench.results.figures import (
+    BatchKind,
+    ForcedGeneric,
+    InputShare,
+    Memory,
+)
 from bench.results.record import Kernel, Percentiles, Repeat, Result, Spread, TimedBlock
-
-DATA = "synthetic reviews (sentiment grammar, 5% of the labels flipped)"
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +41,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Least timed training per process; the first goes on until it can be judged, the others end here."""
     watch_cards: bool = False
     """Read the cards' sensors meanwhile. Without it nothing is started beside the worker."""
+    resident_seconds: float = 0.0
+    """In the first process, after the timed training: on data that are on the device already."""
+    generic_seconds: float = 0.0
+    """In the first process, on a card, after that: forced off cuDNN."""
+    batch_kind: BatchKind = "workshop"
 
 
 class Progressed(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +80,8 @@ def train(
                 seed=seed,
                 train_seconds=plan.train_seconds,
                 parent_pid=parent_pid,
+                resident_seconds=0.0 if number else plan.resident_seconds,
+                generic_seconds=0.0 if number else plan.generic_seconds,
             )
             gathering.start(seed)
 
@@ -95,6 +117,8 @@ class _Gathering:
         self.repeats: list[Repeat] = []
         self.imported: Imported | None = None
         self.kernel: Kernel | None = None
+        self.peaks: list[Memory] = []
+        self.beside: dict[str, Resident | Generic] = {}
 
     def start(self, seed: int) -> None:
         self.repeats.append(Repeat(seed=seed))
@@ -106,6 +130,10 @@ class _Gathering:
             now = msgspec.structs.replace(now, import_seconds=event.seconds)
         elif isinstance(event, Kernels):
             self.kernel = Kernel(path=event.path, evidence=event.evidence, why=event.why)
+        elif isinstance(event, Peak):
+            self.peaks.append(event.memory)
+        elif isinstance(event, Resident | Generic):
+            self.beside[type(event).__name__] = event
         elif isinstance(event, Compiled):
             now = msgspec.structs.replace(now, compile_seconds=event.seconds)
         elif isinstance(event, Block):
@@ -132,6 +160,7 @@ class _Gathering:
         blocks = [block for repeat in repeats for block in repeat.blocks]
         compiled = sorted(r.compile_seconds for r in repeats if r.compile_seconds is not None)
         imported = sorted(r.import_seconds for r in repeats if r.import_seconds is not None)
+        median = statistics.median(b.samples_per_second for b in blocks)
         judged = next((r for r in repeats if r.accuracy is not None), None)
         return Result(
             workload=self.workload.name,
@@ -152,7 +181,34 @@ class _Gathering:
             on_gpu=self.imported.on_gpu,
             parameters=self.imported.parameters,
             kernel=self.kernel,
-            data=DATA,
+            fused_expected=self.workload.fused,
+            tokens_per_sample=self.workload.tokens or None,
+            tokens_per_second=self.workload.tokens * median or None,
+            data=self.workload.data_told,
             repeats=repeats,
             partial=partial,
+            batch_kind=self.plan.batch_kind,
+            memory=max(self.peaks, key=lambda peak: peak.peak_bytes, default=None),
+            input=self._input(),
+            forced_generic=self._generic(median),
+            work=self.imported.work,
+        )
+
+    def _input(self) -> InputShare | None:
+        told = self.beside.get("Resident")
+        if not isinstance(told, Resident):
+            return None
+        # The pipeline once more, right after: what else ran on the machine has changed least between these two.
+        return InputShare(
+            resident_samples_per_second=told.resident,
+            pipeline_samples_per_second=told.pipeline,
+            share=max(0.0, 1 - told.pipeline / told.resident),
+        )
+
+    def _generic(self, median: float) -> ForcedGeneric | None:
+        told = self.beside.get("Generic")
+        if not isinstance(told, Generic):
+            return None
+        return ForcedGeneric(
+            samples_per_second=told.samples_per_second, speedup=median / told.samples_per_second
         )

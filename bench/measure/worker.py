@@ -14,15 +14,13 @@ from typing import Any
 
 import msgspec
 
+from bench.measure import arithmetic, extras, kernel_path, rate, tasks
 from bench.measure import backend as frameworks
-from bench.measure import kernel_path
-from bench.measure.events import Evaluated, Event, Failed, Imported, Job
+from bench.measure.events import Evaluated, Event, Failed, Imported, Job, Peak
 from bench.measure.timing import timer
 from bench.measure.workloads import Workload
 
 _PR_SET_PDEATHSIG = 1
-_TEST_SEED_OFFSET = 1_000_003
-"""Test reviews come from another stream than the training reviews of any small seed."""
 
 
 def main() -> int:
@@ -54,15 +52,10 @@ def _train(job: Job, emit: Any) -> None:
         return
     imported = time.perf_counter() - started
 
-    from workshops import models
-    from workshops.data import sentiment_grammar
-
     work = job.workload
     keras.utils.set_random_seed(job.seed)
-    train = sentiment_grammar.make(work.train_examples, length=work.tokens, seed=job.seed)
-    test = sentiment_grammar.make(work.test_examples, length=work.tokens, seed=job.seed + _TEST_SEED_OFFSET)
-    model = models.build(work.model, vocabulary=work.vocabulary, length=work.tokens)
-    model.compile(optimizer=_optimizer(work), loss=work.loss, metrics=["accuracy"])
+    data = tasks.data(work, job.seed)
+    model = tasks.model(work)
     emit(
         Imported(
             seconds=imported,
@@ -72,22 +65,34 @@ def _train(job: Job, emit: Any) -> None:
             precision=device.precision,
             parameters=model.count_params(),
             pid=os.getpid(),
+            work=arithmetic.count(model, work.batch_size, work.tokens),
         )
     )
-    batch = train.tokens[: work.batch_size]
+    wait = frameworks.synchroniser(job.backend, device.on_gpu)
+    if job.batch_sizes:
+        extras.search(job, data, wait, device.on_gpu, emit)
+        return
+    batch = data.inputs[: work.batch_size]
     emit(kernel_path.look(model, batch, job.backend, on_gpu=device.on_gpu, keras_version=keras.__version__))
-    clock = timer(job, frameworks.synchroniser(job.backend, device.on_gpu), emit)
+    clock = timer(job, wait, emit)
     model.fit(
-        train.tokens, train.labels, batch_size=work.batch_size, epochs=1_000_000, verbose=0, callbacks=[clock]
+        data.inputs, data.targets, batch_size=work.batch_size, epochs=1_000_000, verbose=0, callbacks=[clock]
     )
-    seen = clock.seen * work.batch_size
+    peak = rate.memory(job.backend, device.on_gpu)
+    if peak is not None:
+        emit(Peak(memory=peak))
+    _judge(work, model, data, clock.seen * work.batch_size, emit)
+    extras.beside(job, model, data, wait, device.on_gpu, emit)
+
+
+def _judge(work: Workload, model: Any, data: tasks.Data, seen: int, emit: Any) -> None:
     for judgement in range(work.judgements):
         started = time.perf_counter()
-        loss, accuracy = model.evaluate(test.tokens, test.labels, batch_size=250, verbose=0)
+        loss, accuracy = model.evaluate(data.test_inputs, data.test_targets, batch_size=250, verbose=0)
         emit(
             Evaluated(
                 accuracy=float(accuracy),
-                ceiling=test.realised_ceiling(),
+                ceiling=data.ceiling,
                 loss=float(loss),
                 test_examples=work.test_examples,
                 examples_seen=seen,
@@ -97,15 +102,8 @@ def _train(job: Job, emit: Any) -> None:
         if accuracy >= work.accuracy_bar or judgement + 1 == work.judgements:
             break
         more = work.examples_between_judgements
-        model.fit(train.tokens[:more], train.labels[:more], batch_size=work.batch_size, verbose=0)
+        model.fit(data.inputs[:more], data.targets[:more], batch_size=work.batch_size, verbose=0)
         seen += more
-
-
-def _optimizer(work: Workload) -> Any:
-    import keras
-
-    config = {"learning_rate": work.learning_rate, "clipnorm": work.gradient_clip_norm}
-    return keras.optimizers.get({"class_name": work.optimizer, "config": config})
 
 
 def _die_with_parent(parent_pid: int) -> None:
@@ -116,11 +114,7 @@ def _die_with_parent(parent_pid: int) -> None:
 
 
 def _kind(error: Exception) -> Any:
-    text = f"{type(error).__name__} {error}".lower()
-    memory = isinstance(error, MemoryError) or any(
-        mark in text for mark in ("resourceexhausted", "resource_exhausted", "out of memory", "oom")
-    )
-    return "out-of-memory" if memory else "error"
+    return "out-of-memory" if extras.is_memory(error) else "error"
 
 
 def _first_line(error: Exception) -> str:

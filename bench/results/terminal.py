@@ -33,7 +33,7 @@ def show(document: Document, console: Console) -> None:
 def results_table(results: tuple[Result, ...]) -> Table:
     synthetic = all("synthetic" in r.data for r in results)
     table = Table(
-        title="Training" + (", on synthetic reviews" if synthetic else ""),
+        title="Training" + (", on synthetic data" if synthetic else ""),
         title_justify="left",
         title_style="bold",
     )

@@ -32,7 +32,7 @@ def main() -> None:
             )
             problem = runner.run(job, hear)
             told = ", ".join(f"{e.accuracy:.3f} ({e.examples_seen:,})" for e in looks) or str(problem)
-            ceiling = f"{looks[0].ceiling:.3f}" if looks else "-"
+            ceiling = f"{looks[0].ceiling:.3f}" if looks and looks[0].ceiling is not None else "-"
             print(f"| {workload.name} | {seed} | {told} | {workload.accuracy_bar} | {ceiling} |", flush=True)
 
 

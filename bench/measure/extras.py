@@ -1,0 +1,76 @@
+"""What a worker measures beside the timed blocks: resident data, the kernel forced off, other batch sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from bench.measure import kernel_path, rate, tasks
+from bench.measure.events import Event, Generic, Job, Resident, Tried
+from bench.results.figures import BatchPoint
+
+Emit = Callable[[Event], None]
+
+GROWS = 1.03
+"""A doubling that gives less than this is no longer faster."""
+
+PATIENCE = 2
+"""So many doublings in a row that are no longer faster end the search: one of them may only be noise."""
+
+
+def beside(job: Job, model: Any, data: tasks.Data, wait: rate.Wait, on_gpu: bool, emit: Emit) -> None:
+    """Resident data against the pipeline; on a card, the same model with ``use_cudnn=False``."""
+    work = job.workload
+    if job.resident_seconds:
+        batch = (data.inputs[: work.batch_size], data.targets[: work.batch_size])
+        there = rate.resident(model, batch, job.backend, on_gpu, job.resident_seconds, wait)
+        usual = rate.pipeline(model, data.inputs, data.targets, work.batch_size, job.resident_seconds, wait)
+        emit(Resident(resident=there, pipeline=usual))
+    if job.generic_seconds and on_gpu and kernel_path.recurrent_layers(model):
+        other = tasks.model(work)
+        for layer in kernel_path.flat(other.layers):
+            if hasattr(layer, "use_cudnn"):
+                layer.use_cudnn = False
+        usual = rate.pipeline(other, data.inputs, data.targets, work.batch_size, job.generic_seconds, wait)
+        emit(Generic(samples_per_second=usual))
+
+
+def search(job: Job, data: tasks.Data, wait: rate.Wait, on_gpu: bool, emit: Emit) -> None:
+    """Each size of ``job.batch_sizes`` until it is no longer faster or memory ends; every one is told at once."""
+    best, flat = 0.0, 0
+    for size in job.batch_sizes:
+        try:
+            point = _try(job, data, size, wait, on_gpu)
+        except Exception as error:
+            if not is_memory(error):
+                raise
+            emit(Tried(point=BatchPoint(batch_size=size, why="memory ended"), ended=True))
+            return
+        emit(Tried(point=point))
+        faster = point.samples_per_second is not None and point.samples_per_second > GROWS * best
+        flat = 0 if faster else flat + 1
+        best = max(best, point.samples_per_second or 0.0)
+        if flat >= PATIENCE:
+            return
+
+
+def _try(job: Job, data: tasks.Data, size: int, wait: rate.Wait, on_gpu: bool) -> BatchPoint:
+    import keras
+
+    keras.utils.clear_session()
+    model = tasks.model(msgspec.structs.replace(job.workload, batch_size=size))
+    speed = rate.pipeline(model, data.inputs, data.targets, size, job.search_seconds, wait)
+    peak = rate.memory(job.backend, on_gpu)
+    return BatchPoint(
+        batch_size=size, samples_per_second=speed, peak_memory_bytes=peak.peak_bytes if peak else None
+    )
+
+
+def is_memory(error: BaseException) -> bool:
+    """Whether memory of the card or of the machine ended, in the words of any framework."""
+    text = f"{type(error).__name__} {error}".lower()
+    return isinstance(error, MemoryError) or any(
+        mark in text for mark in ("resourceexhausted", "resource_exhausted", "out of memory", "oom")
+    )

@@ -1,0 +1,129 @@
+"""Samples/s of a few seconds of ``fit``, for what is measured beside the timed blocks. Used in a worker only."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+from bench.results.figures import Memory
+
+WARM_STEPS = 3
+_LEAST_STEPS, _BLOCK_S = 3, 0.25
+
+
+Wait = Callable[[Any], None]
+"""Returns when the device has done all that it was given for a model."""
+
+
+def pipeline(model: Any, inputs: Any, targets: Any, batch_size: int, seconds: float, wait: Wait) -> float:
+    """``fit`` on arrays, as a lesson calls it; whole batches only, so that nothing is compiled again."""
+    whole = len(inputs) // batch_size * batch_size
+    return _rate(
+        model,
+        (inputs[:whole], targets[:whole]),
+        batch_size,
+        seconds,
+        wait,
+        batch_size=batch_size,
+        epochs=10**6,
+    )
+
+
+def _rate(model: Any, data: tuple[Any, ...], samples: int, seconds: float, wait: Wait, **how: Any) -> float:
+    """Median over short blocks, the device waited for at each end; the first steps are left out."""
+    import keras
+
+    class Rate(keras.callbacks.Callback):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.rates: list[float] = []
+            self.steps = self.since = 0
+            self.mark = self.begun = 0.0
+
+        def on_train_batch_end(self, index: int, logs: dict[str, Any] | None = None) -> None:
+            self.steps += 1
+            if self.steps < WARM_STEPS:
+                return
+            if self.steps == WARM_STEPS:
+                wait(self.model)
+                self.mark = self.begun = time.perf_counter()
+                self.since = self.steps
+                return
+            if time.perf_counter() - self.mark < _BLOCK_S:
+                return
+            wait(self.model)
+            now = time.perf_counter()
+            self.rates.append((self.steps - self.since) * samples / (now - self.mark))
+            if now - self.begun >= seconds and self.steps >= WARM_STEPS + _LEAST_STEPS:
+                self.model.stop_training = True
+            self.mark, self.since = time.perf_counter(), self.steps
+
+    rate = Rate()
+    model.fit(*data, verbose=0, callbacks=[rate], **how)
+    return float(statistics.median(rate.rates))
+
+
+def resident(
+    model: Any, batch: tuple[Any, Any], backend: str, on_gpu: bool, seconds: float, wait: Wait
+) -> float:
+    """``fit`` on one batch that is on the device already, again and again."""
+    endless = {"tensorflow": _tensorflow, "torch": _torch, "jax": _jax}[backend](batch, on_gpu)
+    return _rate(model, (endless,), len(batch[1]), seconds, wait, steps_per_epoch=10**6, epochs=1)
+
+
+def _tensorflow(batch: tuple[Any, Any], on_gpu: bool) -> Any:
+    import tensorflow as tf
+
+    place = "/GPU:0" if on_gpu else "/CPU:0"
+    endless = tf.data.Dataset.from_tensors(batch).repeat()
+    return endless.apply(tf.data.experimental.prefetch_to_device(place)) if on_gpu else endless
+
+
+def _torch(batch: tuple[Any, Any], on_gpu: bool) -> Any:
+    import torch
+
+    place = torch.device("cuda:0" if on_gpu else "cpu")
+    there = tuple(torch.as_tensor(part, device=place) for part in batch)
+
+    class Endless(torch.utils.data.IterableDataset):  # type: ignore[misc]
+        def __iter__(self) -> Any:
+            while True:
+                yield there
+
+    return torch.utils.data.DataLoader(Endless(), batch_size=None)
+
+
+def _jax(batch: tuple[Any, Any], on_gpu: bool) -> Any:
+    import jax
+
+    there = tuple(jax.device_put(part) for part in batch)
+
+    def endless() -> Any:
+        while True:
+            yield there
+
+    return endless()
+
+
+def memory(backend: str, on_gpu: bool) -> Memory | None:
+    """Peak of this process until now; on a card by the framework's own count, None where it keeps none."""
+    if not on_gpu:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return Memory(peak_bytes=peak, method="main memory, the process at its largest")
+    if backend == "torch":
+        import torch
+
+        return Memory(peak_bytes=torch.cuda.max_memory_allocated(), method="torch's allocator")
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        told = tf.config.experimental.get_memory_info("GPU:0")
+        return Memory(peak_bytes=int(told["peak"]), method="TensorFlow's allocator")
+    import jax
+
+    stats = jax.devices()[0].memory_stats() or {}
+    told = stats.get("peak_bytes_in_use")
+    return Memory(peak_bytes=int(told), method="JAX's allocator") if told else None

@@ -1,0 +1,92 @@
+"""Figures that follow from what was measured: achieved FLOP/s, shares of peaks, price, interval. Pure."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+
+import msgspec
+
+from bench.results import noise
+from bench.results.figures import Interval, Price, Probes
+from bench.results.record import Result
+
+CONFIDENCE = 0.95
+
+DRIFT = {"cpu": 0.04, "gpu": 0.02}
+"""Relative standard deviation between whole runs of one commit where no earlier ones tell: on a processor
+(docs/repeat.md), and on a card from cold to warm (2.6 to 4.7% in cnn-gpu-benchmarks, taken as two deviations)."""
+
+LEAST_RUNS = 4
+"""Earlier runs of the same kind that show a machine's own drift; fewer are luck."""
+
+
+def with_figures(
+    result: Result,
+    *,
+    probes: Probes | None = None,
+    card_tflops: float | None = None,
+    bill: tuple[str, float, str] | None = None,
+    earlier: Sequence[float] = (),
+) -> Result:
+    """``result`` with all that follows from it.
+
+    ``card_tflops``: the card's figure in this precision. ``bill``: name of a build, its price in US dollars and the
+    date of that. ``earlier``: median samples/s of earlier runs of the same kind on this machine.
+    """
+    median = result.samples_per_second.median
+    achieved = None if result.work is None else median * result.work.flop_per_sample / 1e12
+    peak = measured_peak(result, probes)
+    return msgspec.structs.replace(
+        result,
+        interval=interval(result, earlier),
+        achieved_tflops=achieved,
+        share_of_measured_peak=achieved / peak if achieved is not None and peak else None,
+        share_of_card_peak=achieved / card_tflops if achieved is not None and card_tflops else None,
+        price=None
+        if bill is None
+        else Price(
+            build=bill[0], usd=bill[1], priced_on=bill[2], samples_per_second_per_usd=median / bill[1]
+        ),
+    )
+
+
+def measured_peak(result: Result, probes: Probes | None) -> float | None:
+    """TFLOP/s of large products on the device and in the precision of ``result``; None where neither was probed."""
+    if probes is None or probes.on_gpu != result.on_gpu:
+        return None
+    return probes.matmul_tflops.get({"float32": "fp32"}.get(result.precision, result.precision))
+
+
+def interval(result: Result, earlier: Sequence[float] = ()) -> Interval:
+    """Where another run's median is expected: how processes scatter, and how whole runs do.
+
+    In logarithms, half the width is sqrt(2 t^2 s^2 / n + 2 z^2 d^2): s the standard deviation of the n process
+    medians, d that between runs, twice because both runs have their own.
+    """
+    medians = [
+        math.log(statistics.median(block.samples_per_second for block in repeat.blocks))
+        for repeat in result.repeats
+        if repeat.blocks
+    ]
+    drift, source = drift_of(result, earlier)
+    made = Interval(
+        low=None, high=None, confidence=CONFIDENCE, processes=len(medians), drift=drift, drift_from=source
+    )
+    if len(medians) < noise.LEAST_PROCESSES:
+        return made
+    n, level = len(medians), 0.5 + CONFIDENCE / 2
+    t, z = noise.student_t(level, n - 1), statistics.NormalDist().inv_cdf(level)
+    half = math.sqrt(2 * t**2 * statistics.variance(medians) / n + 2 * z**2 * drift**2)
+    median = result.samples_per_second.median
+    return msgspec.structs.replace(made, low=median * math.exp(-half), high=median * math.exp(half))
+
+
+def drift_of(result: Result, earlier: Sequence[float]) -> tuple[float, str]:
+    """Relative standard deviation between runs, and where it comes from."""
+    logs = [math.log(rate) for rate in earlier if rate > 0]
+    if len(logs) >= LEAST_RUNS:
+        return statistics.stdev(logs), f"{len(logs)} earlier runs on this machine"
+    kind = "gpu" if result.on_gpu else "cpu"
+    return DRIFT[kind], f"usual for a {'card' if result.on_gpu else 'processor'} (docs/repeat.md)"

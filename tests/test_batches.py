@@ -1,0 +1,114 @@
+"""Doubling the batch: what a worker tells of its tries, and how each way to end is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bench.measure import batches, extras
+from bench.measure.events import Event, Job, Tried
+from bench.measure.runner import Problem
+from bench.measure.training import Plan
+from bench.measure.workloads import WORKLOADS
+from bench.results.figures import BatchPoint, BatchSearch
+
+LSTM = WORKLOADS["lstm"]
+PLAN = Plan(backend="tensorflow", seed=0, repeats=1, train_seconds=1.0)
+
+
+def search(
+    speeds: dict[int, float | None], problem: Problem | None = None
+) -> tuple[BatchSearch | None, Problem | None, list[Job]]:
+    """A worker that gives these speeds (None: memory ends) and then ends, with ``problem`` or well."""
+    jobs: list[Job] = []
+
+    def run(job: Job, on_event: Callable[[Event], None], **_: Any) -> Problem | None:
+        jobs.append(job)
+        for size, speed in speeds.items():
+            on_event(Tried(point=BatchPoint(batch_size=size, samples_per_second=speed), ended=speed is None))
+        return problem
+
+    return *batches.search(LSTM, PLAN, lambda point: None, run=run, parent_pid=1), jobs
+
+
+def test_sizes_double_from_the_workshop_s_up_to_half_of_the_examples() -> None:
+    _, _, jobs = search({32: 400.0})
+    assert jobs[0].batch_sizes == (32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
+
+
+def test_the_fastest_is_taken_not_the_last() -> None:
+    found, problem, _ = search({32: 400.0, 64: 500.0, 128: 505.0, 256: 480.0})
+    assert problem is None
+    assert found is not None
+    assert (found.best_batch_size, found.ended) == (128, "no-faster")
+
+
+def test_memory_that_ends_is_an_end_and_no_problem() -> None:
+    found, problem, _ = search({32: 400.0, 64: 700.0, 128: None})
+    assert problem is None
+    assert found is not None
+    assert (found.best_batch_size, found.ended, found.why) == (64, "memory", "memory ended at 128")
+
+
+def test_a_worker_killed_by_the_system_is_memory_that_ended() -> None:
+    found, problem, _ = search({32: 400.0, 64: 700.0}, Problem(kind="out-of-memory", message="killed"))
+    assert problem is None
+    assert found is not None
+    assert (found.ended, found.points[-1].batch_size) == ("memory", 128)
+
+
+def test_memory_at_the_workshop_s_own_size_is_a_problem() -> None:
+    for speeds, problem in (({32: None}, None), ({}, Problem(kind="out-of-memory", message="killed"))):
+        found, told, _ = search(speeds, problem)  # type: ignore[arg-type]
+        assert found is None
+        assert told is not None
+        assert told.kind == "out-of-memory"
+
+
+def test_another_death_keeps_what_was_found() -> None:
+    found, problem, _ = search({32: 400.0, 64: 700.0}, Problem(kind="crash", message="SIGSEGV"))
+    assert problem is None
+    assert found is not None
+    assert (found.best_batch_size, found.ended) == (64, "stopped")
+    assert "SIGSEGV" in found.why
+
+
+def tries(monkeypatch: pytest.MonkeyPatch, speeds: dict[int, Any]) -> list[BatchPoint]:
+    """What the worker's own loop tells when the sizes run at these speeds, or raise."""
+
+    def one(job: Job, data: Any, size: int, wait: Any, on_gpu: bool) -> BatchPoint:
+        outcome = speeds[size]
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return BatchPoint(batch_size=size, samples_per_second=outcome)
+
+    monkeypatch.setattr(extras, "_try", one)
+    told: list[Event] = []
+    job = Job(workload=LSTM, backend="tensorflow", batch_sizes=(32, 64, 128, 256, 512, 1024))
+    extras.search(job, None, lambda model: None, False, told.append)  # type: ignore[arg-type]
+    return [event.point for event in told if isinstance(event, Tried)]
+
+
+def test_one_dip_does_not_end_the_doubling_and_two_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = tries(monkeypatch, {32: 396.0, 64: 391.0, 128: 594.0, 256: 590.0, 512: 600.0, 1024: 9e9})
+    assert [point.batch_size for point in points] == [32, 64, 128, 256, 512]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate"),
+    ],
+)
+def test_memory_is_caught_whoever_says_so(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    points = tries(monkeypatch, {32: 400.0, 64: error})
+    assert [(point.batch_size, point.samples_per_second) for point in points] == [(32, 400.0), (64, None)]
+
+
+def test_other_errors_are_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RuntimeError, match="something else"):
+        tries(monkeypatch, {32: RuntimeError("something else")})

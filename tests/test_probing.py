@@ -1,0 +1,60 @@
+"""What the probing process says becomes a record; whatever it says or does not say."""
+
+from __future__ import annotations
+
+import sys
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.measure import probes, probing
+from bench.results.figures import Probes
+from tests.samples import machine
+
+LINES = [
+    msgspec.json.encode(event)
+    for event in (
+        probes.Opened(device="cpu", on_gpu=False, pinned=False),
+        probes.Doing(what="matmul-fp32"),
+        probes.Rate(name="matmul-fp32", value=0.15),
+        probes.Rate(name="matmul-fp32", value=0.20),
+        probes.Rate(name="matmul-fp32", value=0.18),
+        probes.Rate(name="memory-bandwidth", value=12.5),
+        probes.Rate(name="launch", value=2e-5),
+    )
+]
+
+
+def test_the_best_size_is_the_peak() -> None:
+    assert probing.read("jax", LINES) == Probes(
+        backend="jax",
+        device="cpu",
+        on_gpu=False,
+        matmul_tflops={"fp32": 0.20},
+        bandwidth_gb_s=12.5,
+        launch_seconds=2e-5,
+    )
+
+
+def test_what_broke_is_told_and_the_rest_counts() -> None:
+    broken = msgspec.json.encode(probes.Broken(name="matmul-bf16", why="no code for this card"))
+    told = probing.read("torch", [*LINES, broken], "was killed by SIGSEGV")
+    assert told.troubles == {"matmul-bf16": "no code for this card", "process": "was killed by SIGSEGV"}
+    assert told.matmul_tflops == {"fp32": 0.20}
+
+
+@given(st.lists(st.binary(max_size=60)))
+def test_nonsense_is_passed_over(lines: list[bytes]) -> None:
+    assert probing.read("jax", lines).matmul_tflops == {}
+
+
+def test_a_process_that_dies_leaves_a_record_without_figures() -> None:
+    told = probing.measure(machine(), "jax", 0.1, command=(sys.executable, "-c", "import sys; sys.exit(3)"))
+    assert told.matmul_tflops == {}
+    assert "process" in told.troubles
+
+
+def test_a_processor_is_asked_for_fp32_alone_and_for_rates_alone() -> None:
+    job = probing.job_for(machine(), "jax")
+    assert (job.card, job.precisions) == (None, ("fp32",))
