@@ -257,7 +257,13 @@ def parts_command(build: str | None, budget: float | None, this: bool, as_json: 
     help='A card, as in "RTX 3060" or 10de:2503; may be repeated.',
 )
 @click.option("--distro", metavar="NAME", help="As in ubuntu-24.04 or debian-12.")
-@click.option("--host", metavar="NAME", help="A host of the inventory, in place of --card and --distro.")
+@click.option(
+    "--host",
+    "hosts",
+    multiple=True,
+    metavar="NAME",
+    help="A host or group of the inventory, or `all`; may be repeated.",
+)
 @click.option(
     "--inventory",
     type=click.Path(path_type=Path, dir_okay=False),

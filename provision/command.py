@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from provision import environments, own_wheel, playbook, variables
-from provision.hosts import HostError, default_place, host_names, read_host
+from provision.hosts import HostError, default_place, host_names, read_host, select
 from provision.locking import LockError
 from provision.outcome import HostOutcome, Outcome
 from provision.own_wheel import WheelError
@@ -124,7 +124,7 @@ def _inventories(wishes: Wishes) -> tuple[Path, ...]:
     if not wishes.hosts:
         return ()
     place = wishes.inventory or default_place()
-    for name in wishes.hosts:
+    for name in select(wishes.hosts, place):
         read_host(name, place)
     return (place,)
 

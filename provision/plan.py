@@ -15,18 +15,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from inventory import cards, facts, families
-from inventory.machine import Machine
-from inventory.reading import Reading
+from inventory import cards, facts
 from provision import distributions
-from provision.hosts import HostError, HostFacts, read_host
-from provision.stack import NoStack, Request, Stack, Target, resolve
+from provision.boxes import of_machine, targets
+from provision.hosts import HostError, read_host, select
+from provision.stack import NoStack, Request, Stack, resolve
 from provision.stack_data import DEFAULT_PATH, StackFileError, load
 from provision.stack_model import Reason
 from provision.stack_rows import Framework, StackData
 
 EXIT_STACK, EXIT_NONE, EXIT_USAGE = 0, 1, 2
 SCHEMA_VERSION = 1
+_HOST_ALONE = "--host and --inventory bring card and distribution: leave out --card and --distro"
 CPU_ONLY = "No NVIDIA card on the bus: there is nothing to install but the CPU frameworks."
 
 Complain = Callable[[str], None]
@@ -42,7 +42,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
     cards: tuple[str, ...] = ()
     distro: str | None = None
-    host: str | None = None
+    hosts: tuple[str, ...] = ()
+    """Of the inventory: names, patterns, groups or "all"."""
     inventory: Path | None = None
     frameworks: tuple[Framework, ...] = ()
     secure_boot: bool | None = None
@@ -55,6 +56,13 @@ def plan(question: Question, *, as_json: bool, complain: Complain) -> int:
     """Print the plan. 0: there is a stack; 1: none exists; 2: the question names what does not exist."""
     try:
         data = load(question.stack_file or DEFAULT_PATH)
+        _refuse_empty(question)
+        if question.hosts or question.inventory is not None:
+            if question.cards or question.distro:
+                raise UsageError(_HOST_ALONE)
+            names = select(question.hosts or ("all",), question.inventory)
+            if names != question.hosts or len(names) > 1:
+                return _room(question, names, data, as_json=as_json, complain=complain)
         request = understand(question, data)
     except (UsageError, StackFileError, HostError, cards.UnknownCard) as error:
         complain(str(error).rstrip("."))
@@ -66,10 +74,24 @@ def plan(question: Question, *, as_json: bool, complain: Complain) -> int:
     elif isinstance(outcome, NoStack):
         complain(outcome.error)
         if outcome.nearest is not None:
-            complain(_nearest_sentence(outcome, data))
+            complain(nearest_sentence(outcome, data))
     else:
         show(outcome, data, Console())
     return EXIT_NONE if isinstance(outcome, NoStack) else EXIT_STACK
+
+
+def _room(
+    question: Question, names: tuple[str, ...], data: StackData, *, as_json: bool, complain: Complain
+) -> int:
+    from provision import plan_room
+
+    outcomes: dict[str, Stack | NoStack] = {}
+    for name in names:
+        try:
+            outcomes[name] = resolve(of_host(name, question, data), data)
+        except (UsageError, HostError, cards.UnknownCard) as error:
+            outcomes[name] = NoStack(because=str(error).rstrip("."), nearest=None)
+    return plan_room.tell(outcomes, data, as_json=as_json, complain=complain)
 
 
 def document(outcome: Stack | NoStack) -> dict[str, Any]:
@@ -84,13 +106,10 @@ def document(outcome: Stack | NoStack) -> dict[str, Any]:
 
 def understand(question: Question, data: StackData) -> Request:
     """The request behind the command line: a host of the inventory, a box in words, or this machine."""
-    _refuse_empty(question)
-    if question.host is not None:
+    if question.hosts:
         if question.cards or question.distro:
-            raise UsageError(
-                "--host takes card and distribution from the inventory: leave out --card and --distro"
-            )
-        return _of_host(read_host(question.host, question.inventory), question, data)
+            raise UsageError(_HOST_ALONE)
+        return of_host(question.hosts[0], question, data)
     distribution = _distribution(question.distro, data) if question.distro else None
     if question.cards and distribution:
         request = Request(distribution=distribution, targets=targets(question.cards))
@@ -107,12 +126,9 @@ _KERNEL = re.compile(r"\d+\.\d[0-9A-Za-z.+_~-]*", re.ASCII)
 
 
 def _refuse_empty(question: Question) -> None:
-    for option, said in (
-        ("--distro", question.distro),
-        ("--host", question.host),
-        ("--kernel", question.kernel),
-    ):
-        if said is not None and (said or option != "--kernel") and not said.strip():
+    given = [("--distro", question.distro), ("--kernel", question.kernel or None)]
+    for option, said in (*given, *(("--host", host) for host in question.hosts)):
+        if said is not None and not said.strip():
             raise UsageError(f"{option} is empty")
 
 
@@ -144,7 +160,9 @@ def _with_wishes(request: Request, question: Question) -> Request:
     )
 
 
-def _of_host(host: HostFacts, question: Question, data: StackData) -> Request:
+def of_host(name: str, question: Question, data: StackData) -> Request:
+    """A host of the inventory as a request. Raises HostError, UsageError, UnknownCard."""
+    host = read_host(name, question.inventory)
     names = host.card_names
     if names is None and host.is_this_machine:
         request = of_machine(facts.gather())
@@ -173,87 +191,18 @@ def _of_host(host: HostFacts, question: Question, data: StackData) -> Request:
     return _with_wishes(request, question)
 
 
-_TIMES = re.compile(r"([1-9]|1[0-6])\s*x\s+(?=\D)", re.IGNORECASE)
-
-
-def targets(names: tuple[str, ...]) -> tuple[Target, ...]:
-    """Cards as people name them, "2 x RTX 3060" being two, or by PCI id. Raises UnknownCard."""
-    found: list[Target] = []
-    for name in names:
-        times = _TIMES.match(name.strip())
-        one = _target(name.strip()[times.end() :] if times else name)
-        found += [one] * (int(times[1]) if times else 1)
-    return tuple(found)
-
-
-def _target(name: str) -> Target:
-    """A card of the catalogue, or one that is known by its family only. Raises UnknownCard."""
-    try:
-        card = cards.find(name)
-    except cards.UnknownCard:
-        shown = " ".join(name.split())[:60]
-        maker = families.other_maker(name)
-        if maker is not None:
-            return Target(name=shown, architecture=None, maker=maker)
-        device_id = cards.id_in(name)
-        if device_id is None:
-            family = families.of_name(name)
-        elif cards.is_companion_id(device_id) or device_id > _NEWEST_ID:
-            raise
-        else:
-            family, shown = families.of_id(device_id), f"10de:{device_id:04x}"
-        if family is None and device_id is None:
-            raise
-        return Target(name=shown, architecture=family)
-    return Target(name=card.name, architecture=card.architecture, capability=card.compute_capability)
-
-
-_NEWEST_ID = 0x3FFF
-
-
-def of_machine(machine: Machine) -> Request:
-    """This machine as a request: cards from the PCI bus (under WSL2, from NVML), without any driver."""
-    host = machine.host
-    found = []
-    for card in machine.cards:
-        gpu = machine.gpu_of(card)
-        found.append(
-            _read(gpu.name if gpu else None, card.device_id, gpu.memory_total_bytes if gpu else None)
-        )
-    if not machine.cards:
-        found = [_read(gpu.name, gpu.pci_device_id.value, gpu.memory_total_bytes) for gpu in machine.gpus]
-    boot = host.secure_boot
-    return Request(
-        distribution=f"{host.distribution.id}-{host.distribution.version}".rstrip("-"),
-        targets=tuple(found),
-        kernel=host.kernel,
-        secure_boot=boot.value if boot.ok else False if boot.state == "not-supported" else None,
-        machine_type=host.architecture,
-        environment=host.environment,
-    )
-
-
-def _read(name: Reading[str] | None, device_id: int | None, memory: Reading[int] | None) -> Target:
-    text = name.value if name is not None and name.ok else None
-    card = cards.match(text, device_id, memory.value if memory is not None and memory.ok else None)
-    if card is not None:
-        return Target(name=card.name, architecture=card.architecture, capability=card.compute_capability)
-    shown = text or (f"10de:{device_id:04x}" if device_id is not None else "an unnamed card")
-    return Target(name=shown, architecture=families.of_id(device_id) if device_id is not None else None)
-
-
-def _nearest_sentence(outcome: NoStack, data: StackData) -> str:
+def nearest_sentence(outcome: NoStack, data: StackData) -> str:
     nearest = outcome.nearest
     if nearest is None:
         return ""
     row = data.distribution(nearest.distribution)
     driver = f", driver {nearest.driver_branch} {nearest.driver_flavour}" if nearest.driver_branch else ""
-    what = _spoken(nearest.cards) or "no card"
+    what = spoken(nearest.cards) or "no card"
     where = row.name if row else nearest.distribution
     return f"nearest that does: {nearest.description} ({what} on {where}{driver}, {', '.join(nearest.frameworks)})"
 
 
-def _spoken(names: tuple[str, ...]) -> str:
+def spoken(names: tuple[str, ...]) -> str:
     """ "2 x GeForce RTX 3060 12GB and TITAN V"."""
     return " and ".join(name if count == 1 else f"{count} x {name}" for name, count in Counter(names).items())
 
@@ -261,7 +210,7 @@ def _spoken(names: tuple[str, ...]) -> str:
 def show(stack: Stack, data: StackData, console: Console) -> None:
     """The plan for a person: what, which, why; then the packages, the constraints and the warnings."""
     row = data.distribution(stack.distribution)
-    what = _spoken(stack.cards) or "CPU only"
+    what = spoken(stack.cards) or "CPU only"
     console.print(Text(f"{what} on {row.name if row else stack.distribution}", style="bold"))
     if not stack.cards:
         console.print(CPU_ONLY, highlight=False)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from provision.hosts import HostError, default_place, read_host
+from provision.hosts import HostError, default_place, read_host, select
+from provision.inventory_file import Inventory, expand
 
 INVENTORY = """
 all:
@@ -67,13 +73,25 @@ def test_an_unknown_host_is_answered_with_those_there_are(place: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("all: {hosts: {box: {secure_boot: maybe}}}", 'host "box" of .*: secure_boot: expected bool'),
-        ("all: {hosts: {box: {frameworks: [caffe]}}}", r"frameworks\[0\]: invalid enum value 'caffe'"),
-        ("all: {hosts: {box: {cards: RTX 3060}}}", "cards: expected array"),
+        (
+            "all: {hosts: {box: {secure_boot: maybe}}}",
+            r"hosts.yml, line 1: `secure_boot` is expected to be true or false, got `maybe`",
+        ),
+        (
+            "all: {hosts: {box: {frameworks: [caffe]}}}",
+            r"line 1: `frameworks\[0\]`|entry 1 of `frameworks` is expected to be .*`torch`.*got `caffe`",
+        ),
+        ("all: {hosts: {box: {cards: RTX 3060}}}", r"`cards` is expected to be a list, got `RTX 3060`"),
         ("all: [", "not valid YAML"),
         ("- box", "is expected to be an inventory: a mapping"),
         ("", 'no host "box" in .*: it has none'),
-        ("all: {hosts: [box]}", 'no host "box" in .*: it has none'),
+        ("all: {hosts: [box]}", r"hosts is expected to be a mapping, as in `hosts: {desk-01: }`"),
+        ("all: {hosts: {box: , box: }}", r'line 1: not valid YAML: "box" is given twice, first on line 1'),
+        ("all: 3", 'group "all" of .* is expected to be a mapping'),
+        ("all: {hosts: {box: {card: '{{ usual }}'}}}", "`card` of box is a template"),
+        ("all:\n  hosts:\n    box:\n      kernel: 6.8", "line 4: `kernel` is expected to be text, got `6.8`"),
+        ("a: {children: {b: {children: {a: }}}, hosts: {box: }}", "is a child of itself"),
+        ("all: {hosts: {'box[3:1]': }}", "holds nothing"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(tmp_path: Path, text: str, expected: str) -> None:
@@ -93,3 +111,109 @@ def test_the_shipped_inventory_has_this_machine(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     assert default_place().name == "hosts.yml"
     assert read_host("localhost").is_this_machine
+
+
+ROOM = """
+all:
+  vars: {card: from-all, kernel: "1.0"}
+  children: {school: }
+school:
+  vars: {card: from-school, cuda_toolkit: true}
+  children: {room: , zoo: {vars: {kernel: "2.0"}}}
+room:
+  vars: {card: RTX 3060, distribution: ubuntu-24.04}
+  hosts:
+    desk-[01:10]:
+    teacher: {card: RTX 4090}
+zoo: {hosts: {desk-03: {secure_boot: false}, teacher: }}
+abc: {vars: {kernel: "3.0", ansible_group_priority: 5}, hosts: {desk-04: }}
+lab: {hosts: {"lab-[a:c]": {distribution: debian-12}, "[1:7:3]-up": }}
+"""
+FILES = {
+    "group_vars/all.yml": "distribution: debian-13\ncard: file-all",
+    "group_vars/zoo/b.yml": "card: file-zoo",
+    "group_vars/zoo/a/deep.yaml": "card: too-early\nframeworks: [jax]",
+    "group_vars/lab": "frameworks: [torch]",
+    "group_vars/lab.yml": "frameworks: [never-read]",
+    "host_vars/desk-04.yml": "card: RTX 5060",
+}
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Path:
+    for name, text in {"hosts.yml": ROOM, **FILES}.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return tmp_path / "hosts.yml"
+
+
+def test_hosts_and_variables_are_those_that_ansible_sees(room: Path) -> None:
+    """Ranges, groups with two parents, priorities, the order of files: Ansible itself is asked."""
+    command = [str(Path(sys.executable).parent / "ansible-inventory"), "-i", str(room), "--list"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=room.parent)
+    assert done.returncode == 0, done.stderr
+    theirs = json.loads(done.stdout)["_meta"]["hostvars"]
+    ours = Inventory(room)
+    assert len(ours.hosts) == 17
+    for host in ours.hosts:
+        mine = {name: said.value for name, said in ours.variables(host).items()}
+        mine.pop("ansible_group_priority", None)  # Ansible keeps it with the group
+        assert mine == theirs.get(host, {}), host
+
+
+def test_one_host_a_pattern_a_group_or_all(room: Path) -> None:
+    assert select(["all"], room) == Inventory(room).hosts
+    assert select(["lab"], room) == ("lab-a", "lab-b", "lab-c", "1-up", "4-up", "7-up")
+    assert select(["desk-0*", "desk-01", "teacher"], room)[-1] == "teacher"
+    assert len(select(["school"], room)) == 11, "the hosts of its children"
+    with pytest.raises(HostError, match='no host "cellar"'):
+        select(["cellar"], room)
+
+
+def test_what_is_meant_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "hosts.yml"
+    path.write_text("all: {hosts: {box: {card: 3060, frameworks: torch}, two: {cards: [3060, 1060]}}}")
+    assert (read_host("box", path).card, read_host("box", path).frameworks) == ("3060", ("torch",))
+    assert read_host("two", path).card_names == ("3060", "1060")
+
+
+def test_a_vaulted_file_is_left_alone(room: Path) -> None:
+    (room.parent / "group_vars/all.yml").write_text("$ANSIBLE_VAULT;1.1;AES256\n6162")
+    assert read_host("desk-01", room).card == "RTX 3060"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "hosts"),
+    [
+        ("desk", ["desk"]),
+        ("d[1:3]", ["d1", "d2", "d3"]),
+        ("d[08:10]", ["d08", "d09", "d10"]),
+        ("d[a:c]", ["da", "db", "dc"]),
+        ("r[1:2]-[1:2]", ["r1-1", "r2-1", "r1-2", "r2-2"]),
+        ("d[:2]", ["d0", "d1", "d2"]),
+    ],
+)
+def test_ranges(pattern: str, hosts: list[str]) -> None:
+    assert sorted(expand(pattern)) == sorted(hosts)
+
+
+@given(st.text(max_size=120) | st.text("abchostsildren{}[]:,!&* \n\t-'\"01", max_size=120))
+@settings(max_examples=150, deadline=None)
+def test_any_file_is_an_inventory_or_one_sentence(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.yml"
+    path.write_text(text, encoding="utf-8", errors="replace")
+    said = ""
+    try:
+        read_host("box", path)
+    except HostError as error:
+        said = str(error)
+    assert "\n" not in said.replace(str(path), "")
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    for path, words in ((Path("/dev/zero"), "is larger than 4 MiB"), (tmp_path, "Is a directory")):
+        with pytest.raises(HostError, match=words):
+            read_host("box", path)

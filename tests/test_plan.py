@@ -362,3 +362,58 @@ def test_the_whole_command_as_a_process(dlbox: Callable[..., subprocess.Complete
     assert done.stderr == ""
     assert json.loads(done.stdout)["driver"]["flavour"] == "open"
     assert dlbox("plan", "--card", "nonsense", "--distro", "debian-12").returncode == 2
+
+
+ROOM = """
+classroom:
+  vars: {distribution: ubuntu-24.04, card: RTX 3060}
+  hosts:
+    desk-[01:08]:
+    desk-09: {card: GTX 1060, distribution: debian-12}
+    teacher: {cards: [RTX 5060], frameworks: [torch]}
+cellar:
+  hosts:
+    odd: {card: GTX 780, distribution: debian-13}
+    mute:
+    wrong: {card: RTX 3061, distribution: debian-13}
+"""
+
+
+def test_a_room_of_boxes_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "hosts.yml"
+    path.write_text(ROOM, encoding="utf-8")
+    place = ("--inventory", str(path))
+    found = answer("--host", "classroom", *place)
+    assert len(found["hosts"]) == 10
+    assert found["hosts"]["desk-09"]["driver"]["flavour"] == "closed"
+    assert list(found["hosts"]["teacher"]["environments"]) == ["torch"]
+    assert found["hosts"]["desk-03"] == {
+        key: value
+        for key, value in answer("--host", "desk-03", *place).items()
+        if key not in ("schema_version", "command")
+    }
+    result = run("--host", "classroom", *place)
+    assert result.exit_code == 0
+    assert max(len(line) for line in result.stdout.splitlines()) <= 80
+    assert "desk-01" in result.stdout
+    assert "! desk-09: " in result.stdout, "Debian 12's branch has ended"
+    assert len(result.stdout.splitlines()) < 30, "boxes alike share a line"
+    named_alone = run(*place)
+    assert named_alone.exit_code == 1, "an inventory without hosts means all of them, and two have no stack"
+    assert "desk-09" in named_alone.stdout
+
+
+def test_hosts_without_a_stack_do_not_hide_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "hosts.yml"
+    path.write_text(ROOM, encoding="utf-8")
+    place = ("--inventory", str(path))
+    found = answer("--host", "all", *place, code=1)
+    assert len(found["hosts"]) == 13
+    assert "Kepler" in found["hosts"]["odd"]["error"]
+    assert "the inventory does not say enough" in found["hosts"]["mute"]["error"]
+    assert found["hosts"]["desk-01"]["driver"]["branch"] == 580
+    result = run("--host", "desk-0*", "--host", "odd", *place)
+    assert result.exit_code == 1
+    assert "desk-08" in result.stdout
+    assert "dlbox: odd: GTX 780 is of the Kepler family" in result.stderr
+    assert "--host" in refused("--host", "all", "--card", "RTX 3060", *place)
