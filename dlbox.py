@@ -267,7 +267,7 @@ def parts_command(build: str | None, budget: float | None, this: bool, as_json: 
 @click.option(
     "--inventory",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The inventory.  [default: inventory/hosts.yml]",
+    help="The inventory; without --host all of it.  [default: inventory/hosts.yml]",
 )
 @click.option(
     "--framework",

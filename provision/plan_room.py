@@ -45,8 +45,9 @@ def _show(stacks: dict[str, Stack], data: StackData, console: Console) -> None:
         return
     table = Table(show_edge=False, pad_edge=False)
     table.add_column("hosts", overflow="fold", max_width=22)
-    for title in ("cards", "on", "driver", "Python", "backend, then"):
+    for title in ("cards", "on", "driver", "Python"):
         table.add_column(title, overflow="fold")
+    table.add_column("frameworks", no_wrap=True)
     alike: dict[tuple[str, ...], list[str]] = {}
     for name, stack in stacks.items():
         alike.setdefault(_cells(stack, data), []).append(name)
@@ -70,7 +71,7 @@ def _cells(stack: Stack, data: StackData) -> tuple[str, ...]:
         row.name if row else stack.distribution,
         f"{stack.driver.branch} {stack.driver.flavour}" if stack.driver else "-",
         stack.python.version,
-        ", ".join(f"{each} {_version(stack, each)}" for each in stack.environments),
+        "\n".join(f"{each} {_version(stack, each)}" for each in stack.environments),
     )
 
 

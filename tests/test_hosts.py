@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from provision.hosts import HostError, default_place, read_host, select
 from provision.inventory_file import Inventory, expand
+from tests.conftest import ROOT
 
 INVENTORY = """
 all:
@@ -217,3 +218,12 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     for path, words in ((Path("/dev/zero"), "is larger than 4 MiB"), (tmp_path, "Is a directory")):
         with pytest.raises(HostError, match=words):
             read_host("box", path)
+
+
+def test_the_example_of_the_page_is_an_inventory(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "inventory.md").read_text(encoding="utf-8")
+    path = tmp_path / "room.yml"
+    path.write_text(page.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
+    assert len(select(["classroom"], path)) == 11
+    assert read_host("desk-07", path).card_names == ("RTX 3060",)
+    assert read_host("desk-11", path).frameworks == ("torch",)
