@@ -1,0 +1,53 @@
+"""docs/lessons.md is made from docs/lessons.json, and those figures keep the promises of the lessons."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.benchmarks import lessons as script
+from workshops import catalog
+
+KEPT = script.load()
+
+
+def made_up(value: float) -> dict[str, object]:
+    """A record with one quick and one full run of ``by-hand``."""
+    measured = {e.name: value for e in catalog.find("by-hand").expected}
+    run = {"wall": 12.6, "seconds": 9.0, "other_load": 0.1, "ok": True, "measured": measured}
+    return {"machine": "a box", "runs": {"by-hand/quick/torch": run, "by-hand/full/tensorflow": run}}
+
+
+def row(page: str, start: str) -> str:
+    return next(line for line in page.splitlines() if line.startswith(start))
+
+
+@pytest.mark.parametrize(("value", "right"), [(1e-7, 8), (0.5, 0)])
+def test_the_page_counts_promises_that_were_kept(value: float, right: int) -> None:
+    page = script.render(made_up(value))
+    assert row(page, "| by-hand |") == f"| by-hand | not run | 13 | not run | {right} of 8 |"
+    assert row(page, "| sign |") == "| sign | not run | not run | not run | 0 of 0 |"
+    assert row(page, "| LSTM, largest difference |").endswith("| at most 1e-06 |")
+
+
+def test_a_number_that_did_not_come_out_is_no_promise_kept() -> None:
+    kept = made_up(1e-7)
+    del kept["runs"]["by-hand/quick/torch"]["measured"]["LSTM, largest difference"]  # type: ignore[index]
+    assert row(script.render(kept), "| by-hand |").endswith("| 7 of 8 |")
+
+
+@pytest.mark.skipif(not script.KEPT.exists(), reason="nothing measured yet")
+def test_the_page_is_made_from_its_figures() -> None:
+    assert script.PAGE.read_text(encoding="utf-8") == script.render(KEPT)
+
+
+@pytest.mark.parametrize("key", sorted(KEPT["runs"]))
+def test_measured_figures_keep_the_promises(key: str) -> None:
+    name, mode, _ = key.split("/")
+    run = KEPT["runs"][key]
+    promised = [e for e in catalog.find(name).expected if e.mode in ("both", mode)]
+    off = {e.name: run["measured"].get(e.name) for e in promised}
+    assert not [n for n, v in off.items() if v is None], "promised, and not measured"
+    assert not [(e.name, off[e.name]) for e in promised if not e.holds(off[e.name])]
+    assert json.dumps(run), "plain JSON"
