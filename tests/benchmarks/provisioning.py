@@ -1,0 +1,135 @@
+"""How long `dlbox provision` takes, beside the same packages by bare apt and pip: on a bed each, one after the other.
+
+    sudo .venv/bin/python tests/benchmarks/provisioning.py                      # Debian 12, no card: no driver
+    sudo .venv/bin/python tests/benchmarks/provisioning.py trixie "RTX 3060"    # Debian 13, with the real driver
+
+Both sides start on a fresh bed whose package lists are new, and take the same lock files, packages and certificates.
+The bare side makes no lock files, checks nothing and records nothing. What dlbox waits for the box's own verdict is
+told apart (``verify``), because the bare side has none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from provision import environments, own_wheel
+from provision.plan import Question, understand
+from provision.playbook import HOUSE
+from provision.stack import resolve
+from provision.stack_data import load
+from provision.stack_model import Stack
+from tests.e2e.bed import Bed
+
+DISTRIBUTIONS = {"bookworm": ("debian-12", 12), "trixie": ("debian-13", 13)}
+JUDGING = ("The box looks at itself", "The box trains and judges itself")
+LIMIT_S = 3600.0
+
+
+def main(suite: str, *cards: str) -> None:
+    """Prints one JSON document: seconds of each, and the ratio."""
+    distribution, major = DISTRIBUTIONS[suite]
+    data = load()
+    stack = resolve(
+        understand(Question(cards=cards, distro=distribution, frameworks=("tensorflow",)), data), data
+    )
+    assert isinstance(stack, Stack), stack
+    figures: dict[str, Any] = {"suite": suite, "cards": list(cards)}
+    with tempfile.TemporaryDirectory() as temporary, Bed("bench", suite=suite, cards=cards) as bed:
+        folder = Path(temporary)
+        bed.output("sudo apt-get update -q", timeout_s=300)
+        figures["first"], figures["verify"], figures["verdict"] = provision(bed, folder)
+        figures["second"], figures["second_verify"], _ = provision(bed, folder)
+        bed.reset()
+        bed.output("sudo apt-get update -q", timeout_s=300)
+        told = environments.role_variables(stack, folder / "locks", own_wheel.build(folder))
+        (bed.root / "root/bare.sh").write_text(bare(told, major))
+        put(bed, [Path(e["lock"]) for e in told["frameworks_environments"]], told)
+        began = time.monotonic()
+        bed.output("sudo sh /root/bare.sh", timeout_s=LIMIT_S)
+        figures["bare"] = round(time.monotonic() - began, 1)
+    figures["ratio"] = round((figures["first"] - figures["verify"]) / figures["bare"], 3)
+    json.dump(figures, sys.stdout, indent=2)
+    sys.stdout.write("\n")
+
+
+def provision(bed: Bed, folder: Path) -> tuple[float, float, str | None]:
+    """The whole command from the shell: its seconds, those of the verdict, and the verdict."""
+    bundle = os.environ.get("SSL_CERT_FILE", "")
+    place = bed.inventory(folder, extra_ca_bundle=bundle, frameworks=["tensorflow"])
+    began = time.monotonic()
+    ended = subprocess.run(
+        [str(Path(sys.executable).with_name("dlbox")), "provision", bed.name, "--inventory", str(place),
+         "--yes", "--json", "--no-jupyter"],
+        capture_output=True, text=True, check=False, env={**os.environ, "XDG_STATE_HOME": str(folder / "state")},
+    )  # fmt: skip
+    took = round(time.monotonic() - began, 1)
+    document = json.loads(ended.stdout)
+    (host,) = document["hosts"]
+    if host["verdict"] is None:
+        raise SystemExit(f"{host['task']}: {host['message']}")
+    kept = folder / "state/dlbox/log/provision/site.pace.json"  # of runs that succeeded
+    pace = json.loads(kept.read_text()) if ended.returncode == 0 else []
+    judging = sum(seconds for task, seconds in pace if task in JUDGING)
+    return took, round(judging, 1), host["verdict"]
+
+
+def put(bed: Bed, locks: list[Path], told: dict[str, Any]) -> None:
+    """What the bare side needs, laid into its /root beforehand."""
+    place = bed.root / "root"
+    for path in (*locks, Path(told["dlbox_app_lock"]), Path(told["dlbox_app_wheel"]["path"])):
+        (place / path.name).write_bytes(path.read_bytes())
+    bundle = os.environ.get("SSL_CERT_FILE")
+    if bundle:
+        (place / "ca.pem").write_bytes(Path(bundle).read_bytes())
+
+
+def bare(told: dict[str, Any], major: int) -> str:
+    """The commands a person would type."""
+    lines = [
+        "set -eu",
+        "export DEBIAN_FRONTEND=noninteractive PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_PROGRESS_BAR=off",
+    ]
+    if os.environ.get("SSL_CERT_FILE"):
+        lines.append("export PIP_CERT=/root/ca.pem")
+    lines.append("mkdir -p /opt/bare/tmp; export TMPDIR=/opt/bare/tmp PIP_CACHE_DIR=/opt/bare/cache")
+    if told.get("nvidia_driver_packages"):
+        suites = yaml.safe_load((HOUSE / f"roles/nvidia_driver/vars/Debian_{major}.yml").read_text())
+        components = " ".join(told["nvidia_driver_components"])
+        lines += [
+            f"echo 'deb {suites['__nvidia_driver_archive']} {suite} {components}' >> /etc/apt/sources.list.d/bare.list"
+            for suite in suites["__nvidia_driver_suites"]
+        ]
+        lines += [
+            "apt-get update -q",
+            "apt-get install -q -y $(linux-version list | sed s/^/linux-headers-/)",
+            f"apt-get install -q -y {' '.join(told['nvidia_driver_packages'])}",
+            "update-initramfs -u -k all",
+        ]
+    lines.append(
+        f"apt-get install -q -y --no-install-recommends {' '.join(told['frameworks_python_packages'])}"
+    )
+    for environment in told["frameworks_environments"]:
+        name = environment["name"]
+        lines += [
+            f"python3 -m venv /opt/bare/{name}",
+            f"/opt/bare/{name}/bin/pip install -q --require-hashes --no-deps -r /root/{Path(environment['lock']).name}",
+        ]
+    lines += [
+        "python3 -m venv /opt/bare/dlbox",
+        f"/opt/bare/dlbox/bin/pip install -q --require-hashes --no-deps -r /root/{Path(told['dlbox_app_lock']).name}",
+        f"/opt/bare/dlbox/bin/pip install -q --no-deps /root/{Path(told['dlbox_app_wheel']['path']).name}",
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+if __name__ == "__main__":
+    main(*(sys.argv[1:] or ["bookworm"]))
