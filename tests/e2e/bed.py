@@ -30,7 +30,7 @@ PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
 
 _REBOOT = 133
 _BOOT_LIMIT_S = 60
-_OPTIONS = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "StrictHostKeyChecking=yes")
+SSH_OPTIONS = ("-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes")
 
 
 def free_port() -> int:
@@ -85,6 +85,11 @@ class Bed:
     def written(self) -> Path:
         """What the bed wrote over its layers, as overlayfs keeps it."""
         return self._folder / "upper"
+
+    @property
+    def card_folder(self) -> Path:
+        """What is laid over /sys/bus/pci/devices."""
+        return self._folder / "pci"
 
     @property
     def known_hosts(self) -> Path:
@@ -159,8 +164,8 @@ class Bed:
     def run(self, command: str, *, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
         """A shell command on the bed, as its ordinary user, over SSH."""
         return subprocess.run(
-            ["ssh", *_OPTIONS, "-i", str(self.key), "-o", f"UserKnownHostsFile={self.known_hosts}",
-             "-p", str(self.port), f"{base.USER}@127.0.0.1", command],
+            ["ssh", *SSH_OPTIONS, "-o", "ConnectTimeout=5", "-i", str(self.key),
+             "-o", f"UserKnownHostsFile={self.known_hosts}", "-p", str(self.port), f"{base.USER}@127.0.0.1", command],
             capture_output=True, text=True, timeout=timeout_s, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
 

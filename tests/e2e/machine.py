@@ -1,0 +1,158 @@
+"""One computer under QEMU, in software: its own kernel, its own firmware if asked, and a power cord that can be pulled.
+
+Its disk is made of a bed's files, so that what takes long is installed at native speed first. Where a test needs a
+card on the bus, the machine hides its PCI bus behind a folder that looks like one, as a bed does.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+
+from tests.e2e import base
+from tests.e2e.bed import SSH_OPTIONS, free_port
+
+TOOLS = {"qemu-system-x86_64": "qemu-system-x86", "mke2fs": "e2fsprogs"}
+BOOT_LIMIT_S = 900
+_FIRMWARE = Path("/usr/share/OVMF")
+_NETWORK = "[Match]\nName=en* eth*\n[Network]\nDHCP=ipv4\n"
+
+
+def lacking() -> str | None:
+    """Why there can be no machine here, in one sentence; None where there can."""
+    missing = sorted(package for tool, package in TOOLS.items() if shutil.which(tool) is None)
+    return f"machines need Debian's packages: sudo apt install {' '.join(missing)}" if missing else None
+
+
+def disk(root: Path, image: Path, *, gib: int = 12) -> None:
+    """An ext4 image of a root folder, made ready to boot as a machine of its own."""
+    ssh = root / "etc/ssh/sshd_config.d/bed.conf"
+    ssh.write_text("UseDNS no\n")
+    for unit in ("systemd-networkd.service", "networking.service"):
+        (root / "etc/systemd/system" / unit).unlink(missing_ok=True)
+    (root / "etc/systemd/network").mkdir(exist_ok=True)
+    (root / "etc/systemd/network/80-bed.network").write_text(_NETWORK)
+    wants = root / "etc/systemd/system/multi-user.target.wants"
+    wants.mkdir(exist_ok=True)
+    (wants / "systemd-networkd.service").symlink_to("/lib/systemd/system/systemd-networkd.service")
+    (root / "etc/resolv.conf").write_text("nameserver 10.0.2.3\n")
+    (root / "etc/fstab").write_text("/dev/vda / ext4 defaults 0 1\n")
+    subprocess.run(
+        ["mke2fs", "-q", "-t", "ext4", "-F", "-d", str(root), str(image), f"{gib}G"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+
+
+def kernel(root: Path) -> tuple[Path, Path]:
+    """The newest kernel below a root and its initramfs."""
+    newest = max((root / "boot").glob("vmlinuz-*"), key=lambda path: path.stat().st_mtime)
+    return newest, newest.with_name(newest.name.replace("vmlinuz-", "initrd.img-"))
+
+
+class Machine:
+    """A context manager: running inside, gone after. ``image`` is written to."""
+
+    def __init__(
+        self, folder: Path, image: Path, vmlinuz: Path, initrd: Path, public: str, *, esp: Path | None = None
+    ) -> None:
+        """``public``: the host key. ``esp``: boots from this EFI partition's folder, with Secure Boot on."""
+        self._folder, self._image, self._esp = folder, image, esp
+        self._kernel = (vmlinuz, initrd)
+        self.port = free_port()
+        self.key = base.cache() / "id_ed25519"
+        self.known_hosts = folder / "known_hosts"
+        self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {public}\n")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def console(self) -> str:
+        return (self._folder / "console.log").read_text(errors="replace")
+
+    def __enter__(self) -> Machine:
+        self.boot()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cut_power()
+
+    def boot(self) -> None:
+        command = [
+            "qemu-system-x86_64", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max", "-smp", "2", "-m", "2048",
+            "-display", "none", "-nodefaults", "-no-reboot",
+            "-serial", f"file:{self._folder / 'console.log'}",
+            "-monitor", f"unix:{self._folder / 'monitor'},server,nowait",
+            "-drive", f"file={self._image},if=virtio,format=raw,cache=unsafe",
+            "-nic", f"user,id=nic0,model=virtio-net-pci,hostfwd=tcp:127.0.0.1:{self.port}-:22",
+            "-device", "virtio-rng-pci", *self._firmware(),
+        ]  # fmt: skip
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+        self.wait()
+
+    def _firmware(self) -> list[str]:
+        if self._esp is None:
+            vmlinuz, initrd = self._kernel
+            words = "root=/dev/vda rw console=ttyS0 panic=1"
+            return ["-machine", "q35", "-kernel", str(vmlinuz), "-initrd", str(initrd), "-append", words]
+        variables = self._folder / "variables.fd"
+        if not variables.exists():
+            shutil.copy(_FIRMWARE / "OVMF_VARS_4M.ms.fd", variables)
+        return [
+            "-machine", "q35,smm=on", "-global", "driver=cfi.pflash01,property=secure,value=on",
+            "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={_FIRMWARE / 'OVMF_CODE_4M.secboot.fd'}",
+            "-drive", f"if=pflash,unit=1,format=raw,file={variables}",
+            "-drive", f"file=fat:{self._esp},if=none,id=esp,format=raw,readonly=on",
+            "-device", "virtio-blk-pci,drive=esp,bootindex=1",
+        ]  # fmt: skip
+
+    def wait(self, limit_s: float = BOOT_LIMIT_S) -> None:
+        deadline = time.monotonic() + limit_s
+        while self.run("true", timeout_s=60).returncode != 0:
+            if time.monotonic() > deadline or self._process is None or self._process.poll() is not None:
+                raise RuntimeError(f"the machine does not answer:\n{self.console[-3000:]}")
+            time.sleep(2)
+
+    def cut_power(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def link(self, *, on: bool) -> None:
+        """The network cable."""
+        self.monitor(f"set_link nic0 {'on' if on else 'off'}")
+
+    def monitor(self, command: str) -> None:
+        with socket.socket(socket.AF_UNIX) as line:
+            line.connect(str(self._folder / "monitor"))
+            line.recv(4096)
+            line.sendall(f"{command}\n".encode())
+            time.sleep(0.5)
+
+    def run(self, command: str, *, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
+        """A shell command as the machine's ordinary user, over SSH; 255 where it does not answer in time."""
+        words = [
+            "ssh", *SSH_OPTIONS, "-o", "ConnectTimeout=40", "-i", str(self.key),
+            "-o", f"UserKnownHostsFile={self.known_hosts}", "-p", str(self.port), f"{base.USER}@127.0.0.1", command,
+        ]  # fmt: skip
+        try:
+            return subprocess.run(
+                words,
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+                check=False,
+                stdin=subprocess.DEVNULL,
+            )
+        except subprocess.TimeoutExpired:
+            return subprocess.CompletedProcess(words, 255, "", "timed out")
+
+    def output(self, command: str, *, timeout_s: float = 300) -> str:
+        ended = self.run(command, timeout_s=timeout_s)
+        assert ended.returncode == 0, f"{command}: {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
+        return ended.stdout
