@@ -59,7 +59,7 @@ class Bed:
         self.key = base.cache() / "id_ed25519"
         self._lower = [*reversed(layers), base.build(suite)]
         self._folder = base.cache() / "beds" / f"{os.getpid()}-{name}"
-        self._cards = cards
+        self.cards = cards
         self._network = (
             Network(f"dlbox-{self.port}", self._folder / "slirp", self.port) if own_network else None
         )
@@ -120,7 +120,7 @@ class Bed:
             "systemd-nspawn", "-q", "-D", str(self.root), "--boot", "--register=no", "--keep-unit",
             "--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=pipe",
             *([f"--network-namespace-path={self._network.namespace}"] if self._network else []),
-            *([f"--bind-ro={self._folder / 'pci'}:/sys/bus/pci/devices"] if self._cards else []),
+            *([f"--bind-ro={self._folder / 'pci'}:/sys/bus/pci/devices"] if self.cards else []),
         ]  # fmt: skip
         # Exit code 133 is how a container asks to be started again: a reboot.
         again = f'while "$@"; [ $? -eq {_REBOOT} ]; do :; done'
@@ -204,19 +204,25 @@ class Bed:
             (self.root / "etc/resolv.conf").write_text(f"nameserver {self._network.resolver}\n")
         else:
             shutil.copy("/etc/resolv.conf", self.root / "etc/resolv.conf")
+        (self.root / "etc/hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {base.USER}-bed\n")
         public = (self.root / "etc/ssh/ssh_host_ed25519_key.pub").read_text().split()[:2]
         self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {' '.join(public)}\n")
-        for slot, card in enumerate(self._cards, start=1):
+        for slot, card in enumerate(self.cards, start=1):
             device = CARDS[card] if card in CARDS else int(card, 16)
             _plug(self._folder / "pci" / f"0000:{slot:02x}:00.0", device)
 
     def _clear(self) -> None:
         if self._network:
             self._network.stop()
-        for _ in range(20):
-            if subprocess.run(["umount", str(self.root)], capture_output=True, check=False).returncode == 0:
+        for options in ([], [], [], ["--lazy"]):  # what held it may take a moment to go
+            if (
+                subprocess.run(
+                    ["umount", *options, str(self.root)], capture_output=True, check=False
+                ).returncode
+                == 0
+            ):
                 break
-            time.sleep(0.2)
+            time.sleep(1)
         shutil.rmtree(self._folder, ignore_errors=True)
 
 

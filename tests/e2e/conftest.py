@@ -37,6 +37,21 @@ def bed(beds_are_possible: None) -> Iterator[Bed]:
         yield machine
 
 
+MACHINES = {
+    "debian-12 GTX 1060": ("bookworm", "GTX 1060"),
+    "debian-13 RTX 3060": ("trixie", "RTX 3060"),
+    "debian-13 RTX 5060": ("trixie", "RTX 5060"),
+}
+
+
+@pytest.fixture(scope="module", params=list(MACHINES.values()), ids=list(MACHINES))
+def any_bed(beds_are_possible: None, request: pytest.FixtureRequest) -> Iterator[Bed]:
+    """Each release with a card of each kind of plan: closed modules, either, open modules only."""
+    suite, card = request.param
+    with Bed("any", suite=suite, cards=[card]) as machine:
+        yield machine
+
+
 @pytest.fixture(scope="module")
 def gtx1060(beds_are_possible: None) -> Iterator[Bed]:
     """Debian 12 with a GTX 1060 on the bus, as far as anybody can see who does not load a driver."""

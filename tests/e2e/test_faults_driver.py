@@ -52,7 +52,7 @@ def is_right(box: Bed, folder: Path) -> None:
     assert (again.status, again.changed) == ("ok", ()), again
 
 
-def until(box: Bed, path: str, limit_s: float = 240) -> None:
+def until(box: Bed, path: str, limit_s: float = 900) -> None:
     deadline = time.monotonic() + limit_s
     while not (box.root / path).exists():
         assert time.monotonic() < deadline, path
@@ -70,10 +70,10 @@ def begun(box: Bed, folder: Path) -> Any:
 def test_a_power_cut_while_apt_works(box: Bed, tmp_path: Path) -> None:
     controller = begun(box, tmp_path)
     box.kill()
-    assert controller.wait(timeout=240) == 0
+    assert controller.wait(timeout=900) == 0
     (box.root / "root/slow").unlink()
     box.boot()
-    assert "half-configured" in (box.root / "var/lib/dpkg/status").read_text()
+    assert "nvidia-kernel-dkms" in box.output("dpkg --audit")
     assert provision(box, tmp_path).status == "changed"
     is_right(box, tmp_path)
 
@@ -90,7 +90,7 @@ def test_the_controller_is_killed_while_apt_works_and_apt_goes_on(box: Bed, tmp_
     time.sleep(15)
     assert second.poll() is None
     (box.root / "root/slow").unlink()
-    assert second.wait(timeout=240) == 0
+    assert second.wait(timeout=900) == 0
     is_right(box, tmp_path)
 
 
@@ -98,7 +98,7 @@ def test_apt_is_killed_on_the_target(box: Bed, tmp_path: Path) -> None:
     """As the kernel does it when memory runs out."""
     controller = begun(box, tmp_path)
     box.output("sudo pkill -9 -x apt-get; sudo pkill -9 -x dpkg; sudo rm /root/slow; :")
-    assert controller.wait(timeout=240) == 0
+    assert controller.wait(timeout=900) == 0
     provision(box, tmp_path)
     is_right(box, tmp_path)
 
