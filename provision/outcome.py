@@ -15,6 +15,13 @@ _LONGEST = 600
 _MARKS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _HEADER = re.compile(r"^(TASK|RUNNING HANDLER|PLAY) \[.*\] \*+$", re.MULTILINE)
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s\"']+:[^/@\s\"']+(?=@)")
+_NO_NETWORK = re.compile(
+    r"Network is unreachable|Temporary failure (in name resolution|resolving)|Name or service not known"
+    r"|Failed to establish a new connection|Connection timed out|Could not (connect to|resolve) "
+)
+_CHECK_NETWORK = (
+    "check its network and, behind a proxy, the inventory's `proxy`, then run the same command again"
+)
 _EMPTY_WORDS = ("non-zero return code", "module failure", "one or more items failed", "see stdout/stderr")
 
 
@@ -130,11 +137,18 @@ def sentence(result: Mapping[str, Any]) -> str:
             return sentence(item)
     message = _one_line(result.get("msg"))
     message = re.sub(r"^(Task failed|Action failed|Module failed): ", "", message)
+    if re.match(r"No package matching '\S+' is available", message):
+        return f"{message}: the box's package lists lack it; {_CHECK_NETWORK}"
     if message and not any(words in message.lower() for words in _EMPTY_WORDS):
         return message
     for stream in ("stderr", "module_stderr", "stdout", "module_stdout", "exception"):
         lines = [line.strip() for line in plain(str(result.get(stream) or "")).splitlines() if line.strip()]
         errors = [line for line in lines if re.match(r"(?i)(e:|error|fatal|\w*error:)", line)]
+        cut = next((line for line in lines if _NO_NETWORK.search(line)), None)
+        if cut is not None:  # what pip says at the end is then only that nothing fits
+            return (
+                f"the box does not reach where packages come from ({_one_line(cut)[:200]}): {_CHECK_NETWORK}"
+            )
         if lines:
             return _one_line((errors or lines)[-1])
     return message or "it did not say why"

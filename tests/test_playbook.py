@@ -293,6 +293,20 @@ def test_a_result_becomes_one_sentence(result: dict[str, Any], said: str) -> Non
     assert sentence(result) == said
 
 
+def test_a_network_that_is_cut_is_the_reason_not_what_came_of_it() -> None:
+    pip = (
+        "WARNING: Retrying: [Errno 101] Network is unreachable\nERROR: No matching distribution found for six"
+    )
+    for result in (
+        {"msg": "non-zero return code", "stderr": pip},
+        {"msg": "No package matching 'python3-venv' is available"},
+    ):
+        assert "check its network" in sentence(result)
+    assert "network" not in sentence(
+        {"msg": "non-zero return code", "stderr": "ERROR: No matching distribution"}
+    )
+
+
 def test_the_usual_reasons_for_silence_have_remedies() -> None:
     assert "ssh" in unreachable_sentence({"msg": "Host key verification failed."})
     assert "ansible_user" in unreachable_sentence({"msg": "box@10.0.0.1: Permission denied (publickey)."})
