@@ -119,6 +119,7 @@ def write_report(
     try:
         store = open_history_to_read()
         run = (store.run(number) if number is not None else store.last()) if store else None
+        kept = store.runs() if store else []
     except HistoryError as error:
         complain(str(error))
         return EXIT_NOT
@@ -136,7 +137,7 @@ def write_report(
         return exporting.write(run.document, files, complain)
     path = ((output or store.path.parent / "reports") / report.file_name(run.document)).absolute()
     try:
-        write_atomically(path, report.render(run.document))
+        write_atomically(path, report.render(run.document, kept))
     except OSError as error:
         complain(f"cannot write the report {path}: {reason(error)}; choose another place with --output")
         return EXIT_NOT

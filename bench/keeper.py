@@ -85,6 +85,12 @@ class Keeper:
         self._try(lambda history, _: found.extend(history.baselines()))
         return found
 
+    def runs(self) -> list[Run]:
+        """All that is kept, the oldest first; none where the history cannot be read."""
+        found: list[Run] = []
+        self._try(lambda history, _: found.extend(history.runs()))
+        return found
+
     def mark_baseline(self, instead_of: list[int]) -> None:
         """This run is a baseline once it is complete."""
         self._try(lambda history, number: history.mark_baseline(number, instead_of))

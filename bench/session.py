@@ -197,7 +197,7 @@ def _report(folder: Path, keeper: Keeper) -> None:
     path = (folder / report.file_name(document)).absolute()
     document = msgspec.structs.replace(document, report=str(path))
     try:
-        write_atomically(path, report.render(document))
+        write_atomically(path, report.render(document, keeper.runs()))
     except OSError as error:
         again = f"`dlbox report {document.run_id}`" if document.run_id else "the same command again"
         keeper.trouble(

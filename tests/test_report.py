@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import pytest
 from bench.finding import Finding, Status
 from bench.results import report
 from bench.results.telemetry import CardSummary, Telemetry
+from tests import pages
 from tests.samples import document, machine, result, telemetry
 
 GOLDEN = Path(__file__).parent / "golden" / "report.html"
@@ -81,13 +83,99 @@ def test_the_card_is_shown_where_it_was_watched() -> None:
     assert "alone, by\nenergy counter and nothing (not told)." in page
 
 
+def chart_told(page: str, start: str) -> str:
+    (told,) = re.findall(rf'<svg role="img" aria-label="({start}[^"]*)"', page)
+    return str(told)
+
+
+def test_a_rate_is_held_against_its_band_its_past_and_what_was_expected() -> None:
+    now = pages.twelve()
+    told = chart_told(report.render(now, pages.past(now, 0.9, 1.1, 2.9)), "Training throughput")
+    assert (
+        "gru 342 samples/s, a repeat expected from 317 to 368, expected 402, median of 3 earlier 376" in told
+    )
+    assert told.count("earlier") == 12
+
+
+@pytest.mark.parametrize("change", ["machine", "fingerprint", "batch", "partial", "later"])
+def test_another_kind_of_run_is_not_its_past(change: str) -> None:
+    now = pages.on_card()
+    (run,) = pages.past(now, 0.9)
+    old = run.document
+    assert old is not None
+    same = now.results
+    changes: dict[str, Any] = {
+        "fingerprint": {"fingerprint": "0" * 16},
+        "batch": {"batch_size": 64},
+        "partial": {"partial": True},
+    }.get(change, {})
+    old = msgspec.structs.replace(old, results=tuple(msgspec.structs.replace(r, **changes) for r in same))
+    if change == "machine":
+        host = msgspec.structs.replace(old.machine.host, hostname="elsewhere")
+        old = msgspec.structs.replace(old, machine=msgspec.structs.replace(old.machine, host=host))
+    if change == "later":
+        old = msgspec.structs.replace(old, started_at="2027-01-01T00:00:00+00:00")
+    alike = msgspec.structs.replace(run, document=msgspec.structs.replace(run.document, results=same))
+    assert report.known(now, [alike])[0].earlier == (9100.0,)
+    assert report.known(now, [msgspec.structs.replace(run, document=old)])[0].earlier == ()
+
+
+def test_the_roofline_has_every_model_and_both_roofs() -> None:
+    page = report.render(pages.on_card())
+    told = chart_told(page, "Roofline")
+    assert told.startswith("Roofline: memory 318 GB/s, matrix peak fp32 11.2 TFLOP/s, tf32 22.4 TFLOP/s")
+    # 9,100 x 55 MFLOP; 27.5 FLOP per byte x 318 GB/s = 8.745 TFLOP/s
+    assert "lstm 0.5 TFLOP/s at 27.5 FLOP per byte, 6% of what memory allows" in told
+    assert told.count("FLOP per byte") == 3
+    drawn = page.split('aria-label="Roofline')[1].split("</svg>")[0]
+    assert all(f">{name}</text>" in drawn for name in ("lstm", "gru", "cnn-lstm", "memory 318 GB/s"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"probes": None}, "were not measured in this run"),
+        ({"probes": msgspec.structs.replace(pages.ON_CARD, on_gpu=False)}, "on another device"),
+        (
+            {"probes": msgspec.structs.replace(pages.ON_CARD, matmul_tflops={"fp16": 45.1})},
+            "in another precision",
+        ),
+        (
+            {
+                "probes": msgspec.structs.replace(
+                    pages.ON_CARD, bandwidth_gb_s=None, troubles={"bandwidth": "out of memory"}
+                )
+            },
+            "gave nothing (bandwidth: out of memory)",
+        ),
+        ({"results": (result("lstm"),)}, "arithmetic of these models is not known"),
+    ],
+)
+def test_no_roofline_says_why(changes: Any, why: str) -> None:
+    page = report.render(msgspec.structs.replace(pages.on_card(), **changes))
+    assert "<p>No roofline: " in page
+    assert why in page
+    assert 'aria-label="Roofline' not in page
+
+
+def test_what_shows_the_kernel_is_on_the_page() -> None:
+    page = report.render(pages.on_card())
+    assert "fused, 9.0 times the generic one" in page
+    assert "the primitive rnn_fwd is in the jaxpr" in page
+    assert "lstm: the fastest batch here is 512" in page
+
+
 def test_nothing_on_the_page_points_outside() -> None:
     page = report.render(document())
     links = re.findall(r'(?:src|href)="([^"]*)"', page)
     assert all(link.startswith(("#", "data:")) for link in links), links
-    assert "<script" not in page
     assert "@import" not in page
-    assert len(page.encode()) < 1_500_000
+    assert "fetch(" not in page
+
+
+def test_twelve_models_with_a_past_make_a_small_page() -> None:
+    now = pages.twelve()
+    assert len(report.render(now, pages.past(now, 0.97, 1.02, 1.1)).encode()) < 1_500_000
 
 
 def test_hostile_words_stay_words() -> None:
@@ -101,7 +189,8 @@ def test_hostile_words_stay_words() -> None:
             results=(result("lstm", versions={evil: evil}, device=evil),),
         )
     )
-    assert "<script" not in page
+    assert page.count("<script") == 1  # the page's own, for the copy button
+    assert page.count("</textarea") == 1
 
 
 @pytest.mark.parametrize("verdict", ["ready", "cpu-only", "not-ready"])
@@ -110,33 +199,54 @@ def test_a_page_without_results_is_a_page(verdict: Any) -> None:
     assert "Training speed" not in page
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1400])
+def shown() -> dict[str, str]:
+    twelve = pages.twelve()
+    return {
+        "plain": report.render(document(run_id=7, results=watched())),
+        "card": report.render(pages.on_card()),
+        "partial": report.render(pages.cut_short()),
+        "twelve": report.render(twelve, pages.past(twelve, 0.97, 1.02, 2.9)),
+    }
+
+
 @pytest.mark.skipif(CHROMIUM is None and not os.environ.get("CI"), reason="Chromium is not installed")
-def test_in_a_browser(width: int, scheme: Any, tmp_path: Path) -> None:
-    """No console message, no request, nothing wider than the window, and text that can be read."""
+def test_in_a_browser(tmp_path: Path) -> None:
+    """No console message, no request, nothing wider than the window, text that can be read, and a summary to copy."""
     from playwright.sync_api import sync_playwright
 
-    path = tmp_path / "report.html"
-    path.write_text(report.render(document(run_id=7, results=watched())), encoding="utf-8")
-    heard: list[str] = []
     with sync_playwright() as play:
         browser = play.chromium.launch(
             executable_path=CHROMIUM,
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"],
         )
-        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        page.on("console", lambda message: heard.append(f"console: {message.text}"))
-        page.on("pageerror", lambda error: heard.append(f"error: {error}"))
-        page.on("request", lambda request: heard.append(f"request: {request.url}"))
-        page.goto(path.as_uri())
-        assert heard == [f"request: {path.as_uri()}"]
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert page.locator("h1").inner_text() == "dlbox ready"
-        assert page.locator(".verdict strong").inner_text() == "CPU ONLY"
-        assert page.locator("svg[role=img]").count() == 4
-        assert page.evaluate(CONTRAST) >= 4.5
+        for name, text in shown().items():
+            path = tmp_path / f"{name}.html"
+            path.write_text(text, encoding="utf-8")
+            for width, scheme in itertools.product((360, 1400), SCHEMES):
+                _look(browser, path, width, scheme)
         browser.close()
+
+
+SCHEMES: tuple[Any, ...] = ("light", "dark")
+
+
+def _look(browser: Any, path: Path, width: int, scheme: Any) -> None:
+    heard: list[str] = []
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.on("console", lambda message: heard.append(f"console: {message.text}"))
+    page.on("pageerror", lambda error: heard.append(f"error: {error}"))
+    page.on("request", lambda request: heard.append(f"request: {request.url}"))
+    page.goto(path.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+    assert page.evaluate(CONTRAST) >= 4.5, (path, width, scheme)
+    assert page.evaluate("[...document.querySelectorAll('svg')].every(s => s.getAttribute('aria-label'))")
+    page.locator("#copy").click()
+    page.locator("#copied").get_by_text(re.compile("Copied|Selected")).wait_for()
+    assert page.locator("#summary").input_value().startswith("## dlbox ")
+    page.emulate_media(media="print", color_scheme=scheme)
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert heard == [f"request: {path.as_uri()}"]
+    page.close()
 
 
 CONTRAST = """() => {

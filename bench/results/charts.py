@@ -1,77 +1,188 @@
-"""Charts of a result as inline SVG that takes its colours from the page around it."""
+"""Charts of what was measured over time and of how fast that was, each with the same in words."""
 
 from __future__ import annotations
 
-import io
 import itertools
-import re
+import statistics
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from bench.health import thermal
+from bench.results.drawing import INK, SERIES, svg
 from bench.results.record import Result
 from bench.results.telemetry import CardSummary, Telemetry
 
-# Okabe and Ito's colour-blind safe palette; the page may override each through a CSS variable.
-SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999", "#f0e442")
-_INK = "#010203"
-"""Stands for the page's text colour while matplotlib draws."""
-
 _HARMFUL = thermal.HW_SLOWDOWN | thermal.SW_THERMAL | thermal.HW_THERMAL | thermal.POWER_BRAKE
 _POWER_LIMIT = 0x04
+_FURTHEST = 1.5
+"""Times this run's speed, or 1 over it, where the axis of comparisons ends; what is beyond stands at its edge."""
 
 
-def throughput(results: tuple[Result, ...]) -> str:
-    """Bars of median samples/s, each with its median absolute deviation, slowest at the bottom."""
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """What one result can be held against: medians of ``earlier`` runs of its kind on this machine, the oldest
+    first, and what was ``expected`` of it, all in samples/s."""
+
+    earlier: tuple[float, ...] = ()
+    expected: float | None = None
+
+
+def label(result: Result) -> str:
+    """Of its workload, with the batch size where that is not the workshop's."""
+    return (
+        result.workload
+        if result.batch_kind == "workshop"
+        else f"{result.workload}, batch {result.batch_size}"
+    )
+
+
+def throughput(results: tuple[Result, ...], known: Mapping[int, Known] | None = None) -> str:
+    """Bars of median samples/s, slowest at the bottom; beside them, where there is something to hold it against,
+    the same relative to this run. ``known``: by place in ``results``."""
     import matplotlib.figure
 
-    ordered = sorted(results, key=lambda r: r.samples_per_second.median)
-    figure = matplotlib.figure.Figure(figsize=(7, 0.6 * len(ordered) + 0.9), layout="constrained")
-    axes = figure.subplots()
-    names = [r.workload for r in ordered]
+    places = sorted(range(len(results)), key=lambda place: results[place].samples_per_second.median)
+    ordered = [results[place] for place in places]
+    against = [(known or {}).get(place, Known()) for place in places]
+    relative = any(k.earlier or k.expected for k in against) or any(_band(r) for r in ordered)
+    figure = matplotlib.figure.Figure(figsize=(7.6, 0.36 * len(ordered) + 1.3), layout="constrained")
+    panels = figure.subplots(
+        1, 2 if relative else 1, sharey=True, squeeze=False, width_ratios=(3, 2) if relative else None
+    )[0]
+    axes, rows = panels[0], range(len(ordered))
     rates = [r.samples_per_second.median for r in ordered]
-    axes.barh(
-        names,
-        rates,
-        xerr=[r.samples_per_second.mad for r in ordered],
-        color=SERIES[0],
-        ecolor=_INK,
-        height=0.6,
-    )
-    for place, rate in enumerate(rates):
+    mads = [r.samples_per_second.mad for r in ordered]
+    axes.barh(rows, rates, xerr=mads, color=SERIES[0], ecolor=INK, height=0.62)
+    axes.set_yticks(rows, [label(r) for r in ordered])
+    for row, (rate, mad) in enumerate(zip(rates, mads, strict=True)):
         axes.annotate(
-            f" {rate:,.0f}", (rate, place), va="bottom", ha="left", xytext=(2, 3), textcoords="offset points"
+            f"{rate:,.0f}",
+            (rate + mad, row),
+            va="center",
+            ha="left",
+            xytext=(4, 0),
+            textcoords="offset points",
         )
-    axes.set_xlabel("training samples per second (bar: median, line: ± median absolute deviation)")
-    axes.set_xlim(0, max(rates) * 1.15)
-    return _svg(
-        figure,
-        "Training throughput: "
-        + "; ".join(f"{n} {r:,.0f} samples/s" for n, r in zip(names, rates, strict=True)),
+    axes.set_xlabel("training samples per second\n(bar: median, line: ± MAD)")
+    axes.set_xlim(0, max(rates) * 1.25)
+    axes.locator_params(axis="x", nbins=5)
+    if relative:
+        _compared(panels[1], ordered, against)
+    told = "; ".join(_rate_told(r, k) for r, k in reversed(list(zip(ordered, against, strict=True))))
+    return svg(figure, f"Training throughput: {told}")
+
+
+def _compared(axes: Any, ordered: Sequence[Result], against: Sequence[Known]) -> None:
+    """Expected band, earlier runs and what was expected, as percent of this run's median."""
+    low, high = 0.9, 1.1
+
+    def at(value: float, median: float, row: int) -> float:
+        nonlocal low, high
+        share = min(max(value / median, 1 / _FURTHEST), _FURTHEST)
+        low, high = min(low, share), max(high, share)
+        if share != value / median:
+            edge = {"marker": ">" if share > 1 else "<", "color": INK, "markersize": 5, "clip_on": False}
+            axes.plot([100 * share + (3 if share > 1 else -3)], [row], linestyle="", **edge)
+        return 100 * share
+
+    named: set[str] = set()
+
+    def once(name: str) -> str:
+        new = name not in named
+        named.add(name)
+        return name if new else "_"
+
+    for row, (result, known) in enumerate(zip(ordered, against, strict=True)):
+        median = result.samples_per_second.median
+        if band := _band(result):
+            ends = [at(end, median, row) for end in band]
+            axes.plot(
+                ends,
+                [row, row],
+                color=SERIES[6],
+                alpha=0.55,
+                linewidth=9,
+                solid_capstyle="butt",
+                label=once("where a repeat is expected"),
+            )
+        if known.earlier:
+            dots = [at(rate, median, row) for rate in known.earlier]
+            style = {"marker": "o", "markersize": 5, "linestyle": "", "markerfacecolor": "none"}
+            axes.plot(
+                dots, [row] * len(dots), markeredgecolor=SERIES[1], label=once("earlier runs here"), **style
+            )
+        if known.expected:
+            mark = [at(known.expected, median, row)]
+            style = {"marker": "|", "markersize": 14, "markeredgewidth": 2.5, "linestyle": ""}
+            axes.plot(mark, [row], color=INK, label=once("expected"), **style)
+        axes.plot(
+            [100], [row], marker="D", markersize=5, linestyle="", color=SERIES[0], label=once("this run")
+        )
+    axes.set_xlim(100 * low - 4, 100 * high + 4)
+    axes.set_xlabel("percent of this run")
+    axes.tick_params(axis="y", length=0)
+    axes.legend(frameon=False, ncols=1, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, fontsize=9)
+
+
+def _band(result: Result) -> tuple[float, float] | None:
+    interval = result.interval
+    return (
+        None
+        if interval is None or interval.low is None or interval.high is None
+        else (interval.low, interval.high)
     )
+
+
+def _rate_told(result: Result, known: Known) -> str:
+    told = f"{label(result)} {result.samples_per_second.median:,.0f} samples/s"
+    if band := _band(result):
+        told += f", a repeat expected from {band[0]:,.0f} to {band[1]:,.0f}"
+    if known.expected:
+        told += f", expected {known.expected:,.0f}"
+    if known.earlier:
+        told += f", median of {len(known.earlier)} earlier {statistics.median(known.earlier):,.0f}"
+    return told
 
 
 def block_rates(results: tuple[Result, ...]) -> str:
-    """Samples/s of every timed block in the order it was measured: drift and disturbance are seen here."""
+    """Samples/s of every timed block in the order it was measured, a panel a model, a line a process."""
     import matplotlib.figure
 
-    figure = matplotlib.figure.Figure(figsize=(7, 2.8), layout="constrained")
-    axes = figure.subplots()
-    for number, result in enumerate(results):
-        seconds = list(itertools.accumulate(block.seconds for block in result.blocks))
-        axes.plot(
-            seconds,
-            [block.samples_per_second for block in result.blocks],
-            marker="os^Dv<>P"[number % 8],
-            markersize=4,
-            linewidth=1.2,
-            color=SERIES[number % len(SERIES)],
-            label=result.workload,
-        )
-    axes.set_xlabel("seconds of timed training")
-    axes.set_ylabel("samples per second")
-    axes.set_ylim(bottom=0)
-    axes.legend(frameon=False, ncols=4, loc="lower right")
-    return _svg(figure, "Samples per second of each timed block, by model; a flat line is a steady machine")
+    columns = min(3, len(results))
+    lines = -(-len(results) // columns)
+    height = 1.3 * lines + 0.6
+    figure = matplotlib.figure.Figure(figsize=(7.6, height))
+    figure.subplots_adjust(0.1, 0.55 / height, 0.99, 1 - 0.25 / height, wspace=0.3, hspace=0.65)
+    panels = figure.subplots(lines, columns, squeeze=False).flat
+    for axes, result in itertools.zip_longest(panels, results):
+        if result is None:
+            axes.set_axis_off()
+            continue
+        start = 0.0
+        for number, repeat in enumerate(r for r in result.repeats if r.blocks):
+            ends = list(itertools.accumulate((b.seconds for b in repeat.blocks), initial=start))
+            axes.plot(
+                ends[1:],
+                [block.samples_per_second for block in repeat.blocks],
+                marker="os"[number % 2],
+                markersize=2.5,
+                linewidth=1.2,
+                color=SERIES[number % 2],
+            )
+            start = ends[-1]
+        axes.set_ylim(0, 1.15 * max((b.samples_per_second for b in result.blocks), default=1.0))
+        axes.set_xlim(left=0)
+        axes.set_title(label(result), fontsize=9.5, loc="left", pad=2, color=INK)
+        axes.locator_params(nbins=3)
+        axes.tick_params(labelsize=8.5)
+    figure.supxlabel("seconds of timed training", fontsize=10, color=INK, y=0.08 / height)
+    figure.supylabel("samples per second", fontsize=10, color=INK, x=0.005)
+    spreads = "; ".join(
+        f"{label(r)} {min(r.samples_per_second.values):,.0f} to {max(r.samples_per_second.values):,.0f}"
+        for r in results
+    )
+    return svg(figure, f"Samples per second of each timed block, by model: {spreads}")
 
 
 def card(name: str, telemetry: Telemetry) -> str:
@@ -88,7 +199,9 @@ def card(name: str, telemetry: Telemetry) -> str:
     columns = [column for column in columns if any(value is not None for value in column[2])]
     if len(samples.second) < 2 or not columns:
         return ""
-    figure = matplotlib.figure.Figure(figsize=(7, 1.0 * len(columns) + 0.7), layout="constrained")
+    height = 1.2 * len(columns) + 0.7
+    figure = matplotlib.figure.Figure(figsize=(7.6, height))
+    figure.subplots_adjust(0.08, 0.5 / height, 0.99, 1 - 0.35 / height, hspace=0.4)
     panels = figure.subplots(len(columns), 1, sharex=True, squeeze=False)[:, 0]
     for number, (axes, (label, marker, values)) in enumerate(zip(panels, columns, strict=True)):
         for start, end in telemetry.timed:
@@ -103,10 +216,11 @@ def card(name: str, telemetry: Telemetry) -> str:
         )
         low, high = axes.get_ylim()
         axes.set_ylim(min(low, 0) if label.startswith("power") else low - 0.05 * (high - low), high)
-        axes.set_ylabel(label)
+        axes.set_title(label, fontsize=9.5, loc="left", pad=2, color=INK)
+        axes.locator_params(axis="y", nbins=4)
     _marks(panels[0], telemetry)
     panels[-1].set_xlabel("seconds; shaded: timed training")
-    return _svg(figure, _told(name, telemetry.summary))
+    return svg(figure, _told(name, telemetry.summary))
 
 
 def _marks(axes: Any, telemetry: Telemetry) -> None:
@@ -146,36 +260,3 @@ def _told(name: str, summary: CardSummary | None) -> str:
             slow = [f"{reason} for {seconds:.1f} s" for reason, seconds in summary.harmful_seconds.items()]
             parts.append(", ".join(slow) or "never held down by heat or a power fault")
     return f"The card while {name} trained, over time: " + ("; ".join(parts) or "no summary")
-
-
-def _svg(figure: Any, description: str) -> str:
-    import matplotlib
-
-    settings: Any = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": "dlbox",  # the same result gives the same page
-        "font.family": "sans-serif",
-        "font.size": 10,
-    }
-    for axes in figure.axes:
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-        for spine in axes.spines.values():
-            spine.set_color(_INK)
-        axes.tick_params(colors=_INK)
-        axes.xaxis.label.set_color(_INK)
-        axes.yaxis.label.set_color(_INK)
-        for text in [*axes.texts, *(axes.get_legend().get_texts() if axes.get_legend() else [])]:
-            text.set_color(_INK)
-    with matplotlib.rc_context(settings):
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'<svg ([^>]*?)height="[^"]*"', r"<svg \1", svg, count=1)
-    svg = re.sub(r'(<svg [^>]*?)width="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r"font: [^;\"]*?(\d+(?:\.\d+)?)px [^;\"]*", r"font: \1px system-ui, sans-serif", svg)
-    svg = svg.replace(_INK, "currentColor")
-    label = description.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)

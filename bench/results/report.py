@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 
 import jinja2
 from markupsafe import Markup
 
 from bench.finding import VERDICTS, Status
-from bench.results import charts
-from bench.results.record import Document
+from bench.results import charts, compare, roofline, summary
+from bench.results.history import Run
+from bench.results.record import Document, Result
 
 _ORDER = (Status.FAIL, Status.UNKNOWN, Status.WARN, Status.PASS, Status.SKIP)
 
 
-def render(document: Document) -> str:
-    """The whole page as text: styles and charts inside, no script, nothing fetched from anywhere."""
+_EARLIER = 20
+"""Runs of the past that are shown; older ones are of older versions of everything."""
+
+
+def render(document: Document, runs: Iterable[Run] = ()) -> str:
+    """The whole page as text: styles and charts inside, nothing fetched from anywhere.
+
+    ``runs``: the history, the oldest first. Runs of this machine and of the same work are shown beside this one.
+    """
     word, meaning = VERDICTS[document.verdict]
     if document.partial:
         word, meaning = "INTERRUPTED", "what was measured until then is below, marked partial."
     findings = sorted(document.findings, key=lambda f: _ORDER.index(f.status))
     results = document.results
+    held_against = known(document, runs)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("bench.results"),
         autoescape=True,
@@ -35,13 +45,62 @@ def render(document: Document) -> str:
         meaning=meaning,
         findings=findings,
         counts=Counter(f.status for f in findings),
-        throughput=Markup(charts.throughput(results)) if results else "",  # noqa: S704 - made by charts
+        throughput=Markup(charts.throughput(results, held_against)) if results else "",  # noqa: S704 - by charts
+        compared=any(k.earlier or k.expected for k in held_against.values()),
         block_rates=Markup(charts.block_rates(results)) if results else "",  # noqa: S704
+        roofline=Markup(roofline.chart(document)),  # noqa: S704
+        no_roofline=roofline.missing(document),
+        points=roofline.points(document),
+        kernels=[r for r in results if r.kernel is not None],
+        searches=[r for r in results if r.batches is not None],
+        name=charts.label,
+        on=_on,
+        devices=list(dict.fromkeys(_on(r) for r in results)),
+        summary=summary.markdown(document),
         watched=[r for r in results if r.telemetry is not None and r.telemetry.summary is not None],
         unwatched=[r for r in results if r.telemetry is not None and r.telemetry.trouble],
         card=lambda result: Markup(charts.card(result.workload, result.telemetry)),  # noqa: S704
         gib=lambda size: f"{size / 2**30:.1f} GiB",
     )
+
+
+def _on(result: Result) -> str:
+    return f"{result.backend} on {result.device}, {result.precision}"
+
+
+def known(document: Document, runs: Iterable[Run]) -> dict[int, charts.Known]:
+    """What each result of ``document``, by its place, can be held against: earlier runs, and what findings expected."""
+    before = [
+        run.document
+        for run in runs
+        if run.document is not None
+        and run.document.started_at < document.started_at
+        and compare.identity(run.document.machine) == compare.identity(document.machine)
+    ]
+    return {
+        place: charts.Known(
+            earlier=tuple(
+                old.samples_per_second.median
+                for earlier in before
+                for old in earlier.results
+                if compare.key(old) == compare.key(result)
+                and old.fingerprint == result.fingerprint
+                and old.on_gpu == result.on_gpu
+                and not old.partial
+            )[-_EARLIER:],
+            expected=_expected(document, result),
+        )
+        for place, result in enumerate(document.results)
+    }
+
+
+def _expected(document: Document, result: Result) -> float | None:
+    """The first figure in samples/s that a finding held this result against."""
+    for finding in document.findings:
+        about = finding.id.startswith(f"training.{result.workload}-") and result.batch_kind == "workshop"
+        if about and finding.unit == "samples/s" and isinstance(finding.expected, int | float):
+            return float(finding.expected) or None
+    return None
 
 
 def stamp(document: Document) -> str:
