@@ -46,7 +46,7 @@ def test_the_page_is_made_from_its_figures() -> None:
 def test_measured_figures_keep_the_promises(key: str) -> None:
     name, mode, _ = key.split("/")
     run = KEPT["runs"][key]
-    promised = [e for e in catalog.find(name).expected if e.mode in ("both", mode)]
+    promised = catalog.find(name).promises(quick=mode == "quick")
     off = {e.name: run["measured"].get(e.name) for e in promised}
     assert not [n for n, v in off.items() if v is None], "promised, and not measured"
     assert not [(e.name, off[e.name]) for e in promised if not e.holds(off[e.name])]

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -132,8 +133,14 @@ def predict(
         start.set_backend(backend)
         import keras
 
-        module = importlib.import_module(lesson.module)
-        print(module.predict(keras.saving.load_model(kept[-1]), text))
+        module, *_ = [importlib.import_module(f"workshops.{page}") for page in lesson.pages]
+        try:
+            loaded = keras.saving.load_model(kept[-1])
+        except (ValueError, OSError, KeyError, TypeError, zipfile.BadZipFile):
+            raise LessonError(
+                f"{kept[-1]} cannot be loaded: remove it, then `dlbox workshop run {name} --save`."
+            ) from None
+        print(module.predict(loaded, text))
     except (UnknownLessonError, LessonError) as error:
         complain(str(error).rstrip("."))
         return EXIT_USAGE

@@ -150,7 +150,7 @@ class Page:
         last = Times.load().get(self._key())
         here = f"; on this box it took {duration(last)} last time" if last else ""
         self.say(f"Time: about {duration(usual)} on two CPU cores with TensorFlow{here}.")
-        promised = [e for e in lesson.expected if e.mode in ("both", "quick" if quick else "full")]
+        promised = lesson.promises(quick=quick, data=self.settings.data)
         if promised:
             self.say("What should come out:")
             self.table(("", "expected"), [(e.name, expected_range(e)) for e in promised])
@@ -350,11 +350,11 @@ class Page:
         return f"{self.lesson.name}/{'quick' if self.settings.quick else 'full'}/{keras.backend.backend()}"
 
 
-def open_page(name: str, *, quick: bool = True, seed: int = 0) -> Page:
+def open_page(name: str, *, quick: bool = True, seed: int = 0, data: str = "embedded") -> Page:
     """The page of lesson ``name`` for a notebook: text and pictures appear under the cells."""
     page = Page(
         catalog.find(name),
-        Settings(quick=quick, seed=seed),
+        Settings(quick=quick, seed=seed, data=data),
         out=sys.stdout,
         progress=sys.stdout,
         notebook=True,

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -199,21 +200,21 @@ def padding(page: Page, model: Any) -> None:
 # %% tags=["active-ipynb"]
 # models = ladder(page, list(QUICK))
 # padding(page, models["lstm"])
-# outcome = page.close()
-
-# %% [markdown]
-# ## Questions
-# Which words would a convolution need to see at once to solve the "but" reviews? Why is more training useless
-# once a model stands at its ceiling? `dlbox workshop check text-classification` has exercises: a bag of words
-# taken for word numbers, the wrong end cut off, padding that is read, and a test set that was trained on.
 
 
 # %% tags=["active-py"]
 def run(settings: Settings, page: Page | None = None) -> Outcome:
-    """Four models (quick) or all, or ``settings.model``."""
+    """Four models (quick) or all, or ``settings.model``; on the grammar, or on real reviews."""
+    from workshops.text_classification_imdb import real_ladder, real_reviews
+
     page = page or Page(catalog.find("text-classification"), settings)
+    if settings.corpus:
+        page.settings = replace(settings, data="real")
     names = page.choose(settings.model, list(QUICK if settings.quick and not settings.model else MODELS))
     page.announce()
+    if page.settings.data == "real":
+        real_ladder(page, real_reviews(page), names)
+        return page.close()
     models = ladder(page, names)
     if "lstm" in models:
         padding(page, models["lstm"])
@@ -221,7 +222,11 @@ def run(settings: Settings, page: Page | None = None) -> Outcome:
 
 
 def predict(model: Any, text: str) -> str:
-    """What a saved model thinks of a review in the grammar's words."""
+    """What a saved model thinks of a review: in the grammar's words, or in any for one trained on real reviews."""
+    if model.name.startswith("imdb_"):
+        from workshops.text_classification_imdb import predict_real
+
+        return predict_real(model, text)
     tokens = grammar.encode(text, LENGTH)
     unknown = [word for word in text.lower().split() if word not in grammar.WORDS]
     if not text.strip() or len(unknown) == len(text.split()):

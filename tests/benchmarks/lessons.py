@@ -101,7 +101,7 @@ def render(kept: dict[str, Any]) -> str:
         for backend in BACKENDS:
             found = runs.get(f"{lesson.name}/quick/{backend}")
             cells.append(f"{found['wall']:.0f}" if found else "not run")
-            for expected in _promised(lesson, "quick") if found else ():
+            for expected in lesson.promises(quick=True) if found else ():
                 value = found["measured"].get(expected.name) if found else None
                 promised += 1
                 right += value is not None and expected.holds(value)
@@ -110,10 +110,6 @@ def render(kept: dict[str, Any]) -> str:
     for lesson in catalog.LESSONS:
         lines += _full(lesson, runs)
     return "\n".join(lines).rstrip() + "\n"
-
-
-def _promised(lesson: catalog.Lesson, mode: str) -> list[catalog.Expected]:
-    return [e for e in lesson.expected if e.mode in ("both", mode)]
 
 
 def _full(lesson: catalog.Lesson, runs: Runs) -> list[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import lzma
 import shutil
 import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -25,7 +26,7 @@ def unpack(archive: Path, folder: Path, *, limit_bytes: int = 20_000_000_000) ->
     """
     if folder.exists():
         raise ArchiveError(f"{folder} is there already.")
-    try:
+    with _in_a_sentence(archive):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
             new = Path(scratch) / "new"
@@ -37,6 +38,28 @@ def unpack(archive: Path, folder: Path, *, limit_bytes: int = 20_000_000_000) ->
                 with content, target.open("xb") as file:
                     room -= _copy(content, file, room, archive)
             new.rename(folder)
+    return folder
+
+
+def contents(
+    archive: Path, wanted: Callable[[str], bool], *, limit_bytes: int = 1 << 20
+) -> Iterator[tuple[str, bytes]]:
+    """(name, content) of each file that is ``wanted``, one after the other; raises ArchiveError as ``unpack`` does.
+
+    Nothing is written. Of each file ``limit_bytes`` at most are read. Damage may show only after the last file.
+    """
+    with _in_a_sentence(archive):
+        for name, content in _members(archive):
+            with content:
+                if wanted(str(_inside(archive, name))):
+                    yield name, content.read(limit_bytes)
+
+
+@contextlib.contextmanager
+def _in_a_sentence(archive: Path) -> Iterator[None]:
+    """Whatever reading an archive can end with becomes an ArchiveError."""
+    try:
+        yield
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
         reason = str(error).partition("\n")[0].rstrip(":.")
         raise ArchiveError(f"{archive} is damaged or no archive: {reason}.") from None
@@ -44,7 +67,6 @@ def unpack(archive: Path, folder: Path, *, limit_bytes: int = 20_000_000_000) ->
         raise ArchiveError(f"{archive} cannot be unpacked: {error}.") from None
     except OSError as error:
         raise ArchiveError(f"Cannot unpack {archive}: {error.strerror or error}.") from None
-    return folder
 
 
 def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
