@@ -302,7 +302,9 @@ def plan_command(as_json: bool, **options: Any) -> None:
 )
 @click.option("--framework", "frameworks", multiple=True, type=click.Choice(["tensorflow", "torch", "jax"]),
               help="Only this; may be repeated.  [default: all that run on the card]")  # fmt: skip
-@click.option("--tags", multiple=True, type=click.Choice(["driver", "frameworks", "dlbox", "jupyter", "verify"]),
+@click.option("--cuda-toolkit", is_flag=True, help="With a system CUDA toolkit, for compiling.")
+@click.option("--tags", multiple=True,
+              type=click.Choice(["driver", "cuda", "frameworks", "cudnn", "dlbox", "jupyter", "verify"]),
               help="Only this part; may be repeated.")  # fmt: skip
 @click.option("--stack", "stack_file", type=click.Path(path_type=Path, dir_okay=False),
               help="A newer table of versions than the built-in one.")  # fmt: skip

@@ -43,6 +43,8 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     """Of the inventory; none: all of an inventory that was named, else this machine."""
     inventory: Path | None = None
     frameworks: tuple[Framework, ...] = ()
+    cuda_toolkit: bool = False
+    """With a system toolkit; the inventory may want one as well."""
     stack_file: Path | None = None
     tags: tuple[str, ...] = ()
     jupyter: bool = True
@@ -183,10 +185,12 @@ def _go(
 def _request(name: str, box: dict[str, Any], wishes: Wishes) -> Request:
     """What the box is, and what the inventory and the command line want of it."""
     request = variables.request(box)
-    frameworks = wishes.frameworks
-    if wishes.hosts and not frameworks:
-        frameworks = read_host(name, wishes.inventory or default_place()).frameworks
-    return msgspec.structs.replace(request, frameworks=frameworks)
+    frameworks, cuda_toolkit = wishes.frameworks, wishes.cuda_toolkit
+    if wishes.hosts:
+        said = read_host(name, wishes.inventory or default_place())
+        frameworks = frameworks or said.frameworks
+        cuda_toolkit = cuda_toolkit or said.cuda_toolkit
+    return msgspec.structs.replace(request, frameworks=frameworks, cuda_toolkit=cuda_toolkit)
 
 
 def _refused(looked: Outcome, name: str, refusal: NoStack) -> Outcome:

@@ -7,7 +7,7 @@ from typing import Any
 
 from provision import locking, own_wheel
 from provision.stack_model import Stack
-from provision.variables import driver
+from provision.variables import cudnn, driver, toolkit
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 JUPYTER = ("jupyterlab>=4.4,<5", "ipykernel>=6.29,<8")
@@ -28,6 +28,8 @@ def role_variables(
         (folder / f"{name}.txt").write_text(text, encoding="utf-8")
     found = {
         **driver(stack),
+        **toolkit(stack),
+        **cudnn(stack),
         **_python(stack, folder),
         "frameworks_environments": [
             {"name": name, "lock": str(folder / f"{name}.txt")} for name in stack.environments

@@ -134,6 +134,10 @@ def _cuda(c: Choices) -> CudaPlan | None:
         toolkit_repository=drivers.repository(c.distribution.id, c.data)
         if row and row.origin == "nvidia-repository"
         else None,
+        toolkit_components=row.components if row else (),
+        capabilities=tuple(dict.fromkeys(drivers.capability_of(t, c.data) for t in c.request.targets))
+        if row
+        else (),
     )
 
 

@@ -86,6 +86,10 @@ class CudaPlan(msgspec.Struct, frozen=True, kw_only=True):
     toolkit: str | None = None
     toolkit_packages: tuple[str, ...] = ()
     toolkit_repository: Repository | None = None
+    toolkit_components: tuple[str, ...] = ()
+    """Archive components that must be enabled for it."""
+    capabilities: tuple[str, ...] = ()
+    """What it compiles for: the cards' own, each once."""
 
 
 class CudnnPlan(msgspec.Struct, frozen=True, kw_only=True):

@@ -169,6 +169,8 @@ class ToolkitRow(Row, frozen=True, kw_only=True):
     origin: Literal["distribution", "nvidia-repository"]
     code: tuple[str, str]
     min_driver: int
+    components: tuple[str, ...] = ()
+    """Archive components that must be enabled."""
     why: str
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from inventory import cards, families
-from provision.stack_model import Request, Stack, Target
+from provision.stack_model import Repository, Request, Stack, Target
 
 
 class _BoxCard(msgspec.Struct, frozen=True):
@@ -64,13 +64,44 @@ def driver(stack: Stack) -> dict[str, Any]:
         "nvidia_driver_flavour": plan.flavour,
         "nvidia_driver_source": plan.source,
         "nvidia_driver_packages": list(plan.packages),
-        "nvidia_driver_components": list(plan.components),
+        "nvidia_driver_components": _components(stack),
         "nvidia_driver_needs_mok": plan.needs_mok is True,
     }
     if plan.repository is not None:
-        found["nvidia_driver_repository"] = {
-            "uri": plan.repository.uri,
-            "key_url": plan.repository.key_url,
-            "fingerprint": plan.repository.fingerprint,
-        }
+        found["nvidia_driver_repository"] = _repository(plan.repository)
     return found
+
+
+def toolkit(stack: Stack) -> dict[str, Any]:
+    """The variables of the role cuda. Empty where no system toolkit is planned: the role is not run then."""
+    plan = stack.cuda
+    if plan is None or plan.toolkit is None:
+        return {}
+    found: dict[str, Any] = {
+        "cuda_version": plan.toolkit,
+        "cuda_packages": list(plan.toolkit_packages),
+        "cuda_capabilities": list(plan.capabilities),
+        "cuda_components": _components(stack),
+    }
+    if plan.toolkit_repository is not None:
+        found["cuda_repository"] = _repository(plan.toolkit_repository)
+        found["cuda_pin"] = stack.driver is None or stack.driver.repository is None
+    return found
+
+
+def cudnn(stack: Stack) -> dict[str, Any]:
+    """The variables of the role cudnn. Empty where no environment has one: the role is not run then."""
+    if stack.cudnn is None or not stack.cudnn.versions:
+        return {}
+    return {"cudnn_environments": dict(stack.cudnn.versions)}
+
+
+def _components(stack: Stack) -> list[str]:
+    """Driver and toolkit share one source file, so each is told of all."""
+    of_driver = stack.driver.components if stack.driver is not None else ()
+    of_toolkit = stack.cuda.toolkit_components if stack.cuda is not None else ()
+    return list(dict.fromkeys((*of_driver, *of_toolkit)))
+
+
+def _repository(found: Repository) -> dict[str, str]:
+    return {"uri": found.uri, "key_url": found.key_url, "fingerprint": found.fingerprint}

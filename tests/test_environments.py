@@ -190,3 +190,35 @@ def test_the_wheel_of_a_checkout_and_of_an_installation_hold_the_same(tmp_path: 
 def test_dlbox_needs_no_extra_to_run() -> None:
     assert any(line.startswith("click") for line in own_wheel.needs())
     assert not any("tensorflow" in line for line in own_wheel.needs())
+
+
+def cudnn(packages: Path, number: int) -> subprocess.CompletedProcess[str]:
+    """What the role's script says of a library that answers with this number."""
+    script = (own_wheel.ROOT / "provision/roles/cudnn/files/version.py").read_text()
+    library = packages / "nvidia" / "cudnn" / "lib" / "libcudnn.so.9"
+    library.parent.mkdir(parents=True)
+    source = packages / "cudnn.c"
+    source.write_text(f"unsigned long cudnnGetVersion(void) {{ return {number}; }}\n")
+    subprocess.run(["gcc", "-shared", "-o", str(library), str(source)], check=True)
+    code = script.replace('Path(sysconfig.get_path("purelib"))', f"Path({str(packages)!r})")
+    return subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(("number", "words"), [(91002, "9.10.2"), (90300, "9.3.0"), (8907, "8.9.7")])
+def test_cudnn_says_its_version(tmp_path: Path, number: int, words: str) -> None:
+    said = cudnn(tmp_path, number)
+    assert (said.returncode, said.stdout.strip()) == (0, words), said.stderr
+
+
+def test_a_cudnn_that_is_not_there_or_does_not_load_is_said(tmp_path: Path) -> None:
+    said = cudnn(tmp_path, 91002)
+    library = tmp_path / "nvidia" / "cudnn" / "lib" / "libcudnn.so.9"
+    library.write_bytes(b"not a library")
+    code = (own_wheel.ROOT / "provision/roles/cudnn/files/version.py").read_text()
+    for words in ("libcudnn.so.9", "there is no libcudnn"):
+        ran = code.replace('Path(sysconfig.get_path("purelib"))', f"Path({str(tmp_path)!r})")
+        said = subprocess.run([sys.executable, "-I", "-c", ran], capture_output=True, text=True, check=False)
+        assert said.returncode == 1
+        assert words in said.stderr
+        assert "Traceback" not in said.stderr
+        library.unlink(missing_ok=True)

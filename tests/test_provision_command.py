@@ -207,3 +207,21 @@ def test_the_command_line_says_what_is_missing(dlbox: Command, tmp_path: Path) -
     assert "--yes" in ended.stderr
     assert dlbox("provision", "nowhere", "--yes").returncode == 2
     assert dlbox("provision", "--tags", "kernel", "--yes").returncode == 2
+
+
+@pytest.mark.parametrize(("flag", "variable"), [(True, False), (False, True), (False, False)])
+def test_a_toolkit_is_wanted_by_the_command_or_by_the_inventory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flag: bool, variable: bool
+) -> None:
+    place = tmp_path / "hosts.yml"
+    place.write_text(json.dumps({"all": {"hosts": {"desk": {"cuda_toolkit": variable}}}}))
+    planned: list[str | None] = []
+
+    def variables(stack: Any, *rest: object, **options: object) -> dict[str, Any]:
+        planned.append(stack.cuda.toolkit)
+        return {}
+
+    monkeypatch.setattr(environments, "role_variables", variables)
+    script = Script(host(name="desk", box=BOX), host(name="desk", verdict="ready"))
+    assert run(monkeypatch, script, hosts=("desk",), inventory=place, cuda_toolkit=flag)[0] == 0
+    assert planned == ["11.8.89" if flag or variable else None]

@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 from tests.test_playbook import Listener, only
 
 ROLES = HOUSE / "roles"
-OWN = ("record", "environment", "frameworks", "dlbox_app", "jupyter", "python")
+OWN = ("record", "environment", "frameworks", "dlbox_app", "jupyter", "python", "cuda", "cudnn")
 SPECS: dict[str, dict[str, Any]] = {
     role: yaml.safe_load((ROLES / role / "meta" / "argument_specs.yml").read_text())["argument_specs"]
     for role in OWN
@@ -55,6 +55,9 @@ def test_no_default_is_without_an_option(role: str) -> None:
         ("dlbox_app", "main", {"dlbox_app_lock": "a"}, "dlbox_app_wheel"),
         ("python", "main", {"python_version": "3.12", "python_packages": []}, "python_uv_lock"),
         ("record", "files", {"record_files": {"a": 1}}, "record_files"),
+        ("cuda", "main", {"cuda_version": "12.9.1", "cuda_packages": []}, "cuda_capabilities"),
+        ("cudnn", "main", {"cudnn_environments": ["torch"]}, "cudnn_environments"),
+        ("nvidia_driver", "repository", {"nvidia_driver_repository": {"url": "a"}}, "nvidia_driver_repository"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_refused_before_anything_is_done(

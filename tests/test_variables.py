@@ -167,6 +167,28 @@ def test_without_a_card_there_is_no_driver_to_install() -> None:
     assert variables.driver(stack) == {}
 
 
+@pytest.mark.parametrize("on", [row.id for row in DATA.distributions])
+@pytest.mark.parametrize("name", ["GTX 1060", "RTX 3060", "RTX 5060"])
+def test_a_toolkit_becomes_exactly_what_the_role_takes(name: str, on: str) -> None:
+    found = cards.find(name)
+    target = Target(name=found.name, architecture=found.architecture, capability=found.compute_capability)
+    stack = resolve(Request(distribution=on, targets=(target,), cuda_toolkit=True), DATA, DATA.date)
+    assert isinstance(stack, Stack)
+    told = variables.toolkit(stack)
+    specified = options("cuda")
+    assert set(told) <= set(specified)
+    assert {key for key, option in specified.items() if option.get("required")} <= set(told)
+    assert told["cuda_capabilities"] == [found.compute_capability]
+    assert set(told["cuda_components"]) >= set(variables.driver(stack)["nvidia_driver_components"])
+    assert ("cuda_repository" in told) is told["cuda_packages"][0].startswith("cuda-toolkit-")
+    if "cuda_repository" in told:
+        assert told["cuda_pin"] is ("nvidia_driver_repository" not in variables.driver(stack))
+    plain = resolve(Request(distribution=on, targets=(target,)), DATA, DATA.date)
+    assert isinstance(plain, Stack)
+    assert variables.toolkit(plain) == {}
+    assert variables.cudnn(plain) == {"cudnn_environments": plain.cudnn.versions if plain.cudnn else {}}
+
+
 def rendered(on: str, name: str) -> str:
     """Packages, apt sources, pins and holds that one box gets, as the role writes them."""
     found = cards.find(name)

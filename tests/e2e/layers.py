@@ -18,10 +18,15 @@ DISTROS = {"bookworm": "debian-12", "trixie": "debian-13"}
 MINUTES_TO_BUILD = 60
 
 
-def plan(suite: str, card: str, *frameworks: str) -> Stack:
+def plan(suite: str, card: str, *frameworks: str, cuda_toolkit: bool = False) -> Stack:
     """What the resolver says for a card on a suite."""
     data = load()
-    wanted = Question(cards=(card,), distro=DISTROS[suite], frameworks=frameworks or ("tensorflow",))  # type: ignore[arg-type]
+    wanted = Question(
+        cards=(card,),
+        distro=DISTROS[suite],
+        frameworks=frameworks or ("tensorflow",),  # type: ignore[arg-type]
+        cuda_toolkit=cuda_toolkit,
+    )
     stack = resolve(understand(wanted, data), data)
     assert isinstance(stack, Stack), stack
     return stack

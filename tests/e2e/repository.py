@@ -1,0 +1,85 @@
+"""A signed flat repository as NVIDIA's is, on this computer's own 127.0.0.1: dummy packages under the real names."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import hashlib
+import http.server
+import subprocess
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from tests.e2e.stand_in import _deb, index
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None:
+        """Says nothing of what was asked."""
+
+
+class Repository:
+    """A context manager: served inside, over HTTP."""
+
+    def __init__(self, folder: Path, origin: str = "NVIDIA") -> None:
+        self.folder = folder / "repository"
+        self.folder.mkdir()
+        self._home = folder / "gpg"
+        self._home.mkdir(mode=0o700)
+        self._origin = origin
+        self.fingerprint = ""
+        self._server: http.server.ThreadingHTTPServer | None = None
+
+    @property
+    def uri(self) -> str:
+        assert self._server is not None
+        return f"http://127.0.0.1:{self._server.server_port}/"
+
+    def variable(self) -> dict[str, str]:
+        """What the roles are told."""
+        return {"uri": self.uri, "key_url": f"{self.uri}key.asc", "fingerprint": self.fingerprint}
+
+    def add(
+        self, name: str, version: str, depends: str = "", executables: Mapping[str, str] | None = None
+    ) -> None:
+        _deb(self.folder, name, version, depends=depends, executables=executables)
+
+    def sign(self) -> None:
+        """Index, Release, InRelease and key.asc, with a key of its own."""
+        if not self.fingerprint:
+            self._gpg("--quick-generate-key", "tests <tests@example.org>", "rsa2048", "sign", "1d")
+            shown = self._gpg("--list-keys", "--with-colons")
+            self.fingerprint = next(
+                line.split(":")[9] for line in shown.splitlines() if line.startswith("fpr:")
+            )
+            (self.folder / "key.asc").write_text(self._gpg("--armor", "--export"))
+        index(self.folder)
+        packages = (self.folder / "Packages").read_bytes()
+        now = datetime.datetime.now(datetime.UTC).strftime("%a, %d %b %Y %H:%M:%S UTC")
+        (self.folder / "Release").write_text(
+            f"Origin: {self._origin}\nLabel: NVIDIA CUDA\nArchitecture: amd64\nDate: {now}\nSHA256:\n"
+            f" {hashlib.sha256(packages).hexdigest()} {len(packages)} Packages\n"
+        )
+        release = self.folder / "InRelease"
+        release.unlink(missing_ok=True)
+        self._gpg("--clearsign", "--output", str(release), str(self.folder / "Release"))
+
+    def __enter__(self) -> Repository:
+        handler = functools.partial(Quiet, directory=str(self.folder))
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        self._server.shutdown()
+        self._server.server_close()
+        subprocess.run(["gpgconf", "--homedir", str(self._home), "--kill", "gpg-agent"], check=False)
+
+    def _gpg(self, *words: str) -> str:
+        command = ["gpg", "--batch", "--yes", "--homedir", str(self._home), "--passphrase", "", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
