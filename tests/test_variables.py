@@ -15,7 +15,7 @@ import yaml
 
 from inventory import cards
 from provision import variables
-from provision.stack import Request, Stack, Target, resolve
+from provision.stack import NoStack, Request, Stack, Target, resolve
 from provision.stack_data import load
 from tests.conftest import ROOT
 
@@ -189,12 +189,54 @@ def test_a_toolkit_becomes_exactly_what_the_role_takes(name: str, on: str) -> No
     assert variables.cudnn(plain) == {"cudnn_environments": plain.cudnn.versions if plain.cudnn else {}}
 
 
-def rendered(on: str, name: str) -> str:
-    """Packages, apt sources, pins and holds that one box gets, as the role writes them."""
+FAMILIES = (
+    "GTX 970",
+    "GTX 1060",
+    "TITAN V",
+    "GTX 1660 SUPER",
+    "RTX 2060",
+    "RTX 3060",
+    "RTX 4060",
+    "RTX 5060",
+)
+
+
+def planned(on: str, name: str, **wishes: bool) -> Stack | NoStack:
     found = cards.find(name)
     target = Target(name=found.name, architecture=found.architecture, capability=found.compute_capability)
-    stack = resolve(Request(distribution=on, targets=(target,)), DATA, DATA.date)
-    assert isinstance(stack, Stack)
+    return resolve(Request(distribution=on, targets=(target,), **wishes), DATA, DATA.date)
+
+
+def toolkit(on: str, name: str) -> str:
+    """The toolkit's packages and sources, or why there is none."""
+    stack = planned(on, name, cuda_toolkit=True)
+    if isinstance(stack, NoStack):
+        return f"{name} on {on}: none: {stack.error}\n"
+    told = variables.toolkit(stack)
+    source = told.get("cuda_repository", {"uri": "the distribution's archive"})["uri"]
+    below = ", nothing else from there" if told.get("cuda_pin") else ""
+    components = " ".join(told["cuda_components"])
+    return (
+        f"{name} on {on}: {' '.join(told['cuda_packages'])} from {source}{below}; components: {components}\n"
+    )
+
+
+def test_the_toolkits_sources_are_exactly_these() -> None:
+    """UPDATE_GOLDEN=1 writes the file again."""
+    text = "".join(toolkit(row.id, name) for row in DATA.distributions for name in FAMILIES)
+    golden = ROOT / "tests" / "golden" / "toolkit.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.write_text(text, encoding="utf-8")
+    assert text == golden.read_text(encoding="utf-8")
+
+
+def rendered(on: str, name: str) -> str:
+    """Packages, apt sources, pins and holds that one box gets, as the role writes them."""
+    stack, secured = planned(on, name), planned(on, name, secure_boot=True)
+    if isinstance(stack, NoStack):
+        return f"=== {name} on {on}\nnone: {stack.error}\n"
+    assert isinstance(secured, Stack)
+    assert secured.driver is not None
     role = ROLES / "nvidia_driver"
     distribution, _, version = on.partition("-")
     told = variables.driver(stack)
@@ -212,15 +254,15 @@ def rendered(on: str, name: str) -> str:
     if "nvidia_driver_repository" in told:
         wanted += ["repository.sources", "pin"]
     parts = [f"=== {name} on {on}\n{' '.join(told['nvidia_driver_packages'])}\n"]
+    own = "a key of this box's own" if secured.driver.needs_mok else "modules that are signed already"
+    parts += [f"Secure Boot: {own}, {' '.join(secured.driver.packages)}\n"]
     parts += [f"--- {file}\n{templates.get_template(f'{file}.j2').render(values)}" for file in wanted]
     return "".join(parts)
 
 
 def test_apt_is_told_exactly_this() -> None:
     """UPDATE_GOLDEN=1 writes the file again."""
-    text = "\n".join(
-        rendered(row.id, name) for row in DATA.distributions for name in ("GTX 1060", "RTX 3060", "RTX 5060")
-    )
+    text = "\n".join(rendered(row.id, name) for row in DATA.distributions for name in FAMILIES)
     golden = ROOT / "tests" / "golden" / "apt.txt"
     if os.environ.get("UPDATE_GOLDEN"):
         golden.write_text(text, encoding="utf-8")
