@@ -1,0 +1,157 @@
+"""Fast recurrent layers: the same numbers and gradients as Keras' own, the same weights, the same saved file."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from tests.conftest import ROOT
+
+SAME = """
+import json, sys
+import numpy as np
+import torch
+import keras
+from hypothesis import given, settings, strategies as st
+from workshops import fast
+
+used = {"torch.lstm": 0, "torch.gru": 0}
+for name in ("lstm", "gru"):
+    def counted(*arguments, _real=getattr(torch, name), _name=name):
+        used[f"torch.{_name}"] += 1
+        return _real(*arguments)
+    setattr(torch, name, counted)
+
+
+def pair(make, steps, width):
+    models = []
+    for quick in (False, True):
+        keras.utils.set_random_seed(5)
+        inputs = keras.Input((steps, width))
+        model = keras.Model(inputs, make()(inputs))
+        if quick:
+            assert fast.quicken(model) > 0
+            model.set_weights(weights)
+        weights = [np.random.default_rng(i).normal(0, 0.5, w.shape) for i, w in enumerate(model.get_weights())]
+        model.set_weights(weights)
+        models.append(model)
+    return models
+
+
+def run(model, x, training):
+    x = torch.tensor(x, requires_grad=True)
+    out = model(x, training=training)
+    outs = list(out) if isinstance(out, list | tuple) else [out]
+    loss = sum((o * torch.arange(1, o.numel() + 1, dtype=o.dtype).reshape(o.shape).cos()).sum() for o in outs)
+    model.zero_grad()
+    loss.backward()
+    weights = [v.value.grad.numpy() for v in model.trainable_variables]
+    return [o.detach().numpy() for o in outs], [x.grad.numpy(), *weights]
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(kind=st.sampled_from(["LSTM", "GRU"]), batch=st.integers(1, 5), steps=st.integers(1, 9),
+       width=st.integers(1, 6), units=st.integers(1, 7), bias=st.booleans(), sequences=st.booleans(),
+       state=st.booleans(), backwards=st.booleans(), merge=st.sampled_from(["none", "concat", "sum", "mul", "ave"]),
+       training=st.booleans())
+def check(kind, batch, steps, width, units, bias, sequences, state, backwards, merge, training):
+    def make():
+        layer = getattr(keras.layers, kind)(units, use_bias=bias, return_sequences=sequences, return_state=state,
+                                            go_backwards=backwards and merge == "none")
+        return layer if merge == "none" else keras.layers.Bidirectional(layer, merge_mode=merge)
+    stock, quick = pair(make, steps, width)
+    x = np.random.default_rng(7).normal(size=(batch, steps, width)).astype("float32")
+    before = sum(used.values())
+    (a, da), (b, db) = run(stock, x, training), run(quick, x, training)
+    assert sum(used.values()) > before, "the fast kernel did not run"
+    for one, other in zip(a + da, b + db, strict=True):
+        assert np.abs(one - other).max() <= 1e-5 * max(1.0, np.abs(one).max())
+
+check()
+print(json.dumps(used))
+"""
+
+FALL_BACK = """
+import json
+import numpy as np, torch, keras
+from workshops import fast
+
+def forbidden(*_):
+    raise AssertionError("the fast kernel ran")
+
+cases = {
+    "activation": lambda: keras.layers.LSTM(3, activation="sigmoid"),
+    "recurrent_dropout": lambda: keras.layers.LSTM(3, recurrent_dropout=0.5),
+    "dropout": lambda: keras.layers.LSTM(3, dropout=0.5),
+    "unroll": lambda: keras.layers.GRU(3, unroll=True),
+    "reset_before": lambda: keras.layers.GRU(3, reset_after=False),
+    "half": lambda: keras.layers.LSTM(3, dtype="mixed_bfloat16"),
+}
+torch.lstm = torch.gru = forbidden
+ran = []
+for name, make in cases.items():
+    inputs = keras.Input((4, 2))
+    model = keras.Model(inputs, make()(inputs))
+    fast.quicken(model)
+    assert model(np.ones((2, 4, 2), "float32"), training=True).shape == (2, 3)
+    ran.append(name)
+tokens = keras.Input((4,), dtype="int32")
+model = keras.Model(tokens, keras.layers.LSTM(3)(keras.layers.Embedding(5, 2, mask_zero=True)(tokens)))
+fast.quicken(model)
+model(np.array([[0, 0, 1, 2]]))
+ran.append("mask")
+print(json.dumps(ran))
+"""
+
+SAVED = """
+import json, sys
+import numpy as np, keras
+from workshops import fast, models
+model = models.build("bilstm", length=6)
+assert fast.quicken(model) == 2
+assert fast.quicken(model) == 0
+tokens = np.random.default_rng(0).integers(0, 1000, (3, 6))
+told = model.predict(tokens, verbose=0)
+model.save(sys.argv[1])
+again = keras.saving.load_model(sys.argv[1])
+inner = again.get_layer("bilstm").forward_layer
+assert type(inner) is keras.layers.LSTM, type(inner)
+assert np.abs(again.predict(tokens, verbose=0) - told).max() < 1e-5
+print(json.dumps("kept"))
+"""
+
+
+def _on_torch(script: str, *arguments: str) -> object:
+    pytest.importorskip("torch", reason="needs torch")
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": "torch", "CUDA_VISIBLE_DEVICES": ""},
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_outputs_and_gradients_are_those_of_the_stock_layer() -> None:
+    used = _on_torch(SAME)
+    assert isinstance(used, dict)
+    assert used["torch.lstm"] > 5
+    assert used["torch.gru"] > 5
+
+
+def test_what_no_fast_kernel_can_do_goes_the_stock_way() -> None:
+    ran = _on_torch(FALL_BACK)
+    assert ran == ["activation", "recurrent_dropout", "dropout", "unroll", "reset_before", "half", "mask"]
+
+
+def test_a_saved_model_names_the_stock_layers(tmp_path: object) -> None:
+    assert _on_torch(SAVED, f"{tmp_path}/model.keras") == "kept"

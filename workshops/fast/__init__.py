@@ -1,0 +1,39 @@
+"""Keras' recurrent layers over the fused kernels that a processor has, where the stock ones go step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+
+def quicken(model: Any) -> int:
+    """Let the LSTM and GRU layers of a Keras model, wrapped ones too, use the fast kernels; how many do now.
+
+    The layers stay the objects that they are, with their variables: only their class becomes a subclass with
+    another inner loop. Do it before the model is compiled. What no fast kernel can do keeps Keras' own way:
+    see ``workshops.fast.layers``. A saved model names the stock layers and opens without dlbox.
+    """
+    from workshops.fast import layers
+
+    changed = 0
+    for layer in _flat(model.layers):
+        fast = layers.FAST.get(type(layer))
+        if fast is not None:
+            layer.__class__ = fast
+            changed += 1
+    return changed
+
+
+def helps(backend: str, on_gpu: bool) -> bool:
+    """Whether a fast layer is another than the stock one there. On a card Keras itself calls cuDNN."""
+    return backend == "torch" and not on_gpu
+
+
+def _flat(layers: Iterable[Any]) -> Iterator[Any]:
+    for layer in layers:
+        inner = [getattr(layer, name, None) for name in ("forward_layer", "backward_layer", "layer")]
+        inner = [one for one in inner if one is not None] or list(getattr(layer, "layers", ()))
+        if inner:
+            yield from _flat(inner)
+        else:
+            yield layer

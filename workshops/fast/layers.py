@@ -1,0 +1,114 @@
+"""LSTM and GRU of Keras over ``torch.lstm`` and ``torch.gru`` on a processor.
+
+Keras 3 on torch has cuDNN's kernels on a card; on a processor its loop over the steps is Python. torch has the whole
+sequence as one call there (oneDNN's for the LSTM), forward and backward. The layers here are Keras' own with that one
+call in place of the loop: the variables, their names and their layout, the configuration and the class name stay, so
+that weights and saved files go from one to the other.
+
+Keras' loop stays for: another backend, a card, a mask, dropout, ``unroll``, ``use_cudnn=True``, other activations than
+tanh and sigmoid, a GRU with ``reset_after=False``, half precision.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+
+class LSTM(keras.layers.LSTM):  # type: ignore[misc]
+    """``keras.layers.LSTM``: (batch, steps, inputs) -> (batch, units) or, with sequences, (batch, steps, units)."""
+
+    __module__ = "keras.layers"  # so that a saved file names the stock layer
+
+    def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
+        if not _can(self, sequences, mask, training):
+            return super().inner_loop(sequences, initial_state, mask, training)
+        import torch
+
+        kernel, recurrent, bias = _weights(self.cell)
+        parameters = [kernel.T.contiguous(), recurrent.T.contiguous()]
+        if bias is not None:
+            parameters += [bias, torch.zeros_like(bias)]
+        state = [part.unsqueeze(0).contiguous() for part in initial_state]
+        outputs, hidden, carry = torch.lstm(
+            _in_order(self, sequences),
+            state,
+            parameters,
+            bias is not None,
+            1,
+            0.0,
+            bool(training),
+            False,
+            True,
+        )
+        return hidden[0], outputs, [hidden[0], carry[0]]
+
+
+class GRU(keras.layers.GRU):  # type: ignore[misc]
+    """``keras.layers.GRU`` with ``reset_after=True``; shapes as of the LSTM."""
+
+    __module__ = "keras.layers"  # so that a saved file names the stock layer
+
+    def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
+        if not self.reset_after or not _can(self, sequences, mask, training):
+            return super().inner_loop(sequences, initial_state, mask, training)
+        import torch
+
+        kernel, recurrent, bias = _weights(self.cell)
+        parameters = [_gates(kernel.T), _gates(recurrent.T)]
+        if bias is not None:
+            parameters += [_gates(bias[0]), _gates(bias[1])]
+        state = initial_state[0] if isinstance(initial_state, list | tuple) else initial_state
+        outputs, hidden = torch.gru(
+            _in_order(self, sequences),
+            state.unsqueeze(0).contiguous(),
+            parameters,
+            bias is not None,
+            1,
+            0.0,
+            bool(training),
+            False,
+            True,
+        )
+        return hidden[0], outputs, [hidden[0]]
+
+
+FAST = {keras.layers.LSTM: LSTM, keras.layers.GRU: GRU}
+
+
+def _can(layer: Any, sequences: Any, mask: Any, training: bool) -> bool:
+    if keras.backend.backend() != "torch" or layer.use_cudnn is True:
+        return False
+    mask = mask[0] if isinstance(mask, list | tuple) else mask
+    return bool(
+        mask is None
+        and not layer.recurrent_dropout
+        and not (training and layer.dropout)
+        and not layer.unroll
+        and layer.activation is keras.activations.tanh
+        and layer.recurrent_activation is keras.activations.sigmoid
+        and layer.compute_dtype in ("float32", "float64")
+        and sequences.device.type == "cpu"
+    )
+
+
+def _weights(cell: Any) -> tuple[Any, Any, Any]:
+    """As torch tensors that keep their gradient; the bias is None where there is none."""
+    tensor = keras.ops.convert_to_tensor
+    kinds = {"dtype": cell.compute_dtype}
+    bias = None if cell.bias is None else tensor(cell.bias, **kinds)
+    return tensor(cell.kernel, **kinds), tensor(cell.recurrent_kernel, **kinds), bias
+
+
+def _in_order(layer: Any, sequences: Any) -> Any:
+    inputs = sequences.to(_weights(layer.cell)[0].dtype)
+    return inputs.flip(1) if layer.go_backwards else inputs
+
+
+def _gates(rows: Any) -> Any:
+    """Keras: update, reset, candidate. torch: reset, update, candidate. Along the first axis."""
+    import torch
+
+    update, reset, candidate = rows.chunk(3)
+    return torch.cat([reset, update, candidate])
