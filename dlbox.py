@@ -154,6 +154,21 @@ def bench_command(**options: Any) -> None:
     sys.exit(command.measure("bench", complain=complain, **options))
 
 
+@cli.command("tune", short_help="Which settings train fastest here? Try them, store the best.")
+@click.option("--workload", "workloads", multiple=True, metavar="NAME",
+              help="Only this model (lstm, gru, cnn, ...); may be repeated.")  # fmt: skip
+@click.option("--suite", type=click.Choice(["ready", "workshop", "full"]), default="workshop", show_default=True,
+              help="Three models, all twelve of the workshop, or those and the class's own variants.")  # fmt: skip
+@click.option("--minutes", type=click.FloatRange(0, 24 * 60, min_open=True), default=30.0, show_default=True,
+              help="Start nothing new after so long.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def tune_command(**options: Any) -> None:
+    """Which settings train fastest here? Try backends, layers and XLA in fresh processes; store the best."""
+    from bench import tuning
+
+    sys.exit(tuning.command(complain=complain, **options))
+
+
 @cli.group("history", short_help="What was measured on this machine.", invoke_without_command=True)
 @click.option("--limit", type=Whole(1), default=20, show_default=True, help="How many runs.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")

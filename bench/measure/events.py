@@ -9,6 +9,7 @@ import msgspec
 from bench.measure.kernel_path import Kernels
 from bench.measure.workloads import Workload
 from bench.results.figures import BatchPoint, Memory, Work
+from workshops.settings import Setting
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +32,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Where it is not empty, the job is to try these sizes, in this order, and nothing else."""
     search_seconds: float = 1.5
     """Of each size."""
+    setting: Setting | None = None
+    """How the model is trained; None: as Keras does by itself."""
 
 
 class Imported(msgspec.Struct, frozen=True, tag="imported", kw_only=True):

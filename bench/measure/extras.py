@@ -60,7 +60,7 @@ def _try(job: Job, data: tasks.Data, size: int, wait: rate.Wait, on_gpu: bool) -
     import keras
 
     keras.utils.clear_session()
-    model = tasks.model(msgspec.structs.replace(job.workload, batch_size=size))
+    model = tasks.model(msgspec.structs.replace(job.workload, batch_size=size), job.setting)
     speed = rate.pipeline(model, data.inputs, data.targets, size, job.search_seconds, wait)
     peak = rate.memory(job.backend, on_gpu)
     return BatchPoint(

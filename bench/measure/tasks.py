@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench.measure.workloads import Workload
+from workshops.settings import Setting
 
 _TEST_SEED_OFFSET = 1_000_003
 """Test examples come from another stream than the training examples of any small seed."""
@@ -31,16 +32,25 @@ def data(work: Workload, seed: int) -> Data:
     return _DATA[work.data](work, seed)
 
 
-def model(work: Workload) -> Any:
-    """A fresh, compiled Keras model with random weights."""
+def model(work: Workload, setting: Setting | None = None) -> Any:
+    """A fresh, compiled Keras model with random weights; its layers and compiler as ``setting`` says."""
     import keras
 
     built = _build(work)
+    if setting is not None and setting.layers == "fast":
+        from workshops import fast
+
+        fast.quicken(built)
     config: dict[str, Any] = {"learning_rate": work.learning_rate}
     if work.gradient_clip_norm:
         config["clipnorm"] = work.gradient_clip_norm
     optimizer = keras.optimizers.get({"class_name": work.optimizer, "config": config})
-    built.compile(optimizer=optimizer, loss=work.loss, metrics=["accuracy"])
+    built.compile(
+        optimizer=optimizer,
+        loss=work.loss,
+        metrics=["accuracy"],
+        jit_compile="auto" if setting is None or setting.jit is None else setting.jit,
+    )
     return built
 
 

@@ -1,0 +1,154 @@
+"""`dlbox tune`: what is tried, what is stored, and that nothing slower than the default ever is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench import tuning
+from bench.measure.events import Event, Imported, Job, Tried
+from bench.measure.runner import Problem
+from bench.measure.workloads import WORKLOADS
+from bench.results.figures import BatchPoint
+from bench.tuning import Measured
+from tests.conftest import Command
+from workshops import settings
+from workshops.settings import Entry, Setting
+
+USUAL = Setting(backend="tensorflow")
+FAST = Setting(backend="torch", layers="fast")
+XLA = Setting(backend="tensorflow", jit=True)
+ENTRY = Entry(
+    setting=FAST, fingerprint="f", device="cpu", versions={"keras": "3.15.1", "torch": "2.13.0"},
+    samples_per_second=500.0, default_samples_per_second=400.0, at="2026-11-25T00:00:00Z",
+)  # fmt: skip
+
+
+class Worker:
+    """Answers as a worker would: ``rates`` by setting, in turn; None is a crash."""
+
+    def __init__(self, rates: dict[Setting, list[float | None]]) -> None:
+        self.rates, self.jobs = rates, list[Job]()
+
+    def __call__(self, job: Job, hear: Callable[[Event], None]) -> Problem | None:
+        assert job.setting is not None
+        self.jobs.append(job)
+        hear(Imported(seconds=1, versions={"keras": "3"}, device="cpu", on_gpu=False, precision="float32"))
+        rate = self.rates[job.setting].pop(0)
+        if rate is None:
+            return Problem(kind="crash", message="the worker was killed by SIGSEGV")
+        hear(Tried(point=BatchPoint(batch_size=job.batch_sizes[0], samples_per_second=rate)))
+        return None
+
+
+def _tune(worker: Worker, *, deadline: float = 1e9, clock: Callable[[], float] = lambda: 0.0) -> tuning.Tuned:
+    done, _ = tuning.tune(
+        WORKLOADS["lstm"], list(worker.rates), deadline=deadline, say=lambda _: None, run=worker, clock=clock
+    )
+    return done
+
+
+def test_the_fastest_is_chosen_and_the_default_measured_again() -> None:
+    worker = Worker({USUAL: [400.0, 410.0], FAST: [530.0], XLA: [300.0]})
+    done = _tune(worker)
+    assert (done.best, done.samples_per_second, done.default_samples_per_second) == (FAST, 530.0, 410.0)
+    assert [job.setting for job in worker.jobs] == [USUAL, FAST, XLA, USUAL]
+    assert {job.batch_sizes for job in worker.jobs} == {(32,)}
+
+
+def test_a_lucky_figure_does_not_beat_a_default_that_was_slow_once() -> None:
+    assert _tune(Worker({USUAL: [300.0, 520.0], FAST: [530.0]})).best == USUAL
+
+
+def test_a_crash_is_told_and_the_others_still_run() -> None:
+    done = _tune(Worker({USUAL: [400.0, 400.0], XLA: [None], FAST: [500.0]}))
+    assert done.best == FAST
+    assert done.tried[1].why == "the worker was killed by SIGSEGV"
+
+
+def test_where_nothing_runs_nothing_is_chosen() -> None:
+    assert _tune(Worker({USUAL: [None], FAST: [None]})).best is None
+
+
+def test_the_default_is_measured_even_when_time_is_up() -> None:
+    done = _tune(Worker({USUAL: [400.0], FAST: [500.0]}), deadline=0.0)
+    assert done.best == USUAL
+    assert "--minutes" in done.why
+
+
+@given(st.lists(st.floats(1, 1e6), min_size=1, max_size=2), st.lists(st.floats(1, 1e6), max_size=4))
+def test_nothing_slower_than_the_default_is_ever_chosen(usual: list[float], others: list[float]) -> None:
+    tried = [Measured(setting=USUAL, samples_per_second=rate) for rate in usual]
+    tried += [Measured(setting=FAST, samples_per_second=rate) for rate in others]
+    best, rate, default = tuning.choose(tried)
+    assert default == max(usual)
+    assert rate is not None
+    assert rate >= max(usual)
+    assert best == USUAL or rate > max(usual)
+
+
+def test_fast_layers_are_a_matter_of_torch_on_a_processor() -> None:
+    assert FAST in tuning.candidates(["tensorflow", "torch", "jax"], on_gpu=False)
+    assert FAST not in tuning.candidates(["tensorflow", "torch", "jax"], on_gpu=True)
+    assert tuning.candidates(["jax"], on_gpu=False) == [Setting(backend="jax")]
+    assert tuning.candidates(["tensorflow", "torch"], on_gpu=False)[0] == USUAL
+
+
+def test_what_was_kept_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "tuned.json"
+    assert settings.read(path).entries == {}
+    settings.keep("lstm", ENTRY, path)
+    settings.keep("gru", ENTRY, path)
+    assert settings.read(path).entries == {"lstm": ENTRY, "gru": ENTRY}
+    assert [p.name for p in path.parent.iterdir()] == ["tuned.json"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"entries": 3}', '{"schema_version": 99}', "\x00"])
+def test_a_damaged_file_is_said_and_left_alone(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "tuned.json"
+    path.write_text(text)
+    with pytest.raises(settings.SettingsError, match="remove the file"):
+        settings.keep("lstm", ENTRY, path)
+    assert path.read_text() == text
+
+
+def test_an_entry_of_elsewhere_does_not_count() -> None:
+    here = {"keras": "3.15.1", "torch": "2.13.0", "jax": "0.10.2"}
+    assert settings.stale(ENTRY, fingerprint="f", device="cpu", versions=here) == ""
+    assert "workload" in settings.stale(ENTRY, fingerprint="g", device="cpu", versions=here)
+    assert "this is gpu" in settings.stale(ENTRY, fingerprint="f", device="gpu", versions=here)
+    newer = {**here, "torch": "2.14.0"}
+    assert "torch 2.13.0, and here is 2.14.0" in settings.stale(
+        ENTRY, fingerprint="f", device="cpu", versions=newer
+    )
+
+
+def test_an_unknown_model_is_a_wrong_call(dlbox: Command) -> None:
+    done = dlbox("tune", "--workload", "lstn")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "there are lstm" in done.stderr
+
+
+def test_a_damaged_file_ends_the_command_before_anything_is_trained(
+    dlbox: Command, own_data_folder: Path
+) -> None:
+    (own_data_folder / "dlbox").mkdir(parents=True)
+    (own_data_folder / "dlbox" / "tuned.json").write_text("{")
+    done = dlbox("tune", "--workload", "lstm", "--json")
+    assert done.returncode == 1
+    assert "tuned.json" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_real_tuning_stores_what_it_found(dlbox: Command, own_data_folder: Path) -> None:
+    done = dlbox("tune", "--workload", "cnn", "--minutes", "0.01", "--json", timeout=600)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)["results"][0]
+    stored = settings.read(own_data_folder / "dlbox" / "tuned.json").entries["cnn"]
+    assert stored.samples_per_second == told["samples_per_second"] > 0

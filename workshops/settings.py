@@ -1,0 +1,115 @@
+"""What `dlbox tune` found for this machine, one setting a workload: a small JSON file in the user's data folder.
+
+An entry counts only where it was measured: same processor and card, same framework versions, same workload. Any other
+is left out, with the reason.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import platformdirs
+
+SCHEMA_VERSION = 1
+
+
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """How a model is trained; nothing in here changes what it computes beyond rounding."""
+
+    backend: str
+    layers: Literal["stock", "fast"] = "stock"
+    """"fast": ``workshops.fast``."""
+    jit: bool | None = None
+    """Keras' ``jit_compile``; None: Keras decides."""
+
+    @property
+    def told(self) -> str:
+        compiled = {None: "", True: ", XLA", False: ", no XLA"}[self.jit]
+        return f"{self.backend}, {self.layers} layers{compiled}"
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """A setting and what it was measured with; rates in samples/s."""
+
+    setting: Setting
+    fingerprint: str
+    """Of the workload."""
+    device: str
+    versions: dict[str, str]
+    samples_per_second: float
+    default_samples_per_second: float
+    at: str
+    """ISO 8601, UTC."""
+
+
+class Book(msgspec.Struct, frozen=True, kw_only=True):
+    schema_version: int = SCHEMA_VERSION
+    entries: dict[str, Entry] = {}
+    """By name of the workload."""
+
+
+class SettingsError(Exception):
+    """The file cannot be read or written; the message is one sentence and says what to do."""
+
+
+def default_path() -> Path:
+    return Path(platformdirs.user_data_dir("dlbox")) / "tuned.json"
+
+
+def read(path: Path | None = None) -> Book:
+    """Nothing where there is no file. Raises SettingsError for one that is damaged or of a later dlbox."""
+    path = path or default_path()
+    try:
+        book = msgspec.json.decode(path.read_bytes(), type=Book)
+    except FileNotFoundError:
+        return Book()
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"cannot read the tuned settings {path} ({error}): remove the file and tune again"
+        ) from error
+    if book.schema_version > SCHEMA_VERSION:
+        raise SettingsError(
+            f"the tuned settings {path} are of a later dlbox: update this one, or remove the file"
+        )
+    return book
+
+
+def keep(name: str, entry: Entry, path: Path | None = None) -> None:
+    """Put ``entry`` in the place of an earlier one; the file is written whole or not at all. Raises SettingsError."""
+    path = path or default_path()
+    book = read(path)
+    book = msgspec.structs.replace(book, entries={**book.entries, name: entry})
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as out:
+            out.write(msgspec.json.format(msgspec.json.encode(book), indent=1) + b"\n")
+            out.flush()
+            os.fsync(out.fileno())
+        Path(temporary).replace(path)
+    except OSError as error:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+        raise SettingsError(
+            f"cannot write the tuned settings {path} ({error.strerror or error}): make room there, or set "
+            "XDG_DATA_HOME to a folder that you can write to"
+        ) from error
+
+
+def stale(entry: Entry, *, fingerprint: str, device: str, versions: dict[str, str]) -> str:
+    """Why ``entry`` does not count here and now; empty where it does. ``versions``: what is installed."""
+    if entry.fingerprint != fingerprint:
+        return "the workload has changed since"
+    if entry.device != device:
+        return f"it was measured on {entry.device}, and this is {device}"
+    for name, version in entry.versions.items():
+        if versions.get(name) != version:
+            return f"it was measured with {name} {version}, and here is {versions.get(name, 'none')}"
+    return ""
