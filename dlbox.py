@@ -146,6 +146,9 @@ def check_command(**options: Any) -> None:
 @click.option(
     "--baseline", is_flag=True, help="Judge later runs of these models on this machine against this one."
 )
+@click.option(
+    "--tuned", is_flag=True, help="Train with the settings that `dlbox tune` stored, where they count."
+)
 @exporting
 def bench_command(**options: Any) -> None:
     """How fast is it? Train the workshop's models in fresh processes and keep the figures."""

@@ -39,6 +39,7 @@ def measure(
     as_json: bool,
     complain: Complain,
     baseline: bool = False,
+    tuned: bool = False,
     **files: Path | bool | None,
 ) -> int:
     """``bench`` or ``ready``. The document goes to stdout whatever happens to the run, and to ``files``.
@@ -61,6 +62,7 @@ def measure(
             expect_gpus=expect_gpus,
             health_checks=command == "ready",
             baseline=baseline,
+            tuned=tuned,
         )
         with Watcher() as watcher:
             document = session.run(options, watcher)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import card_verdict, expectation, health, verdict
+from bench import card_verdict, expectation, health, tuned, verdict
 from bench.finding import Finding, Status
 from bench.finding import verdict as overall
 from bench.keeper import Keeper, with_result
@@ -23,6 +23,7 @@ from bench.results.history import now
 from bench.results.record import Document, Result
 from inventory import facts
 from inventory.machine import Machine
+from workshops import settings
 
 
 class UsageError(Exception):
@@ -43,6 +44,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     expect_gpus: int | None = None
     report: bool = True
     health_checks: bool = True
+    tuned: bool = False
+    """Train with what `dlbox tune` stored, where it counts; that chooses the backend too."""
     baseline: bool = False
     """Mark the run as what later ones are judged against."""
 
@@ -77,6 +80,12 @@ def run(options: Options, watcher: Watcher) -> Document:
     Raises InterruptedRunError, UsageError.
     """
     backend = choose_backend(options.backend)
+    if options.tuned and options.backend:
+        raise UsageError("--tuned chooses the backend: leave out --backend, or --tuned")
+    try:
+        book = settings.read() if options.tuned else None
+    except settings.SettingsError as error:
+        raise UsageError(str(error)) from error
     if options.baseline and (options.repeats or (1 if options.quick else 5)) < expectation.LEAST_PROCESSES:
         raise UsageError(
             f"a baseline needs {expectation.LEAST_PROCESSES} processes a model or more, to know how they "
@@ -84,14 +93,16 @@ def run(options: Options, watcher: Watcher) -> Document:
         )
     keeper = Keeper(watcher)
     try:
-        return _run(options, backend, keeper, watcher)
+        return _run(options, backend, keeper, watcher, book)
     except KeyboardInterrupt:
         raise InterruptedRunError(keeper.interrupted() if keeper.begun else None) from None
     finally:
         keeper.close()
 
 
-def _run(options: Options, backend: str, keeper: Keeper, watcher: Watcher) -> Document:
+def _run(
+    options: Options, backend: str, keeper: Keeper, watcher: Watcher, book: settings.Book | None
+) -> Document:
     watcher.begin("machine", "reading what it is")
     machine = facts.gather()
     quick = options.quick
@@ -112,10 +123,16 @@ def _run(options: Options, backend: str, keeper: Keeper, watcher: Watcher) -> Do
         started_at=now(),
         dlbox_version=importlib.metadata.version("dlbox"),
         partial=True,
-        options={"quick": quick, "seed": options.seed, "backend": backend},
+        options={
+            "quick": quick,
+            "seed": options.seed,
+            "backend": backend,
+            **({"tuned": True} if options.tuned else {}),
+        },
     )
     keeper.begin(document)
     baselines = keeper.baselines()
+    options_backend = backend
     plan = training.Plan(
         backend=backend,
         seed=options.seed,
@@ -124,6 +141,11 @@ def _run(options: Options, backend: str, keeper: Keeper, watcher: Watcher) -> Do
         watch_cards=any(gpu.handle.ok for gpu in machine.gpus),
     )
     for place, workload in enumerate(options.workloads, 1):
+        if book is not None:
+            setting, said = tuned.look_up(workload, book, machine)
+            findings.append(said)
+            backend = setting.backend if setting else options_backend
+            plan = msgspec.structs.replace(plan, setting=setting, backend=backend)
         label = f"{workload.name} on {backend} ({place} of {len(options.workloads)})"
         result, problem = _train(workload, plan, label, keeper, watcher)
         if problem is not None:

@@ -20,6 +20,7 @@ from bench.measure.workloads import UnknownWorkloadError, Workload, select
 from bench.progress import Watcher
 from bench.results.history import now
 from bench.results.record import SCHEMA_VERSION
+from bench.tuned import device
 from inventory import facts
 from inventory.machine import Machine
 from workshops import settings
@@ -191,12 +192,6 @@ def command(
     elif done:
         _show(done)
     return code
-
-
-def device(machine: Machine) -> str:
-    """What a setting is measured on: the card, or the processor and its threads."""
-    names = [gpu.name.value or "an NVIDIA GPU" for gpu in machine.gpus]
-    return ", ".join(names) or f"{machine.host.cpu_model or 'CPU'}, {machine.host.cpu_threads} threads"
 
 
 def _entry(one: Tuned, workload: Workload, imported: Imported, machine: Machine) -> Entry:

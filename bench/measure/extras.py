@@ -29,7 +29,7 @@ def beside(job: Job, model: Any, data: tasks.Data, wait: rate.Wait, on_gpu: bool
         usual = rate.pipeline(model, data.inputs, data.targets, work.batch_size, job.resident_seconds, wait)
         emit(Resident(resident=there, pipeline=usual))
     if job.generic_seconds and on_gpu and kernel_path.recurrent_layers(model):
-        other = tasks.model(work)
+        other = tasks.model(work, job.setting)
         for layer in kernel_path.flat(other.layers):
             if hasattr(layer, "use_cudnn"):
                 layer.use_cudnn = False

@@ -29,6 +29,7 @@ from bench.results.figures import (
     Memory,
 )
 from bench.results.record import Kernel, Percentiles, Repeat, Result, Spread, TimedBlock
+from workshops.settings import Setting
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +47,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     generic_seconds: float = 0.0
     """In the first process, on a card, after that: forced off cuDNN."""
     batch_kind: BatchKind = "workshop"
+    setting: Setting | None = None
+    """How the model is trained; its backend is ``backend``. None: as Keras does by itself."""
 
 
 class Progressed(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +85,7 @@ def train(
                 parent_pid=parent_pid,
                 resident_seconds=0.0 if number else plan.resident_seconds,
                 generic_seconds=0.0 if number else plan.generic_seconds,
+                setting=plan.setting,
             )
             gathering.start(seed)
 

@@ -55,7 +55,7 @@ def _train(job: Job, emit: Any) -> None:
     work = job.workload
     keras.utils.set_random_seed(job.seed)
     data = tasks.data(work, job.seed)
-    model = tasks.model(work)
+    model = tasks.model(work, job.setting)
     emit(
         Imported(
             seconds=imported,

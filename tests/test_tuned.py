@@ -1,0 +1,89 @@
+"""`dlbox bench --tuned`: the stored setting is used where it counts, and what was used is said."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from bench import session, tuned
+from bench.finding import Status
+from bench.measure import runner, training
+from bench.measure.events import Job
+from bench.measure.workloads import WORKLOADS
+from bench.progress import quiet
+from tests.conftest import Command
+from tests.samples import machine, said
+from workshops import settings
+from workshops.settings import Book, Entry, Setting
+
+FAST = Setting(backend="torch", layers="fast")
+
+
+def entry(**changes: object) -> Entry:
+    stored = Entry(
+        setting=FAST, fingerprint=WORKLOADS["lstm"].fingerprint, device=tuned.device(machine()),
+        versions=tuned.installed("torch"), samples_per_second=500.0, default_samples_per_second=400.0,
+        at="2026-11-25T00:00:00Z",
+    )  # fmt: skip
+    return msgspec.structs.replace(stored, **changes)
+
+
+def test_what_was_stored_here_counts() -> None:
+    setting, told = tuned.look_up(WORKLOADS["lstm"], Book(entries={"lstm": entry()}), machine())
+    assert setting == FAST
+    assert told.status is Status.PASS
+    assert "torch, fast layers" in told.message
+
+
+@pytest.mark.parametrize(
+    "book",
+    [
+        Book(),
+        Book(entries={"lstm": entry(device="another")}),
+        Book(entries={"lstm": entry(fingerprint="0")}),
+        Book(entries={"lstm": entry(versions={"keras": "3.0.0"})}),
+    ],
+)
+def test_anything_else_is_said_and_the_default_used(book: Book) -> None:
+    setting, told = tuned.look_up(WORKLOADS["lstm"], book, machine())
+    assert setting is None
+    assert told.status is Status.WARN
+    assert told.remedy == "dlbox tune --workload lstm"
+
+
+def test_a_run_trains_each_model_with_its_own_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.keep("lstm", entry())
+    jobs: list[Job] = []
+    original = training.train
+
+    def train(workload: object, plan: object, on_progress: object, *, parent_pid: int) -> object:
+        def run(job: Job, hear: object, **_: object) -> runner.Problem | None:
+            jobs.append(job)
+            for event in said(400.0, 401.0, 402.0):
+                hear(event)  # type: ignore[operator]
+            return None
+
+        return original(workload, plan, on_progress, run=run, parent_pid=parent_pid)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("bench.measure.training.train", train)
+    monkeypatch.setattr("inventory.facts.gather", machine)
+    monkeypatch.setattr(session, "installed_backends", lambda: ["tensorflow", "torch"])
+    options = session.Options(
+        command="bench", workloads=(WORKLOADS["lstm"], WORKLOADS["gru"]), quick=True, tuned=True,
+        health_checks=False, report=False,
+    )  # fmt: skip
+    document = session.run(options, quiet())
+    assert [(job.workload.name, job.backend, job.setting) for job in jobs] == [
+        ("lstm", "torch", FAST), ("gru", "tensorflow", None),
+    ]  # fmt: skip
+    assert [result.backend for result in document.results] == ["torch", "tensorflow"]
+    assert {f.id: f.status for f in document.findings if f.id.startswith("tuned.")} == {
+        "tuned.lstm": Status.PASS, "tuned.gru": Status.WARN,
+    }  # fmt: skip
+    assert document.options["tuned"] is True
+
+
+def test_a_backend_and_tuned_are_a_wrong_call(dlbox: Command) -> None:
+    done = dlbox("bench", "--tuned", "--backend", "torch")
+    assert done.returncode == 2
+    assert "--tuned chooses the backend" in done.stderr
