@@ -155,3 +155,14 @@ def test_what_no_fast_kernel_can_do_goes_the_stock_way() -> None:
 
 def test_a_saved_model_names_the_stock_layers(tmp_path: object) -> None:
     assert _on_torch(SAVED, f"{tmp_path}/model.keras") == "kept"
+
+
+def test_a_worker_on_torch_can_tell_its_versions() -> None:
+    script = """
+    import json, msgspec
+    from bench.measure import backend
+    print(msgspec.json.encode(backend.versions("torch")).decode())
+    """
+    versions = _on_torch(script)
+    assert isinstance(versions, dict)
+    assert versions["torch"][0].isdigit()

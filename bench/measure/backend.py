@@ -63,7 +63,7 @@ def versions(backend: str) -> dict[str, str]:
         "python": platform.python_version(),
         "keras": keras.__version__,
         "numpy": numpy.__version__,
-        backend: getattr(__import__(backend), "__version__", "unknown"),
+        backend: str(getattr(__import__(backend), "__version__", "unknown")),  # torch's is no plain string
     }
     if backend == "tensorflow":
         import tensorflow as tf
