@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.finding import Finding, Status
+from bench.parts_measured import remembered_power
 from bench.results.record import SCHEMA_VERSION
 from bench.results.terminal import STYLES
 from inventory import bill, facts, parts, parts_here
@@ -45,9 +46,11 @@ def run(
         judgements += parts.judge(chosen, today=datetime.datetime.now(datetime.UTC).date(), budget_usd=budget)
     if this:
         machine = facts.gather()
-        judgements += parts_here.judge(
-            machine, chosen, parts_here.load_power(machine), parts_here.power_limit(machine)
-        )
+        power, when = parts_here.load_power(machine), "as measured under load"
+        if not power.ok and machine.gpus:
+            remembered, then = remembered_power(machine)
+            power, when = (remembered, then) if remembered.ok else (power, when)
+        judgements += parts_here.judge(machine, chosen, power, parts_here.power_limit(machine), when)
     findings = tuple(finding(judgement) for judgement in judgements)
     if as_json:
         _print_json(

@@ -39,10 +39,15 @@ def power_limit(machine: Machine) -> Reading[float]:
 
 
 def judge(
-    machine: Machine, bill: Bill | None, power_w: Reading[float], limit_w: Reading[float]
+    machine: Machine,
+    bill: Bill | None,
+    power_w: Reading[float],
+    limit_w: Reading[float],
+    when: str = "as measured under load",
 ) -> tuple[Judgement, ...]:
-    """This machine against its bill. ``power_w``: what the cards drew under load; ``limit_w``: the most they may."""
-    return _same_card(machine, bill), _measured_power(machine, bill, power_w, limit_w)
+    """This machine against its bill. ``power_w``: what the cards drew under load, and ``when`` that was;
+    ``limit_w``: the most they may."""
+    return _same_card(machine, bill), _measured_power(machine, bill, power_w, limit_w, when)
 
 
 def _same_card(machine: Machine, bill: Bill | None) -> Judgement:
@@ -71,12 +76,12 @@ def _cards(machine: Machine) -> list[Card | None]:
 
 
 def _measured_power(
-    machine: Machine, bill: Bill | None, power_w: Reading[float], limit_w: Reading[float]
+    machine: Machine, bill: Bill | None, power_w: Reading[float], limit_w: Reading[float], when: str
 ) -> Judgement:
     if not machine.has_gpu:
         return judgement("this-power", "skip", "there is no NVIDIA card to load the power supply")
     if power_w.ok and power_w.value is not None:
-        watts, how = power_w.value, "as measured under load"
+        watts, how = power_w.value, when
     elif limit_w.ok and limit_w.value is not None:
         watts, how = limit_w.value, f"at most, its power limit (not measured: {power_w.why})"
     else:
@@ -87,6 +92,16 @@ def _measured_power(
         return judgement(
             "this-power", "skip", message, round(watts), None, "W", "name the bill of this machine"
         )
-    return msgspec.structs.replace(
-        parts.supply(bill, watts, how), id="parts.this-power", title=TITLES["this-power"]
-    )
+    found = parts.supply(bill, watts, how)
+    if limit_w.ok and limit_w.value is not None and limit_w.value > watts:
+        found = _with_limit(found, parts.supply(bill, limit_w.value), limit_w.value)
+    return msgspec.structs.replace(found, id="parts.this-power", title=TITLES["this-power"])
+
+
+def _with_limit(measured: Judgement, at_limit: Judgement, limit_w: float) -> Judgement:
+    """A lesson may not load the card as far as another program will: what the limit would ask is said too."""
+    message = f"{measured.message}; the card may draw {limit_w:.0f} W"
+    if at_limit.status == measured.status or at_limit.status == "pass":
+        return msgspec.structs.replace(measured, message=message)
+    message += f", and then it is {at_limit.measured} W of {at_limit.expected} W"
+    return msgspec.structs.replace(measured, message=message, status="warn", remedy=at_limit.remedy)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from provision import drivers, wheels
+from provision.distributions import by_nearness
 from provision.stack_model import Reason, Request
 from provision.stack_rows import DistributionRow, Row, StackData, ToolkitRow
 from provision.versions import allows
@@ -50,6 +51,8 @@ def _driver_reasons(c: Choices, chosen: drivers.Chosen) -> Iterator[Reason]:
     branch = c.data.branch(row.branch)
     evidence: Row = branch or row
     limits = [f"{f.name.capitalize()}: at most {f.last_branch}." for f in families.values() if f.last_branch]
+    if branch is not None and branch.ends is None:
+        limits.append("When its support ends is not recorded.")
     yield _reason("driver branch", str(row.branch), _join([(branch or row).why, *limits]), evidence)
     strict = [f for f in families.values() if row.flavour in f.flavours and len(f.flavours) == 1]
     if strict:
@@ -119,7 +122,7 @@ def _separation_reason(c: Choices) -> Reason:
 def warnings(c: Choices, today: datetime.date) -> Iterator[str]:
     plan = c.chosen.plan if c.chosen else None
     if plan is not None:
-        yield from _end_of_support(plan.branch, plan.ends, today)
+        yield from _end_of_support(c, plan.branch, plan.ends, today)
         if plan.needs_mok:
             yield (
                 "Secure Boot is on and these modules are compiled here: their key must be enrolled in the "
@@ -160,15 +163,33 @@ def _cards_that_cannot_train_together(c: Choices) -> Iterator[str]:
                 )
 
 
-def _end_of_support(branch: int, ends: datetime.date | None, today: datetime.date) -> Iterator[str]:
-    """Warns from 90 days before a branch's last day on."""
+def _end_of_support(
+    c: Choices, branch: int, ends: datetime.date | None, today: datetime.date
+) -> Iterator[str]:
+    """Warns from 90 days before a branch's last day on, with where a longer one is to be had."""
     if ends is None:
         return
     left = (ends - today).days
     if left < 0:
-        yield f"Support of driver branch {branch} ended on {ends}: no more fixes from NVIDIA. Plan a newer release."
+        yield (
+            f"Support of driver branch {branch} ended on {ends}: it runs, but NVIDIA mends nothing in it any more. "
+            + _longer(c, today)
+        ).strip()
     elif ends - today <= WARN_BEFORE_END:
-        yield f"Support of driver branch {branch} ends on {ends}, in {left} days."
+        yield f"Support of driver branch {branch} ends on {ends}, in {left} days. {_longer(c, today)}".strip()
+
+
+def _longer(c: Choices, today: datetime.date) -> str:
+    """The nearest release whose own choice for these cards is supported for longer."""
+    for row in by_nearness(c.distribution.id, c.data):
+        moved = msgspec.structs.replace(c.request, distribution=row.id, kernel="")
+        try:
+            plan = drivers.choose(moved, row, c.data).plan
+        except drivers.Refused:
+            continue
+        if plan.ends is not None and plan.ends - today > WARN_BEFORE_END:
+            return f"{row.name} has branch {plan.branch}, supported until {plan.ends}."
+    return ""
 
 
 def _join(parts: Iterable[str], separator: str = " ") -> str:

@@ -20,11 +20,14 @@ from hypothesis import strategies as st
 
 from bench.finding import Finding
 from bench.parts import finding
+from bench.parts_measured import remembered_power
+from bench.results.history import History, default_path
 from inventory import bill, cards, parts, parts_here, yamlfile
 from inventory.bill import Bill, BillError
 from inventory.machine import Gpu, Machine, PciCard, Power
 from inventory.parts import Judgement
 from inventory.reading import Reading
+from tests import samples
 
 ROOT = Path(__file__).parent.parent
 TODAY = datetime.date(2026, 3, 10)
@@ -296,6 +299,53 @@ def test_an_idle_card_is_judged_by_its_limit_and_says_so(tmp_path: Path) -> None
     found = here(machine(Reading.of(9.1), Reading.of(0)), make(tmp_path))["this-power"]
     assert found.status == "pass"
     assert "170 W at most, its power limit (not measured: card 0 is idle" in found.message
+
+
+def test_what_the_limit_would_ask_is_said_beside_what_was_measured(tmp_path: Path) -> None:
+    busy = machine(Reading.of(90.0), Reading.of(99))
+    found = here(busy, make(tmp_path))["this-power"]
+    assert found.status == "pass"
+    assert found.message.endswith("; the card may draw 170 W")
+    tight = here(busy, make(tmp_path, power_supply={"watts": 300}))["this-power"]
+    assert tight.status == "warn"
+    assert "90 W as measured under load" in tight.message
+    assert "and then it is 308 W of 300 W" in tight.message
+    assert tight.remedy
+
+
+def remember(gpu_name: str, hostname: str, **changes: Any) -> None:
+    """A kept run that watched its card: 160 W in timed training."""
+    kept = samples.document()
+    result = msgspec.structs.replace(kept.results[0], telemetry=samples.telemetry(**changes))
+    gpu = Gpu(index=0, name=Reading.of(gpu_name))
+    host = msgspec.structs.replace(kept.machine.host, hostname=hostname)
+    box = msgspec.structs.replace(kept.machine, gpus=(gpu,), host=host)
+    kept = msgspec.structs.replace(kept, machine=box, results=(result,))
+    history = History(default_path())
+    history.save(history.begin(kept), kept, "complete")
+    history.close()
+
+
+def test_power_is_taken_from_the_last_run_that_loaded_this_card() -> None:
+    idle = machine(Reading.of(9.0), Reading.of(0))
+    assert "no run is kept" in remembered_power(idle)[0].why
+    remember("NVIDIA GeForce RTX 3060", "another")
+    remember("NVIDIA GeForce RTX 4090", idle.host.hostname)
+    remember("NVIDIA GeForce RTX 3060", idle.host.hostname, summary=None)
+    assert "no run kept here watched this card" in remembered_power(idle)[0].why
+    remember("NVIDIA GeForce RTX 3060", idle.host.hostname)
+    power, when = remembered_power(idle)
+    assert power.value == 160.0, (
+        "the idle readings outside timed training do not count, nor does a missing one"
+    )
+    assert re.fullmatch(r"at most in run 4 of \d{4}-\d\d-\d\d", when)
+    found = {
+        j.id: j
+        for j in parts_here.judge(idle, SHIPPED["under-600"], power, parts_here.power_limit(idle), when)
+    }
+    assert "160 W at most in run 4" in found["parts.this-power"].message
+    two = msgspec.structs.replace(idle, gpus=idle.gpus * 2)
+    assert not remembered_power(two)[0].ok
 
 
 def test_what_cannot_be_read_is_unknown_and_never_a_pass(tmp_path: Path) -> None:

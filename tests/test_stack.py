@@ -451,8 +451,12 @@ def test_the_end_of_a_branch_is_announced_90_days_before(today: str, words: str 
     assert words is None or words in said[0]
 
 
-def test_debian_12s_branch_has_ended() -> None:
-    assert any("535 ended on 2026-06-30" in warning for warning in stack("RTX 3060", on="debian-12").warnings)
+@pytest.mark.parametrize("card", ["GTX 970", "GTX 1060", "RTX 3060"])
+def test_debian_12s_branch_has_ended_and_where_a_longer_one_is(card: str) -> None:
+    (said,) = [text for text in stack(card, on="debian-12").warnings if "branch 535" in text]
+    assert "ended on 2026-06-30" in said
+    assert said.endswith("Ubuntu 24.04 has branch 580, supported until 2028-06-30.")
+    assert "When its support ends is not recorded." in why(stack(card, on="debian-13"), "driver branch")
 
 
 def test_old_data_says_so() -> None:

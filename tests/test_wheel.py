@@ -59,6 +59,11 @@ def test_plan_check_and_a_report_run_from_it(installed: Path, tmp_path: Path) ->
     planned = run(installed, "plan", "--card", "RTX 3060", "--distro", "ubuntu-24.04", "--json", cwd=tmp_path)
     assert planned.returncode == 0, planned.stderr
     assert json.loads(planned.stdout)["driver"]["branch"] >= 535
+    (tmp_path / "room.yml").write_text("all: {hosts: {'desk-[1:3]': {card: RTX 5060, distribution: noble}}}")
+    room = run(installed, "plan", "--inventory", "room.yml", "--json", cwd=tmp_path)
+    assert list(json.loads(room.stdout)["hosts"]) == ["desk-1", "desk-2", "desk-3"], room.stderr
+    judged = run(installed, "parts", "under-1000", "--json", cwd=tmp_path)
+    assert json.loads(judged.stdout)["build"]["card"] == "GeForce RTX 5060", judged.stderr
     checked = run(installed, "check", "--json", cwd=tmp_path)
     assert json.loads(checked.stdout)["command"] == "check", checked.stderr
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from inventory import cards
 from provision.drivers import capability_of
-from provision.stack import NoStack, Request, Stack, Target, resolve
+from provision.stack import NoStack, Request, Target, resolve
 from provision.stack_data import DEFAULT_PATH, load
 from provision.versions import conflicts, in_python_range
 from provision.wheels import has_code, incompatible
@@ -160,19 +161,21 @@ class Environment(NamedTuple):
 def _distinct_environments() -> dict[Environment, str]:
     """Every environment that any card of the catalogue gets anywhere -> the first box that has it."""
     found: dict[Environment, str] = {}
+    of_each = list({target.architecture: target for target in CARDS}.values())
+    boxes = [(), *((target,) for target in CARDS), *itertools.combinations(of_each, 2)]
     for row in DATA.distributions:
-        for target in (None, *CARDS):
-            stack = resolve(
-                Request(distribution=row.id, targets=(target,) if target else ()), DATA, DATA.date
-            )
-            assert isinstance(stack, Stack)
+        for targets in boxes:
+            stack = resolve(Request(distribution=row.id, targets=targets), DATA, DATA.date)
+            if isinstance(stack, NoStack):
+                assert len(targets) == 2, "each card alone has a stack"
+                continue
             for name, wanted in stack.requirements.items():
                 if name in stack.indexes:
                     continue  # torch for the CPU lies on an index of its own
                 others = [text for text in stack.constraints if "==" in text]
                 touching = (*(text for text in stack.constraints if text not in others), wanted[0])
                 key = Environment(stack.python.version, wanted, touching)
-                found.setdefault(key, f"{target.name if target else 'CPU'} on {row.name}")
+                found.setdefault(key, f"{' and '.join(t.name for t in targets) or 'CPU'} on {row.name}")
     return found
 
 
