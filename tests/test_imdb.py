@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.test_download import Server
@@ -178,6 +179,7 @@ def test_a_folder_reads_like_its_archive(tmp_path: Path) -> None:
     assert len(few.train.labels) == len(few.test.labels) == 4
 
 
+@hypothesis_settings(deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_becomes_words(text: str) -> None:
     words = imdb.words_of(text)

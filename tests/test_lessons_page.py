@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 
 import pytest
 
@@ -26,7 +28,7 @@ def row(page: str, start: str) -> str:
 @pytest.mark.parametrize(("value", "right"), [(1e-7, 8), (0.5, 0)])
 def test_the_page_counts_promises_that_were_kept(value: float, right: int) -> None:
     page = script.render(made_up(value))
-    assert row(page, "| by-hand |") == f"| by-hand | not run | 13 | not run | {right} of 8 |"
+    assert row(page, "| by-hand |") == f"| by-hand | not run | 13 (0.1) | not run | {right} of 8 |"
     assert row(page, "| sign |") == "| sign | not run | not run | not run | 0 of 0 |"
     assert row(page, "| LSTM, largest difference |").endswith("| at most 1e-06 |")
 
@@ -51,3 +53,14 @@ def test_measured_figures_keep_the_promises(key: str) -> None:
     assert not [n for n, v in off.items() if v is None], "promised, and not measured"
     assert not [(e.name, off[e.name]) for e in promised if not e.holds(off[e.name])]
     assert json.dumps(run), "plain JSON"
+
+
+def test_each_yes_of_the_feature_table_names_a_test_that_exists() -> None:
+    text = (script.ROOT / "docs" / "workshop.md").read_text(encoding="utf-8")
+    claimed = re.findall(r"\[(\d)\]", row(text, "| dlbox |"))
+    proofs = dict(re.findall(r"^(\d)\. (.+)$", text, re.MULTILINE))
+    assert claimed == sorted(proofs) == ["1", "2", "3", "4", "5"]
+    for named in proofs.values():
+        for path, test in re.findall(r"`([\w/.]+)::(\w+)`", named):
+            tree = ast.parse((script.ROOT / path).read_text(encoding="utf-8"))
+            assert test in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, test

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,22 @@ from typing import TextIO
 from workshops.catalog import Expected
 
 WIDTH = 100
-"""Columns of running text."""
+"""Columns of running text at most; longer lines are hard to read."""
+
+
+def columns(out: TextIO, notebook: bool = False) -> int:
+    """How wide text on ``out`` may be: a terminal's width (or COLUMNS), 20 to WIDTH; WIDTH where there is none."""
+    if notebook:
+        return WIDTH
+    asked = os.environ.get("COLUMNS", "")
+    if asked.isdecimal() and int(asked) > 0:
+        wide = int(asked)
+    else:
+        try:
+            wide = os.get_terminal_size(out.fileno()).columns or WIDTH
+        except (OSError, ValueError, AttributeError):  # a file, a pipe, a buffer in memory
+            wide = WIDTH
+    return max(20, min(wide, WIDTH))
 
 
 class Progress:
@@ -23,7 +39,7 @@ class Progress:
     ) -> None:
         self.out, self.name, self.epochs, self.batches = out, name, epochs, batches
         self.live = (out.isatty() or notebook) and not quiet
-        self.quiet = quiet
+        self.quiet, self.notebook = quiet, notebook
         self.every = max(1, epochs // 12)
         self.began = self.drawn = time.perf_counter()
         self.epoch, self.width, self.last = 0, 0, ""
@@ -57,7 +73,8 @@ class Progress:
             self.out.flush()
 
     def _draw(self, text: str) -> None:
-        line = f"  {self.name} {self.epoch + 1}/{self.epochs}  {text}"[: WIDTH + 18]
+        # One column less than the terminal has: in the last one many terminals begin a new line.
+        line = f"  {self.name} {self.epoch + 1}/{self.epochs}  {text}"[: columns(self.out, self.notebook) - 1]
         self.out.write("\r" + line.ljust(self.width))
         self.width = len(line)
         self.out.flush()
@@ -121,7 +138,6 @@ def duration(seconds: float) -> str:
 
 def open_on_desktop(path: Path) -> None:
     """Ask the desktop to show a picture; without a desktop there is nothing to ask."""
-    import os
     import shutil
     import subprocess
 

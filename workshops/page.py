@@ -15,7 +15,7 @@ from typing import Any, Literal, TextIO
 
 from workshops import catalog
 from workshops.catalog import Expected, Lesson
-from workshops.live import WIDTH, Progress, Times, cell, duration, expected_range, number, open_on_desktop
+from workshops.live import Progress, Times, cell, columns, duration, expected_range, number, open_on_desktop
 
 
 class LessonError(Exception):
@@ -111,7 +111,7 @@ class Page:
 
     def say(self, text: str = "") -> None:
         """A paragraph, wrapped."""
-        self.out.write(textwrap.fill(" ".join(text.split()), WIDTH) + "\n")
+        self.out.write(textwrap.fill(" ".join(text.split()), columns(self.out, self.notebook)) + "\n")
         self.out.flush()
 
     def line(self, text: str = "") -> None:
