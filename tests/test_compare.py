@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -368,3 +369,15 @@ def test_a_block_that_took_no_time_is_refused_not_divided_by() -> None:
     repeat = msgspec.structs.replace(broken.repeats[0], blocks=(first,))
     pair = one(run_of(*FIVE), msgspec.structs.replace(broken, repeats=(repeat,)))
     assert "cannot have been timed" in pair.reason
+
+
+def test_the_last_line_names_what_was_not_compared() -> None:
+    other = msgspec.structs.replace(result("gru"), fingerprint="0" * 16)
+    console = Console(width=80, file=io.StringIO(), no_color=True)
+    comparison.show(
+        compare(document(results=(result("lstm"), result("gru"))), document(results=(result("lstm"), other))),
+        console,
+    )
+    assert isinstance(console.file, io.StringIO)
+    last = " ".join(console.file.getvalue().split("NO DIFFERENCE")[1].split())
+    assert last == "that these figures can show. Not compared: gru (1 of 2)."

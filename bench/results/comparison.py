@@ -28,7 +28,15 @@ def show(comparison: Comparison, console: Console) -> None:
     console.print(_table(comparison))
     for pair in comparison.pairs:
         console.print(Text(f"{pair.workload} on {pair.backend}: {pair.reason}"), soft_wrap=wrap)
-    console.print(_summary(comparison), soft_wrap=wrap)
+    console.print(_summary(comparison).append(_left_out(comparison)), soft_wrap=wrap)
+
+
+def _left_out(comparison: Comparison) -> str:
+    """The exit code says nothing of these, so the last line does."""
+    names = [pair.workload for pair in comparison.pairs if pair.ratio is None]
+    if not names or not comparison.comparable:
+        return ""
+    return f" Not compared: {', '.join(names)} ({len(names)} of {len(comparison.pairs)})."
 
 
 def _described(side: Side) -> str:
