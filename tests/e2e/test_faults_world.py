@@ -125,19 +125,31 @@ def test_too_little_room_is_said_before_anything_is_done(bed: Bed, tmp_path: Pat
     assert bed.output("dpkg -l") == before
 
 
-HOLD = (
-    "import fcntl, time; f = open('/var/lib/dpkg/lock-frontend', 'w'); fcntl.lockf(f, fcntl.LOCK_EX);"
-    " open('/root/held', 'w'); time.sleep({})"
-)
+HOLD = """
+import fcntl, os, time
+lock = open("/var/lib/dpkg/lock-frontend", "w")
+fcntl.lockf(lock, fcntl.LOCK_EX)
+with open("/root/number", "w") as file:
+    file.write(str(os.getpid()))
+os.rename("/root/number", "/root/held")
+time.sleep({})
+"""
+
+
+def held(bed: Bed, seconds: int) -> str:
+    """A stranger's program that has apt's lock for so many seconds; its process number."""
+    (bed.root / "root/hold.py").write_text(HOLD.format(seconds))
+    bed.output("sudo sh -c 'nohup python3 /root/hold.py >/root/hold.log 2>&1 </dev/null &'")
+    deadline = time.monotonic() + 60
+    while not (bed.root / "root/held").exists():
+        assert time.monotonic() < deadline, (bed.root / "root/hold.log").read_text()
+        time.sleep(0.1)
+    return (bed.root / "root/held").read_text()
 
 
 def test_who_holds_the_lock_is_named_after_a_wait(bed: Bed, tmp_path: Path) -> None:
     bed.reset()
-    script = HOLD.format(600)
-    bed.output(f"sudo sh -c 'nohup python3 -c \"{script}\" >/dev/null 2>&1 </dev/null &'")
-    while not (bed.root / "root/held").exists():
-        time.sleep(0.1)
-    number = bed.output("pgrep -o -f lock-frontend -x -u root python3 || pgrep -o -u root python3").split()[0]
+    number = held(bed, 600)
     began = time.monotonic()
     refused = play(bed, tmp_path, "preflight.yml", {"preflight_lock_timeout_s": 10})
     assert time.monotonic() - began >= 10
@@ -151,10 +163,7 @@ def test_who_holds_the_lock_is_named_after_a_wait(bed: Bed, tmp_path: Path) -> N
 
 def test_a_lock_that_is_let_go_is_waited_for(bed: Bed, tmp_path: Path) -> None:
     bed.reset()
-    script = HOLD.format(15)
-    bed.output(f"sudo sh -c 'nohup python3 -c \"{script}\" >/dev/null 2>&1 </dev/null &'")
-    while not (bed.root / "root/held").exists():
-        time.sleep(0.1)
+    held(bed, 15)
     assert play(bed, tmp_path, "preflight.yml", {}).status == "ok"
 
 
