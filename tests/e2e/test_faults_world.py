@@ -169,7 +169,7 @@ def test_a_lock_that_is_let_go_is_waited_for(bed: Bed, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("card", "words"),
-    [("0x1180", "no family"), ("0x5abc", "no family")],
+    [("0x1180", "Kepler family, which drivers serve up to branch 470"), ("0x5abc", "no family")],
     ids=["Kepler", "of the future"],
 )
 def test_a_card_that_no_driver_is_known_for(
