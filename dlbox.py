@@ -329,6 +329,8 @@ def plan_command(as_json: bool, **options: Any) -> None:
 @click.option("--jupyter/--no-jupyter", default=True, show_default=True, help="JupyterLab as a service.")
 @click.option("--check", is_flag=True, help="Change nothing; show what would change.")
 @click.option("--reboot", is_flag=True, help="Reboot where it is needed, but never this machine.")
+@click.option("--enrol-key", is_flag=True,
+              help="With Secure Boot: prepare that the firmware trusts modules compiled on the box.")  # fmt: skip
 @click.option("--rollback", is_flag=True, help="Undo what dlbox installed, as it was recorded.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--ask-become-pass", is_flag=True, help="Ask for the password of sudo on the hosts.")

@@ -50,6 +50,8 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     jupyter: bool = True
     check: bool = False
     reboot: bool = False
+    enrol_key: bool = False
+    """Of modules that are compiled on the box, where Secure Boot is on."""
     rollback: bool = False
     secrets: Secrets = Secrets()
 
@@ -87,6 +89,9 @@ def run(
     except (LockError, WheelError) as error:
         complain(str(error))
         return EXIT_NOT
+    except KeyboardInterrupt:
+        complain("the same command goes on where this one stopped")
+        raise
     if outcome is None:
         complain("nothing was changed")
         return EXIT_NOT
@@ -175,6 +180,7 @@ def _go(
             name: {
                 **environments.role_variables(stack, folder / name, wheel, jupyter=wishes.jupyter),
                 "nvidia_driver_reboot": wishes.reboot,
+                **({"nvidia_driver_mok_enrol": True} if wishes.enrol_key else {}),
                 "site_preflight": False,
             }
             for name, stack in stacks.items()
@@ -211,13 +217,13 @@ def _tell(outcome: Outcome, console: Console, complain: Complain) -> None:
     if outcome.error is not None:
         complain(outcome.error)
     for host in outcome.hosts:
-        for difference in host.differences:
-            console.print(difference, markup=False)
+        for text in (*host.differences, *(f"{host.name}: {note}" for note in host.notes)):
+            console.print(text, markup=False, soft_wrap=True)
         line = _line(host, check=outcome.check)
         if host.status in ("failed", "unreachable"):
             complain(f"{line} ({host.log} has the details)" if host.log else line)
         else:
-            console.print(line, markup=False)
+            console.print(line, markup=False, soft_wrap=True)
 
 
 def _line(host: HostOutcome, *, check: bool) -> str:

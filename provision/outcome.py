@@ -41,6 +41,8 @@ class HostOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """What the box says of itself, where the playbook asked it."""
     box: dict[str, Any] | None = None
     """What preflight read of it."""
+    notes: tuple[str, ...] = ()
+    """What the person is to know beside: what the screen will show at the next boot."""
     differences: tuple[str, ...] = ()
     """In a dry run: file contents before and after."""
     log: str | None = None
@@ -69,6 +71,7 @@ class Tally:
     def __init__(self, name: str) -> None:
         self.name = name
         self.changed: list[str] = []
+        self.notes: list[str] = []
         self.differences: list[str] = []
         self.failure: tuple[str, str] | None = None
         self.unreachable = False
@@ -91,6 +94,8 @@ class Tally:
             facts = result.get("ansible_facts")
             if isinstance(facts, dict):
                 self.facts.update(facts)
+            if str(data.get("task_action")).endswith("debug") and isinstance(result.get("msg"), str):
+                self.notes.append(_one_line(result["msg"]))
 
     def outcome(self, log: Path | None, rescued: bool) -> HostOutcome:
         """``rescued``: what failed was dealt with by the playbook itself."""
@@ -108,6 +113,7 @@ class Tally:
             reboot_needed=any(v is True for k, v in self.facts.items() if k.endswith("_reboot_needed")),
             verdict=verdict if isinstance(verdict, str) else None,
             box=box if isinstance(box, dict) else None,
+            notes=tuple(self.notes),
             differences=tuple(self.differences),
             log=str(log) if log else None,
         )

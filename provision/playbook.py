@@ -196,6 +196,7 @@ class _Run:
             path = self._log_path(name)
             if path.exists():
                 path.replace(path.with_suffix(".log.1"))
+            path.touch(mode=0o600)  # it may tell the password for one use that the firmware will ask for
             self._streams[name] = path.open("w", encoding="utf-8")
         words = unheaded(text)
         for secret in (self._secrets.become, self._secrets.vault):

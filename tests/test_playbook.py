@@ -100,6 +100,15 @@ def test_a_dry_run_shows_the_difference_and_does_nothing(tmp_path: Path) -> None
     assert not (tmp_path / "made").exists()
 
 
+def test_what_the_person_is_to_know_is_told_and_kept_from_others(tmp_path: Path) -> None:
+    """Once for each time it is said; the log may tell a password for one use, so it is its owner's alone."""
+    note = "{name: The person is told, ansible.builtin.debug: {msg: 'A blue screen appears: type 12345678.'}}"
+    variable = "{name: A value is shown, ansible.builtin.debug: {var: inventory_hostname}}"
+    host = only(run(tmp_path, note, variable))
+    assert host.notes == ("A blue screen appears: type 12345678.",)
+    assert (tmp_path / "logs" / "localhost.log").stat().st_mode & 0o777 == 0o600
+
+
 def test_the_failing_task_is_named_with_its_reason(tmp_path: Path) -> None:
     host = only(
         run(

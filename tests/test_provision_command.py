@@ -119,6 +119,27 @@ def test_a_reboot_is_asked_for_in_words(
     assert "reboot it, then run the same command" in capsys.readouterr().out
 
 
+def test_the_enrolment_of_a_key_is_wished_for_and_its_password_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = Script(host(box=BOX), host(notes=("Type 123 at the blue screen.",), verdict="ready"))
+    assert run(monkeypatch, script, enrol_key=True)[0] == 0
+    assert script.jobs[1].variables["localhost"]["nvidia_driver_mok_enrol"] is True
+    assert "localhost: Type 123 at the blue screen." in capsys.readouterr().out
+
+
+def test_after_ctrl_c_it_is_said_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    def interrupt(*rest: object) -> Outcome:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(playbook, "run", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        command.run(Wishes(), watching, lambda question: True, as_json=False, complain=said.append)
+    assert said == ["the same command goes on where this one stopped"]
+
+
 def test_nothing_is_installed_where_the_person_says_no(monkeypatch: pytest.MonkeyPatch) -> None:
     script = Script(host(box=BOX))
     assert run(monkeypatch, script, answer=False) == (1, ["nothing was changed"])
