@@ -65,6 +65,13 @@ def measuring(command: Any) -> Any:
                 help="Fresh processes a model.  [default: 1 quick, 3 ready, 5 bench]",
             ),
             click.option(
+                "--batch",
+                metavar="SIZE",
+                help="workshop (32), best (the fastest, found by doubling), both, or a number.  "
+                "[default: both for a full `bench`, else workshop]",
+            ),
+            click.option("--build", metavar="BUILD", help="Parts and prices of this box: see `dlbox parts`."),
+            click.option(
                 "--output",
                 type=click.Path(path_type=Path, file_okay=False),
                 help="Folder for the report.  [default: beside the history]",

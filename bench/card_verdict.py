@@ -63,9 +63,9 @@ def _made(
     remedy: str | None = None,
 ) -> Finding:
     return Finding(
-        id=f"training.{result.workload}-{what}",
+        id=f"training.{result.label}-{what}",
         status=status,
-        title=_TITLES[what].format(result.workload),
+        title=_TITLES[what].format(result.label),
         message=message,
         measured=measured,
         expected=expected,

@@ -18,6 +18,7 @@ from bench.results.files import reason, write_atomically
 from bench.results.history import HistoryError, Run
 from bench.results.record import SCHEMA_VERSION, Document, to_json
 from bench.results.store import open_history_to_read
+from inventory.bill import BillError, open_bill
 
 EXIT_SOUND, EXIT_NOT, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
@@ -40,6 +41,8 @@ def measure(
     complain: Complain,
     baseline: bool = False,
     tuned: bool = False,
+    batch: str | None = None,
+    build: str | None = None,
     **files: Path | bool | None,
 ) -> int:
     """``bench`` or ``ready``. The document goes to stdout whatever happens to the run, and to ``files``.
@@ -63,10 +66,12 @@ def measure(
             health_checks=command == "ready",
             baseline=baseline,
             tuned=tuned,
+            batch=session.batch_size(batch),
+            bill=None if build is None else open_bill(build),
         )
         with Watcher() as watcher:
             document = session.run(options, watcher)
-    except (UnknownWorkloadError, session.UsageError) as error:
+    except (UnknownWorkloadError, session.UsageError, BillError) as error:
         complain(str(error))
         return EXIT_USAGE
     except session.InterruptedRunError as stopped:

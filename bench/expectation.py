@@ -24,8 +24,8 @@ def against_baseline(result: Result, machine: Machine, baselines: Iterable[Run])
     if run is None or before is None:
         return None
     name, title = (
-        f"training.{result.workload}-baseline",
-        f"{result.workload} is not slower than its baseline",
+        f"training.{result.label}-baseline",
+        f"{result.label} is not slower than its baseline",
     )
     if result.fingerprint != before.fingerprint:
         return Finding(
@@ -73,9 +73,9 @@ def why_no_baseline(findings: Iterable[Finding], document: Document) -> str | No
     for result in document.results:
         why = compare.refusal(result, result)
         if why is not None:
-            return f"{result.workload}: {why.removeprefix('A ')}"
+            return f"{result.label}: {why.removeprefix('A ')}"
         if len(compare.processes(result)) < LEAST_PROCESSES:
-            return f"{result.workload} ran in fewer than {LEAST_PROCESSES} processes"
+            return f"{result.label} ran in fewer than {LEAST_PROCESSES} processes"
     if document.run_id is None:
         return "the run could not be kept in the history"
     return None if document.results else "nothing was trained"
@@ -95,7 +95,7 @@ def marked(document: Document, why_not: str | None) -> Finding:
     """Whether a run that was to be a baseline has become one."""
     title = "this run is the baseline"
     if why_not is None:
-        names = ", ".join(result.workload for result in document.results)
+        names = ", ".join(result.label for result in document.results)
         return Finding(
             id="results.baseline",
             status=Status.PASS,

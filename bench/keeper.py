@@ -63,14 +63,14 @@ class Keeper:
     def keep_block(self, repeat: int, block: TimedBlock, result: Result) -> None:
         """A block was timed in process number ``repeat``; ``result``: its workload as known so far."""
         document = msgspec.structs.replace(self.document, results=with_result(self.document.results, result))
-        key = (result.workload, repeat)
+        key = (result.label, repeat)
         if key in self._begun:
             self._take(document)
         else:
             self._begun.add(key)
             self.keep(document)
         self._try(
-            lambda history, number: history.add_block(number, result.workload, result.backend, repeat, block)
+            lambda history, number: history.add_block(number, result.label, result.backend, repeat, block)
         )
 
     def finish(self, document: Document) -> None:
@@ -154,4 +154,4 @@ def with_result(results: Iterable[Result], new: Result | None) -> tuple[Result, 
     """``results`` with ``new`` in the place of an earlier state of itself."""
     if new is None:
         return tuple(results)
-    return (*(r for r in results if (r.workload, r.backend) != (new.workload, new.backend)), new)
+    return (*(r for r in results if (r.label, r.backend) != (new.label, new.backend)), new)

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import os
 from pathlib import Path
 
 import msgspec
 
-from bench import card_verdict, expectation, health, tuned, verdict
+from bench import expectation, health, peaks, rounds, tuned
 from bench.finding import Finding, Status
 from bench.finding import verdict as overall
-from bench.keeper import Keeper, with_result
+from bench.keeper import Keeper
 from bench.measure import training, visibility
-from bench.measure.events import Block, Compiled, Evaluated, Imported
-from bench.measure.runner import Problem
 from bench.measure.workloads import BACKENDS, Workload
 from bench.progress import Watcher
 from bench.results.files import reason, write_atomically
 from bench.results.history import now
-from bench.results.record import Document, Result
+from bench.results.record import Document
 from inventory import facts
+from inventory.bill import Bill
 from inventory.machine import Machine
 from workshops import settings
+
+LARGEST_BATCH = 10_000
+"""Half of the examples of a workload: larger ones leave no second step."""
 
 
 class UsageError(Exception):
@@ -48,6 +49,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Train with what `dlbox tune` stored, where it counts; that chooses the backend too."""
     baseline: bool = False
     """Mark the run as what later ones are judged against."""
+    batch: str | int | None = None
+    """"workshop", "best", "both", or a size. None: both for a full `bench`, else the workshop's."""
+    bill: Bill | None = None
+    """The box's parts and prices."""
 
 
 class InterruptedRunError(Exception):
@@ -72,6 +77,17 @@ def choose_backend(asked: str | None) -> str:
     exists = f"installed here: {', '.join(there)}" if there else "none is installed here"
     wanted = asked or BACKENDS[0]
     raise UsageError(f"backend {wanted} is not installed ({exists}); get it with: ./dlbox setup {wanted}")
+
+
+def batch_size(asked: str | None) -> str | int | None:
+    """What --batch means. Raises UsageError."""
+    if asked is None or asked in ("workshop", "best", "both"):
+        return asked
+    if asked.isascii() and asked.isdigit() and 1 <= int(asked) <= LARGEST_BATCH:
+        return int(asked)
+    raise UsageError(
+        f"--batch is workshop, best, both or a number from 1 to {LARGEST_BATCH:,}, not {asked!r}"
+    )
 
 
 def run(options: Options, watcher: Watcher) -> Document:
@@ -115,6 +131,12 @@ def _run(
         watcher.update("asking the frameworks whether they see the card")
         findings += [_unless_used(f, backend) for f in visibility.findings(machine)]
     watcher.done(_machine_line(machine))
+    from bench.measure import probing  # brings numpy, which `dlbox history` needs not
+
+    watcher.begin("probes", "matrix products, memory bandwidth, launch latency")
+    probes = probing.measure(machine, backend, 3.0 if quick else 6.0)
+    findings += peaks.judge_probes(probes)
+    watcher.done(peaks.told(probes))
     document = Document(
         command=options.command,
         verdict="not-ready",
@@ -127,44 +149,35 @@ def _run(
             "quick": quick,
             "seed": options.seed,
             "backend": backend,
+            "batch": options.batch,
             **({"tuned": True} if options.tuned else {}),
         },
+        probes=probes,
     )
     keeper.begin(document)
     baselines = keeper.baselines()
-    options_backend = backend
     plan = training.Plan(
         backend=backend,
         seed=options.seed,
         repeats=options.repeats or (1 if quick else {"ready": 3}.get(options.command, 5)),
-        train_seconds=8.0 if quick else 15.0,
+        train_seconds=5.0 if quick else 8.0 if options.command == "ready" else 15.0,
         watch_cards=any(gpu.handle.ok for gpu in machine.gpus),
+        resident_seconds=1.0 if quick else 2.0,
+        generic_seconds=1.0 if quick else 2.0,
     )
+    batch = options.batch or ("both" if options.command == "bench" and not quick else "workshop")
+    course = rounds.Course(
+        machine=machine, plan=plan, batch=batch, bill=options.bill, keeper=keeper, watcher=watcher,
+        baselines=() if options.baseline else tuple(baselines), probes=document.probes,
+    )  # fmt: skip
     for place, workload in enumerate(options.workloads, 1):
         if book is not None:
             setting, said = tuned.look_up(workload, book, machine)
             findings.append(said)
-            backend = setting.backend if setting else options_backend
-            plan = msgspec.structs.replace(plan, setting=setting, backend=backend)
-        label = f"{workload.name} on {backend} ({place} of {len(options.workloads)})"
-        result, problem = _train(workload, plan, label, keeper, watcher)
-        if problem is not None:
-            findings.append(
-                verdict.failure(workload.name, backend, problem.kind, problem.message, problem.detail)
+            course.plan = msgspec.structs.replace(
+                plan, setting=setting, backend=setting.backend if setting else backend
             )
-        if result is not None:
-            findings += verdict.judge(result, gpu_expected=machine.has_gpu)
-            findings += card_verdict.judge(result, machine)
-            if not options.baseline:
-                told = expectation.against_baseline(result, machine, baselines)
-                findings += [told] if told else []
-        keeper.keep(
-            msgspec.structs.replace(
-                keeper.document,
-                findings=tuple(findings),
-                results=with_result(keeper.document.results, result),
-            )
-        )
+        course.run(workload, f"({place} of {len(options.workloads)})", findings)
     why_not = expectation.why_no_baseline(findings, keeper.document)
     if options.baseline:
         findings.append(expectation.marked(keeper.document, why_not))
@@ -180,36 +193,6 @@ def _run(
     if options.report:
         _report(options.output or keeper.folder / "reports", keeper)
     return keeper.document
-
-
-def _train(
-    workload: Workload, plan: training.Plan, label: str, keeper: Keeper, watcher: Watcher
-) -> tuple[Result | None, Problem | None]:
-    watcher.begin(label, "starting")
-
-    def on_progress(step: training.Progressed) -> None:
-        which = f" {step.repeat + 1} of {plan.repeats}" if plan.repeats > 1 else ""
-        match step.event:
-            case Imported():
-                watcher.update(f"compiling{which}")
-            case Compiled():
-                watcher.update(f"warming up{which}")
-            case Block() as block:
-                watcher.update(
-                    f"training{which}", block.done_share, f"{block.examples / block.seconds:,.0f} samples/s"
-                )
-            case Evaluated():
-                watcher.update(f"judging{which}", 1.0)
-        if step.block and step.result:
-            keeper.keep_block(step.repeat, step.block, step.result)
-
-    result, problem = training.train(workload, plan, on_progress, parent_pid=os.getpid())
-    if problem is not None:
-        watcher.done(problem.message)
-    elif result is not None:
-        accuracy = f", accuracy {result.accuracy:.3f}" if result.accuracy is not None else ""
-        watcher.done(f"{result.samples_per_second.median:,.0f} samples/s{accuracy}")
-    return result, problem
 
 
 def _report(folder: Path, keeper: Keeper) -> None:

@@ -9,6 +9,9 @@ BUSY_CORES = 0.25
 """Median of other processes' load above which a figure is marked: torch's LSTM was seen to lose nine tenths
 of its speed beside one busy process, so even a little is worth saying."""
 
+DISTURBED_CORES = 0.4
+"""Above this the figure is no measurement: one busy process on two cores that training wants takes a half or more."""
+
 UNSTEADY = 0.05
 """MAD over median of the block rates above which a figure is called unsteady. A GPU alone gives well under
 1%; the rest is a busy machine, heat or power saving."""
@@ -49,8 +52,8 @@ def failure(workload: str, backend: str, kind: str, message: str, detail: str = 
 def _device(result: Result, gpu_expected: bool) -> Finding | None:
     if not gpu_expected:
         return None
-    name = f"training.{result.workload}-device"
-    title = f"{result.workload} uses the GPU"
+    name = f"training.{result.label}-device"
+    title = f"{result.label} uses the GPU"
     if result.on_gpu:
         return Finding(
             id=name, status=Status.PASS, title=title, message=f"{result.backend} trained on {result.device}"
@@ -69,8 +72,8 @@ def _device(result: Result, gpu_expected: bool) -> Finding | None:
 
 def _kernel(result: Result) -> Finding | None:
     name, title, kernel = (
-        f"training.{result.workload}-kernel",
-        f"{result.workload} uses the fast kernel",
+        f"training.{result.label}-kernel",
+        f"{result.label} uses the fast kernel",
         result.kernel,
     )
     if kernel is None or kernel.path == "none":
@@ -103,7 +106,7 @@ def _kernel(result: Result) -> Finding | None:
 
 
 def _learning(result: Result) -> Finding:
-    name, title = f"training.{result.workload}-learns", f"{result.workload} learns"
+    name, title = f"training.{result.label}-learns", f"{result.label} learns"
     accuracy, seen = result.accuracy, result.examples_seen
     if accuracy is None:
         return Finding(
@@ -137,7 +140,7 @@ def _learning(result: Result) -> Finding:
 
 
 def _steadiness(result: Result) -> Finding:
-    name, title = f"training.{result.workload}-steady", f"{result.workload} is steady"
+    name, title = f"training.{result.label}-steady", f"{result.label} is steady"
     rates = result.samples_per_second
     spread = rates.mad / rates.median
     others = sorted(b.other_cpu_cores for b in result.blocks)[len(result.blocks) // 2]
@@ -145,7 +148,7 @@ def _steadiness(result: Result) -> Finding:
     if others > BUSY_CORES:
         return Finding(
             id=name,
-            status=Status.WARN,
+            status=Status.FAIL if others > DISTURBED_CORES else Status.WARN,
             title=title,
             message=f"{told}; other programs kept {others:.1f} cores busy meanwhile, so the figure is too low",
             measured=round(others, 2),

@@ -24,6 +24,25 @@ def own_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
+@pytest.fixture(autouse=True)
+def no_probing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No run within a test's own process starts a framework: peaks are given, and no larger batch is faster."""
+    if "bench" not in sys.modules:
+        return
+    from bench.measure import batches, probing
+    from bench.results.figures import BatchPoint, BatchSearch, Probes
+
+    probes = Probes(backend="tensorflow", device="cpu", on_gpu=False, matmul_tflops={"fp32": 0.2})
+    monkeypatch.setattr(probing, "measure", lambda machine, backend, seconds: probes)
+    found = BatchSearch(
+        points=(BatchPoint(batch_size=32, samples_per_second=400.0),),
+        best_batch_size=32,
+        ended="no-faster",
+        why="64 was no faster than 32",
+    )
+    monkeypatch.setattr(batches, "search", lambda *args, **options: (found, None))
+
+
 @pytest.fixture
 def dlbox() -> Command:
     """Run `dlbox ARGUMENTS` as a process of its own; keyword arguments go into its environment."""

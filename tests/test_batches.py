@@ -15,6 +15,7 @@ from bench.measure.workloads import WORKLOADS
 from bench.results.figures import BatchPoint, BatchSearch
 
 LSTM = WORKLOADS["lstm"]
+SEARCH = batches.search
 PLAN = Plan(backend="tensorflow", seed=0, repeats=1, train_seconds=1.0)
 
 
@@ -30,7 +31,7 @@ def search(
             on_event(Tried(point=BatchPoint(batch_size=size, samples_per_second=speed), ended=speed is None))
         return problem
 
-    return *batches.search(LSTM, PLAN, lambda point: None, run=run, parent_pid=1), jobs
+    return *SEARCH(LSTM, PLAN, lambda point: None, run=run, parent_pid=1), jobs
 
 
 def test_sizes_double_from_the_workshop_s_up_to_half_of_the_examples() -> None:

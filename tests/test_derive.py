@@ -59,7 +59,7 @@ def test_equal_processes_still_leave_what_runs_differ_by() -> None:
     assert told.high is not None
     assert told.high / 400 == pytest.approx(400 / told.low)
     assert told.high > 400 * (1 + 2 * DRIFT["cpu"])
-    assert "usual for a processor" in told.drift_from
+    assert "assumed for a processor" in told.drift_from
 
 
 def test_earlier_runs_take_the_place_of_the_usual_drift() -> None:
@@ -70,7 +70,7 @@ def test_earlier_runs_take_the_place_of_the_usual_drift() -> None:
     assert wild.high is not None
     assert steady.high is not None
     assert wild.high > steady.high
-    assert "usual" in interval(of_processes(400, 401, 399), [400.0]).drift_from
+    assert "assumed" in interval(of_processes(400, 401, 399), [400.0]).drift_from
 
 
 @given(st.lists(st.floats(10, 1e5), min_size=3, max_size=9), st.floats(1.01, 50))

@@ -12,6 +12,8 @@ from bench.measure import probes, probing
 from bench.results.figures import Probes
 from tests.samples import machine
 
+MEASURE = probing.measure
+
 LINES = [
     msgspec.json.encode(event)
     for event in (
@@ -50,7 +52,7 @@ def test_nonsense_is_passed_over(lines: list[bytes]) -> None:
 
 
 def test_a_process_that_dies_leaves_a_record_without_figures() -> None:
-    told = probing.measure(machine(), "jax", 0.1, command=(sys.executable, "-c", "import sys; sys.exit(3)"))
+    told = MEASURE(machine(), "jax", 0.1, command=(sys.executable, "-c", "import sys; sys.exit(3)"))
     assert told.matmul_tflops == {}
     assert "process" in told.troubles
 

@@ -40,9 +40,12 @@ def test_training_that_was_not_judged_is_unknown() -> None:
 
 
 def test_other_load_and_spread_are_told() -> None:
-    busy = verdict.judge(result("lstm", 400.0, 401.0, 399.0, other=1.0), gpu_expected=False)[-1]
+    busy = verdict.judge(result("lstm", 400.0, 401.0, 399.0, other=0.3), gpu_expected=False)[-1]
     assert busy.status is Status.WARN
-    assert "1.0 cores" in busy.message
+    assert "0.3 cores" in busy.message
+    disturbed = verdict.judge(result("lstm", 400.0, 401.0, 399.0, other=1.0), gpu_expected=False)[-1]
+    assert disturbed.status is Status.FAIL
+    assert "1.0 cores" in disturbed.message
     shaky = verdict.judge(result("lstm", 200.0, 400.0, 300.0), gpu_expected=False)[-1]
     assert shaky.status is Status.WARN
     assert "unsteady" in shaky.message

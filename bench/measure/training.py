@@ -49,6 +49,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     batch_kind: BatchKind = "workshop"
     setting: Setting | None = None
     """How the model is trained; its backend is ``backend``. None: as Keras does by itself."""
+    warmup_steps: int = 20
+    learning_elsewhere: bool = False
+    """No process is judged: that it learns was seen at another batch size."""
 
 
 class Progressed(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,11 +81,12 @@ def train(
     with sampler or nullcontext():
         for number, seed in enumerate(_seeds(plan)):
             job = Job(
-                workload=workload if number == 0 else _untold(workload),
+                workload=_untold(workload) if number or plan.learning_elsewhere else workload,
                 backend=plan.backend,
                 seed=seed,
                 train_seconds=plan.train_seconds,
                 parent_pid=parent_pid,
+                warmup_steps=plan.warmup_steps,
                 resident_seconds=0.0 if number else plan.resident_seconds,
                 generic_seconds=0.0 if number else plan.generic_seconds,
                 setting=plan.setting,

@@ -12,6 +12,10 @@ from bench.results import noise
 from bench.results.record import SCHEMA_VERSION, Document, Result
 from inventory.machine import Machine
 
+IMPOSSIBLE = 1.05
+"""Times the matrix peak measured beside it: more was not computed in that time. Large products are the fastest
+arithmetic there is, and the best training reaches 0.33 of them on a processor; the rest is for disturbed probes."""
+
 Outcome = Literal["faster", "slower", "not-significant", "not-comparable"]
 
 
@@ -122,6 +126,8 @@ def _unusable(side: str, result: Result) -> str | None:
         return f"{side} was never seen to learn"
     if result.accuracy < result.accuracy_bar:
         return f"{side} did not learn (accuracy {result.accuracy:.3f}), so its speed does not count"
+    if result.share_of_measured_peak is not None and result.share_of_measured_peak > IMPOSSIBLE:
+        return f"{side} claims {result.share_of_measured_peak:.0%} of the machine's peak: it was not measured right"
     if not any(repeat.blocks for repeat in result.repeats):
         return f"{side} holds no timed block"
     for block in result.blocks:

@@ -16,7 +16,8 @@ CONFIDENCE = 0.95
 
 DRIFT = {"cpu": 0.04, "gpu": 0.02}
 """Relative standard deviation between whole runs of one commit where no earlier ones tell: on a processor
-(docs/repeat.md), and on a card from cold to warm (2.6 to 4.7% in cnn-gpu-benchmarks, taken as two deviations)."""
+an assumption that nobody has measured yet; on a card from cold to warm (2.6 to 4.7% in cnn-gpu-benchmarks, taken as
+two deviations)."""
 
 LEAST_RUNS = 4
 """Earlier runs of the same kind that show a machine's own drift; fewer are luck."""
@@ -89,4 +90,4 @@ def drift_of(result: Result, earlier: Sequence[float]) -> tuple[float, str]:
     if len(logs) >= LEAST_RUNS:
         return statistics.stdev(logs), f"{len(logs)} earlier runs on this machine"
     kind = "gpu" if result.on_gpu else "cpu"
-    return DRIFT[kind], f"usual for a {'card' if result.on_gpu else 'processor'} (docs/repeat.md)"
+    return DRIFT[kind], f"assumed for a {'card' if result.on_gpu else 'processor'}"

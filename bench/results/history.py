@@ -304,7 +304,7 @@ def _with_lost_blocks(document: Document, blocks: dict[tuple[str, str, int], lis
         if result.partial:
             repeats = tuple(
                 msgspec.structs.replace(
-                    repeat, blocks=tuple(blocks.get((result.workload, result.backend, n), repeat.blocks))
+                    repeat, blocks=tuple(blocks.get((result.label, result.backend, n), repeat.blocks))
                 )
                 for n, repeat in enumerate(result.repeats)
             )

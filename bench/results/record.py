@@ -159,6 +159,14 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     share_of_card_peak: float | None = None
     """``achieved_tflops`` over the card's figure in inventory/cards.yml; null without a card."""
     price: Price | None = None
+    learning_seen_at_batch: int | None = None
+    """Where ``accuracy`` is of the same model at another batch size in this run: a large batch takes too few steps
+    in the same number of examples."""
+
+    @property
+    def label(self) -> str:
+        """What it is called where a workload has several results: "lstm", "lstm-batch-256"."""
+        return self.workload if self.batch_kind == "workshop" else f"{self.workload}-batch-{self.batch_size}"
 
     @property
     def blocks(self) -> list[TimedBlock]:

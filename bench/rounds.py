@@ -1,0 +1,191 @@
+"""One workload in all its rounds: at workshop size, the search for the fastest batch, there again; judged and kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import msgspec
+
+from bench import card_verdict, expectation, peaks, verdict
+from bench.finding import Finding
+from bench.keeper import Keeper, with_result
+from bench.measure import batches, training
+from bench.measure.events import Block, Compiled, Evaluated, Imported, Resident
+from bench.measure.runner import Problem
+from bench.measure.workloads import Workload
+from bench.progress import Watcher
+from bench.results import derive
+from bench.results.figures import BatchKind, BatchPoint, BatchSearch, Probes
+from bench.results.history import Run
+from bench.results.record import Result
+from inventory.bill import Bill
+from inventory.machine import Machine
+
+
+class Course:
+    """What all rounds of a run have in common. ``batch``: "workshop", "best", "both", or a size."""
+
+    def __init__(
+        self,
+        *,
+        machine: Machine,
+        plan: training.Plan,
+        batch: str | int,
+        bill: Bill | None,
+        keeper: Keeper,
+        watcher: Watcher,
+        baselines: Sequence[Run],
+        probes: Probes | None,
+    ) -> None:
+        self.machine, self.plan, self.batch, self.bill = machine, plan, batch, bill
+        self.keeper, self.watcher, self.baselines, self.probes = keeper, watcher, baselines, probes
+        self.card = peaks.card(machine)
+
+    def run(self, workload: Workload, place: str, findings: list[Finding]) -> None:
+        """Train, judge and keep; what was found is appended to ``findings``."""
+        more = self.batch not in ("workshop", workload.batch_size)
+        # The workshop's size shows that it learns; where another one is what was asked for, one process does.
+        plan = self.plan if self.batch in ("both", "workshop", workload.batch_size) else _once(self.plan)
+        first = self._round(workload, plan, place, findings)
+        if first is None or first.partial or not more:
+            return
+        size, kind = self.batch, "chosen"
+        if isinstance(size, str):
+            found = self._search(workload, place, findings)
+            if found is None:
+                return
+            first = msgspec.structs.replace(first, batches=found)
+            self._keep(first, findings)
+            size, kind = found.best_batch_size, "best"
+            if size == workload.batch_size and self.batch == "both":
+                return
+        self._at(workload, size, kind, first, place, findings)  # type: ignore[arg-type]
+
+    def _at(
+        self,
+        workload: Workload,
+        size: int,
+        kind: BatchKind,
+        first: Result,
+        place: str,
+        findings: list[Finding],
+    ) -> None:
+        """Again at another batch size; that it learns was seen at the workshop's."""
+        plan = msgspec.structs.replace(
+            self.plan,
+            batch_kind=kind,
+            warmup_steps=max(3, round(20 * workload.batch_size / size)),
+            train_seconds=min(8.0, self.plan.train_seconds),
+            resident_seconds=0.0,
+            generic_seconds=0.0,
+            learning_elsewhere=True,
+        )
+        other = msgspec.structs.replace(workload, batch_size=size)
+        self._round(other, plan, place, findings, first)
+
+    def _round(
+        self,
+        workload: Workload,
+        plan: training.Plan,
+        place: str,
+        findings: list[Finding],
+        learned: Result | None = None,
+    ) -> Result | None:
+        at = f", batch {workload.batch_size}" if learned else ""
+        result, problem = self._train(workload, plan, f"{workload.name} on {plan.backend}{at} {place}")
+        if problem is not None:
+            findings.append(
+                verdict.failure(workload.name, plan.backend, problem.kind, problem.message, problem.detail)
+            )
+        if result is None:
+            self._keep(None, findings)
+            return None
+        if learned is not None:
+            result = msgspec.structs.replace(
+                result,
+                accuracy=learned.accuracy,
+                ceiling=learned.ceiling,
+                examples_seen=learned.examples_seen,
+                learning_seen_at_batch=learned.batch_size,
+            )
+        result = derive.with_figures(
+            result,
+            probes=self.probes,
+            card_tflops=peaks.of_card(self.card, result.precision),
+            bill=_price(self.bill),
+        )
+        findings += verdict.judge(result, gpu_expected=self.machine.has_gpu)
+        findings += peaks.judge(result)
+        findings += card_verdict.judge(result, self.machine)
+        told = expectation.against_baseline(result, self.machine, self.baselines)
+        findings += [told] if told else []
+        self._keep(result, findings)
+        return result
+
+    def _search(self, workload: Workload, place: str, findings: list[Finding]) -> BatchSearch | None:
+        self.watcher.begin(f"{workload.name} {place}", "looking for the fastest batch")
+
+        def tried(point: BatchPoint) -> None:
+            speed = f"{point.samples_per_second:,.0f} samples/s" if point.samples_per_second else point.why
+            self.watcher.update(f"batch {point.batch_size}: {speed}")
+
+        found, problem = batches.search(workload, self.plan, tried, parent_pid=os.getpid())
+        if problem is not None:
+            self.watcher.done(problem.message)
+            findings.append(
+                verdict.failure(
+                    workload.name, self.plan.backend, problem.kind, problem.message, problem.detail
+                )
+            )
+            self._keep(None, findings)
+        elif found is not None:
+            self.watcher.done(f"fastest at batch {found.best_batch_size} ({found.why})")
+            findings += peaks.judge_search(workload.name, found)
+        return found
+
+    def _keep(self, result: Result | None, findings: Sequence[Finding]) -> None:
+        document = self.keeper.document
+        self.keeper.keep(
+            msgspec.structs.replace(
+                document, findings=tuple(findings), results=with_result(document.results, result)
+            )
+        )
+
+    def _train(
+        self, workload: Workload, plan: training.Plan, label: str
+    ) -> tuple[Result | None, Problem | None]:
+        self.watcher.begin(label, "starting")
+
+        def on_progress(step: training.Progressed) -> None:
+            which = f" {step.repeat + 1} of {plan.repeats}" if plan.repeats > 1 else ""
+            match step.event:
+                case Imported():
+                    self.watcher.update(f"compiling{which}")
+                case Compiled():
+                    self.watcher.update(f"warming up{which}")
+                case Block() as block:
+                    speed = f"{block.examples / block.seconds:,.0f} samples/s"
+                    self.watcher.update(f"training{which}", block.done_share, speed)
+                case Evaluated():
+                    self.watcher.update(f"judging{which}", 1.0)
+                case Resident():
+                    self.watcher.update(f"without the input pipeline{which}", 1.0)
+            if step.block and step.result:
+                self.keeper.keep_block(step.repeat, step.block, step.result)
+
+        result, problem = training.train(workload, plan, on_progress, parent_pid=os.getpid())
+        if problem is not None:
+            self.watcher.done(problem.message)
+        elif result is not None:
+            accuracy = f", accuracy {result.accuracy:.3f}" if result.accuracy is not None else ""
+            self.watcher.done(f"{result.samples_per_second.median:,.0f} samples/s{accuracy}")
+        return result, problem
+
+
+def _once(plan: training.Plan) -> training.Plan:
+    return msgspec.structs.replace(plan, repeats=1, train_seconds=min(5.0, plan.train_seconds))
+
+
+def _price(bill: Bill | None) -> tuple[str, float, str] | None:
+    return None if bill is None else (bill.name, bill.total_usd, bill.priced_on.isoformat())

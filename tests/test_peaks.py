@@ -1,0 +1,64 @@
+"""What cannot be, waits, or does not pay is found: an unsynchronised timer, a sleeping pipeline, a slow kernel."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench import peaks
+from bench.finding import Status
+from bench.results import compare, derive
+from bench.results.figures import BatchPoint, BatchSearch, ForcedGeneric, InputShare, Probes, Work
+from bench.results.record import Kernel, Result
+from tests.samples import result
+
+PROBES = Probes(backend="tensorflow", device="cpu", on_gpu=False, matmul_tflops={"fp32": 0.2})
+
+
+def of(made: Result, what: str) -> Status | None:
+    return next((f.status for f in peaks.judge(made) if f.id == f"training.lstm-{what}"), None)
+
+
+@pytest.mark.parametrize(("rate", "status"), [(400.0, Status.PASS), (40_000.0, Status.FAIL)])
+def test_a_timer_that_does_not_wait_for_the_device_is_caught(rate: float, status: Status) -> None:
+    """50 MFLOP a sample: 400/s are 0.02 TFLOP/s, and 40,000/s ten times what the machine can."""
+    work = Work(flop_per_sample=5e7, bytes_per_sample=1e5)
+    made = derive.with_figures(result("lstm", rate, rate, work=work), probes=PROBES)
+    assert of(made, "plausible") is status
+    refused = compare.refusal(made, made)
+    assert (refused is not None and "not measured right" in refused) is (status is Status.FAIL)
+
+
+@pytest.mark.parametrize(("share", "status"), [(0.02, Status.PASS), (0.2, Status.WARN), (0.6, Status.FAIL)])
+def test_a_sleep_in_the_input_pipeline_is_found(share: float, status: Status) -> None:
+    told = InputShare(
+        resident_samples_per_second=400.0, pipeline_samples_per_second=400.0 * (1 - share), share=share
+    )
+    assert of(result(input=told), "input") is status
+
+
+@pytest.mark.parametrize(("times", "status"), [(1.0, Status.FAIL), (1.3, Status.WARN), (6.0, Status.PASS)])
+def test_a_fused_kernel_has_to_pay(times: float, status: Status) -> None:
+    kernel = Kernel(path="fused", evidence="CudnnRNNV3")
+    told = ForcedGeneric(samples_per_second=100.0, speedup=times)
+    assert of(result(kernel=kernel, forced_generic=told), "fused-pays") is status
+
+
+def test_memory_that_ends_at_the_next_batch_is_a_fault() -> None:
+    points = (
+        BatchPoint(batch_size=32, samples_per_second=400.0),
+        BatchPoint(batch_size=64, samples_per_second=None, why="out of memory"),
+    )
+    found = BatchSearch(points=points, best_batch_size=32, ended="memory", why="64 did not fit")
+    assert peaks.judge_search("lstm", found)[0].status is Status.FAIL
+    more = (points[0], BatchPoint(batch_size=64, samples_per_second=500.0), points[1])
+    later = BatchSearch(points=more, best_batch_size=64, ended="memory", why="128 did not fit")
+    assert peaks.judge_search("lstm", later)[0].status is Status.PASS
+
+
+def test_probes_that_did_not_all_run_are_no_pass() -> None:
+    assert peaks.judge_probes(PROBES)[0].status is Status.PASS
+    empty = Probes(backend="jax", device="", on_gpu=False, troubles={"process": "it ended"})
+    finding = peaks.judge_probes(empty)[0]
+    assert finding.status is Status.WARN
+    assert finding.remedy
+    assert "it ended" in finding.message
