@@ -1,0 +1,228 @@
+"""Each fault that a benchmark can be fooled by, planted on purpose: the verdict and the exit code have to flip.
+
+The upper half has a card that is not there (real nvidia-ml-py on a scripted library, the real sampler, a worker that
+only talks). The lower half trains for real, with ``tests.planted`` in the worker's place.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import scenario
+
+from bench import command
+from bench.measure import batches, runner, telemetry, training
+from bench.measure.events import Block, Event, Generic, Imported, Job
+from bench.measure.kernel_path import Kernels, Recurrent, judge
+from bench.results.figures import BatchPoint
+from tests.conftest import ROOT
+from tests.samples import said
+from tests.test_telemetry import content, probe
+
+TRAIN, SEARCH = training.train, batches.search
+Told = tuple[int, str, dict[str, str]]
+"""Exit code, verdict, and the status of each finding."""
+
+
+def fails(told: Told) -> list[str]:
+    return sorted(name for name, status in told[2].items() if status == "fail")
+
+
+@pytest.fixture
+def ask(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Told]:
+    """Run `dlbox bench --quick --json` in this process, with ``run`` doing the jobs."""
+
+    def measured(run: Callable[..., Any], **options: Any) -> Told:
+        monkeypatch.setattr("bench.measure.training.train", functools.partial(TRAIN, run=run))
+        if "batch" in options:
+            monkeypatch.setattr("bench.measure.batches.search", functools.partial(SEARCH, run=run))
+        capsys.readouterr()
+        asked: dict[str, Any] = {
+            "workloads": ("cnn-lstm",), "suite": "ready", "backend": "tensorflow", "quick": True, "seed": 0,
+            "repeats": None, "output": None, "expect_gpus": None, "as_json": True, **options,
+        }  # fmt: skip
+        code = command.measure(asked.pop("command", "bench"), complain=pytest.fail, **asked)
+        document = json.loads(capsys.readouterr().out)
+        return code, document["verdict"], {f["id"]: f["status"] for f in document["findings"]}
+
+    monkeypatch.setattr("bench.session.installed_backends", lambda: ["tensorflow"])
+    monkeypatch.setattr("bench.session._report", lambda folder, keeper: None)
+    return measured
+
+
+# A card that is not there
+
+
+LSTM = Recurrent(name="lstm", kind="LSTM")
+FUSED = judge(["MatMul", "CudnnRNNV3"], [LSTM], "tensorflow", "3.15.1")
+
+
+@pytest.fixture
+def card(ask: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Told]:
+    """`ready` or `bench` on an RTX 3060 that is busy with a worker that says ``kernel`` and ``generic``."""
+
+    def measured(
+        *, kernel: Kernels = FUSED, generic: float | None = 60.0, mhz: int = 1850, accuracy: float = 0.95, **how: Any
+    ) -> Told:  # fmt: skip
+        answers = content(
+            ClockInfo={1: mhz, 2: 7300},
+            CurrentClocksEventReasons=0,
+            ComputeRunningProcesses=[{"pid": os.getpid(), "memory": 600 << 20}],
+        )
+        monkeypatch.setattr(
+            telemetry.Sampler.__init__,
+            "__kwdefaults__",
+            {
+                **(telemetry.Sampler.__init__.__kwdefaults__ or {}),
+                "command": probe(tmp_path, answers),
+                "every_s": 0.02,
+            },
+        )
+
+        def talks(job: Job, on_event: Callable[[Event], None], **_: Any) -> None:
+            for event in said(*[3200.0] * 8, accuracy=accuracy, on_gpu=True):
+                if isinstance(event, Imported):
+                    on_event(msgspec.structs.replace(event, pid=os.getpid()))
+                    on_event(kernel)
+                    time.sleep(1.0)  # the child that reads the card starts
+                    continue
+                if isinstance(event, Block):
+                    time.sleep(event.seconds)
+                on_event(event)
+            if generic:
+                on_event(Generic(samples_per_second=generic))
+
+        here = scenario.load("rtx3060_idle").machine(tmp_path / "box")
+        monkeypatch.setattr("inventory.facts.gather", lambda: here)
+        monkeypatch.setattr("bench.health.run", lambda machine, **_: [])
+        monkeypatch.setattr("bench.measure.visibility.findings", lambda machine: [])
+        return ask(talks, workloads=("lstm",), **how)  # type: ignore[no-any-return]
+
+    return measured
+
+
+@pytest.mark.parametrize("what", ["bench", "ready"])
+def test_a_sound_card_is_ready(card: Any, what: str) -> None:
+    told = card(command=what)
+    assert told[:2] == (0, "ready"), told[2]
+    for name in ("worked", "kernel", "fused-pays", "clock", "learns"):
+        assert told[2][f"training.lstm-{name}"] == "pass"
+
+
+@pytest.mark.parametrize("what", ["bench", "ready"])
+@pytest.mark.parametrize(
+    ("planted", "found"),
+    [
+        ({"kernel": judge(["While"], [msgspec.structs.replace(LSTM, use_cudnn=False)], "tensorflow", "3.15.1")},
+         "training.lstm-kernel"),
+        ({"kernel": judge(["While"], [LSTM], "tensorflow", "3.15.1")}, "training.lstm-kernel"),
+        ({"generic": 3100.0}, "training.lstm-fused-pays"),
+        ({"mhz": 1057}, "training.lstm-clock"),
+        ({"accuracy": 0.5}, "training.lstm-learns"),
+    ],
+    ids=["forced-generic", "silent-fallback", "fused-in-name-only", "half-clock", "no-learning"],
+)  # fmt: skip
+def test_a_fault_of_a_card_is_the_one_that_fails(
+    card: Any, planted: dict[str, Any], found: str, what: str
+) -> None:
+    told = card(command=what, **planted)
+    assert told[:2] == (1, "not-ready")
+    assert fails(told) == [found]
+
+
+@pytest.mark.parametrize("ending", ["Tried", "killed"])
+def test_memory_that_ends_at_the_next_batch_fails_the_run(ask: Any, ending: str) -> None:
+    from bench.measure.events import Tried
+
+    def run(job: Job, on_event: Callable[[Event], None], **_: Any) -> runner.Problem | None:
+        if not job.batch_sizes:
+            for event in said(400.0, 401.0, 402.0):
+                on_event(event)
+            return None
+        on_event(Tried(point=BatchPoint(batch_size=32, samples_per_second=400.0)))
+        if ending == "killed":
+            return runner.Problem(kind="out-of-memory", message="the worker was killed by SIGKILL")
+        on_event(Tried(point=BatchPoint(batch_size=64, why="memory ended"), ended=True))
+        return None
+
+    told = ask(run, workloads=("lstm",), batch="both")
+    assert told[:2] == (1, "not-ready")
+    assert fails(told) == ["training.lstm-batches"]
+
+
+# Real training
+
+
+def real(fault: str, job: Job, on_event: Callable[[Event], None]) -> runner.Problem | None:
+    worker = (sys.executable, "-P", "-m", "tests.planted", fault)
+    return runner.run(job, on_event, command=worker)
+
+
+@pytest.fixture
+def training_with(ask: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Told]:
+    pytest.importorskip("tensorflow", reason="TensorFlow is not installed", exc_type=ImportError)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    return lambda fault, **options: ask(functools.partial(real, fault), **options)
+
+
+@contextmanager
+def busy() -> Iterator[None]:
+    """A second program that wants a whole core, and another for the rest of a machine with many."""
+    spin = [sys.executable, "-c", "while True: pass"]
+    programs = [subprocess.Popen(spin) for _ in range(max(1, (os.cpu_count() or 2) // 2))]
+    try:
+        yield
+    finally:
+        for program in programs:
+            program.kill()
+            program.wait()
+
+
+STEADY = "training.cnn-lstm-steady"
+"""What else runs on the machine while the tests do is not theirs to judge."""
+
+
+@pytest.mark.slow
+def test_training_without_a_fault_passes(training_with: Any) -> None:
+    told = training_with("none")
+    assert set(fails(told)) <= {STEADY}, told
+    assert told[2]["training.cnn-lstm-learns"] == "pass"
+    assert told[2]["training.cnn-lstm-input"] in ("pass", "warn")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "found", "options"),
+    [
+        ("sleep", "training.cnn-lstm-input", {}),
+        ("no-learning", "training.cnn-lstm-learns", {}),
+        ("memory", "training.cnn-lstm-batches", {"batch": "both"}),
+        ("killed", "training.cnn-lstm-ran", {}),
+    ],
+)
+def test_a_planted_fault_is_found_in_real_training(
+    training_with: Any, fault: str, found: str, options: dict[str, Any]
+) -> None:
+    told = training_with(fault, **options)
+    assert told[:2] == (1, "not-ready")
+    assert found in fails(told)
+    assert set(fails(told)) <= {found, STEADY}
+
+
+@pytest.mark.slow
+def test_a_busy_second_process_is_found(training_with: Any) -> None:
+    with busy():
+        told = training_with("none")
+    assert told[:2] == (1, "not-ready")
+    assert told[2][STEADY] == "fail"
