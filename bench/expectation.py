@@ -1,11 +1,16 @@
-"""What this box gave before, and whether it still does: results against its own baseline. Pure."""
+"""What was expected of a result: its own baseline, else a band for its card, else the probes of this box. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 
+import msgspec
+
+from bench import bands, prediction
 from bench.finding import Finding, Status
-from bench.results import compare, noise
+from bench.results import compare, derive, noise
+from bench.results.figures import Probes
 from bench.results.history import Run
 from bench.results.record import Document, Result
 from inventory.machine import Machine
@@ -14,11 +19,75 @@ LEAST_PROCESSES = noise.LEAST_PROCESSES
 """Fewer processes a model do not show how they scatter, so nothing could be judged against them."""
 
 
-def against_baseline(result: Result, machine: Machine, baselines: Iterable[Run]) -> Finding | None:
+def judge(
+    result: Result,
+    machine: Machine,
+    *,
+    baselines: Iterable[Run],
+    probes: Probes | None = None,
+    earlier: Sequence[float] = (),
+    kept: Iterable[bands.Band] | None = None,
+) -> list[Finding]:
+    """The nearest measure there is: this box's baseline, a band for its card, a prediction from its probes.
+
+    ``earlier``: see ``earlier_speeds``. ``kept``: the bands; None means those of bands.yml.
+    """
+    own = against_baseline(result, machine, baselines, earlier)
+    if own is not None and own.status is not Status.SKIP:
+        return [own]
+    found = [own] if own is not None else []
+    if compare.refusal(result, result) is not None:
+        return found  # cut short or not learning: other findings say so
+    known, why_none = bands.judge(result, machine, kept)
+    nearest = known or prediction.judge(result, probes)
+    if nearest is None:
+        return found
+    if known is None and why_none:
+        nearest = msgspec.structs.replace(nearest, message=f"{nearest.message}; {why_none}")
+    return [*found, nearest]
+
+
+def earlier_speeds(result: Result, machine: Machine, runs: Iterable[Run]) -> list[float]:
+    """Median samples/s of this very work in earlier complete runs here, with the same versions of everything.
+
+    Runs in which it failed a finding are left out: a slow-down must not widen what later ones are allowed.
+    """
+    found = []
+    for run, document in _on(machine, runs):
+        for before in document.results:
+            if (
+                run.state == "complete"
+                and compare.key(before) == compare.key(result)
+                and (before.fingerprint, before.versions, before.on_gpu)
+                == (result.fingerprint, result.versions, result.on_gpu)
+                and compare.refusal(before, before) is None
+                and not any(
+                    f.status is Status.FAIL and f.id.startswith(f"training.{before.label}-")
+                    for f in document.findings
+                )
+            ):
+                found.append(before.samples_per_second.median)
+    return found
+
+
+def tolerance(earlier: Sequence[float]) -> float:
+    """Relative difference that two runs of this workload show on this box by chance; 0 with too few runs to tell.
+
+    t s sqrt(2): s the standard deviation of the logarithms over the earlier runs, t of Student's distribution at 99%.
+    """
+    if len(earlier) < derive.LEAST_RUNS:
+        return 0.0
+    return noise.student_t(noise.CONFIDENCE, len(earlier) - 1) * derive.scatter(earlier) * math.sqrt(2)
+
+
+def against_baseline(
+    result: Result, machine: Machine, baselines: Iterable[Run], earlier: Sequence[float] = ()
+) -> Finding | None:
     """One sentence with its numbers, or None where this machine has no baseline for this kind of result.
 
     ``baselines``: the newest first. It fails when the result is slower by more than the processes of the
-    baseline and its own differ among themselves (``bench.results.noise``).
+    baseline and its own differ among themselves (``bench.results.noise``) and by more than whole runs do
+    (``tolerance``).
     """
     run, before = _of_the_same_kind(result, machine, baselines)
     if run is None or before is None:
@@ -38,12 +107,15 @@ def against_baseline(result: Result, machine: Machine, baselines: Iterable[Run])
     if compare.refusal(before, result) is not None:
         return None  # cut short or not learning: other findings say so
     estimate = noise.estimate(compare.processes(before), compare.processes(result))
-    slower = compare.outcome(estimate) == "slower"
+    allowed = tolerance(earlier)
+    slower = compare.outcome(estimate) == "slower" and -math.log(estimate.ratio) > allowed
     now, then = estimate.b_samples_per_second, estimate.a_samples_per_second
     told = (
         f"{compare.speed(now)} samples/s against {compare.speed(then)} of the baseline (run {run.id}): "
         f"ratio {estimate.ratio:.3f}, {compare.interval(estimate)}"
     )
+    if allowed:
+        told += f", {len(earlier)} earlier runs differ by up to {math.expm1(allowed):.1%}"
     if slower:
         told += f", {1 - estimate.ratio:.1%} slower and more than this workload's own noise"
         told += _changes(before, result)
@@ -68,6 +140,8 @@ def why_no_baseline(findings: Iterable[Finding], document: Document) -> str | No
     Only complete, learning, steady results of enough processes are one.
     """
     for finding in findings:
+        if finding.id.endswith("-predicted"):
+            continue  # a baseline is the better measure
         if finding.theme == "training" and finding.status not in (Status.PASS, Status.SKIP):
             return f"{finding.title}: {finding.status.value} ({finding.message})"
     for result in document.results:

@@ -24,7 +24,10 @@ from inventory.machine import Machine
 
 
 class Course:
-    """What all rounds of a run have in common. ``batch``: "workshop", "best", "both", or a size."""
+    """What all rounds of a run have in common.
+
+    ``batch``: "workshop", "best", "both", or a size. ``runs``: the earlier ones, whose scatter is known.
+    """
 
     def __init__(
         self,
@@ -36,10 +39,12 @@ class Course:
         keeper: Keeper,
         watcher: Watcher,
         baselines: Sequence[Run],
+        runs: Sequence[Run] = (),
         probes: Probes | None,
     ) -> None:
         self.machine, self.plan, self.batch, self.bill = machine, plan, batch, bill
         self.keeper, self.watcher, self.baselines, self.probes = keeper, watcher, baselines, probes
+        self.runs = runs
         self.card = peaks.card(machine)
 
     def run(self, workload: Workload, place: str, findings: list[Finding]) -> None:
@@ -109,17 +114,20 @@ class Course:
                 examples_seen=learned.examples_seen,
                 learning_seen_at_batch=learned.batch_size,
             )
+        earlier = expectation.earlier_speeds(result, self.machine, self.runs)
         result = derive.with_figures(
             result,
             probes=self.probes,
             card_tflops=peaks.of_card(self.card, result.precision),
             bill=_price(self.bill),
+            earlier=earlier,
         )
         findings += verdict.judge(result, gpu_expected=self.machine.has_gpu)
         findings += peaks.judge(result)
         findings += card_verdict.judge(result, self.machine)
-        told = expectation.against_baseline(result, self.machine, self.baselines)
-        findings += [told] if told else []
+        findings += expectation.judge(
+            result, self.machine, baselines=self.baselines, probes=self.probes, earlier=earlier
+        )
         self._keep(result, findings)
         return result
 

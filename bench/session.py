@@ -168,7 +168,7 @@ def _run(
     batch = options.batch or ("both" if options.command == "bench" and not quick else "workshop")
     course = rounds.Course(
         machine=machine, plan=plan, batch=batch, bill=options.bill, keeper=keeper, watcher=watcher,
-        baselines=() if options.baseline else tuple(baselines), probes=document.probes,
+        baselines=() if options.baseline else tuple(baselines), runs=keeper.runs(), probes=document.probes,
     )  # fmt: skip
     for place, workload in enumerate(options.workloads, 1):
         if book is not None:

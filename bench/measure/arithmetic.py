@@ -42,6 +42,9 @@ def count(model: Any, batch_size: int, length: int = 0) -> Work:
         flop_per_sample=float(TRAINING * sum(forward(layer, length) for layer in model.layers)),
         bytes_per_sample=float(moved),
         recurrent_steps=sum(steps(layer, length) for layer in model.layers),
+        recurrent_flop_per_sample=float(
+            TRAINING * sum(forward(layer, length) for layer in model.layers if steps(layer, length))
+        ),
     )
 
 

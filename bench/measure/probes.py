@@ -114,6 +114,14 @@ def _rates(device: Device, job: Job, emit: Emit) -> None:
             )
     _guarded("memory-bandwidth", emit, lambda: _bandwidth(device, job, part, emit))
     _guarded("launch", emit, lambda: _launch(device, part, emit))
+    _guarded("recurrent-step", emit, lambda: _small(device, job, emit))
+
+
+def _small(device: Device, job: Job, emit: Emit) -> None:
+    from bench.measure import step_probe
+
+    for name, value in step_probe.measure(job.backend, device.on_gpu, min(1.0, job.seconds / 6)):
+        emit(Rate(name=name, value=value))
 
 
 def _launch(device: Device, seconds: float, emit: Emit) -> None:

@@ -17,6 +17,12 @@ from inventory.machine import Machine
 
 COMMAND = (sys.executable, "-P", "-m", "bench.measure.probes")
 _STARTUP_S = 90.0
+_SMALL = {
+    "recurrent-step": "step_seconds",
+    "train-step": "train_step_seconds",
+    "product-recurrent": "recurrent_tflops",
+    "product-convolution": "convolution_tflops",
+}
 
 
 def measure(machine: Machine, backend: str, seconds: float, *, command: Sequence[str] = COMMAND) -> Probes:
@@ -58,6 +64,8 @@ def read(backend: str, lines: Iterable[bytes], why: str = "") -> Probes:
                 found = msgspec.structs.replace(found, bandwidth_gb_s=event.value)
             case probes.Rate(name="launch"):
                 found = msgspec.structs.replace(found, launch_seconds=event.value)
+            case probes.Rate(name=name) if name in _SMALL:
+                found = msgspec.structs.replace(found, **{_SMALL[name]: event.value})
             case probes.Rate():
                 precision = event.name.removeprefix("matmul-")
                 peaks[precision] = max(event.value, peaks.get(precision, 0.0))

@@ -86,8 +86,12 @@ def interval(result: Result, earlier: Sequence[float] = ()) -> Interval:
 
 def drift_of(result: Result, earlier: Sequence[float]) -> tuple[float, str]:
     """Relative standard deviation between runs, and where it comes from."""
-    logs = [math.log(rate) for rate in earlier if rate > 0]
-    if len(logs) >= LEAST_RUNS:
-        return statistics.stdev(logs), f"{len(logs)} earlier runs on this machine"
+    if len(earlier) >= LEAST_RUNS:
+        return scatter(earlier), f"{len(earlier)} earlier runs on this machine"
     kind = "gpu" if result.on_gpu else "cpu"
     return DRIFT[kind], f"assumed for a {'card' if result.on_gpu else 'processor'}"
+
+
+def scatter(rates: Sequence[float]) -> float:
+    """Standard deviation of the logarithms of two samples/s or more."""
+    return statistics.stdev(math.log(rate) for rate in rates)

@@ -76,11 +76,13 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
     ``bytes_per_sample``: what has to move to and from memory at this batch size at the least.
     ``recurrent_steps``: steps of all recurrent layers that have to wait for each other, in one forward pass.
+    ``recurrent_flop_per_sample``: the part of ``flop_per_sample`` that is done in those steps.
     """
 
     flop_per_sample: float
     bytes_per_sample: float
     recurrent_steps: int = 0
+    recurrent_flop_per_sample: float = 0.0
 
     @property
     def intensity(self) -> float:
@@ -100,7 +102,10 @@ class Probes(msgspec.Struct, frozen=True, kw_only=True):
 
     ``matmul_tflops``: by precision ("fp32", "tf32", "fp16", "bf16"), the best of several sizes.
     ``launch_seconds``: of one operation so small that starting it is all there is to it.
-    ``step_seconds``: of one step of a generic recurrent loop of the framework with next to no arithmetic.
+    ``step_seconds``: of one step of Keras' LSTM with next to no arithmetic in it, forward and backward.
+    ``train_step_seconds``: of one whole training step of a model of two weights: what ``fit`` itself costs.
+    ``recurrent_tflops`` and ``convolution_tflops``: of products as small as those of the workshop's models
+    (``bench.measure.step_probe``).
     ``troubles``: probe -> why it gave nothing.
     """
 
@@ -111,6 +116,9 @@ class Probes(msgspec.Struct, frozen=True, kw_only=True):
     bandwidth_gb_s: float | None = None
     launch_seconds: float | None = None
     step_seconds: float | None = None
+    train_step_seconds: float | None = None
+    recurrent_tflops: float | None = None
+    convolution_tflops: float | None = None
     other_cpu_cores: float = 0.0
     seconds: float = 0.0
     troubles: dict[str, str] = {}

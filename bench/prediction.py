@@ -1,0 +1,96 @@
+"""How fast a workload should be on this very box, put together from its probes: a small model of a training step.
+
+One step of ``fit`` with B samples takes, in this model,
+
+    fit + 1 step of the loop x dependent steps + B x (recurrent FLOP / r + other FLOP / c + bytes / w)
+
+with ``fit`` and the step of the loop timed on models without arithmetic (``bench.measure.step_probe``), r and c the
+FLOP/s of products as small as those of a recurrent step and of a convolution, and w the memory bandwidth. FLOP, bytes
+and steps are counted (``bench.measure.arithmetic``). Nothing overlaps and nothing is fitted. How far it is off for
+each workload on each machine it was tried on: docs/prediction.md. It is of batch 32, which r is measured at.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from bench.finding import Finding, Status
+from bench.results.figures import Probes, Work
+from bench.results.record import Result
+
+FACTOR = 2.0
+"""The most that it was off by where it was tried (docs/prediction.md); slower than that warns."""
+
+BATCH = 32
+
+
+class Prediction(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds of each part of a training step, and what they come to."""
+
+    fit: float
+    loop: float
+    products: float
+    memory: float
+    samples_per_second: float
+
+    @property
+    def told(self) -> str:
+        parts = (
+            ("dependent steps", self.loop),
+            ("products", self.products),
+            ("memory", self.memory),
+            ("fit", self.fit),
+        )
+        return ", ".join(f"{1e3 * seconds:.3g} ms {name}" for name, seconds in parts)
+
+
+def predict(work: Work, batch_size: int, probes: Probes) -> Prediction | None:
+    """None where a probe is missing that this workload needs."""
+    rates = (probes.recurrent_tflops, probes.convolution_tflops, probes.bandwidth_gb_s)
+    if any(not rate for rate in rates) or probes.train_step_seconds is None or probes.step_seconds is None:
+        return None
+    recurrent, convolution, bandwidth = (float(rate or 0.0) for rate in rates)
+    other = work.flop_per_sample - work.recurrent_flop_per_sample
+    loop = probes.step_seconds * work.recurrent_steps
+    products = batch_size * (work.recurrent_flop_per_sample / recurrent + other / convolution) / 1e12
+    memory = batch_size * work.bytes_per_sample / bandwidth / 1e9
+    return Prediction(
+        fit=probes.train_step_seconds,
+        loop=loop,
+        products=products,
+        memory=memory,
+        samples_per_second=batch_size / (probes.train_step_seconds + loop + products + memory),
+    )
+
+
+def judge(result: Result, probes: Probes | None) -> Finding | None:
+    """One sentence with its numbers, or None where nothing can be predicted."""
+    if probes is None or result.work is None or probes.backend != result.backend:
+        return None
+    if probes.on_gpu != result.on_gpu or result.batch_size != BATCH:
+        return None
+    made = predict(result.work, result.batch_size, probes)
+    if made is None:
+        return None
+    measured = result.samples_per_second.median
+    ratio = measured / made.samples_per_second
+    slow = ratio < 1 / FACTOR
+    told = (
+        f"{measured:,.0f} samples/s; the probes of this box predict {made.samples_per_second:,.0f} "
+        f"({made.told} a batch), ratio {ratio:.2f}, and the prediction is good to a factor of {FACTOR:g}"
+    )
+    if result.on_gpu:
+        told += "; on cards it was never tried"
+    return Finding(
+        id=f"training.{result.label}-predicted",
+        status=Status.WARN if slow else Status.PASS,
+        title=f"{result.label} is as fast as this box's own probes let expect",
+        message=told,
+        measured=round(measured, 3),
+        expected=round(made.samples_per_second, 3),
+        unit="samples/s",
+        remedy="run it again with nothing beside it; if it stays, `dlbox tune` looks for a faster setting, and "
+        "`dlbox bench --baseline` makes this box its own measure"
+        if slow
+        else None,
+    )
