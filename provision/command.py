@@ -18,7 +18,7 @@ import platformdirs
 from rich.console import Console
 from rich.text import Text
 
-from provision import environments, own_wheel, playbook, variables
+from provision import environments, network, own_wheel, playbook, variables
 from provision.hosts import HostError, default_place, host_names, read_host, select
 from provision.locking import LockError
 from provision.outcome import HostOutcome, Outcome
@@ -133,7 +133,14 @@ def _inventories(wishes: Wishes) -> tuple[Path, ...]:
     place = wishes.inventory or default_place()
     for name in select(wishes.hosts, place):
         read_host(name, place)
+        network.of_host(name, place)
     return (place,)
+
+
+def _network(name: str, wishes: Wishes) -> network.Network:
+    if not wishes.hosts:
+        return network.Network()
+    return network.of_host(name, wishes.inventory or default_place())
 
 
 def _go(
@@ -176,9 +183,13 @@ def _go(
     with tempfile.TemporaryDirectory(prefix="dlbox-") as temporary:
         folder = Path(temporary)
         wheel = own_wheel.build(folder)
+        networks = {name: _network(name, wishes) for name in stacks}
         told = {
             name: {
-                **environments.role_variables(stack, folder / name, wheel, jupyter=wishes.jupyter),
+                **environments.role_variables(
+                    stack, folder / name, wheel, jupyter=wishes.jupyter, network=networks[name]
+                ),
+                **network.variables(networks[name]),
                 "nvidia_driver_reboot": wishes.reboot,
                 **({"nvidia_driver_mok_enrol": True} if wishes.enrol_key else {}),
                 "site_preflight": False,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from provision import locking, own_wheel
+from provision.network import PLAIN, Network
 from provision.stack_model import Stack
 from provision.variables import cudnn, driver, toolkit
 
@@ -14,17 +16,23 @@ JUPYTER = ("jupyterlab>=4.4,<5", "ipykernel>=6.29,<8")
 
 
 def role_variables(
-    stack: Stack, folder: Path, wheel: own_wheel.OwnWheel, *, jupyter: bool = False
+    stack: Stack,
+    folder: Path,
+    wheel: own_wheel.OwnWheel,
+    *,
+    jupyter: bool = False,
+    network: Network = PLAIN,
+    locks: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """What the roles are given for one box; lock files go into ``folder``. Raises LockError."""
-    locks = {name: _lock(stack, name) for name in stack.environments}
+    """What the roles are given for one box; lock files go into ``folder``.
+
+    ``locks``: name -> text, where they were made before (see ``make_locks``). Raises LockError.
+    """
     interpreter = python_of(stack)
-    on_top = {"dlbox": own_wheel.needs(), **({"jupyter": JUPYTER} if jupyter else {})}
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in locks.items():
-        (folder / f"{name}.txt").write_text(text, encoding="utf-8")
-    for name, requirements in on_top.items():
-        text = locking.lock(requirements, stack.python.version, over=locks[stack.backend])
+    for name, text in (
+        make_locks(stack, jupyter=jupyter, network=network) if locks is None else locks
+    ).items():
         (folder / f"{name}.txt").write_text(text, encoding="utf-8")
     found = {
         **driver(stack),
@@ -51,6 +59,19 @@ def role_variables(
     return found
 
 
+def make_locks(stack: Stack, *, jupyter: bool, network: Network = PLAIN) -> dict[str, str]:
+    """Environment -> its lock file: the frameworks', dlbox's and JupyterLab's, and uv's. Raises LockError."""
+    python = stack.python
+    found = {name: _lock(stack, name, network) for name in stack.environments}
+    on_top = {"dlbox": own_wheel.needs(), **({"jupyter": JUPYTER} if jupyter else {})}
+    for name, requirements in on_top.items():
+        found[name] = locking.lock(requirements, python.version, over=found[stack.backend], network=network)
+    if python.source != "distribution":
+        wanted = [f"{python.source}=={python.tool_version}"]
+        found[python.source] = locking.lock(wanted, python.version, network=network)
+    return found
+
+
 def python_of(stack: Stack) -> str:
     """The interpreter on the box that the environments are made with."""
     if stack.python.source == "distribution":
@@ -64,21 +85,20 @@ def _python(stack: Stack, folder: Path) -> dict[str, Any]:
     plan = stack.python
     if plan.source == "distribution":
         return {}
-    lock = folder / f"{plan.source}.txt"
-    lock.write_text(locking.lock([f"{plan.source}=={plan.tool_version}"], plan.version), encoding="utf-8")
     return {
         "python_version": plan.version,
-        "python_uv_lock": str(lock),
+        "python_uv_lock": str(folder / f"{plan.source}.txt"),
         "python_packages": list(plan.packages),
     }
 
 
-def _lock(stack: Stack, name: str) -> str:
+def _lock(stack: Stack, name: str, network: Network) -> str:
     return locking.lock(
         stack.requirements[name],
         stack.python.version,
         constraints=[line for line in stack.constraints if _about(line, stack.environments[name])],
         index=stack.indexes.get(name),
+        network=network,
     )
 
 

@@ -12,10 +12,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import platformdirs
+
+from provision.network import PLAIN, Network
 
 PLATFORM = "x86_64-manylinux_2_28"
 DAYS_KEPT = 7
@@ -34,28 +36,32 @@ def lock(
     constraints: Sequence[str] = (),
     index: str | None = None,
     over: str = "",
+    network: Network = PLAIN,
 ) -> str:
     """The text of a lock file for a Python ("3.11") on Linux.
 
     ``over``: the lock file of an environment that is seen as well. Its versions hold here too, and what it
-    has is left out. Answers are kept for some days in the user's cache. Raises LockError.
+    has is left out. ``network``: how the package index is reached. Answers are kept for some days in the
+    user's cache. Raises LockError.
     """
     held = [f"{name}=={version}" for name, version in packages(over).items()]
-    place = _place(tuple(requirements), python, tuple(constraints), index, over)
+    place = _place(tuple(requirements), python, tuple(constraints), index, over, *network.question())
     text = _kept(place)
     if text is None:
-        text = _resolved(requirements, python, [*constraints, *held], index)
+        text = _resolved(requirements, python, [*constraints, *held], index, network)
         _keep(place, text)
     return _without(text, packages(over))
 
 
-def _resolved(requirements: Sequence[str], python: str, held: Sequence[str], index: str | None) -> str:
+def _resolved(
+    requirements: Sequence[str], python: str, held: Sequence[str], index: str | None, network: Network
+) -> str:
     with tempfile.TemporaryDirectory(prefix="dlbox-") as temporary:
         folder = Path(temporary)
         wanted, limits = folder / "requirements.in", folder / "constraints.txt"
         wanted.write_text("".join(f"{line}\n" for line in requirements), encoding="utf-8")
         limits.write_text("".join(f"{line}\n" for line in held), encoding="utf-8")
-        return _resolve(wanted, limits, python, index)
+        return _resolve(wanted, limits, python, index, network.environment(folder))
 
 
 def _place(*question: object) -> Path:
@@ -89,8 +95,11 @@ def packages(text: str) -> dict[str, str]:
     return {match.group(1): match.group(2) for match in found if match}
 
 
-def _resolve(wanted: Path, limits: Path, python: str, index: str | None) -> str:
-    """uv resolves for any Python; pip only for its own, but it reads pip.conf and PIP_*, as company networks need."""
+def _resolve(wanted: Path, limits: Path, python: str, index: str | None, told: Mapping[str, str]) -> str:
+    """uv resolves for any Python; pip only for its own, but it reads pip.conf and PIP_*, as company networks need.
+
+    ``told``: environment variables about the network, which may hold the password of an index.
+    """
     uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
     same = python == f"{sys.version_info.major}.{sys.version_info.minor}"
     if uv is None and not same:
@@ -100,28 +109,30 @@ def _resolve(wanted: Path, limits: Path, python: str, index: str | None) -> str:
         )
     if uv is not None:
         try:
-            return _with_uv(uv, wanted, limits, python, index)
+            return _with_uv(uv, wanted, limits, python, index, told)
         except LockError:
             if not same:
                 raise
-    return _with_pip(wanted, limits, index)
+    return _with_pip(wanted, limits, index, told)
 
 
-def _with_uv(uv: str, wanted: Path, limits: Path, python: str, index: str | None) -> str:
+def _with_uv(
+    uv: str, wanted: Path, limits: Path, python: str, index: str | None, told: Mapping[str, str]
+) -> str:
     command = [
         uv, "pip", "compile", str(wanted), "--quiet", "--constraints", str(limits), "--python-version", python,
         "--python-platform", PLATFORM, "--generate-hashes", "--no-header", "--no-annotate",
         "--no-emit-index-url", "--no-emit-find-links",
     ]  # fmt: skip
-    return _output([*command, *(["--extra-index-url", index] if index else [])])
+    return _output([*command, *(["--extra-index-url", index] if index else [])], told)
 
 
-def _with_pip(wanted: Path, limits: Path, index: str | None) -> str:
+def _with_pip(wanted: Path, limits: Path, index: str | None, told: Mapping[str, str]) -> str:
     command = [
         sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--report", "-",
         "--only-binary", ":all:", "-r", str(wanted), "-c", str(limits),
     ]  # fmt: skip
-    report = json.loads(_output([*command, *(["--extra-index-url", index] if index else [])]))
+    report = json.loads(_output([*command, *(["--extra-index-url", index] if index else [])], told))
     lines = []
     for item in report["install"]:
         sums = item["download_info"].get("archive_info", {}).get("hashes", {})
@@ -130,11 +141,12 @@ def _with_pip(wanted: Path, limits: Path, index: str | None) -> str:
     return "".join(sorted(lines))
 
 
-def _output(command: list[str]) -> str:
+def _output(command: list[str], told: Mapping[str, str]) -> str:
     try:
         ended = subprocess.run(
-            command, capture_output=True, text=True, timeout=_LIMIT_S, check=False, stdin=subprocess.DEVNULL
-        )
+            command, capture_output=True, text=True, timeout=_LIMIT_S, check=False, stdin=subprocess.DEVNULL,
+            env={**os.environ, **told},
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise LockError(f"the package index did not answer in {_LIMIT_S} s: check the network") from None
     if ended.returncode != 0:

@@ -42,7 +42,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """What uv would have been asked, with its requirements and constraints."""
     calls: list[list[str]] = []
 
-    def answer(command: list[str]) -> str:
+    def answer(command: list[str], told: dict[str, str]) -> str:
         wanted = Path(command[3]).read_text()
         calls.append([*command, wanted, Path(command[command.index("--constraints") + 1]).read_text()])
         return BASE
@@ -117,7 +117,7 @@ def test_pip_gives_the_same_shape(monkeypatch: pytest.MonkeyPatch) -> None:
             }
         ]
     }
-    monkeypatch.setattr(locking, "_output", lambda command: json.dumps(report))
+    monkeypatch.setattr(locking, "_output", lambda command, told: json.dumps(report))
     monkeypatch.setattr("shutil.which", lambda name, **_: None)
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     assert locking.lock(["six-pack"], here) == "six-pack==1.17.0 --hash=sha256:cc\n"

@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 from tests.test_playbook import Listener, only
 
 ROLES = HOUSE / "roles"
-OWN = ("record", "environment", "frameworks", "dlbox_app", "jupyter", "python", "cuda", "cudnn")
+OWN = ("record", "environment", "frameworks", "dlbox_app", "jupyter", "python", "cuda", "cudnn", "network")
 SPECS: dict[str, dict[str, Any]] = {
     role: yaml.safe_load((ROLES / role / "meta" / "argument_specs.yml").read_text())["argument_specs"]
     for role in OWN
@@ -56,6 +56,7 @@ def test_no_default_is_without_an_option(role: str) -> None:
         ("python", "main", {"python_version": "3.12", "python_packages": []}, "python_uv_lock"),
         ("record", "files", {"record_files": {"a": 1}}, "record_files"),
         ("cuda", "main", {"cuda_version": "12.9.1", "cuda_packages": []}, "cuda_capabilities"),
+        ("network", "main", {"network_lock_timeout_s": "x"}, "network_lock_timeout_s"),
         ("cudnn", "main", {"cudnn_environments": ["torch"]}, "cudnn_environments"),
         ("nvidia_driver", "repository", {"nvidia_driver_repository": {"url": "a"}}, "nvidia_driver_repository"),
     ],
