@@ -339,6 +339,10 @@ def plan_command(as_json: bool, **options: Any) -> None:
 @click.option("--enrol-key", is_flag=True,
               help="With Secure Boot: prepare that the firmware trusts modules compiled on the box.")  # fmt: skip
 @click.option("--rollback", is_flag=True, help="Undo what dlbox installed, as it was recorded.")
+@click.option("--bundle", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+              help="Collect in DIR what the box needs; once whole, install from it without a network.")  # fmt: skip
+@click.option("--card", "cards", multiple=True, help="With --bundle: collect for a box with this card.")
+@click.option("--distro", metavar="NAME", help="With --bundle: and with this release, as ubuntu-24.04.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--ask-become-pass", is_flag=True, help="Ask for the password of sudo on the hosts.")
 @click.option("--ask-vault-pass", is_flag=True, help="Ask for the password of the inventory's vault.")
@@ -352,6 +356,7 @@ def provision_command(
 
     wishes["hosts"] += tuple(name for name in (limit or "").split(",") if name)
     here = not wishes["hosts"] and wishes["inventory"] is None and not wishes["check"]
+    here = here and not command.collects(wishes["bundle"], wishes["cards"])
     secrets = command.ask_secrets(become=ask_become_pass, vault=ask_vault_pass, here=here)
     agreed = _yes if yes else _ask if sys.stdin.isatty() else None
     wanted = command.Wishes(secrets=secrets, **wishes)

@@ -18,12 +18,13 @@ import platformdirs
 from rich.console import Console
 from rich.text import Text
 
-from provision import environments, network, own_wheel, playbook, variables
+from provision import bundle, bundling, environments, network, own_wheel, playbook, variables
+from provision.bundle import Bundle, BundleError
 from provision.hosts import HostError, default_place, host_names, read_host, select
 from provision.locking import LockError
 from provision.outcome import HostOutcome, Outcome
 from provision.own_wheel import WheelError
-from provision.plan import show
+from provision.plan import Question, show
 from provision.playbook import Job, Secrets, Watcher
 from provision.stack import NoStack, Request, Stack, resolve
 from provision.stack_data import DEFAULT_PATH, StackFileError, load
@@ -53,6 +54,11 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     enrol_key: bool = False
     """Of modules that are compiled on the box, where Secure Boot is on."""
     rollback: bool = False
+    bundle: Path | None = None
+    """Whole: install from it, without a network. Else collect in it what the boxes need."""
+    cards: tuple[str, ...] = ()
+    """Of a box that is not here, to collect for; with ``distro``."""
+    distro: str | None = None
     secrets: Secrets = Secrets()
 
 
@@ -67,6 +73,10 @@ def run(
 
     ``agreed`` asks the person; None: there is nobody to ask.
     """
+    wrong = _wrong(wishes)
+    if wrong is not None:
+        complain(wrong)
+        return EXIT_USAGE
     if agreed is None and not wishes.check:
         complain("there is nobody to ask whether to go on: say --yes, or --check to see what would be done")
         return EXIT_USAGE
@@ -78,6 +88,15 @@ def run(
     except (HostError, StackFileError) as error:
         complain(str(error).rstrip("."))
         return EXIT_USAGE
+    if wishes.bundle is not None and collects(wishes.bundle, wishes.cards):
+        question = Question(
+            cards=wishes.cards, distro=wishes.distro, hosts=wishes.hosts, inventory=wishes.inventory,
+            frameworks=wishes.frameworks, cuda_toolkit=wishes.cuda_toolkit,
+        )  # fmt: skip
+        return bundling.run(
+            question, data, wishes.bundle, watching, agreed or _no,
+            jupyter=wishes.jupyter, as_json=as_json, complain=complain,
+        )  # fmt: skip
     job = Job(
         playbook=Path("preflight.yml"),
         inventories=inventories,
@@ -86,7 +105,7 @@ def run(
     )
     try:
         outcome = _go(job, wishes, data, watching, agreed or _no, quiet=as_json)
-    except (LockError, WheelError) as error:
+    except (LockError, WheelError, BundleError) as error:
         complain(str(error))
         return EXIT_NOT
     except KeyboardInterrupt:
@@ -112,6 +131,11 @@ def ask_secrets(*, become: bool, vault: bool, here: bool) -> Secrets:
         become=getpass.getpass("Password of sudo: ") if become else None,
         vault=getpass.getpass("Password of the vault: ") if vault else None,
     )
+
+
+def collects(folder: Path | None, cards: tuple[str, ...]) -> bool:
+    """Whether the folder is to be filled: there is nothing to install from yet, or another box is named."""
+    return folder is not None and (bool(cards) or not bundle.is_whole(folder))
 
 
 def _no(question: str) -> bool:
@@ -164,6 +188,10 @@ def _go(
         if not wishes.check and not agreed(f"Undo on {names} what dlbox installed?"):
             return None
         return play(msgspec.structs.replace(job, playbook=Path("rollback.yml")))
+    taken = None
+    if wishes.bundle is not None:
+        with watching() as watcher:
+            taken = bundle.read(wishes.bundle, watcher)
     looked = play(job)
     read = {host.name: host.box for host in looked.hosts if host.box is not None}
     if not looked.succeeded or len(read) < len(looked.hosts):
@@ -173,6 +201,8 @@ def _go(
         stack = resolve(_request(name, box, wishes), data)
         if isinstance(stack, NoStack):
             return _refused(looked, name, stack)
+        if taken is not None and (lacking := taken.lacks(stack, jupyter=wishes.jupyter)) is not None:
+            raise BundleError(f"{name}: {lacking}")
         stacks[name] = stack
     console = Console(quiet=quiet, highlight=False)
     for name, stack in stacks.items():
@@ -181,22 +211,53 @@ def _go(
     if not wishes.check and not agreed(f"Install this on {names}?"):
         return None
     with tempfile.TemporaryDirectory(prefix="dlbox-") as temporary:
-        folder = Path(temporary)
-        wheel = own_wheel.build(folder)
-        networks = {name: _network(name, wishes) for name in stacks}
-        told = {
-            name: {
-                **environments.role_variables(
-                    stack, folder / name, wheel, jupyter=wishes.jupyter, network=networks[name]
-                ),
-                **network.variables(networks[name]),
-                "nvidia_driver_reboot": wishes.reboot,
-                **({"nvidia_driver_mok_enrol": True} if wishes.enrol_key else {}),
-                "site_preflight": False,
-            }
-            for name, stack in stacks.items()
-        }
+        told = _told(stacks, wishes, Path(temporary), taken)
         return play(msgspec.structs.replace(job, playbook=Path("site.yml"), variables=told, tags=wishes.tags))
+
+
+def _told(
+    stacks: dict[str, Stack], wishes: Wishes, folder: Path, taken: Bundle | None
+) -> dict[str, dict[str, Any]]:
+    """Host -> the variables of the roles."""
+    wheel = own_wheel.build(folder) if taken is None else taken.wheel
+    told: dict[str, dict[str, Any]] = {}
+    for name, stack in stacks.items():
+        where = _network(name, wishes)
+        told[name] = {
+            **environments.role_variables(
+                stack, folder / name, wheel, jupyter=wishes.jupyter, network=where,
+                locks=None if taken is None else _locks(taken, jupyter=wishes.jupyter),
+            ),
+            **network.variables(where),
+            "nvidia_driver_reboot": wishes.reboot,
+            **({"nvidia_driver_mok_enrol": True} if wishes.enrol_key else {}),
+            "site_preflight": False,
+        }  # fmt: skip
+        if taken is not None:
+            here = not wishes.hosts or read_host(name, wishes.inventory or default_place()).is_this_machine
+            told[name] |= taken.variables(folder / f"{name}.pip.conf", here=here)
+    return told
+
+
+def _locks(taken: Bundle, *, jupyter: bool) -> dict[str, str]:
+    return {name: text for name, text in taken.locks().items() if jupyter or name != "jupyter"}
+
+
+def _wrong(wishes: Wishes) -> str | None:
+    """Options that do not go together."""
+    if (wishes.cards or wishes.distro) and wishes.bundle is None:
+        return (
+            "--card and --distro say for which box a bundle is collected: name its folder with --bundle DIR"
+        )
+    if bool(wishes.cards) != bool(wishes.distro):
+        return '--card and --distro go together, as in --card "RTX 3060" --distro ubuntu-24.04'
+    if wishes.cards and (wishes.hosts or wishes.inventory):
+        return "hosts of the inventory bring card and distribution: leave out --card and --distro"
+    if wishes.bundle is not None and wishes.rollback:
+        return "--rollback needs nothing of a bundle: leave out --bundle"
+    if wishes.bundle is not None and wishes.check and not bundle.is_whole(wishes.bundle):
+        return f"--check shows what an installation would change, and {wishes.bundle} is not collected yet"
+    return None
 
 
 def _request(name: str, box: dict[str, Any], wishes: Wishes) -> Request:

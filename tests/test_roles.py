@@ -17,7 +17,18 @@ from tests.conftest import ROOT
 from tests.test_playbook import Listener, only
 
 ROLES = HOUSE / "roles"
-OWN = ("record", "environment", "frameworks", "dlbox_app", "jupyter", "python", "cuda", "cudnn", "network")
+OWN = (
+    "record",
+    "environment",
+    "frameworks",
+    "dlbox_app",
+    "jupyter",
+    "python",
+    "cuda",
+    "cudnn",
+    "network",
+    "bundle",
+)
 SPECS: dict[str, dict[str, Any]] = {
     role: yaml.safe_load((ROLES / role / "meta" / "argument_specs.yml").read_text())["argument_specs"]
     for role in OWN

@@ -1,0 +1,231 @@
+"""Bundles: what is looked at before anything is installed, what does not serve a box, what is collected."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provision import archive_packages, bundle, collect, command, environments, own_wheel, python_builds
+from provision.bundle import Bundle, BundleError
+from provision.command import Wishes
+from provision.network import PLAIN, Network
+from provision.own_wheel import OwnWheel
+from provision.stack import Request, Stack, Target, resolve
+from tests.test_playbook import Listener
+from tests.test_provision_command import BOX, Said, Script, host, watching
+
+PASCAL = Target(name="GeForce GTX 1060 6GB", architecture="pascal", capability="6.1")
+ADA = Target(name="GeForce RTX 4060", architecture="ada", capability="8.9")
+
+
+def stack(on: str = "debian-12", *cards: Target, **options: Any) -> Stack:
+    found = resolve(Request(distribution=on, targets=cards or (PASCAL,), **options))
+    assert isinstance(found, Stack)
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A whole bundle for a GTX 1060 on Debian 12, of tiny files."""
+    place = tmp_path / "bundle"
+    for name in (
+        "debs/Packages",
+        "debs/a_1_all.deb",
+        "wheels/six.whl",
+        "locks/tensorflow.txt",
+        "dlbox-1.whl",
+    ):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(name)
+    bundle.write(place, bundle.contents(stack(), jupyter=False), "dlbox-1.whl", Listener())
+    return place
+
+
+def read(folder: Path) -> Bundle:
+    return bundle.read(folder, Listener())
+
+
+def test_a_sound_bundle_is_read(folder: Path) -> None:
+    found = read(folder)
+    assert found.wheel == OwnWheel(path=folder / "dlbox-1.whl", sha256=bundle.sha256(folder / "dlbox-1.whl"))
+    assert found.locks() == {"tensorflow": "locks/tensorflow.txt"}
+    assert len(found.manifest.files) == 5
+    assert found.digest == read(folder).digest
+
+
+def _edit(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    document = json.loads((folder / bundle.MANIFEST).read_text())
+    change(document)
+    (folder / bundle.MANIFEST).write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda at: (at / "wheels/six.whl").write_text("wheels/sex.whl"), "wheels/six.whl of the bundle"),
+        (lambda at: (at / "wheels/six.whl").write_text("w"), "is damaged"),
+        (lambda at: (at / "debs/a_1_all.deb").unlink(), "debs/a_1_all.deb of the bundle"),
+        (lambda at: (at / "debs/a_1_all.deb").unlink(), "is missing"),
+        (lambda at: (at / bundle.MANIFEST).write_text('{"cut'), "MANIFEST.json is damaged"),
+        (lambda at: (at / bundle.MANIFEST).write_bytes(b"\xff"), "MANIFEST.json is damaged"),
+        (lambda at: _edit(at, lambda d: d.update(schema_version=2)), "of another dlbox"),
+        (lambda at: _edit(at, lambda d: d["files"].update({"../x": d["files"].popitem()[1]})), "outside of the bundle"),
+    ],
+)  # fmt: skip
+def test_nothing_is_installed_from_a_bundle_that_is_not_sound(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Path], Any], words: str
+) -> None:
+    harm(folder)
+    script = Script()
+    monkeypatch.setattr("provision.playbook.run", script)
+    said = Said()
+    code = command.run(Wishes(bundle=folder), watching, lambda question: True, as_json=False, complain=said)
+    assert code == 1
+    assert script.jobs == []
+    assert words in said[0]
+    assert len(said) == 1
+    assert "\n" not in said[0]
+
+
+@pytest.mark.parametrize(
+    ("other", "jupyter", "words"),
+    [
+        (stack("debian-13"), False, "for debian-12, and this box is debian-13"),
+        (stack("debian-12", ADA), False, "without the environment"),
+        (stack(cuda_toolkit=True), False, "without nvidia-cuda-toolkit"),
+        (stack(), True, "--no-jupyter"),
+    ],
+)
+def test_a_bundle_for_another_box_is_refused_with_what_it_lacks(
+    folder: Path, other: Stack, jupyter: bool, words: str
+) -> None:
+    assert words in (read(folder).lacks(other, jupyter=jupyter) or "")
+
+
+def test_a_bundle_for_this_box_lacks_nothing(folder: Path) -> None:
+    assert read(folder).lacks(stack(), jupyter=False) is None
+    assert read(folder).lacks(stack(frameworks=("tensorflow",)), jupyter=False) is None
+
+
+def test_what_is_installed_comes_from_the_bundle(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def never(*rest: object, **options: object) -> None:
+        raise AssertionError("a network would be asked")
+
+    monkeypatch.setattr("provision.locking.lock", never)
+    monkeypatch.setattr(own_wheel, "build", never)
+    for name in ("torch", "jax", "dlbox", "jupyter"):
+        (folder / "locks" / f"{name}.txt").write_text(name)
+    bundle.write(folder, bundle.contents(stack(), jupyter=True), "dlbox-1.whl", Listener())
+    script = Script(host(box=BOX), host(status="changed", changed=("a",), verdict="ready"))
+    monkeypatch.setattr("provision.playbook.run", script)
+    wishes = Wishes(bundle=folder, frameworks=("tensorflow",))
+    assert command.run(wishes, watching, lambda question: True, as_json=False, complain=Said()) == 0
+    told = script.jobs[1].variables["localhost"]
+    assert told["bundle_folder"] == str(folder)
+    assert told["bundle_source"] == ""  # it lies on this machine already
+    assert told["dlbox_app_wheel"]["path"] == str(folder / "dlbox-1.whl")
+    assert told["python_mirror"] == f"file://{folder}/python"
+
+
+@pytest.mark.parametrize(
+    ("wishes", "words"),
+    [
+        ({"cards": ("RTX 3060",), "distro": "debian-12"}, "--bundle DIR"),
+        ({"cards": ("RTX 3060",), "bundle": Path("x")}, "go together"),
+        ({"distro": "debian-12", "bundle": Path("x")}, "go together"),
+        ({"cards": ("a",), "distro": "b", "bundle": Path("x"), "hosts": ("c",)}, "leave out --card"),
+        ({"bundle": Path("x"), "rollback": True}, "leave out --bundle"),
+        ({"bundle": Path("x"), "check": True}, "not collected yet"),
+        ({"bundle": Path("x"), "cards": ("RTX 9999",), "distro": "debian-12"}, "RTX 9999"),
+    ],
+)
+def test_what_cannot_be_meant_is_a_wrong_call(wishes: dict[str, Any], words: str) -> None:
+    said = Said()
+    code = command.run(Wishes(**wishes), watching, lambda question: True, as_json=False, complain=said)
+    assert code == 2
+    assert words in said[0]
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(BundleError, match=r"thesis\.tex"):
+        collect.collect(collect.Wanted(stack=stack()), tmp_path, Listener())
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_the_manifest_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A download that fails leaves what came, and no manifest; the next run is whole."""
+    monkeypatch.setattr(
+        environments, "make_locks", lambda stack, **options: {"tensorflow": "six==1 --hash=sha256:aa\n"}
+    )
+    monkeypatch.setattr(archive_packages, "fetch", lambda *rest: None)
+    calls: list[list[str]] = []
+
+    def download(lines: list[str], *rest: object) -> None:
+        calls.append(lines)
+        if len(calls) == 1:
+            raise BundleError("the cable was pulled")
+
+    monkeypatch.setattr(collect, "_download", download)
+
+    def build(folder: Path) -> OwnWheel:
+        path = folder / "dlbox-1-py3-none-any.whl"
+        path.touch()
+        return OwnWheel(path=path, sha256="")
+
+    monkeypatch.setattr(own_wheel, "build", build)
+    wanted = collect.Wanted(stack=stack())
+    with pytest.raises(BundleError, match="cable"):
+        collect.collect(wanted, tmp_path, Listener())
+    assert not bundle.is_whole(tmp_path)
+    found = collect.collect(wanted, tmp_path, Listener())
+    assert bundle.is_whole(tmp_path)
+    assert set(found.files) == {"locks/tensorflow.txt", "dlbox-1-py3-none-any.whl"}
+    assert calls == [["six==1 --hash=sha256:aa"]] * 2
+
+
+def test_only_wheels_that_are_not_there_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "six.whl").write_text("six")
+    (tmp_path / "old.whl").write_text("of an earlier plan")
+    digest = bundle.sha256(tmp_path / "six.whl")
+    asked: list[str] = []
+    monkeypatch.setattr(collect, "_download", lambda lines, *rest: asked.extend(lines))
+    text = f"six==1 \\\n    --hash=sha256:{digest} \\\n    --hash=sha256:{'0' * 64}\n"
+    text += f"seven==2 --hash=sha256:{'1' * 64}\n"
+    collect._wheels(stack(), {"tensorflow": text, "jax": text}, tmp_path, {}, Listener())
+    assert asked == [f"seven==2 --hash=sha256:{'1' * 64}"]
+    assert [path.name for path in tmp_path.iterdir()] == ["six.whl"]
+
+
+@pytest.mark.parametrize("on", ["ubuntu-22.04", "ubuntu-24.04", "ubuntu-26.04", "debian-12", "debian-13"])
+def test_apts_sources_are_the_releases_own(on: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "is_file", lambda path: True)
+    text = archive_packages._sources(stack(on, ADA), PLAIN, None, None)
+    assert f"signed-by=/usr/share/keyrings/{on.partition('-')[0]}-archive-keyring.gpg" in text
+    assert "-security" in text
+    if on.startswith("debian"):
+        assert "non-free" in text
+    mirrored = archive_packages._sources(stack(on, ADA), Network(apt_mirror="http://m/x/"), None, None)
+    assert all(line.split("] ")[1].startswith("http://m/x") for line in mirrored.splitlines())
+
+
+def test_a_release_whose_keys_are_not_here_is_refused_with_the_package(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Path, "is_file", lambda path: False)
+    with pytest.raises(BundleError, match="apt install ubuntu-keyring"):
+        archive_packages._sources(stack("ubuntu-24.04"), PLAIN, None, None)
+
+
+def test_pythons_build_is_uvs_newest_of_this_kind() -> None:
+    address = python_builds._address("3.12", {})
+    assert "/cpython-3.12." in address
+    assert address.endswith("x86_64-unknown-linux-gnu-install_only_stripped.tar.gz")
