@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 from rich.console import Console
@@ -55,9 +56,41 @@ def candidates(backends: Sequence[str], on_gpu: bool) -> list[Setting]:
     tried = [Setting(backend=name) for name in backends]
     if "torch" in backends and not on_gpu:
         tried.append(Setting(backend="torch", layers="fast"))
+        tried.append(Setting(backend="torch", layers="split"))
     if "tensorflow" in backends:
         tried.append(Setting(backend="tensorflow", jit=True))
     return tried
+
+
+STEPS = (8, 32)
+"""Batches a call that are tried with the fastest setting. Keras on torch refuses more than one."""
+
+PROMISING = 0.7
+"""A setting whose first blocks stay below this share of the best is not timed any longer."""
+
+BUSY = 0.25
+"""Cores that other programs keep busy: more, and the figures are theirs too."""
+
+
+def longer_calls(best: Setting) -> list[Setting]:
+    """``best`` with several batches a call, where that can differ."""
+    if best.backend == "torch":
+        return []
+    return [msgspec.structs.replace(best, steps_per_execution=steps) for steps in STEPS]
+
+
+def busy_cores(seconds: float = 1.0) -> float:
+    """Cores that are busy now, while this command waits."""
+    import psutil
+
+    before = psutil.cpu_times()
+    time.sleep(seconds)
+    after = psutil.cpu_times()
+
+    def idle(times: Any) -> float:
+        return float(times.idle + getattr(times, "iowait", 0.0))
+
+    return max(0.0, (sum(after) - sum(before) - idle(after) + idle(before)) / seconds)
 
 
 def choose(tried: Sequence[Measured]) -> tuple[Setting | None, float | None, float | None]:
@@ -100,7 +133,15 @@ def tune(
             out_of_time = True
             break
         say(setting.told)
-        tried.append(_measure(workload, setting, seconds, run, told))
+        so_far = max((one.samples_per_second or 0.0 for one in tried), default=0.0)
+        tried.append(_measure(workload, setting, seconds, run, told, PROMISING * so_far))
+    best, rate, usual = choose(tried)
+    for setting in longer_calls(best) if best is not None else ():
+        if clock() >= deadline:
+            out_of_time = True
+            break
+        say(setting.told)
+        tried.append(_measure(workload, setting, seconds, run, told, PROMISING * (rate or 0.0)))
     best, rate, usual = choose(tried)
     if best is not None and best != tried[0].setting:
         say(f"{tried[0].setting.told}, once more")
@@ -120,6 +161,7 @@ def _measure(
     seconds: float,
     run: Callable[..., runner.Problem | None],
     told: dict[Setting, Imported],
+    give_up_below: float = 0.0,
 ) -> Measured:
     rates: list[float] = []
 
@@ -135,6 +177,7 @@ def _measure(
         parent_pid=os.getpid(),
         batch_sizes=(workload.batch_size,),
         search_seconds=seconds,
+        give_up_below=give_up_below,
         setting=setting,
     )
     problem = run(job, hear)
@@ -158,12 +201,18 @@ def command(
         complain(str(error))
         return EXIT_NOT
     done: list[Tuned] = []
-    code = EXIT_SOUND
+    code, busy = EXIT_SOUND, None
     try:
         with Watcher() as watcher:
             watcher.begin("machine", "reading what it is")
             machine = facts.gather()
             watcher.done(device(machine))
+            busy = busy_cores()
+            if busy > BUSY:
+                watcher.say(
+                    f"Other programs keep {busy:.1f} cores busy: what is found now may not be the fastest on a quiet "
+                    "machine. End them and tune again."
+                )
             begun = time.monotonic()
             for place, workload in enumerate(chosen, 1):
                 watcher.begin(f"{workload.name} ({place} of {len(chosen)})", "starting")
@@ -186,7 +235,8 @@ def command(
         complain(str(error))
         code = EXIT_NOT
     if as_json:
-        document = {"schema_version": SCHEMA_VERSION, "command": "tune", "file": str(settings.default_path()),
+        document = {"schema_version": SCHEMA_VERSION, "command": "tune", "other_cpu_cores": busy,
+                    "file": str(settings.default_path()),
                     "results": msgspec.to_builtins(done)}  # fmt: skip
         sys.stdout.write(json.dumps(document, indent=1) + "\n")
     elif done:

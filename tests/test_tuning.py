@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +20,7 @@ from bench.measure.runner import Problem
 from bench.measure.workloads import WORKLOADS
 from bench.results.figures import BatchPoint
 from bench.tuning import Measured
-from tests.conftest import Command
+from tests.conftest import ROOT, Command
 from workshops import settings
 from workshops.settings import Entry, Setting
 
@@ -27,6 +31,36 @@ ENTRY = Entry(
     setting=FAST, fingerprint="f", device="cpu", versions={"keras": "3.15.1", "torch": "2.13.0"},
     samples_per_second=500.0, default_samples_per_second=400.0, at="2026-11-25T00:00:00Z",
 )  # fmt: skip
+
+
+COUNTED = """
+import msgspec, numpy as np, keras
+from bench.measure import rate, timing
+from bench.measure.events import Block, Compiled, Job
+from bench.measure.workloads import WORKLOADS
+
+def model(steps):
+    built = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    built.compile("sgd", "mse", steps_per_execution=steps)
+    return built
+
+work = msgspec.structs.replace(WORKLOADS["lstm"], batch_size=4, examples_before_judging=400)
+seen, batches = {}, []
+for steps in (1, 8):
+    events = []
+    job = Job(workload=work, backend="x", train_seconds=0.001, block_seconds=0.0)
+    clock = timing.timer(job, lambda m: None, events.append)
+    x, y = np.ones((84, 3), "float32"), np.ones((84, 1), "float32")  # 21 batches: two calls of 8, one of 5
+    model(steps).fit(x, y, batch_size=4, epochs=1000, verbose=0, callbacks=[clock])
+    blocks = [event for event in events if isinstance(event, Block)]
+    assert all(block.examples == 4 * block.steps for block in blocks)
+    assert blocks[-1].examples_seen == 4 * clock.seen
+    assert sum(isinstance(event, Compiled) for event in events) == 1
+    seen[steps] = clock.seen
+assert seen[1] == 100, seen
+assert 100 <= seen[8] < 108, seen
+assert rate.pipeline(model(8), x, y, 4, 0.5, lambda m: None) > 0
+"""
 
 
 class Worker:
@@ -65,6 +99,33 @@ def test_a_lucky_figure_does_not_beat_a_default_that_was_slow_once() -> None:
     assert _tune(Worker({USUAL: [300.0, 520.0], FAST: [530.0]})).best == USUAL
 
 
+def test_the_fastest_is_tried_with_several_batches_a_call() -> None:
+    several = [msgspec.structs.replace(XLA, steps_per_execution=steps) for steps in tuning.STEPS]
+    rates: dict[Setting, list[float | None]] = {
+        USUAL: [400.0, 400.0],
+        XLA: [500.0],
+        several[0]: [560.0],
+        several[1]: [530.0],
+    }
+    worker = Worker(rates)
+    done, _ = tuning.tune(
+        WORKLOADS["gru"], [USUAL, XLA], deadline=1.0, say=lambda _: None, run=worker, clock=lambda: 0
+    )
+    assert done.best == several[0]
+    assert "8 steps a call" in several[0].told
+    assert [job.setting for job in worker.jobs] == [USUAL, XLA, *several, USUAL]
+    assert [job.give_up_below for job in worker.jobs] == [0.0, 280.0, 350.0, 350.0, 0.0]
+
+
+def test_several_batches_a_call_are_counted_as_what_they_are() -> None:
+    for backend in ("tensorflow", "jax"):  # Keras on torch takes one a call
+        done = subprocess.run(
+            [sys.executable, "-c", COUNTED], capture_output=True, text=True, check=False, cwd=ROOT,
+            env={**os.environ, "KERAS_BACKEND": backend},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-2000:]
+
+
 def test_a_crash_is_told_and_the_others_still_run() -> None:
     done = _tune(Worker({USUAL: [400.0, 400.0], XLA: [None], FAST: [500.0]}))
     assert done.best == FAST
@@ -94,7 +155,8 @@ def test_nothing_slower_than_the_default_is_ever_chosen(usual: list[float], othe
 
 def test_fast_layers_are_a_matter_of_torch_on_a_processor() -> None:
     assert FAST in tuning.candidates(["tensorflow", "torch", "jax"], on_gpu=False)
-    assert FAST not in tuning.candidates(["tensorflow", "torch", "jax"], on_gpu=True)
+    on_card = tuning.candidates(["tensorflow", "torch", "jax"], on_gpu=True)
+    assert {setting.layers for setting in on_card} == {"stock"}
     assert tuning.candidates(["jax"], on_gpu=False) == [Setting(backend="jax")]
     assert tuning.candidates(["tensorflow", "torch"], on_gpu=False)[0] == USUAL
 

@@ -22,15 +22,18 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """How a model is trained; nothing in here changes what it computes beyond rounding."""
 
     backend: str
-    layers: Literal["stock", "fast"] = "stock"
-    """"fast": ``workshops.fast``."""
+    layers: Literal["stock", "fast", "split"] = "stock"
+    """"fast": ``workshops.fast``; "split": that, with the rows of a batch shared among the threads."""
     jit: bool | None = None
     """Keras' ``jit_compile``; None: Keras decides."""
+    steps_per_execution: int = 1
+    """Batches that one call of the compiled function trains on."""
 
     @property
     def told(self) -> str:
         compiled = {None: "", True: ", XLA", False: ", no XLA"}[self.jit]
-        return f"{self.backend}, {self.layers} layers{compiled}"
+        steps = f", {self.steps_per_execution} steps a call" if self.steps_per_execution > 1 else ""
+        return f"{self.backend}, {self.layers} layers{compiled}{steps}"
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,6 +32,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Where it is not empty, the job is to try these sizes, in this order, and nothing else."""
     search_seconds: float = 1.5
     """Of each size."""
+    give_up_below: float = 0.0
+    """Samples/s: a size that is clearly slower is not timed any longer."""
     setting: Setting | None = None
     """How the model is trained; None: as Keras does by itself."""
 

@@ -61,7 +61,9 @@ def _try(job: Job, data: tasks.Data, size: int, wait: rate.Wait, on_gpu: bool) -
 
     keras.utils.clear_session()
     model = tasks.model(msgspec.structs.replace(job.workload, batch_size=size), job.setting)
-    speed = rate.pipeline(model, data.inputs, data.targets, size, job.search_seconds, wait)
+    speed = rate.pipeline(
+        model, data.inputs, data.targets, size, job.search_seconds, wait, give_up_below=job.give_up_below
+    )
     peak = rate.memory(job.backend, on_gpu)
     return BatchPoint(
         batch_size=size, samples_per_second=speed, peak_memory_bytes=peak.peak_bytes if peak else None

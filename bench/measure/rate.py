@@ -11,15 +11,27 @@ from typing import Any
 from bench.results.figures import Memory
 
 WARM_STEPS = 3
-_LEAST_STEPS, _BLOCK_S = 3, 0.25
+_LEAST_STEPS, _BLOCK_S, _LOOKS = 3, 0.25, 4
 
 
 Wait = Callable[[Any], None]
 """Returns when the device has done all that it was given for a model."""
 
 
-def pipeline(model: Any, inputs: Any, targets: Any, batch_size: int, seconds: float, wait: Wait) -> float:
-    """``fit`` on arrays, as a lesson calls it; whole batches only, so that nothing is compiled again."""
+def pipeline(
+    model: Any,
+    inputs: Any,
+    targets: Any,
+    batch_size: int,
+    seconds: float,
+    wait: Wait,
+    *,
+    give_up_below: float = 0.0,
+) -> float:
+    """``fit`` on arrays, as a lesson calls it; whole batches only, so that nothing is compiled again.
+
+    Ends early where no block so far was as fast as ``give_up_below`` samples/s.
+    """
     whole = len(inputs) // batch_size * batch_size
     return _rate(
         model,
@@ -27,12 +39,21 @@ def pipeline(model: Any, inputs: Any, targets: Any, batch_size: int, seconds: fl
         batch_size,
         seconds,
         wait,
+        give_up_below,
         batch_size=batch_size,
         epochs=10**6,
     )
 
 
-def _rate(model: Any, data: tuple[Any, ...], samples: int, seconds: float, wait: Wait, **how: Any) -> float:
+def _rate(
+    model: Any,
+    data: tuple[Any, ...],
+    samples: int,
+    seconds: float,
+    wait: Wait,
+    give_up_below: float = 0.0,
+    **how: Any,
+) -> float:
     """Median over short blocks, the device waited for at each end; the first steps are left out."""
     import keras
 
@@ -41,13 +62,17 @@ def _rate(model: Any, data: tuple[Any, ...], samples: int, seconds: float, wait:
             super().__init__()
             self.rates: list[float] = []
             self.steps = self.since = 0
+            self.index = -1
+            self.warm = False
             self.mark = self.begun = 0.0
 
         def on_train_batch_end(self, index: int, logs: dict[str, Any] | None = None) -> None:
-            self.steps += 1
-            if self.steps < WARM_STEPS:
+            self.steps += index + 1 if index <= self.index else index - self.index  # several batches a call
+            self.index = index
+            if not self.warm and self.steps < WARM_STEPS:
                 return
-            if self.steps == WARM_STEPS:
+            if not self.warm:
+                self.warm = True
                 wait(self.model)
                 self.mark = self.begun = time.perf_counter()
                 self.since = self.steps
@@ -57,7 +82,8 @@ def _rate(model: Any, data: tuple[Any, ...], samples: int, seconds: float, wait:
             wait(self.model)
             now = time.perf_counter()
             self.rates.append((self.steps - self.since) * samples / (now - self.mark))
-            if now - self.begun >= seconds and self.steps >= WARM_STEPS + _LEAST_STEPS:
+            hopeless = len(self.rates) >= _LOOKS and max(self.rates) < give_up_below
+            if hopeless or (now - self.begun >= seconds and self.steps >= WARM_STEPS + _LEAST_STEPS):
                 self.model.stop_training = True
             self.mark, self.since = time.perf_counter(), self.steps
 

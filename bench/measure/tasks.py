@@ -37,10 +37,10 @@ def model(work: Workload, setting: Setting | None = None) -> Any:
     import keras
 
     built = _build(work)
-    if setting is not None and setting.layers == "fast":
+    if setting is not None and setting.layers != "stock":
         from workshops import fast
 
-        fast.quicken(built)
+        fast.quicken(built, split=setting.layers == "split")
     config: dict[str, Any] = {"learning_rate": work.learning_rate}
     if work.gradient_clip_norm:
         config["clipnorm"] = work.gradient_clip_norm
@@ -50,6 +50,7 @@ def model(work: Workload, setting: Setting | None = None) -> Any:
         loss=work.loss,
         metrics=["accuracy"],
         jit_compile="auto" if setting is None or setting.jit is None else setting.jit,
+        steps_per_execution=setting.steps_per_execution if setting else 1,
     )
     return built
 

@@ -65,18 +65,24 @@ def timer(
 
     class Timer(keras.callbacks.Callback):  # type: ignore[misc]
         def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-            self.seen = 0
+            self.seen = self.first = 0
+            self.index = -1
             self.block_steps = 0
             self.steps_in_block = 0
             self.mark = self.begun = time.perf_counter()
 
         def on_train_batch_end(self, index: int, logs: dict[str, Any] | None = None) -> None:
-            self.seen += 1
+            done = (
+                index + 1 if index <= self.index else index - self.index
+            )  # one call may train on several batches
+            self.index = index
+            self.seen += done
             if self.block_steps:
-                self.steps_in_block += 1
-                if self.steps_in_block == self.block_steps:
+                self.steps_in_block += done
+                if self.steps_in_block >= self.block_steps:
                     self._end_block(logs)
-            elif self.seen == 1:
+            elif self.seen == done:
+                self.first = done
                 synchronise(self.model)
                 now = time.perf_counter()
                 emit(Compiled(seconds=now - self.mark))
@@ -87,7 +93,7 @@ def timer(
         def _end_warmup(self) -> None:
             synchronise(self.model)
             now = time.perf_counter()
-            step = (now - self.mark) / (self.seen - 1)
+            step = (now - self.mark) / (self.seen - self.first)
             self.block_steps = max(1, round(job.block_seconds / step))
             self.load = OtherLoad(job.parent_pid)
             self.mark = self.begun = time.perf_counter()
@@ -99,8 +105,8 @@ def timer(
             seen = self.seen * batch
             emit(
                 Block(
-                    steps=self.block_steps,
-                    examples=self.block_steps * batch,
+                    steps=self.steps_in_block,
+                    examples=self.steps_in_block * batch,
                     seconds=seconds,
                     other_cpu_cores=round(self.load.since_last(seconds), 3),
                     trained_seconds=trained,

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 
-def quicken(model: Any) -> int:
+def quicken(model: Any, *, split: bool = False) -> int:
     """Let the LSTM and GRU layers of a Keras model, wrapped ones too, use the fast kernels; how many do now.
 
     The layers stay the objects that they are, with their variables: only their class becomes a subclass with
     another inner loop. Do it before the model is compiled. What no fast kernel can do keeps Keras' own way:
     see ``workshops.fast.layers``. A saved model names the stock layers and opens without dlbox.
+
+    ``split``: the rows of a batch are shared among the threads, see ``workshops.fast.split``.
     """
     from workshops.fast import layers
 
@@ -20,6 +22,7 @@ def quicken(model: Any) -> int:
         fast = layers.FAST.get(type(layer))
         if fast is not None:
             layer.__class__ = fast
+            layer.dlbox_split = split
             changed += 1
     return changed
 

@@ -24,25 +24,12 @@ class LSTM(keras.layers.LSTM):  # type: ignore[misc]
     def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
         if not _can(self, sequences, mask, training):
             return super().inner_loop(sequences, initial_state, mask, training)
-        import torch
-
         kernel, recurrent, bias = _weights(self.cell)
-        parameters = [kernel.T.contiguous(), recurrent.T.contiguous()]
+        weights = [kernel.T.contiguous(), recurrent.T.contiguous()]
         if bias is not None:
-            parameters += [bias, torch.zeros_like(bias)]
-        state = [part.unsqueeze(0).contiguous() for part in initial_state]
-        outputs, hidden, carry = torch.lstm(
-            _in_order(self, sequences),
-            state,
-            parameters,
-            bias is not None,
-            1,
-            0.0,
-            bool(training),
-            False,
-            True,
-        )
-        return hidden[0], outputs, [hidden[0], carry[0]]
+            weights += [bias, bias.new_zeros(bias.shape)]
+        outputs, hidden, carry = _run(self, _lstm, _in_order(self, sequences), initial_state, weights)
+        return hidden, outputs, [hidden, carry]
 
 
 class GRU(keras.layers.GRU):  # type: ignore[misc]
@@ -53,28 +40,50 @@ class GRU(keras.layers.GRU):  # type: ignore[misc]
     def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
         if not self.reset_after or not _can(self, sequences, mask, training):
             return super().inner_loop(sequences, initial_state, mask, training)
-        import torch
-
         kernel, recurrent, bias = _weights(self.cell)
-        parameters = [_gates(kernel.T), _gates(recurrent.T)]
+        weights = [_gates(kernel.T), _gates(recurrent.T)]
         if bias is not None:
-            parameters += [_gates(bias[0]), _gates(bias[1])]
-        state = initial_state[0] if isinstance(initial_state, list | tuple) else initial_state
-        outputs, hidden = torch.gru(
-            _in_order(self, sequences),
-            state.unsqueeze(0).contiguous(),
-            parameters,
-            bias is not None,
-            1,
-            0.0,
-            bool(training),
-            False,
-            True,
-        )
-        return hidden[0], outputs, [hidden[0]]
+            weights += [_gates(bias[0]), _gates(bias[1])]
+        state = initial_state if isinstance(initial_state, list | tuple) else [initial_state]
+        outputs, hidden = _run(self, _gru, _in_order(self, sequences), state, weights)
+        return hidden, outputs, [hidden]
 
 
 FAST = {keras.layers.LSTM: LSTM, keras.layers.GRU: GRU}
+
+
+def _run(layer: Any, run: Any, sequences: Any, states: Any, weights: Any) -> Any:
+    if not getattr(layer, "dlbox_split", False):
+        return run(sequences, states, weights)
+    from workshops.fast import split
+
+    return split.recurrence(run, sequences, states, weights)
+
+
+def _lstm(sequences: Any, states: Any, weights: Any) -> tuple[Any, ...]:
+    """(batch, steps, inputs), both states (batch, units) -> all hidden states, the last one, the last carry."""
+    import torch
+
+    state = [part.unsqueeze(0).contiguous() for part in states]
+    training = torch.is_grad_enabled()
+    biased = len(weights) == 4
+    outputs, hidden, carry = torch.lstm(
+        sequences.contiguous(), state, list(weights), biased, 1, 0.0, training, False, True
+    )
+    return outputs, hidden[0], carry[0]
+
+
+def _gru(sequences: Any, states: Any, weights: Any) -> tuple[Any, ...]:
+    """As ``_lstm``, without a carry."""
+    import torch
+
+    state = states[0].unsqueeze(0).contiguous()
+    training = torch.is_grad_enabled()
+    biased = len(weights) == 4
+    outputs, hidden = torch.gru(
+        sequences.contiguous(), state, list(weights), biased, 1, 0.0, training, False, True
+    )
+    return outputs, hidden[0]
 
 
 def _can(layer: Any, sequences: Any, mask: Any, training: bool) -> bool:

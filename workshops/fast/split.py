@@ -1,0 +1,100 @@
+"""A recurrence over one batch as several, each on a thread of its own.
+
+A recurrent step of a small model is a product of a few microseconds: threads that share it wait for each other at
+every step, and for long where another program holds one of the cores. The rows of a batch do not meet in a recurrence,
+so each thread takes its rows through all steps alone, forward and backward; the gradients of the weights are added up.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+
+Run = Callable[[Any, Sequence[Any], Sequence[Any]], tuple[Any, ...]]
+"""(sequences, states, weights) -> tensors; all of the first two have the batch first."""
+
+LEAST_ROWS = 4
+"""A thread with fewer rows gains nothing."""
+
+
+def recurrence(run: Run, sequences: Any, states: Sequence[Any], weights: Sequence[Any]) -> tuple[Any, ...]:
+    """What ``run`` gives, the rows shared among torch's threads; the first axis of every result is the batch."""
+    parts = min(torch.get_num_threads(), len(sequences) // LEAST_ROWS)
+    if parts < 2:
+        return run(sequences, states, weights)
+    outputs: tuple[Any, ...] = _Split.apply(run, parts, len(states), sequences, *states, *weights)
+    return outputs
+
+
+class _Split(torch.autograd.Function):  # type: ignore[misc]
+    @staticmethod
+    def forward(ctx: Any, run: Run, parts: int, states: int, *tensors: Any) -> tuple[Any, ...]:
+        wanted = ctx.needs_input_grad[3:]
+
+        def part(*rows: Any) -> tuple[list[Any], tuple[Any, ...]]:
+            own = [*rows, *tensors[1 + states :]]
+            with torch.set_grad_enabled(any(wanted)):
+                own = [one.detach().requires_grad_(grad) for one, grad in zip(own, wanted, strict=True)]
+                return own, run(own[0], own[1 : 1 + states], own[1 + states :])
+
+        rows = zip(*(one.chunk(parts) for one in tensors[: 1 + states]), strict=True)
+        done = _everywhere(part, list(rows))
+        ctx.states, ctx.done = states, done if any(wanted) else None
+        ctx.set_materialize_grads(False)
+        return tuple(
+            torch.cat([one.detach() for one in same]) for same in zip(*(out for _, out in done), strict=True)
+        )
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, *gradients: Any) -> tuple[Any, ...]:
+        done, wanted = ctx.done, ctx.needs_input_grad[3:]
+        if done is None:
+            raise RuntimeError("the gradient was taken already: a recurrence in parts keeps it for one time")
+        ctx.done = None
+        parts = [len(out[0]) for _, out in done]
+        cut = [None if one is None else one.split(parts) for one in gradients]
+
+        def part(number: int) -> list[Any]:
+            own, out = done[number]
+            pairs = [(one, grad[number]) for one, grad in zip(out, cut, strict=True) if grad is not None]
+            asked = [one for one, grad in zip(own, wanted, strict=True) if grad]
+            told: Iterator[Any] = iter(())
+            if pairs:
+                told = iter(
+                    torch.autograd.grad(
+                        [one for one, _ in pairs], asked, [grad for _, grad in pairs], allow_unused=True
+                    )
+                )
+            return [next(told, None) if grad else None for grad in wanted]
+
+        of_parts = _everywhere(part, [(number,) for number in range(len(parts))])
+        joined = [
+            None if same[0] is None else torch.cat(same) if place <= ctx.states else sum(same[1:], same[0])
+            for place, same in enumerate(zip(*of_parts, strict=True))
+        ]
+        return None, None, None, *joined
+
+
+def _everywhere(work: Callable[..., Any], given: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """All at the same time, each on one thread of its own; the first error of any is raised."""
+    pool = _pool(len(given), os.getpid())
+    return [one.result() for one in [pool.submit(work, *arguments) for arguments in given]]
+
+
+@functools.cache
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """By process, because a forked one has no threads of its parent's."""
+    usual = torch.get_num_threads()
+    pool = ThreadPoolExecutor(threads, "dlbox-rows", initializer=torch.set_num_threads, initargs=(1,))
+    together = threading.Barrier(threads)
+    for one in [pool.submit(together.wait) for _ in range(threads)]:
+        one.result()  # every thread has started, and set its number
+    torch.set_num_threads(usual)  # part of the number is the process's
+    return pool
