@@ -47,7 +47,7 @@ def no_probing(monkeypatch: pytest.MonkeyPatch) -> None:
 def dlbox() -> Command:
     """Run `dlbox ARGUMENTS` as a process of its own; keyword arguments go into its environment."""
 
-    def run(*arguments: str, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str, timeout: float = 280, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-P", str(ROOT / "dlbox.py"), *arguments],
             capture_output=True,
