@@ -92,14 +92,16 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
 
     def variables(self, pip_conf: Path, *, here: bool) -> dict[str, Any]:
         """For the playbooks. ``pip_conf`` is written; ``here``: the box is this machine, nothing is copied."""
-        place = str(self.folder) if here else ON_THE_BOX
-        pip_conf.write_text(f"[global]\nno-index = true\nfind-links = {place}/wheels\n", encoding="utf-8")
+        place = self.folder if here else Path(ON_THE_BOX)
+        # As an address: white space in the name of a folder would be the end of it.
+        wheels = (place / "wheels").as_uri()
+        pip_conf.write_text(f"[global]\nno-index = true\nfind-links = {wheels}\n", encoding="utf-8")
         return {
             "bundle_source": "" if here else str(self.folder),
-            "bundle_folder": place,
+            "bundle_folder": str(place),
             "bundle_digest": self.digest,
             "bundle_key": (self.folder / "keys/nvidia.asc").is_file(),
-            "python_mirror": f"file://{place}/python",
+            "python_mirror": (place / "python").as_uri(),
             "site_pip_config": str(pip_conf),
         }
 

@@ -45,7 +45,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 def collect(wanted: Wanted, folder: Path, watcher: Watcher) -> Manifest:
     """Fill the folder; the manifest comes last. Raises BundleError, LockError, WheelError."""
-    stack = wanted.stack
+    stack, folder = wanted.stack, folder.absolute()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         strange = [

@@ -57,6 +57,16 @@ def test_a_sound_bundle_is_read(folder: Path) -> None:
     assert found.digest == read(folder).digest
 
 
+def test_a_folder_with_a_space_in_its_name_is_an_address_for_pip(folder: Path, tmp_path: Path) -> None:
+    moved = folder.rename(tmp_path / "my bundle")
+    told = read(moved).variables(tmp_path / "pip.conf", here=True)
+    assert told["bundle_folder"] == str(moved)
+    assert "my%20bundle/wheels\n" in (tmp_path / "pip.conf").read_text()
+    assert told["python_mirror"].endswith("my%20bundle/python")
+    sent = read(moved).variables(tmp_path / "pip.conf", here=False)
+    assert (sent["bundle_source"], sent["bundle_folder"]) == (str(moved), bundle.ON_THE_BOX)
+
+
 def _edit(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
     document = json.loads((folder / bundle.MANIFEST).read_text())
     change(document)
@@ -175,16 +185,19 @@ def test_the_manifest_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(collect, "_download", download)
 
     def build(folder: Path) -> OwnWheel:
+        assert folder.is_absolute()  # it is built from another folder
         path = folder / "dlbox-1-py3-none-any.whl"
         path.touch()
         return OwnWheel(path=path, sha256="")
 
     monkeypatch.setattr(own_wheel, "build", build)
+    monkeypatch.chdir(tmp_path.parent)
+    place = Path(tmp_path.name)  # as people name it: from where they stand
     wanted = collect.Wanted(stack=stack())
     with pytest.raises(BundleError, match="cable"):
-        collect.collect(wanted, tmp_path, Listener())
+        collect.collect(wanted, place, Listener())
     assert not bundle.is_whole(tmp_path)
-    found = collect.collect(wanted, tmp_path, Listener())
+    found = collect.collect(wanted, place, Listener())
     assert bundle.is_whole(tmp_path)
     assert set(found.files) == {"locks/tensorflow.txt", "dlbox-1-py3-none-any.whl"}
     assert calls == [["six==1 --hash=sha256:aa"]] * 2
