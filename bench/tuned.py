@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
-
 from bench.finding import Finding, Status
 from bench.measure.workloads import Workload
 from inventory.machine import Machine
 from workshops import settings
-from workshops.settings import Book, Setting
-
-_WHEELS = {"tensorflow": ("tensorflow", "tensorflow-cpu")}
+from workshops.settings import Book, Setting, installed
 
 
 def look_up(workload: Workload, book: Book, machine: Machine) -> tuple[Setting | None, Finding]:
@@ -32,20 +27,6 @@ def device(machine: Machine) -> str:
     """What a setting is measured on: the card, or the processor and its threads."""
     names = [gpu.name.value or "an NVIDIA GPU" for gpu in machine.gpus]
     return ", ".join(names) or f"{machine.host.cpu_model or 'CPU'}, {machine.host.cpu_threads} threads"
-
-
-def installed(backend: str) -> dict[str, str]:
-    """Versions of Python, Keras, NumPy and ``backend``, read without importing them; "none" for what is not there."""
-    found = {"python": platform.python_version()}
-    for name in ("keras", "numpy", backend):
-        found[name] = "none"
-        for wheel in _WHEELS.get(name, (name,)):
-            try:
-                found[name] = importlib.metadata.version(wheel)
-                break
-            except importlib.metadata.PackageNotFoundError:
-                continue
-    return found
 
 
 def _told(workload: Workload, status: Status, message: str) -> Finding:

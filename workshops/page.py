@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from workshops import catalog
+from workshops import catalog, tuned
 from workshops.catalog import Expected, Lesson
 from workshops.live import Progress, Times, cell, columns, duration, expected_range, number, open_on_desktop
+from workshops.settings import SettingsError
 
 
 class LessonError(Exception):
@@ -210,6 +211,7 @@ class Page:
         if each_epoch is not None:
             callbacks.append(keras.callbacks.LambdaCallback(on_epoch_end=lambda e, logs: each_epoch(e)))
         callbacks[0].async_safe = True
+        self._as_tuned(model)
         history = model.fit(
             inputs,
             targets,
@@ -222,6 +224,14 @@ class Page:
         )
         show.done()
         return {name: [float(v) for v in values] for name, values in history.history.items()}
+
+    def _as_tuned(self, model: Any) -> None:
+        try:
+            chosen = tuned.setting(self.lesson.name, model.name)
+        except SettingsError as error:
+            raise LessonError(str(error)) from error
+        if chosen is not None and tuned.apply(model, chosen):
+            self.say(f"{model.name} is trained as `dlbox tune` found: {chosen.told}.")
 
     def keep(self, model: Any, name: str, **extra: Any) -> None:
         """With ``--save``: the model as ``NAME.keras`` and its numbers beside it."""

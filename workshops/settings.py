@@ -7,7 +7,9 @@ is left out, with the reason.
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import os
+import platform
 import tempfile
 from pathlib import Path
 from typing import Literal
@@ -104,6 +106,21 @@ def keep(name: str, entry: Entry, path: Path | None = None) -> None:
             f"cannot write the tuned settings {path} ({error.strerror or error}): make room there, or set "
             "XDG_DATA_HOME to a folder that you can write to"
         ) from error
+
+
+def installed(backend: str) -> dict[str, str]:
+    """Versions of Python, Keras, NumPy and ``backend``, read without importing them; "none" for what is not there."""
+    wheels = {"tensorflow": ("tensorflow", "tensorflow-cpu")}
+    found = {"python": platform.python_version()}
+    for name in ("keras", "numpy", backend):
+        found[name] = "none"
+        for wheel in wheels.get(name, (name,)):
+            try:
+                found[name] = importlib.metadata.version(wheel)
+                break
+            except importlib.metadata.PackageNotFoundError:
+                continue
+    return found
 
 
 def stale(entry: Entry, *, fingerprint: str, device: str, versions: dict[str, str]) -> str:

@@ -8,8 +8,9 @@ import os
 import sys
 from typing import TextIO
 
-from workshops import catalog
+from workshops import catalog, tuned
 from workshops.page import LessonError, Outcome, Page, Settings
+from workshops.settings import SettingsError
 
 BACKENDS = ("tensorflow", "torch", "jax")
 
@@ -19,20 +20,20 @@ def installed() -> list[str]:
     return [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
 
 
-def choose_backend(asked: str | None) -> str:
-    """The backend asked for, else KERAS_BACKEND, else the first installed; raises LessonError."""
+def choose_backend(asked: str | None, stored: str | None = None) -> str:
+    """The backend asked for, else KERAS_BACKEND, else ``stored``, else the first installed; raises LessonError."""
     have = installed()
     if not have:
         raise LessonError("No backend is installed: install dlbox with the extra tensorflow, torch or jax.")
-    wanted = asked or os.environ.get("KERAS_BACKEND") or have[0]
+    wanted = asked or os.environ.get("KERAS_BACKEND") or (stored if stored in have else have[0])
     if wanted not in have:
         raise LessonError(f"The backend {wanted!r} is not installed here: there is {', '.join(have)}.")
     return wanted
 
 
-def set_backend(asked: str | None) -> None:
+def set_backend(asked: str | None, stored: str | None = None) -> None:
     """Choose the backend for this process; raises LessonError when Keras already runs on another."""
-    chosen = choose_backend(asked)
+    chosen = choose_backend(asked, stored)
     loaded = sys.modules.get("keras")
     if loaded is not None and loaded.backend.backend() != chosen:
         raise LessonError(
@@ -41,6 +42,15 @@ def set_backend(asked: str | None) -> None:
     os.environ["KERAS_BACKEND"] = chosen
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+
+def _tuned(lesson: str, settings: Settings) -> str | None:
+    """The stored backend of the one model that was asked for; a lesson that trains several has one for all."""
+    try:
+        chosen = tuned.setting(lesson, settings.model or settings.cell or "")
+    except SettingsError as error:
+        raise LessonError(str(error)) from error
+    return chosen.backend if chosen else None
 
 
 def start(
@@ -56,7 +66,7 @@ def start(
     Raises UnknownLessonError or LessonError, each one sentence for the learner.
     """
     lesson = catalog.find(name)
-    set_backend(backend)
+    set_backend(backend, _tuned(name, settings))
     page = Page(lesson, settings, out=out or sys.stdout, progress=progress or sys.stderr)
     outcome = importlib.import_module(lesson.module).run(settings, page)
     if not isinstance(outcome, Outcome):

@@ -1,0 +1,82 @@
+"""Lessons train with what `dlbox tune` stored, where it counts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.conftest import ROOT
+from workshops import catalog, settings, start, tuned
+from workshops.page import LessonError, Settings
+from workshops.settings import Entry, Setting
+
+ENTRY = Entry(
+    setting=Setting(backend="jax", steps_per_execution=8), fingerprint="f", device=f"CPU, {os.cpu_count()} threads",
+    versions=settings.installed("jax"), samples_per_second=500.0, default_samples_per_second=400.0,
+    at="2026-11-25T00:00:00Z",
+)  # fmt: skip
+
+TRAINED = """
+import sys, keras, numpy as np
+from workshops import text_classification
+from workshops.page import open_page
+page = open_page("text-classification")
+model = text_classification.build("lstm", length=6)
+model.compile("adam", "binary_crossentropy")
+page.fit(model, np.ones((64, 6), "int32"), np.ones((64, 1)), epochs=1, batch_size=4, quiet=True)
+print("STEPS", model.steps_per_execution)
+"""
+
+
+def test_the_stored_setting_of_a_lesson_model() -> None:
+    assert tuned.setting("text-classification", "bidirectional") is None
+    settings.keep("bilstm", ENTRY)
+    assert tuned.setting("text-classification", "bidirectional") == ENTRY.setting
+    assert tuned.setting("sign", "bidirectional") is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"device": "CPU, 999 threads"}, {"versions": {"keras": "3.0.0"}}, {"versions": {"jax": "0.1"}}],
+)
+def test_one_of_elsewhere_does_not_count(changes: dict[str, object]) -> None:
+    settings.keep("lstm", msgspec.structs.replace(ENTRY, **changes))
+    assert tuned.setting("text-classification", "lstm") is None
+
+
+def test_the_backend_asked_for_goes_before_the_stored_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start, "installed", lambda: ["tensorflow", "jax"])
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    assert start.choose_backend(None, "jax") == "jax"
+    assert start.choose_backend("tensorflow", "jax") == "tensorflow"
+    assert start.choose_backend(None, "torch") == "tensorflow"
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    assert start.choose_backend(None, "jax") == "tensorflow"
+
+
+def test_a_damaged_file_is_one_sentence(own_data_folder: Path) -> None:
+    (own_data_folder / "dlbox").mkdir(parents=True)
+    (own_data_folder / "dlbox" / "tuned.json").write_text("{")
+    with pytest.raises(LessonError, match="remove the file"):
+        start.start("text-classification", Settings(model="lstm"))
+
+
+def test_every_lesson_and_model_named_exists() -> None:
+    for lesson, models in tuned.WORKLOADS.items():
+        found = catalog.find(lesson)
+        assert set(models) <= {*found.models, *found.cells}
+
+
+def test_a_lesson_trains_as_tuned_and_says_so() -> None:
+    settings.keep("lstm", ENTRY)
+    done = subprocess.run(
+        [sys.executable, "-c", TRAINED], capture_output=True, text=True, check=True, cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+    )  # fmt: skip
+    assert "STEPS 8" in done.stdout
+    assert "8 steps a call" in " ".join(done.stdout.split())
