@@ -46,15 +46,19 @@ class Child:
             self.process = None
             self.failure = f"could not be started: {error.strerror}"
 
-    def finish(self, timeout_s: float) -> Ended:
-        """Wait until ``timeout_s`` seconds after the start; then end the child's whole process group."""
+    def finish(self, timeout_s: float, *, start_s: float = 0) -> Ended:
+        """Wait until ``timeout_s`` seconds after the start; then end the child's whole process group.
+
+        With ``start_s``, the time counts from the child's first output, for which it has that many seconds: of a
+        child that says when it begins, a slow start is no hang.
+        """
         if self.process is None:
             return Ended(output=b"", why=self.failure)
         try:
-            output, why = self._collect(self.process, self.started + timeout_s)
+            output, why, deadline = self._collect(self.process, timeout_s, start_s)
             if not why:
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    self.process.wait(max(0.1, self.started + timeout_s - time.monotonic()))
+                    self.process.wait(max(0.1, deadline - time.monotonic()))
                 why = _ending(self.process.poll(), timeout_s)
         finally:
             self.stop()
@@ -70,8 +74,11 @@ class Child:
         if self.process.stdout is not None:
             self.process.stdout.close()
 
-    @staticmethod
-    def _collect(process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, str]:
+    def _collect(
+        self, process: subprocess.Popen[bytes], timeout_s: float, start_s: float
+    ) -> tuple[bytes, str, float]:
+        """What was printed, what went wrong, and until when the child may live."""
+        deadline = self.started + (start_s or timeout_s)
         assert process.stdout is not None  # noqa: S101  # PIPE was asked for
         output = bytearray()
         with selectors.DefaultSelector() as selector:
@@ -79,13 +86,16 @@ class Child:
             while True:
                 left = deadline - time.monotonic()
                 if left <= 0 or not selector.select(left):
-                    return bytes(output), "did not answer in time and was ended"
+                    late = "did not start in time" if start_s and not output else "did not answer in time"
+                    return bytes(output), f"{late} and was ended", deadline
                 chunk = os.read(process.stdout.fileno(), 65536)
                 if not chunk:
-                    return bytes(output), ""
+                    return bytes(output), "", deadline
+                if start_s and not output:
+                    deadline = time.monotonic() + timeout_s
                 output += chunk
                 if len(output) > _OUTPUT_LIMIT:
-                    return bytes(output), "printed without end and was stopped"
+                    return bytes(output), "printed without end and was stopped", deadline
 
 
 def _ending(code: int | None, timeout_s: float) -> str:

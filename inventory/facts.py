@@ -19,6 +19,8 @@ from inventory.reading import Reading
 
 PROBE = (sys.executable, "-P", "-m", "inventory.probe")
 _MOST_CARDS = 64
+_START_S = 60
+"""For Python itself to start in the child: on a machine without a spare core, or an emulated one, many seconds."""
 _PATIENCE = 2
 """Time limits spent on asking again before the cards left are given up."""
 
@@ -57,7 +59,7 @@ def _ask(child: Child, probe: Sequence[str], timeout_s: float) -> tuple[Opening,
     gpus: dict[int, Gpu] = {}
     deadline = time.monotonic() + _PATIENCE * timeout_s
     while True:
-        ended = child.finish(timeout_s)
+        ended = child.finish(timeout_s, start_s=_START_S)
         found, read, garbage = _understood(ended.lines)
         why = ended.why or ("gave no sensible answer" if garbage or found is None else "left this card out")
         opening = opening or found or Opening(nvml=Reading.failed(f"the process that asks NVML {why}"))

@@ -1,6 +1,7 @@
 """The child process that asks NVML: ``python -m inventory.probe`` prints one JSON document a line.
 
-First ``{"nvml": ..., "count": N, "driver": ...}``, then one ``{"gpu": ...}`` for each card as soon as it
+First ``{"begun": true}``, before the library is touched, so that whoever waits does not count Python's own start. Then
+``{"opening": {"nvml": ..., "count": N, "driver": ...}}``, then one ``{"gpu": ...}`` for each card as soon as it
 is read, so that a crash or a hang at one card loses no other. With ``--watch SECONDS`` it repeats short
 samples until it is stopped.
 """
@@ -28,8 +29,9 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line of the child's output; exactly one of the two is set."""
+    """One line of the child's output; exactly one of the three is set."""
 
+    begun: bool = False
     opening: Opening | None = None
     gpu: Gpu | None = None
 
@@ -48,6 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
 def report(out: IO[bytes], skip: frozenset[int], watch: float | None) -> int:
     from inventory import nvml, nvml_card  # loading the library is what this process is for
 
+    _write(out, Line(begun=True))
     count = nvml.start()
     if not count.ok:
         _write(out, Line(opening=Opening(nvml=nvml.converted(count, bool))))

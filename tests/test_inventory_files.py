@@ -165,6 +165,29 @@ def test_a_child_ends_however_it_behaves(code: str, why: str) -> None:
     assert child.process.poll() is not None
 
 
+@pytest.mark.parametrize(
+    ("code", "limits", "why"),
+    [
+        ("time.sleep(1.5); print('begun', flush=True); print('answer')", (1.0, 60), ""),
+        ("print('begun', flush=True); time.sleep(60)", (0.5, 60), "did not answer in time"),
+        ("time.sleep(60)", (60, 0.5), "did not start in time"),
+    ],
+)
+def test_a_slow_start_is_no_hang(code: str, limits: tuple[float, float], why: str) -> None:
+    ended = Child((sys.executable, "-c", f"import time; {code}")).finish(limits[0], start_s=limits[1])
+    assert why in ended.why
+    assert bool(ended.why) == bool(why)
+    assert (ended.lines == [b"begun", b"answer"]) == (not why)
+
+
+def test_the_probe_says_that_it_has_begun_before_it_touches_the_library(tmp_path: Path) -> None:
+    """Else a slow start of Python would be taken for a library that hangs."""
+    slow = tmp_path / "slow.py"
+    slow.write_text("import sys, time; time.sleep(2); from inventory import probe; sys.exit(probe.main())")
+    machine = facts.gather(sysroot=tmp_path, probe=(sys.executable, str(slow)), timeout_s=1.5)
+    assert "time" not in (machine.nvml.why or ""), machine.nvml
+
+
 def test_a_child_that_cannot_be_started_says_so() -> None:
     assert "could not be started" in Child(("/nonexistent/program",)).finish(1).why
 
