@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from provision.differences import describe
+
 Status = Literal["ok", "changed", "failed", "unreachable"]
 
 _LONGEST = 600
@@ -44,7 +46,7 @@ class HostOutcome(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     """What the person is to know beside: what the screen will show at the next boot."""
     differences: tuple[str, ...] = ()
-    """In a dry run: file contents before and after."""
+    """In a dry run: files and folders before and after, shortened."""
     log: str | None = None
     """Where everything that was done is written down."""
 
@@ -68,8 +70,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 class Tally:
     """Collects one host's outcome while events come in."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, *, check: bool = False) -> None:
+        """``check``: a dry run, whose differences are told."""
+        self.name, self._check = name, check
         self.changed: list[str] = []
         self.notes: list[str] = []
         self.differences: list[str] = []
@@ -77,7 +80,7 @@ class Tally:
         self.unreachable = False
         self.facts: dict[str, Any] = {}
 
-    def took(self, kind: str, data: Mapping[str, Any], text: str) -> None:
+    def took(self, kind: str, data: Mapping[str, Any]) -> None:
         """An event of this host: ``runner_on_ok`` and the like."""
         task, result = label(data), data.get("res")
         result = result if isinstance(result, dict) else {}
@@ -86,9 +89,10 @@ class Tally:
             self.failure = (task, unreachable_sentence(result))
         elif kind == "runner_on_failed" and not data.get("ignore_errors"):
             self.failure = (task, sentence(result))
-        elif kind == "runner_on_file_diff" and text.strip():
-            self.differences.append(f"{task}\n{unheaded(text)}")
+        elif kind == "runner_item_on_ok":
+            self._took_difference(task, result)
         elif kind == "runner_on_ok":
+            self._took_difference(task, result)
             if result.get("changed"):
                 self.changed.append(task)
             facts = result.get("ansible_facts")
@@ -96,6 +100,12 @@ class Tally:
                 self.facts.update(facts)
             if str(data.get("task_action")).endswith("debug") and isinstance(result.get("msg"), str):
                 self.notes.append(_one_line(result["msg"]))
+
+    def _took_difference(self, task: str, result: Mapping[str, Any]) -> None:
+        told = describe(result) if self._check and result.get("changed") else None
+        # In a dry run nothing comes to be, so that a folder is made again by each who needs it.
+        if told is not None and not any(earlier.endswith(f"\n{told}") for earlier in self.differences):
+            self.differences.append(f"{task}\n{told}")
 
     def outcome(self, log: Path | None, rescued: bool) -> HostOutcome:
         """``rescued``: what failed was dealt with by the playbook itself."""

@@ -186,7 +186,7 @@ class _Run:
         elif "host" in data and kind.startswith(("runner_on_", "runner_item_", "runner_retry")):
             name = str(data["host"])
             self._log(name, text)
-            self._tallies.setdefault(name, Tally(name)).took(kind, data, text)
+            self._tallies.setdefault(name, Tally(name, check=self._job.check)).took(kind, data)
         elif kind in ("verbose", "error", "warning") and text.strip():
             self._errors.append(plain(text).strip())
         return False
