@@ -324,7 +324,8 @@ def test_the_usual_reasons_for_silence_have_remedies() -> None:
 
 def test_a_dry_run_of_a_loop_tells_each_item_once(tmp_path: Path) -> None:
     items = ", ".join(str(tmp_path / name) for name in ("a", "b", "a"))
-    task = f"{{name: Folders exist, ansible.builtin.file: {{path: '{{{{ item }}}}', state: directory}}, loop: [{items}]}}"
+    folder = '{path: "{{ item }}", state: directory}'
+    task = f"{{name: Folders exist, ansible.builtin.file: {folder}, loop: [{items}]}}"
     host = only(run(tmp_path, task, check=True))
     assert host.differences == tuple(
         f"Folders exist\n{tmp_path / name}: absent -> directory" for name in ("a", "b")
