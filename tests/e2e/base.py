@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Protocol
 
 PACKAGES = (
     "linux-image-amd64", "systemd", "systemd-sysv", "openssh-server", "sudo", "python3", "python3-apt",
@@ -20,6 +22,29 @@ TOOLS = {
     "slirp4netns": "slirp4netns", "ip": "iproute2",
 }  # fmt: skip
 MINUTES_TO_BUILD = 20
+
+
+class Box(Protocol):
+    """Whatever a playbook can be run on."""
+
+    name: str
+
+    def inventory(self, folder: Path, **variables: object) -> Path: ...
+
+
+def inventory(folder: Path, name: str, port: int, known_hosts: Path, **variables: object) -> Path:
+    """An Ansible inventory of one box on this computer, in JSON, which is YAML."""
+    host = {
+        "ansible_host": "127.0.0.1",
+        "ansible_port": port,
+        "ansible_user": USER,
+        "ansible_ssh_private_key_file": str(cache() / "id_ed25519"),
+        "ansible_ssh_common_args": f"-o UserKnownHostsFile={known_hosts}",
+        **variables,
+    }
+    path = folder / "hosts.yml"
+    path.write_text(json.dumps({"all": {"hosts": {name: host}}}, indent=2))
+    return path
 
 
 def cache() -> Path:

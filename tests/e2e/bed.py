@@ -8,7 +8,6 @@ its own kernel.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import socket
@@ -176,18 +175,8 @@ class Bed:
         return ended.stdout
 
     def inventory(self, folder: Path, **variables: object) -> Path:
-        """An Ansible inventory that names this bed, in JSON, which is YAML."""
-        host = {
-            "ansible_host": "127.0.0.1",
-            "ansible_port": self.port,
-            "ansible_user": base.USER,
-            "ansible_ssh_private_key_file": str(self.key),
-            "ansible_ssh_common_args": f"-o UserKnownHostsFile={self.known_hosts}",
-            **variables,
-        }
-        path = folder / "hosts.yml"
-        path.write_text(json.dumps({"all": {"hosts": {self.name: host}}}, indent=2))
-        return path
+        """An Ansible inventory that names this bed."""
+        return base.inventory(folder, self.name, self.port, self.known_hosts, **variables)
 
     def _lay(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)

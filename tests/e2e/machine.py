@@ -14,11 +14,12 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.e2e import base
-from tests.e2e.bed import SSH_OPTIONS, free_port
+from tests.e2e.bed import SSH_OPTIONS, Bed, free_port
 
 TOOLS = {"qemu-system-x86_64": "qemu-system-x86", "mke2fs": "e2fsprogs"}
 BOOT_LIMIT_S = 900
 _FIRMWARE = Path("/usr/share/OVMF")
+_WORDS = "root=/dev/vda rw console=ttyS0 panic=1"
 _NETWORK = "[Match]\nName=en* eth*\n[Network]\nDHCP=ipv4\n"
 
 
@@ -53,6 +54,24 @@ def kernel(root: Path) -> tuple[Path, Path]:
     return newest, newest.with_name(newest.name.replace("vmlinuz-", "initrd.img-"))
 
 
+def efi(bed: Bed, esp: Path, vmlinuz: Path, initrd: Path) -> None:
+    """An EFI partition whose loaders Microsoft and Debian signed; the kernel's signature is Debian's own."""
+    bed.output(
+        "cd /var/tmp && sudo apt-get download -q shim-signed grub-efi-amd64-signed"
+        " && for deb in *.deb; do sudo dpkg -x $deb loaders; done",
+        timeout_s=300,
+    )
+    loaders = bed.root / "var/tmp/loaders/usr/lib"
+    (esp / "EFI/BOOT").mkdir(parents=True)
+    (esp / "EFI/debian").mkdir()
+    shutil.copy(loaders / "shim/shimx64.efi.signed", esp / "EFI/BOOT/BOOTX64.EFI")
+    shutil.copy(loaders / "grub/x86_64-efi-signed/grubx64.efi.signed", esp / "EFI/BOOT/grubx64.efi")
+    shutil.copy(vmlinuz, esp / "vmlinuz")
+    shutil.copy(initrd, esp / "initrd.img")
+    (esp / "EFI/debian/grub.cfg").write_text(f"linux /vmlinuz {_WORDS}\ninitrd /initrd.img\nboot\n")
+    bed.output("sudo rm -r /var/tmp/loaders /var/tmp/*.deb")
+
+
 class Machine:
     """A context manager: running inside, gone after. ``image`` is written to."""
 
@@ -60,6 +79,7 @@ class Machine:
         self, folder: Path, image: Path, vmlinuz: Path, initrd: Path, public: str, *, esp: Path | None = None
     ) -> None:
         """``public``: the host key. ``esp``: boots from this EFI partition's folder, with Secure Boot on."""
+        self.name = folder.name
         self._folder, self._image, self._esp = folder, image, esp
         self._kernel = (vmlinuz, initrd)
         self.port = free_port()
@@ -97,8 +117,7 @@ class Machine:
     def _firmware(self) -> list[str]:
         if self._esp is None:
             vmlinuz, initrd = self._kernel
-            words = "root=/dev/vda rw console=ttyS0 panic=1"
-            return ["-machine", "q35", "-kernel", str(vmlinuz), "-initrd", str(initrd), "-append", words]
+            return ["-machine", "q35", "-kernel", str(vmlinuz), "-initrd", str(initrd), "-append", _WORDS]
         variables = self._folder / "variables.fd"
         if not variables.exists():
             shutil.copy(_FIRMWARE / "OVMF_VARS_4M.ms.fd", variables)
@@ -151,6 +170,11 @@ class Machine:
             )
         except subprocess.TimeoutExpired:
             return subprocess.CompletedProcess(words, 255, "", "timed out")
+
+    def inventory(self, folder: Path, **variables: object) -> Path:
+        """An Ansible inventory that names this machine, with the patience that it needs."""
+        patience = {"ansible_ssh_timeout": 120, **variables}
+        return base.inventory(folder, self.name, self.port, self.known_hosts, **patience)
 
     def output(self, command: str, *, timeout_s: float = 300) -> str:
         ended = self.run(command, timeout_s=timeout_s)

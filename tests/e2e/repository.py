@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
-from tests.e2e.stand_in import _deb, index
+from tests.e2e.stand_in import deb, index
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -44,10 +44,30 @@ class Repository:
     def add(
         self, name: str, version: str, depends: str = "", executables: Mapping[str, str] | None = None
     ) -> None:
-        _deb(self.folder, name, version, depends=depends, executables=executables)
+        deb(self.folder, name, version, depends=depends, executables=executables)
 
     def sign(self) -> None:
         """Index, Release, InRelease and key.asc, with a key of its own."""
+        self._key()
+        index(self.folder)
+        self._release(self.folder, ["Packages"], f"Origin: {self._origin}\nLabel: NVIDIA CUDA")
+
+    def sign_suites(self, filled: str, *empty: str) -> None:
+        """As a distribution's archive: all packages in ``restricted`` of one suite, nothing elsewhere."""
+        self._key()
+        index(self.folder)
+        for suite in (filled, *empty):
+            root = self.folder / "dists" / suite
+            for component in ("main", "restricted"):
+                place = root / component / "binary-amd64"
+                place.mkdir(parents=True)
+                full = suite == filled and component == "restricted"
+                (place / "Packages").write_text((self.folder / "Packages").read_text() if full else "")
+            lists = [f"{component}/binary-amd64/Packages" for component in ("main", "restricted")]
+            about = f"Origin: {self._origin}\nSuite: {suite}\nCodename: {suite}\nComponents: main restricted"
+            self._release(root, lists, about)
+
+    def _key(self) -> None:
         if not self.fingerprint:
             self._gpg("--quick-generate-key", "tests <tests@example.org>", "rsa2048", "sign", "1d")
             shown = self._gpg("--list-keys", "--with-colons")
@@ -55,16 +75,23 @@ class Repository:
                 line.split(":")[9] for line in shown.splitlines() if line.startswith("fpr:")
             )
             (self.folder / "key.asc").write_text(self._gpg("--armor", "--export"))
-        index(self.folder)
-        packages = (self.folder / "Packages").read_bytes()
+
+    def _release(self, root: Path, lists: list[str], about: str) -> None:
         now = datetime.datetime.now(datetime.UTC).strftime("%a, %d %b %Y %H:%M:%S UTC")
-        (self.folder / "Release").write_text(
-            f"Origin: {self._origin}\nLabel: NVIDIA CUDA\nArchitecture: amd64\nDate: {now}\nSHA256:\n"
-            f" {hashlib.sha256(packages).hexdigest()} {len(packages)} Packages\n"
-        )
-        release = self.folder / "InRelease"
+        sums = ""
+        for name in lists:
+            content = (root / name).read_bytes()
+            sums += f" {hashlib.sha256(content).hexdigest()} {len(content)} {name}\n"
+        (root / "Release").write_text(f"{about}\nArchitectures: amd64\nDate: {now}\nSHA256:\n{sums}")
+        release = root / "InRelease"
         release.unlink(missing_ok=True)
-        self._gpg("--clearsign", "--output", str(release), str(self.folder / "Release"))
+        self._gpg("--clearsign", "--output", str(release), str(root / "Release"))
+
+    def public(self) -> bytes:
+        """The key as a keyring file."""
+        return subprocess.run(
+            ["gpg", "--batch", "--homedir", str(self._home), "--export"], capture_output=True, check=True
+        ).stdout
 
     def __enter__(self) -> Repository:
         handler = functools.partial(Quiet, directory=str(self.folder))

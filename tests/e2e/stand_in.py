@@ -27,13 +27,13 @@ kernel=$3
 touch /root/begun
 while [ -e /root/slow ]; do sleep 0.2; done
 mkdir -p "/lib/modules/$kernel/updates/dkms"
-cp /usr/src/stand-in/nvidia-current.ko "/lib/modules/$kernel/updates/dkms/"
+cp /usr/src/stand-in/*.ko "/lib/modules/$kernel/updates/dkms/"
 depmod "$kernel"
 """
 _HOOK = '#!/bin/sh\n/usr/sbin/dkms autoinstall -k "$1"\n'
-_MODULE = f"""
+_MODULE = """
 #define INFO(name, text) static const char name[] __attribute__((section(".modinfo"), used)) = text
-INFO(a, "license=NVIDIA"); INFO(b, "version={VERSION.partition("-")[0]}"); INFO(c, "name=nvidia");
+INFO(a, "license={licence}"); INFO(b, "version={version}"); INFO(c, "name=nvidia");
 """
 
 
@@ -42,25 +42,43 @@ def install(bed: Bed) -> None:
     kernel = bed.output("linux-version list | linux-version sort | tail -n 1").strip()
     place = bed.root / "srv/stand-in"
     place.mkdir(parents=True)
-    module = _module(place)
-    scripts = {"/usr/sbin/dkms": _DKMS, "/etc/kernel/header_postinst.d/dkms": _HOOK,
-               "/etc/kernel/postinst.d/dkms": _HOOK}  # fmt: skip
-    _deb(
-        place, "nvidia-kernel-dkms", VERSION, executables=scripts,
-        files={"/usr/src/stand-in/nvidia-current.ko": module,
-               "/etc/modprobe.d/nvidia.conf": b"install nvidia modprobe -i nvidia-current $CMDLINE_OPTS\n"},
-        postinst='for k in $(linux-version list); do /usr/sbin/dkms autoinstall -k "$k"; done',
-    )  # fmt: skip
-    _deb(place, "nvidia-driver", VERSION, depends="nvidia-kernel-dkms, nvidia-smi, libcuda1")
+    alias = {"/etc/modprobe.d/nvidia.conf": b"install nvidia modprobe -i nvidia-current $CMDLINE_OPTS\n"}
+    compiled_here(place, "nvidia-kernel-dkms", VERSION, module="nvidia-current", files=alias)
+    deb(place, "nvidia-driver", VERSION, depends="nvidia-kernel-dkms, nvidia-smi, libcuda1")
     for name in ("nvidia-smi", "libcuda1", "libnvidia-ml1"):
-        _deb(place, name, VERSION)
-    _kernel(place, kernel, image=False)
+        deb(place, name, VERSION)
+    headers(place, kernel)
     _kernel(place, NEW_KERNEL, image=True)
-    _deb(place, "linux-headers-amd64", "6.1.900-1", depends=f"linux-headers-{kernel}")
     index(place)
     source = bed.root / "etc/apt/sources.list.d/stand-in.list"
     source.write_text("deb [trusted=yes] file:/srv/stand-in ./\n")
     bed.output("sudo apt-get update -q", timeout_s=300)
+
+
+def compiled_here(
+    place: Path,
+    name: str,
+    version: str,
+    *,
+    module: str = "nvidia",
+    licence: str = "NVIDIA",
+    files: Mapping[str, bytes] | None = None,
+) -> None:
+    """A package whose module "is compiled" for each kernel that has headers."""
+    binary = compiled(place, version.partition("-")[0], licence)
+    scripts = {"/usr/sbin/dkms": _DKMS, "/etc/kernel/header_postinst.d/dkms": _HOOK,
+               "/etc/kernel/postinst.d/dkms": _HOOK}  # fmt: skip
+    deb(
+        place, name, version, executables=scripts,
+        files={f"/usr/src/stand-in/{module}.ko": binary, **(files or {})},
+        postinst='for k in $(linux-version list); do /usr/sbin/dkms autoinstall -k "$k"; done',
+    )  # fmt: skip
+
+
+def headers(place: Path, kernel: str) -> None:
+    """Headers of a kernel, and the package that asks for them."""
+    _kernel(place, kernel, image=False)
+    deb(place, "linux-headers-amd64", "6.1.900-1", depends=f"linux-headers-{kernel}")
 
 
 def install_other(bed: Bed, version: str) -> None:
@@ -68,20 +86,20 @@ def install_other(bed: Bed, version: str) -> None:
     place = bed.root / "srv/other"
     place.mkdir()
     for name in ("nvidia-driver", "libcuda1"):
-        _deb(place, name, version)
+        deb(place, name, version)
     bed.output("sudo dpkg -i /srv/other/*.deb")
 
 
 def index(place: Path) -> None:
     """The Packages file of a flat repository."""
     blocks = []
-    for deb in sorted(place.glob("*.deb")):
+    for package in sorted(place.glob("*.deb")):
         control = subprocess.run(
-            ["dpkg-deb", "-f", str(deb)], capture_output=True, text=True, check=True
+            ["dpkg-deb", "-f", str(package)], capture_output=True, text=True, check=True
         ).stdout
-        digest = hashlib.sha256(deb.read_bytes()).hexdigest()
+        digest = hashlib.sha256(package.read_bytes()).hexdigest()
         blocks.append(
-            f"{control.strip()}\nFilename: ./{deb.name}\nSize: {deb.stat().st_size}\nSHA256: {digest}\n"
+            f"{control.strip()}\nFilename: ./{package.name}\nSize: {package.stat().st_size}\nSHA256: {digest}\n"
         )
     (place / "Packages").write_text("\n".join(blocks))
 
@@ -89,7 +107,7 @@ def index(place: Path) -> None:
 def _kernel(place: Path, release: str, *, image: bool) -> None:
     """Headers of a kernel as DKMS looks for them; the kernel too where there is none of this release."""
     hooks = "if [ -d {0} ]; then run-parts --arg=" + release + " {0}; fi"
-    _deb(
+    deb(
         place, f"linux-headers-{release}", "6.1.900-1",
         files={f"/usr/src/linux-headers-{release}/Makefile": b"all:\n"},
         links={f"/lib/modules/{release}/build": f"/usr/src/linux-headers-{release}"},
@@ -97,24 +115,25 @@ def _kernel(place: Path, release: str, *, image: bool) -> None:
     )  # fmt: skip
     if image:
         modules = f"/lib/modules/{release}/modules"
-        _deb(
+        deb(
             place, f"linux-image-{release}", "6.1.900-1",
             files={f"/boot/vmlinuz-{release}": b"\0", f"{modules}.order": b"", f"{modules}.builtin": b""},
             postinst=f"[ ! -x /etc/kernel/postinst.d/dkms ] || /etc/kernel/postinst.d/dkms {release}",
         )  # fmt: skip
 
 
-def _module(place: Path) -> bytes:
-    source, compiled = place / "module.c", place / "module.o"
-    source.write_text(_MODULE)
-    subprocess.run(["gcc", "-c", "-o", str(compiled), str(source)], check=True)
-    found = compiled.read_bytes()
+def compiled(place: Path, version: str, licence: str) -> bytes:
+    """A module that modinfo can read and no kernel can load."""
+    source, made = place / "module.c", place / "module.o"
+    source.write_text(_MODULE.replace("{version}", version).replace("{licence}", licence))
+    subprocess.run(["gcc", "-c", "-o", str(made), str(source)], check=True)
+    found = made.read_bytes()
     source.unlink()
-    compiled.unlink()
+    made.unlink()
     return found
 
 
-def _deb(
+def deb(
     place: Path,
     name: str,
     version: str,

@@ -15,6 +15,7 @@ import pytest
 
 from provision import locking
 from tests.conftest import ROOT
+from tests.e2e import base
 from tests.e2e.bed import Bed
 from tests.e2e.test_provision import play
 
@@ -50,7 +51,7 @@ def told(bed: Bed, tmp_path: Path) -> dict[str, Any]:
 
 
 def start(
-    bed: Bed, folder: Path, told: dict[str, Any], tags: tuple[str, ...] = ("frameworks",)
+    bed: base.Box, folder: Path, told: dict[str, Any], tags: tuple[str, ...] = ("frameworks",)
 ) -> subprocess.Popen[bytes]:
     """A controller in a process of its own."""
     bed.inventory(folder)

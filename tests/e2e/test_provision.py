@@ -18,6 +18,7 @@ from provision.playbook import Job
 from provision.stack import resolve
 from provision.stack_data import load
 from provision.stack_model import Stack
+from tests.e2e import base
 from tests.e2e.bed import Bed
 from tests.test_playbook import Listener
 
@@ -29,7 +30,7 @@ TAGS = ("frameworks", "dlbox")
 
 
 def play(
-    bed: Bed, folder: Path, name: str, variables: dict[str, Any], *tags: str, check: bool = False
+    bed: base.Box, folder: Path, name: str, variables: dict[str, Any], *tags: str, check: bool = False
 ) -> HostOutcome:
     """A playbook on a bed, over SSH."""
     job = Job(

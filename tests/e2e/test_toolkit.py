@@ -39,7 +39,7 @@ def own_toolkit(bed: Bed, script: str) -> None:
     """Debian's package, newer than the archive's, on the bed itself."""
     place = bed.root / "srv/toolkit"
     place.mkdir(parents=True, exist_ok=True)
-    stand_in._deb(place, "nvidia-cuda-toolkit", "11.9.0-1", executables={"/usr/bin/nvcc": script})
+    stand_in.deb(place, "nvidia-cuda-toolkit", "11.9.0-1", executables={"/usr/bin/nvcc": script})
     stand_in.index(place)
     (bed.root / "etc/apt/sources.list.d/toolkit.list").write_text("deb [trusted=yes] file:/srv/toolkit ./\n")
     bed.output("sudo apt-get update -q", timeout_s=300)
