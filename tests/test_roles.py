@@ -28,6 +28,8 @@ OWN = (
     "cudnn",
     "network",
     "bundle",
+    "preflight",
+    "nvidia_driver",
 )
 SPECS: dict[str, dict[str, Any]] = {
     role: yaml.safe_load((ROLES / role / "meta" / "argument_specs.yml").read_text())["argument_specs"]

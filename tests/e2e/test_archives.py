@@ -107,7 +107,7 @@ def test_open_modules_from_nvidias_repository_stay_on_their_branch(
         assert bed.output(f"dpkg-query -W -f '${{Version}}' {package}") == NVIDIA
         assert f"Candidate: {NVIDIA}" in bed.output(f"apt-cache policy {package}")
     # dlbox's pin keeps the source, NVIDIA's pinning package the branch; without both, apt would take the highest.
-    bed.output("mkdir /tmp/none /tmp/own && cp /etc/apt/preferences.d/dlbox-nvidia /tmp/own/")
+    bed.output("mkdir /tmp/none /tmp/own && cp /etc/apt/preferences.d/zz-dlbox-nvidia /tmp/own/")
     for pins, taken in (("own", "615.71.09-1"), ("none", "999.1-1")):
         policy = bed.output(f"apt-cache -o Dir::Etc::PreferencesParts=/tmp/{pins} policy libcuda1")
         assert f"Candidate: {taken}" in policy, policy

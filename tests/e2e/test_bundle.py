@@ -64,12 +64,12 @@ def test_a_box_without_a_network_there_again_and_back(
 
         code, done = provision(wishes)
         (host,) = done["hosts"]  # type: ignore[misc]
-        assert (code, host["status"], host["verdict"]) == (0, "changed", "cpu-only"), done
+        assert (code, host["status"], host["verdict"]) == (0, "changed", "cpu-only"), json.dumps(host)
         assert bed.output("dlbox --version").startswith("dlbox")
         assert bed.run("test -e /opt/dlbox/cache").returncode == 1
         code, done = provision(wishes)
         (host,) = done["hosts"]  # type: ignore[misc]
-        assert (code, host["status"], host["changed"]) == (0, "ok", []), done
+        assert (code, host["status"], host["changed"]) == (0, "ok", []), json.dumps(host)
 
         back = Wishes(hosts=wishes.hosts, inventory=wishes.inventory, rollback=True)
         assert command.run(back, watching, lambda question: True, as_json=True, complain=said.append) == 0
