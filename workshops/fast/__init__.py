@@ -13,7 +13,7 @@ def quicken(model: Any, *, split: bool = False) -> int:
     another inner loop. Do it before the model is compiled. What no fast kernel can do keeps Keras' own way:
     see ``workshops.fast.layers``. A saved model names the stock layers and opens without dlbox.
 
-    ``split``: the rows of a batch are shared among the threads, see ``workshops.fast.split``.
+    ``split``: loops of their own, and the rows of a batch shared among the threads: ``workshops.fast.recurrence``.
     """
     from workshops.fast import layers
 
