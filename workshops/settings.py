@@ -25,7 +25,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
 
     backend: str
     layers: Literal["stock", "fast", "split"] = "stock"
-    """"fast": torch's own kernels; "split": own loops, the rows of a batch shared among the threads: ``workshops.fast``."""
+    """"fast": torch's own kernels; "split": own loops, a batch's rows shared among threads (``workshops.fast``)."""
     jit: bool | None = None
     """Keras' ``jit_compile``; None: Keras decides."""
     steps_per_execution: int = 1
