@@ -36,3 +36,9 @@ def test_what_is_named_exists(named: str) -> None:
 @pytest.mark.parametrize("row", FAULTS, ids=lambda row: row[0])
 def test_a_fault_names_its_proof(row: list[str]) -> None:
     assert "::" in row[2]
+
+
+def test_every_role_is_explained() -> None:
+    roles = {path.name for path in (ROOT / "provision" / "roles").iterdir() if (path / "tasks").is_dir()}
+    explained = {row[0].strip("`") for row in TABLES if len(row) == 4}
+    assert roles == explained - {"Role"}

@@ -18,7 +18,7 @@ from tests.e2e.bed import SSH_OPTIONS, Bed, free_port
 
 TOOLS = {"qemu-system-x86_64": "qemu-system-x86", "mke2fs": "e2fsprogs"}
 BOOT_LIMIT_S = 900
-_FIRMWARE = Path("/usr/share/OVMF")
+FIRMWARE = Path("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd")
 _WORDS = "root=/dev/vda rw console=ttyS0 panic=1"
 _NETWORK = "[Match]\nName=en* eth*\n[Network]\nDHCP=ipv4\n"
 
@@ -54,22 +54,27 @@ def kernel(root: Path) -> tuple[Path, Path]:
     return newest, newest.with_name(newest.name.replace("vmlinuz-", "initrd.img-"))
 
 
-def efi(bed: Bed, esp: Path, vmlinuz: Path, initrd: Path) -> None:
-    """An EFI partition whose loaders Microsoft and Debian signed; the kernel's signature is Debian's own."""
+def loaders(bed: Bed, folder: Path) -> Path:
+    """Debian's boot loaders, as Microsoft and Debian signed them, unpacked below a folder."""
+    place = "/var/tmp/loaders"
     bed.output(
-        "cd /var/tmp && sudo apt-get download -q shim-signed grub-efi-amd64-signed"
-        " && for deb in *.deb; do sudo dpkg -x $deb loaders; done",
+        f"mkdir {place} && cd {place} && apt-get download -q shim-signed grub-efi-amd64-signed"
+        " && for deb in *.deb; do dpkg -x $deb .; done",
         timeout_s=300,
     )
-    loaders = bed.root / "var/tmp/loaders/usr/lib"
+    shutil.move(bed.root / place.lstrip("/"), folder / "loaders")
+    return folder / "loaders/usr/lib"
+
+
+def efi(signed: Path, esp: Path, vmlinuz: Path, initrd: Path) -> None:
+    """The folder of an EFI partition from which firmware with Microsoft's keys boots a kernel that Debian signed."""
     (esp / "EFI/BOOT").mkdir(parents=True)
     (esp / "EFI/debian").mkdir()
-    shutil.copy(loaders / "shim/shimx64.efi.signed", esp / "EFI/BOOT/BOOTX64.EFI")
-    shutil.copy(loaders / "grub/x86_64-efi-signed/grubx64.efi.signed", esp / "EFI/BOOT/grubx64.efi")
+    shutil.copy(signed / "shim/shimx64.efi.signed", esp / "EFI/BOOT/BOOTX64.EFI")
+    shutil.copy(signed / "grub/x86_64-efi-signed/grubx64.efi.signed", esp / "EFI/BOOT/grubx64.efi")
     shutil.copy(vmlinuz, esp / "vmlinuz")
     shutil.copy(initrd, esp / "initrd.img")
     (esp / "EFI/debian/grub.cfg").write_text(f"linux /vmlinuz {_WORDS}\ninitrd /initrd.img\nboot\n")
-    bed.output("sudo rm -r /var/tmp/loaders /var/tmp/*.deb")
 
 
 class Machine:
@@ -120,10 +125,10 @@ class Machine:
             return ["-machine", "q35", "-kernel", str(vmlinuz), "-initrd", str(initrd), "-append", _WORDS]
         variables = self._folder / "variables.fd"
         if not variables.exists():
-            shutil.copy(_FIRMWARE / "OVMF_VARS_4M.ms.fd", variables)
+            shutil.copy(FIRMWARE.with_name("OVMF_VARS_4M.ms.fd"), variables)
         return [
             "-machine", "q35,smm=on", "-global", "driver=cfi.pflash01,property=secure,value=on",
-            "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={_FIRMWARE / 'OVMF_CODE_4M.secboot.fd'}",
+            "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={FIRMWARE}",
             "-drive", f"if=pflash,unit=1,format=raw,file={variables}",
             "-drive", f"file=fat:{self._esp},if=none,id=esp,format=raw,readonly=on",
             "-device", "virtio-blk-pci,drive=esp,bootindex=1",

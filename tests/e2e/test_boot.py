@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -60,10 +61,14 @@ def image(folder: Path) -> Path:
         assert host.status == "changed", host
         shutil.copytree(bed.card_folder, bed.root / "var/lib/fake-bus")
         shutil.copy(bed.root / "etc/ssh/ssh_host_ed25519_key.pub", folder / "host.pub")
+        loaders = machine.loaders(bed, folder) if machine.FIRMWARE.exists() else None
         bed.halt()
         for path in machine.kernel(bed.root):
             shutil.copy(path, folder / path.name.partition("-")[0])
+        if loaders:
+            machine.efi(loaders, folder / "esp", folder / "vmlinuz", folder / "initrd.img")
         machine.disk(bed.root, folder / "disk")
+        subprocess.run(["cp", "--sparse=always", folder / "disk", folder / "second-disk"], check=True)
     return folder / "disk"
 
 
@@ -111,3 +116,29 @@ def test_a_kernel_without_a_module_is_said_after_its_boot(computer: Machine) -> 
     box = said(computer)
     assert box["driver.module-built"]["status"] == "fail", box["wrong"]
     computer.output("sudo mv /root/updates /lib/modules/$(uname -r)/ && sudo depmod")
+
+
+@pytest.fixture(scope="module")
+def guarded(folder: Path, image: Path) -> Iterator[Machine]:
+    """The same box behind firmware with Microsoft's keys, which trust Debian's kernel and not the module's own key."""
+    if not (folder / "esp").exists():
+        pytest.skip("Secure Boot needs Debian's package: sudo apt install ovmf")
+    public = " ".join((folder / "host.pub").read_text().split()[:2])
+    own = folder / "guarded"
+    own.mkdir()
+    with Machine(
+        own, folder / "second-disk", folder / "vmlinuz", folder / "initrd.img", public, esp=folder / "esp"
+    ) as booted:
+        yield booted
+
+
+def test_secure_boot_refuses_the_module_and_dlbox_says_so(guarded: Machine) -> None:
+    assert "SecureBoot enabled" in guarded.output("mokutil --sb-state")
+    refused = guarded.run("sudo modprobe nvidia")
+    assert refused.returncode != 0
+    assert "Key was rejected by service" in refused.stderr
+    guarded.output(FAKE_BUS)
+    box = said(guarded)
+    assert box["verdict"] == "not-ready"
+    assert box["driver.secure-boot"]["status"] == "fail", box["wrong"]
+    assert "mokutil --import /var/lib/dkms/mok.pub" in box["driver.secure-boot"]["remedy"]
