@@ -131,7 +131,7 @@ class Machine:
             "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={FIRMWARE}",
             "-drive", f"if=pflash,unit=1,format=raw,file={variables}",
             "-drive", f"file=fat:{self._esp},if=none,id=esp,format=raw,readonly=on",
-            "-device", "virtio-blk-pci,drive=esp,bootindex=1",
+            "-device", "virtio-blk-pci,drive=esp,bootindex=1,addr=0x1e",  # after the disk, which is /dev/vda
         ]  # fmt: skip
 
     def wait(self, limit_s: float = BOOT_LIMIT_S) -> None:
