@@ -352,13 +352,18 @@ def provision_command(
 ) -> None:
     """Make this machine right, or HOSTs of the inventory: driver, frameworks, dlbox; then ask the box itself."""
     from bench.progress import Watcher
-    from provision import command
+    from provision import command, passwords
 
     wishes["hosts"] += tuple(name for name in (limit or "").split(",") if name)
-    here = not wishes["hosts"] and wishes["inventory"] is None and not wishes["check"]
+    here = not wishes["hosts"] and wishes["inventory"] is None
     here = here and not command.collects(wishes["bundle"], wishes["cards"])
-    secrets = command.ask_secrets(become=ask_become_pass, vault=ask_vault_pass, here=here)
     agreed = _yes if yes else _ask if sys.stdin.isatty() else None
+    here = here and (agreed is not None or wishes["check"])  # else nothing will be done
+    try:
+        secrets = passwords.ask(become=ask_become_pass, vault=ask_vault_pass, here=here)
+    except passwords.PasswordError as error:
+        complain(str(error))
+        sys.exit(1)
     wanted = command.Wishes(secrets=secrets, **wishes)
     sys.exit(command.run(wanted, Watcher, agreed, as_json=as_json, complain=complain))
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -121,16 +118,6 @@ def run(
         sys.stdout.write("\n")
     _tell(outcome, Console(quiet=as_json, highlight=False), complain)
     return EXIT_RIGHT if right(outcome) else EXIT_NOT
-
-
-def ask_secrets(*, become: bool, vault: bool, here: bool) -> Secrets:
-    """The passwords that are wanted, typed where nobody sees them. ``here``: sudo of this machine may need one."""
-    if here and not become and os.geteuid() != 0:
-        become = subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode != 0
-    return Secrets(
-        become=getpass.getpass("Password of sudo: ") if become else None,
-        vault=getpass.getpass("Password of the vault: ") if vault else None,
-    )
 
 
 def collects(folder: Path | None, cards: tuple[str, ...]) -> bool:
