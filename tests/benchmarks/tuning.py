@@ -14,6 +14,7 @@ CONTENDERS = {
     "keras-tf": ("plain_keras", "tensorflow", "stock"),
     "keras-tf-xla": ("plain_keras", "tensorflow", "xla"),
     "keras-jax": ("plain_keras", "jax", "stock"),
+    "keras-jax-steps": ("plain_keras", "jax", "steps"),
     "keras-torch-fast": ("plain_keras", "torch", "fast"),
     "keras-torch-split": ("plain_keras", "torch", "split"),
     "raw-torch": ("raw_torch", "torch", ""),
