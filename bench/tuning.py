@@ -49,6 +49,7 @@ class Tuned(msgspec.Struct, frozen=True, kw_only=True):
     default_samples_per_second: float | None = None
     samples_per_second: float | None = None
     why: str = ""
+    interrupted: bool = False
 
 
 def candidates(backends: Sequence[str], on_gpu: bool) -> list[Setting]:
@@ -123,34 +124,39 @@ def tune(
 ) -> tuple[Tuned, Imported | None]:
     """Try each setting in a fresh process until ``deadline``; the default first and, after something faster, again.
 
-    Also gives what the worker of the best setting said of itself.
+    Also gives what the worker of the best setting said of itself. Ctrl-C ends it with what was measured until then.
     """
     tried: list[Measured] = []
     told: dict[Setting, Imported] = {}
-    out_of_time = False
-    for setting in settings_to_try:
-        if tried and clock() >= deadline:
-            out_of_time = True
-            break
-        say(setting.told)
-        so_far = max((one.samples_per_second or 0.0 for one in tried), default=0.0)
-        tried.append(_measure(workload, setting, seconds, run, told, PROMISING * so_far))
+
+    def go(setting: Setting, give_up_below: float = 0.0, words: str = "") -> bool:
+        if tried and not words and clock() >= deadline:
+            return False
+        say(setting.told + words)
+        tried.append(_measure(workload, setting, seconds, run, told, give_up_below))
+        return True
+
+    why, interrupted = "", False
+    try:
+        for setting in settings_to_try:
+            so_far = max((one.samples_per_second or 0.0 for one in tried), default=0.0)
+            if not go(setting, PROMISING * so_far):
+                why = "the time was up (--minutes)"
+                break
+        best, rate, _ = choose(tried)
+        for setting in longer_calls(best) if best is not None else ():
+            if not go(setting, PROMISING * (rate or 0.0)):
+                why = "the time was up (--minutes)"
+                break
+        best, _, _ = choose(tried)
+        if best is not None and best != tried[0].setting:
+            go(tried[0].setting, words=", once more")
+    except KeyboardInterrupt:
+        why, interrupted = "it was interrupted", True
     best, rate, usual = choose(tried)
-    for setting in longer_calls(best) if best is not None else ():
-        if clock() >= deadline:
-            out_of_time = True
-            break
-        say(setting.told)
-        tried.append(_measure(workload, setting, seconds, run, told, PROMISING * (rate or 0.0)))
-    best, rate, usual = choose(tried)
-    if best is not None and best != tried[0].setting:
-        say(f"{tried[0].setting.told}, once more")
-        tried.append(_measure(workload, tried[0].setting, seconds, run, told))
-        best, rate, usual = choose(tried)
-    why = "not all was tried: the time was up (--minutes)" if out_of_time else ""
     done = Tuned(
         workload=workload.name, tried=tuple(tried), best=best, samples_per_second=rate,
-        default_samples_per_second=usual, why=why,
+        default_samples_per_second=usual, why=f"not all was tried: {why}" if why else "", interrupted=interrupted,
     )  # fmt: skip
     return done, told.get(best) if best else None
 
@@ -220,16 +226,19 @@ def command(
                 one, imported = tune(
                     workload, tried, deadline=begun + 60 * minutes * place / len(chosen), say=watcher.update
                 )
-                done.append(one)
+                if one.tried:
+                    done.append(one)
                 watcher.done(
                     f"{one.best.told}: {one.samples_per_second:,.0f} samples/s" if one.best else "nothing ran"
                 )
-                if one.best is None or imported is None:
-                    code = EXIT_NOT
-                else:
+                if one.best is not None and imported is not None:
                     settings.keep(workload.name, _entry(one, workload, imported, machine))
+                elif not one.interrupted:
+                    code = EXIT_NOT
+                if one.interrupted:
+                    raise KeyboardInterrupt
     except KeyboardInterrupt:
-        complain("interrupted; the settings of the models that were done are stored")
+        complain("interrupted; the best of what was tried until then is stored")
         code = EXIT_INTERRUPTED
     except settings.SettingsError as error:
         complain(str(error))

@@ -132,6 +132,42 @@ def test_a_crash_is_told_and_the_others_still_run() -> None:
     assert done.tried[1].why == "the worker was killed by SIGSEGV"
 
 
+def test_an_interrupt_keeps_what_was_measured_until_then() -> None:
+    class Interrupted(Worker):
+        def __call__(self, job: Job, hear: Callable[[Event], None]) -> Problem | None:
+            if job.setting == XLA:
+                raise KeyboardInterrupt
+            return super().__call__(job, hear)
+
+    done = _tune(Interrupted({USUAL: [400.0], FAST: [500.0], XLA: [300.0]}))
+    assert done.interrupted
+    assert (done.best, done.samples_per_second) == (FAST, 500.0)
+    assert "interrupted" in done.why
+    nothing = _tune(Interrupted({XLA: [300.0]}))
+    assert nothing.interrupted
+    assert (nothing.tried, nothing.best) == ((), None)
+
+
+def test_an_interrupted_command_stores_and_says_it(
+    monkeypatch: pytest.MonkeyPatch, own_data_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = Imported(seconds=1, versions={"keras": "3"}, device="cpu", on_gpu=False, precision="float32")
+    part = tuning.Tuned(
+        workload="lstm", tried=(Measured(setting=FAST, samples_per_second=500.0),), best=FAST,
+        samples_per_second=500.0, default_samples_per_second=400.0, interrupted=True,
+    )  # fmt: skip
+    monkeypatch.setattr(tuning, "tune", lambda *_, **__: (part, told))
+    monkeypatch.setattr(tuning, "busy_cores", lambda: 0.0)
+    said: list[str] = []
+    code = tuning.command(
+        workloads=("lstm", "gru"), suite="ready", minutes=1, as_json=True, complain=said.append
+    )
+    assert code == 130
+    assert settings.read(own_data_folder / "dlbox" / "tuned.json").entries["lstm"].setting == FAST
+    assert [one["workload"] for one in json.loads(capsys.readouterr().out)["results"]] == ["lstm"]
+    assert "interrupted" in said[0]
+
+
 def test_where_nothing_runs_nothing_is_chosen() -> None:
     assert _tune(Worker({USUAL: [None], FAST: [None]})).best is None
 
