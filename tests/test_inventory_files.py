@@ -170,11 +170,16 @@ def test_a_child_ends_however_it_behaves(code: str, why: str) -> None:
     [
         ("time.sleep(1.5); print('begun', flush=True); print('answer')", (1.0, 60), ""),
         ("print('begun', flush=True); time.sleep(60)", (0.5, 60), "did not answer in time"),
+        (
+            "while time.process_time() < 0.5: pass\nprint('begun', flush=True); time.sleep(2); print('answer')",
+            (0.5, 60),
+            "",
+        ),
         ("time.sleep(60)", (60, 0.5), "did not start in time"),
     ],
 )
 def test_a_slow_start_is_no_hang(code: str, limits: tuple[float, float], why: str) -> None:
-    ended = Child((sys.executable, "-c", f"import time; {code}")).finish(limits[0], start_s=limits[1])
+    ended = Child((sys.executable, "-c", f"import time\n{code}")).finish(limits[0], start_s=limits[1])
     assert why in ended.why
     assert bool(ended.why) == bool(why)
     assert (ended.lines == [b"begun", b"answer"]) == (not why)
