@@ -323,7 +323,7 @@ def plan_command(as_json: bool, **options: Any) -> None:
 @click.option("--inventory", type=click.Path(path_type=Path, dir_okay=False),
               help="The inventory; without HOSTs all of it.  [default: inventory/hosts.yml]")  # fmt: skip
 @click.option(
-    "--limit", metavar="HOSTS", help="Of the inventory only these, with commas between them; as HOST."
+    "--limit", metavar="HOSTS", help="Of HOSTs, else of the inventory, only these; commas between them."
 )
 @click.option("--framework", "frameworks", multiple=True, type=click.Choice(["tensorflow", "torch", "jax"]),
               help="Only this; may be repeated.  [default: all that run on the card]")  # fmt: skip
@@ -354,8 +354,8 @@ def provision_command(
     from bench.progress import Watcher
     from provision import command, passwords
 
-    wishes["hosts"] += tuple(name for name in (limit or "").split(",") if name)
-    here = not wishes["hosts"] and wishes["inventory"] is None
+    wishes["limit"] = tuple(name for name in (limit or "").split(",") if name)
+    here = not wishes["hosts"] and not limit and wishes["inventory"] is None
     here = here and not command.collects(wishes["bundle"], wishes["cards"])
     agreed = _yes if yes else _ask if sys.stdin.isatty() else None
     here = here and (agreed is not None or wishes["check"])  # else nothing will be done

@@ -39,6 +39,8 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
 
     hosts: tuple[str, ...] = ()
     """Of the inventory; none: all of an inventory that was named, else this machine."""
+    limit: tuple[str, ...] = ()
+    """Of those hosts only these; without hosts, of the inventory."""
     inventory: Path | None = None
     frameworks: tuple[Framework, ...] = ()
     cuda_toolkit: bool = False
@@ -79,8 +81,10 @@ def run(
         return EXIT_USAGE
     try:
         data = load(wishes.stack_file or DEFAULT_PATH)
-        if wishes.inventory is not None and not wishes.hosts:
+        if (wishes.inventory is not None or wishes.limit) and not wishes.hosts:
             wishes = msgspec.structs.replace(wishes, hosts=host_names(wishes.inventory))
+        if wishes.limit:
+            wishes = msgspec.structs.replace(wishes, hosts=_limited(wishes), limit=())
         inventories = _inventories(wishes)
     except (HostError, StackFileError) as error:
         complain(str(error).rstrip("."))
@@ -135,6 +139,15 @@ def right(outcome: Outcome) -> bool:
         host.verdict == "not-ready" or (host.reboot_needed and host.verdict is not None)
         for host in outcome.hosts
     )
+
+
+def _limited(wishes: Wishes) -> tuple[str, ...]:
+    """The hosts that --limit leaves, never more than were named. Raises HostError."""
+    allowed = select(wishes.limit, wishes.inventory)
+    left = tuple(name for name in select(wishes.hosts, wishes.inventory) if name in allowed)
+    if not left:
+        raise HostError(f"--limit {','.join(wishes.limit)} leaves none of {', '.join(wishes.hosts)}")
+    return left
 
 
 def _inventories(wishes: Wishes) -> tuple[Path, ...]:

@@ -21,6 +21,10 @@ _NO_NETWORK = re.compile(
     r"Network is unreachable|Temporary failure (in name resolution|resolving)|Name or service not known"
     r"|Failed to establish a new connection|Connection timed out|Could not (connect to|resolve) "
 )
+_SILENT = re.compile(
+    r"Connection refused|(Connection|Operation) timed out|No route to host|Network is unreachable"
+    r"|Could not resolve hostname [^:\s]+"
+)
 _CHECK_NETWORK = (
     "check its network and, behind a proxy, the inventory's `proxy`, then run the same command again"
 )
@@ -183,6 +187,12 @@ def unreachable_sentence(result: Mapping[str, Any]) -> str:
         return "its disk is full: make room, then run the same command again"
     if "Permission denied" in why:
         return "it refuses the SSH key or user: set ansible_user and ansible_ssh_private_key_file in the inventory"
+    silent = _SILENT.search(why)
+    if silent is not None:
+        return (
+            f"it cannot be reached over SSH ({silent[0]}): see that it is on, and that ansible_host and "
+            "ansible_port in the inventory are right, then run the same command again"
+        )
     return f"it cannot be reached over SSH ({why})" if why else "it cannot be reached over SSH"
 
 

@@ -320,6 +320,10 @@ def test_the_usual_reasons_for_silence_have_remedies() -> None:
     assert "ssh" in unreachable_sentence({"msg": "Host key verification failed."})
     assert "ansible_user" in unreachable_sentence({"msg": "box@10.0.0.1: Permission denied (publickey)."})
     assert "make room" in unreachable_sentence({"msg": "mkdir: No space left on device"})
+    gone = "Data could not be sent to remote host. ssh: connect to host 10.0.0.1 port 22: Connection refused"
+    assert unreachable_sentence({"msg": gone}).startswith(
+        "it cannot be reached over SSH (Connection refused): "
+    )
 
 
 def test_a_dry_run_of_a_loop_tells_each_item_once(tmp_path: Path) -> None:

@@ -222,6 +222,34 @@ def test_an_inventory_without_hosts_named_means_all_of_it_and_never_this_machine
     assert (code, "has no hosts" in said[0]) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("hosts", "limit", "left"),
+    [
+        (("room",), ("desk",), "desk"),
+        (("room", "other"), ("room",), "desk,bench"),
+        (("desk", "bench"), ("*",), "desk,bench"),
+        ((), ("bench",), "bench"),
+        (("desk",), ("bench",), None),
+    ],
+)
+def test_a_limit_only_ever_takes_away(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    hosts: tuple[str, ...],
+    limit: tuple[str, ...],
+    left: str | None,
+) -> None:
+    place = tmp_path / "hosts.yml"
+    place.write_text("room: {hosts: {desk: , bench: }}\nother: {hosts: {far: }}")
+    script = Script(host(name="desk", box=BOX), host(name="desk", verdict="ready"))
+    code, said = run(monkeypatch, script, hosts=hosts, limit=limit, inventory=place)
+    if left is None:
+        assert (code, script.jobs) == (2, [])
+        assert "leaves none" in said[0]
+    else:
+        assert [job.limit for job in script.jobs] == [left] * 2
+
+
 def test_the_command_line_says_what_is_missing(dlbox: Command, tmp_path: Path) -> None:
     ended = dlbox("provision", XDG_STATE_HOME=str(tmp_path))
     assert (ended.returncode, ended.stdout) == (2, "")
