@@ -12,6 +12,13 @@ from bench.results.figures import BatchPoint, Memory, Work
 from workshops.settings import Setting
 
 
+class Devices(msgspec.Struct, frozen=True, kw_only=True):
+    """Train on the first ``count`` of this kind at once; "cpu": virtual devices that share the processor."""
+
+    kind: Literal["cpu", "gpu"]
+    count: int
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One piece of work for one fresh process."""
 
@@ -36,6 +43,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Samples/s: a size that is clearly slower is not timed any longer."""
     setting: Setting | None = None
     """How the model is trained; None: as Keras does by itself."""
+    devices: Devices | None = None
+    """None: the one that the framework picks. A step is of ``workload.batch_size`` examples on all of them together."""
+    rank: int = 0
+    """Which of the processes that train one model together; only the first says anything."""
+    meeting: str = ""
+    """The file over which they find each other."""
 
 
 class Imported(msgspec.Struct, frozen=True, tag="imported", kw_only=True):
@@ -107,6 +120,14 @@ class Generic(msgspec.Struct, frozen=True, tag="generic", kw_only=True):
     samples_per_second: float
 
 
+class Replicas(msgspec.Struct, frozen=True, tag="replicas", kw_only=True):
+    """Who trained together: ``devices`` by name, and the largest difference between two copies of one weight."""
+
+    engine: str
+    devices: tuple[str, ...]
+    differ_by: float
+
+
 class Tried(msgspec.Struct, frozen=True, tag="tried", kw_only=True):
     """One batch size of a search."""
 
@@ -115,4 +136,6 @@ class Tried(msgspec.Struct, frozen=True, tag="tried", kw_only=True):
     """Memory ended here."""
 
 
-Event = Imported | Kernels | Compiled | Block | Evaluated | Peak | Resident | Generic | Tried | Failed
+Event = (
+    Imported | Kernels | Compiled | Block | Evaluated | Peak | Resident | Generic | Tried | Replicas | Failed
+)

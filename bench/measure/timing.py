@@ -20,7 +20,8 @@ class OtherLoad:
     """Processor cores kept busy by anything but this worker and the command that started it."""
 
     def __init__(self, parent_pid: int) -> None:
-        self._own = [psutil.Process(os.getpid())]
+        me = psutil.Process(os.getpid())
+        self._own = [me, *me.children(recursive=True)]  # those that train on the other devices
         if parent_pid:
             self._own.append(psutil.Process(parent_pid))
         self._last = self._read()
@@ -53,9 +54,14 @@ def _loss(logs: dict[str, Any] | None) -> float | None:
 
 
 def timer(
-    job: Job, synchronise: Callable[[Any], None], emit: Callable[[Compiled | Block], None]
+    job: Job,
+    synchronise: Callable[[Any], None],
+    emit: Callable[[Compiled | Block], None],
+    agree: Callable[[int], int] = lambda value: value,
 ) -> keras.callbacks.Callback:
     """A Keras callback that times ``fit`` from inside and ends it when ``job`` has had enough.
+
+    ``agree``: of several processes that train together, what the first one says, once all have come so far.
 
     The call of ``fit`` itself is never timed: on TensorFlow it can block for seconds after the last batch.
     """
@@ -94,7 +100,7 @@ def timer(
             synchronise(self.model)
             now = time.perf_counter()
             step = (now - self.mark) / (self.seen - self.first)
-            self.block_steps = max(1, round(job.block_seconds / step))
+            self.block_steps = agree(max(1, round(job.block_seconds / step)))
             self.load = OtherLoad(job.parent_pid)
             self.mark = self.begun = time.perf_counter()
 
@@ -103,6 +109,7 @@ def timer(
             now = time.perf_counter()
             seconds, trained = now - self.mark, now - self.begun
             seen = self.seen * batch
+            ends = agree(trained >= job.train_seconds and seen >= enough)
             emit(
                 Block(
                     steps=self.steps_in_block,
@@ -116,7 +123,7 @@ def timer(
                 )
             )
             self.steps_in_block = 0
-            if trained >= job.train_seconds and seen >= enough:
+            if ends:
                 self.model.stop_training = True
             self.mark = time.perf_counter()
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from bench.measure import arithmetic, extras, kernel_path, rate, tasks
+from bench.measure import arithmetic, extras, kernel_path, parallel, rate, tasks
 from bench.measure import backend as frameworks
 from bench.measure.events import Evaluated, Event, Failed, Imported, Job, Peak
 from bench.measure.timing import timer
@@ -27,6 +27,7 @@ def main() -> int:
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
+    os.environ.update(parallel.environment(job))
     _die_with_parent(job.parent_pid)
 
     def emit(event: Event) -> None:
@@ -53,9 +54,11 @@ def _train(job: Job, emit: Any) -> None:
     imported = time.perf_counter() - started
 
     work = job.workload
-    keras.utils.set_random_seed(job.seed)
+    engine = parallel.engine(job, emit)
+    keras.utils.set_random_seed(job.seed + job.rank)
     data = tasks.data(work, job.seed)
-    model = tasks.model(work, job.setting)
+    with engine.scope():
+        model = tasks.model(work, job.setting)
     emit(
         Imported(
             seconds=imported,
@@ -72,12 +75,20 @@ def _train(job: Job, emit: Any) -> None:
     if job.batch_sizes:
         extras.search(job, data, wait, device.on_gpu, emit)
         return
-    batch = data.inputs[: work.batch_size]
-    emit(kernel_path.look(model, batch, job.backend, on_gpu=device.on_gpu, keras_version=keras.__version__))
-    clock = timer(job, wait, emit)
+    alone = job.devices is None or job.devices.count == 1
+    if alone:  # on several devices it is the same model as on one, which was looked at
+        batch = data.inputs[: work.batch_size]
+        version = keras.__version__
+        emit(kernel_path.look(model, batch, job.backend, on_gpu=device.on_gpu, keras_version=version))
+    engine.take(model)
+    clock = timer(job, wait, emit, engine.agree)
     whole = len(data.inputs) // work.batch_size * work.batch_size  # a smaller last batch is compiled anew
-    inputs, targets = data.inputs[:whole], data.targets[:whole]
-    model.fit(inputs, targets, batch_size=work.batch_size, epochs=1_000_000, verbose=0, callbacks=[clock])
+    inputs, targets = engine.share(data.inputs[:whole], data.targets[:whole])
+    size = engine.batch_size(work.batch_size)
+    model.fit(inputs, targets, batch_size=size, epochs=1_000_000, verbose=0, callbacks=[clock])
+    replicas = engine.replicas(model)
+    if replicas is not None:
+        emit(replicas)
     peak = rate.memory(job.backend, device.on_gpu)
     if peak is not None:
         emit(Peak(memory=peak))
