@@ -156,6 +156,8 @@ def check_command(**options: Any) -> None:
 @click.option(
     "--tuned", is_flag=True, help="Train with the settings that `dlbox tune` stored, where they count."
 )
+@click.option("--devices", metavar="WHICH",
+              help="Train on several at once too: all cards, a number of them, or cpu:2 (virtual ones).")  # fmt: skip
 @exporting
 def bench_command(**options: Any) -> None:
     """How fast is it? Train the workshop's models in fresh processes and keep the figures."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from bench import exporting, session
+from bench import exporting, scaling, session
 from bench.measure.workloads import UnknownWorkloadError, select
 from bench.progress import Watcher
 from bench.results import report, summary, terminal
@@ -43,6 +43,7 @@ def measure(
     tuned: bool = False,
     batch: str | None = None,
     build: str | None = None,
+    devices: str | None = None,
     **files: Path | bool | None,
 ) -> int:
     """``bench`` or ``ready``. The document goes to stdout whatever happens to the run, and to ``files``.
@@ -67,11 +68,12 @@ def measure(
             baseline=baseline,
             tuned=tuned,
             batch=session.batch_size(batch),
+            devices=devices,
             bill=None if build is None else open_bill(build),
         )
         with Watcher() as watcher:
             document = session.run(options, watcher)
-    except (UnknownWorkloadError, session.UsageError, BillError) as error:
+    except (UnknownWorkloadError, session.UsageError, scaling.DevicesError, BillError) as error:
         complain(str(error))
         return EXIT_USAGE
     except session.InterruptedRunError as stopped:

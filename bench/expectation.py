@@ -38,6 +38,8 @@ def judge(
     found = [own] if own is not None else []
     if compare.refusal(result, result) is not None:
         return found  # cut short or not learning: other findings say so
+    if result.devices > 1:
+        return found  # bands and probes are of one device
     known, why_none = bands.judge(result, machine, kept)
     nearest = known or prediction.judge(result, probes)
     if nearest is None:

@@ -67,7 +67,7 @@ def judge(result: Result, probes: Probes | None) -> Finding | None:
     """One sentence with its numbers, or None where nothing can be predicted."""
     if probes is None or result.work is None or probes.backend != result.backend:
         return None
-    if probes.on_gpu != result.on_gpu or result.batch_size != BATCH:
+    if probes.on_gpu != result.on_gpu or result.batch_size != BATCH or result.devices > 1:
         return None
     made = predict(result.work, result.batch_size, probes)
     if made is None:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from bench import card_verdict, expectation, peaks, verdict
+from bench import card_verdict, expectation, peaks, scaling, verdict
 from bench.finding import Finding
 from bench.keeper import Keeper, with_result
 from bench.measure import batches, training
-from bench.measure.events import Block, Compiled, Evaluated, Imported, Resident
+from bench.measure.events import Block, Compiled, Devices, Evaluated, Imported, Resident
 from bench.measure.runner import Problem
 from bench.measure.workloads import Workload
 from bench.progress import Watcher
@@ -27,6 +27,7 @@ class Course:
     """What all rounds of a run have in common.
 
     ``batch``: "workshop", "best", "both", or a size. ``runs``: the earlier ones, whose scatter is known.
+    ``devices``: train on these together too, after the training on one of them.
     """
 
     def __init__(
@@ -41,7 +42,12 @@ class Course:
         baselines: Sequence[Run],
         runs: Sequence[Run] = (),
         probes: Probes | None,
+        devices: Devices | None = None,
     ) -> None:
+        self.devices = devices
+        self.on_processor = devices is not None and devices.kind == "cpu"
+        if self.on_processor:
+            plan = msgspec.structs.replace(plan, devices=Devices(kind="cpu", count=1))
         self.machine, self.plan, self.batch, self.bill = machine, plan, batch, bill
         self.keeper, self.watcher, self.baselines, self.probes = keeper, watcher, baselines, probes
         self.runs = runs
@@ -49,23 +55,49 @@ class Course:
 
     def run(self, workload: Workload, place: str, findings: list[Finding]) -> None:
         """Train, judge and keep; what was found is appended to ``findings``."""
+        for one in self._alone(workload, place, findings):
+            if self.devices is not None and self.devices.count > 1:
+                self._together(workload, one, self.devices, place, findings)
+
+    def _alone(self, workload: Workload, place: str, findings: list[Finding]) -> list[Result]:
+        """On one device; the results that training on several can be held against."""
         more = self.batch not in ("workshop", workload.batch_size)
         # The workshop's size shows that it learns; where another one is what was asked for, one process does.
         plan = self.plan if self.batch in ("both", "workshop", workload.batch_size) else _once(self.plan)
         first = self._round(workload, plan, place, findings)
-        if first is None or first.partial or not more:
-            return
+        if first is None or first.partial:
+            return []
+        if not more:
+            return [first]
         size, kind = self.batch, "chosen"
         if isinstance(size, str):
             found = self._search(workload, place, findings)
             if found is None:
-                return
+                return [first]
             first = msgspec.structs.replace(first, batches=found)
             self._keep(first, findings)
             size, kind = found.best_batch_size, "best"
             if size == workload.batch_size and self.batch == "both":
-                return
-        self._at(workload, size, kind, first, place, findings)  # type: ignore[arg-type]
+                return [first]
+        other = self._at(workload, size, kind, first, place, findings)  # type: ignore[arg-type]
+        done = [first] if self.batch == "both" else []
+        return [*done, other] if other is not None and not other.partial else done
+
+    def _together(
+        self, workload: Workload, one: Result, devices: Devices, place: str, findings: list[Finding]
+    ) -> None:
+        """On several devices, each with the batch of ``one``."""
+        size = one.batch_size * devices.count
+        plan = msgspec.structs.replace(
+            self.plan,
+            batch_kind=one.batch_kind,
+            warmup_steps=max(3, round(20 * workload.batch_size / size)),
+            resident_seconds=0.0,
+            generic_seconds=0.0,
+            learning_elsewhere=True,
+            devices=devices,
+        )
+        self._round(msgspec.structs.replace(workload, batch_size=size), plan, place, findings, one)
 
     def _at(
         self,
@@ -75,7 +107,7 @@ class Course:
         first: Result,
         place: str,
         findings: list[Finding],
-    ) -> None:
+    ) -> Result | None:
         """Again at another batch size; that it learns was seen at the workshop's."""
         plan = msgspec.structs.replace(
             self.plan,
@@ -87,7 +119,7 @@ class Course:
             learning_elsewhere=True,
         )
         other = msgspec.structs.replace(workload, batch_size=size)
-        self._round(other, plan, place, findings, first)
+        return self._round(other, plan, place, findings, first)
 
     def _round(
         self,
@@ -98,6 +130,9 @@ class Course:
         learned: Result | None = None,
     ) -> Result | None:
         at = f", batch {workload.batch_size}" if learned else ""
+        together = plan.devices is not None and plan.devices.count > 1
+        if together and plan.devices is not None:
+            at += f", {plan.devices.count} devices"
         result, problem = self._train(workload, plan, f"{workload.name} on {plan.backend}{at} {place}")
         if problem is not None:
             findings.append(
@@ -112,8 +147,10 @@ class Course:
                 accuracy=learned.accuracy,
                 ceiling=learned.ceiling,
                 examples_seen=learned.examples_seen,
-                learning_seen_at_batch=learned.batch_size,
+                learning_seen_at_batch=learned.learning_seen_at_batch or learned.batch_size,
             )
+            if together:
+                result = scaling.against_one(result, learned)
         earlier = expectation.earlier_speeds(result, self.machine, self.runs)
         result = derive.with_figures(
             result,
@@ -122,9 +159,10 @@ class Course:
             bill=_price(self.bill),
             earlier=earlier,
         )
-        findings += verdict.judge(result, gpu_expected=self.machine.has_gpu)
+        findings += verdict.judge(result, gpu_expected=self.machine.has_gpu and not self.on_processor)
         findings += peaks.judge(result)
-        findings += card_verdict.judge(result, self.machine)
+        findings += [] if self.on_processor else card_verdict.judge(result, self.machine)
+        findings += scaling.judge(result)
         findings += expectation.judge(
             result, self.machine, baselines=self.baselines, probes=self.probes, earlier=earlier
         )

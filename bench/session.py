@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import expectation, health, peaks, rounds, tuned
+from bench import expectation, health, peaks, rounds, scaling, tuned
 from bench.finding import Finding, Status
 from bench.finding import verdict as overall
 from bench.keeper import Keeper
@@ -51,6 +51,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Mark the run as what later ones are judged against."""
     batch: str | int | None = None
     """"workshop", "best", "both", or a size. None: both for a full `bench`, else the workshop's."""
+    devices: str | None = None
+    """"all", a number of cards, or "cpu:2": train on these together too."""
     bill: Bill | None = None
     """The box's parts and prices."""
 
@@ -98,6 +100,8 @@ def run(options: Options, watcher: Watcher) -> Document:
     backend = choose_backend(options.backend)
     if options.tuned and options.backend:
         raise UsageError("--tuned chooses the backend: leave out --backend, or --tuned")
+    if options.tuned and options.devices:
+        raise UsageError("--devices trains with Keras' own layers: leave out --tuned, or --devices")
     try:
         book = settings.read() if options.tuned else None
     except settings.SettingsError as error:
@@ -121,6 +125,7 @@ def _run(
 ) -> Document:
     watcher.begin("machine", "reading what it is")
     machine = facts.gather()
+    devices = scaling.resolve(options.devices, machine)
     quick = options.quick
     if quick is None:
         quick = not machine.has_gpu and options.command == "ready" and keeper.first_run
@@ -151,6 +156,7 @@ def _run(
             "backend": backend,
             "batch": options.batch,
             **({"tuned": True} if options.tuned else {}),
+            **({"devices": options.devices} if options.devices else {}),
         },
         probes=probes,
     )
@@ -165,10 +171,12 @@ def _run(
         resident_seconds=1.0 if quick else 2.0,
         generic_seconds=1.0 if quick else 2.0,
     )
-    batch = options.batch or ("both" if options.command == "bench" and not quick else "workshop")
+    batch = options.batch or (
+        "both" if options.command == "bench" and not quick and devices is None else "workshop"
+    )
     course = rounds.Course(
         machine=machine, plan=plan, batch=batch, bill=options.bill, keeper=keeper, watcher=watcher,
-        baselines=() if options.baseline else tuple(baselines), runs=keeper.runs(), probes=document.probes,
+        baselines=() if options.baseline else tuple(baselines), runs=keeper.runs(), probes=document.probes, devices=devices,
     )  # fmt: skip
     for place, workload in enumerate(options.workloads, 1):
         if book is not None:

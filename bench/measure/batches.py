@@ -44,6 +44,7 @@ def search(
         seed=plan.seed,
         parent_pid=parent_pid,
         batch_sizes=tuple(sizes),
+        devices=plan.devices,
     )
     problem = run(job, hear)
     if problem is not None and problem.kind == "out-of-memory" and len(points) < len(sizes):

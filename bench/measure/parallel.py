@@ -74,7 +74,9 @@ def environment(job: Job) -> dict[str, str]:
         return {}
     hidden = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
     if job.backend == "jax":
-        flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={job.devices.count}"
+        flags = (
+            f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={job.devices.count}"
+        )
         hidden["XLA_FLAGS"] = flags.strip()
     return hidden
 

@@ -12,12 +12,14 @@ from bench.measure import runner, telemetry
 from bench.measure.events import (
     Block,
     Compiled,
+    Devices,
     Evaluated,
     Event,
     Generic,
     Imported,
     Job,
     Peak,
+    Replicas,
     Resident,
 )
 from bench.measure.kernel_path import Kernels
@@ -27,6 +29,7 @@ from bench.results.figures import (
     ForcedGeneric,
     InputShare,
     Memory,
+    Scaling,
 )
 from bench.results.record import Kernel, Percentiles, Repeat, Result, Spread, TimedBlock
 from workshops.settings import Setting
@@ -52,6 +55,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     warmup_steps: int = 20
     learning_elsewhere: bool = False
     """No process is judged: that it learns was seen at another batch size."""
+    devices: Devices | None = None
+    """Train on these at once; None: on the one that the framework picks."""
 
 
 class Progressed(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +95,7 @@ def train(
                 resident_seconds=0.0 if number else plan.resident_seconds,
                 generic_seconds=0.0 if number else plan.generic_seconds,
                 setting=plan.setting,
+                devices=plan.devices,
             )
             gathering.start(seed)
 
@@ -126,6 +132,7 @@ class _Gathering:
         self.imported: Imported | None = None
         self.kernel: Kernel | None = None
         self.peaks: list[Memory] = []
+        self.replicas: Replicas | None = None
         self.beside: dict[str, Resident | Generic] = {}
 
     def start(self, seed: int) -> None:
@@ -140,6 +147,8 @@ class _Gathering:
             self.kernel = Kernel(path=event.path, evidence=event.evidence, why=event.why)
         elif isinstance(event, Peak):
             self.peaks.append(event.memory)
+        elif isinstance(event, Replicas):
+            self.replicas = event
         elif isinstance(event, Resident | Generic):
             self.beside[type(event).__name__] = event
         elif isinstance(event, Compiled):
@@ -185,7 +194,7 @@ class _Gathering:
             examples_seen=(judged or repeats[0]).examples_seen,
             fingerprint=self.workload.fingerprint,
             versions=self.imported.versions,
-            device=self.imported.device,
+            device=self.imported.device if self._count == 1 else f"{self._count} x {self.imported.device}",
             on_gpu=self.imported.on_gpu,
             parameters=self.imported.parameters,
             kernel=self.kernel,
@@ -200,6 +209,23 @@ class _Gathering:
             input=self._input(),
             forced_generic=self._generic(median),
             work=self.imported.work,
+            setting=self.plan.setting,
+            devices=self._count,
+            scaling=self._scaling(),
+        )
+
+    @property
+    def _count(self) -> int:
+        return self.plan.devices.count if self.plan.devices else 1
+
+    def _scaling(self) -> Scaling | None:
+        if self.replicas is None:
+            return None
+        return Scaling(
+            engine=self.replicas.engine,
+            devices=self.replicas.devices,
+            batch_per_device=self.workload.batch_size // self._count,
+            replicas_differ_by=self.replicas.differ_by,
         )
 
     def _input(self) -> InputShare | None:

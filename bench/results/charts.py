@@ -30,11 +30,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 
 def label(result: Result) -> str:
     """Of its workload, with the batch size where that is not the workshop's."""
-    return (
-        result.workload
-        if result.batch_kind == "workshop"
-        else f"{result.workload}, batch {result.batch_size}"
-    )
+    batch = "" if result.batch_kind == "workshop" else f", batch {result.batch_size}"
+    return result.workload + batch + (f", {result.devices} devices" if result.devices > 1 else "")
 
 
 def throughput(results: tuple[Result, ...], known: Mapping[int, Known] | None = None) -> str:

@@ -100,9 +100,16 @@ def identity(machine: Machine) -> tuple[str, ...]:
     return (host.hostname, f"{host.cpu_model}, {host.cpu_threads} threads", *sorted(_cards(machine)))
 
 
-def key(result: Result) -> tuple[str, str, str, int]:
+def key(result: Result) -> tuple[str, str, str, int, int, str]:
     """Two results of one key are of the same kind; of the same work when their fingerprints agree too."""
-    return result.workload, result.backend, result.precision, result.batch_size
+    return (
+        result.workload,
+        result.backend,
+        result.precision,
+        result.batch_size,
+        result.devices,
+        result.trained_as,
+    )
 
 
 def refusal(a: Result, b: Result) -> str | None:
@@ -110,7 +117,9 @@ def refusal(a: Result, b: Result) -> str | None:
     for name, one, other in (
         ("backend", a.backend, b.backend),
         ("precision", a.precision, b.precision),
+        ("number of devices", a.devices, b.devices),
         ("batch size", a.batch_size, b.batch_size),
+        ("setting", a.trained_as, b.trained_as),
     ):
         if one != other:
             return f"another {name}: {one} in A, {other} in B"
@@ -165,6 +174,7 @@ def _matched(a: tuple[Result, ...], b: tuple[Result, ...]) -> Iterator[tuple[Res
     partners: list[Result | None] = [None] * len(a)
     likenesses: tuple[Callable[[Result], object], ...] = (
         key,
+        lambda r: (r.label, r.backend),
         lambda r: (r.workload, r.backend),
         lambda r: r.workload,
     )
@@ -182,7 +192,7 @@ def _matched(a: tuple[Result, ...], b: tuple[Result, ...]) -> Iterator[tuple[Res
 def _pair(a: Result | None, b: Result | None) -> Pair:
     one = a or b
     assert one is not None  # noqa: S101 - for the type checker
-    workload, backend, precision, batch_size = key(one)
+    workload, backend, precision, batch_size, *_ = key(one)
     if a is None or b is None:
         why: str | None = f"only in {'B' if a is None else 'A'}"
     else:

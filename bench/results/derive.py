@@ -39,6 +39,9 @@ def with_figures(
     median = result.samples_per_second.median
     achieved = None if result.work is None else median * result.work.flop_per_sample / 1e12
     peak = measured_peak(result, probes)
+    if result.on_gpu:  # virtual devices of a processor share its peak
+        peak = peak * result.devices if peak else peak
+        card_tflops = card_tflops * result.devices if card_tflops else card_tflops
     return msgspec.structs.replace(
         result,
         interval=interval(result, earlier),

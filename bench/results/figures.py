@@ -62,6 +62,25 @@ class ForcedGeneric(msgspec.Struct, frozen=True, kw_only=True):
     speedup: float
 
 
+class Scaling(msgspec.Struct, frozen=True, kw_only=True):
+    """One model on several devices at once, each with ``batch_per_device`` samples a step.
+
+    ``efficiency`` is ``speedup`` over the number of devices, with the interval of ``bench.results.noise``;
+    null where one device was not timed in the same run. ``replicas_differ_by``: the largest difference between two
+    devices' copies of one weight at the end.
+    """
+
+    engine: str
+    devices: tuple[str, ...]
+    batch_per_device: int
+    replicas_differ_by: float
+    one_device_samples_per_second: float | None = None
+    speedup: float | None = None
+    efficiency: float | None = None
+    efficiency_low: float | None = None
+    efficiency_high: float | None = None
+
+
 class Price(msgspec.Struct, frozen=True, kw_only=True):
     """Of the whole box, from a bill of materials (``inventory/builds``)."""
 

@@ -22,10 +22,12 @@ from bench.results.figures import (
     Memory,
     Price,
     Probes,
+    Scaling,
     Work,
 )
 from bench.results.telemetry import Telemetry
 from inventory.machine import Machine
+from workshops.settings import Setting
 
 SCHEMA_VERSION = 1
 """Rises when a field changes its meaning or goes; new fields do not raise it."""
@@ -162,11 +164,23 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     learning_seen_at_batch: int | None = None
     """Where ``accuracy`` is of the same model at another batch size in this run: a large batch takes too few steps
     in the same number of examples."""
+    setting: Setting | None = None
+    """How it was trained where that is not Keras' default (`--tuned`)."""
+    devices: int = 1
+    """That trained it together; ``batch_size`` is of all of them."""
+    scaling: Scaling | None = None
+    """With several devices."""
 
     @property
     def label(self) -> str:
-        """What it is called where a workload has several results: "lstm", "lstm-batch-256"."""
-        return self.workload if self.batch_kind == "workshop" else f"{self.workload}-batch-{self.batch_size}"
+        """What it is called where a workload has several results: "lstm", "lstm-batch-256", "lstm-2-devices"."""
+        name = self.workload if self.batch_kind == "workshop" else f"{self.workload}-batch-{self.batch_size}"
+        return name if self.devices == 1 else f"{name}-{self.devices}-devices"
+
+    @property
+    def trained_as(self) -> str:
+        """Layers and compiler, as a person says it."""
+        return (self.setting or Setting(backend=self.backend)).told
 
     @property
     def blocks(self) -> list[TimedBlock]:

@@ -52,6 +52,7 @@ def render(document: Document, runs: Iterable[Run] = ()) -> str:
         no_roofline=roofline.missing(document),
         points=roofline.points(document),
         kernels=[r for r in results if r.kernel is not None],
+        together=[r for r in results if r.scaling is not None],
         searches=[r for r in results if r.batches is not None],
         name=charts.label,
         on=_on,
@@ -97,8 +98,12 @@ def known(document: Document, runs: Iterable[Run]) -> dict[int, charts.Known]:
 def _expected(document: Document, result: Result) -> float | None:
     """The first figure in samples/s that a finding held this result against."""
     for finding in document.findings:
-        about = finding.id.startswith(f"training.{result.workload}-") and result.batch_kind == "workshop"
-        if about and finding.unit == "samples/s" and isinstance(finding.expected, int | float):
+        about = finding.id.removeprefix(f"training.{result.label}-")
+        if (
+            about in ("baseline", "band", "predicted")
+            and finding.unit == "samples/s"
+            and isinstance(finding.expected, int | float)
+        ):
             return float(finding.expected) or None
     return None
 

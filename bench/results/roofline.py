@@ -43,7 +43,7 @@ def points(document: Document) -> list[Point]:
         if probes is None or not peak or not probes.bandwidth_gb_s or not _placed(result):
             continue
         work, achieved = result.work, result.achieved_tflops
-        if work is None or achieved is None:
+        if work is None or achieved is None or (result.on_gpu and result.devices > 1):
             continue
         slope = probes.bandwidth_gb_s / 1e3 * work.intensity
         found.append(

@@ -37,6 +37,13 @@ def markdown(document: Document) -> str:
             "|---|---|---|---:|---:|---:|---:|",
             *(_row(result) for result in document.results),
         ]
+        together = [
+            (r, s) for r in document.results if (s := r.scaling) is not None and s.efficiency is not None
+        ]
+        lines += [""] if together else []
+        lines += [
+            f"- {_plain(r.label)}: efficiency {s.efficiency:.0%} ({_plain(s.engine)})" for r, s in together
+        ]
     urgent = sorted(
         (f for f in document.findings if f.status in _URGENT), key=lambda f: _URGENT.index(f.status)
     )

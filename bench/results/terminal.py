@@ -84,6 +84,9 @@ def figures(document: Document) -> list[str]:
 
 def _beside(result: Result) -> list[str]:
     told = []
+    made = result.scaling
+    if made is not None and made.speedup is not None and made.efficiency is not None:
+        told.append(f"{made.speedup:.2f} times one device, efficiency {made.efficiency:.0%} ({made.engine})")
     if result.interval is not None and result.interval.low is not None and result.interval.high is not None:
         told.append(
             f"another run: {result.interval.low:,.0f} to {result.interval.high:,.0f} samples/s "

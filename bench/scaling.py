@@ -1,0 +1,142 @@
+"""`--devices`: what was asked for and what there is; how well several devices share the work. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from bench.finding import Finding, Status
+from bench.measure.events import Devices
+from bench.results import noise
+from bench.results.compare import processes, speed
+from bench.results.record import Result
+from inventory.machine import Machine
+
+SAME = 1e-5
+"""Two copies of one weight differ by no more: every device applies the same averaged gradient."""
+
+
+class DevicesError(ValueError):
+    """What was asked for is no device, or more than there are; the message says what there is."""
+
+
+def resolve(asked: str | None, machine: Machine) -> Devices | None:
+    """The devices that ``--devices`` means here; None where nothing was asked. Raises DevicesError."""
+    if asked is None:
+        return None
+    cards = sum(gpu.handle.ok for gpu in machine.gpus)
+    kind, _, number = asked.strip().lower().rpartition(":")
+    if number == "all" and kind in ("", "gpu"):
+        return Devices(kind="gpu", count=cards) if cards else Devices(kind="cpu", count=1)
+    if not (number.isascii() and number.isdigit() and int(number) >= 1) or kind not in ("", "gpu", "cpu"):
+        raise DevicesError(
+            f"--devices is all, a number of cards, or cpu:2 for two virtual devices of the processor, not {asked!r}"
+        )
+    count = int(number)
+    if kind == "cpu":
+        most = max(2, machine.host.cpu_threads or 2)
+        if count > most:
+            raise DevicesError(
+                f"--devices {asked}: this processor is good for {most} virtual devices at most"
+            )
+        return Devices(kind="cpu", count=count)
+    if count > cards:
+        there = (
+            f"there {'is' if cards == 1 else 'are'} {cards} here"
+            if cards
+            else "there is no usable NVIDIA card here; --devices cpu:2 tries it on the processor"
+        )
+        raise DevicesError(
+            f"--devices {asked}: {count} card{'s were' if count > 1 else ' was'} asked for, {there}"
+        )
+    return Devices(kind="gpu", count=count)
+
+
+def against_one(result: Result, one: Result) -> Result:
+    """``result`` on several devices with how it compares with ``one`` on a single one, at the same batch a device."""
+    if result.scaling is None or not processes(result) or not processes(one):
+        return result
+    ratio = noise.estimate(processes(one), processes(result))
+    count = result.devices
+    return msgspec.structs.replace(
+        result,
+        scaling=msgspec.structs.replace(
+            result.scaling,
+            one_device_samples_per_second=ratio.a_samples_per_second,
+            speedup=ratio.ratio,
+            efficiency=ratio.ratio / count,
+            efficiency_low=None if ratio.low is None else ratio.low / count,
+            efficiency_high=None if ratio.high is None else ratio.high / count,
+        ),
+    )
+
+
+def told(result: Result) -> str:
+    """ "2 devices 1.31 times one: efficiency 66% (60 to 71%)"."""
+    made = result.scaling
+    if made is None or made.speedup is None or made.efficiency is None:
+        return f"{result.devices} devices"
+    low, high = made.efficiency_low, made.efficiency_high
+    span = "" if low is None or high is None else f" ({low:.0%} to {high:.0%})"
+    return f"{result.devices} devices {made.speedup:.2f} times one: efficiency {made.efficiency:.0%}{span}"
+
+
+def judge(result: Result) -> list[Finding]:
+    """Whether all devices trained one model, and what that gave; nothing for one device."""
+    made = result.scaling
+    if result.devices == 1 or made is None:
+        return []
+    return [_together(result), _efficiency(result)]
+
+
+def _together(result: Result) -> Finding:
+    made = result.scaling
+    assert made is not None  # noqa: S101 - asked before
+    name, title = f"training.{result.label}-replicas", f"{result.label}: all devices train one model"
+    where = ", ".join(made.devices)
+    words = f"{made.engine} on {where}; copies of a weight differ by {made.replicas_differ_by:.2g} at most"
+    apart = not made.replicas_differ_by <= SAME  # a NaN is no agreement
+    if len(set(made.devices)) == result.devices and not apart:
+        return Finding(id=name, status=Status.PASS, title=title, message=words)
+    what = "so gradients were not shared" if apart else f"{result.devices} were asked for"
+    return Finding(
+        id=name,
+        status=Status.FAIL,
+        title=title,
+        message=f"{words}, {what}: this is no data-parallel training",
+        measured=made.replicas_differ_by if apart else len(set(made.devices)),
+        expected=SAME if apart else result.devices,
+        remedy="train on one device (leave out --devices); on cards look at `dlbox check` and `nvidia-smi topo -m`",
+    )
+
+
+def _efficiency(result: Result) -> Finding:
+    made = result.scaling
+    assert made is not None  # noqa: S101 - asked before
+    name, title = f"training.{result.label}-scaling", f"{result.label}: more devices train faster"
+    words = f"{told(result)}, {made.batch_per_device} samples a device and step"
+    if made.one_device_samples_per_second is not None:
+        now = speed(result.samples_per_second.median)
+        words += f"; {now} samples/s against {speed(made.one_device_samples_per_second)}"
+    if made.speedup is None or made.efficiency is None:
+        return Finding(
+            id=name, status=Status.UNKNOWN, title=title, message=f"{words}: one device was not timed"
+        )
+    if not result.on_gpu:
+        return Finding(
+            id=name,
+            status=Status.SKIP,
+            title=title,
+            message=f"{words}; virtual devices share one processor: this shows that it works, not how cards scale",
+        )
+    slower = made.speedup < 1
+    return Finding(
+        id=name,
+        status=Status.WARN if slower else Status.PASS,
+        title=title,
+        message=words,
+        measured=round(made.efficiency, 3),
+        expected=round(1 / result.devices, 3) if slower else None,
+        remedy="a model as small as this trains faster on one card: leave out --devices, or take a larger --batch"
+        if slower
+        else None,
+    )

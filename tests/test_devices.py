@@ -1,0 +1,205 @@
+"""Training on several devices at once: what --devices means, what is made of it, and each backend's engine for real."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import scenario
+from samples import machine, result
+
+from bench import scaling
+from bench.finding import Status
+from bench.measure import runner
+from bench.measure.events import Block, Devices, Event, Job, Replicas
+from bench.measure.workloads import WORKLOADS
+from bench.results import charts, compare, derive
+from bench.results.figures import Scaling
+from tests.conftest import Command
+from workshops.settings import Setting
+
+
+def several(*rates: float, count: int = 2, differ: float = 0.0, **changes: Any) -> Any:
+    made = Scaling(
+        engine="an engine",
+        devices=tuple(f"gpu:{n}" for n in range(count)),
+        batch_per_device=32,
+        replicas_differ_by=differ,
+    )
+    return result(
+        "lstm", *rates, devices=count, scaling=made, batch_size=32 * count, **{"on_gpu": True, **changes}
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        (None, None),
+        ("all", Devices(kind="cpu", count=1)),
+        ("cpu:2", Devices(kind="cpu", count=2)),
+        ("CPU:1", Devices(kind="cpu", count=1)),
+    ],
+)
+def test_what_devices_means_without_a_card(asked: str | None, found: Devices | None) -> None:
+    assert scaling.resolve(asked, machine()) == found
+
+
+@pytest.mark.parametrize(("asked", "count"), [("all", 1), ("1", 1), ("gpu:1", 1), ("gpu:all", 1)])
+def test_what_devices_means_with_a_card(asked: str, count: int, tmp_path: Path) -> None:
+    here = scenario.load("rtx3060_idle").machine(tmp_path)
+    assert scaling.resolve(asked, here) == Devices(kind="gpu", count=count)
+
+
+@pytest.mark.parametrize(
+    "asked", ["", "0", "-1", "two", "tpu:2", "cpu:", "cpu:x", "0,1", "cpu:99", "3", "\u0662"]
+)
+def test_what_is_no_device_or_too_many_is_one_sentence(asked: str) -> None:
+    with pytest.raises(scaling.DevicesError) as told:
+        scaling.resolve(asked, machine())
+    assert "--devices" in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_more_cards_than_there_are(tmp_path: Path) -> None:
+    here = scenario.load("rtx3060_idle").machine(tmp_path)
+    with pytest.raises(scaling.DevicesError, match="2 cards were asked for, there is 1 here"):
+        scaling.resolve("2", here)
+
+
+def test_efficiency_is_the_speed_over_that_of_as_many_single_devices() -> None:
+    made = scaling.against_one(several(700.0, 700.0, 700.0), result("lstm", 400.0, 400.0, 400.0)).scaling
+    assert made is not None
+    assert made.speedup == pytest.approx(1.75)
+    assert made.efficiency == pytest.approx(0.875)
+    assert made.one_device_samples_per_second == pytest.approx(400)
+
+
+@pytest.mark.parametrize(
+    ("rates", "on_gpu", "status"),
+    [((700.0, 701.0), True, "pass"), ((300.0, 301.0), True, "warn"), ((300.0, 301.0), False, "skip")],
+)
+def test_the_verdict_on_scaling(rates: tuple[float, ...], on_gpu: bool, status: str) -> None:
+    made = scaling.against_one(several(*rates, on_gpu=on_gpu), result("lstm", 400.0, 401.0))
+    found = {f.id: f.status for f in scaling.judge(made)}
+    assert found == {
+        "training.lstm-2-devices-replicas": Status.PASS,
+        "training.lstm-2-devices-scaling": Status(status),
+    }
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        several(700.0, differ=1e-3),
+        several(700.0, differ=float("nan")),
+        several(700.0, count=2, scaling=Scaling(engine="an engine", devices=("gpu:0", "gpu:0"), batch_per_device=32,
+                                                replicas_differ_by=0.0)),
+    ],
+    ids=["apart", "nan", "one-device-twice"],
+)  # fmt: skip
+def test_devices_that_do_not_train_one_model_fail(made: Any) -> None:
+    found = {f.id: f.status for f in scaling.judge(scaling.against_one(made, result("lstm", 400.0)))}
+    assert found["training.lstm-2-devices-replicas"] is Status.FAIL
+
+
+def test_one_device_has_no_scaling_to_judge() -> None:
+    assert scaling.judge(result()) == []
+
+
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        ({"devices": 2}, "another number of devices: 1 in A, 2 in B"),
+        ({"setting": Setting(backend="tensorflow", layers="fast")}, "another setting: tensorflow, stock layers in A"),
+        ({"setting": Setting(backend="tensorflow", jit=True)}, "another setting"),
+        ({"batch_size": 64}, "another batch size"),
+    ],
+)  # fmt: skip
+def test_compare_tells_devices_and_settings_apart(other: dict[str, Any], why: str) -> None:
+    assert why in (compare.refusal(result(), result(**other)) or "")
+
+
+def test_the_default_setting_is_no_other_setting() -> None:
+    assert compare.refusal(result(), result(setting=Setting(backend="tensorflow"))) is None
+
+
+def test_several_cards_have_as_many_peaks_and_virtual_devices_one() -> None:
+    from bench.results.figures import Probes, Work
+
+    work = Work(flop_per_sample=1e9, bytes_per_sample=1e6)
+    for on_gpu, share in ((True, 0.35), (False, 0.7)):
+        probes = Probes(backend="tensorflow", device="x", on_gpu=on_gpu, matmul_tflops={"fp32": 1.0})
+        made = derive.with_figures(several(700.0, on_gpu=on_gpu, work=work), probes=probes)
+        assert made.share_of_measured_peak == pytest.approx(share)
+
+
+def test_its_name_says_how_many() -> None:
+    assert several(1.0).label == "lstm-2-devices"
+    assert charts.label(several(1.0, batch_kind="best", batch_size=512)) == "lstm, batch 512, 2 devices"
+
+
+def train(backend: str, name: str = "cnn-lstm", **changes: Any) -> tuple[list[Event], runner.Problem | None]:
+    """A few steps of a small cut of a workload on two virtual devices."""
+    pytest.importorskip(backend, exc_type=ImportError)
+    small = msgspec.structs.replace(
+        WORKLOADS[name], batch_size=16, tokens=40, train_examples=320, test_examples=16, judgements=0,
+        examples_before_judging=0,
+    )  # fmt: skip
+    job = Job(
+        workload=small, backend=backend, train_seconds=0.3, warmup_steps=4, block_seconds=0.1,
+        parent_pid=os.getpid(), **{"devices": Devices(kind="cpu", count=2), **changes},
+    )  # fmt: skip
+    events: list[Event] = []
+    return events, runner.run(job, events.append)
+
+
+@pytest.mark.parametrize(
+    ("backend", "engine"),
+    [
+        ("tensorflow", "tf.distribute.MirroredStrategy"),
+        ("torch", "torch DistributedDataParallel (gloo)"),
+        ("jax", "keras.distribution.DataParallel"),
+    ],
+)
+def test_two_devices_train_one_model(backend: str, engine: str) -> None:
+    events, problem = train(backend)
+    assert problem is None, problem
+    told = next(e for e in events if isinstance(e, Replicas))
+    assert (told.engine, told.devices) == (engine, ("cpu:0", "cpu:1"))
+    assert told.differ_by <= scaling.SAME
+    timed = [e for e in events if isinstance(e, Block)]
+    assert timed
+    assert all(e.examples == 16 * e.steps for e in timed)
+    assert all(e.loss is not None and 0.1 < e.loss < 2 for e in timed)
+
+
+def test_a_device_too_many_is_said_by_the_framework() -> None:
+    _, problem = train("torch", devices=Devices(kind="gpu", count=2))
+    assert problem is not None
+    assert "2 devices were asked for, torch sees" in problem.message
+
+
+@pytest.mark.parametrize("asked", ["tpu", "cpu:9999", "99"])
+def test_the_command_refuses_in_one_sentence(dlbox: Command, asked: str) -> None:
+    done = dlbox("bench", "--devices", asked, "--quick", "--workload", "cnn-lstm")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert [line for line in done.stderr.splitlines() if "--devices" in line]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_run_on_two_devices_from_end_to_end(dlbox: Command) -> None:
+    done = dlbox("bench", "--devices", "cpu:2", "--quick", "--workload", "cnn-lstm", "--json")
+    told = json.loads(done.stdout)
+    one, both = told["results"]
+    assert (one["devices"], both["devices"], both["batch_size"]) == (1, 2, 64)
+    assert both["scaling"]["efficiency"] == pytest.approx(both["scaling"]["speedup"] / 2)
+    status = {f["id"]: f["status"] for f in told["findings"]}
+    assert status["training.cnn-lstm-2-devices-replicas"] == "pass"
+    assert status["training.cnn-lstm-2-devices-scaling"] == "skip"
+    assert status["training.cnn-lstm-2-devices-learns"] == "pass"
