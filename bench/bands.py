@@ -100,7 +100,7 @@ def judge(
     mine = [
         b for b in kept if cards.find(b.card) == card and (b.workload, b.backend) == compare.key(result)[:2]
     ]
-    same = [b for b in mine if (b.precision, b.batch) == compare.key(result)[2:]]
+    same = [b for b in mine if (b.precision, b.batch) == compare.key(result)[2:4]]
     current = [b for b in same if b.fingerprint == result.fingerprint]
     if not current:
         why = (
@@ -131,8 +131,14 @@ def entries(documents: Iterable[Document], source: str) -> list[Band]:
     for document in documents:
         card = peaks.card(document.machine)
         for result in document.results if card and not document.partial else ():
-            if result.on_gpu and compare.refusal(result, result) is None and derive.interval(result).low:
-                key = (card.name if card else "", compare.key(result), result.fingerprint)
+            plain = result.devices == 1 and result.setting is None  # bands are of the default on one card
+            if (
+                plain
+                and result.on_gpu
+                and compare.refusal(result, result) is None
+                and derive.interval(result).low
+            ):
+                key = (card.name if card else "", compare.key(result)[:4], result.fingerprint)
                 found.setdefault(key, []).append((result, document.started_at))
     made = []
     for (card_name, (workload, backend, precision, batch), fingerprint), runs in found.items():

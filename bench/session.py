@@ -176,7 +176,8 @@ def _run(
     )
     course = rounds.Course(
         machine=machine, plan=plan, batch=batch, bill=options.bill, keeper=keeper, watcher=watcher,
-        baselines=() if options.baseline else tuple(baselines), runs=keeper.runs(), probes=document.probes, devices=devices,
+        baselines=() if options.baseline else tuple(baselines), runs=keeper.runs(), probes=document.probes,
+        devices=devices,
     )  # fmt: skip
     for place, workload in enumerate(options.workloads, 1):
         if book is not None:

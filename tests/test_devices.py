@@ -30,9 +30,8 @@ def several(*rates: float, count: int = 2, differ: float = 0.0, **changes: Any) 
         batch_per_device=32,
         replicas_differ_by=differ,
     )
-    return result(
-        "lstm", *rates, devices=count, scaling=made, batch_size=32 * count, **{"on_gpu": True, **changes}
-    )
+    usual = {"on_gpu": True, "devices": count, "scaling": made, "batch_size": 32 * count}
+    return result("lstm", *rates, **{**usual, **changes})
 
 
 @pytest.mark.parametrize(

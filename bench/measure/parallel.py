@@ -2,7 +2,8 @@
 
 Keras' distribution on JAX and ``tf.distribute`` on TensorFlow drive all devices from the one process; torch's
 DistributedDataParallel wants a process a device: the worker is the first and starts the others as workers of a job
-with a ``rank``, which train on their own share of the examples and say nothing. Every device sees as many examples a step.
+with a ``rank``, which train on their own share of the examples and say nothing. Every device sees as many examples a
+step.
 """
 
 from __future__ import annotations

@@ -99,11 +99,8 @@ def _expected(document: Document, result: Result) -> float | None:
     """The first figure in samples/s that a finding held this result against."""
     for finding in document.findings:
         about = finding.id.removeprefix(f"training.{result.label}-")
-        if (
-            about in ("baseline", "band", "predicted")
-            and finding.unit == "samples/s"
-            and isinstance(finding.expected, int | float)
-        ):
+        held = about in ("baseline", "band", "predicted") and finding.unit == "samples/s"
+        if held and isinstance(finding.expected, int | float):
             return float(finding.expected) or None
     return None
 
