@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 from pathlib import Path
@@ -143,7 +144,8 @@ def test_its_name_says_how_many() -> None:
 
 def train(backend: str, name: str = "cnn-lstm", **changes: Any) -> tuple[list[Event], runner.Problem | None]:
     """A few steps of a small cut of a workload on two virtual devices."""
-    pytest.importorskip(backend, exc_type=ImportError)
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
     small = msgspec.structs.replace(
         WORKLOADS[name], batch_size=16, tokens=40, train_examples=320, test_examples=16, judgements=0,
         examples_before_judging=0,
@@ -156,6 +158,7 @@ def train(backend: str, name: str = "cnn-lstm", **changes: Any) -> tuple[list[Ev
     return events, runner.run(job, events.append)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backend", "engine"),
     [
@@ -176,13 +179,14 @@ def test_two_devices_train_one_model(backend: str, engine: str) -> None:
     assert all(e.loss is not None and 0.1 < e.loss < 2 for e in timed)
 
 
+@pytest.mark.slow
 def test_a_device_too_many_is_said_by_the_framework() -> None:
     _, problem = train("torch", devices=Devices(kind="gpu", count=2))
     assert problem is not None
     assert "2 devices were asked for, torch sees" in problem.message
 
 
-@pytest.mark.parametrize("asked", ["tpu", "cpu:9999", "99"])
+@pytest.mark.parametrize("asked", ["tpu", "99"])
 def test_the_command_refuses_in_one_sentence(dlbox: Command, asked: str) -> None:
     done = dlbox("bench", "--devices", asked, "--quick", "--workload", "cnn-lstm")
     assert done.returncode == 2
