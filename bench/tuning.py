@@ -56,8 +56,11 @@ def candidates(backends: Sequence[str], on_gpu: bool) -> list[Setting]:
     """The default (Keras' own choices on the first backend) first; what cannot differ is left out."""
     tried = [Setting(backend=name) for name in backends]
     if "torch" in backends and not on_gpu:
-        tried.append(Setting(backend="torch", layers="fast"))
-        tried.append(Setting(backend="torch", layers="split"))
+        tried += [
+            Setting(backend="torch", layers="fast"),
+            Setting(backend="torch", layers="split"),
+            Setting(backend="torch", layers="loops"),
+        ]
     if "tensorflow" in backends:
         tried.append(Setting(backend="tensorflow", jit=True))
     return tried

@@ -40,14 +40,14 @@ for name in ("lstm", "gru"):
     setattr(recurrence, name + "_forward", counted)
 
 
-def pair(make, steps, width, split):
+def pair(make, steps, width, how):
     models = []
     for quick in (False, True):
         keras.utils.set_random_seed(5)
         inputs = keras.Input((steps, width))
         model = keras.Model(inputs, make()(inputs))
         if quick:
-            assert fast.quicken(model, split=split) > 0
+            assert fast.quicken(model, how) > 0
             model.set_weights(weights)
         weights = [np.random.default_rng(i).normal(0, 0.5, w.shape) for i, w in enumerate(model.get_weights())]
         model.set_weights(weights)
@@ -70,13 +70,13 @@ def run(model, x, training):
 @given(kind=st.sampled_from(["LSTM", "GRU"]), batch=st.sampled_from([1, 3, 5, 8, 13]), steps=st.integers(1, 9),
        width=st.integers(1, 6), units=st.integers(1, 7), bias=st.booleans(), sequences=st.booleans(),
        state=st.booleans(), backwards=st.booleans(), merge=st.sampled_from(["none", "concat", "sum", "mul", "ave"]),
-       training=st.booleans(), split=st.booleans())
-def check(split, kind, batch, steps, width, units, bias, sequences, state, backwards, merge, training):
+       training=st.booleans(), how=st.sampled_from(["fast", "split", "loops"]))
+def check(how, kind, batch, steps, width, units, bias, sequences, state, backwards, merge, training):
     def make():
         layer = getattr(keras.layers, kind)(units, use_bias=bias, return_sequences=sequences, return_state=state,
                                             go_backwards=backwards and merge == "none")
         return layer if merge == "none" else keras.layers.Bidirectional(layer, merge_mode=merge)
-    stock, quick = pair(make, steps, width, split)
+    stock, quick = pair(make, steps, width, how)
     x = np.random.default_rng(7).normal(size=(batch, steps, width)).astype("float32")
     before = sum(used.values())
     (a, da), (b, db) = run(stock, x, training), run(quick, x, training)

@@ -24,8 +24,8 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """How a model is trained; nothing in here changes what it computes beyond rounding."""
 
     backend: str
-    layers: Literal["stock", "fast", "split"] = "stock"
-    """"fast": torch's own kernels; "split": own loops, a batch's rows shared among threads (``workshops.fast``)."""
+    layers: Literal["stock", "fast", "split", "loops"] = "stock"
+    """As ``workshops.fast.quicken`` says; "stock": Keras' own."""
     jit: bool | None = None
     """Keras' ``jit_compile``; None: Keras decides."""
     steps_per_execution: int = 1

@@ -45,7 +45,7 @@ def apply(model: Any, chosen: Setting) -> bool:
     if chosen.layers != "stock":
         from workshops import fast
 
-        fast.quicken(model, split=chosen.layers == "split")
+        fast.quicken(model, chosen.layers)
     if chosen.jit is not None:
         model.jit_compile = chosen.jit
     model.steps_per_execution = chosen.steps_per_execution

@@ -40,7 +40,7 @@ def model(work: Workload, setting: Setting | None = None) -> Any:
     if setting is not None and setting.layers != "stock":
         from workshops import fast
 
-        fast.quicken(built, split=setting.layers == "split")
+        fast.quicken(built, setting.layers)
     config: dict[str, Any] = {"learning_rate": work.learning_rate}
     if work.gradient_clip_norm:
         config["clipnorm"] = work.gradient_clip_norm

@@ -1,4 +1,4 @@
-"""A plain Keras script: build, compile, fit. BACKEND by KERAS_BACKEND; "fast" and "split" quicken the
+"""A plain Keras script: build, compile, fit. BACKEND by KERAS_BACKEND; "fast", "split", "loops" quicken the
 layers, "xla" compiles, "steps" trains on 8 batches a call."""
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def main(name: str, seconds: float, how: str) -> float:
         WORKLOADS[name],
         Setting(
             backend=backend,
-            layers=how if how in ("fast", "split") else "stock",
+            layers=how if how in ("fast", "split", "loops") else "stock",
             jit=True if how == "xla" else None,
             steps_per_execution=8 if how == "steps" else 1,
         ),

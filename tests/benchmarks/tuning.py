@@ -17,6 +17,7 @@ CONTENDERS = {
     "keras-jax-steps": ("plain_keras", "jax", "steps"),
     "keras-torch-fast": ("plain_keras", "torch", "fast"),
     "keras-torch-split": ("plain_keras", "torch", "split"),
+    "keras-torch-loops": ("plain_keras", "torch", "loops"),
     "raw-torch": ("raw_torch", "torch", ""),
     "raw-jax": ("raw_jax", "jax", ""),
     "raw-tf": ("raw_tensorflow", "tensorflow", "graph"),

@@ -6,14 +6,15 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 
-def quicken(model: Any, *, split: bool = False) -> int:
+def quicken(model: Any, how: str = "fast") -> int:
     """Let the LSTM and GRU layers of a Keras model, wrapped ones too, use the fast kernels; how many do now.
 
     The layers stay the objects that they are, with their variables: only their class becomes a subclass with
     another inner loop. Do it before the model is compiled. What no fast kernel can do keeps Keras' own way:
     see ``workshops.fast.layers``. A saved model names the stock layers and opens without dlbox.
 
-    ``split``: loops of their own, and the rows of a batch shared among the threads: ``workshops.fast.recurrence``.
+    ``how``: "fast", torch's own kernels; "split", these with the rows of a batch shared among the threads; "loops",
+    loops of their own, the rows shared likewise (``workshops.fast.recurrence``).
     """
     from workshops.fast import layers
 
@@ -22,7 +23,7 @@ def quicken(model: Any, *, split: bool = False) -> int:
         fast = layers.FAST.get(type(layer))
         if fast is not None:
             layer.__class__ = fast
-            layer.dlbox_split = split
+            layer.dlbox_how = how
             changed += 1
     return changed
 

@@ -25,17 +25,17 @@ class LSTM(keras.layers.LSTM):  # type: ignore[misc]
         if not _can(self, sequences, mask, training):
             return super().inner_loop(sequences, initial_state, mask, training)
         kernel, recurrent, bias = _weights(self.cell)
-        if getattr(self, "dlbox_split", False):
-            from workshops.fast import split
+        if getattr(self, "dlbox_how", "") == "loops":
+            from workshops.fast import loops
 
-            outputs, hidden, carry = split.lstm(
+            outputs, hidden, carry = loops.lstm(
                 _in_order(self, sequences), initial_state, (kernel, recurrent, bias), self.return_sequences
             )
             return hidden, outputs, [hidden, carry]
         weights = [kernel.T.contiguous(), recurrent.T.contiguous()]
         if bias is not None:
             weights += [bias, bias.new_zeros(bias.shape)]
-        outputs, hidden, carry = _lstm(_in_order(self, sequences), initial_state, weights)
+        outputs, hidden, carry = _run(self, _lstm, _in_order(self, sequences), initial_state, weights)
         return hidden, outputs, [hidden, carry]
 
 
@@ -49,21 +49,29 @@ class GRU(keras.layers.GRU):  # type: ignore[misc]
             return super().inner_loop(sequences, initial_state, mask, training)
         kernel, recurrent, bias = _weights(self.cell)
         state = initial_state if isinstance(initial_state, list | tuple) else [initial_state]
-        if getattr(self, "dlbox_split", False):
-            from workshops.fast import split
+        if getattr(self, "dlbox_how", "") == "loops":
+            from workshops.fast import loops
 
-            outputs, hidden = split.gru(
+            outputs, hidden = loops.gru(
                 _in_order(self, sequences), state, (kernel, recurrent, bias), self.return_sequences
             )
             return hidden, outputs, [hidden]
         weights = [_gates(kernel.T), _gates(recurrent.T)]
         if bias is not None:
             weights += [_gates(bias[0]), _gates(bias[1])]
-        outputs, hidden = _gru(_in_order(self, sequences), state, weights)
+        outputs, hidden = _run(self, _gru, _in_order(self, sequences), state, weights)
         return hidden, outputs, [hidden]
 
 
 FAST = {keras.layers.LSTM: LSTM, keras.layers.GRU: GRU}
+
+
+def _run(layer: Any, run: Any, sequences: Any, states: Any, weights: Any) -> Any:
+    if getattr(layer, "dlbox_how", "") != "split":
+        return run(sequences, states, weights)
+    from workshops.fast import split
+
+    return split.recurrence(run, sequences, states, weights)
 
 
 def _lstm(sequences: Any, states: Any, weights: Any) -> tuple[Any, ...]:

@@ -10,99 +10,79 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
 
-from workshops.fast import recurrence
+Run = Callable[[Any, Sequence[Any], Sequence[Any]], tuple[Any, ...]]
+"""(sequences, states, weights) -> tensors; all of the first two have the batch first."""
 
 LEAST_ROWS = 4
 """A thread with fewer rows gains nothing."""
 
 
-def lstm(sequences: Any, states: Sequence[Any], weights: Sequence[Any], keep_all: bool) -> tuple[Any, ...]:
-    """Inputs (B, T, I), both states (B, H); kernel, recurrent kernel and bias of Keras, the bias None for none.
-
-    All hidden states (B, T, H), or only the last (B, 1, H) where not ``keep_all``; the last one; the last carry.
-    """
-    kernel, recurrent, bias = weights
-    bias = kernel.new_zeros(kernel.shape[1]) if bias is None else bias
-    outputs: tuple[Any, ...] = _Split.apply("lstm", keep_all, sequences, *states, kernel, recurrent, bias)
-    return outputs
-
-
-def gru(sequences: Any, states: Sequence[Any], weights: Sequence[Any], keep_all: bool) -> tuple[Any, ...]:
-    """As ``lstm``, without a carry; the bias is (2, 3H)."""
-    kernel, recurrent, bias = weights
-    bias = kernel.new_zeros(2, kernel.shape[1]) if bias is None else bias
-    outputs: tuple[Any, ...] = _Split.apply("gru", keep_all, sequences, states[0], kernel, recurrent, bias)
+def recurrence(run: Run, sequences: Any, states: Sequence[Any], weights: Sequence[Any]) -> tuple[Any, ...]:
+    """What ``run`` gives, the rows shared among torch's threads; the first axis of every result is the batch."""
+    parts = min(torch.get_num_threads(), len(sequences) // LEAST_ROWS)
+    if parts < 2:
+        return run(sequences, states, weights)
+    outputs: tuple[Any, ...] = _Split.apply(run, parts, len(states), sequences, *states, *weights)
     return outputs
 
 
 class _Split(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
-    def forward(ctx: Any, kind: str, keep_all: bool, sequences: Any, *others: Any) -> tuple[Any, ...]:
-        states, weights = others[:-3], [one.detach() for one in others[-3:]]
-        parts = max(1, min(torch.get_num_threads(), len(sequences) // LEAST_ROWS))
-        run = recurrence.lstm_forward if kind == "lstm" else recurrence.gru_forward
+    def forward(ctx: Any, run: Run, parts: int, states: int, *tensors: Any) -> tuple[Any, ...]:
+        wanted = ctx.needs_input_grad[3:]
 
-        def part(rows: Any, *own: Any) -> tuple[Any, ...]:
-            with torch.inference_mode():
-                inputs = rows.transpose(0, 1).contiguous()
-                return (inputs, *run(inputs, *own, *weights))
+        def part(*rows: Any) -> tuple[list[Any], tuple[Any, ...]]:
+            own = [*rows, *tensors[1 + states :]]
+            with torch.set_grad_enabled(any(wanted)):
+                own = [one.detach().requires_grad_(grad) for one, grad in zip(own, wanted, strict=True)]
+                return own, run(own[0], own[1 : 1 + states], own[1 + states :])
 
-        cut = zip(*(one.detach().chunk(parts) for one in (sequences, *states)), strict=True)
-        done = _everywhere(part, list(cut))
-        hidden = torch.cat([one[1][-1] for one in done])
-        outputs = (
-            torch.cat([one[1][1:].transpose(0, 1) for one in done]) if keep_all else hidden[:, None].clone()
-        )
-        ctx.done = done if any(ctx.needs_input_grad) else None
-        ctx.kind, ctx.weights = kind, weights
+        rows = zip(*(one.chunk(parts) for one in tensors[: 1 + states]), strict=True)
+        done = everywhere(part, list(rows))
+        ctx.states, ctx.done = states, done if any(wanted) else None
         ctx.set_materialize_grads(False)
-        if kind == "gru":
-            return outputs, hidden
-        return outputs, hidden, torch.cat([one[2][-1] for one in done])
+        return tuple(
+            torch.cat([one.detach() for one in same]) for same in zip(*(out for _, out in done), strict=True)
+        )
 
     @staticmethod
     @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, of_outputs: Any, *of_states: Any) -> tuple[Any, ...]:
-        done, (kernel, recurrent, _) = ctx.done, ctx.weights
+    def backward(ctx: Any, *gradients: Any) -> tuple[Any, ...]:
+        done, wanted = ctx.done, ctx.needs_input_grad[3:]
         if done is None:
             raise RuntimeError("the gradient was taken already: a recurrence in parts keeps it for one time")
         ctx.done = None
-        rows = [one[0].shape[1] for one in done]
-        steps, units = done[0][0].shape[0], recurrent.shape[0]
-        first = [kernel.new_zeros(sum(rows), units) if one is None else one for one in of_states]
-        of_all = kernel.new_empty(0)
-        if of_outputs is not None and of_outputs.shape[1] == steps:
-            of_all = of_outputs
-        elif of_outputs is not None:
-            first[0] = first[0] + of_outputs[:, 0]
-        run = recurrence.lstm_backward if ctx.kind == "lstm" else recurrence.gru_backward
-        cut = [one.split(rows) for one in first]
+        parts = [len(out[0]) for _, out in done]
+        cut = [None if one is None else one.split(parts) for one in gradients]
 
-        def part(number: int) -> tuple[Any, ...]:
-            with torch.inference_mode():
-                from_above = of_all
-                if of_all.dim() == 3:
-                    from_above = of_all.split(rows)[number].transpose(0, 1).contiguous()
-                own = [one[number] for one in cut]
-                told = run(*done[number], kernel, recurrent, from_above, *own, recurrence.BLOCK)
-                return (told[0].transpose(0, 1), *told[1:])
+        def part(number: int) -> list[Any]:
+            own, out = done[number]
+            pairs = [(one, grad[number]) for one, grad in zip(out, cut, strict=True) if grad is not None]
+            asked = [one for one, grad in zip(own, wanted, strict=True) if grad]
+            told: Iterator[Any] = iter(())
+            if pairs:
+                told = iter(
+                    torch.autograd.grad(
+                        [one for one, _ in pairs], asked, [grad for _, grad in pairs], allow_unused=True
+                    )
+                )
+            return [next(told, None) if grad else None for grad in wanted]
 
-        of_parts = _everywhere(part, [(number,) for number in range(len(rows))])
-        by_row = 1 + len(first)
+        of_parts = everywhere(part, [(number,) for number in range(len(parts))])
         joined = [
-            torch.cat(same) if place < by_row else sum(same[1:], same[0].clone())
+            None if same[0] is None else torch.cat(same) if place <= ctx.states else sum(same[1:], same[0])
             for place, same in enumerate(zip(*of_parts, strict=True))
         ]
-        return None, None, *joined
+        return None, None, None, *joined
 
 
-def _everywhere(work: Callable[..., Any], given: Sequence[tuple[Any, ...]]) -> list[Any]:
+def everywhere(work: Callable[..., Any], given: Sequence[tuple[Any, ...]]) -> list[Any]:
     """All at the same time, each on one thread of its own; the first error of any is raised."""
     pool = _pool(len(given), os.getpid())
     return [one.result() for one in [pool.submit(work, *arguments) for arguments in given]]
