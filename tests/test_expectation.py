@@ -281,6 +281,20 @@ def test_earlier_runs_of_the_same_work_count_and_no_others() -> None:
     ]
 
 
+def test_a_fault_of_a_workload_with_a_longer_name_is_not_its_own() -> None:
+    made = run_of(*FIVE)
+    other = msgspec.structs.replace(made, workload=f"{made.workload}-text-gen")
+    fault = Finding(
+        id=f"training.{other.label}-learns", status=Status.FAIL, title="t", message="m", remedy="r"
+    )
+    before = run(1, made)
+    assert before.document is not None
+    both = msgspec.structs.replace(before.document, results=(made, other), findings=(fault,))
+    runs = [msgspec.structs.replace(before, document=both)]
+    assert expectation.earlier_speeds(made, machine(), runs) == [made.samples_per_second.median]
+    assert expectation.earlier_speeds(other, machine(), runs) == []
+
+
 def test_what_whole_runs_differ_by_is_allowed() -> None:
     """8% slower fails beside runs that agree to a tenth of a percent, and passes among runs that scatter by 5%."""
     before, now = run_of(*FIVE), run_of(*times(0.92))

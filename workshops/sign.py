@@ -151,12 +151,12 @@ def right(model: Any, signs: Glyphs) -> float:
 def mistakes(page: Page, parts: Parts) -> None:
     page.heading("A perceptron, and three ways to spoil it")
     train, _, test = parts
-    few, rows, epochs = train.labels[:6000], [], page.epochs(full=6, quick=3)
+    few, rows, epochs, before = train.labels[:6000], [], page.epochs(full=6, quick=3), 0.0
     for loss in ("cross-entropy", "mae"):
         for factor, pixels in ((1 / 255, "0 to 1"), (1.0, "0 to 255")):
             page.seed()
             model = build("perceptron")
-            before = float(shares(model, scaled(test))[:, 9].mean())
+            before = before or float(shares(model, scaled(test))[:, 9].mean())
             model.compile(falling(len(few), epochs), "mae" if loss == "mae" else "categorical_crossentropy")
             seen = train.images[:6000].astype(np.float32) * np.float32(factor)
             history = page.fit(
