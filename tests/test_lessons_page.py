@@ -64,3 +64,14 @@ def test_each_yes_of_the_feature_table_names_a_test_that_exists() -> None:
         for path, test in re.findall(r"`([\w/.]+)::(\w+)`", named):
             tree = ast.parse((script.ROOT / path).read_text(encoding="utf-8"))
             assert test in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, test
+
+
+def test_nothing_is_promised_of_models_that_a_run_does_not_train() -> None:
+    lesson = catalog.find("text-classification")
+    quick = {e.name for e in lesson.promises(quick=True)}
+    assert "lstm: accuracy - ceiling" in quick
+    assert not [n for n in quick if n.startswith("gru")]
+    assert "gru: accuracy - ceiling" in {e.name for e in lesson.promises(quick=False)}
+    assert "gru: accuracy - ceiling" in {e.name for e in lesson.promises(quick=True, model="gru")}
+    alone = catalog.find("text-generation").promises(quick=False, model="gru")
+    assert not [e for e in alone if e.name.startswith(("lstm", "simple-rnn"))]

@@ -151,7 +151,9 @@ class Page:
         last = Times.load().get(self._key())
         here = f"; on this box it took {duration(last)} last time" if last else ""
         self.say(f"Time: about {duration(usual)} on two CPU cores with TensorFlow{here}.")
-        promised = lesson.promises(quick=quick, data=self.settings.data)
+        promised = lesson.promises(
+            quick=quick, data=self.settings.data, model=self.settings.model or self.settings.cell
+        )
         if promised:
             self.say("What should come out:")
             self.table(("", "expected"), [(e.name, expected_range(e)) for e in promised])

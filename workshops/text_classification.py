@@ -111,7 +111,7 @@ MODELS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     ),
 }
 """Name -> (family whose ceiling holds, layers between the embedding and the output)."""
-QUICK = ("average", "cnn", "lstm", "cnn-lstm")
+QUICK = catalog.find("text-classification").quick_models
 
 
 def build(name: str, *, mask: bool = False, length: int | None = LENGTH) -> keras.Model:
