@@ -29,7 +29,7 @@ def overfitting(page: Page, parts: Parts) -> None:
     page.heading(f"Overfitting, seen: {FEW:,} signs")
     few = parts[0].first(FEW)
     test, wrong, histories = parts[2], few.labels != few.truth, {}
-    epochs, after = page.epochs(full=80, quick=30), []
+    epochs, after = page.epochs(full=80, quick=50), []
     pixels = scaled(test)
     for kind in ("mlp", "dropout"):
         page.seed()
@@ -86,7 +86,7 @@ def networks(page: Page, parts: Parts, kinds: list[str]) -> dict[str, Curves]:
     histories = {}
     for kind in kinds:
         page.seed()
-        model, epochs = build(kind, dropout=0.25), page.epochs(full=12, quick=6 if kind == "cnn" else 5)
+        model, epochs = build(kind, dropout=0.25), page.epochs(full=12, quick=10 if kind == "cnn" else 5)
         page.line(f"  {kind}: {model.count_params():,} weights")
         model.compile(falling(len(train), epochs), "sparse_categorical_crossentropy", metrics=["accuracy"])
         held = (scaled(validation), validation.labels)
