@@ -92,9 +92,9 @@ def _wheels(
 ) -> None:
     """Every wheel of the lock files; those that no lock file names any more go."""
     place.mkdir(exist_ok=True)
-    there = {bundle.sha256(path): path for path in place.iterdir()}
+    sums = {path: bundle.sha256(path) for path in place.iterdir()}
     lines = {line: stack.indexes.get(name) for name, text in locks.items() for line in _lines(text)}
-    missing = [line for line in lines if not set(_HASH.findall(line)) & set(there)]
+    missing = [line for line in lines if not set(_HASH.findall(line)) & set(sums.values())]
     for index in sorted({lines[line] or "" for line in missing}):
         of_index = [line for line in missing if (lines[line] or "") == index]
         for start in range(0, len(of_index), _AT_ONCE):
@@ -104,8 +104,9 @@ def _wheels(
             watcher.update(f"wheels: {names}", share=share)
             _download(some, stack.python.version, place, index, told)
     known = {digest for line in lines for digest in _HASH.findall(line)}
-    for path in place.iterdir():
-        if bundle.sha256(path) not in known:
+    sums |= {path: bundle.sha256(path) for path in place.iterdir() if path not in sums}
+    for path, digest in sums.items():
+        if digest not in known:
             path.unlink()
 
 
@@ -138,7 +139,7 @@ def _download(lines: list[str], python: str, place: Path, index: str, told: Mapp
         why = [
             line.removeprefix("ERROR: ") for line in ended.stderr.splitlines() if line.startswith("ERROR: ")
         ]
-        said = why[-1] if why else ended.stderr.strip().splitlines()[-1:] or "no reason was given"
+        said = (why or ended.stderr.strip().splitlines() or ["no reason was given"])[-1]
         raise BundleError(
             f"pip did not download {' '.join(p for line in lines for p in packages(line))}: {said}"
         )

@@ -45,6 +45,14 @@ def pipeline(
     )
 
 
+def batches_since(before: int, index: int) -> int:
+    """Batches that a call trained on, by the callback's index at its end and at the last one's (-1: there was none).
+
+    The index starts again at every epoch; one call may train on several batches (``steps_per_execution``).
+    """
+    return index + 1 if index <= before else index - before
+
+
 def _rate(
     model: Any,
     data: tuple[Any, ...],
@@ -67,7 +75,7 @@ def _rate(
             self.mark = self.begun = 0.0
 
         def on_train_batch_end(self, index: int, logs: dict[str, Any] | None = None) -> None:
-            self.steps += index + 1 if index <= self.index else index - self.index  # several batches a call
+            self.steps += batches_since(self.index, index)
             self.index = index
             if not self.warm and self.steps < WARM_STEPS:
                 return

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from bench.measure import rate
 from bench.measure.events import Block, Compiled, Job
 
 if TYPE_CHECKING:
@@ -78,9 +79,7 @@ def timer(
             self.mark = self.begun = time.perf_counter()
 
         def on_train_batch_end(self, index: int, logs: dict[str, Any] | None = None) -> None:
-            done = (
-                index + 1 if index <= self.index else index - self.index
-            )  # one call may train on several batches
+            done = rate.batches_since(self.index, index)
             self.index = index
             self.seen += done
             if self.block_steps:

@@ -5,16 +5,14 @@ It serves a folder (a package index), and below /debian and /debian-security wha
 
 from __future__ import annotations
 
-import functools
-import http.server
 import shutil
 import ssl
 import subprocess
-import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
-from types import TracebackType
+
+from tests.e2e.served import Quiet, Served
 
 _ARCHIVE = "http://deb.debian.org"
 _LEAF = """\
@@ -25,11 +23,8 @@ extendedKeyUsage=serverAuth
 """
 
 
-class _Handler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args: object) -> None:
-        """Says nothing of what was asked."""
-
-    def do_GET(self) -> None:
+class _Handler(Quiet):
+    def do_GET(self) -> None:  # noqa: N802 - as http.server names it
         if not self.path.startswith(("/debian/", "/debian-security/")):
             super().do_GET()
             return
@@ -49,37 +44,23 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
             self.send_error(error.code)
 
 
-class Company:
+class Company(Served):
     """A context manager: served inside."""
+
+    handler = _Handler
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "served"
         self.folder.mkdir()
         self.ca = folder / "ca.pem"
-        self._leaf, self._key = folder / "leaf.pem", folder / "leaf.key"
-        self._server: http.server.ThreadingHTTPServer | None = None
-        _certify(folder, self.ca, self._leaf, self._key)
+        leaf, key = folder / "leaf.pem", folder / "leaf.key"
+        _certify(folder, self.ca, leaf, key)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(leaf, key)
 
     @property
     def uri(self) -> str:
-        assert self._server is not None
-        return f"https://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Company:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self._leaf, self._key)
-        handler = functools.partial(_Handler, directory=str(self.folder))
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._server is not None
-        self._server.shutdown()
-        self._server.server_close()
+        return self.origin
 
 
 def _certify(folder: Path, ca: Path, leaf: Path, key: Path) -> None:

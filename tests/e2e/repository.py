@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import datetime
-import functools
 import hashlib
-import http.server
 import subprocess
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
+from tests.e2e.served import Served
 from tests.e2e.stand_in import deb, index
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args: object) -> None:
-        """Says nothing of what was asked."""
-
-
-class Repository:
+class Repository(Served):
     """A context manager: served inside, over HTTP."""
 
     def __init__(self, folder: Path, origin: str = "NVIDIA") -> None:
@@ -30,12 +23,10 @@ class Repository:
         self._home.mkdir(mode=0o700)
         self._origin = origin
         self.fingerprint = ""
-        self._server: http.server.ThreadingHTTPServer | None = None
 
     @property
     def uri(self) -> str:
-        assert self._server is not None
-        return f"http://127.0.0.1:{self._server.server_port}/"
+        return f"{self.origin}/"
 
     def variable(self) -> dict[str, str]:
         """What the roles are told."""
@@ -93,18 +84,10 @@ class Repository:
             ["gpg", "--batch", "--homedir", str(self._home), "--export"], capture_output=True, check=True
         ).stdout
 
-    def __enter__(self) -> Repository:
-        handler = functools.partial(Quiet, directory=str(self.folder))
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._server is not None
-        self._server.shutdown()
-        self._server.server_close()
+        super().__exit__(kind, error, trace)
         subprocess.run(["gpgconf", "--homedir", str(self._home), "--kill", "gpg-agent"], check=False)
 
     def _gpg(self, *words: str) -> str:
