@@ -1,4 +1,4 @@
-"""Do two full runs of one commit differ by less than they themselves state? The table of docs/repeat.md.
+"""Do two full runs of one commit differ by less than they themselves state?
 
     .venv/bin/python tests/benchmarks/repeat.py [SUITE] [BATCH] [REPEATS]     # five processes a model
     .venv/bin/python tests/benchmarks/repeat.py ready workshop 3              # short: under 15 minutes
