@@ -151,7 +151,8 @@ class _Run:
         return [*(path.absolute() for path in self._job.inventories), place]
 
     def _environment(self) -> dict[str, str]:
-        (self._folder / "ssh").mkdir(mode=0o700)
+        for place in ("ssh", "tmp"):
+            (self._folder / place).mkdir(mode=0o700)
         (self._folder / "ansible.cfg").touch()
         return {
             "ANSIBLE_CONFIG": str(self._folder / "ansible.cfg"),
@@ -169,6 +170,9 @@ class _Run:
             "ANSIBLE_NOCOLOR": "True",
             "ANSIBLE_NOCOWS": "True",
             "LC_ALL": "C.UTF-8",
+            "TMPDIR": str(
+                self._folder / "tmp"
+            ),  # a module that is killed on this machine leaves its own behind
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         }
 
