@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import msgspec
@@ -88,6 +89,17 @@ def test_a_run_that_is_under_way_is_left_alone(path: Path) -> None:
     mine.save(number, document(), "complete")
     beside.save(other, document(), "complete")
     assert [r.state for r in mine.runs()] == ["complete", "complete"]
+
+
+def test_a_new_file_is_waited_for_while_another_process_writes_its_first(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    ends = threading.Timer(0.5, other.execute, ("COMMIT",))
+    ends.start()
+    History(path).close()
+    ends.join()
+    other.close()
 
 
 def test_two_processes_may_write_at_once(path: Path) -> None:

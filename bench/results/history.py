@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -74,6 +75,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     baseline: bool = False
 
 
+_PATIENCE_S = 10.0
+"""For another process to end its transaction."""
+
+
 def default_path() -> Path:
     """``$XDG_DATA_HOME/dlbox/history.sqlite``."""
     return Path(platformdirs.user_data_dir("dlbox", appauthor=False)) / "history.sqlite"
@@ -93,7 +98,7 @@ class History:
                 self._db = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self._db = sqlite3.connect(path, timeout=10, isolation_level=None)
+                self._db = sqlite3.connect(path, timeout=_PATIENCE_S, isolation_level=None)
             self._db.row_factory = sqlite3.Row
             self._db.execute("PRAGMA foreign_keys = ON")
             version = self._layout()
@@ -103,7 +108,7 @@ class History:
                     f"{path} was written by a newer dlbox (layout {version}): update dlbox to read it."
                 )
             if not read_only:
-                self._db.execute("PRAGMA journal_mode = WAL")
+                self._write_ahead()
                 self._db.execute("PRAGMA synchronous = NORMAL")
                 if version < USER_VERSION:
                     self._migrate()
@@ -204,6 +209,19 @@ class History:
     def _write(self, run: int, state: State, document: Document) -> None:
         text = msgspec.json.encode(msgspec.structs.replace(document, run_id=run)).decode()
         self._db.execute("UPDATE runs SET state = ?, document = ? WHERE id = ?", (state, text, run))
+
+    def _write_ahead(self) -> None:
+        """The one lock that SQLite does not wait for: in a new file while another process opens it too."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # the rest of the code says why
+                if not busy or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.01)
 
     def _layout(self) -> int:
         return int(self._db.execute("PRAGMA user_version").fetchone()[0])
