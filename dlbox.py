@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -11,6 +12,8 @@ from typing import Any
 import click
 
 EXIT_INTERRUPTED = 130
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Whole(click.IntRange):
@@ -510,7 +513,11 @@ def main() -> None:
     """Run the command line: no traceback, one sentence on stderr, the right exit code."""
     signal.signal(signal.SIGTERM, _stop)
     try:
-        cli.main(standalone_mode=False)
+        try:
+            cli.main(standalone_mode=False)
+        finally:
+            if sys.stdout is not None:  # closed by whoever called
+                sys.stdout.flush()
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "dlbox"
         complain(f"{error.format_message().rstrip('.')}: see `{where} --help`")
@@ -522,13 +529,26 @@ def main() -> None:
         complain("interrupted")
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has seen enough
+        _say_no_more()  # the reader has seen enough
         sys.exit(1)
     except Exception as error:
         if os.environ.get("DLBOX_DEBUG"):
             raise
-        complain(f"unexpected {type(error).__name__}: {error} (DLBOX_DEBUG=1 shows where; please report it)")
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            _say_no_more()
+            complain(
+                f"cannot write{f' {error.filename}' if error.filename else ''}: {error.strerror}; make room there"
+            )
+        else:
+            complain(
+                f"unexpected {type(error).__name__}: {error} (DLBOX_DEBUG=1 shows where; please report it)"
+            )
         sys.exit(1)
+
+
+def _say_no_more() -> None:
+    """Python would try to write what is left once more at its end, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _stop(number: int, frame: object) -> None:

@@ -13,7 +13,7 @@ from bench.results import archive
 from bench.results.files import reason, write_atomically
 from bench.results.history import History, HistoryError, default_path
 from bench.results.record import SCHEMA_VERSION
-from bench.results.sources import SourceError
+from bench.results.sources import SourceError, bounded
 from bench.results.store import open_history_to_read
 
 EXIT_SOUND, EXIT_NOT, EXIT_USAGE = 0, 1, 2
@@ -53,7 +53,7 @@ def export(file: Path, *, number: int | None, complain: Complain) -> int:
 def bring_in(file: Path, *, as_json: bool, complain: Complain) -> int:
     """Add the runs of ``file`` ("-": of stdin) that the history does not hold yet; all of them or none."""
     try:
-        data = sys.stdin.buffer.read() if file == STANDARD else file.read_bytes()
+        data = sys.stdin.buffer.read() if file == STANDARD else bounded(file)
         documents = archive.documents(data, str(file))
     except SourceError as error:
         complain(f"{error}; nothing was imported")

@@ -137,3 +137,17 @@ def test_an_unexpected_error_is_one_sentence(dlbox: Command, tmp_path: Path) -> 
     assert done.stderr.count("\n") == 1, done.stderr
     assert "broken on purpose" in done.stderr
     assert "DLBOX_DEBUG" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("history",), ("history", "--json"), ("parts",)])
+def test_a_full_disk_behind_stdout_is_one_sentence(arguments: tuple[str, ...]) -> None:
+    """Also where all of it fits into the buffer, which Python empties after the last line of ours."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-P", str(ROOT / "dlbox.py"), *arguments],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "No space left on device" in done.stderr
+    assert "unexpected" not in done.stderr

@@ -258,6 +258,14 @@ def test_the_table_is_the_golden_one(capsys: pytest.CaptureFixture[str]) -> None
     assert max(map(len, table)) <= 80
 
 
+def test_a_run_against_itself_is_said_to_be_one(dlbox: Command, stored: History) -> None:
+    told = dlbox("compare", "2", "last")
+    assert told.returncode == 0
+    assert "A and B are one and the same run" in told.stdout
+    assert json.loads(dlbox("compare", "2", "last", "--json").stdout)["same_run"] is True
+    assert json.loads(dlbox("compare", "1", "2", "--json").stdout)["same_run"] is False
+
+
 def test_markup_in_a_name_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     odd = run_of(*FIVE, backend="[/red]")
     named = machine(host=msgspec.structs.replace(machine().host, hostname="[bold"))

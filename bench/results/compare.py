@@ -62,6 +62,7 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """``slower``: B is significantly slower than A in at least one workload.
 
+    ``same_run``: both sides are one run, under one name or two.
     ``same_machine``: host name, processor and cards are the same. Two machines may be compared, the
     differences then say so; another workload, precision or batch may not.
     """
@@ -72,6 +73,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     b: Side
     confidence: float = noise.CONFIDENCE
     same_machine: bool
+    same_run: bool = False
     differences: tuple[Difference, ...]
     pairs: tuple[Pair, ...]
     slower: bool
@@ -88,6 +90,8 @@ def compare(a: Document, b: Document, *, a_name: str = "A", b_name: str = "B") -
         a=_side(a, a_name),
         b=_side(b, b_name),
         same_machine=identity(a.machine) == identity(b.machine),
+        same_run=bool(a.results)
+        and (a.started_at, a.machine, a.results) == (b.started_at, b.machine, b.results),
         differences=tuple(_differences(a, b)),
         pairs=pairs,
         slower=any(pair.outcome == "slower" for pair in pairs),

@@ -19,6 +19,10 @@ def show(comparison: Comparison, console: Console) -> None:
     wrap = not console.is_terminal
     for letter, side in (("A", comparison.a), ("B", comparison.b)):
         console.print(Text(f"{letter}: {_described(side)}"), soft_wrap=wrap)
+    if comparison.same_run:
+        console.print(
+            Text("A and B are one and the same run: they cannot differ.", style="yellow"), soft_wrap=wrap
+        )
     if comparison.differences:
         told = "; ".join(f"{d.what} {d.a} | {d.b}" for d in comparison.differences)
         lead = "They differ in" if comparison.same_machine else "Different machines:"

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator
-from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
 
+from bench.results import soundness
 from bench.results.files import reason
 from bench.results.history import History, Run
 from bench.results.record import SCHEMA_VERSION, Document, from_json
 
 WORDS = ("last", "previous", "baseline")
+
+
+_LARGEST = 512 << 20
+"""Bytes of one file; a run takes about 20 kB, with a card watched for hours a few MB."""
 
 
 class SourceError(Exception):
@@ -56,7 +61,7 @@ def find(which: str, store: History | None) -> tuple[str, Document]:
 def read(path: Path) -> Document:
     """The document in ``path``. Raises SourceError."""
     try:
-        data = path.read_bytes()
+        data = bounded(path)
     except FileNotFoundError as error:
         words = ", ".join(WORDS)
         raise SourceError(
@@ -67,16 +72,29 @@ def read(path: Path) -> Document:
     return decode(data, str(path))
 
 
+def bounded(path: Path) -> bytes:
+    """The bytes of a file or pipe, without end only in /dev/zero. Raises OSError, ValueError."""
+    with path.open("rb") as source:
+        data = source.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise ValueError(f"more than {_LARGEST >> 20} MiB")
+    return data.removeprefix(codecs.BOM_UTF8)
+
+
 def decode(data: bytes, where: str) -> Document:
     """A document as `--json` prints it. Raises SourceError with ``where`` in its message."""
     try:
         version = msgspec.json.decode(data, type=_Version).schema_version
+        if version < 1:
+            raise SourceError(
+                f"{where} is not a result of dlbox bench or ready (there is no schema {version})"
+            )
         if version > SCHEMA_VERSION:
             raise SourceError(f"{where} was written by a newer dlbox (schema {version}): update dlbox")
         document = from_json(data)
-        fault = _fault(document)
-        if fault is not None:
-            raise SourceError(f"{where} is not a result of dlbox bench or ready ({fault})")
+        why = soundness.fault(document)
+        if why is not None:
+            raise SourceError(f"{where} is not a result of dlbox bench or ready ({why})")
         return document
     except msgspec.ValidationError as error:
         raise SourceError(f"{where} is not a result of dlbox bench or ready ({error})") from error
@@ -84,39 +102,6 @@ def decode(data: bytes, where: str) -> Document:
         raise SourceError(f"{where} is not JSON ({error})") from error
     except RecursionError as error:
         raise SourceError(f"{where} is not a result of dlbox bench or ready (nested too deeply)") from error
-
-
-def _fault(document: Document) -> str | None:
-    """What no run of dlbox holds: times that are none, figures that cannot be, codes that steer a terminal."""
-    try:
-        if datetime.fromisoformat(document.started_at).utcoffset() != timedelta():
-            return "`started_at` is not in UTC"
-    except ValueError:
-        return "`started_at` is not a time"
-    for result in document.results:
-        for block in result.blocks:
-            if not (block.seconds > 0 and block.examples > 0 and block.steps > 0):
-                return f"a block of {result.workload} cannot have been timed"
-        if not result.samples_per_second.median > 0:
-            return f"`samples_per_second` of {result.workload} is not above 0"
-    if any(_steers(text) for text in _texts(msgspec.to_builtins(document))):
-        return "control characters in a text"
-    return None
-
-
-def _texts(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for name, one in value.items():
-            yield from (*_texts(name), *_texts(one))
-    elif isinstance(value, list | tuple):
-        for one in value:
-            yield from _texts(one)
-
-
-def _steers(text: str) -> bool:
-    return any((ord(c) < 32 and c not in "\n\t") or 127 <= ord(c) < 160 for c in text)
 
 
 def _numbered(number: int, store: History | None) -> tuple[str, Document]:

@@ -1,0 +1,93 @@
+"""What no run of dlbox holds: whoever made such a file by hand, or damaged it, is told. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import msgspec
+
+from bench.results.record import Document, Percentiles, Result, Spread
+
+_MOST = 1e12
+"""Samples/s that no computer of this century trains; more would also leave what a chart can draw."""
+
+_ALIKE = 1e-6
+"""Relative difference between a figure and the blocks that it is made of; JSON keeps every digit."""
+
+_STEERING = frozenset("\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""What turns the direction of the text beside it, or breaks its line."""
+
+
+def fault(document: Document) -> str | None:
+    """Times that are none, figures that cannot be or do not follow from their blocks, codes that steer a terminal."""
+    try:
+        if datetime.fromisoformat(document.started_at).utcoffset() != timedelta():
+            return "`started_at` is not in UTC"
+    except ValueError:
+        return "`started_at` is not a time"
+    if any(_steers(text) for text in _texts(msgspec.to_builtins(document))):
+        return "control characters in a text"
+    for result in document.results:
+        why = _of_result(result)
+        if why is not None:
+            return why
+    labels = Counter((r.label, r.backend, r.batch_size) for r in document.results)
+    twice = [label for (label, *_), count in labels.items() if count > 1]
+    return f"{twice[0]} is in it twice" if twice else None
+
+
+def _of_result(result: Result) -> str | None:
+    name, blocks = result.workload, result.blocks
+    if not blocks:
+        return f"{name} holds no timed block"
+    for block in blocks:
+        timed = block.seconds > 0 and block.examples > 0 and block.steps > 0 and block.other_cpu_cores >= 0
+        if not timed or block.examples / block.seconds > _MOST:
+            return f"a block of {name} cannot have been timed"
+    rates = Spread.of([block.samples_per_second for block in blocks])
+    told = result.samples_per_second
+    if not (_close(told.median, rates.median) and _close(told.mad, rates.mad, rates.median)):
+        return f"`samples_per_second` of {name} does not follow from its blocks"
+    if len(told.values) != len(rates.values) or not all(map(_close, told.values, rates.values)):
+        return f"the values in `samples_per_second` of {name} are not those of its blocks"
+    steps = Percentiles.of([block.seconds / block.steps for block in blocks])
+    for place in ("p5", "p50", "p95"):
+        if not _close(getattr(result.step_seconds, place), getattr(steps, place)):
+            return f"`step_seconds` of {name} does not follow from its blocks"
+    for field in ("accuracy", "accuracy_bar", "ceiling"):
+        share = getattr(result, field)
+        if share is not None and not 0 <= share <= 1:
+            return f"`{field}` of {name} is not between 0 and 1"
+    for field in (
+        "compile_seconds",
+        "import_seconds",
+        "tokens_per_second",
+        "examples_seen",
+        "achieved_tflops",
+    ):
+        least = getattr(result, field)
+        if least is not None and least < 0:
+            return f"`{field}` of {name} is below 0"
+    return None if result.batch_size > 0 else f"`batch_size` of {name} is not above 0"
+
+
+def _close(told: float, made: float, of: float | None = None) -> bool:
+    return math.isclose(told, made, rel_tol=_ALIKE, abs_tol=_ALIKE * (of or 0.0))
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, one in value.items():
+            yield from (*_texts(name), *_texts(one))
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _texts(one)
+
+
+def _steers(text: str) -> bool:
+    return any((ord(c) < 32 and c not in "\n\t") or 127 <= ord(c) < 160 or c in _STEERING for c in text)

@@ -1,0 +1,93 @@
+"""Files that somebody made by hand or damaged: each is refused with what is wrong with it, and none is believed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from bench.results import soundness, sources
+from bench.results.record import Document, Percentiles, Repeat, Result, Spread, to_json
+from tests import pages
+from tests.samples import blocks, document, result
+
+
+def test_what_dlbox_makes_is_sound() -> None:
+    for made in (document(), pages.twelve(), pages.on_card(), pages.cut_short()):
+        assert soundness.fault(sources.decode(to_json(made).encode(), "x")) is None
+
+
+def told(first: Result) -> str:
+    return soundness.fault(document(results=(first,))) or ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"repeats": ()}, "holds no timed block"),
+        ({"repeats": (Repeat(seed=0),)}, "holds no timed block"),
+        (
+            {"samples_per_second": Spread.of([4000.0, 4020.0, 3980.0, 4010.0])},
+            "does not follow from its blocks",
+        ),
+        ({"samples_per_second": Spread(median=400.5, mad=1.0, values=())}, "are not those of its blocks"),
+        ({"samples_per_second": Spread(median=400.5, mad=90.0, values=(1.0,))}, "does not follow"),
+        ({"step_seconds": Percentiles(p5=-1.0, p50=0.08, p95=0.081)}, "`step_seconds` of lstm"),
+        ({"accuracy": 5.0}, "`accuracy` of lstm is not between 0 and 1"),
+        ({"ceiling": -0.1}, "`ceiling` of lstm"),
+        ({"compile_seconds": -4.0}, "`compile_seconds` of lstm is below 0"),
+        ({"batch_size": 0}, "`batch_size` of lstm"),
+        ({"workload": "\u202ecnn"}, "control characters"),
+    ],
+)
+def test_a_figure_that_cannot_be_is_named(changes: dict[str, Any], words: str) -> None:
+    assert told(result("lstm")) == ""
+    assert words in told(msgspec.structs.replace(result("lstm"), **changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seconds": 0.0},
+        {"seconds": -1.0},
+        {"seconds": 1e-300},
+        {"examples": 2**62},
+        {"steps": 0},
+        {"other_cpu_cores": -2.0},
+    ],
+)
+def test_a_block_that_cannot_have_been_timed(changes: dict[str, Any]) -> None:
+    first, *others = blocks(400.0, 401.0)
+    repeat = Repeat(seed=0, blocks=(msgspec.structs.replace(first, **changes), *others))
+    assert "cannot have been timed" in told(result("lstm", repeats=(repeat,)))
+
+
+def test_a_result_that_is_there_twice() -> None:
+    assert soundness.fault(document(results=(result("lstm"), result("lstm")))) == "lstm is in it twice"
+    other = result("lstm", batch_size=64, batch_kind="chosen")
+    assert soundness.fault(document(results=(result("lstm"), other))) is None
+
+
+def written(path: Path, data: bytes) -> Document:
+    path.write_bytes(data)
+    return sources.read(path)
+
+
+def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
+    good = to_json(document())
+    assert written(tmp_path / "x", b"\xef\xbb\xbf" + good.encode()) == document()
+
+
+@pytest.mark.parametrize("number", [0, -1])
+def test_a_schema_that_never_was(tmp_path: Path, number: int) -> None:
+    text = to_json(document(schema_version=number))
+    with pytest.raises(sources.SourceError, match=f"no schema {number}"):
+        written(tmp_path / "x", text.encode())
+
+
+def test_a_file_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "_LARGEST", 1 << 20)
+    with pytest.raises(sources.SourceError, match="cannot read /dev/zero: more than 1 MiB"):
+        sources.read(Path("/dev/zero"))
