@@ -23,7 +23,7 @@ Verdict = Literal["ready", "cpu-only", "not-ready"]
 VERDICTS: dict[Verdict, tuple[str, str]] = {
     "ready": ("READY", "this box does what it should."),
     "cpu-only": ("CPU ONLY", "works; there is no NVIDIA card, so this is not a GPU box."),
-    "not-ready": ("NOT READY", "see what failed above, and the step after each arrow."),
+    "not-ready": ("NOT READY", "see what failed, and the next step beside it."),
 }
 """Verdict -> the word for it, and what it means."""
 

@@ -193,6 +193,29 @@ def test_hostile_words_stay_words() -> None:
     assert page.count("</textarea") == 1
 
 
+def test_commands_in_a_finding_are_set_as_such_and_nothing_else_is() -> None:
+    finding = Finding(
+        id="a.b",
+        status=Status.FAIL,
+        title="t",
+        message="`<b>x</b>` is odd",
+        remedy="run `dlbox check`, then ` again",
+    )
+    page = report.render(document(findings=(finding,), results=()))
+    assert "<code>&lt;b&gt;x&lt;/b&gt;</code> is odd" in page
+    assert "run <code>dlbox check</code>, then ` again" in page
+
+
+def test_what_was_measured_beside_the_speed_is_on_the_page() -> None:
+    made = pages.twelve()
+    first = msgspec.structs.replace(made.results[0], tokens_per_second=119_097.0, variant="fast")
+    slow = result("lstm-faithful", 100.0, variant="faithful")
+    page = report.render(msgspec.structs.replace(made, results=(first, slow)))
+    for words in ("119,097", "368 to 428", "4%", "700", "0.396", "thousand, 999 USD on 2026-11-01"):
+        assert words in page
+    assert "lstm, the fast variant, trains 3.97 times its samples/s" in page
+
+
 @pytest.mark.parametrize("verdict", ["ready", "cpu-only", "not-ready"])
 def test_a_page_without_results_is_a_page(verdict: Any) -> None:
     page = report.render(document(verdict=verdict, results=(), findings=()))

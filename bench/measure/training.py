@@ -199,6 +199,7 @@ class _Gathering:
             parameters=self.imported.parameters,
             kernel=self.kernel,
             fused_expected=self.workload.fused,
+            variant=self.workload.variant,
             tokens_per_sample=self.workload.tokens or None,
             tokens_per_second=self.workload.tokens * median or None,
             data=self.workload.data_told,

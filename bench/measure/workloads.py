@@ -7,6 +7,11 @@ from typing import Any
 
 import msgspec
 
+from bench.results.figures import Variant
+
+FAITHFUL = "-faithful"
+"""Ends the names of those that ask for exactly what the class's scripts ask for."""
+
 
 class Workload(msgspec.Struct, frozen=True, kw_only=True):
     """One model, its data and its training settings.
@@ -56,6 +61,13 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
         return hashlib.sha256(msgspec.json.encode(fields, order="deterministic")).hexdigest()[:16]
 
     @property
+    def variant(self) -> Variant | None:
+        """Of the models that the class's scripts write in another way, which one this is."""
+        if self.name.endswith(FAITHFUL):
+            return "faithful"
+        return "fast" if self.name + FAITHFUL in WORKLOADS else None
+
+    @property
     def data_told(self) -> str:
         return DATA_TOLD[self.data]
 
@@ -83,9 +95,7 @@ def _characters(cell: str) -> Workload:
 
 
 def _of_the_class(name: str, **changes: Any) -> Workload:
-    return Workload(
-        name=f"{name}-faithful", model=f"class/{name}", optimizer="rmsprop", fused=False, **changes
-    )
+    return Workload(name=name + FAITHFUL, model=f"class/{name}", optimizer="rmsprop", fused=False, **changes)
 
 
 _SIGMOID: dict[str, Any] = {"learning_rate": 1e-2, "examples_before_judging": 12_288}
@@ -140,7 +150,13 @@ class UnknownWorkloadError(ValueError):
 
 
 def select(names: tuple[str, ...], suite: str = "ready") -> list[Workload]:
-    """The named workloads in the order asked for, those of ``suite`` for no name; each once."""
+    """The named workloads in the order asked for, those of ``suite`` for no name; each once.
+
+    "lstm-fast" is ``lstm``: the other one beside "lstm-faithful".
+    """
+    names = tuple(
+        n.removesuffix("-fast") if n.removesuffix("-fast") + FAITHFUL in WORKLOADS else n for n in names
+    )
     missing = [n for n in names if n not in WORKLOADS]
     if missing:
         raise UnknownWorkloadError(f"no workload {missing[0]!r}: there are {', '.join(WORKLOADS)}")

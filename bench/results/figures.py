@@ -6,6 +6,10 @@ from typing import Literal
 
 import msgspec
 
+Variant = Literal["faithful", "fast"]
+"""What the class's scripts ask for, which no fused kernel can do, or the same model with arguments that leave the
+fused kernels possible."""
+
 BatchKind = Literal["workshop", "best", "chosen"]
 """The class's batch of 32, the one where this box is fastest, or one that was asked for."""
 

@@ -29,6 +29,7 @@ _COLUMNS: dict[str, Callable[[Document, Result], object]] = {
     "driver_version": lambda d, r: d.machine.driver.library_version.value,
     "device": lambda d, r: r.device,
     "workload": lambda d, r: r.workload,
+    "variant": lambda d, r: r.variant,
     "backend": lambda d, r: r.backend,
     "backend_version": lambda d, r: r.versions.get(r.backend),
     "keras_version": lambda d, r: r.versions.get("keras"),

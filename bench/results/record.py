@@ -23,6 +23,7 @@ from bench.results.figures import (
     Price,
     Probes,
     Scaling,
+    Variant,
     Work,
 )
 from bench.results.telemetry import Telemetry
@@ -146,6 +147,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     batch_kind: BatchKind = "workshop"
     fused_expected: bool = True
     """False where the class's script asks for what no fused kernel can do."""
+    variant: Variant | None = None
+    """Where the class's script asks for another model than the fast one; null where there is one model only."""
     tokens_per_sample: int | None = None
     tokens_per_second: float | None = None
     interval: Interval | None = None

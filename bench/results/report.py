@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterable
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from bench.finding import VERDICTS, Status
-from bench.results import charts, compare, roofline, summary
+from bench.results import charts, compare, roofline, summary, terminal
 from bench.results.history import Run
 from bench.results.record import Document, Result
 
@@ -39,6 +39,7 @@ def render(document: Document, runs: Iterable[Run] = ()) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["code"] = _code
     return environment.get_template("report.html").render(
         document=document,
         word=word,
@@ -46,6 +47,8 @@ def render(document: Document, runs: Iterable[Run] = ()) -> str:
         findings=findings,
         counts=Counter(f.status for f in findings),
         throughput=Markup(charts.throughput(results, held_against)) if results else "",  # noqa: S704 - by charts
+        priced=next((r.price for r in results if r.price is not None), None),
+        variants=terminal.variants(results),
         compared=any(k.earlier or k.expected for k in held_against.values()),
         block_rates=Markup(charts.block_rates(results)) if results else "",  # noqa: S704
         roofline=Markup(roofline.chart(document)),  # noqa: S704
@@ -63,6 +66,11 @@ def render(document: Document, runs: Iterable[Run] = ()) -> str:
         card=lambda result: Markup(charts.card(result.workload, result.telemetry)),  # noqa: S704
         gib=lambda size: f"{size / 2**30:.1f} GiB",
     )
+
+
+def _code(text: str) -> Markup:
+    """Commands stand between backquotes in what people read; on the page they are set as such."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped
 
 
 def _on(result: Result) -> str:

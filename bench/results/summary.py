@@ -33,10 +33,12 @@ def markdown(document: Document) -> str:
     if document.results:
         lines += [
             "",
-            "| model | backend | device | batch | samples/s | ± MAD | accuracy |",
-            "|---|---|---|---:|---:|---:|---:|",
+            "| model | backend | device | batch | samples/s | ± MAD | tokens/s | accuracy |",
+            "|---|---|---|---:|---:|---:|---:|---:|",
             *(_row(result) for result in document.results),
         ]
+        if all(len(result.repeats) == 1 for result in document.results):
+            lines += ["", "One process a model: a look, no measure of how runs differ."]
         together = [
             (r, s) for r in document.results if (s := r.scaling) is not None and s.efficiency is not None
         ]
@@ -52,7 +54,7 @@ def markdown(document: Document) -> str:
 
 
 def _row(result: Result) -> str:
-    rates, accuracy = result.samples_per_second, result.accuracy
+    rates, tokens, accuracy = result.samples_per_second, result.tokens_per_second, result.accuracy
     cells = (
         result.workload + (" (partial)" if result.partial else ""),
         result.backend,
@@ -60,6 +62,7 @@ def _row(result: Result) -> str:
         str(result.batch_size),
         f"{rates.median:,.0f}",
         f"{rates.mad:,.0f}",
+        "-" if tokens is None else f"{tokens:,.0f}",
         "-" if accuracy is None else f"{accuracy:.3f}",
     )
     return f"| {' | '.join(_plain(cell) for cell in cells)} |"

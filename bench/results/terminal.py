@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from bench.finding import VERDICTS, Finding, Status
+from bench.results.compare import speed
 from bench.results.history import Run
 from bench.results.record import Document, Result
 
@@ -33,39 +36,49 @@ def show(document: Document, console: Console) -> None:
 
 
 def results_table(results: tuple[Result, ...]) -> Table:
-    synthetic = all("synthetic" in r.data for r in results)
-    table = Table(
-        title="Training" + (", on synthetic data" if synthetic else ""),
-        title_justify="left",
-        title_style="bold",
-    )
-    table.add_column("model")
-    table.add_column("backend")
-    table.add_column("device", overflow="ellipsis", max_width=16)
-    table.add_column("batch", justify="right")
-    table.add_column("samples/s", justify="right")
-    table.add_column("± MAD", justify="right")
-    table.add_column("compile", justify="right")
-    table.add_column("accuracy", justify="right")
-    one = all(len(r.repeats) == 1 for r in results)
-    if one:
-        table.caption, table.caption_justify = (
-            "One process a model: a look, no measure of how runs differ.",
-            "left",
+    """What all results have in common stands in the title, so that twelve models fit into 80 columns."""
+    table = Table(title=_title(results), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.add_column("model", overflow="fold")
+    varied = {name: of for name, of in _COMMON.items() if len({of(r) for r in results}) > 1}
+    for name in varied:
+        table.add_column(
+            name, overflow="ellipsis", max_width=16, justify="right" if name == "batch" else "left"
         )
+    for name in ("samples/s", "± MAD", "tokens/s", "compile", "accuracy"):
+        table.add_column(name, justify="right", no_wrap=True)
+    told = ["Trained on synthetic data."] if all("synthetic" in r.data for r in results) else []
+    if all(len(r.repeats) == 1 for r in results):
+        told.append("One process a model: a look, no measure of how runs differ.")
+    table.caption, table.caption_justify = " ".join(told), "left"
     for result in results:
-        rates = result.samples_per_second
+        rates, tokens = result.samples_per_second, result.tokens_per_second
         table.add_row(
-            result.workload + (" (partial)" if result.partial else ""),
-            result.backend,
-            result.device,
-            str(result.batch_size),
+            Text(result.workload + (" (partial)" if result.partial else "")),
+            *(Text(of(result)) for of in varied.values()),
             f"{rates.median:,.0f}",
             f"{rates.mad:,.0f}",
+            "-" if tokens is None else f"{tokens:,.0f}",
             f"{result.compile_seconds:.1f} s" if result.compile_seconds is not None else "-",
             f"{result.accuracy:.3f}" if result.accuracy is not None else "-",
         )
     return table
+
+
+_COMMON: dict[str, Callable[[Result], str]] = {
+    "backend": lambda r: r.backend,
+    "device": lambda r: r.device,
+    "batch": lambda r: str(r.batch_size),
+}
+
+
+def _title(results: tuple[Result, ...]) -> Text:
+    first, same = results[0], {n for n, of in _COMMON.items() if len({of(r) for r in results}) == 1}
+    parts = [
+        *([f"on {first.backend}"] if "backend" in same else []),
+        *([first.device] if "device" in same else []),
+        *([f"batch {first.batch_size}"] if "batch" in same else []),
+    ]
+    return Text(f"Training {', '.join(parts)}".rstrip())
 
 
 def figures(document: Document) -> list[str]:
@@ -79,7 +92,26 @@ def figures(document: Document) -> list[str]:
         told = _beside(result)
         if told:
             lines.append(f"{result.label}: {', '.join(told)}")
+    return [*lines, *variants(document.results)]
+
+
+def variants(results: tuple[Result, ...]) -> list[str]:
+    """What the class's scripts ask for beside the fast way to the same model, where both were trained."""
+    lines = []
+    for result in results:
+        if result.variant != "faithful":
+            continue
+        fast = next((r for r in results if r.variant == "fast" and _size(r) == _size(result)), None)
+        told = f"{result.label} is as the class's script asks for it"
+        if fast is not None:
+            times = fast.samples_per_second.median / result.samples_per_second.median
+            told += f"; {fast.label}, the fast variant, trains {times:.2f} times its samples/s"
+        lines.append(f"{told}.")
     return lines
+
+
+def _size(result: Result) -> tuple[int, str, int, int]:
+    return result.parameters, result.backend, result.batch_size, result.devices
 
 
 def _beside(result: Result) -> list[str]:
@@ -92,10 +124,12 @@ def _beside(result: Result) -> list[str]:
             f"another run: {result.interval.low:,.0f} to {result.interval.high:,.0f} samples/s "
             f"({result.interval.confidence:.0%}, {result.interval.processes} processes)"
         )
-    if result.tokens_per_second:
-        told.append(f"{result.tokens_per_second:,.0f} tokens/s")
+    steps = result.step_seconds
+    told.append(f"step {speed(steps.p50 * 1e3)} ms ({speed(steps.p5 * 1e3)} to {speed(steps.p95 * 1e3)})")
+    if result.achieved_tflops is not None:
+        told.append(f"{speed(result.achieved_tflops * 1e3)} GFLOP/s")
     if result.share_of_measured_peak is not None:
-        told.append(f"{result.share_of_measured_peak:.1%} of that peak")
+        told.append(f"{result.share_of_measured_peak:.1%} of the measured peak")
     if result.share_of_card_peak is not None:
         told.append(f"{result.share_of_card_peak:.1%} of the card's figure")
     if result.input is not None:
