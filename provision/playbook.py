@@ -23,6 +23,7 @@ from typing import Any, Protocol
 import msgspec
 import psutil
 
+from provision.holding import Holding
 from provision.outcome import HostOutcome, Outcome, Tally, label, plain, unheaded
 from provision.pace import Pace, in_words
 
@@ -76,6 +77,7 @@ class _Run:
     def __init__(self, job: Job, watcher: Watcher, logs: Path, secrets: Secrets, folder: Path) -> None:
         self._job, self._watcher, self._logs, self._folder = job, watcher, logs, folder
         self._secrets = secrets
+        self._holding = Holding(folder / "ssh")
         whole = job.playbook.stem == "site" and not job.tags and not job.check
         self._pace = Pace(logs / f"{job.playbook.stem}.pace.json", slow=whole)
         self._tallies: dict[str, Tally] = {}
@@ -89,10 +91,8 @@ class _Run:
         self._watcher.begin(self._job.playbook.stem, self._doing)
         before = {child.pid for child in psutil.Process().children(recursive=True)}
         try:
-            code = self._run()
-        except BaseException:
-            _end_children(before)
-            raise
+            with self._holding:
+                code = self._run(before)
         finally:
             _close_connections(self._folder / "ssh")
             for stream in self._streams.values():
@@ -102,7 +102,14 @@ class _Run:
         self._watcher.done(_summary(outcome))
         return outcome
 
-    def _run(self) -> int:
+    def _run(self, before: set[int]) -> int:
+        try:
+            return self._play()
+        except BaseException:
+            _end_children(before)
+            raise
+
+    def _play(self) -> int:
         import ansible_runner
 
         answers = {}
@@ -147,7 +154,9 @@ class _Run:
             hosts["localhost"] = {"ansible_connection": "local", **hosts.get("localhost", {})}
         place = self._folder / "hosts.json"
         place.touch(mode=0o600)
-        place.write_text(json.dumps({"all": {"hosts": hosts}}), encoding="utf-8")
+        place.write_text(
+            json.dumps({"all": {"hosts": hosts, "vars": {"dlbox_run": self._holding.told}}}), encoding="utf-8"
+        )
         return [*(path.absolute() for path in self._job.inventories), place]
 
     def _environment(self) -> dict[str, str]:

@@ -91,3 +91,16 @@ def test_the_controller_is_killed_while_pip_works(bed: Bed, told: dict[str, Any]
         process.kill()
     controller.wait()
     finishes(bed, tmp_path, told)
+
+
+def test_a_second_run_is_refused_and_the_first_one_finishes(
+    bed: Bed, told: dict[str, Any], tmp_path: Path
+) -> None:
+    controller = start(bed, tmp_path, told)
+    wait_for_pip(bed)
+    second = play(bed, tmp_path, "rollback.yml", told)
+    assert (second.status, second.changed) == ("failed", ())
+    assert second.task == "preflight: No other run works on this box"
+    assert "has been at work on this box with `dlbox provision` since" in (second.message or "")
+    assert controller.wait(timeout=240) == 0
+    assert play(bed, tmp_path, "site.yml", told, "frameworks").changed == ()

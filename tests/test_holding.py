@@ -1,0 +1,212 @@
+"""One run at a time on a box: who holds it is named, and what died holds nothing."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from provision import holding
+from provision.playbook import HOUSE
+from tests.conftest import ROOT
+from tests.test_playbook import only, run
+
+SCRIPT = HOUSE / "roles/preflight/files/hold.py"
+ANNA, BEN = "a" * 32, "b" * 32
+
+
+def _script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("dlbox_hold", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+hold: Any = _script()
+
+
+def take(place: Path, identity: str, name: str = "box", who: str = "anna@desk", dead_s: float = 3) -> Any:
+    return hold.take(place, identity, name, who, os.getuid(), dead_s)
+
+
+class Beats:
+    """A controller that lives."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._ended = path, threading.Event()
+        self._thread = threading.Thread(target=self._live)
+
+    def _live(self) -> None:
+        while not self._ended.wait(0.1):
+            os.utime(self._path)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+
+def test_a_box_is_free_then_somebodys_then_free_again(tmp_path: Path) -> None:
+    place = tmp_path / "dlbox"
+    assert hold.in_the_way(place, ANNA, "box") is None
+    assert take(place, ANNA) is None
+    with Beats(hold.beat(place, ANNA)):
+        other = take(place, BEN, who="ben@lab")
+        assert (other["who"], other["minutes"], other["twin"]) == ("anna@desk", 0, None)
+        assert time.strftime("%Y-%m-%d %H:") in other["since"]
+        assert hold.in_the_way(place, BEN, "box", 3) == other
+        assert take(place, ANNA) is None  # its own, as after a reboot
+    os.truncate(hold.beat(place, ANNA), 1)  # what a run does at its end
+    assert take(place, BEN) is None
+    assert hold.holder(place)["id"] == BEN
+    assert not hold.beat(place, ANNA).exists()
+
+
+def test_a_run_that_died_is_waited_for_once_and_followed(tmp_path: Path) -> None:
+    assert take(tmp_path, ANNA) is None
+    began = time.monotonic()
+    assert take(tmp_path, BEN, dead_s=1.5) is None
+    assert 1 < time.monotonic() - began < 6
+    os.utime(hold.beat(tmp_path, BEN), (1, 1))
+    began = time.monotonic()
+    assert take(tmp_path, ANNA, dead_s=60) is None  # long silent: nobody waits
+    assert time.monotonic() - began < 1
+
+
+def test_a_clock_that_was_set_back_does_not_hold_a_box(tmp_path: Path) -> None:
+    assert take(tmp_path, ANNA) is None
+    os.utime(hold.beat(tmp_path, ANNA), (time.time() + 9e6, time.time() + 9e6))
+    assert take(tmp_path, BEN, dead_s=1) is None
+
+
+@pytest.mark.parametrize("record", ["", "{", "[]", '{"id": 1}'])
+def test_a_damaged_record_holds_nothing(tmp_path: Path, record: str) -> None:
+    (tmp_path / "run.json").write_text(record)
+    assert take(tmp_path, BEN) is None
+    assert hold.holder(tmp_path)["id"] == BEN
+
+
+def test_one_machine_under_two_names_is_told(tmp_path: Path) -> None:
+    assert take(tmp_path, ANNA, "box1") is None
+    with Beats(hold.beat(tmp_path, ANNA)):
+        assert take(tmp_path, ANNA, "box9")["twin"] == "box1"
+
+
+def test_of_many_at_once_one_gets_it(tmp_path: Path) -> None:
+    code = f"""
+import importlib.util, json, os, sys, time
+spec = importlib.util.spec_from_file_location("dlbox_hold", {str(SCRIPT)!r})
+hold = importlib.util.module_from_spec(spec); spec.loader.exec_module(hold)
+place, identity = hold.Path(sys.argv[1]), sys.argv[2] * 32
+other = hold.take(place, identity, "box", sys.argv[2], os.getuid(), 20)
+print(json.dumps(other), flush=True)
+while other is None:
+    time.sleep(0.1)
+    os.utime(hold.beat(place, identity))
+"""
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path / "dlbox"), letter], stdout=subprocess.PIPE, text=True
+        )
+        for letter in "abcdef"
+    ]
+    try:
+        said = [json.loads(process.stdout.readline()) for process in started if process.stdout]
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
+    assert said.count(None) == 1
+    (winner,) = [letter for letter, other in zip("abcdef", said, strict=True) if other is None]
+    assert {other["who"] for other in said if other is not None} == {winner}
+
+
+def test_a_live_run_gives_signs_and_says_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holding, "PLACE", tmp_path)
+    monkeypatch.setattr(holding, "EVERY_S", 0.1)
+    with holding.Holding(tmp_path / "ssh") as held:
+        assert take(tmp_path, held.identity, dead_s=60) is None
+        assert hold.lives(tmp_path, held.identity)
+        assert take(tmp_path, BEN)["who"] == "anna@desk"
+    assert take(tmp_path, BEN, dead_s=60) is None
+
+
+def test_signs_go_over_open_connections_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for ssh notes what it is asked; a file that is no connection is left alone."""
+    (tmp_path / "ssh").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n')
+    (tmp_path / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(holding, "EVERY_S", 0.1)
+    sockets = tmp_path / "s"
+    sockets.mkdir()
+    (sockets / "file").touch()
+    with socket.socket(socket.AF_UNIX) as connection, holding.Holding(sockets) as held:
+        connection.bind(str(sockets / "c"))
+        time.sleep(1)
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert len(asked) >= 2
+    assert all(f"ControlPath={sockets / 'c'} -o ProxyCommand=false" in line for line in asked)
+    assert asked[0].endswith(f"open-already touch -c /run/dlbox/beat-{held.identity}")
+    assert asked[-1].endswith(f"open-already truncate -c -s 1 /run/dlbox/beat-{held.identity}")
+
+
+def test_the_play_stops_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real tasks, on a copy of the script that looks below this test's folder instead of /run."""
+    roles = tmp_path / "roles"
+    place = tmp_path / "run"
+    (roles / "preflight").mkdir(parents=True)
+    for part in ("tasks", "meta", "defaults", "vars"):
+        (roles / "preflight" / part).symlink_to(HOUSE / "roles/preflight" / part)
+    (roles / "preflight/files").mkdir()
+    text = (
+        SCRIPT.read_text().replace('"/run/dlbox"', repr(str(place))).replace("DEAD_S = 60.0", "DEAD_S = 4.0")
+    )
+    (roles / "preflight/files/hold.py").write_text(text)
+    monkeypatch.setattr("provision.playbook.HOUSE", tmp_path)
+    task = json.dumps(
+        {"name": "The box is this run's", "ansible.builtin.include_role": {"name": "preflight", "tasks_from": "hold"},
+         "vars": {"preflight_take": "{{ taken }}"}}
+    )  # fmt: skip
+    variables = {"localhost": {"ansible_become": False, "ansible_facts": {}, "taken": False}}
+    assert take(place, ANNA, who="anna of the o'Neills@desk") is None
+    with Beats(hold.beat(place, ANNA)):
+        host = only(run(tmp_path, task, variables=variables))
+    assert host.status == "failed"
+    assert host.message is not None
+    assert host.message.startswith(
+        "anna of the o'Neills@desk has been at work on this box with `dlbox provision` since 20"
+    )
+    assert host.message.endswith(
+        "(0 min): let that run end, or stop it there with Ctrl-C, then run the same command."
+    )
+    os.truncate(hold.beat(place, ANNA), 1)
+    host = only(run(tmp_path, task, variables=variables))
+    assert (host.status, host.changed) == ("ok", ()), host
+
+
+def test_the_one_who_used_sudo_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUDO_USER", "anna")
+    assert holding.who() == f"anna@{socket.gethostname()}"
+
+
+def test_the_script_runs_where_only_an_old_python_is() -> None:
+    lint = Path(sys.executable).with_name("ruff")
+    done = subprocess.run(
+        [str(lint), "check", "--isolated", "--target-version", "py38", "--select", "E9,F", str(SCRIPT)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
