@@ -1,0 +1,134 @@
+"""Which folder holds an environment, whole, and where one would be built: run on the box by the role environment.
+
+An environment is whole when it was stamped, its Python starts, and each package of its lock file is there with the
+files that pip wrote down, each of the size that pip wrote down. Contents are not read: a second run takes seconds.
+
+Standard library only, Python 3.8 or later. ``sound.py look ROOT NAME DIGEST`` prints one JSON document;
+``sound.py stamp FOLDER`` writes down that the environment is complete, and which files disagree already then.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+STAMP = ".complete"
+LIMIT_S = 60
+
+
+def look(root: Path, name: str, digest: str) -> dict[str, Any]:
+    """``folder``: the whole environment in use, else where to build; ``damage``: what is wrong with a stamped one."""
+    first = root / "versions" / f"{name}-{digest}"
+    in_use = os.path.realpath(str(root / "venv" / name))
+    places = [first, first.with_name(f"{first.name}-b")]
+    places.sort(key=lambda place: os.path.realpath(str(place)) != in_use)
+    damage = None
+    for place in places:
+        if (place / STAMP).is_file():
+            wrong = damaged(place)
+            if wrong is None:
+                return {"folder": str(place), "whole": True, "damage": None}
+            damage = damage or wrong
+    # Never over the one in use: it may still serve until the other is there.
+    free = [place for place in places if not (os.path.realpath(str(place)) == in_use and place.is_dir())]
+    return {"folder": str(free[0]), "whole": False, "damage": damage}
+
+
+def damaged(folder: Path) -> str | None:
+    """What is wrong, in a few words; None where nothing is."""
+    try:
+        accepted = set(json.loads((folder / STAMP).read_text(encoding="utf-8"))["disagree"])
+    except (OSError, ValueError, KeyError, TypeError):
+        accepted = set()
+    missing = sorted(wanted(folder) - set(installed(folder)))
+    if missing:
+        return f"{counted(missing)} not installed"
+    wrong = [path for path in disagreeing(folder) if path not in accepted]
+    if wrong:
+        return f"{counted(wrong)} not as pip left it"
+    try:
+        command = [str(folder / "bin/python"), "-I", "-c", ""]
+        ended = subprocess.run(command, capture_output=True, check=False, timeout=LIMIT_S)
+    except (OSError, subprocess.TimeoutExpired):
+        return "its Python does not start"
+    return None if ended.returncode == 0 else "its Python does not start"
+
+
+def counted(names: list[str]) -> str:
+    return f"{names[0]} and {len(names) - 1} more:" if len(names) > 1 else f"{names[0]}:"
+
+
+def wanted(folder: Path) -> set[str]:
+    """The packages of the lock file, and the one of the wheel that came with it."""
+    place = folder / "share/dlbox"
+    lines = text(place / "lock.txt").splitlines()
+    found = {
+        plain(match[1])
+        for match in (re.match(r"([A-Za-z0-9][\w.-]*) *(==|@)", line) for line in lines)
+        if match
+    }
+    wheels = [line.split(" --hash")[0].rsplit("/", 1)[-1] for line in text(place / "wheel.txt").splitlines()]
+    return found | {plain(wheel.split("-")[0]) for wheel in wheels}
+
+
+def installed(folder: Path) -> dict[str, Path]:
+    """Name -> the list of its files."""
+    lists = folder.glob("lib/python3*/site-packages/*.dist-info/RECORD")
+    return {plain(path.parent.name.split("-")[0]): path for path in lists}
+
+
+def plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def disagreeing(folder: Path) -> Iterator[str]:
+    """Files, relative to the folder, that are not there or have another size."""
+    for record in installed(folder).values():
+        base = str(record.parent.parent)
+        with record.open(encoding="utf-8", newline="") as lines:
+            for row in csv.reader(lines):
+                if len(row) < 3 or row[0].endswith(".pyc"):
+                    continue
+                path = os.path.join(base, row[0])  # noqa: PTH118 - tens of thousands of them
+                try:
+                    size = os.stat(path).st_size  # noqa: PTH116
+                except OSError:
+                    size = -1
+                if size != (int(row[2]) if row[2].isdigit() else max(size, 0)):  # the list itself has no size
+                    yield os.path.relpath(path, str(folder))
+
+
+def stamp(folder: Path) -> None:
+    """Two packages may bring one file: what disagrees while all is new is no damage later."""
+    missing = sorted(wanted(folder) - set(installed(folder)))
+    if missing:
+        raise SystemExit(f"pip left out {missing[0]}: remove {folder}, then run the same command")
+    temporary = folder / f"{STAMP}.new"
+    temporary.write_text(json.dumps({"disagree": sorted(disagreeing(folder))}), encoding="utf-8")
+    temporary.chmod(0o644)
+    temporary.replace(folder / STAMP)
+
+
+def main(how: str, *rest: str) -> None:
+    if how == "stamp":
+        stamp(Path(rest[0]))
+    else:
+        json.dump(look(Path(rest[0]), *rest[1:3]), sys.stdout)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
