@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from bench import peaks
 from bench.finding import Status
+from bench.measure import extras, training
+from bench.measure.events import Resident
+from bench.measure.workloads import WORKLOADS
 from bench.results import compare, derive
 from bench.results.figures import BatchPoint, BatchSearch, ForcedGeneric, InputShare, Probes, Work
 from bench.results.record import Kernel, Result
-from tests.samples import result
+from tests.samples import result, said
 
 PROBES = Probes(backend="tensorflow", device="cpu", on_gpu=False, matmul_tflops={"fp32": 0.2})
 
@@ -34,6 +39,45 @@ def test_a_sleep_in_the_input_pipeline_is_found(share: float, status: Status) ->
         resident_samples_per_second=400.0, pipeline_samples_per_second=400.0 * (1 - share), share=share
     )
     assert of(result(input=told), "input") is status
+
+
+@pytest.mark.parametrize(
+    ("shares", "status"),
+    [
+        ((0.4, 0.5, 0.35, 0.45), Status.FAIL),
+        (
+            (0.4, 0.5, 0.35, 0.05),
+            Status.WARN,
+        ),  # one look as fast as without: something else disturbed the others
+        ((0.31, 0.0, 0.02, 0.05), Status.PASS),
+    ],
+)
+def test_one_bad_look_at_the_pipeline_fails_no_box(shares: tuple[float, ...], status: Status) -> None:
+    looks = Resident(looks=tuple((400.0, 400.0 * (1 - share)) for share in shares))
+    gathering = training._Gathering(
+        WORKLOADS["lstm"], training.Plan(backend="jax", seed=0, repeats=1, train_seconds=1)
+    )
+    gathering.start(0)
+    for event in (*said(400.0, 401.0), looks):
+        gathering.take(event)
+    made = gathering.result(partial=False)
+    assert made is not None
+    assert of(made, "input") is status
+    found = next(f for f in peaks.judge(made) if f.id.endswith("-input"))
+    assert "in 4 looks" in found.message
+
+
+def test_looks_are_taken_in_turns_and_slow_ones_are_fewer() -> None:
+    order: list[str] = []
+
+    def look(name: str, takes: float) -> float:
+        order.append(name)
+        time.sleep(takes)
+        return 1.0
+
+    assert len(extras._alternated(2.0, lambda: look("there", 0), lambda: look("usual", 0))) == 4
+    assert order == ["there", "usual", "usual", "there"] * 2
+    assert len(extras._alternated(0.5, lambda: look("there", 0.6), lambda: look("usual", 0.6))) == 2
 
 
 @pytest.mark.parametrize(("times", "status"), [(1.0, Status.FAIL), (1.3, Status.WARN), (6.0, Status.PASS)])

@@ -32,7 +32,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Steps are timed in blocks of about this length, each with the device synchronised at its end."""
     parent_pid: int = 0
     resident_seconds: float = 0.0
-    """After the timed training: train so long on one batch that is on the device already. 0: not at all."""
+    """After the timed training: train so long on one batch that is on the device already, in turns with as long on
+    the usual pipeline. 0: not at all."""
     generic_seconds: float = 0.0
     """On a card, after that: train so long with the same model forced off cuDNN. 0: not at all."""
     batch_sizes: tuple[int, ...] = ()
@@ -108,10 +109,9 @@ class Peak(msgspec.Struct, frozen=True, tag="peak", kw_only=True):
 
 
 class Resident(msgspec.Struct, frozen=True, tag="resident", kw_only=True):
-    """Samples/s on one batch on the device, and again with the real pipeline, one after the other."""
+    """Pairs of samples/s: on one batch on the device, and with the real pipeline right before or after it."""
 
-    resident: float
-    pipeline: float
+    looks: tuple[tuple[float, float], ...]
 
 
 class Generic(msgspec.Struct, frozen=True, tag="generic", kw_only=True):

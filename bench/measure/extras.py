@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,12 @@ Emit = Callable[[Event], None]
 GROWS = 1.03
 """A doubling that gives less than this is no longer faster."""
 
+LOOK_S = 0.5
+"""One look at the input pipeline. A single one, of a second, called an idle machine slow (docs/decisions.md)."""
+
+_SLOW = 2.0
+"""Where steps are so long that looks take this many times their time, two pairs are enough."""
+
 PATIENCE = 2
 """So many doublings in a row that are no longer faster end the search: one of them may only be noise."""
 
@@ -25,9 +32,12 @@ def beside(job: Job, model: Any, data: tasks.Data, wait: rate.Wait, on_gpu: bool
     work = job.workload
     if job.resident_seconds:
         batch = (data.inputs[: work.batch_size], data.targets[: work.batch_size])
-        there = rate.resident(model, batch, job.backend, on_gpu, job.resident_seconds, wait)
-        usual = rate.pipeline(model, data.inputs, data.targets, work.batch_size, job.resident_seconds, wait)
-        emit(Resident(resident=there, pipeline=usual))
+        looks = _alternated(
+            job.resident_seconds,
+            lambda: rate.resident(model, batch, job.backend, on_gpu, LOOK_S, wait),
+            lambda: rate.pipeline(model, data.inputs, data.targets, work.batch_size, LOOK_S, wait),
+        )
+        emit(Resident(looks=looks))
     if job.generic_seconds and on_gpu and kernel_path.recurrent_layers(model):
         other = tasks.model(work, job.setting)
         for layer in kernel_path.flat(other.layers):
@@ -35,6 +45,24 @@ def beside(job: Job, model: Any, data: tasks.Data, wait: rate.Wait, on_gpu: bool
                 layer.use_cudnn = False
         usual = rate.pipeline(other, data.inputs, data.targets, work.batch_size, job.generic_seconds, wait)
         emit(Generic(samples_per_second=usual))
+
+
+def _alternated(
+    seconds: float, there: Callable[[], float], usual: Callable[[], float]
+) -> tuple[tuple[float, float], ...]:
+    """Samples/s of both, again and again in turn: what else runs on the machine meets the one as often as the other.
+
+    Every other pair is measured the other way round, for a machine that gets warm or comes to rest.
+    """
+    pairs: list[tuple[float, float]] = []
+    ends = time.perf_counter() + _SLOW * 2 * seconds
+    while len(pairs) < max(2, round(seconds / LOOK_S)) and (len(pairs) < 2 or time.perf_counter() < ends):
+        if len(pairs) % 2:
+            later = usual()
+            pairs.append((there(), later))
+        else:
+            pairs.append((there(), usual()))
+    return tuple(pairs)
 
 
 def search(job: Job, data: tasks.Data, wait: rate.Wait, on_gpu: bool, emit: Emit) -> None:

@@ -46,7 +46,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     watch_cards: bool = False
     """Read the cards' sensors meanwhile. Without it nothing is started beside the worker."""
     resident_seconds: float = 0.0
-    """In the first process, after the timed training: on data that are on the device already."""
+    """In the first process, after the timed training: on data that are on the device already, and as long in turns
+    with that on the usual pipeline."""
     generic_seconds: float = 0.0
     """In the first process, on a card, after that: forced off cuDNN."""
     batch_kind: BatchKind = "workshop"
@@ -233,11 +234,12 @@ class _Gathering:
         told = self.beside.get("Resident")
         if not isinstance(told, Resident):
             return None
-        # The pipeline once more, right after: what else ran on the machine has changed least between these two.
+        shares = tuple(max(0.0, 1 - usual / there) for there, usual in told.looks)
         return InputShare(
-            resident_samples_per_second=told.resident,
-            pipeline_samples_per_second=told.pipeline,
-            share=max(0.0, 1 - told.pipeline / told.resident),
+            resident_samples_per_second=statistics.median(there for there, _ in told.looks),
+            pipeline_samples_per_second=statistics.median(usual for _, usual in told.looks),
+            share=statistics.median(shares),
+            shares=shares,
         )
 
     def _generic(self, median: float) -> ForcedGeneric | None:

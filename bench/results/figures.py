@@ -33,12 +33,15 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
 class InputShare(msgspec.Struct, frozen=True, kw_only=True):
     """The same model on one batch that is on the device already, against the real input pipeline.
 
-    ``share``: of a step's time that the pipeline takes, 1 - pipeline / resident, not below 0.
+    Both are medians of looks in turns. ``share``: of a step's time that the pipeline takes, the median of ``shares``:
+    1 - pipeline / resident of each pair of looks, not below 0. ``shares`` is empty in results from before there were
+    several.
     """
 
     resident_samples_per_second: float
     pipeline_samples_per_second: float
     share: float
+    shares: tuple[float, ...] = ()
 
 
 class BatchPoint(msgspec.Struct, frozen=True, kw_only=True):
