@@ -16,27 +16,69 @@ SLEEP_S = 0.06
 
 
 def sleep_in_the_pipeline() -> None:
-    """What fetches a batch of arrays waits, as a slow disk or a starved loader does."""
-    import tensorflow as tf
-    from keras.src.trainers.data_adapters import array_data_adapter
+    """What fetches a batch of arrays waits, as a slow disk or a starved loader does. On any backend."""
+    from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter as Arrays
 
-    plain = array_data_adapter.ArrayDataAdapter.get_tf_dataset
+    if os.environ["KERAS_BACKEND"] == "tensorflow":
+        import tensorflow as tf
 
-    def slow(self: Any) -> Any:
-        def late(*batch: Any) -> Any:
-            with tf.control_dependencies([tf.py_function(lambda: time.sleep(SLEEP_S), [], [])]):
-                return tuple(tf.identity(part) for part in batch)
+        plain = Arrays.get_tf_dataset
 
-        return plain(self).map(late)
+        def slow(self: Any) -> Any:
+            def late(*batch: Any) -> Any:
+                with tf.control_dependencies([tf.py_function(lambda: time.sleep(SLEEP_S), [], [])]):
+                    return tuple(tf.identity(part) for part in batch)
 
-    array_data_adapter.ArrayDataAdapter.get_tf_dataset = slow
+            return plain(self).map(late)
+
+        Arrays.get_tf_dataset = slow
+        return
+    name = {"jax": "get_jax_iterator", "torch": "get_torch_dataloader"}[os.environ["KERAS_BACKEND"]]
+    fetched = getattr(Arrays, name)
+
+    class Late:
+        def __init__(self, batches: Any) -> None:
+            self.batches = batches
+
+        def __iter__(self) -> Any:
+            for batch in self.batches:
+                time.sleep(SLEEP_S)
+                yield batch
+
+        def __len__(self) -> int:
+            return len(self.batches)
+
+    setattr(Arrays, name, lambda self: Late(fetched(self)))
 
 
 def no_learning() -> None:
-    """An optimizer that leaves every weight where it is."""
+    """An optimizer whose steps are of no length: every weight stays where it is. On any backend."""
     import keras
 
-    keras.optimizers.Adam.update_step = lambda self, gradient, variable, learning_rate: None
+    made = keras.optimizers.get
+
+    def still(identifier: Any) -> Any:
+        optimizer = made(identifier)
+        optimizer.learning_rate = 0.0
+        return optimizer
+
+    keras.optimizers.get = still
+
+
+def blind() -> None:
+    """Labels that have nothing to do with the examples: the optimizer works, and there is nothing to learn."""
+    import numpy as np
+
+    from bench.measure import tasks
+
+    plain = tasks.data
+
+    def mixed(work: Any, seed: int) -> Any:
+        data = plain(work, seed)
+        np.random.default_rng(seed).shuffle(data.targets)
+        return data
+
+    tasks.data = mixed
 
 
 def memory_ends_at_the_next_batch() -> None:
@@ -55,7 +97,7 @@ def memory_ends_at_the_next_batch() -> None:
     keras.Model.fit = small
 
 
-def killed() -> None:
+def killed(at: int = 60) -> None:
     """By the system, in the middle of training."""
     import keras
 
@@ -63,7 +105,7 @@ def killed() -> None:
 
     class Death(keras.callbacks.Callback):  # type: ignore[misc]
         def on_train_batch_end(self, index: int, logs: Any = None) -> None:
-            if index == 60:
+            if index == at:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     def until_death(self: Any, *data: Any, callbacks: Any = (), **how: Any) -> Any:
@@ -78,6 +120,9 @@ FAULTS = {
     "no-learning": no_learning,
     "memory": memory_ends_at_the_next_batch,
     "killed": killed,
+    "killed-early": lambda: killed(5),
+    "killed-at-birth": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "blind": blind,
 }
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def ask(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         document = json.loads(capsys.readouterr().out)
         return code, document["verdict"], {f["id"]: f["status"] for f in document["findings"]}
 
-    monkeypatch.setattr("bench.session.installed_backends", lambda: ["tensorflow"])
+    monkeypatch.setattr("bench.session.installed_backends", lambda: ["tensorflow", "torch", "jax"])
     monkeypatch.setattr("bench.session._report", lambda folder, keeper: None)
     return measured
 
@@ -208,6 +208,7 @@ def test_training_without_a_fault_passes(training_with: Any) -> None:
         ("sleep", "training.cnn-lstm-input", {}),
         ("no-learning", "training.cnn-lstm-learns", {}),
         ("memory", "training.cnn-lstm-batches", {"batch": "both"}),
+        ("blind", "training.cnn-lstm-learns", {}),
         ("killed", "training.cnn-lstm-ran", {}),
     ],
 )
@@ -218,6 +219,33 @@ def test_a_planted_fault_is_found_in_real_training(
     assert told[:2] == (1, "not-ready")
     assert found in fails(told)
     assert set(fails(told)) <= {found, STEADY}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+@pytest.mark.parametrize(
+    ("fault", "found"),
+    [
+        ("sleep", "training.sign-cnn-input"),
+        ("no-learning", "training.sign-cnn-learns"),
+        ("blind", "training.sign-cnn-learns"),
+        ("killed", "training.sign-cnn-ran"),
+    ],
+)
+def test_on_the_other_backends_too(training_with: Any, backend: str, fault: str, found: str) -> None:
+    pytest.importorskip(backend, reason=f"{backend} is not installed", exc_type=ImportError)
+    told = training_with(fault, workloads=("sign-cnn",), backend=backend)
+    assert told[:2] == (1, "not-ready")
+    assert found in fails(told)
+    assert set(fails(told)) <= {found, "training.sign-cnn-steady"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["killed-early", "killed-at-birth"])
+def test_a_worker_that_dies_before_it_timed_anything(training_with: Any, fault: str) -> None:
+    told = training_with(fault)
+    assert told[:2] == (1, "not-ready")
+    assert fails(told) == ["training.cnn-lstm-ran"]
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What no run of dlbox holds: whoever made such a file by hand, or damaged it, is told. Pure."""
+"""Files from elsewhere: what no run of dlbox holds is refused, and figures are taken anew from their blocks. Pure."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from bench.results.record import Document, Percentiles, Result, Spread
+from bench.results.history import summarise
+from bench.results.record import Document, Result
 
 _MOST = 1e12
 """Samples/s that no computer of this century trains; more would also leave what a chart can draw."""
 
 _ALIKE = 1e-6
-"""Relative difference between a figure and the blocks that it is made of; JSON keeps every digit."""
+"""Relative difference of a figure from the blocks that it is made of; JSON keeps every digit."""
 
 _STEERING = frozenset("\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """What turns the direction of the text beside it, or breaks its line."""
 
 
 def fault(document: Document) -> str | None:
-    """Times that are none, figures that cannot be or do not follow from their blocks, codes that steer a terminal."""
+    """Times that are none, figures that cannot be, codes that steer a terminal; None where all is well."""
     try:
         if datetime.fromisoformat(document.started_at).utcoffset() != timedelta():
             return "`started_at` is not in UTC"
@@ -47,16 +48,6 @@ def _of_result(result: Result) -> str | None:
         timed = block.seconds > 0 and block.examples > 0 and block.steps > 0 and block.other_cpu_cores >= 0
         if not timed or block.examples / block.seconds > _MOST:
             return f"a block of {name} cannot have been timed"
-    rates = Spread.of([block.samples_per_second for block in blocks])
-    told = result.samples_per_second
-    if not (_close(told.median, rates.median) and _close(told.mad, rates.mad, rates.median)):
-        return f"`samples_per_second` of {name} does not follow from its blocks"
-    if len(told.values) != len(rates.values) or not all(map(_close, told.values, rates.values)):
-        return f"the values in `samples_per_second` of {name} are not those of its blocks"
-    steps = Percentiles.of([block.seconds / block.steps for block in blocks])
-    for place in ("p5", "p50", "p95"):
-        if not _close(getattr(result.step_seconds, place), getattr(steps, place)):
-            return f"`step_seconds` of {name} does not follow from its blocks"
     for field in ("accuracy", "accuracy_bar", "ceiling"):
         share = getattr(result, field)
         if share is not None and not 0 <= share <= 1:
@@ -71,11 +62,38 @@ def _of_result(result: Result) -> str | None:
         least = getattr(result, field)
         if least is not None and least < 0:
             return f"`{field}` of {name} is below 0"
+    if not result.samples_per_second.median > 0:
+        return f"`samples_per_second` of {name} is not above 0"
     return None if result.batch_size > 0 else f"`batch_size` of {name} is not above 0"
 
 
-def _close(told: float, made: float, of: float | None = None) -> bool:
-    return math.isclose(told, made, rel_tol=_ALIKE, abs_tol=_ALIKE * (of or 0.0))
+def settled(document: Document) -> Document:
+    """A sound document whose figures are those of its blocks: they are what was measured, all else follows."""
+    return msgspec.structs.replace(document, results=tuple(_settled(result) for result in document.results))
+
+
+def _settled(result: Result) -> Result:
+    made = summarise(result, result.repeats, partial=result.partial)
+    times = made.samples_per_second.median / result.samples_per_second.median
+    if math.isclose(times, 1.0, rel_tol=_ALIKE):
+        return made
+
+    def scaled(value: float | None) -> float | None:
+        return None if value is None else value * times
+
+    price = result.price
+    return msgspec.structs.replace(
+        made,
+        interval=None,
+        tokens_per_second=scaled(result.tokens_per_second),
+        achieved_tflops=scaled(result.achieved_tflops),
+        share_of_measured_peak=scaled(result.share_of_measured_peak),
+        share_of_card_peak=scaled(result.share_of_card_peak),
+        price=price
+        and msgspec.structs.replace(
+            price, samples_per_second_per_usd=price.samples_per_second_per_usd * times
+        ),
+    )
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -95,7 +95,7 @@ def decode(data: bytes, where: str) -> Document:
         why = soundness.fault(document)
         if why is not None:
             raise SourceError(f"{where} is not a result of dlbox bench or ready ({why})")
-        return document
+        return soundness.settled(document)
     except msgspec.ValidationError as error:
         raise SourceError(f"{where} is not a result of dlbox bench or ready ({error})") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
