@@ -22,6 +22,24 @@ class Whole(click.IntRange):
     name = "whole number"
 
 
+class Several(click.Choice[str]):
+    """One of these, or more with commas between them; ``flat`` makes one tuple of them."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return tuple(super(Several, self).convert(word, param, ctx) for word in parts(value))
+
+
+def parts(value: str) -> list[str]:
+    """As people write lists: "b1,b9"."""
+    return [word for word in (part.strip() for part in value.split(",")) if word]
+
+
+def flat(ctx: click.Context, param: click.Parameter, groups: tuple[Any, ...]) -> tuple[str, ...]:
+    """Each once, in the order they came."""
+    every = [word for group in groups for word in (parts(group) if isinstance(group, str) else group)]
+    return tuple(dict.fromkeys(every))
+
+
 def complain(sentence: str) -> None:
     click.echo(f"dlbox: {sentence}", err=True)
 
@@ -324,18 +342,18 @@ def plan_command(as_json: bool, **options: Any) -> None:
 
 
 @cli.command("provision", short_help="Install what the plan says, here or on other boxes.")
-@click.argument("hosts", nargs=-1, metavar="[HOST]...")
+@click.argument("hosts", nargs=-1, metavar="[HOST]...", callback=flat)
 @click.option("--inventory", type=click.Path(path_type=Path, dir_okay=False),
               help="The inventory; without HOSTs all of it.  [default: inventory/hosts.yml]")  # fmt: skip
 @click.option(
     "--limit", metavar="HOSTS", help="Of HOSTs, else of the inventory, only these; commas between them."
 )
-@click.option("--framework", "frameworks", multiple=True, type=click.Choice(["tensorflow", "torch", "jax"]),
+@click.option("--framework", "frameworks", multiple=True, type=Several(["tensorflow", "torch", "jax"]), callback=flat,
               help="Only this; may be repeated.  [default: all that run on the card]")  # fmt: skip
 @click.option("--cuda-toolkit", is_flag=True, help="With a system CUDA toolkit, for compiling.")
-@click.option("--tags", multiple=True,
-              type=click.Choice(["driver", "cuda", "frameworks", "cudnn", "dlbox", "jupyter", "verify"]),
-              help="Only this part; may be repeated.")  # fmt: skip
+@click.option("--tags", multiple=True, callback=flat,
+              type=Several(["driver", "cuda", "frameworks", "cudnn", "dlbox", "jupyter", "verify"]),
+              help="Only this part; may be repeated, or several with commas between them.")  # fmt: skip
 @click.option("--stack", "stack_file", type=click.Path(path_type=Path, dir_okay=False),
               help="A newer table of versions than the built-in one.")  # fmt: skip
 @click.option("--jupyter/--no-jupyter", default=True, show_default=True, help="JupyterLab as a service.")
@@ -359,7 +377,7 @@ def provision_command(
     from bench.progress import Watcher
     from provision import command, passwords
 
-    wishes["limit"] = tuple(name for name in (limit or "").split(",") if name)
+    wishes["limit"] = tuple(parts(limit or ""))
     here = not wishes["hosts"] and not limit and wishes["inventory"] is None
     here = here and not command.collects(wishes["bundle"], wishes["cards"])
     agreed = _yes if yes else _ask if sys.stdin.isatty() else None

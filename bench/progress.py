@@ -10,6 +10,10 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 SECONDS_BETWEEN_LINES = 10.0
 """Where there is no terminal to redraw, a line now and then shows that work goes on."""
+_BAR = 20
+_BESIDE = len("⠋ ") + _BAR + len("  0:00:00 ") + 1
+"""Columns of the spinner, the bar, the time and the gaps."""
+_LEAST = 16
 
 
 class Watcher:
@@ -25,7 +29,7 @@ class Watcher:
             self._bar = Progress(
                 SpinnerColumn(),
                 TextColumn("{task.description}"),
-                BarColumn(bar_width=20),
+                BarColumn(bar_width=_BAR),
                 TextColumn("{task.fields[rate]}"),
                 TimeElapsedColumn(),
                 console=self.console,
@@ -67,10 +71,15 @@ class Watcher:
         if self._bar and self._task is not None:
             self._bar.update(
                 self._task,
-                description=f"{self._label}: {doing}",
+                description=self._shortened(f"{self._label}: {doing}", rate),
                 completed=share if share else 0.0,
                 rate=rate,
             )
+
+    def _shortened(self, words: str, rate: str) -> str:
+        """Where a line is too short for all, what it is at gives way, not the time left."""
+        room = max(_LEAST, self.console.width - _BESIDE - len(rate))
+        return words if len(words) <= room else f"{words[: room - 1]}…"
 
     def done(self, outcome: str) -> None:
         """The piece of work has ended; the line stays."""

@@ -157,6 +157,8 @@ def sentence(result: Mapping[str, Any]) -> str:
             return sentence(item)
     message = _one_line(result.get("msg"))
     message = re.sub(r"^(Task failed|Action failed|Module failed): ", "", message)
+    if (wanted := _sudo_sentence(message)) is not None:
+        return wanted
     if re.match(r"No package matching '\S+' is available", message):
         return f"{message}: the box's package lists lack it; {_CHECK_NETWORK}"
     if message and not any(words in message.lower() for words in _EMPTY_WORDS):
@@ -172,6 +174,20 @@ def sentence(result: Mapping[str, Any]) -> str:
         if lines:
             return _one_line((errors or lines)[-1])
     return message or "it did not say why"
+
+
+def _sudo_sentence(message: str) -> str | None:
+    """What to do where sudo on the box refuses."""
+    if re.match(r"(Missing|sudo: a password is required)", message) and "password" in message:
+        return "sudo on the box wants a password: run the same command with --ask-become-pass"
+    if message.startswith("Incorrect sudo password"):
+        return (
+            "sudo on the box does not take this password: run the same command again and type "
+            "the one of the user who logs in there"
+        )
+    if re.search(r"is not (in the sudoers file|allowed to (run|execute))", message):
+        return "the user who logs in may not use sudo: set ansible_user in the inventory to one who may"
+    return None
 
 
 def unreachable_sentence(result: Mapping[str, Any]) -> str:

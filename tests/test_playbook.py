@@ -295,6 +295,19 @@ def _words(process: psutil.Process) -> list[str]:
         ({"results": [{"failed": False, "msg": "a"}, {"failed": True, "msg": "b"}]}, "b"),
         ({"msg": ["a", "b"]}, "a; b"),
         ({}, "it did not say why"),
+        (
+            {"msg": "Missing sudo password"},
+            "sudo on the box wants a password: run the same command with --ask-become-pass",
+        ),
+        (
+            {"msg": "Task failed: Incorrect sudo password"},
+            "sudo on the box does not take this password: run the same command again and type "
+            "the one of the user who logs in there",
+        ),
+        (
+            {"msg": "ben is not in the sudoers file."},
+            "the user who logs in may not use sudo: set ansible_user in the inventory to one who may",
+        ),
         ({"msg": "from https://me:word@host/simple"}, "from https://***@host/simple"),
     ],
 )

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from dlbox import cli  # noqa: TID251 - the command is what is tested
 from provision import command, environments, own_wheel, playbook
 from provision.command import Wishes
 from provision.outcome import HostOutcome, Outcome
@@ -274,3 +275,31 @@ def test_a_toolkit_is_wanted_by_the_command_or_by_the_inventory(
     script = Script(host(name="desk", box=BOX), host(name="desk", verdict="ready"))
     assert run(monkeypatch, script, hosts=("desk",), inventory=place, cuda_toolkit=flag)[0] == 0
     assert planned == ["11.8.89" if flag or variable else None]
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        (("b1,b9",), {"hosts": ("b1", "b9")}),
+        (("b1", "b9", "b1"), {"hosts": ("b1", "b9")}),
+        (("--tags", "driver, dlbox", "--tags", "verify"), {"tags": ("driver", "dlbox", "verify")}),
+        (("--framework", "jax,torch"), {"frameworks": ("jax", "torch")}),
+        (("--limit", "b1, b2,"), {"limit": ("b1", "b2")}),
+    ],
+)
+def test_lists_are_written_with_commas_or_apart(
+    monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], kept: dict[str, tuple[str, ...]]
+) -> None:
+    asked: list[Wishes] = []
+    monkeypatch.setattr(command, "run", lambda wishes, *rest, **options: asked.append(wishes) or 0)
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["provision", *words, "--inventory", "hosts.yml", "--check"], standalone_mode=False)
+    (wishes,) = asked
+    for field, value in kept.items():
+        assert getattr(wishes, field) == value
+
+
+def test_a_tag_that_is_none_is_a_wrong_call(dlbox: Command) -> None:
+    ended = dlbox("provision", "--tags", "driver,divers", "--check")
+    assert ended.returncode == 2
+    assert "'divers' is not one of" in ended.stderr

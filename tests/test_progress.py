@@ -1,0 +1,33 @@
+"""The line that moves while the machine works fits its terminal, and keeps what a person waits for."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from bench.progress import Watcher
+
+LONG = "preflight: It is looked whether another run works on this box or on another one"
+
+
+@pytest.mark.parametrize("wide", [60, 80, 100, 200])
+def test_what_it_is_at_gives_way_and_the_time_left_stays(wide: int) -> None:
+    out = io.StringIO()
+    with Watcher(Console(file=out, force_terminal=True, width=wide, highlight=False)) as watcher:
+        watcher.begin("site", "starting")
+        watcher.update(LONG, share=0.4, rate="under a minute left")
+        assert watcher._bar is not None
+        watcher._bar.refresh()
+        watcher.done("1 changed in 3 s")
+    frames = re.split(r"[\r\n]", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue()))
+    told = [frame for frame in frames if "site: pre" in frame]
+    assert told
+    for frame in told:
+        assert "under a minute left" in frame
+        assert re.search(r"0:00:0\d", frame)
+        assert len(frame.rstrip()) <= wide
+    assert (LONG in told[-1]) == (wide == 200)
+    assert "site: 1 changed in 3 s" in frames
