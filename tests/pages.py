@@ -88,6 +88,30 @@ def twelve(**changes: Any) -> Document:
     return msgspec.structs.replace(made, findings=(slow, *made.findings), **changes)
 
 
+def full() -> Document:
+    """All workloads at two batch sizes, five long processes each, on a card that was watched all along."""
+    told, found = telemetry(), []
+    for number, name in enumerate(SUITES["full"]):
+        rate = 300.0 * (number + 1)
+        steady = result(name, *(rate * (1 + 0.01 * (n % 3)) for n in range(40)))
+        summary = msgspec.structs.replace(
+            told.summary,
+            temperature_max_c=60 + number,
+            harmful_seconds={"software thermal slowdown": 3.0} if name == "cnn" else {},
+        )
+        repeats = tuple(msgspec.structs.replace(steady.repeats[0], seed=seed) for seed in range(5))
+        for size, kind in ((32, "workshop"), (512, "best")):
+            found.append(
+                msgspec.structs.replace(
+                    steady, repeats=repeats, batch_size=size, batch_kind=kind, on_gpu=True,
+                    device="NVIDIA GeForce RTX 3060", telemetry=msgspec.structs.replace(told, summary=summary),
+                    work=Work(flop_per_sample=5.5e7, bytes_per_sample=2e6), achieved_tflops=rate * 5.5e-5,
+                )
+            )  # fmt: skip
+    probes = msgspec.structs.replace(ON_CARD, matmul_tflops={"fp32": 11.2})
+    return document(command="bench", results=tuple(found), probes=probes, verdict="ready")
+
+
 def past(now: Document, *factors: float) -> list[Run]:
     """Earlier runs of the same, each so many times as fast."""
     runs = []

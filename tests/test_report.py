@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from bench.finding import Finding, Status
+from bench.measure.workloads import SUITES
 from bench.results import report
 from bench.results.telemetry import CardSummary, Telemetry
 from tests import pages
@@ -178,6 +179,21 @@ def test_twelve_models_with_a_past_make_a_small_page() -> None:
     assert len(report.render(now, pages.past(now, 0.97, 1.02, 1.1)).encode()) < 1_500_000
 
 
+def test_a_full_suite_on_a_card_makes_a_small_page_with_the_worst_cards_drawn() -> None:
+    """Sixteen models at two sizes: thirty-two charts over time would take a browser's patience and 2 MB."""
+    made = pages.full()
+    assert len(made.results) == 2 * len(SUITES["full"])
+    page = report.render(made, pages.past(made, 0.97, 1.02, 1.1))
+    assert len(page.encode()) < 1_500_000
+    drawn = re.findall(r"<summary>([^<]*), over time", page)
+    assert len(drawn) == 4
+    assert drawn[:2] == ["cnn on tensorflow", "cnn, batch 512 on tensorflow"], "it was held down"
+    assert drawn[2:] == ["cnn-lstm-faithful on tensorflow", "cnn-lstm-faithful, batch 512 on tensorflow"], (
+        "hottest"
+    )
+    assert page.count("<td>lstm-dropout-faithful, batch 512</td>") >= 2  # its figures are there all the same
+
+
 def test_hostile_words_stay_words() -> None:
     evil = '<script>alert("x")</script>'
     host = msgspec.structs.replace(machine().host, hostname=evil)
@@ -228,6 +244,7 @@ def shown() -> dict[str, str]:
         "plain": report.render(document(run_id=7, results=watched())),
         "card": report.render(pages.on_card()),
         "partial": report.render(pages.cut_short()),
+        "full": report.render(pages.full()),
         "twelve": report.render(twelve, pages.past(twelve, 0.97, 1.02, 2.9)),
     }
 
@@ -268,6 +285,8 @@ def _look(browser: Any, path: Path, width: int, scheme: Any) -> None:
     assert page.locator("#summary").input_value().startswith("## dlbox ")
     page.emulate_media(media="print", color_scheme=scheme)
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    page.set_viewport_size({"width": 700, "height": 1000})  # what A4 has between its margins
+    assert page.evaluate("document.documentElement.scrollWidth") <= 700, path
     assert heard == [f"request: {path.as_uri()}"]
     page.close()
 

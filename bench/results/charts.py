@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,6 +19,17 @@ _HARMFUL = thermal.HW_SLOWDOWN | thermal.SW_THERMAL | thermal.HW_THERMAL | therm
 _POWER_LIMIT = 0x04
 _FURTHEST = 1.5
 """Times this run's speed, or 1 over it, where the axis of comparisons ends; what is beyond stands at its edge."""
+
+
+_MARKED = 60
+"""Points of which each has a mark; of more only the first of each process: marks are most of a page's size."""
+
+
+_PANELS = 12
+"""Models with a panel of their own: thirty of them took longer than all the rest of the page."""
+
+_ROW = 0.2
+"""Of a model's median, from the lower to the upper edge of its row."""
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,9 +155,14 @@ def _rate_told(result: Result, known: Known) -> str:
 
 
 def block_rates(results: tuple[Result, ...]) -> str:
-    """Samples/s of every timed block in the order it was measured, a panel a model, a line a process."""
+    """Samples/s of every timed block in the order it was measured, a panel a model, a line a process.
+
+    More than ``_PANELS`` models share one, a row each, relative to their medians.
+    """
     import matplotlib.figure
 
+    if len(results) > _PANELS:
+        return _block_rows(results)
     columns = min(3, len(results))
     lines = -(-len(results) // columns)
     height = 1.3 * lines + 0.6
@@ -156,18 +173,7 @@ def block_rates(results: tuple[Result, ...]) -> str:
         if result is None:
             axes.set_axis_off()
             continue
-        start = 0.0
-        for number, repeat in enumerate(r for r in result.repeats if r.blocks):
-            ends = list(itertools.accumulate((b.seconds for b in repeat.blocks), initial=start))
-            axes.plot(
-                ends[1:],
-                [block.samples_per_second for block in repeat.blocks],
-                marker="os"[number % 2],
-                markersize=2.5,
-                linewidth=1.2,
-                color=SERIES[number % 2],
-            )
-            start = ends[-1]
+        _lines(axes, result, lambda rate: rate)
         axes.set_ylim(0, 1.15 * max((b.samples_per_second for b in result.blocks), default=1.0))
         axes.set_xlim(left=0)
         axes.set_title(label(result), fontsize=9.5, loc="left", pad=2, color=INK)
@@ -175,11 +181,55 @@ def block_rates(results: tuple[Result, ...]) -> str:
         axes.tick_params(labelsize=8.5)
     figure.supxlabel("seconds of timed training", fontsize=10, color=INK, y=0.08 / height)
     figure.supylabel("samples per second", fontsize=10, color=INK, x=0.005)
+    return svg(figure, _spreads_told(results))
+
+
+def _block_rows(results: tuple[Result, ...]) -> str:
+    import matplotlib.figure
+
+    height = 0.3 * len(results) + 0.8
+    figure = matplotlib.figure.Figure(figsize=(7.6, height))
+    figure.subplots_adjust(0.3, 0.6 / height, 0.99, 1 - 0.1 / height)
+    axes = figure.subplots()
+    for row, result in enumerate(reversed(results)):
+        median = result.samples_per_second.median
+        axes.axhline(row, color=SERIES[6], linewidth=0.6)
+        _lines(
+            axes,
+            result,
+            lambda rate, row=row, median=median: row + min(max((rate / median - 1) / _ROW, -0.48), 0.48),  # type: ignore[misc]
+        )
+    axes.set_yticks(range(len(results)), [label(r) for r in reversed(results)])
+    axes.set_ylim(-0.6, len(results) - 0.4)
+    axes.set_xlim(left=0)
+    axes.tick_params(labelsize=9)
+    axes.set_xlabel(f"seconds of timed training (a row is {_ROW:.0%} of that model's median high)")
+    return svg(figure, _spreads_told(results))
+
+
+def _lines(axes: Any, result: Result, place: Callable[[float], float]) -> None:
+    """The blocks of each process, one after the other, at the height that ``place`` gives their samples/s."""
+    start, many = 0.0, len(result.blocks) > _MARKED
+    for number, repeat in enumerate(r for r in result.repeats if r.blocks):
+        ends = list(itertools.accumulate((b.seconds for b in repeat.blocks), initial=start))
+        axes.plot(
+            ends[1:],
+            [place(block.samples_per_second) for block in repeat.blocks],
+            marker="os"[number % 2],
+            markevery=[0] if many else None,
+            markersize=2.5,
+            linewidth=1.2,
+            color=SERIES[number % 2],
+        )
+        start = ends[-1]
+
+
+def _spreads_told(results: tuple[Result, ...]) -> str:
     spreads = "; ".join(
         f"{label(r)} {min(r.samples_per_second.values):,.0f} to {max(r.samples_per_second.values):,.0f}"
         for r in results
     )
-    return svg(figure, f"Samples per second of each timed block, by model: {spreads}")
+    return f"Samples per second of each timed block, by model: {spreads}"
 
 
 def card(name: str, telemetry: Telemetry) -> str:
@@ -208,7 +258,7 @@ def card(name: str, telemetry: Telemetry) -> str:
             [float("nan") if value is None else value for value in values],
             color=SERIES[number],
             linewidth=1.2,
-            marker=marker if len(values) <= 60 else None,
+            marker=marker if len(values) <= _MARKED else None,
             markersize=3,
         )
         low, high = axes.get_ylim()
@@ -227,13 +277,19 @@ def _marks(axes: Any, telemetry: Telemetry) -> None:
         (_HARMFUL, 0.96, "v", SERIES[1], "held down by heat or a power fault"),
         (_POWER_LIMIT, 0.04, "|", SERIES[4], "at its power limit (harmless)"),
     ):
-        seconds = [second for second, mask in reasons if mask is not None and mask & bits]
-        if seconds:
+        held = [second if mask is not None and mask & bits else math.nan for second, mask in reasons]
+        begins = [
+            n
+            for n, second in enumerate(held)
+            if not math.isnan(second) and (n == 0 or math.isnan(held[n - 1]))
+        ]
+        if begins:
             axes.plot(
-                seconds,
-                [height] * len(seconds),
-                linestyle="",
+                held,
+                [height] * len(held),
                 marker=marker,
+                markevery=begins,
+                linewidth=3,
                 color=color,
                 label=label,
                 transform=axes.get_xaxis_transform(),

@@ -17,6 +17,9 @@ from bench.results.record import Document, Result
 _ORDER = (Status.FAIL, Status.UNKNOWN, Status.WARN, Status.PASS, Status.SKIP)
 
 
+_DRAWN = 4
+"""Cards over time that are drawn on one page: those held down first, then the hottest. The figures of all are there."""
+
 _EARLIER = 20
 """Runs of the past that are shown; older ones are of older versions of everything."""
 
@@ -62,10 +65,26 @@ def render(document: Document, runs: Iterable[Run] = ()) -> str:
         devices=list(dict.fromkeys(_on(r) for r in results)),
         summary=summary.markdown(document),
         watched=[r for r in results if r.telemetry is not None and r.telemetry.summary is not None],
+        drawn=_drawn(results),
         unwatched=[r for r in results if r.telemetry is not None and r.telemetry.trouble],
         card=lambda result: Markup(charts.card(result.workload, result.telemetry)),  # noqa: S704
         gib=lambda size: f"{size / 2**30:.1f} GiB",
     )
+
+
+def _drawn(results: Iterable[Result]) -> list[Result]:
+    """Whose card is drawn over time: all of a few, of many the worst."""
+    told = [
+        (r.telemetry.summary, r)
+        for r in results
+        if r.telemetry is not None and r.telemetry.summary is not None
+    ]
+    worst = sorted(
+        told,
+        key=lambda pair: (-sum((pair[0].harmful_seconds or {}).values()), -(pair[0].temperature_max_c or 0)),
+    )
+    kept = [r for _, r in worst[:_DRAWN]]
+    return [r for _, r in told if r in kept]
 
 
 def _code(text: str) -> Markup:

@@ -21,29 +21,36 @@ from bench.measure.workloads import WORKLOADS, Workload
 BARE = """
 import os, sys, time
 import keras
-from workshops import models
-from workshops.data import sentiment_grammar
-name, examples, length = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+from bench.measure import tasks
+from bench.measure.workloads import WORKLOADS
+work, examples = WORKLOADS[sys.argv[1]], int(sys.argv[2])
 keras.utils.set_random_seed(0)
-data = sentiment_grammar.make(20_000, length=length, seed=0)
-tokens, labels = data.tokens[:examples], data.labels[:examples]
-model = models.build(name, length=length)
-model.compile(keras.optimizers.Adam(1e-3, clipnorm=1.0), "binary_crossentropy", metrics=["accuracy"])
-model.fit(tokens[:640], labels[:640], batch_size=32, verbose=0)
+data = tasks.data(work, 0)
+inputs, targets = data.inputs[:examples], data.targets[:examples]
+model = tasks._build(work)
+optimizer = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}[work.optimizer]
+model.compile(
+    optimizer(work.learning_rate, clipnorm=work.gradient_clip_norm or None), work.loss, metrics=["accuracy"]
+)
+model.fit(inputs[:640], targets[:640], batch_size=32, verbose=0)
 class Epoch(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self.begun = time.perf_counter()
     def on_epoch_end(self, epoch, logs=None):
         self.seconds = time.perf_counter() - self.begun
 epoch = Epoch()
-model.fit(tokens, labels, batch_size=32, verbose=0, callbacks=[epoch])
+model.fit(inputs, targets, batch_size=32, verbose=0, callbacks=[epoch])
 print(examples / epoch.seconds)
 """
 
 
+LONGER = {"cnn-lstm": 10_240, "seq2seq": 20_000, "sign-cnn": 20_000}
+"""Examples of an epoch, so that it takes some seconds."""
+
+
 def bare(workload: Workload, examples: int) -> float:
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(BARE), workload.model, str(examples), str(workload.tokens)],
+        [sys.executable, "-c", textwrap.dedent(BARE), workload.name, str(examples)],
         capture_output=True,
         text=True,
         check=True,
@@ -75,7 +82,7 @@ def main() -> None:
         ratios = []
         for pair in range(pairs):
             one, load = ours(WORKLOADS[name])
-            other = bare(WORKLOADS[name], 5_120 if name != "cnn-lstm" else 10_240)
+            other = bare(WORKLOADS[name], LONGER.get(name, 5_120))
             ratios.append(one / other)
             print(
                 f"| {name} | {pair + 1} | {one:,.0f} | {other:,.0f} | {one / other:.3f} | {load:.2f} |",
