@@ -21,8 +21,8 @@ torch.set_num_threads(2)
 from hypothesis import given, settings, strategies as st
 from workshops import fast
 
-used = {"torch.lstm": 0, "torch.gru": 0}
-for name in ("lstm", "gru"):
+used = {"torch.lstm": 0, "torch.gru": 0, "torch.rnn_tanh": 0}
+for name in ("lstm", "gru", "rnn_tanh"):
     def counted(*arguments, _real=getattr(torch, name), _name=name):
         used[f"torch.{_name}"] += 1
         return _real(*arguments)
@@ -66,11 +66,14 @@ def run(model, x, training):
     return [o.detach().numpy() for o in outs], [x.grad.numpy(), *weights]
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
-@given(kind=st.sampled_from(["LSTM", "GRU"]), batch=st.sampled_from([1, 3, 5, 8, 13]), steps=st.integers(1, 9),
-       width=st.integers(1, 6), units=st.integers(1, 7), bias=st.booleans(), sequences=st.booleans(),
-       state=st.booleans(), backwards=st.booleans(), merge=st.sampled_from(["none", "concat", "sum", "mul", "ave"]),
-       training=st.booleans(), how=st.sampled_from(["fast", "split", "loops"]))
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(
+    kind=st.sampled_from(["LSTM", "GRU", "SimpleRNN"]), batch=st.sampled_from([1, 3, 5, 8, 13]),
+    steps=st.integers(1, 9), width=st.integers(1, 6), units=st.integers(1, 7), bias=st.booleans(),
+    sequences=st.booleans(), state=st.booleans(), backwards=st.booleans(), training=st.booleans(),
+    merge=st.sampled_from(["none", "concat", "sum", "mul", "ave"]),
+    how=st.sampled_from(["fast", "split", "loops", None]),
+)
 def check(how, kind, batch, steps, width, units, bias, sequences, state, backwards, merge, training):
     def make():
         layer = getattr(keras.layers, kind)(units, use_bias=bias, return_sequences=sequences, return_state=state,
@@ -102,9 +105,10 @@ cases = {
     "dropout": lambda: keras.layers.LSTM(3, dropout=0.5),
     "unroll": lambda: keras.layers.GRU(3, unroll=True),
     "reset_before": lambda: keras.layers.GRU(3, reset_after=False),
+    "relu": lambda: keras.layers.SimpleRNN(3, activation="relu"),
     "half": lambda: keras.layers.LSTM(3, dtype="mixed_bfloat16"),
 }
-torch.lstm = torch.gru = forbidden
+torch.lstm = torch.gru = torch.rnn_tanh = forbidden
 ran = []
 for name, make in cases.items():
     inputs = keras.Input((4, 2))
@@ -158,6 +162,7 @@ def test_outputs_and_gradients_are_those_of_the_stock_layer() -> None:
     assert isinstance(used, dict)
     assert used["torch.lstm"] > 5
     assert used["torch.gru"] > 5
+    assert used["torch.rnn_tanh"] > 5
     assert used["own lstm"] > 5
     assert used["own gru"] > 5
 
@@ -170,7 +175,16 @@ def test_loops_that_torch_cannot_compile_give_the_same() -> None:
 
 def test_what_no_fast_kernel_can_do_goes_the_stock_way() -> None:
     ran = _on_torch(FALL_BACK)
-    assert ran == ["activation", "recurrent_dropout", "dropout", "unroll", "reset_before", "half", "mask"]
+    assert ran == [
+        "activation",
+        "recurrent_dropout",
+        "dropout",
+        "unroll",
+        "reset_before",
+        "relu",
+        "half",
+        "mask",
+    ]
 
 
 def test_a_saved_model_names_the_stock_layers(tmp_path: object) -> None:

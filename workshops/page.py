@@ -8,7 +8,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -213,27 +213,29 @@ class Page:
         if each_epoch is not None:
             callbacks.append(keras.callbacks.LambdaCallback(on_epoch_end=lambda e, logs: each_epoch(e)))
         callbacks[0].async_safe = True
-        self._as_tuned(model)
-        history = model.fit(
-            inputs,
-            targets,
-            epochs=epochs,
-            batch_size=batch_size,
-            validation_data=validation,
-            sample_weight=weights,
-            callbacks=callbacks,
-            verbose=0,
-        )
+        with nullcontext() if self._as_tuned(model) else tuned.on_a_processor(model):
+            history = model.fit(
+                inputs,
+                targets,
+                epochs=epochs,
+                batch_size=batch_size,
+                validation_data=validation,
+                sample_weight=weights,
+                callbacks=callbacks,
+                verbose=0,
+            )
         show.done()
         return {name: [float(v) for v in values] for name, values in history.history.items()}
 
-    def _as_tuned(self, model: Any) -> None:
+    def _as_tuned(self, model: Any) -> bool:
         try:
             chosen = tuned.setting(self.lesson.name, model.name)
         except SettingsError as error:
             raise LessonError(str(error)) from error
-        if chosen is not None and tuned.apply(model, chosen):
-            self.say(f"{model.name} is trained as `dlbox tune` found: {chosen.told}.")
+        if chosen is None or not tuned.apply(model, chosen):
+            return False
+        self.say(f"{model.name} is trained as `dlbox tune` found: {chosen.told}.")
+        return True
 
     def keep(self, model: Any, name: str, **extra: Any) -> None:
         """With ``--save``: the model as ``NAME.keras`` and its numbers beside it."""

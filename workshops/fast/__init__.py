@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+USUAL = {"LSTM": "fast", "GRU": "loops", "SimpleRNN": "fast"}
+"""What pays most on two cores for each kind (docs/tuning.md)."""
 
-def quicken(model: Any, how: str = "fast") -> int:
-    """Let the LSTM and GRU layers of a Keras model, wrapped ones too, use the fast kernels; how many do now.
+
+def quicken(model: Any, how: str | None = "fast") -> int:
+    """Let the recurrent layers of a Keras model, wrapped ones too, use the fast kernels; how many do now.
 
     The layers stay the objects that they are, with their variables: only their class becomes a subclass with
     another inner loop. Do it before the model is compiled. What no fast kernel can do keeps Keras' own way:
     see ``workshops.fast.layers``. A saved model names the stock layers and opens without dlbox.
 
     ``how``: "fast", torch's own kernels; "split", these with the rows of a batch shared among the threads; "loops",
-    loops of their own, the rows shared likewise (``workshops.fast.recurrence``).
+    loops of their own, the rows shared likewise (``workshops.fast.recurrence``; a SimpleRNN is split); None: what
+    is usual for each layer.
     """
     from workshops.fast import layers
 
@@ -23,7 +27,7 @@ def quicken(model: Any, how: str = "fast") -> int:
         fast = layers.FAST.get(type(layer))
         if fast is not None:
             layer.__class__ = fast
-            layer.dlbox_how = how
+            layer.dlbox_how = how or USUAL[fast.__name__]
             changed += 1
     return changed
 

@@ -1,4 +1,4 @@
-"""LSTM and GRU of Keras over ``torch.lstm`` and ``torch.gru`` on a processor.
+"""LSTM, GRU and SimpleRNN of Keras over ``torch.lstm``, ``torch.gru`` and ``torch.rnn_tanh`` on a processor.
 
 Keras 3 on torch has cuDNN's kernels on a card; on a processor its loop over the steps is Python. torch has the whole
 sequence as one call there (oneDNN's for the LSTM), forward and backward. The layers here are Keras' own with that one
@@ -11,6 +11,7 @@ tanh and sigmoid, a GRU with ``reset_after=False``, half precision.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -63,11 +64,28 @@ class GRU(keras.layers.GRU):  # type: ignore[misc]
         return hidden, outputs, [hidden]
 
 
-FAST = {keras.layers.LSTM: LSTM, keras.layers.GRU: GRU}
+class SimpleRNN(keras.layers.SimpleRNN):  # type: ignore[misc]
+    """``keras.layers.SimpleRNN`` with tanh; shapes as of the LSTM."""
+
+    __module__ = "keras.layers"  # so that a saved file names the stock layer
+
+    def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
+        if not _can(self, sequences, mask, training):
+            return super().inner_loop(sequences, initial_state, mask, training)
+        kernel, recurrent, bias = _weights(self.cell)
+        state = initial_state if isinstance(initial_state, list | tuple) else [initial_state]
+        weights = [kernel.T, recurrent.T]
+        if bias is not None:
+            weights += [bias, bias.new_zeros(bias.shape)]
+        outputs, hidden = _run(self, _rnn, _in_order(self, sequences), state, weights)
+        return hidden, outputs, [hidden]
+
+
+FAST = {keras.layers.LSTM: LSTM, keras.layers.GRU: GRU, keras.layers.SimpleRNN: SimpleRNN}
 
 
 def _run(layer: Any, run: Any, sequences: Any, states: Any, weights: Any) -> Any:
-    if getattr(layer, "dlbox_how", "") != "split":
+    if getattr(layer, "dlbox_how", "") not in ("split", "loops"):
         return run(sequences, states, weights)
     from workshops.fast import split
 
@@ -87,21 +105,28 @@ def _lstm(sequences: Any, states: Any, weights: Any) -> tuple[Any, ...]:
     return outputs, hidden[0], carry[0]
 
 
-def _gru(sequences: Any, states: Any, weights: Any) -> tuple[Any, ...]:
-    """As ``_lstm``, without a carry."""
-    import torch
+def _one_state(name: str) -> Callable[[Any, Any, Any], tuple[Any, ...]]:
+    """As ``_lstm``, without a carry, over torch's function of that name."""
 
-    state = states[0].unsqueeze(0).contiguous()
-    training = torch.is_grad_enabled()
-    biased = len(weights) == 4
-    outputs, hidden = torch.gru(
-        sequences.contiguous(), state, list(weights), biased, 1, 0.0, training, False, True
-    )
-    return outputs, hidden[0]
+    def run(sequences: Any, states: Any, weights: Any) -> tuple[Any, ...]:
+        import torch
+
+        state = states[0].unsqueeze(0).contiguous()
+        training = torch.is_grad_enabled()
+        biased = len(weights) == 4
+        outputs, hidden = getattr(torch, name)(
+            sequences.contiguous(), state, list(weights), biased, 1, 0.0, training, False, True
+        )
+        return outputs, hidden[0]
+
+    return run
+
+
+_gru, _rnn = _one_state("gru"), _one_state("rnn_tanh")
 
 
 def _can(layer: Any, sequences: Any, mask: Any, training: bool) -> bool:
-    if keras.backend.backend() != "torch" or layer.use_cudnn is True:
+    if keras.backend.backend() != "torch" or getattr(layer, "use_cudnn", None) is True:
         return False
     mask = mask[0] if isinstance(mask, list | tuple) else mask
     return bool(
@@ -110,7 +135,7 @@ def _can(layer: Any, sequences: Any, mask: Any, training: bool) -> bool:
         and not (training and layer.dropout)
         and not layer.unroll
         and layer.activation is keras.activations.tanh
-        and layer.recurrent_activation is keras.activations.sigmoid
+        and getattr(layer, "recurrent_activation", keras.activations.sigmoid) is keras.activations.sigmoid
         and layer.compute_dtype in ("float32", "float64")
         and sequences.device.type == "cpu"
     )

@@ -1,0 +1,73 @@
+"""Without a card a lesson trains at its backend's best pace, and what it learns is what Keras' own pace gives."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+SAME = """
+import json
+import keras, numpy as np
+from keras import layers
+from workshops import tuned
+from workshops.page import Page, Settings
+from workshops import catalog
+
+def build():
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(3)
+    x = inputs = keras.Input((7, 5))
+    for kind in (layers.SimpleRNN, layers.GRU, layers.LSTM):
+        x = kind(6, return_sequences=kind is not layers.LSTM)(x)
+    model = keras.Model(inputs, layers.Dense(2, activation="softmax")(x))
+    model.compile(keras.optimizers.Adam(0.01, clipnorm=1.0), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+rng = np.random.default_rng(0)
+x, y = rng.normal(size=(197, 7, 5)).astype("float32"), rng.integers(0, 2, 197)
+plain = build()
+told = plain.fit(x, y, epochs=3, batch_size=10, validation_data=(x[:50], y[:50]), verbose=0).history
+model = build()
+seen = []
+page = Page(catalog.find("seq2seq"), Settings())
+ours = page.fit(model, x, y, epochs=3, batch_size=10, validation=(x[:50], y[:50]), quiet=True, each_epoch=seen.append)
+assert seen == [0, 1, 2]
+assert told.keys() == ours.keys()
+gaps = [abs(a - b) for name in told for a, b in zip(told[name], ours[name], strict=True)]
+weights = [float(np.abs(a - b).max()) for a, b in zip(plain.get_weights(), model.get_weights(), strict=True)]
+again = keras.models.model_from_json(model.to_json())
+print(json.dumps({
+    "history": max(gaps), "weights": max(weights), "steps": model.steps_per_execution,
+    "unroll": [layer.unroll for layer in again.layers if hasattr(layer, "unroll")],
+    "kinds": [type(layer).__module__ for layer in again.layers[1:4]],
+    "fast": [getattr(layer, "dlbox_how", None) for layer in model.layers[1:4]],
+}))
+"""
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "torch", "jax"])
+def test_the_pace_changes_nothing_that_is_learned(backend: str) -> None:
+    pytest.importorskip(backend, reason=f"needs {backend}")
+    done = subprocess.run(
+        [sys.executable, "-c", SAME],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": ""},
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["history"] < 1e-4
+    assert told["weights"] < 1e-4
+    assert told["unroll"] == [False, False, False]
+    assert all(module.startswith("keras.") for module in told["kinds"])
+    assert (told["steps"] > 1) == (backend == "tensorflow")
+    assert told["fast"] == (["fast", "loops", "fast"] if backend == "torch" else [None] * 3)
