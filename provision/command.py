@@ -296,6 +296,11 @@ def _tell(outcome: Outcome, console: Console, complain: Complain) -> None:
             complain(f"{line} ({host.log} has the details)" if host.log else line)
         else:
             console.print(line, markup=False, soft_wrap=True)
+    fit = [host.name for host in outcome.hosts if host.status in ("ok", "changed")]
+    if outcome.playbook == "preflight" and len(outcome.hosts) > len(fit) > 0:
+        complain(
+            f"nothing was installed on any of them; to go on without the others: --limit {','.join(fit)}"
+        )
 
 
 def _line(host: HostOutcome, *, check: bool) -> str:

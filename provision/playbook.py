@@ -79,7 +79,8 @@ class _Run:
         self._secrets = secrets
         self._holding = Holding(folder / "ssh")
         whole = job.playbook.stem == "site" and not job.tags and not job.check
-        self._pace = Pace(logs / f"{job.playbook.stem}.pace.json", slow=whole)
+        driver = any("nvidia_driver_packages" in told for told in job.variables.values())
+        self._pace = Pace(logs / f"{job.playbook.stem}.pace.json", slow=whole, driver=driver or not whole)
         self._tallies: dict[str, Tally] = {}
         self._streams: dict[str, Any] = {}
         self._rescued: dict[str, bool] = {}

@@ -303,3 +303,19 @@ def test_a_tag_that_is_none_is_a_wrong_call(dlbox: Command) -> None:
     ended = dlbox("provision", "--tags", "driver,divers", "--check")
     assert ended.returncode == 2
     assert "'divers' is not one of" in ended.stderr
+
+
+def test_where_one_box_is_not_fit_it_is_said_how_to_go_on_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    three = (
+        host(name="b1", box=BOX),
+        host(name="b2", status="unreachable", message="it is off"),
+        host(name="b3"),
+    )
+    looked = Outcome(playbook="preflight", check=False, seconds=1.0, hosts=three)
+    monkeypatch.setattr(playbook, "run", lambda *rest: looked)
+    said = Said()
+    assert command.run(Wishes(), watching, lambda question: True, as_json=True, complain=said) == 1
+    assert said == [
+        "b2: it is off",
+        "nothing was installed on any of them; to go on without the others: --limit b1,b3",
+    ]

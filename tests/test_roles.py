@@ -101,6 +101,13 @@ def test_a_playbook_is_syntactically_sound(name: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.skipif(Path("/usr/local/bin/dlbox").exists(), reason="this machine was provisioned")
+def test_a_box_without_dlbox_is_told_so(tmp_path: Path) -> None:
+    host = only(playbook.run(Job(playbook=Path("verify.yml")), Listener(), tmp_path / "logs"))
+    assert (host.status, host.verdict) == ("failed", "unknown")
+    assert host.message == "dlbox is not on the box yet: run the same command without --tags."
+
+
 @pytest.mark.slow
 def test_roles_and_playbooks_are_clean_at_the_production_profile() -> None:
     done = subprocess.run(
