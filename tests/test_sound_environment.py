@@ -69,8 +69,12 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_what_is_whole_stays(root: Path) -> None:
-    looked = sound.look(root, "jax", "0123")
-    assert looked == {"folder": str(root / "versions/jax-0123"), "whole": True, "damage": None}
+    for other in ("jax-0aff", "jax-0123-b", "jax-metal-0123", "torch-0123"):
+        (root / "versions" / other).mkdir()
+    assert sound.look(root, "jax", "0123") == {
+        "folder": str(root / "versions/jax-0123"), "whole": True, "damage": None, "in_use": True, "left": False,
+        "others": [str(root / "versions/jax-0123-b"), str(root / "versions/jax-0aff")],
+    }  # fmt: skip
     assert json.loads((root / "versions/jax-0123/.complete").read_text())["disagree"] == [
         "lib/python3.11/site-packages/both.py"
     ]
@@ -107,7 +111,8 @@ def test_the_one_beside_is_taken_and_the_next_comes_where_the_first_was(root: Pa
     )  # whole, though the link was not switched yet
     (root / "venv/jax").unlink()
     (root / "venv/jax").symlink_to(second)
-    assert sound.look(root, "jax", "0123") == {"folder": str(second), "whole": True, "damage": None}
+    looked = sound.look(root, "jax", "0123")
+    assert (looked["folder"], looked["in_use"], looked["damage"]) == (str(second), True, None)
     (second / "lib/python3.11/site-packages/dlbox.py").unlink()
     assert sound.look(root, "jax", "0123")["folder"] == str(first)
 
@@ -115,9 +120,11 @@ def test_the_one_beside_is_taken_and_the_next_comes_where_the_first_was(root: Pa
 def test_what_was_never_finished_is_no_damage(root: Path) -> None:
     (root / "venv/jax").unlink()
     (root / "versions/jax-0123/.complete").unlink()
-    expected = {"folder": str(root / "versions/jax-0123"), "whole": False, "damage": None}
-    assert sound.look(root, "jax", "0123") == expected
-    assert sound.look(root / "nothing", "jax", "0123")["whole"] is False
+    looked = sound.look(root, "jax", "0123")
+    assert (looked["folder"], looked["left"]) == (str(root / "versions/jax-0123"), True)
+    assert (looked["whole"], looked["damage"], looked["others"]) == (False, None, [])
+    looked = sound.look(root / "nothing", "jax", "0123")
+    assert (looked["whole"], looked["left"]) == (False, False)
 
 
 def test_the_stamp_of_an_earlier_dlbox_is_good_where_the_files_are(root: Path) -> None:

@@ -24,21 +24,35 @@ LIMIT_S = 60
 
 
 def look(root: Path, name: str, digest: str) -> dict[str, Any]:
-    """``folder``: the whole environment in use, else where to build; ``damage``: what is wrong with a stamped one."""
-    first = root / "versions" / f"{name}-{digest}"
+    """The whole environment, or where to build one, and what else there is.
+
+    ``damage``: what is wrong with a stamped one. ``left``: of a build that was cut off. ``others``: may be removed.
+    """
+    versions = root / "versions"
     in_use = os.path.realpath(str(root / "venv" / name))
-    places = [first, first.with_name(f"{first.name}-b")]
+    places = [versions / f"{name}-{digest}", versions / f"{name}-{digest}-b"]
     places.sort(key=lambda place: os.path.realpath(str(place)) != in_use)
-    damage = None
+    folder, damage = None, None
     for place in places:
-        if (place / STAMP).is_file():
+        if folder is None and (place / STAMP).is_file():
             wrong = damaged(place)
-            if wrong is None:
-                return {"folder": str(place), "whole": True, "damage": None}
-            damage = damage or wrong
+            folder, damage = (place, None) if wrong is None else (None, damage or wrong)
+    whole = folder is not None
     # Never over the one in use: it may still serve until the other is there.
     free = [place for place in places if not (os.path.realpath(str(place)) == in_use and place.is_dir())]
-    return {"folder": str(free[0]), "whole": False, "damage": damage}
+    folder = folder or free[0]
+    mine = re.compile(re.escape(name) + r"-[0-9a-f]+(-b)?$")
+    others = [
+        p for p in versions.glob(f"{name}-*") if mine.match(p.name) and p != folder and not p.is_symlink()
+    ]
+    return {
+        "folder": str(folder),
+        "whole": whole,
+        "damage": damage,
+        "in_use": whole and os.path.realpath(str(folder)) == in_use,
+        "left": not whole and folder.exists(),
+        "others": sorted(map(str, others)),
+    }
 
 
 def damaged(folder: Path) -> str | None:
