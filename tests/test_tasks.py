@@ -26,7 +26,7 @@ DIGESTS = {
     "lstm": "3e250cc79589",
     "gru": "358609c14623",
     "cnn-lstm": "9559dbdb62f7",
-    "simple-rnn": "83c913559e64",
+    "simple-rnn": "961559b47848",
     "bilstm": "1d45650f4327",
     "deep-lstm": "71778d7632d8",
     "cnn": "a4c19963ed5c",

@@ -9,7 +9,7 @@ FINGERPRINTS = {
     "lstm": "d472eaf8b35bf67f",
     "gru": "7626b3885b769fa9",
     "cnn-lstm": "8cd1613a62fd1847",
-    "simple-rnn": "5afc8f4e811a8089",
+    "simple-rnn": "79329a6f2707a4a4",
     "bilstm": "d1be181f5e2420d6",
     "deep-lstm": "60da1821f9cecf75",
     "cnn": "1d4570ec72f2ebc7",

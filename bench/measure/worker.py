@@ -113,7 +113,15 @@ def _judge(work: Workload, model: Any, data: tasks.Data, seen: int, emit: Any) -
         if accuracy >= work.accuracy_bar or judgement + 1 == work.judgements:
             break
         more = work.examples_between_judgements
-        model.fit(data.inputs[:more], data.targets[:more], batch_size=work.batch_size, verbose=0)
+        first = (
+            judgement * more % max(1, len(data.inputs) - more)
+        )  # others each time: what is new teaches more
+        model.fit(
+            data.inputs[first : first + more],
+            data.targets[first : first + more],
+            batch_size=work.batch_size,
+            verbose=0,
+        )
         seen += more
 
 

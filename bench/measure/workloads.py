@@ -107,8 +107,9 @@ WORKLOADS: dict[str, Workload] = {
         Workload(name="lstm", model="lstm"),
         Workload(name="gru", model="gru"),
         Workload(name="cnn-lstm", model="cnn-lstm"),
-        Workload(  # forgets over the padding: far from its ceiling after so few examples, but not at chance
-            name="simple-rnn", model="simple-rnn", examples_before_judging=8_192, accuracy_bar=0.58
+        Workload(  # a looser clip lost it for thousands of examples after each spike (docs/decisions.md)
+            name="simple-rnn", version=2, model="simple-rnn", gradient_clip_norm=0.1,
+            examples_before_judging=8_192, accuracy_bar=0.58, judgements=8,
         ),
         Workload(name="bilstm", model="bilstm"),
         Workload(name="deep-lstm", model="deep-lstm"),
