@@ -161,6 +161,26 @@ def test_memory_that_ends_at_the_next_batch_fails_the_run(ask: Any, ending: str)
     assert fails(told) == ["training.lstm-batches"]
 
 
+@pytest.mark.parametrize("dies", [0, 1, 4], ids=["the-first", "a-later-one", "the-last"])
+def test_a_worker_killed_in_any_process_fails_the_run_and_the_rest_is_kept(ask: Any, dies: int) -> None:
+    """Before its first block: what the earlier processes timed stays, marked partial."""
+    done: list[Job] = []
+
+    def run(job: Job, on_event: Callable[[Event], None], **_: Any) -> runner.Problem | None:
+        done.append(job)
+        if len(done) - 1 == dies:
+            return runner.Problem(kind="out-of-memory", message="the worker was killed by SIGKILL")
+        for event in said(400.0, 401.0, 402.0):
+            on_event(event)
+        return None
+
+    told = ask(run, workloads=("lstm",), quick=False, repeats=5, batch="workshop")
+    assert told[:2] == (1, "not-ready")
+    assert fails(told) == ["training.lstm-ran"]
+    assert len(done) == dies + 1
+    assert ("training.lstm-steady" in told[2]) is (dies > 0)
+
+
 # Real training
 
 
