@@ -18,10 +18,14 @@ from pathlib import Path
 import platformdirs
 
 from provision.network import PLAIN, Network
+from provision.wording import plain
 
 PLATFORM = "x86_64-manylinux_2_28"
 DAYS_KEPT = 7
 _LIMIT_S = 300
+_UNREACHED = re.compile(
+    r"error sending request|tunnel error|dns error|client error \(Connect\)|Failed to establish a new connection"
+)
 _PACKAGE = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)")
 
 
@@ -150,11 +154,19 @@ def _output(command: list[str], told: Mapping[str, str]) -> str:
     except subprocess.TimeoutExpired:
         raise LockError(f"the package index did not answer in {_LIMIT_S} s: check the network") from None
     if ended.returncode != 0:
-        raise LockError(f"the versions of the plan do not resolve: {_reason(ended.stderr)}")
+        reason = _reason(ended.stderr)
+        if _UNREACHED.search(reason):
+            raise LockError(
+                f"the package index cannot be reached from this machine ({reason[-160:]}): check its network and, "
+                "behind a proxy, the inventory's `proxy`, then run the same command again"
+            )
+        raise LockError(f"the versions of the plan do not resolve: {reason}")
     return ended.stdout
 
 
 def _reason(text: str) -> str:
+    """One line, without the password that an index's address may carry."""
+    text = plain(text)
     words = " ".join(text.replace("\u2570\u2500\u25b6", " ").split()) or "no reason was given"
     return words if len(words) < 400 else f"{words[:400]}..."
 

@@ -10,13 +10,12 @@ from typing import Any, Literal
 import msgspec
 
 from provision.differences import describe
+from provision.wording import plain
 
 Status = Literal["ok", "changed", "failed", "unreachable"]
 
 _LONGEST = 600
-_MARKS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _HEADER = re.compile(r"^(TASK|RUNNING HANDLER|PLAY) \[.*\] \*+$", re.MULTILINE)
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s\"']+:[^/@\s\"']+(?=@)")
 _NO_NETWORK = re.compile(
     r"Network is unreachable|Temporary failure (in name resolution|resolving)|Name or service not known"
     r"|Failed to establish a new connection|Connection timed out|Could not (connect to|resolve) "
@@ -138,11 +137,6 @@ def label(data: Mapping[str, Any]) -> str:
     name = str(data.get("task") or data.get("task_action") or "a task")
     role = data.get("role")
     return f"{role}: {name.removeprefix(f'{role} : ')}" if role else name
-
-
-def plain(text: str) -> str:
-    """Without colours, and without the credentials that an address may carry."""
-    return _CREDENTIALS.sub("***", _MARKS.sub("", text)).replace("\r", "")
 
 
 def unheaded(text: str) -> str:

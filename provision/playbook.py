@@ -24,8 +24,9 @@ import msgspec
 import psutil
 
 from provision.holding import Holding
-from provision.outcome import HostOutcome, Outcome, Tally, label, plain, unheaded
+from provision.outcome import HostOutcome, Outcome, Tally, label, unheaded
 from provision.pace import Pace, in_words
+from provision.wording import plain
 
 HOUSE = Path(__file__).resolve().parent
 _POLITE_S = 5.0

@@ -102,6 +102,22 @@ def test_what_does_not_resolve_is_said_in_a_sentence(monkeypatch: pytest.MonkeyP
         locking.lock(["six"], "3.99")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("error: Request failed\n  cause: error sending request for url (https://me:word@host/simple/keras/)",
+         "the package index cannot be reached from this machine"),
+        ("ERROR: no version of keras at https://me:word@host/simple/keras/", "the versions of the plan do not resolve"),
+    ],
+)  # fmt: skip
+def test_an_index_out_of_reach_is_told_from_versions_that_do_not_fit(words: str, said: str) -> None:
+    script = f"import sys; sys.stderr.write({words!r}); sys.exit(1)"
+    with pytest.raises(LockError, match=said) as told:
+        locking._output([sys.executable, "-c", script], {})
+    assert "word@" not in str(told.value)
+    assert "***@host" in str(told.value)
+
+
 def test_where_uv_does_not_reach_the_index_pip_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name, **_: sys.executable)
     monkeypatch.setattr(locking, "_with_pip", lambda *rest: BASE)
