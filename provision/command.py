@@ -29,6 +29,7 @@ from provision.stack_rows import Framework, StackData
 
 EXIT_RIGHT, EXIT_NOT, EXIT_USAGE = 0, 1, 2
 SCHEMA_VERSION = 1
+INSTALLED = Path("/opt/dlbox")
 
 Complain = Callable[[str], None]
 """Says one sentence on stderr."""
@@ -98,6 +99,12 @@ def run(
             question, data, wishes.bundle, watching, agreed or _no,
             jupyter=wishes.jupyter, as_json=as_json, complain=complain,
         )  # fmt: skip
+    if not wishes.check and _stands_on_what_it_changes(wishes):
+        complain(
+            "this dlbox was installed by `dlbox provision` and would remove itself while it works: run it from "
+            "a copy of its repository (./dlbox provision), or from another machine"
+        )
+        return EXIT_USAGE
     job = Job(
         playbook=Path("preflight.yml"),
         inventories=inventories,
@@ -122,6 +129,16 @@ def run(
         sys.stdout.write("\n")
     _tell(outcome, Console(quiet=as_json, highlight=False), complain)
     return EXIT_RIGHT if right(outcome) else EXIT_NOT
+
+
+def _stands_on_what_it_changes(wishes: Wishes) -> bool:
+    """Whether this Python is one of those that the roles build and remove, on this very machine."""
+    if not Path(sys.prefix).resolve().is_relative_to(INSTALLED):
+        return False
+    place = wishes.inventory or default_place()
+    return not wishes.hosts or any(
+        read_host(name, place).is_this_machine for name in select(wishes.hosts, place)
+    )
 
 
 def collects(folder: Path | None, cards: tuple[str, ...]) -> bool:

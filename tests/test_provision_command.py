@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -319,3 +320,20 @@ def test_where_one_box_is_not_fit_it_is_said_how_to_go_on_without_it(monkeypatch
         "b2: it is off",
         "nothing was installed on any of them; to go on without the others: --limit b1,b3",
     ]
+
+
+@pytest.mark.parametrize("rollback", [False, True])
+def test_an_installed_dlbox_does_not_remove_itself(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rollback: bool
+) -> None:
+    monkeypatch.setattr(command, "INSTALLED", Path(sys.prefix).resolve().parent)
+    script = Script(host(name="there", box=BOX), host(name="there"))
+    code, said = run(monkeypatch, script, rollback=rollback)
+    assert (code, script.jobs) == (2, [])
+    assert "from another machine" in said[0]
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text("all: {hosts: {here: {ansible_connection: local}, there: {}}}")
+    assert run(monkeypatch, script, hosts=("here",), inventory=inventory, rollback=rollback)[0] == 2
+    assert not script.jobs
+    run(monkeypatch, script, hosts=("there",), inventory=inventory, rollback=rollback)
+    assert script.jobs
