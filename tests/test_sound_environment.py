@@ -196,3 +196,13 @@ def test_the_role_builds_it_again_and_then_changes_nothing(tmp_path: Path) -> No
     assert (root / "venv/tiny").resolve().name.endswith("-b")
     assert len(list((root / "versions").iterdir())) == 1
     assert go().changed == ()
+    variables["localhost"] |= {
+        "environment_name": "above",
+        "environment_over": "tiny",
+        "environment_wheel": {},
+    }
+    assert go().status == "changed"
+    above = str(root / "venv/above/bin/python")
+    assert subprocess.check_output([above, *python[1:]], text=True) == "42\n"
+    assert subprocess.check_output([above, "-m", "pip", "--version"], text=True).startswith("pip ")
+    assert go().changed == ()
