@@ -50,6 +50,16 @@ def test_the_table_has_a_row_a_result_and_every_figure() -> None:
         assert (row["keras_version"], row["driver_version"]) == ("3.15.1", "")
 
 
+def test_the_table_tells_how_long_a_card_was_held_down() -> None:
+    from tests.pages import on_card
+
+    rows = list(csv.DictReader(io.StringIO(interchange.table(on_card()))))
+    assert [row["gpu_held_down_seconds"] for row in rows] == ["4.5", "0", "0"]
+    assert [row["variant"] for row in rows] == ["", "", ""]
+    plain = next(csv.DictReader(io.StringIO(interchange.table(two_models()))))
+    assert plain["gpu_held_down_seconds"] == "", "nobody looked"
+
+
 def test_quotes_and_line_breaks_stay_inside_their_field() -> None:
     host = msgspec.structs.replace(machine().host, hostname='a "box",\nno 2')
     text = interchange.table(document(machine=machine(host=host)))

@@ -64,6 +64,8 @@ _COLUMNS: dict[str, Callable[[Document, Result], object]] = {
     "bytes_per_sample": lambda d, r: r.work.bytes_per_sample if r.work else None,
     "achieved_tflops": lambda d, r: r.achieved_tflops,
     "share_of_measured_peak": lambda d, r: r.share_of_measured_peak,
+    "share_of_card_peak": lambda d, r: r.share_of_card_peak,
+    "gpu_held_down_seconds": lambda d, r: _held_down(r),
     "samples_per_second_per_watt": lambda d, r: _of_card(r, "samples_per_second_per_watt"),
     "samples_per_second_per_usd": lambda d, r: r.price.samples_per_second_per_usd if r.price else None,
     "priced_on": lambda d, r: r.price.priced_on if r.price else None,
@@ -84,6 +86,12 @@ def _of_card(result: Result, name: str) -> object:
     """A figure of what the card did meanwhile, or None."""
     told = result.telemetry.summary if result.telemetry is not None else None
     return getattr(told, name, None)
+
+
+def _held_down(result: Result) -> float | None:
+    """Seconds by heat or a power fault, or None where nobody looked."""
+    told = _of_card(result, "harmful_seconds")
+    return sum(told.values()) if isinstance(told, dict) else None
 
 
 def table(document: Document) -> str:
