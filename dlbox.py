@@ -266,7 +266,7 @@ def compare_command(a: str, b: str, as_json: bool) -> None:
 
 
 @cli.command("report", short_help="Write the page of a run again.")
-@click.argument("number", metavar="[ID]", type=Whole(1), required=False)
+@click.argument("which", metavar="[ID]", required=False)
 @click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
@@ -274,14 +274,16 @@ def compare_command(a: str, b: str, as_json: bool) -> None:
 )
 @click.option("--markdown", is_flag=True, help="A summary to paste elsewhere, on stdout.")
 @exporting
-def report_command(number: int | None, output: Path | None, **files: Path | bool | None) -> None:
+def report_command(which: str | None, output: Path | None, **files: Path | bool | None) -> None:
     """Write the page of run ID again (the last run's without one) and say where.
+
+    ID can also be `last`, `previous`, `baseline`, or a --json file of any box.
 
     With an option that names another format (--csv, --markdown, ...) that is written and no page.
     """
     from bench import command
 
-    sys.exit(command.write_report(number, output, complain, **files))
+    sys.exit(command.write_report(which, output, complain, **files))
 
 
 @cli.command("parts", short_help="What to buy, and does it fit?")

@@ -13,9 +13,9 @@ from rich.console import Console
 from bench import exporting, scaling, session
 from bench.measure.workloads import UnknownWorkloadError, select
 from bench.progress import Watcher
-from bench.results import report, summary, terminal
+from bench.results import report, sources, summary, terminal
 from bench.results.files import reason, write_atomically
-from bench.results.history import HistoryError, Run
+from bench.results.history import HistoryError, Run, default_path
 from bench.results.record import SCHEMA_VERSION, Document, to_json
 from bench.results.store import open_history_to_read
 from inventory.bill import BillError, open_bill
@@ -113,40 +113,49 @@ def history(*, limit: int, as_json: bool, complain: Complain) -> int:
 
 
 def write_report(
-    number: int | None,
+    which: str | None,
     output: Path | None,
     complain: Complain,
     *,
     markdown: bool = False,
     **files: Path | bool | None,
 ) -> int:
-    """Write the page of run ``number`` (None: the last) again; where ``files`` are asked for, those instead."""
+    """Write the page of a run again; where ``files`` are asked for, those instead.
+
+    ``which``: as ``bench.results.sources`` understands it. None: the newest run, whatever became of it.
+    """
     lacking = exporting.missing(files)
     if lacking is not None:
         complain(lacking)
         return EXIT_USAGE
     try:
         store = open_history_to_read()
-        run = (store.run(number) if number is not None else store.last()) if store else None
         kept = store.runs() if store else []
+        newest = kept[-1] if kept and which is None else None
+        document = newest.document if newest else None
+        if which is not None:
+            _, document = sources.find(which, store)
+            if not sources.in_history(which):  # a number of another box's history
+                document = msgspec.structs.replace(document, run_id=None)
     except HistoryError as error:
         complain(str(error))
         return EXIT_NOT
-    if run is None:
-        which = f"there is no run {number}" if number is not None else "nothing was measured yet"
-        complain(f"{which}: `dlbox history` lists the runs, `dlbox ready` makes one")
+    except sources.SourceError as error:
+        complain(str(error))
         return EXIT_USAGE
-    if store is None or run.document is None:
-        complain(f"run {run.id} was written by a dlbox that this one cannot read: update dlbox")
+    if document is None and newest is not None:
+        complain(f"run {newest.id} was written by a dlbox that this one cannot read: update dlbox")
         return EXIT_NOT
+    if document is None:
+        complain("nothing was measured yet: `dlbox history` lists the runs, `dlbox ready` makes one")
+        return EXIT_USAGE
     if markdown:
-        sys.stdout.write(summary.markdown(run.document))
-        return exporting.write(run.document, files, complain)
-    if any(files.values()):
-        return exporting.write(run.document, files, complain)
-    path = ((output or store.path.parent / "reports") / report.file_name(run.document)).absolute()
+        sys.stdout.write(summary.markdown(document))
+    if markdown or any(files.values()):
+        return exporting.write(document, files, complain)
+    path = ((output or default_path().parent / "reports") / report.file_name(document)).absolute()
     try:
-        write_atomically(path, report.render(run.document, kept))
+        write_atomically(path, report.render(document, kept))
     except OSError as error:
         complain(f"cannot write the report {path}: {reason(error)}; choose another place with --output")
         return EXIT_NOT

@@ -13,8 +13,11 @@ import pytest
 from bench.finding import Finding, Status
 from bench.measure.workloads import SUITES
 from bench.results import report
+from bench.results.history import History, default_path
+from bench.results.record import to_json
 from bench.results.telemetry import CardSummary, Telemetry
 from tests import pages
+from tests.conftest import Command
 from tests.samples import document, machine, result, telemetry
 
 GOLDEN = Path(__file__).parent / "golden" / "report.html"
@@ -236,6 +239,29 @@ def test_what_was_measured_beside_the_speed_is_on_the_page() -> None:
 def test_a_page_without_results_is_a_page(verdict: Any) -> None:
     page = report.render(document(verdict=verdict, results=(), findings=()))
     assert "Training speed" not in page
+
+
+def test_the_command_writes_the_page_of_a_number_a_word_or_a_file(
+    dlbox: Command, own_data_folder: Path, tmp_path: Path
+) -> None:
+    store = History(default_path())
+    for day in (1, 2):
+        made = document(started_at=f"2026-11-0{day}T12:00:00+00:00", command="bench")
+        store.save(store.begin(made), made, "complete")
+    foreign = tmp_path / "other.json"
+    foreign.write_text(to_json(document(run_id=1, command="bench")))
+    reports = own_data_folder / "dlbox" / "reports"
+    for which, name in (
+        ([], "dlbox-bench-run2.html"),
+        (["1"], "dlbox-bench-run1.html"),
+        (["previous"], "dlbox-bench-run1.html"),
+        (["last"], "dlbox-bench-run2.html"),
+        ([str(foreign)], "dlbox-bench-20261122200000.html"),  # its number is of another history
+    ):
+        done = dlbox("report", *which)
+        assert (done.returncode, done.stdout) == (0, f"{reports / name}\n"), done.stderr
+        assert (reports / name).is_file()
+    assert dlbox("report", "baseline").returncode == 2
 
 
 def shown() -> dict[str, str]:

@@ -172,7 +172,7 @@ def test_the_summary_keeps_hostile_words_in_their_cells() -> None:
     made = document(results=(result("lstm", device=evil),), findings=())
     text = summary.markdown(made)
     row = next(line for line in text.splitlines() if line.startswith("| lstm"))
-    assert row.replace("\\|", "").count("|") == 8
+    assert row.replace("\\|", "").count("|") == 9
     assert "\\<img" in row
     assert "\\[x](" in row
     assert text.endswith("Nothing needs a look.\n")
