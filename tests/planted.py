@@ -11,8 +11,8 @@ import sys
 import time
 from typing import Any
 
-SLEEP_S = 0.06
-"""A batch; a step of cnn-lstm on two cores takes 0.02 to 0.05 s."""
+SLEEP_S = 0.2
+"""A batch; a step of cnn-lstm on two cores takes 0.02 to 0.05 s, on a busy machine 0.1, behind which a wait can hide."""
 
 
 def sleep_in_the_pipeline() -> None:
