@@ -168,7 +168,7 @@ def _run(
         repeats=options.repeats or (1 if quick else {"ready": 3}.get(options.command, 5)),
         train_seconds=5.0 if quick else 8.0 if options.command == "ready" else 15.0,
         watch_cards=any(gpu.handle.ok for gpu in machine.gpus),
-        resident_seconds=1.5 if quick else 3.0,
+        resident_seconds=1.0 if quick else 3.0,
         generic_seconds=1.0 if quick else 2.0,
     )
     batch = options.batch or (
