@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 SLEEP_S = 0.2
-"""A batch; a step of cnn-lstm on two cores takes 0.02 to 0.05 s, on a busy machine 0.1, behind which a wait can hide."""
+"""A batch; a step of cnn-lstm takes 0.02 to 0.05 s on two cores. On a busy machine it takes 0.1, which hides less."""
 
 
 def sleep_in_the_pipeline() -> None:
