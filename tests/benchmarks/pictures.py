@@ -2,7 +2,8 @@
 
     .venv/bin/python tests/benchmarks/pictures.py
 
-Runs `dlbox ready --quick` into a folder of its own and needs Chromium.
+Runs `dlbox ready --quick` into a folder of its own and needs Chromium. A run that fails a check, as beside other
+programs, changes nothing.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ def main() -> None:
             check=False,
             env={**os.environ, "XDG_DATA_HOME": folder, "COLUMNS": "80", "NO_COLOR": "1"},
         )
+        if done.returncode:
+            sys.exit(f"this run is nothing to show:\n{done.stdout}{done.stderr}")
         (page,) = Path(folder).rglob("*.html")
         table = done.stdout.replace(folder, "~/.local/share").rstrip()
         readme = ROOT / "README.md"
