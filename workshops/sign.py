@@ -23,8 +23,8 @@ from workshops.data import glyphs, sign_mnist
 from workshops.data.glyphs import CLASSES, SIDE, Glyphs, letter
 from workshops.page import LessonError, Outcome, Page, Settings
 
-BATCH = 64
-"""Signs a step."""
+BATCH = 80
+"""Signs a step. It divides the counts below, since JAX compiles everything again for a smaller last batch."""
 Array = NDArray[Any]
 Parts = tuple[Glyphs, Glyphs, Glyphs]
 Curves = dict[str, list[float]]

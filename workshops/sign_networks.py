@@ -14,7 +14,7 @@ from workshops.data.glyphs import CLASSES, Glyphs, letter
 from workshops.page import Page
 from workshops.sign import BATCH, Array, Curves, Parts, build, falling, named, right, scaled, shares
 
-FEW, SMALL = 600, 32
+FEW, SMALL = 600, 40
 """So few signs that a network can learn them by heart; few a step, so that there are steps enough."""
 
 # %% [markdown]

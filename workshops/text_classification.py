@@ -20,7 +20,9 @@ from workshops import catalog
 from workshops.data import sentiment_grammar as grammar
 from workshops.page import LessonError, Outcome, Page, Settings
 
-LENGTH, VOCABULARY, UNITS, BATCH = 34, len(grammar.WORDS), 32, 128
+LENGTH, VOCABULARY, UNITS = 34, len(grammar.WORDS), 32
+BATCH = 125
+"""Examples a step. It divides the counts below, since JAX compiles everything again for a smaller last batch."""
 
 # %% tags=["active-ipynb"]
 # from workshops.page import open_page
@@ -134,7 +136,7 @@ def train(
     model.compile(keras.optimizers.Adam(rate, clipnorm=1.0), "binary_crossentropy", metrics=["accuracy"])
     validation = (test.tokens, test.labels)
     page.fit(model, known.tokens, known.labels, epochs=epochs, batch_size=BATCH, validation=validation)
-    said = model.predict(test.tokens, batch_size=1024, verbose=0)[:, 0] > 0.5
+    said = model.predict(test.tokens, batch_size=1000, verbose=0)[:, 0] > 0.5
     page.measure(f"{name}: accuracy", accuracy(said, test.labels))
     page.measure(f"{name}: accuracy - ceiling", accuracy(said, test.labels) - best[MODELS[name][0]])
     page.keep(model, name)
@@ -188,7 +190,7 @@ def padding(page: Page, model: Any) -> None:
     for name, mask in (("padded after, no mask", False), ("padded after, masked", True)):
         same = build("lstm", mask=mask, length=None)
         same.set_weights(model.get_weights())
-        said = same.predict(after, batch_size=1024, verbose=0)[:, 0] > 0.5
+        said = same.predict(after, batch_size=1000, verbose=0)[:, 0] > 0.5
         page.measure(f"lstm {name}: accuracy", accuracy(said, test.labels))
     masked = build("lstm", mask=True, length=None)
     masked.set_weights(model.get_weights())

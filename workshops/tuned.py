@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,8 +78,7 @@ def on_a_processor(model: Any) -> Iterator[None]:
     if backend == "tensorflow" and not _has_card():
         model.steps_per_execution = BATCHES_A_CALL
         for layer in model.layers:
-            steps = layer.input.shape[1] if isinstance(layer, keras.layers.RNN) and not layer.unroll else None
-            if steps is not None and steps <= FEW_STEPS:
+            if isinstance(layer, keras.layers.RNN) and not layer.unroll and _steps(layer) <= FEW_STEPS:
                 layer.unroll = True
                 changed.append(layer)
     try:
@@ -86,6 +86,15 @@ def on_a_processor(model: Any) -> Iterator[None]:
     finally:
         for layer in changed:
             layer.unroll = False
+
+
+def _steps(layer: Any) -> float:
+    """Steps of the sequences that a recurrent layer reads; infinite where the model does not say."""
+    try:
+        read = layer.input[0] if isinstance(layer.input, list | tuple) else layer.input
+    except (AttributeError, ValueError):  # a layer that is called in several places, or by hand
+        return math.inf
+    return read.shape[1] or math.inf
 
 
 def _has_card() -> bool:
