@@ -162,10 +162,13 @@ def _jax_run(cell: Cell, rows: int, size: int) -> tuple[Read, GoOn]:
     import jax.numpy as jnp
 
     weights, (kernel, bias) = [jnp.asarray(w) for w in cell.weights], cell.head
+
     def product(kernel: Any, symbol: Any) -> Any:
         return jax.nn.one_hot(symbol, len(kernel))[None] @ kernel
 
-    ops = SimpleNamespace(tanh=jnp.tanh, matmul=jnp.matmul, split=jnp.split, read=_row if rows == 1 else product)
+    ops = SimpleNamespace(
+        tanh=jnp.tanh, matmul=jnp.matmul, split=jnp.split, read=_row if rows == 1 else product
+    )
     numbers = np.arange(rows)[:, None]
 
     def step(t: Any, symbol: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
