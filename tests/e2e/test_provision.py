@@ -90,6 +90,7 @@ def test_there_and_again_and_back(box: Box) -> None:
     wanted = box.stack.environments["tensorflow"]
     assert {name: installed.get(name) for name in wanted} == wanted
     assert box.bed.output("dlbox --version").startswith("dlbox")
+    assert box.bed.run("test -e /opt/dlbox/cache").returncode == 1
     record = json.loads(box.bed.output("cat /var/lib/dlbox/record.json"))
     assert "python3-venv" in record["installed"]
     assert record["before"] is None
