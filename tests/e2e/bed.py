@@ -188,6 +188,10 @@ class Bed:
         address = "0.0.0.0" if self._network else "127.0.0.1"  # noqa: S104 - in a network of its own
         sshd = f"Port {self.port}\nListenAddress {address}\nUseDNS no\n"
         (self.root / "etc/ssh/sshd_config.d/bed.conf").write_text(sshd)
+        # Debian 13's user manager does not end in a container, and the next login waits for it for two minutes.
+        logind = self.root / "etc/systemd/logind.conf.d/bed.conf"
+        logind.parent.mkdir(exist_ok=True)
+        logind.write_text("[Login]\nUserStopDelaySec=infinity\n")
         if self._network:
             self._network.start()
             (self.root / "etc/resolv.conf").write_text(f"nameserver {self._network.resolver}\n")
