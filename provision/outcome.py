@@ -161,6 +161,11 @@ def sentence(result: Mapping[str, Any]) -> str:
         lines = [line.strip() for line in plain(str(result.get(stream) or "")).splitlines() if line.strip()]
         errors = [line for line in lines if re.match(r"(?i)(e:|error|fatal|\w*error:)", line)]
         cut = next((line for line in lines if _NO_NETWORK.search(line)), None)
+        if any("CERTIFICATE_VERIFY_FAILED" in line or "certificate verify failed" in line for line in lines):
+            return (
+                "the box does not trust the certificate of where packages come from: where a company's proxy looks "
+                "into TLS, name its certificates with `extra_ca_bundle` in the inventory, then run the same command again"
+            )
         if cut is not None:  # what pip says at the end is then only that nothing fits
             return (
                 f"the box does not reach where packages come from ({_one_line(cut)[:200]}): {_CHECK_NETWORK}"

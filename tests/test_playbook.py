@@ -329,6 +329,14 @@ def test_a_network_that_is_cut_is_the_reason_not_what_came_of_it() -> None:
     )
 
 
+def test_a_certificate_that_is_not_trusted_is_the_reason() -> None:
+    pip = (
+        "WARNING: Retrying after connection broken by 'SSLError(SSLCertVerificationError(1, '[SSL: "
+        "CERTIFICATE_VERIFY_FAILED] certificate verify failed'))'\nERROR: No matching distribution found for six"
+    )
+    assert "`extra_ca_bundle`" in sentence({"msg": "non-zero return code", "stderr": pip})
+
+
 def test_the_usual_reasons_for_silence_have_remedies() -> None:
     assert "ssh" in unreachable_sentence({"msg": "Host key verification failed."})
     assert "ansible_user" in unreachable_sentence({"msg": "box@10.0.0.1: Permission denied (publickey)."})
