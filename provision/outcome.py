@@ -164,7 +164,7 @@ def sentence(result: Mapping[str, Any]) -> str:
         if any("CERTIFICATE_VERIFY_FAILED" in line or "certificate verify failed" in line for line in lines):
             return (
                 "the box does not trust the certificate of where packages come from: where a company's proxy looks "
-                "into TLS, name its certificates with `extra_ca_bundle` in the inventory, then run the same command again"
+                "into TLS, name its certificates with `extra_ca_bundle` in the inventory, then run the same command"
             )
         if cut is not None:  # what pip says at the end is then only that nothing fits
             return (
