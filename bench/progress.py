@@ -14,6 +14,7 @@ _BAR = 20
 _BESIDE = len("⠋ ") + _BAR + len("  0:00:00 ") + 1
 """Columns of the spinner, the bar, the time and the gaps."""
 _LEAST = 16
+_NEARLY = 0.99
 
 
 class Watcher:
@@ -64,7 +65,8 @@ class Watcher:
             self.say(f"{label}: {doing}")
 
     def update(self, doing: str, share: float | None = None, rate: str = "") -> None:
-        """What it is at, how much of it is done (0 to 1), and how fast it goes."""
+        """What it is at, how much of it is done (0 to 1), and how fast it goes. Only ``done`` says that all is."""
+        share = min(share, _NEARLY) if share else share  # a bar that is full stops its clock
         if self._bar is None and time.monotonic() - self._spoke >= SECONDS_BETWEEN_LINES:
             told = ", ".join([doing, *([f"{share:.0%}"] if share else []), *([rate] if rate else [])])
             self.say(f"{self._label}: {told}")

@@ -31,3 +31,21 @@ def test_what_it_is_at_gives_way_and_the_time_left_stays(wide: int) -> None:
         assert len(frame.rstrip()) <= wide
     assert (LONG in told[-1]) == (wide == 200)
     assert "site: 1 changed in 3 s" in frames
+
+
+def test_the_clock_goes_on_where_the_work_takes_longer_than_was_thought() -> None:
+    now = [100.0]
+    out = io.StringIO()
+    with Watcher(Console(file=out, force_terminal=True, width=80, highlight=False)) as watcher:
+        assert watcher._bar is not None
+        watcher._bar.get_time = lambda: now[0]
+        watcher.begin("site", "starting")
+        watcher.update("The box trains", share=1.0)
+        now[0] += 83
+        watcher.update("The box trains", share=1.0)
+        (task,) = watcher._bar.tasks
+        assert (task.finished, task.elapsed) == (False, 83)
+    lines = io.StringIO()
+    plain = Watcher(Console(file=lines, highlight=False))
+    plain.update("The box trains", share=1.0)
+    assert "99%" in lines.getvalue()
