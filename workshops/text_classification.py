@@ -20,9 +20,7 @@ from workshops import catalog
 from workshops.data import sentiment_grammar as grammar
 from workshops.page import LessonError, Outcome, Page, Settings
 
-LENGTH, VOCABULARY, UNITS = 34, len(grammar.WORDS), 32
-BATCH = 125
-"""Examples a step. It divides the counts below, since JAX compiles everything again for a smaller last batch."""
+LENGTH, VOCABULARY, UNITS, BATCH = 34, len(grammar.WORDS), 32, 128
 
 # %% tags=["active-ipynb"]
 # from workshops.page import open_page
