@@ -78,9 +78,9 @@ def main_model(lesson: str) -> tuple[Callable[[], Any], Any, Any, int, str]:
     known = grammar.make(8_000, length=text_classification.LENGTH, seed=0)
     if lesson == "attention":
         build: Callable[[], Any] = lambda: attention.build("additive")[0]  # noqa: E731
-    else:
-        build = lambda: text_classification.build("lstm")  # noqa: E731
-    return build, known.tokens, known.labels, text_classification.BATCH, "binary_crossentropy"
+        return build, known.tokens, known.labels, attention.BATCH, "binary_crossentropy"
+    reader: Callable[[], Any] = lambda: text_classification.build("lstm")  # noqa: E731
+    return reader, known.tokens, known.labels, text_classification.BATCH, "binary_crossentropy"
 
 
 def rate(lesson: str, ours: bool, passes: int = 3) -> float:
