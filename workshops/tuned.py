@@ -26,6 +26,10 @@ BATCHES_A_CALL = 8
 FEW_STEPS = 16
 """Recurrences up to this long are unrolled: the step as a graph of its own costs more than the arithmetic."""
 
+WIDE = 64
+"""An unrolled recurrence with as many units goes one batch a call: within a longer call its products share no cores
+(the seq2seq model on two cores: 23.0 ms a step, 28.6 with eight batches a call)."""
+
 
 def setting(lesson: str, model: str) -> Setting | None:
     """The stored setting of a lesson's model, None where there is none that counts here.
@@ -76,11 +80,12 @@ def on_a_processor(model: Any) -> Iterator[None]:
 
         fast.quicken(model, None)
     if backend == "tensorflow" and not _has_card():
-        model.steps_per_execution = BATCHES_A_CALL
         for layer in model.layers:
             if isinstance(layer, keras.layers.RNN) and not layer.unroll and _steps(layer) <= FEW_STEPS:
                 layer.unroll = True
                 changed.append(layer)
+        if not any(layer.units >= WIDE for layer in changed if hasattr(layer, "units")):
+            model.steps_per_execution = BATCHES_A_CALL
     try:
         yield
     finally:
