@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import socket
@@ -11,30 +10,20 @@ import sys
 import threading
 import time
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 from provision import holding
 from provision.playbook import HOUSE
-from tests.conftest import ROOT
+from tests.conftest import ROOT, script
 from tests.test_playbook import only, run
 
 SCRIPT = HOUSE / "roles/preflight/files/hold.py"
 ANNA, BEN = "a" * 32, "b" * 32
 
 
-def _script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("dlbox_hold", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-hold: Any = _script()
+hold = script(SCRIPT)
 
 
 def take(place: Path, identity: str, name: str = "box", who: str = "anna@desk", dead_s: float = 3) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import shutil
 import subprocess
@@ -11,27 +10,18 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 from provision.playbook import HOUSE
+from tests.conftest import script
 from tests.test_playbook import only, run
 
 SCRIPT = HOUSE / "roles/environment/files/sound.py"
 
 
-def _script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("dlbox_sound", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-sound: Any = _script()
+sound = script(SCRIPT)
 
 
 def package(folder: Path, name: str, files: dict[str, str]) -> None:
