@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from workshops import catalog, tuned
+from workshops import catalog, pace, tuned
 from workshops.catalog import Expected, Lesson
 from workshops.live import Progress, Times, cell, columns, duration, expected_range, number, open_on_desktop
 from workshops.settings import SettingsError
@@ -213,7 +213,7 @@ class Page:
         if each_epoch is not None:
             callbacks.append(keras.callbacks.LambdaCallback(on_epoch_end=lambda e, logs: each_epoch(e)))
         callbacks[0].async_safe = True
-        with nullcontext() if self._as_tuned(model) else tuned.on_a_processor(model):
+        with nullcontext() if self._as_tuned(model) else pace.usual(model):
             history = model.fit(
                 inputs,
                 targets,

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from workshops import settings
+from workshops import pace, settings
 from workshops.settings import Setting
 
 _REVIEWS = ("lstm", "gru", "deep-lstm", "cnn", "cnn-lstm", "attention")
@@ -19,16 +15,7 @@ WORKLOADS = {
     "sign": {"cnn": "sign-cnn"},
     "seq2seq": {"repeat": "seq2seq"},
 }
-"""Lesson -> its model -> the workload that stands for it; any other model is trained as Keras does by itself."""
-
-BATCHES_A_CALL = 8
-"""Of TensorFlow's compiled training function: calling it takes a millisecond or two, as long as a small step."""
-FEW_STEPS = 16
-"""Recurrences up to this long are unrolled: the step as a graph of its own costs more than the arithmetic."""
-
-WIDE = 64
-"""An unrolled recurrence with as many units goes one batch a call: within a longer call its products share no cores
-(the seq2seq model on two cores: 23.0 ms a step, 28.6 with eight batches a call)."""
+"""Lesson -> its model -> the workload that stands for it; any other is trained as ``workshops.pace`` says."""
 
 
 def setting(lesson: str, model: str) -> Setting | None:
@@ -64,49 +51,7 @@ def apply(model: Any, chosen: Setting) -> bool:
     return True
 
 
-@contextmanager
-def on_a_processor(model: Any) -> Iterator[None]:
-    """Train ``model`` as small models go fastest without a card; what it computes stays the same beyond rounding.
-
-    TensorFlow: eight batches a call, and recurrences of few steps unrolled (while training only, so that a saved
-    model can use cuDNN). torch: the layers of ``workshops.fast``, torch's own loop over the steps. On a card, and
-    with JAX, nothing is changed.
-    """
-    import keras
-
-    backend, changed = keras.backend.backend(), []
-    if backend == "torch" and not _has_card():
-        from workshops import fast
-
-        fast.quicken(model, None)
-    if backend == "tensorflow" and not _has_card():
-        for layer in model.layers:
-            if isinstance(layer, keras.layers.RNN) and not layer.unroll and _steps(layer) <= FEW_STEPS:
-                layer.unroll = True
-                changed.append(layer)
-        if not any(layer.units >= WIDE for layer in changed if hasattr(layer, "units")):
-            model.steps_per_execution = BATCHES_A_CALL
-    try:
-        yield
-    finally:
-        for layer in changed:
-            layer.unroll = False
-
-
-def _steps(layer: Any) -> float:
-    """Steps of the sequences that a recurrent layer reads; infinite where the model does not say."""
-    try:
-        read = layer.input[0] if isinstance(layer.input, list | tuple) else layer.input
-    except (AttributeError, ValueError):  # a layer that is called in several places, or by hand
-        return math.inf
-    return read.shape[1] or math.inf
-
-
-def _has_card() -> bool:
-    return Path("/dev/nvidia0").exists() or Path("/dev/dxg").exists()
-
-
 def _may_be_here(device: str) -> bool:
     if device.endswith(" threads"):
         return device.endswith(f", {os.cpu_count()} threads")
-    return _has_card()
+    return pace.has_card()

@@ -113,9 +113,8 @@ def _judge(work: Workload, model: Any, data: tasks.Data, seen: int, emit: Any) -
         if accuracy >= work.accuracy_bar or judgement + 1 == work.judgements:
             break
         more = work.examples_between_judgements
-        first = (
-            judgement * more % max(1, len(data.inputs) - more)
-        )  # others each time: what is new teaches more
+        # Others each time: what is new teaches more.
+        first = judgement * more % max(1, len(data.inputs) - more)
         model.fit(
             data.inputs[first : first + more],
             data.targets[first : first + more],

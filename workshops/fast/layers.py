@@ -33,9 +33,7 @@ class LSTM(keras.layers.LSTM):  # type: ignore[misc]
                 _in_order(self, sequences), initial_state, (kernel, recurrent, bias), self.return_sequences
             )
             return hidden, outputs, [hidden, carry]
-        weights = [kernel.T.contiguous(), recurrent.T.contiguous()]
-        if bias is not None:
-            weights += [bias, bias.new_zeros(bias.shape)]
+        weights = _one_bias(kernel, recurrent, bias)
         outputs, hidden, carry = _run(self, _lstm, _in_order(self, sequences), initial_state, weights)
         return hidden, outputs, [hidden, carry]
 
@@ -49,7 +47,7 @@ class GRU(keras.layers.GRU):  # type: ignore[misc]
         if not self.reset_after or not _can(self, sequences, mask, training):
             return super().inner_loop(sequences, initial_state, mask, training)
         kernel, recurrent, bias = _weights(self.cell)
-        state = initial_state if isinstance(initial_state, list | tuple) else [initial_state]
+        state = _states(initial_state)
         if getattr(self, "dlbox_how", "") == "loops":
             from workshops.fast import loops
 
@@ -73,10 +71,8 @@ class SimpleRNN(keras.layers.SimpleRNN):  # type: ignore[misc]
         if not _can(self, sequences, mask, training):
             return super().inner_loop(sequences, initial_state, mask, training)
         kernel, recurrent, bias = _weights(self.cell)
-        state = initial_state if isinstance(initial_state, list | tuple) else [initial_state]
-        weights = [kernel.T, recurrent.T]
-        if bias is not None:
-            weights += [bias, bias.new_zeros(bias.shape)]
+        state = _states(initial_state)
+        weights = _one_bias(kernel, recurrent, bias)
         outputs, hidden = _run(self, _rnn, _in_order(self, sequences), state, weights)
         return hidden, outputs, [hidden]
 
@@ -147,6 +143,16 @@ def _weights(cell: Any) -> tuple[Any, Any, Any]:
     kinds = {"dtype": cell.compute_dtype}
     bias = None if cell.bias is None else tensor(cell.bias, **kinds)
     return tensor(cell.kernel, **kinds), tensor(cell.recurrent_kernel, **kinds), bias
+
+
+def _one_bias(kernel: Any, recurrent: Any, bias: Any) -> list[Any]:
+    """In torch's layout: units first, and a second bias, which is nothing, where there is one."""
+    weights = [kernel.T.contiguous(), recurrent.T.contiguous()]
+    return weights if bias is None else [*weights, bias, bias.new_zeros(bias.shape)]
+
+
+def _states(initial: Any) -> list[Any]:
+    return list(initial) if isinstance(initial, list | tuple) else [initial]
 
 
 def _in_order(layer: Any, sequences: Any) -> Any:
