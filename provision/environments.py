@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from provision.stack_model import Stack
 from provision.variables import cudnn, driver, toolkit
 
 SYSTEM_PYTHON = "/usr/bin/python3"
+INSTALLER = "uv"
+"""Installs the packages on a box; where it is not to be had, pip does."""
+INSTALLER_BOUNDS = ">=0.9,<1"
 JUPYTER = ("jupyterlab>=4.4,<5", "ipykernel>=6.29,<8")
 
 
@@ -39,6 +43,9 @@ def role_variables(
         **toolkit(stack),
         **cudnn(stack),
         **_python(stack, folder),
+        "environment_uv_lock": str(folder / f"{INSTALLER}.txt")
+        if (folder / f"{INSTALLER}.txt").is_file()
+        else "",
         "frameworks_environments": [
             {"name": name, "lock": str(folder / f"{name}.txt")} for name in stack.environments
         ],
@@ -69,6 +76,9 @@ def make_locks(stack: Stack, *, jupyter: bool, network: Network = PLAIN) -> dict
     if python.source != "distribution":
         wanted = [f"{python.source}=={python.tool_version}"]
         found[python.source] = locking.lock(wanted, python.version, network=network)
+    if INSTALLER not in found:
+        with contextlib.suppress(locking.LockError):  # an index of a company's own may lack it
+            found[INSTALLER] = locking.lock([INSTALLER + INSTALLER_BOUNDS], python.version, network=network)
     return found
 
 
