@@ -25,6 +25,7 @@ from bench.tuned import device
 from inventory import facts
 from inventory.machine import Machine
 from workshops import settings
+from workshops.fast import recurrence
 from workshops.settings import Entry, Setting
 
 GAIN = 1.03
@@ -55,12 +56,14 @@ class Tuned(msgspec.Struct, frozen=True, kw_only=True):
 def candidates(backends: Sequence[str], on_gpu: bool) -> list[Setting]:
     """The default (Keras' own choices on the first backend) first; what cannot differ is left out."""
     tried = [Setting(backend=name) for name in backends]
+    compiled = not on_gpu and recurrence.at_hand()
     if "torch" in backends and not on_gpu:
-        tried += [
-            Setting(backend="torch", layers="fast"),
-            Setting(backend="torch", layers="split"),
-            Setting(backend="torch", layers="loops"),
-        ]
+        tried += [Setting(backend="torch", layers="fast"), Setting(backend="torch", layers="split")]
+    tried += [
+        Setting(backend=name, layers="loops")
+        for name in ("tensorflow", "torch")
+        if compiled and name in backends
+    ]
     if "tensorflow" in backends:
         tried.append(Setting(backend="tensorflow", jit=True))
     return tried

@@ -11,7 +11,7 @@ lock() {  # lock FILE OPTIONS...
 }
 # Each later one is held to the versions of those before it: they are installed into one environment, by one
 # call of pip (tests/test_launcher.py holds that they agree). `locks/update.sh --upgrade` takes newer releases.
-lock cpu.txt --extra tensorflow "$@"
+lock cpu.txt --extra tensorflow --extra processor "$@"
 lock cuda.txt --extra tensorflow-cuda --constraints locks/cpu.txt "$@"
 lock build.txt --extra build --constraints locks/cpu.txt "$@"
 lock dev.txt --extra dev --extra build --constraints locks/cpu.txt "$@"

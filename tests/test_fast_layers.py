@@ -27,17 +27,12 @@ for name in ("lstm", "gru", "rnn_tanh"):
         used[f"torch.{_name}"] += 1
         return _real(*arguments)
     setattr(torch, name, counted)
-from workshops.fast import recurrence
-compiled = os.environ.get("PYTORCH_JIT") != "0"
-assert isinstance(recurrence.lstm_backward, torch.jit.ScriptFunction) == compiled
-assert isinstance(recurrence.gru_backward, torch.jit.ScriptFunction) == compiled
-recurrence.BLOCK = 4
-for name in ("lstm", "gru"):
-    used[f"own {name}"] = 0
-    def counted(*arguments, _real=getattr(recurrence, name + "_forward"), _name=name):
-        used[f"own {_name}"] += 1
-        return _real(*arguments)
-    setattr(recurrence, name + "_forward", counted)
+from workshops.fast import torch_loops
+class Counted(torch_loops.Passed):
+    def __init__(self, kind, *rest):
+        used[f"own {kind}"] = used.get(f"own {kind}", 0) + 1
+        super().__init__(kind, *rest)
+torch_loops.Passed = Counted
 
 
 def pair(make, steps, width, how):
@@ -88,6 +83,89 @@ def check(how, kind, batch, steps, width, units, bias, sequences, state, backwar
         assert np.abs(one - other).max() <= 1e-5 * max(1.0, np.abs(one).max())
 
 check()
+print(json.dumps(used))
+"""
+
+ON_TENSORFLOW = """
+import json
+import numpy as np, tensorflow as tf, keras
+from hypothesis import given, settings, strategies as st
+from workshops import fast
+from workshops.fast import tensorflow_loops
+
+used = {}
+class Counted(tensorflow_loops.Passed):
+    def __init__(self, kind, *rest):
+        used[kind] = used.get(kind, 0) + 1
+        super().__init__(kind, *rest)
+tensorflow_loops.Passed = Counted
+many = []
+
+
+def run(model, x, training, graph):
+    x = tf.constant(x)
+    def go():
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            out = model(x, training=training)
+            outs = list(out) if isinstance(out, list | tuple) else [out]
+            falls = [tf.cos(tf.reshape(tf.cast(tf.range(1, tf.size(o) + 1), o.dtype), tf.shape(o))) for o in outs]
+            loss = sum(tf.reduce_sum(o * fall) for o, fall in zip(outs, falls, strict=True))
+        return outs, tape.gradient(loss, [x, *[v.value for v in model.trainable_variables]])
+    outs, grads = (tf.function(go) if graph else go)()
+    return [np.array(o) for o in outs], [np.array(tf.convert_to_tensor(g)) for g in grads]
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    kind=st.sampled_from(["LSTM", "GRU"]), batch=st.sampled_from([1, 3, 5, 8, 13]),
+    steps=st.integers(1, 9), width=st.integers(1, 6), units=st.integers(1, 7), bias=st.booleans(),
+    sequences=st.booleans(), state=st.booleans(), backwards=st.booleans(), training=st.booleans(),
+    merge=st.sampled_from(["none", "concat", "mul"]), graph=st.booleans(),
+)
+def check(kind, batch, steps, width, units, bias, sequences, state, backwards, merge, training, graph):
+    models = []
+    for quick in (False, True):
+        keras.utils.set_random_seed(5)
+        layer = getattr(keras.layers, kind)(units, use_bias=bias, return_sequences=sequences, return_state=state,
+                                            go_backwards=backwards and merge == "none")
+        layer = layer if merge == "none" else keras.layers.Bidirectional(layer, merge_mode=merge)
+        inputs = keras.Input((steps, width))
+        model = keras.Model(inputs, layer(inputs))
+        if quick:
+            assert fast.quicken(model, "loops") > 0
+        model.set_weights([np.random.default_rng(i).normal(0, 0.5, w.shape) for i, w in enumerate(model.get_weights())])
+        models.append(model)
+    x = np.random.default_rng(7).normal(size=(batch, steps, width)).astype("float32")
+    before = sum(used.values())
+    (a, da), (b, db) = [run(model, x, training, graph) for model in models]
+    assert sum(used.values()) > before, "the compiled kernel did not run"
+    many.append(len(tensorflow_loops._passed))
+    for one, other in zip(a + da, b + db, strict=True):
+        assert np.abs(one - other).max() <= 1e-5 * max(1.0, np.abs(one).max())
+
+check()
+assert max(many) == 0, "a step that went back leaves nothing"
+inputs = keras.Input((4, 2))
+model = keras.Model(inputs, keras.layers.LSTM(3)(inputs))
+fast.quicken(model, "loops")
+x = tf.ones((5, 4, 2))
+for _ in range(3 * tensorflow_loops.KEPT):
+    model(x, training=True)
+assert len(tensorflow_loops._passed) == tensorflow_loops.KEPT
+with tf.GradientTape() as tape:
+    out = model(x, training=True)
+    for _ in range(2 * tensorflow_loops.KEPT):
+        model(x, training=True)
+gone = tape.gradient(out, model.trainable_variables[0].value)
+with tf.GradientTape() as tape:
+    out = model(x, training=True)
+assert np.allclose(gone, tape.gradient(out, model.trainable_variables[0].value)), "computed again"
+nan = model.predict(np.full((2, 4, 2), np.nan, "float32"), verbose=0)
+assert np.isnan(nan).all(), "what is no number stays none"
+model.compile("sgd", "mse", steps_per_execution=2)
+assert model.jit_compile is False
+model.fit(np.ones((12, 4, 2)), np.ones((12, 3)), batch_size=3, verbose=0)
 print(json.dumps(used))
 """
 
@@ -142,14 +220,18 @@ print(json.dumps("kept"))
 """
 
 
-def _on_torch(script: str, *arguments: str, **environment: str) -> object:
+def _on_torch(script: str, *arguments: str) -> object:
     pytest.importorskip("torch", reason="needs torch")
+    return _run(script, "torch", *arguments)
+
+
+def _run(script: str, backend: str, *arguments: str) -> object:
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script), *arguments],
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": "torch", "CUDA_VISIBLE_DEVICES": "", **environment},
+        env={**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": ""},
         check=False,
         timeout=300,
     )
@@ -167,10 +249,34 @@ def test_outputs_and_gradients_are_those_of_the_stock_layer() -> None:
     assert used["own gru"] > 5
 
 
-def test_loops_that_torch_cannot_compile_give_the_same() -> None:
-    used = _on_torch(SAME, PYTORCH_JIT="0")
+def test_on_tensorflow_too() -> None:
+    pytest.importorskip("numba")
+    used = _run(ON_TENSORFLOW, "tensorflow")
     assert isinstance(used, dict)
-    assert used["own lstm"] > 5
+    assert used["lstm"] > 5
+    assert used["gru"] > 5
+
+
+def test_without_numba_the_backends_own_ways_serve() -> None:
+    script = """
+    import json, sys
+    sys.modules["numba"] = None
+    import importlib.util
+    real = importlib.util.find_spec
+    importlib.util.find_spec = lambda name, *rest: None if name == "numba" else real(name, *rest)
+    import keras, numpy as np
+    from bench import tuning
+    from workshops import fast
+    assert not [s for s in tuning.candidates(["tensorflow", "torch", "jax"], False) if s.layers == "loops"]
+    for how in ("loops", None):
+        inputs = keras.Input((4, 2))
+        model = keras.Model(inputs, keras.layers.GRU(3)(inputs))
+        fast.quicken(model, how)
+        assert model.predict(np.ones((2, 4, 2)), verbose=0).shape == (2, 3)
+    print(json.dumps("served"))
+    """
+    assert _run(script, "tensorflow") == "served"
+    assert _on_torch(script) == "served"
 
 
 def test_what_no_fast_kernel_can_do_goes_the_stock_way() -> None:

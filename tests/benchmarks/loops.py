@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from workshops.fast import loops
+from workshops.fast.torch_loops import run
 
 
 def main() -> None:
@@ -31,10 +31,10 @@ def main() -> None:
         library = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[kind](50, 100, batch_first=True)
         bias = weight(400) if kind == "lstm" else weight(2, 300)
         own = weight(50, gates * 100), weight(100, gates * 100), bias
-        run = {"lstm": loops.lstm, "gru": loops.gru}[kind]
+        states = [zero] * (2 if kind == "lstm" else 1)
 
-        def ours(run: Any = run, own: Any = own) -> None:
-            run(rows, [zero, zero], own, False)[1].sum().backward()
+        def ours(kind: Any = kind, states: Any = states, own: Any = own) -> None:
+            run(kind, rows, states, own, False)[1].sum().backward()
 
         def theirs(library: Any = library) -> None:
             library(rows)[0][:, -1].sum().backward()

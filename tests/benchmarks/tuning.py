@@ -12,6 +12,8 @@ import sys
 
 CONTENDERS = {
     "keras-tf": ("plain_keras", "tensorflow", "stock"),
+    "keras-tf-loops": ("plain_keras", "tensorflow", "loops"),
+    "keras-tf-loops-steps": ("plain_keras", "tensorflow", "loops-steps"),
     "keras-tf-xla": ("plain_keras", "tensorflow", "xla"),
     "keras-jax": ("plain_keras", "jax", "stock"),
     "keras-jax-steps": ("plain_keras", "jax", "steps"),

@@ -17,17 +17,23 @@ def quicken(model: Any, how: str | None = "fast") -> int:
     see ``workshops.fast.layers``. A saved model names the stock layers and opens without dlbox.
 
     ``how``: "fast", torch's own kernels; "split", these with the rows of a batch shared among the threads; "loops",
-    loops of their own, the rows shared likewise (``workshops.fast.recurrence``; a SimpleRNN is split); None: what
-    is usual for each layer.
+    compiled for this processor, the rows shared likewise (``workshops.fast.kernels``; a SimpleRNN is split, and stays
+    stock on TensorFlow); None: what is usual for each layer.
+
+    TensorFlow knows "loops" alone. Where Numba is not installed, torch's own kernels are taken in their place.
     """
     from workshops.fast import layers
+    from workshops.fast.recurrence import at_hand
 
+    if how in ("loops", None) and not at_hand():
+        how = "fast"
     changed = 0
     for layer in _flat(model.layers):
         fast = layers.FAST.get(type(layer))
         if fast is not None:
             layer.__class__ = fast
             layer.dlbox_how = how or USUAL[fast.__name__]
+            layer.supports_jit = False  # XLA cannot compile a call of Python
             changed += 1
     return changed
 

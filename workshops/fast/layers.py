@@ -1,20 +1,24 @@
-"""LSTM, GRU and SimpleRNN of Keras over ``torch.lstm``, ``torch.gru`` and ``torch.rnn_tanh`` on a processor.
+"""LSTM, GRU and SimpleRNN of Keras with the whole sequence as one call on a processor.
 
-Keras 3 on torch has cuDNN's kernels on a card; on a processor its loop over the steps is Python. torch has the whole
-sequence as one call there (oneDNN's for the LSTM), forward and backward. The layers here are Keras' own with that one
-call in place of the loop: the variables, their names and their layout, the configuration and the class name stay, so
-that weights and saved files go from one to the other.
+Keras 3 has cuDNN's kernels on a card; on a processor its loop goes step by step, on torch in Python. One call for
+all steps, forward and backward, is ``torch.lstm``, ``torch.gru`` and ``torch.rnn_tanh`` (oneDNN's for the LSTM), or
+the loops that dlbox compiles for the processor (``workshops.fast.kernels``), on torch and on TensorFlow. The layers
+here are Keras' own with that one call in place of the loop: the variables, their names and their layout, the
+configuration and the class name stay, so that weights and saved files go from one to the other.
 
-Keras' loop stays for: another backend, a card, a mask, dropout, ``unroll``, ``use_cudnn=True``, other activations than
-tanh and sigmoid, a GRU with ``reset_after=False``, half precision.
+Keras' loop stays for: JAX, a card, a mask, dropout, ``unroll``, ``use_cudnn=True``, other activations than tanh and
+sigmoid, a GRU with ``reset_after=False``, half precision; on TensorFlow also for a SimpleRNN.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import keras
+
+from workshops.fast.recurrence import Kind
 
 
 class LSTM(keras.layers.LSTM):  # type: ignore[misc]
@@ -25,15 +29,10 @@ class LSTM(keras.layers.LSTM):  # type: ignore[misc]
     def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
         if not _can(self, sequences, mask, training):
             return super().inner_loop(sequences, initial_state, mask, training)
-        kernel, recurrent, bias = _weights(self.cell)
-        if getattr(self, "dlbox_how", "") == "loops":
-            from workshops.fast import loops
-
-            outputs, hidden, carry = loops.lstm(
-                _in_order(self, sequences), initial_state, (kernel, recurrent, bias), self.return_sequences
-            )
+        if _how(self) == "loops":
+            outputs, hidden, carry = _loops("lstm", self, sequences, initial_state, training)
             return hidden, outputs, [hidden, carry]
-        weights = _one_bias(kernel, recurrent, bias)
+        weights = _one_bias(*_weights(self.cell))
         outputs, hidden, carry = _run(self, _lstm, _in_order(self, sequences), initial_state, weights)
         return hidden, outputs, [hidden, carry]
 
@@ -46,15 +45,11 @@ class GRU(keras.layers.GRU):  # type: ignore[misc]
     def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
         if not self.reset_after or not _can(self, sequences, mask, training):
             return super().inner_loop(sequences, initial_state, mask, training)
-        kernel, recurrent, bias = _weights(self.cell)
         state = _states(initial_state)
-        if getattr(self, "dlbox_how", "") == "loops":
-            from workshops.fast import loops
-
-            outputs, hidden = loops.gru(
-                _in_order(self, sequences), state, (kernel, recurrent, bias), self.return_sequences
-            )
+        if _how(self) == "loops":
+            outputs, hidden = _loops("gru", self, sequences, state, training)
             return hidden, outputs, [hidden]
+        kernel, recurrent, bias = _weights(self.cell)
         weights = [_gates(kernel.T), _gates(recurrent.T)]
         if bias is not None:
             weights += [_gates(bias[0]), _gates(bias[1])]
@@ -80,8 +75,30 @@ class SimpleRNN(keras.layers.SimpleRNN):  # type: ignore[misc]
 FAST = {keras.layers.LSTM: LSTM, keras.layers.GRU: GRU, keras.layers.SimpleRNN: SimpleRNN}
 
 
+def _how(layer: Any) -> str:
+    """TensorFlow has no other, and torch's own know float64 as well."""
+    how = getattr(layer, "dlbox_how", "")
+    return "split" if how == "loops" and layer.compute_dtype != "float32" else how
+
+
+def _loops(kind: Kind, layer: Any, sequences: Any, states: Any, training: bool) -> tuple[Any, ...]:
+    """All hidden states, or the last alone where the layer gives no more, and each last state."""
+    kernel, recurrent, bias = _weights(layer.cell)
+    if bias is None:
+        gates = kernel.shape[1]
+        bias = keras.ops.zeros((gates,) if kind == "lstm" else (2, gates), "float32")
+    told = _in_order(layer, sequences), list(states), (kernel, recurrent, bias), layer.return_sequences
+    if keras.backend.backend() == "torch":
+        from workshops.fast import torch_loops
+
+        return torch_loops.run(kind, *told)
+    from workshops.fast import tensorflow_loops
+
+    return tensorflow_loops.run(kind, *told, training)
+
+
 def _run(layer: Any, run: Any, sequences: Any, states: Any, weights: Any) -> Any:
-    if getattr(layer, "dlbox_how", "") not in ("split", "loops"):
+    if _how(layer) != "split":
         return run(sequences, states, weights)
     from workshops.fast import split
 
@@ -122,7 +139,18 @@ _gru, _rnn = _one_state("gru"), _one_state("rnn_tanh")
 
 
 def _can(layer: Any, sequences: Any, mask: Any, training: bool) -> bool:
-    if keras.backend.backend() != "torch" or getattr(layer, "use_cudnn", None) is True:
+    backend = keras.backend.backend()
+    if backend not in ("torch", "tensorflow") or getattr(layer, "use_cudnn", None) is True:
+        return False
+    if backend == "tensorflow":
+        own = (
+            layer.dlbox_how == "loops"
+            and layer.compute_dtype == "float32"
+            and hasattr(layer, "recurrent_activation")
+        )
+        if not own or on_card():
+            return False
+    elif sequences.device.type != "cpu":
         return False
     mask = mask[0] if isinstance(mask, list | tuple) else mask
     return bool(
@@ -133,8 +161,15 @@ def _can(layer: Any, sequences: Any, mask: Any, training: bool) -> bool:
         and layer.activation is keras.activations.tanh
         and getattr(layer, "recurrent_activation", keras.activations.sigmoid) is keras.activations.sigmoid
         and layer.compute_dtype in ("float32", "float64")
-        and sequences.device.type == "cpu"
     )
+
+
+@functools.cache
+def on_card() -> bool:
+    """Whether TensorFlow computes on one."""
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def _weights(cell: Any) -> tuple[Any, Any, Any]:
@@ -156,8 +191,8 @@ def _states(initial: Any) -> list[Any]:
 
 
 def _in_order(layer: Any, sequences: Any) -> Any:
-    inputs = sequences.to(_weights(layer.cell)[0].dtype)
-    return inputs.flip(1) if layer.go_backwards else inputs
+    inputs = keras.ops.cast(sequences, layer.compute_dtype)
+    return keras.ops.flip(inputs, 1) if layer.go_backwards else inputs
 
 
 def _gates(rows: Any) -> Any:

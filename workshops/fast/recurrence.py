@@ -1,216 +1,172 @@
-"""LSTM and GRU through all steps, forward and backward, with what need not stand in the loop outside of it.
+"""LSTM and GRU over a batch of NumPy arrays, by the compiled kernels, the rows shared among the cores.
 
-In the loop stand one product a step and the gates, in place. The projection of the inputs is one product for all steps
-before it; the gradients of the weights are one product for ``BLOCK`` steps after it. The derivatives of the gates do
-not depend on what comes back through time, so they too are computed for a block at once; the way back is then one
-product a step as well.
-
-The functions are TorchScript where torch can compile them: a call then runs without Python's lock, so that threads can
-each take some rows of a batch (``workshops.fast.split``). Gates stand in Keras' order in every weight. Shapes: B rows,
-T steps, I inputs, H units; time first. The equations are those of ``keras.layers.LSTMCell`` and ``GRUCell``.
+Shapes: B rows, T steps, I inputs, H units; batch first here, as Keras has it. What the way back needs is kept in
+buffers that are used again, because fresh memory costs as much time as a part of the arithmetic.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
-from typing import Any
+import functools
+import importlib.util
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
-import torch
+import numpy as np
+import numpy.typing as npt
 
-BLOCK = 25
-"""Steps whose derivatives lie in the processor's cache at one time."""
+from workshops.fast.rows import LEAST_ROWS, cores, everywhere
+
+Array = npt.NDArray[np.float32]
+Kind = Literal["lstm", "gru"]
+GATES = {"lstm": 4, "gru": 3}
 
 
-def _lstm_forward(
-    inputs: torch.Tensor,
-    hidden: torch.Tensor,
-    carry: torch.Tensor,
-    kernel: torch.Tensor,
-    recurrent: torch.Tensor,
-    bias: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(T, B, I), (B, H) twice, (I, 4H), (H, 4H), (4H) -> states (T+1, B, H), carries, tanh of these, gates (T, B, 4H).
+def at_hand() -> bool:
+    """Whether what compiles the kernels is installed."""
+    return all(importlib.util.find_spec(name) for name in ("numba", "scipy", "threadpoolctl"))
 
-    The gates stand as input, forget, output, candidate here: three sigmoids side by side.
+
+class Passed:
+    """A batch that went forward, and can go back once.
+
+    ``hidden``: the last hidden states (B, H); ``carry``: the last carries of an LSTM, else None.
     """
-    steps, rows, width = inputs.shape
-    units = hidden.size(1)
-    order = [kernel[:, : 2 * units], kernel[:, 3 * units :], kernel[:, 2 * units : 3 * units]]
-    across = [recurrent[:, : 2 * units], recurrent[:, 3 * units :], recurrent[:, 2 * units : 3 * units]]
-    offset = [bias[: 2 * units], bias[3 * units :], bias[2 * units : 3 * units]]
-    weights = torch.cat(across, 1)
-    gates = torch.addmm(torch.cat(offset), inputs.reshape(steps * rows, width), torch.cat(order, 1))
-    gates = gates.view(steps, rows, 4 * units)
-    states, carries = gates.new_empty(steps + 1, rows, units), gates.new_empty(steps + 1, rows, units)
-    bent = gates.new_empty(steps, rows, units)
-    states[0].copy_(hidden)
-    carries[0].copy_(carry)
-    whole, hs, cs, tanhs = gates.unbind(0), states.unbind(0), carries.unbind(0), bent.unbind(0)
-    sigmoids = gates[:, :, : 3 * units].unbind(0)
-    let_in, forget = gates[:, :, :units].unbind(0), gates[:, :, units : 2 * units].unbind(0)
-    let_out, candidate = gates[:, :, 2 * units : 3 * units].unbind(0), gates[:, :, 3 * units :].unbind(0)
-    for t in range(steps):
-        whole[t].addmm_(hs[t], weights)
-        sigmoids[t].sigmoid_()
-        candidate[t].tanh_()
-        torch.mul(forget[t], cs[t], out=cs[t + 1])
-        cs[t + 1].addcmul_(let_in[t], candidate[t])
-        torch.tanh(cs[t + 1], out=tanhs[t])
-        torch.mul(let_out[t], tanhs[t], out=hs[t + 1])
-    return states, carries, bent, gates
+
+    def __init__(self, kind: Kind, inputs: Array, states: Sequence[Array], weights: Sequence[Array]) -> None:
+        """Inputs (B, T, I), states (B, H) each; kernel (I, GH), recurrent kernel (H, GH) and bias as Keras has them."""
+        self._kind: Kind = kind
+        self._weights = tuple(np.ascontiguousarray(one, np.float32) for one in weights)
+        count = max(1, min(cores(), len(inputs) // LEAST_ROWS))
+        cut = zip(*(np.array_split(one, count) for one in (inputs, *states)), strict=True)
+        with _one_thread_each():
+            self._parts = everywhere(self._forward, list(cut))
+        self.hidden = np.concatenate([part["states"][-1] for part in self._parts])
+        self.carry = np.concatenate([part["carries"][-1] for part in self._parts]) if kind == "lstm" else None
+
+    def outputs(self) -> Array:
+        """All hidden states (B, T, H)."""
+        return np.concatenate([part["states"][1:].transpose(1, 0, 2) for part in self._parts])
+
+    def back(self, of_outputs: Array | None, of_states: Sequence[Array]) -> tuple[Array, ...]:
+        """Gradients of the inputs, of each first state, of kernel, recurrent kernel and bias.
+
+        ``of_outputs``: (B, T, H), or None; ``of_states``: (B, H) of each last state.
+        """
+        parts, self._parts = self._parts, []
+        if not parts:
+            raise RuntimeError("the gradient was taken already: a recurrence keeps it for one time")
+        edges = np.cumsum([part["inputs"].shape[1] for part in parts])[:-1]
+        cut = [np.split(one, edges) for one in of_states]
+        above = [None] * len(parts) if of_outputs is None else np.split(of_outputs, edges)
+        given = [(part, above[n], *(one[n] for one in cut)) for n, part in enumerate(parts)]
+        with _one_thread_each():
+            told = everywhere(self._backward, given)
+        by_row = 1 + len(of_states)
+        return tuple(
+            np.concatenate(same) if place < by_row else sum(same[1:], same[0])
+            for place, same in enumerate(zip(*told, strict=True))
+        )
+
+    def forget(self) -> None:
+        """It will not go back."""
+        for part in self._parts:
+            _BUFFERS.give(*part.values())
+        self._parts = []
+
+    def _forward(self, inputs: Array, *first: Array) -> dict[str, Array]:
+        from workshops.fast import kernels
+
+        kernel, recurrent, bias = self._weights
+        rows, steps, width = inputs.shape
+        units = recurrent.shape[0]
+        take = _BUFFERS.take
+        part = {
+            "inputs": take(steps, rows, width),
+            "gates": take(steps, rows, GATES[self._kind] * units),
+            "states": take(steps + 1, rows, units),
+            "bent": take(steps, rows, units),
+        }
+        part["inputs"][:] = inputs.transpose(1, 0, 2)
+        part["states"][0] = first[0]
+        if self._kind == "lstm":
+            part["carries"] = take(steps + 1, rows, units)
+            part["carries"][0] = first[1]
+            kernels.lstm_forward(
+                part["inputs"], kernel, recurrent, bias, part["gates"], part["states"], part["carries"], part["bent"]
+            )  # fmt: skip
+        else:
+            kernels.gru_forward(
+                part["inputs"], kernel, recurrent, bias, part["gates"], part["states"], part["bent"]
+            )
+        return part
+
+    def _backward(self, part: dict[str, Array], above: Array | None, *last: Array) -> tuple[Array, ...]:
+        from workshops.fast import kernels
+
+        kernel, recurrent, bias = self._weights
+        inputs, gates, states, bent = (part[name] for name in ("inputs", "gates", "states", "bent"))
+        steps, rows, width = inputs.shape
+        units = recurrent.shape[0]
+        if above is None:
+            above = np.empty((0, rows, units), np.float32)
+        else:
+            above = np.ascontiguousarray(above.transpose(1, 0, 2), np.float32)
+        # Copies: the kernels count down in them.
+        down = [np.array(one, np.float32, order="C") for one in last]
+        to = [np.empty((steps, rows, width), np.float32), *map(np.empty_like, (kernel, recurrent, bias))]
+        if self._kind == "lstm":
+            kernels.lstm_backward(
+                inputs, kernel, recurrent, gates, states, part["carries"], bent, above, *down, *to
+            )
+        else:
+            across = _BUFFERS.take(*gates.shape)
+            kernels.gru_backward(inputs, kernel, recurrent, gates, states, bent, across, above, *down, *to)
+            _BUFFERS.give(across)
+        _BUFFERS.give(*part.values())
+        return (to[0].transpose(1, 0, 2), *down, *to[1:])
 
 
-def _lstm_backward(
-    inputs: torch.Tensor,
-    states: torch.Tensor,
-    carries: torch.Tensor,
-    bent: torch.Tensor,
-    gates: torch.Tensor,
-    kernel: torch.Tensor,
-    recurrent: torch.Tensor,
-    of_outputs: torch.Tensor,
-    of_hidden: torch.Tensor,
-    of_carry: torch.Tensor,
-    block: int,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Gradients of inputs, both states, both weights and the bias. ``of_outputs``: (T, B, H), or (0,) for none."""
-    steps, rows, width = inputs.shape
-    units = bent.size(2)
-    to_inputs, to_kernel = torch.empty_like(inputs), torch.zeros_like(kernel)
-    to_recurrent, to_bias = torch.zeros_like(recurrent), kernel.new_zeros(4 * units)
-    back, down = recurrent.t().contiguous(), kernel.t().contiguous()
-    dh, dc = of_hidden.clone(), of_carry.clone()
-    stop = steps
-    while stop > 0:
-        start = max(0, stop - block)
-        size = stop - start
-        i, f = gates[start:stop, :, :units], gates[start:stop, :, units : 2 * units]
-        o, g = gates[start:stop, :, 2 * units : 3 * units], gates[start:stop, :, 3 * units :]
-        slopes = gates.new_empty(size, rows, 4, units)
-        torch.mul(i - i * i, g, out=slopes[:, :, 0])
-        torch.mul(f - f * f, carries[start:stop], out=slopes[:, :, 1])
-        torch.mul(i, 1 - g * g, out=slopes[:, :, 2])
-        torch.mul(o - o * o, bent[start:stop], out=slopes[:, :, 3])
-        through = o * (1 - bent[start:stop] * bent[start:stop])
-        flat = slopes.view(size, rows, 4 * units)
-        of_dc, of_dh, whole = slopes[:, :, :3].unbind(0), slopes[:, :, 3].unbind(0), flat.unbind(0)
-        outs, forget = through.unbind(0), f.unbind(0)
-        for place in range(size):
-            t = size - 1 - place
-            if of_outputs.dim() == 3:
-                dh.add_(of_outputs[start + t])
-            dc.addcmul_(dh, outs[t])
-            of_dc[t].mul_(dc.unsqueeze(1))
-            of_dh[t].mul_(dh)
-            torch.mm(whole[t], back, out=dh)
-            dc.mul_(forget[t])
-        many = flat.view(size * rows, 4 * units)
-        to_kernel.addmm_(inputs[start:stop].reshape(size * rows, width).t(), many)
-        to_recurrent.addmm_(states[start:stop].view(size * rows, units).t(), many)
-        to_bias.add_(many.sum(0))
-        torch.mm(many, down, out=to_inputs[start:stop].view(size * rows, width))
-        stop = start
-    return to_inputs, dh, dc, to_kernel, to_recurrent, to_bias
+class _Buffers:
+    """Arrays that are free again, by shape."""
+
+    KEPT = 32
+    """Bytes are bounded by what a training step takes at one time; shapes come and go with the last batch."""
+
+    def __init__(self) -> None:
+        self._free: dict[tuple[int, ...], list[Array]] = {}
+        self._lock = threading.Lock()
+
+    def take(self, *shape: int) -> Array:
+        with self._lock:
+            ready = self._free.get(shape)
+            if ready:
+                return ready.pop()
+        return np.empty(shape, np.float32)
+
+    def give(self, *arrays: Array) -> None:
+        with self._lock:
+            for array in arrays:
+                self._free.setdefault(array.shape, []).append(array)
+            while sum(map(len, self._free.values())) > self.KEPT:
+                oldest = next(iter(self._free))
+                self._free[oldest].pop()
+                if not self._free[oldest]:
+                    del self._free[oldest]
 
 
-def _gru_forward(
-    inputs: torch.Tensor,
-    hidden: torch.Tensor,
-    kernel: torch.Tensor,
-    recurrent: torch.Tensor,
-    bias: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(T, B, I), (B, H), (I, 3H), (H, 3H), (2, 3H) -> states (T+1, B, H), update and reset (T, B, 2H), candidates,
-    and what the reset gate multiplies."""
-    steps, rows, width = inputs.shape
-    units = hidden.size(1)
-    flat = inputs.reshape(steps * rows, width)
-    first = bias[0, : 2 * units] + bias[1, : 2 * units]
-    gates = torch.addmm(first, flat, kernel[:, : 2 * units]).view(steps, rows, 2 * units)
-    candidates = torch.addmm(bias[0, 2 * units :], flat, kernel[:, 2 * units :]).view(steps, rows, units)
-    resettable = gates.new_empty(steps, rows, units)
-    states = gates.new_empty(steps + 1, rows, units)
-    states[0].copy_(hidden)
-    of_gates, of_candidate = recurrent[:, : 2 * units].contiguous(), recurrent[:, 2 * units :].contiguous()
-    offset = bias[1, 2 * units :]
-    both, hs, cs, rs = gates.unbind(0), states.unbind(0), candidates.unbind(0), resettable.unbind(0)
-    update, reset = gates[:, :, :units].unbind(0), gates[:, :, units:].unbind(0)
-    for t in range(steps):
-        both[t].addmm_(hs[t], of_gates)
-        both[t].sigmoid_()
-        torch.addmm(offset, hs[t], of_candidate, out=rs[t])
-        cs[t].addcmul_(reset[t], rs[t])
-        cs[t].tanh_()
-        torch.lerp(cs[t], hs[t], update[t], out=hs[t + 1])
-    return states, gates, candidates, resettable
+_BUFFERS = _Buffers()
 
 
-def _gru_backward(
-    inputs: torch.Tensor,
-    states: torch.Tensor,
-    gates: torch.Tensor,
-    candidates: torch.Tensor,
-    resettable: torch.Tensor,
-    kernel: torch.Tensor,
-    recurrent: torch.Tensor,
-    of_outputs: torch.Tensor,
-    of_hidden: torch.Tensor,
-    block: int,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Gradients of inputs, state, both weights and the bias. ``of_outputs``: (T, B, H), or (0,) for none.
-
-    The slopes stand as recurrent candidate, update, reset, input's candidate: the first three go through the recurrent
-    weights, the last three through the kernel.
-    """
-    steps, rows, width = inputs.shape
-    units = candidates.size(2)
-    to_inputs, to_kernel = torch.empty_like(inputs), torch.zeros_like(kernel)
-    turned, to_bias = torch.zeros_like(recurrent), kernel.new_zeros(4 * units)
-    back = torch.cat([recurrent[:, 2 * units :], recurrent[:, : 2 * units]], 1).t().contiguous()
-    down = kernel.t().contiguous()
-    dh = of_hidden.clone()
-    stop = steps
-    while stop > 0:
-        start = max(0, stop - block)
-        size = stop - start
-        z, r = gates[start:stop, :, :units], gates[start:stop, :, units:]
-        c = candidates[start:stop]
-        slopes = gates.new_empty(size, rows, 4, units)
-        torch.mul(1 - z, 1 - c * c, out=slopes[:, :, 3])
-        torch.mul(slopes[:, :, 3], r, out=slopes[:, :, 0])
-        torch.mul(z - z * z, states[start:stop] - c, out=slopes[:, :, 1])
-        torch.mul(slopes[:, :, 0] * resettable[start:stop], 1 - r, out=slopes[:, :, 2])
-        flat = slopes.view(size, rows, 4 * units)
-        each, across, update = slopes.unbind(0), flat[:, :, : 3 * units].unbind(0), z.unbind(0)
-        for place in range(size):
-            t = size - 1 - place
-            if of_outputs.dim() == 3:
-                dh.add_(of_outputs[start + t])
-            each[t].mul_(dh.unsqueeze(1))
-            dh.mul_(update[t])
-            dh.addmm_(across[t], back)
-        many = flat.view(size * rows, 4 * units)
-        to_kernel.addmm_(inputs[start:stop].reshape(size * rows, width).t(), many[:, units:])
-        turned.addmm_(states[start:stop].view(size * rows, units).t(), many[:, : 3 * units])
-        to_bias.add_(many.sum(0))
-        torch.mm(many[:, units:], down, out=to_inputs[start:stop].view(size * rows, width))
-        stop = start
-    to_recurrent = torch.cat([turned[:, units:], turned[:, :units]], 1)
-    of_bias = torch.stack([to_bias[units:], torch.cat([to_bias[units : 3 * units], to_bias[:units]])])
-    return to_inputs, dh, to_kernel, to_recurrent, of_bias
+def _one_thread_each() -> Any:
+    """While it holds, each product is computed by the thread that asks for it."""
+    return _controller()().limit(limits=1, user_api="blas")
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """As TorchScript; where this torch or this Python cannot compile it, as it is: slower, not wrong."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch announces that TorchScript will go one day
-        try:
-            compiled: Callable[..., Any] = torch.jit.script(function)
-        except Exception:
-            return function
-    return compiled
+@functools.cache
+def _controller() -> Callable[[], Any]:
+    import scipy.linalg.cython_blas  # noqa: F401 - the library of products that Numba calls, so that it is found
+    from threadpoolctl import ThreadpoolController
 
-
-lstm_forward, lstm_backward = _compiled(_lstm_forward), _compiled(_lstm_backward)
-gru_forward, gru_backward = _compiled(_gru_forward), _compiled(_gru_backward)
+    found = ThreadpoolController()
+    return lambda: found

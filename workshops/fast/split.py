@@ -1,26 +1,16 @@
-"""A recurrence over one batch as several, each on a thread of its own.
-
-A recurrent step of a small model is a product of a few microseconds: threads that share it wait for each other at
-every step, and for long where another program holds one of the cores. The rows of a batch do not meet in a recurrence,
-so each thread takes its rows through all steps alone, forward and backward; the gradients of the weights are added up.
-"""
+"""torch's own recurrence over one batch as several, each on a thread of its own (see ``workshops.fast.rows``)."""
 
 from __future__ import annotations
 
-import functools
-import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
 
+from workshops.fast.rows import LEAST_ROWS, everywhere
+
 Run = Callable[[Any, Sequence[Any], Sequence[Any]], tuple[Any, ...]]
 """(sequences, states, weights) -> tensors; all of the first two have the batch first."""
-
-LEAST_ROWS = 4
-"""A thread with fewer rows gains nothing."""
 
 
 def recurrence(run: Run, sequences: Any, states: Sequence[Any], weights: Sequence[Any]) -> tuple[Any, ...]:
@@ -44,7 +34,7 @@ class _Split(torch.autograd.Function):  # type: ignore[misc]
                 return own, run(own[0], own[1 : 1 + states], own[1 + states :])
 
         rows = zip(*(one.chunk(parts) for one in tensors[: 1 + states]), strict=True)
-        done = everywhere(part, list(rows))
+        done = _everywhere(part, list(rows))
         ctx.states, ctx.done = states, done if any(wanted) else None
         ctx.set_materialize_grads(False)
         return tuple(
@@ -74,7 +64,7 @@ class _Split(torch.autograd.Function):  # type: ignore[misc]
                 )
             return [next(told, None) if grad else None for grad in wanted]
 
-        of_parts = everywhere(part, [(number,) for number in range(len(parts))])
+        of_parts = _everywhere(part, [(number,) for number in range(len(parts))])
         joined = [
             None if same[0] is None else torch.cat(same) if place <= ctx.states else sum(same[1:], same[0])
             for place, same in enumerate(zip(*of_parts, strict=True))
@@ -82,19 +72,13 @@ class _Split(torch.autograd.Function):  # type: ignore[misc]
         return None, None, None, *joined
 
 
-def everywhere(work: Callable[..., Any], given: Sequence[tuple[Any, ...]]) -> list[Any]:
-    """All at the same time, each on one thread of its own; the first error of any is raised."""
-    pool = _pool(len(given), os.getpid())
-    return [one.result() for one in [pool.submit(work, *arguments) for arguments in given]]
-
-
-@functools.cache
-def _pool(threads: int, process: int) -> ThreadPoolExecutor:
-    """By process, because a forked one has no threads of its parent's."""
+def _everywhere(work: Callable[..., Any], given: Sequence[tuple[Any, ...]]) -> list[Any]:
     usual = torch.get_num_threads()
-    pool = ThreadPoolExecutor(threads, "dlbox-rows", initializer=torch.set_num_threads, initargs=(1,))
-    together = threading.Barrier(threads)
-    for one in [pool.submit(together.wait) for _ in range(threads)]:
-        one.result()  # every thread has started, and set its number
-    torch.set_num_threads(usual)  # part of the number is the process's
-    return pool
+    try:
+        return everywhere(work, given, _alone)
+    finally:
+        torch.set_num_threads(usual)  # part of the number is the process's
+
+
+def _alone() -> None:
+    torch.set_num_threads(1)
