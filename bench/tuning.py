@@ -79,11 +79,20 @@ BUSY = 0.25
 """Cores that other programs keep busy: more, and the figures are theirs too."""
 
 
-def longer_calls(best: Setting) -> list[Setting]:
-    """``best`` with several batches a call, where that can differ."""
-    if best.backend == "torch":
+NEAR = 0.85
+"""What several batches a call may still make up for, as a share of the best."""
+
+
+def longer_calls(tried: Sequence[Measured]) -> list[Setting]:
+    """The fastest that can take several batches a call, with these, where it is near the best."""
+    rates = {one.setting: one.samples_per_second for one in tried if one.samples_per_second}
+    able = {setting: rate for setting, rate in rates.items() if setting.backend != "torch"}
+    if not able:
         return []
-    return [msgspec.structs.replace(best, steps_per_execution=steps) for steps in STEPS]
+    setting = max(able, key=lambda one: able[one])
+    if able[setting] < NEAR * max(rates.values()):
+        return []
+    return [msgspec.structs.replace(setting, steps_per_execution=steps) for steps in STEPS]
 
 
 def busy_cores(seconds: float = 1.0) -> float:
@@ -149,9 +158,9 @@ def tune(
             if not go(setting, PROMISING * so_far):
                 why = "the time was up (--minutes)"
                 break
-        best, rate, _ = choose(tried)
-        for setting in longer_calls(best) if best is not None else ():
-            if not go(setting, PROMISING * (rate or 0.0)):
+        fastest = max((one.samples_per_second or 0.0 for one in tried), default=0.0)
+        for setting in longer_calls(tried):
+            if not go(setting, PROMISING * fastest):
                 why = "the time was up (--minutes)"
                 break
         best, _, _ = choose(tried)

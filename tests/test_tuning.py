@@ -117,6 +117,17 @@ def test_the_fastest_is_tried_with_several_batches_a_call() -> None:
     assert [job.give_up_below for job in worker.jobs] == [0.0, 280.0, 350.0, 350.0, 0.0]
 
 
+def test_what_is_near_the_fastest_may_win_with_several_batches_a_call() -> None:
+    """Keras on torch takes one batch a call."""
+    several = [msgspec.structs.replace(XLA, steps_per_execution=steps) for steps in tuning.STEPS]
+    assert FAST.backend == "torch"
+    worker = Worker({USUAL: [300.0, 300.0], FAST: [500.0], XLA: [450.0], several[0]: [560.0], several[1]: [530.0]})
+    done, _ = tuning.tune(
+        WORKLOADS["gru"], [USUAL, FAST, XLA], deadline=1.0, say=lambda _: None, run=worker, clock=lambda: 0
+    )
+    assert (done.best, done.samples_per_second) == (several[0], 560.0)
+
+
 def test_several_batches_a_call_are_counted_as_what_they_are() -> None:
     for backend in ("tensorflow", "jax"):  # Keras on torch takes one a call
         done = subprocess.run(

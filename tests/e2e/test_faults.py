@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from provision import locking
+from provision.environments import INSTALLER, INSTALLER_BOUNDS
 from tests.conftest import ROOT
 from tests.e2e import base
 from tests.e2e.bed import Bed
@@ -44,10 +45,18 @@ def told(bed: Bed, tmp_path: Path) -> dict[str, Any]:
     lock.write_text(locking.lock(needs, "3.11"))
     return {
         "site_preflight": False,
+        "environment_uv_lock": str(uv_lock(tmp_path)),
         "frameworks_environments": [{"name": "tensorflow", "lock": str(lock)}],
         "frameworks_python_packages": ["python3", "python3-venv"],
         "extra_ca_bundle": os.environ.get("SSL_CERT_FILE", ""),
     }
+
+
+def uv_lock(folder: Path) -> Path:
+    """As a plan names it."""
+    path = folder / "uv.txt"
+    path.write_text(locking.lock([INSTALLER + INSTALLER_BOUNDS], "3.11"))
+    return path
 
 
 def start(
@@ -60,9 +69,10 @@ def start(
 
 
 def wait_for_pip(bed: Bed) -> None:
-    """Until pip has begun to put packages where they belong."""
+    """Until packages begin to come: uv's into its cache, pip's to where they belong."""
     deadline = time.monotonic() + 300
-    while not list(bed.root.glob("opt/dlbox/versions/*/lib/python3*/site-packages/numpy")):
+    places = ("cache/uv-cache/archive-v0/*/*", "versions/*/lib/python3*/site-packages/numpy")
+    while not any(path for place in places for path in bed.root.glob(f"opt/dlbox/{place}")):
         assert time.monotonic() < deadline
         time.sleep(0.05)
 

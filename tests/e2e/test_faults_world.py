@@ -15,7 +15,7 @@ import pytest
 from provision import command, locking
 from provision.command import Wishes
 from tests.e2e.bed import Bed
-from tests.e2e.test_faults import WORKS, start, wait_for_pip
+from tests.e2e.test_faults import WORKS, start, uv_lock, wait_for_pip
 from tests.e2e.test_provision import play
 from tests.test_playbook import Listener
 
@@ -40,6 +40,7 @@ def packages(folder: Path, *needs: str) -> dict[str, Any]:
     lock.write_text(locking.lock(needs, "3.11"))
     return {
         "site_preflight": False,
+        "environment_uv_lock": str(uv_lock(folder)),
         "frameworks_environments": [{"name": "tensorflow", "lock": str(lock)}],
         "frameworks_python_packages": ["python3", "python3-venv"],
         "frameworks_pip_retries": 0,
