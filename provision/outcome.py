@@ -20,6 +20,8 @@ _NO_NETWORK = re.compile(
     r"Network is unreachable|Temporary failure (in name resolution|resolving)|Name or service not known"
     r"|Failed to establish a new connection|Connection timed out|Could not (connect to|resolve) "
 )
+# Where a script ran on a terminal of its own, this is all that stands on stderr: its words are on stdout.
+_SSH_ENDED = re.compile(r"Shared connection to \S+ closed\.$")
 _SILENT = re.compile(
     r"Connection refused|(Connection|Operation) timed out|No route to host|Network is unreachable"
     r"|Could not resolve hostname [^:\s]+"
@@ -158,7 +160,8 @@ def sentence(result: Mapping[str, Any]) -> str:
     if message and not any(words in message.lower() for words in _EMPTY_WORDS):
         return message
     for stream in ("stderr", "module_stderr", "stdout", "module_stdout", "exception"):
-        lines = [line.strip() for line in plain(str(result.get(stream) or "")).splitlines() if line.strip()]
+        every = (line.strip() for line in plain(str(result.get(stream) or "")).splitlines())
+        lines = [line for line in every if line and not _SSH_ENDED.match(line)]
         errors = [line for line in lines if re.match(r"(?i)(e:|error|fatal|\w*error:)", line)]
         cut = next((line for line in lines if _NO_NETWORK.search(line)), None)
         if any("CERTIFICATE_VERIFY_FAILED" in line or "certificate verify failed" in line for line in lines):

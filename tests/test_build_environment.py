@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from provision.outcome import sentence
 from provision.playbook import HOUSE
 from tests.conftest import script
 
@@ -184,6 +185,15 @@ def test_a_package_that_is_not_what_its_hash_says_is_refused_by_both(box: Box) -
     assert ended.returncode == 1
     assert "THESE PACKAGES DO NOT MATCH THE HASHES" in ended.stderr
     assert not (box.root / "versions/a/.complete").exists()
+
+
+def test_an_index_that_is_not_reached_is_named_as_the_reason(box: Box) -> None:
+    """pip alone says that there are no versions."""
+    here = {"PIP_NO_INDEX": "0", "PIP_FIND_LINKS": "", "PIP_INDEX_URL": "http://127.0.0.1:9/simple/"}
+    ended = box.build(box.plan("a", uv=""), **here)
+    assert ended.returncode == 1
+    assert "Could not fetch URL http://127.0.0.1:9/simple/tiny/" in ended.stderr
+    assert "check its network" in sentence({"msg": "non-zero return code", "stdout": ended.stderr})
 
 
 def test_an_environment_over_another_sees_its_packages_and_its_pip(box: Box) -> None:

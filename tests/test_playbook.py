@@ -292,6 +292,14 @@ def _words(process: psutil.Process) -> list[str]:
         ({"msg": "No space."}, "No space."),
         ({"msg": "non-zero return code", "stderr": "a\nERROR: b\nc"}, "ERROR: b"),
         ({"msg": "non-zero return code", "stdout": "a\nlast"}, "last"),
+        (
+            {
+                "msg": "non-zero return code",
+                "stderr": "Shared connection to 127.0.0.1 closed.\r\n",
+                "stdout": "said\r\nERROR: why\r\n",
+            },
+            "ERROR: why",
+        ),
         ({"results": [{"failed": False, "msg": "a"}, {"failed": True, "msg": "b"}]}, "b"),
         ({"msg": ["a", "b"]}, "a; b"),
         ({}, "it did not say why"),

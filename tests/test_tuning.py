@@ -121,7 +121,9 @@ def test_what_is_near_the_fastest_may_win_with_several_batches_a_call() -> None:
     """Keras on torch takes one batch a call."""
     several = [msgspec.structs.replace(XLA, steps_per_execution=steps) for steps in tuning.STEPS]
     assert FAST.backend == "torch"
-    worker = Worker({USUAL: [300.0, 300.0], FAST: [500.0], XLA: [450.0], several[0]: [560.0], several[1]: [530.0]})
+    worker = Worker(
+        {USUAL: [300.0, 300.0], FAST: [500.0], XLA: [450.0], several[0]: [560.0], several[1]: [530.0]}
+    )
     done, _ = tuning.tune(
         WORKLOADS["gru"], [USUAL, FAST, XLA], deadline=1.0, say=lambda _: None, run=worker, clock=lambda: 0
     )

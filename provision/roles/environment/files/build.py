@@ -119,8 +119,30 @@ def install(root: Path, folder: Path, pip: list[str], lists: list[Path], uv: str
             why = with_uv(root, folder, pip, named, uv, {**os.environ, **settings}, held)
     if why:
         say(f"pip installs the packages: {why}")
-        python = ["--python", str(folder / "bin/python")]
-        run([*pip, *python, "install", "--require-hashes", "--no-deps", *named], held)
+        command = [
+            *pip,
+            "--python",
+            str(folder / "bin/python"),
+            "install",
+            "--require-hashes",
+            "--no-deps",
+            *named,
+        ]
+        done = attempt(command, held)
+        if done.returncode:
+            sys.stderr.write(done.stdout + done.stderr + why_not_reached(done, command, held))
+            raise SystemExit(1)
+
+
+def why_not_reached(done: subprocess.CompletedProcess[str], command: list[str], held: int) -> str:
+    """pip says "from versions: none" of an index that it did not reach, and why only where it is asked for all."""
+    if "from versions: none" not in done.stderr:
+        return ""
+    again = attempt([*command, "-vv"], held)
+    lines = [
+        line.strip() for line in (again.stdout + again.stderr).splitlines() if "Could not fetch URL" in line
+    ]
+    return "".join(f"{line}\n" for line in lines[:1])
 
 
 def settings_for_uv(listed: str) -> tuple[dict[str, str] | None, str]:
