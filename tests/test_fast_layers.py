@@ -257,6 +257,28 @@ def test_on_tensorflow_too() -> None:
     assert used["gru"] > 5
 
 
+def test_products_have_their_threads_back_when_no_layer_computes() -> None:
+    """The two layers of a bidirectional one compute at one time, and end in any order."""
+    pytest.importorskip("numba")
+    import threadpoolctl
+
+    from workshops.fast import recurrence
+
+    def threads() -> list[int]:
+        return [one["num_threads"] for one in threadpoolctl.threadpool_info() if one["user_api"] == "blas"]
+
+    recurrence._controller()
+    before = threads()
+    first, second = recurrence._ALONE, recurrence._ALONE
+    first.__enter__()
+    second.__enter__()
+    assert set(threads()) == {1}
+    first.__exit__()
+    assert set(threads()) == {1}
+    second.__exit__()
+    assert threads() == before
+
+
 def test_without_numba_the_backends_own_ways_serve() -> None:
     script = """
     import json, sys

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -39,7 +39,7 @@ class Passed:
         self._weights = tuple(np.ascontiguousarray(one, np.float32) for one in weights)
         count = max(1, min(cores(), len(inputs) // LEAST_ROWS))
         cut = zip(*(np.array_split(one, count) for one in (inputs, *states)), strict=True)
-        with _one_thread_each():
+        with _ALONE:
             self._parts = everywhere(self._forward, list(cut))
         self.hidden = np.concatenate([part["states"][-1] for part in self._parts])
         self.carry = np.concatenate([part["carries"][-1] for part in self._parts]) if kind == "lstm" else None
@@ -60,7 +60,7 @@ class Passed:
         cut = [np.split(one, edges) for one in of_states]
         above = [None] * len(parts) if of_outputs is None else np.split(of_outputs, edges)
         given = [(part, above[n], *(one[n] for one in cut)) for n, part in enumerate(parts)]
-        with _one_thread_each():
+        with _ALONE:
             told = everywhere(self._backward, given)
         by_row = 1 + len(of_states)
         return tuple(
@@ -158,15 +158,32 @@ class _Buffers:
 _BUFFERS = _Buffers()
 
 
-def _one_thread_each() -> Any:
-    """While it holds, each product is computed by the thread that asks for it."""
-    return _controller()().limit(limits=1, user_api="blas")
+class _Alone:
+    """While it holds, each product is computed by the thread that asks for it. Two layers may hold it at one time."""
+
+    def __init__(self) -> None:
+        self._lock, self._holding = threading.Lock(), 0
+        self._limit: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._holding += 1
+            if self._holding == 1:
+                self._limit = _controller().limit(limits=1, user_api="blas")
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._holding -= 1
+            if self._holding == 0:
+                self._limit.restore_original_limits()
+
+
+_ALONE = _Alone()
 
 
 @functools.cache
-def _controller() -> Callable[[], Any]:
+def _controller() -> Any:
     import scipy.linalg.cython_blas  # noqa: F401 - the library of products that Numba calls, so that it is found
     from threadpoolctl import ThreadpoolController
 
-    found = ThreadpoolController()
-    return lambda: found
+    return ThreadpoolController()
