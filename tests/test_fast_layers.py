@@ -257,26 +257,21 @@ def test_on_tensorflow_too() -> None:
     assert used["gru"] > 5
 
 
-def test_products_have_their_threads_back_when_no_layer_computes() -> None:
-    """The two layers of a bidirectional one compute at one time, and end in any order."""
+def test_only_the_products_that_numba_calls_go_to_one_thread() -> None:
     pytest.importorskip("numba")
-    import threadpoolctl
-
+    script = """
+    import json, numpy as np, threadpoolctl
     from workshops.fast import recurrence
-
-    def threads() -> list[int]:
-        return [one["num_threads"] for one in threadpoolctl.threadpool_info() if one["user_api"] == "blas"]
-
-    recurrence._controller()
-    before = threads()
-    first, second = recurrence._ALONE, recurrence._ALONE
-    first.__enter__()
-    second.__enter__()
-    assert set(threads()) == {1}
-    first.__exit__()
-    assert set(threads()) == {1}
-    second.__exit__()
-    assert threads() == before
+    def threads(part):
+        every = threadpoolctl.threadpool_info()
+        return [one["num_threads"] for one in every if f"/{part}.libs/" in one["filepath"]]
+    before = threads("numpy")
+    recurrence.one_thread_each()
+    assert set(threads("scipy")) <= {1}, threads("scipy")
+    assert threads("numpy") == before
+    print(json.dumps("so"))
+    """
+    assert _run(script, "tensorflow") == "so"
 
 
 def test_without_numba_the_backends_own_ways_serve() -> None:
