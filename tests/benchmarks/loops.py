@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 import time
@@ -21,6 +22,7 @@ from workshops.fast.torch_loops import run
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
     torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # workshops.fast.rows.cores asks for it
     rows = torch.randn(16, 300, 50, requires_grad=True)
     zero = torch.zeros(16, 100)
 

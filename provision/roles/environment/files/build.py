@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 STAMP = ".complete"
+UV_CACHE = "cache/uv-cache"
 PATIENCE_S = 900
 TRUE = ("1", "true", "yes", "on")
 
@@ -62,7 +63,7 @@ def build(plan: dict[str, Any]) -> None:
             say("what an interrupted run left is removed")
             shutil.rmtree(folder)
         if plan["damaged"]:
-            shutil.rmtree(root / "cache/uv-cache", ignore_errors=True)
+            shutil.rmtree(root / UV_CACHE, ignore_errors=True)
         for place in (root / "venv", folder.parent, root / "cache/tmp"):
             place.mkdir(mode=0o755, parents=True, exist_ok=True)
         say("the environment is made")
@@ -116,7 +117,8 @@ def install(root: Path, folder: Path, pip: list[str], lists: list[Path], uv: str
     if uv:
         settings, why = settings_for_uv(run([*pip, "config", "list"], held))
         if settings is not None:
-            why = with_uv(root, folder, pip, named, uv, {**os.environ, **settings}, held)
+            settings = {**os.environ, **settings, "UV_CACHE_DIR": str(root / UV_CACHE)}
+            why = with_uv(root, folder, pip, named, uv, settings, held)
     if why:
         say(f"pip installs the packages: {why}")
         command = [
@@ -156,7 +158,6 @@ def settings_for_uv(listed: str) -> tuple[dict[str, str] | None, str]:
             except (ValueError, SyntaxError):
                 return None, f"uv cannot be told its option {match[2]}"
     settings = {
-        "UV_CACHE_DIR": str(Path(os.environ.get("PIP_CACHE_DIR", "/opt/dlbox/cache")) / "uv-cache"),
         "UV_NO_CONFIG": "1",
         "UV_NO_PROGRESS": "1",
         "UV_PYTHON_DOWNLOADS": "never",
