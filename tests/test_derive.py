@@ -85,6 +85,23 @@ def test_an_interval_holds_its_median_and_scales_with_the_speed(rates: list[floa
     assert other.high == pytest.approx(one.high * factor, rel=1e-6)
 
 
+def test_tokens_have_the_spread_of_their_samples() -> None:
+    made = with_figures(
+        msgspec.structs.replace(of_processes(400.0, 410.0, 405.0, 395.0), tokens_per_sample=300)
+    )
+    rates, expected, tokens = made.samples_per_second, made.interval, made.tokens
+    assert tokens is not None
+    assert expected is not None
+    assert expected.low is not None
+    assert expected.high is not None
+    assert (tokens.median, tokens.mad) == (rates.median * 300, rates.mad * 300)
+    assert (tokens.low, tokens.high) == (expected.low * 300, expected.high * 300)
+    one = with_figures(msgspec.structs.replace(of_processes(400.0), tokens_per_sample=300)).tokens
+    assert one is not None
+    assert (one.low, one.high) == (None, None), "one process says nothing of how another will be"
+    assert with_figures(of_processes(400.0)).tokens is None, "a picture has no tokens"
+
+
 def test_nothing_else_changes() -> None:
     before = result(work=WORK)
     after = with_figures(before, probes=PROBES)

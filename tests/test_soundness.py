@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from bench.results import soundness, sources
+from bench.results.figures import TokenRate
 from bench.results.record import Document, Percentiles, Repeat, Result, Spread, to_json
 from tests import pages
 from tests.samples import blocks, document, result
@@ -66,12 +67,19 @@ def test_a_result_that_is_there_twice() -> None:
 
 def test_what_follows_from_the_blocks_is_taken_from_them(tmp_path: Path) -> None:
     """Whoever changes the summary of a run by hand changes nothing."""
-    measured = result("lstm", tokens_per_second=120_150.0, achieved_tflops=0.04, share_of_measured_peak=0.2)
+    measured = result(
+        "lstm",
+        tokens_per_sample=300,
+        tokens_per_second=120_150.0,
+        achieved_tflops=0.04,
+        share_of_measured_peak=0.2,
+    )
     dressed_up = msgspec.structs.replace(
         measured,
         samples_per_second=Spread(median=4005.0, mad=0.0, values=()),
         step_seconds=Percentiles(p5=-1.0, p50=0.0, p95=9.0),
         tokens_per_second=1_201_500.0,
+        tokens=TokenRate(median=1.0, mad=0.0, low=None, high=None),
         achieved_tflops=0.4,
         share_of_measured_peak=2.0,
     )
@@ -79,6 +87,8 @@ def test_what_follows_from_the_blocks_is_taken_from_them(tmp_path: Path) -> None
     assert found.samples_per_second == measured.samples_per_second
     assert found.step_seconds == measured.step_seconds
     assert found.tokens_per_second == pytest.approx(120_150.0)
+    assert found.tokens is not None
+    assert found.tokens.median == 300 * measured.samples_per_second.median
     assert found.achieved_tflops == pytest.approx(0.04)
     assert found.share_of_measured_peak == pytest.approx(0.2)
     assert written(tmp_path / "y", to_json(document()).encode()) == document()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from bench.results import noise
-from bench.results.figures import Interval, Price, Probes
+from bench.results.figures import Interval, Price, Probes, TokenRate
 from bench.results.record import Result
 
 CONFIDENCE = 0.95
@@ -42,9 +42,11 @@ def with_figures(
     if result.on_gpu:  # virtual devices of a processor share its peak
         peak = peak * result.devices if peak else peak
         card_tflops = card_tflops * result.devices if card_tflops else card_tflops
+    expected = interval(result, earlier)
     return msgspec.structs.replace(
         result,
-        interval=interval(result, earlier),
+        interval=expected,
+        tokens=token_rate(result, expected),
         achieved_tflops=achieved,
         share_of_measured_peak=achieved / peak if achieved is not None and peak else None,
         share_of_card_peak=achieved / card_tflops if achieved is not None and card_tflops else None,
@@ -85,6 +87,16 @@ def interval(result: Result, earlier: Sequence[float] = ()) -> Interval:
     half = math.sqrt(2 * t**2 * statistics.variance(medians) / n + 2 * z**2 * drift**2)
     median = result.samples_per_second.median
     return msgspec.structs.replace(made, low=median * math.exp(-half), high=median * math.exp(half))
+
+
+def token_rate(result: Result, expected: Interval | None) -> TokenRate | None:
+    """Tokens/s with the spread of ``result``'s samples/s; None where a sample has no tokens (pictures)."""
+    each, rates = result.tokens_per_sample, result.samples_per_second
+    if not each:
+        return None
+    ends = (expected.low, expected.high) if expected else (None, None)
+    low, high = (None if end is None else end * each for end in ends)
+    return TokenRate(median=rates.median * each, mad=rates.mad * each, low=low, high=high)
 
 
 def drift_of(result: Result, earlier: Sequence[float]) -> tuple[float, str]:

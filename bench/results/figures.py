@@ -30,6 +30,19 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
     drift_from: str
 
 
+class TokenRate(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens/s: median, median absolute deviation (unscaled), and where another run's median is expected.
+
+    Samples/s times the tokens of a sample, which all samples of a workload have alike; ``low`` and ``high`` are null
+    where ``Interval`` has none.
+    """
+
+    median: float
+    mad: float
+    low: float | None
+    high: float | None
+
+
 class InputShare(msgspec.Struct, frozen=True, kw_only=True):
     """The same model on one batch that is on the device already, against the real input pipeline.
 

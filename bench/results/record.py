@@ -23,6 +23,7 @@ from bench.results.figures import (
     Price,
     Probes,
     Scaling,
+    TokenRate,
     Variant,
     Work,
 )
@@ -151,6 +152,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """Where the class's script asks for another model than the fast one; null where there is one model only."""
     tokens_per_sample: int | None = None
     tokens_per_second: float | None = None
+    tokens: TokenRate | None = None
+    """``tokens_per_second`` with its spread; null where a sample has no tokens."""
     interval: Interval | None = None
     memory: Memory | None = None
     input: InputShare | None = None

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from bench.results import derive
 from bench.results.history import summarise
 from bench.results.record import Document, Result
 
@@ -76,7 +77,7 @@ def _settled(result: Result) -> Result:
     made = summarise(result, result.repeats, partial=result.partial)
     times = made.samples_per_second.median / result.samples_per_second.median
     if math.isclose(times, 1.0, rel_tol=_ALIKE):
-        return made
+        return msgspec.structs.replace(made, tokens=derive.token_rate(made, made.interval))
 
     def scaled(value: float | None) -> float | None:
         return None if value is None else value * times
@@ -85,6 +86,7 @@ def _settled(result: Result) -> Result:
     return msgspec.structs.replace(
         made,
         interval=None,
+        tokens=derive.token_rate(made, None),
         tokens_per_second=scaled(result.tokens_per_second),
         achieved_tflops=scaled(result.achieved_tflops),
         share_of_measured_peak=scaled(result.share_of_measured_peak),

@@ -120,9 +120,15 @@ def _beside(result: Result) -> list[str]:
     if made is not None and made.speedup is not None and made.efficiency is not None:
         told.append(f"{made.speedup:.2f} times one device, efficiency {made.efficiency:.0%} ({made.engine})")
     if result.interval is not None and result.interval.low is not None and result.interval.high is not None:
+        tokens = result.tokens
         told.append(
-            f"another run: {result.interval.low:,.0f} to {result.interval.high:,.0f} samples/s "
-            f"({result.interval.confidence:.0%}, {result.interval.processes} processes)"
+            f"another run: {result.interval.low:,.0f} to {result.interval.high:,.0f} samples/s"
+            + (
+                f", {tokens.low:,.0f} to {tokens.high:,.0f} tokens/s"
+                if tokens and tokens.low and tokens.high
+                else ""
+            )
+            + f" ({result.interval.confidence:.0%}, {result.interval.processes} processes)"
         )
     steps = result.step_seconds
     told.append(f"step {speed(steps.p50 * 1e3)} ms ({speed(steps.p5 * 1e3)} to {speed(steps.p95 * 1e3)})")
