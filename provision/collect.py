@@ -90,11 +90,18 @@ _OWN_WHEEL = re.compile(r"dlbox-.*\.whl$")
 def _wheels(
     stack: Stack, locks: Mapping[str, str], place: Path, told: Mapping[str, str], watcher: Watcher
 ) -> None:
-    """Every wheel of the lock files; those that no lock file names any more go."""
+    """Every wheel of the lock files; those that no lock file names, damaged ones among them, go first."""
     place.mkdir(exist_ok=True)
-    sums = {path: bundle.sha256(path) for path in place.iterdir()}
     lines = {line: stack.indexes.get(name) for name, text in locks.items() for line in _lines(text)}
-    missing = [line for line in lines if not set(_HASH.findall(line)) & set(sums.values())]
+    known = {digest for line in lines for digest in _HASH.findall(line)}
+    have = set()
+    for path in place.iterdir():
+        digest = bundle.sha256(path)
+        if digest in known:
+            have.add(digest)
+        else:
+            path.unlink()
+    missing = [line for line in lines if not have.intersection(_HASH.findall(line))]
     for index in sorted({lines[line] or "" for line in missing}):
         of_index = [line for line in missing if (lines[line] or "") == index]
         for start in range(0, len(of_index), _AT_ONCE):
@@ -103,11 +110,6 @@ def _wheels(
             share = (len(lines) - len(missing) + start) / len(lines)
             watcher.update(f"wheels: {names}", share=share)
             _download(some, stack.python.version, place, index, told)
-    known = {digest for line in lines for digest in _HASH.findall(line)}
-    sums |= {path: bundle.sha256(path) for path in place.iterdir() if path not in sums}
-    for path, digest in sums.items():
-        if digest not in known:
-            path.unlink()
 
 
 def _lines(text: str) -> list[str]:

@@ -218,6 +218,21 @@ def test_only_wheels_that_are_not_there_are_asked_for(
     assert [path.name for path in tmp_path.iterdir()] == ["six.whl"]
 
 
+def test_a_damaged_wheel_is_fetched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "six.whl").write_text("six")
+    digest = bundle.sha256(tmp_path / "six.whl")
+    (tmp_path / "six.whl").write_text("damaged")
+
+    def download(lines: list[str], *rest: object) -> None:
+        assert not list(tmp_path.iterdir()), "pip keeps a file that has the name already"
+        (tmp_path / "six.whl").write_text("six")
+
+    monkeypatch.setattr(collect, "_download", download)
+    text = f"six==1 --hash=sha256:{digest}\n"
+    collect._wheels(stack(), {"tensorflow": text}, tmp_path, {}, Listener())
+    assert (tmp_path / "six.whl").read_text() == "six"
+
+
 @pytest.mark.parametrize("on", ["ubuntu-22.04", "ubuntu-24.04", "ubuntu-26.04", "debian-12", "debian-13"])
 def test_apts_sources_are_the_releases_own(on: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "is_file", lambda path: True)

@@ -117,7 +117,7 @@ def test_a_wrong_hash_leaves_the_old_environment_working(box: Box, tmp_path: Pat
     good = "six==1.17.0 --hash=sha256:4721f391ed90541fddacab5acf947aa0d3dc7d27b2e1e8eda2be8970586c3274\n"
     lock = tmp_path / "lock.txt"
     small = {"frameworks_environments": [{"name": "tensorflow", "lock": str(lock)}]}
-    box.variables = {**box.variables, **small}
+    box.variables = {n: v for n, v in box.variables.items() if n != "cudnn_environments"} | small
     python = "/opt/dlbox/venv/tensorflow/bin/python"
     lock.write_text(good)
     assert box.run("site.yml", "frameworks").status == "changed"
@@ -126,7 +126,7 @@ def test_a_wrong_hash_leaves_the_old_environment_working(box: Box, tmp_path: Pat
     broken = box.run("site.yml", "frameworks")
     assert broken.status == "failed"
     assert broken.task == "environment: The packages are installed"
-    assert "HASHES" in (broken.message or ""), broken.message
+    assert "hash mismatch" in (broken.message or "").lower(), broken.message
     assert box.bed.output(f"{python} -c 'import six; print(six.__version__)'").strip() == "1.17.0"
     lock.write_text(good)
     assert box.run("site.yml", "frameworks").status in ("ok", "changed")
