@@ -83,6 +83,7 @@ def test_a_benchmark_from_end_to_end(dlbox: Command, tmp_path: Path) -> None:
     assert result["accuracy"] <= result["ceiling"] + 0.02
     assert result["samples_per_second"]["median"] > 0
     assert result["compile_seconds"] > result["step_seconds"]["p50"]
+    assert 0 < result["single_step_seconds"]["p5"] <= result["single_step_seconds"]["p95"]
     assert Path(told["report"]).parent == tmp_path / "out"
     blocks = result["repeats"][0]["blocks"]
     assert len(blocks) == len(result["samples_per_second"]["values"])

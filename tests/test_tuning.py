@@ -55,6 +55,8 @@ for steps in (1, 8):
     blocks = [event for event in events if isinstance(event, Block)]
     assert all(block.examples == 4 * block.steps for block in blocks)
     assert blocks[-1].examples_seen == 4 * clock.seen
+    assert all(len(block.single_steps) in (0, block.steps) for block in blocks)
+    assert any(block.single_steps for block in blocks)
     assert sum(isinstance(event, Compiled) for event in events) == 1
     seen[steps] = clock.seen
 assert seen[1] == 100, seen

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -54,6 +55,19 @@ def _loss(logs: dict[str, Any] | None) -> float | None:
     return None if loss is None or not math.isfinite(float(loss)) else float(loss)
 
 
+def single_steps(began: float, ends: Sequence[tuple[float, int]], seconds: float) -> tuple[float, ...]:
+    """Seconds of each step of a block that took ``seconds``, from when the host saw calls end, of how many steps each.
+
+    The device may run behind the host, which then sees calls end as fast as it can hand them over and waits once, when
+    the block is synchronised: such times are of nothing, and none are given. The sign is a median below half the mean.
+    """
+    before = (began, *(end for end, _ in ends))
+    each = [(end - last) / done for last, (end, done) in zip(before, ends, strict=False) for _ in range(done)]
+    if not each or statistics.median(each) < seconds / len(each) / 2:
+        return ()
+    return tuple(round(one, 7) for one in each)
+
+
 def timer(
     job: Job,
     synchronise: Callable[[Any], None],
@@ -83,6 +97,7 @@ def timer(
             self.index = index
             self.seen += done
             if self.block_steps:
+                self.ends.append((time.perf_counter(), done))
                 self.steps_in_block += done
                 if self.steps_in_block >= self.block_steps:
                     self._end_block(logs)
@@ -101,6 +116,7 @@ def timer(
             step = (now - self.mark) / (self.seen - self.first)
             self.block_steps = agree(max(1, round(job.block_seconds / step)))
             self.load = OtherLoad(job.parent_pid)
+            self.ends: list[tuple[float, int]] = []
             self.mark = self.begun = time.perf_counter()
 
         def _end_block(self, logs: dict[str, Any] | None) -> None:
@@ -119,9 +135,11 @@ def timer(
                     examples_seen=seen,
                     done_share=min(1.0, trained / job.train_seconds, seen / max(enough, 1)),
                     loss=_loss(logs),
+                    single_steps=single_steps(self.mark, self.ends, seconds),
                 )
             )
             self.steps_in_block = 0
+            self.ends = []
             if ends:
                 self.model.stop_training = True
             self.mark = time.perf_counter()

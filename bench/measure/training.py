@@ -135,6 +135,7 @@ class _Gathering:
         self.peaks: list[Memory] = []
         self.replicas: Replicas | None = None
         self.beside: dict[str, Resident | Generic] = {}
+        self.single_steps: list[float] = []
 
     def start(self, seed: int) -> None:
         self.repeats.append(Repeat(seed=seed))
@@ -163,6 +164,7 @@ class _Gathering:
                 loss=event.loss,
             )
             now = msgspec.structs.replace(now, blocks=(*now.blocks, block), examples_seen=event.examples_seen)
+            self.single_steps += event.single_steps
         elif isinstance(event, Evaluated) and event.accuracy >= (now.accuracy or 0.0):
             now = msgspec.structs.replace(
                 now, accuracy=event.accuracy, ceiling=event.ceiling, examples_seen=event.examples_seen
@@ -187,6 +189,7 @@ class _Gathering:
             batch_size=self.workload.batch_size,
             samples_per_second=Spread.of([b.samples_per_second for b in blocks]),
             step_seconds=Percentiles.of([b.seconds / b.steps for b in blocks]),
+            single_step_seconds=Percentiles.of(self.single_steps) if self.single_steps else None,
             compile_seconds=compiled[len(compiled) // 2] if compiled else None,
             import_seconds=imported[len(imported) // 2] if imported else None,
             accuracy=judged.accuracy if judged else None,

@@ -53,7 +53,7 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Percentiles(msgspec.Struct, frozen=True, kw_only=True):
-    """Of the mean step time of each timed block, in seconds."""
+    """Of step times in seconds."""
 
     p5: float
     p50: float
@@ -115,8 +115,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """One workload on one backend.
 
     ``samples_per_second`` has one value per timed block; warm-up and the first step (``compile_seconds``)
-    are apart. ``accuracy`` is on held-out examples after ``examples_seen``; ``ceiling`` is what a perfect
-    reader would score on them, ``accuracy_bar`` what training must reach to count.
+    are apart, and ``step_seconds`` are of the blocks' mean steps. ``accuracy`` is on held-out examples after
+    ``examples_seen``; ``ceiling`` is what a perfect reader would score on them, ``accuracy_bar`` what training must
+    reach to count.
     """
 
     workload: str
@@ -154,6 +155,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     tokens_per_second: float | None = None
     tokens: TokenRate | None = None
     """``tokens_per_second`` with its spread; null where a sample has no tokens."""
+    single_step_seconds: Percentiles | None = None
+    """Of every step as the host saw it end; null where it ran ahead of the device, and in results from before this was
+    looked at."""
     interval: Interval | None = None
     memory: Memory | None = None
     input: InputShare | None = None
@@ -187,6 +191,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     def trained_as(self) -> str:
         """Layers and compiler, as a person says it."""
         return (self.setting or Setting(backend=self.backend)).told
+
+    @property
+    def steps(self) -> Percentiles:
+        """Of single steps where they were seen, else of the blocks' mean steps."""
+        return self.single_step_seconds or self.step_seconds
 
     @property
     def blocks(self) -> list[TimedBlock]:

@@ -87,6 +87,7 @@ def _settled(result: Result) -> Result:
         made,
         interval=None,
         tokens=derive.token_rate(made, None),
+        single_step_seconds=None,
         tokens_per_second=scaled(result.tokens_per_second),
         achieved_tflops=scaled(result.achieved_tflops),
         share_of_measured_peak=scaled(result.share_of_measured_peak),

@@ -130,7 +130,7 @@ def _beside(result: Result) -> list[str]:
             )
             + f" ({result.interval.confidence:.0%}, {result.interval.processes} processes)"
         )
-    steps = result.step_seconds
+    steps = result.steps
     told.append(f"step {speed(steps.p50 * 1e3)} ms ({speed(steps.p5 * 1e3)} to {speed(steps.p95 * 1e3)})")
     if result.achieved_tflops is not None:
         told.append(f"{speed(result.achieved_tflops * 1e3)} GFLOP/s")
