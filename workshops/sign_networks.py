@@ -86,9 +86,12 @@ def networks(page: Page, parts: Parts, kinds: list[str]) -> dict[str, Curves]:
     histories = {}
     for kind in kinds:
         page.seed()
-        model, epochs = build(kind, dropout=0.25), page.epochs(full=12, quick=10 if kind == "cnn" else 5)
+        model, epochs = build(kind, dropout=0.25), page.epochs(full=12, quick=6 if kind == "cnn" else 5)
+        rate = 0.005 if kind == "cnn" and page.settings.quick else 0.003
         page.line(f"  {kind}: {model.count_params():,} weights")
-        model.compile(falling(len(train), epochs), "sparse_categorical_crossentropy", metrics=["accuracy"])
+        model.compile(
+            falling(len(train), epochs, rate), "sparse_categorical_crossentropy", metrics=["accuracy"]
+        )
         held = (scaled(validation), validation.labels)
         histories[kind] = page.fit(
             model, scaled(train), train.labels, epochs=epochs, batch_size=BATCH, validation=held
