@@ -86,7 +86,7 @@ def networks(page: Page, parts: Parts, kinds: list[str]) -> dict[str, Curves]:
     histories = {}
     for kind in kinds:
         page.seed()
-        model, epochs = build(kind, dropout=0.25), page.epochs(full=12, quick=6 if kind == "cnn" else 5)
+        model, epochs = build(kind, dropout=0.25), page.epochs(full=12, quick=8 if kind == "cnn" else 5)
         rate = 0.005 if kind == "cnn" and page.settings.quick else 0.003
         page.line(f"  {kind}: {model.count_params():,} weights")
         model.compile(
