@@ -115,8 +115,7 @@ class _Apt:
 
     def files(self, *words: str) -> set[str]:
         """Names below the archives of what the command would install."""
-        every = [line.split() for line in self._run(["--print-uris", "--reinstall", *words]).splitlines()]
-        names = {line[1] for line in every if len(line) == 4 and line[0].startswith("'")}
+        names = uris(self._run(["--print-uris", "--reinstall", *words]))
         here = {path.name for path in self._archives.glob("*.deb")}
         wanted = re.findall(
             r"^Inst (\S+) \((\S+) .*\[(\S+)\]\)", self._run(["--simulate", *words]), re.MULTILINE
@@ -153,6 +152,15 @@ class _Apt:
                 )
             out.seek(0)
             return out.read()
+
+
+def uris(printed: str) -> set[str]:
+    """File names of ``apt-get --print-uris``: 'address' name size, and an MD5 sum where the archive has one.
+
+    Debian's own has, its security archive has not.
+    """
+    every = [line.split() for line in printed.splitlines() if line.startswith("'")]
+    return {line[1] for line in every if len(line) >= 3}
 
 
 def _repository(stack: Stack) -> Repository | None:

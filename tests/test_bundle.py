@@ -203,6 +203,21 @@ def test_the_manifest_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert calls == [["six==1 --hash=sha256:aa"]] * 2
 
 
+def test_packages_of_an_archive_without_md5_sums_are_among_those_that_stay() -> None:
+    """As apt prints them, the second from Debian's security archive."""
+    printed = (
+        "Need to get 24.0 MB of archives.\n"
+        "'http://deb.debian.org/debian/pool/main/z/zlib/zlib1g_1%3a1.2.13.dfsg-1_amd64.deb' "
+        "zlib1g_1%3a1.2.13.dfsg-1_amd64.deb 86684 MD5Sum:ec42cc09e926444a817ddd913057af67\n"
+        "'http://deb.debian.org/debian-security/pool/updates/main/p/python3.11/python3.11-venv_3.11.2-6_amd64.deb' "
+        "python3.11-venv_3.11.2-6_amd64.deb 5896 \n"
+    )
+    assert archive_packages.uris(printed) == {
+        "zlib1g_1%3a1.2.13.dfsg-1_amd64.deb",
+        "python3.11-venv_3.11.2-6_amd64.deb",
+    }
+
+
 def test_only_wheels_that_are_not_there_are_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
