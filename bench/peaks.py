@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench import health
 from bench.finding import Finding, Status
 from bench.results.compare import IMPOSSIBLE
-from bench.results.figures import BatchSearch, Probes
+from bench.results.figures import BatchSearch, Probes, units
 from bench.results.record import Result
 from inventory.cards import Card
 from inventory.machine import Machine
@@ -17,8 +17,6 @@ fails when the median is above the one and none is below the other: a pipeline t
 FUSED_FAIL, FUSED_WARN = 1.1, 1.5
 """Times the generic kernel's speed. Published: 5 to 15 on the class's sizes; 1.1 is no other kernel at all."""
 
-_PRECISION = {"float32": "fp32"}
-
 
 def card(machine: Machine) -> Card | None:
     """Of the catalogue, the first that answers."""
@@ -27,7 +25,7 @@ def card(machine: Machine) -> Card | None:
 
 def of_card(card: Card | None, precision: str) -> float | None:
     """TFLOP/s in its data sheet."""
-    name = _PRECISION.get(precision, precision)
+    name = units(precision)
     return card.peak_tflops(name) if card and name in ("fp32", "tf32", "fp16", "bf16") else None  # type: ignore[arg-type]
 
 

@@ -184,8 +184,12 @@ def _run(
             setting, said = tuned.look_up(workload, book, machine)
             findings.append(said)
             course.plan = msgspec.structs.replace(
-                plan, setting=setting, backend=setting.backend if setting else backend
+                plan,
+                setting=setting,
+                backend=setting.backend if setting else backend,
+                batch_kind="chosen" if setting and setting.batch_size else "workshop",
             )
+            workload = tuned.as_set(workload, setting)
         course.run(workload, f"({place} of {len(options.workloads)})", findings)
     why_not = expectation.why_no_baseline(findings, keeper.document)
     if options.baseline:

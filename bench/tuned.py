@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
+import msgspec
+
 from bench.finding import Finding, Status
 from bench.measure.workloads import Workload
 from inventory.machine import Machine
@@ -21,6 +25,20 @@ def look_up(workload: Workload, book: Book, machine: Machine) -> tuple[Setting |
             workload, Status.WARN, f"the stored setting does not count, {why}: the default was used"
         )
     return entry.setting, _told(workload, Status.PASS, f"trained as tuned: {entry.setting.told}")
+
+
+def as_set(workload: Workload, setting: Setting | None) -> Workload:
+    """``workload`` at the batch of ``setting``, where it has one.
+
+    Its learning rate goes with the square root of the batch, which keeps the noise of Adam's steps (Malladi et al.,
+    "On the SDEs and scaling rules for adaptive gradient algorithms", NeurIPS 2022).
+    """
+    if setting is None or setting.batch_size is None:
+        return workload
+    times = setting.batch_size / workload.batch_size
+    return msgspec.structs.replace(
+        workload, batch_size=setting.batch_size, learning_rate=workload.learning_rate * math.sqrt(times)
+    )
 
 
 def device(machine: Machine) -> str:

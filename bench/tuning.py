@@ -1,4 +1,4 @@
-"""`dlbox tune`: which backend, layers and compiler train each model fastest here; the best is stored."""
+"""`dlbox tune`: with what (backend, layers, compiler, precision, batch) each model trains fastest here; stores it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -14,30 +14,20 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import session
+from bench.candidates import GAIN, Measured, candidates, choose, cpu_flags, longer_calls, precisions
 from bench.command import EXIT_INTERRUPTED, EXIT_NOT, EXIT_SOUND, EXIT_USAGE, Complain
 from bench.measure import runner
-from bench.measure.events import Event, Imported, Job, Tried
+from bench.measure.batches import LEAST_EXAMPLES_PER_SIZE
+from bench.measure.events import Evaluated, Event, Imported, Job, Tried
 from bench.measure.workloads import UnknownWorkloadError, Workload, select
 from bench.progress import Watcher
 from bench.results.history import now
 from bench.results.record import SCHEMA_VERSION
-from bench.tuned import device
+from bench.tuned import as_set, device
 from inventory import facts
 from inventory.machine import Machine
 from workshops import settings
-from workshops.fast import recurrence
 from workshops.settings import Entry, Setting
-
-GAIN = 1.03
-"""A setting must beat the default's better figure by this: less may be noise."""
-
-
-class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """A candidate and its samples/s, or why there is no figure."""
-
-    setting: Setting
-    samples_per_second: float | None = None
-    why: str = ""
 
 
 class Tuned(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,25 +43,6 @@ class Tuned(msgspec.Struct, frozen=True, kw_only=True):
     interrupted: bool = False
 
 
-def candidates(backends: Sequence[str], on_gpu: bool) -> list[Setting]:
-    """The default (Keras' own choices on the first backend) first; what cannot differ is left out."""
-    tried = [Setting(backend=name) for name in backends]
-    compiled = not on_gpu and recurrence.at_hand()
-    if "torch" in backends and not on_gpu:
-        tried += [Setting(backend="torch", layers="fast"), Setting(backend="torch", layers="split")]
-    tried += [
-        Setting(backend=name, layers="loops")
-        for name in ("tensorflow", "torch")
-        if compiled and name in backends
-    ]
-    if "tensorflow" in backends:
-        tried.append(Setting(backend="tensorflow", jit=True))
-    return tried
-
-
-STEPS = (8, 32)
-"""Batches a call that are tried with the fastest setting. Keras on torch refuses more than one."""
-
 PROMISING = 0.7
 """A setting whose first blocks stay below this share of the best is not timed any longer."""
 
@@ -79,20 +50,8 @@ BUSY = 0.25
 """Cores that other programs keep busy: more, and the figures are theirs too."""
 
 
-NEAR = 0.85
-"""What several batches a call may still make up for, as a share of the best."""
-
-
-def longer_calls(tried: Sequence[Measured]) -> list[Setting]:
-    """The fastest that can take several batches a call, with these, where it is near the best."""
-    rates = {one.setting: one.samples_per_second for one in tried if one.samples_per_second}
-    able = {setting: rate for setting, rate in rates.items() if setting.backend != "torch"}
-    if not able:
-        return []
-    setting = max(able, key=lambda one: able[one])
-    if able[setting] < NEAR * max(rates.values()):
-        return []
-    return [msgspec.structs.replace(setting, steps_per_execution=steps) for steps in STEPS]
+WORTH = 1.1
+"""A batch must be as much faster than half of it: it changes what is learned, and takes another look at that."""
 
 
 def busy_cores(seconds: float = 1.0) -> float:
@@ -109,22 +68,58 @@ def busy_cores(seconds: float = 1.0) -> float:
     return max(0.0, (sum(after) - sum(before) - idle(after) + idle(before)) / seconds)
 
 
-def choose(tried: Sequence[Measured]) -> tuple[Setting | None, float | None, float | None]:
-    """The best setting, its rate and the default's. The default is judged by the better of its two figures."""
-    if not tried:
-        return None, None, None
-    usual = tried[0].setting
-    usual_rates = [m.samples_per_second for m in tried if m.setting == usual and m.samples_per_second]
-    ran = [m for m in tried if m.samples_per_second and m.setting != usual]
-    best = max(ran, key=lambda m: m.samples_per_second or 0.0, default=None)
-    default_rate = max(usual_rates, default=None)
-    if (
-        best is not None
-        and best.samples_per_second
-        and best.samples_per_second > GAIN * (default_rate or 0.0)
-    ):
-        return best.setting, best.samples_per_second, default_rate
-    return (usual if default_rate else None), default_rate, default_rate
+Run = Callable[..., runner.Problem | None]
+
+
+class _Trial:
+    """The settings of one workload, tried one after the other."""
+
+    def __init__(
+        self, workload: Workload, deadline: float, say: Callable[[str], None], seconds: float, run: Run,
+        clock: Callable[[], float],
+    ) -> None:  # fmt: skip
+        self.workload, self.deadline, self.say, self.seconds = workload, deadline, say, seconds
+        self.run, self.clock = run, clock
+        self.tried: list[Measured] = []
+        self.told: dict[Setting, Imported] = {}
+
+    @property
+    def fastest(self) -> float:
+        return max((one.samples_per_second or 0.0 for one in self.tried if not one.why), default=0.0)
+
+    def go(self, setting: Setting, words: str = "", *, worth: float = GAIN) -> Measured:
+        """Samples/s of ``setting``. Raises _TimeIsUpError.
+
+        One that learns otherwise counts where it is ``worth`` times as fast as all before and still learns.
+        """
+        if self.tried and not words and self.clock() >= self.deadline:
+            raise _TimeIsUpError
+        self.say(setting.told + words)
+        give_up = 0.0 if words or not self.tried else PROMISING * self.fastest
+        one = _measure(self.workload, setting, self.seconds, self.run, self.told, give_up)
+        if setting.learns_otherwise and one.samples_per_second:
+            if one.samples_per_second < worth * self.fastest:
+                why = f"less than {worth - 1:.0%} faster: whether it learns was not looked at"
+                one = msgspec.structs.replace(one, why=why)
+            else:
+                self.say(f"{setting.told}: does it still learn?")
+                one = _learning(one, self.workload, self.run)
+        self.tried.append(one)
+        return one
+
+    def best(self) -> Setting | None:
+        return choose(self.tried)[0]
+
+    def larger_batches(self, setting: Setting) -> None:
+        """Twice the batch of before, as long as that is worth it and the model still learns."""
+        size, one = 2 * self.workload.batch_size, Measured(setting=setting)
+        while not one.why and size * LEAST_EXAMPLES_PER_SIZE <= self.workload.train_examples:
+            one = self.go(msgspec.structs.replace(setting, batch_size=size), worth=WORTH)
+            size *= 2
+
+
+class _TimeIsUpError(Exception):
+    pass
 
 
 def tune(
@@ -134,53 +129,75 @@ def tune(
     deadline: float,
     say: Callable[[str], None],
     seconds: float = 6.0,
-    run: Callable[..., runner.Problem | None] = runner.run,
+    run: Run = runner.run,
     clock: Callable[[], float] = time.monotonic,
+    on_gpu: bool = False,
+    flags: Collection[str] = (),
 ) -> tuple[Tuned, Imported | None]:
     """Try each setting in a fresh process until ``deadline``; the default first and, after something faster, again.
 
-    Also gives what the worker of the best setting said of itself. Ctrl-C ends it with what was measured until then.
+    Then the fastest with longer calls, in other numbers and with larger batches; ``flags``: of the processor. Also
+    gives what the worker of the best setting said of itself. Ctrl-C ends it with what was measured until then.
     """
-    tried: list[Measured] = []
-    told: dict[Setting, Imported] = {}
-
-    def go(setting: Setting, give_up_below: float = 0.0, words: str = "") -> bool:
-        if tried and not words and clock() >= deadline:
-            return False
-        say(setting.told + words)
-        tried.append(_measure(workload, setting, seconds, run, told, give_up_below))
-        return True
-
+    trial = _Trial(workload, deadline, say, seconds, run, clock)
     why, interrupted = "", False
     try:
-        for setting in settings_to_try:
-            so_far = max((one.samples_per_second or 0.0 for one in tried), default=0.0)
-            if not go(setting, PROMISING * so_far):
-                why = "the time was up (--minutes)"
-                break
-        fastest = max((one.samples_per_second or 0.0 for one in tried), default=0.0)
-        for setting in longer_calls(tried):
-            if not go(setting, PROMISING * fastest):
-                why = "the time was up (--minutes)"
-                break
-        best, _, _ = choose(tried)
-        if best is not None and best != tried[0].setting:
-            go(tried[0].setting, words=", once more")
+        try:
+            for setting in settings_to_try:
+                trial.go(setting)
+            for setting in longer_calls(trial.tried):
+                trial.go(setting)
+            best = trial.best()
+            if best is not None:
+                for setting in precisions(best, on_gpu, flags):
+                    trial.go(setting)
+                trial.larger_batches(trial.best() or best)
+        except _TimeIsUpError:
+            why = "the time was up (--minutes)"
+        best = trial.best()
+        if best is not None and best != trial.tried[0].setting:
+            trial.go(trial.tried[0].setting, ", once more")
     except KeyboardInterrupt:
         why, interrupted = "it was interrupted", True
-    best, rate, usual = choose(tried)
+    best, rate, usual = choose(trial.tried)
     done = Tuned(
-        workload=workload.name, tried=tuple(tried), best=best, samples_per_second=rate,
+        workload=workload.name, tried=tuple(trial.tried), best=best, samples_per_second=rate,
         default_samples_per_second=usual, why=f"not all was tried: {why}" if why else "", interrupted=interrupted,
     )  # fmt: skip
-    return done, told.get(best) if best else None
+    return done, trial.told.get(best) if best else None
+
+
+def _learning(one: Measured, workload: Workload, run: Run) -> Measured:
+    """``one`` with the accuracy that it reaches, and why it does not count where that is under the workload's bar."""
+    seen: list[float] = []
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Evaluated):
+            seen.append(event.accuracy)
+
+    job = Job(
+        workload=as_set(workload, one.setting),
+        backend=one.setting.backend,
+        parent_pid=os.getpid(),
+        train_seconds=0.0,
+        setting=one.setting,
+    )
+    problem = run(job, hear)
+    if not seen:
+        return msgspec.structs.replace(
+            one, why=f"not seen to learn: {problem.message if problem else 'nothing was said'}"
+        )
+    accuracy = max(seen)
+    low = accuracy < workload.accuracy_bar
+    why = f"it learned too little: accuracy {accuracy:.3f}, {workload.accuracy_bar} is due" if low else ""
+    return msgspec.structs.replace(one, accuracy=accuracy, why=why)
 
 
 def _measure(
     workload: Workload,
     setting: Setting,
     seconds: float,
-    run: Callable[..., runner.Problem | None],
+    run: Run,
     told: dict[Setting, Imported],
     give_up_below: float = 0.0,
 ) -> Measured:
@@ -196,7 +213,7 @@ def _measure(
         workload=workload,
         backend=setting.backend,
         parent_pid=os.getpid(),
-        batch_sizes=(workload.batch_size,),
+        batch_sizes=(setting.batch_size or workload.batch_size,),
         search_seconds=seconds,
         give_up_below=give_up_below,
         setting=setting,
@@ -239,8 +256,9 @@ def command(
                 watcher.begin(f"{workload.name} ({place} of {len(chosen)})", "starting")
                 tried = candidates(session.installed_backends(), machine.has_gpu)
                 one, imported = tune(
-                    workload, tried, deadline=begun + 60 * minutes * place / len(chosen), say=watcher.update
-                )
+                    workload, tried, deadline=begun + 60 * minutes * place / len(chosen), say=watcher.update,
+                    on_gpu=machine.has_gpu, flags=cpu_flags(),
+                )  # fmt: skip
                 if one.tried:
                     done.append(one)
                 watcher.done(
@@ -283,7 +301,7 @@ def _entry(one: Tuned, workload: Workload, imported: Imported, machine: Machine)
 
 
 def _show(done: Sequence[Tuned]) -> None:
-    table = Table(title="Samples/s at the workshop's batch", title_justify="left")
+    table = Table(title="Samples/s, at the workshop's batch where no other is named", title_justify="left")
     for head in ("model", "setting", "samples/s", ""):
         table.add_column(head, justify="right" if head == "samples/s" else "left")
     for one in done:

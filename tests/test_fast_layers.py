@@ -282,9 +282,9 @@ def test_without_numba_the_backends_own_ways_serve() -> None:
     real = importlib.util.find_spec
     importlib.util.find_spec = lambda name, *rest: None if name == "numba" else real(name, *rest)
     import keras, numpy as np
-    from bench import tuning
+    from bench import candidates
     from workshops import fast
-    assert not [s for s in tuning.candidates(["tensorflow", "torch", "jax"], False) if s.layers == "loops"]
+    assert not [s for s in candidates.candidates(["tensorflow", "torch", "jax"], False) if s.layers == "loops"]
     for how in ("loops", None):
         inputs = keras.Input((4, 2))
         model = keras.Model(inputs, keras.layers.GRU(3)(inputs))

@@ -11,6 +11,7 @@ from bench.measure import runner, training
 from bench.measure.events import Job
 from bench.measure.workloads import WORKLOADS
 from bench.progress import quiet
+from bench.results.record import Document
 from tests.conftest import Command
 from tests.samples import machine, said
 from workshops import settings
@@ -51,8 +52,8 @@ def test_anything_else_is_said_and_the_default_used(book: Book) -> None:
     assert told.remedy == "dlbox tune --workload lstm"
 
 
-def test_a_run_trains_each_model_with_its_own_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.keep("lstm", entry())
+def run_tuned(monkeypatch: pytest.MonkeyPatch, *names: str) -> tuple[Document, list[Job]]:
+    """`bench --quick --tuned` over workers that answer at once, and the jobs they were given."""
     jobs: list[Job] = []
     original = training.train
 
@@ -69,10 +70,15 @@ def test_a_run_trains_each_model_with_its_own_setting(monkeypatch: pytest.Monkey
     monkeypatch.setattr("inventory.facts.gather", machine)
     monkeypatch.setattr(session, "installed_backends", lambda: ["tensorflow", "torch"])
     options = session.Options(
-        command="bench", workloads=(WORKLOADS["lstm"], WORKLOADS["gru"]), quick=True, tuned=True,
+        command="bench", workloads=tuple(WORKLOADS[name] for name in names), quick=True, tuned=True,
         health_checks=False, report=False,
     )  # fmt: skip
-    document = session.run(options, quiet())
+    return session.run(options, quiet()), jobs
+
+
+def test_a_run_trains_each_model_with_its_own_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.keep("lstm", entry())
+    document, jobs = run_tuned(monkeypatch, "lstm", "gru")
     assert [(job.workload.name, job.backend, job.setting) for job in jobs] == [
         ("lstm", "torch", FAST), ("gru", "tensorflow", None),
     ]  # fmt: skip
@@ -81,6 +87,19 @@ def test_a_run_trains_each_model_with_its_own_setting(monkeypatch: pytest.Monkey
         "tuned.lstm": Status.PASS, "tuned.gru": Status.WARN,
     }  # fmt: skip
     assert document.options["tuned"] is True
+
+
+def test_a_stored_batch_is_the_one_that_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    larger = msgspec.structs.replace(FAST, batch_size=128)
+    settings.keep("lstm", entry(setting=larger))
+    document, jobs = run_tuned(monkeypatch, "lstm")
+    (job,) = jobs
+    usual = WORKLOADS["lstm"]
+    assert (job.workload.batch_size, job.setting) == (128, larger)
+    assert job.workload.learning_rate == pytest.approx(2 * usual.learning_rate)
+    (result,) = document.results
+    assert (result.label, result.batch_kind, result.batch_size) == ("lstm-batch-128", "chosen", 128)
+    assert result.fingerprint != usual.fingerprint, "it is other work, and never compared with the workshop's"
 
 
 def test_a_backend_and_tuned_are_a_wrong_call(dlbox: Command) -> None:

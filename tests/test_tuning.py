@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import tuning
-from bench.measure.events import Event, Imported, Job, Tried
+from bench import candidates, tuning
+from bench.candidates import Measured
+from bench.measure.events import Evaluated, Event, Imported, Job, Tried
 from bench.measure.runner import Problem
 from bench.measure.workloads import WORKLOADS
 from bench.results.figures import BatchPoint
-from bench.tuning import Measured
 from tests.conftest import ROOT, Command
 from workshops import settings
 from workshops.settings import Entry, Setting
@@ -66,25 +66,56 @@ assert rate.pipeline(model(8), x, y, 4, 0.5, lambda m: None) > 0
 
 
 class Worker:
-    """Answers as a worker would: ``rates`` by setting, in turn; None is a crash."""
+    """Answers as a worker would: ``rates`` by setting, in turn; None is a crash. What is not named is slow.
 
-    def __init__(self, rates: dict[Setting, list[float | None]]) -> None:
-        self.rates, self.jobs = rates, list[Job]()
+    ``learned``: the accuracy of settings whose learning is asked for.
+    """
+
+    def __init__(
+        self, rates: dict[Setting, list[float | None]], learned: dict[Setting, float] | None = None
+    ) -> None:
+        self.rates, self.jobs, self.learned = rates, list[Job](), learned or {}
+
+    @property
+    def settings(self) -> list[Setting | None]:
+        """At the workshop's batch, as they were tried."""
+        return [job.setting for job in self.jobs if job.setting and not job.setting.batch_size]
 
     def __call__(self, job: Job, hear: Callable[[Event], None]) -> Problem | None:
         assert job.setting is not None
         self.jobs.append(job)
         hear(Imported(seconds=1, versions={"keras": "3"}, device="cpu", on_gpu=False, precision="float32"))
-        rate = self.rates[job.setting].pop(0)
+        if not job.batch_sizes:
+            accuracy = self.learned.get(job.setting)
+            if accuracy is None:
+                return Problem(kind="error", message="the loss is no number")
+            hear(
+                Evaluated(
+                    accuracy=accuracy, ceiling=None, loss=1, test_examples=9, examples_seen=9, seconds=1
+                )
+            )
+            return None
+        rate = self.rates[job.setting].pop(0) if job.setting in self.rates else 1.0
         if rate is None:
             return Problem(kind="crash", message="the worker was killed by SIGSEGV")
         hear(Tried(point=BatchPoint(batch_size=job.batch_sizes[0], samples_per_second=rate)))
         return None
 
 
-def _tune(worker: Worker, *, deadline: float = 1e9, clock: Callable[[], float] = lambda: 0.0) -> tuning.Tuned:
+def _tune(
+    worker: Worker,
+    tried: list[Setting] | None = None,
+    *,
+    deadline: float = 1e9,
+    clock: Callable[[], float] = lambda: 0.0,
+) -> tuning.Tuned:
     done, _ = tuning.tune(
-        WORKLOADS["lstm"], list(worker.rates), deadline=deadline, say=lambda _: None, run=worker, clock=clock
+        WORKLOADS["lstm"],
+        tried or list(worker.rates),
+        deadline=deadline,
+        say=lambda _: None,
+        run=worker,
+        clock=clock,
     )
     return done
 
@@ -93,8 +124,8 @@ def test_the_fastest_is_chosen_and_the_default_measured_again() -> None:
     worker = Worker({USUAL: [400.0, 410.0], FAST: [530.0], XLA: [300.0]})
     done = _tune(worker)
     assert (done.best, done.samples_per_second, done.default_samples_per_second) == (FAST, 530.0, 410.0)
-    assert [job.setting for job in worker.jobs] == [USUAL, FAST, XLA, USUAL]
-    assert {job.batch_sizes for job in worker.jobs} == {(32,)}
+    assert worker.settings == [USUAL, FAST, XLA, USUAL]
+    assert {job.batch_sizes for job in worker.jobs} == {(32,), (64,)}
 
 
 def test_a_lucky_figure_does_not_beat_a_default_that_was_slow_once() -> None:
@@ -102,7 +133,7 @@ def test_a_lucky_figure_does_not_beat_a_default_that_was_slow_once() -> None:
 
 
 def test_the_fastest_is_tried_with_several_batches_a_call() -> None:
-    several = [msgspec.structs.replace(XLA, steps_per_execution=steps) for steps in tuning.STEPS]
+    several = [msgspec.structs.replace(XLA, steps_per_execution=steps) for steps in candidates.STEPS]
     rates: dict[Setting, list[float | None]] = {
         USUAL: [400.0, 400.0],
         XLA: [500.0],
@@ -115,13 +146,14 @@ def test_the_fastest_is_tried_with_several_batches_a_call() -> None:
     )
     assert done.best == several[0]
     assert "8 steps a call" in several[0].told
-    assert [job.setting for job in worker.jobs] == [USUAL, XLA, *several, USUAL]
-    assert [job.give_up_below for job in worker.jobs] == [0.0, 280.0, 350.0, 350.0, 0.0]
+    assert worker.settings == [USUAL, XLA, *several, USUAL]
+    given_up = [job.give_up_below for job in worker.jobs]
+    assert given_up == pytest.approx([0.0, 280.0, 350.0, 392.0, 392.0, 0.0])
 
 
 def test_what_is_near_the_fastest_may_win_with_several_batches_a_call() -> None:
     """Keras on torch takes one batch a call."""
-    several = [msgspec.structs.replace(XLA, steps_per_execution=steps) for steps in tuning.STEPS]
+    several = [msgspec.structs.replace(XLA, steps_per_execution=steps) for steps in candidates.STEPS]
     assert FAST.backend == "torch"
     worker = Worker(
         {USUAL: [300.0, 300.0], FAST: [500.0], XLA: [450.0], several[0]: [560.0], several[1]: [530.0]}
@@ -130,6 +162,61 @@ def test_what_is_near_the_fastest_may_win_with_several_batches_a_call() -> None:
         WORKLOADS["gru"], [USUAL, FAST, XLA], deadline=1.0, say=lambda _: None, run=worker, clock=lambda: 0
     )
     assert (done.best, done.samples_per_second) == (several[0], 560.0)
+
+
+def at(size: int) -> Setting:
+    return msgspec.structs.replace(FAST, batch_size=size)
+
+
+def test_a_larger_batch_is_taken_as_long_as_the_model_learns_with_it() -> None:
+    rates: dict[Setting, list[float | None]] = {
+        USUAL: [400.0, 400.0],
+        FAST: [500.0],
+        at(64): [600.0],
+        at(128): [900.0],
+        at(256): [2000.0],
+    }
+    worker = Worker(rates, {at(64): 0.8, at(128): 0.76, at(256): 0.6})
+    done = _tune(worker, [USUAL, FAST])
+    assert (done.best, done.samples_per_second) == (at(128), 900.0)
+    told = {one.setting: one for one in done.tried}
+    assert told[at(128)].accuracy == 0.76
+    assert told[at(256)].why == "it learned too little: accuracy 0.600, 0.75 is due"
+    assert "batch 128" in at(128).told
+    looked = next(job for job in worker.jobs if not job.batch_sizes and job.workload.batch_size == 128)
+    assert looked.workload.learning_rate == pytest.approx(2 * WORKLOADS["lstm"].learning_rate)
+
+
+def test_a_batch_that_gains_little_is_not_asked_whether_it_learns() -> None:
+    worker = Worker({USUAL: [400.0, 400.0], FAST: [500.0], at(64): [540.0]}, {at(64): 0.9})
+    done = _tune(worker, [USUAL, FAST])
+    assert done.best == FAST
+    assert "less than 10% faster" in next(one.why for one in done.tried if one.setting == at(64))
+    assert all(job.batch_sizes for job in worker.jobs)
+
+
+def test_other_numbers_count_where_the_model_learns_with_them() -> None:
+    half, brain = (
+        msgspec.structs.replace(USUAL, precision=name) for name in ("mixed_float16", "mixed_bfloat16")
+    )
+    rates: dict[Setting, list[float | None]] = {USUAL: [400.0, 400.0], half: [900.0], brain: [800.0]}
+    done, _ = tuning.tune(
+        WORKLOADS["cnn"], [USUAL], deadline=1.0, say=lambda _: None, clock=lambda: 0, on_gpu=True,
+        run=Worker(rates, {brain: 0.9}),
+    )  # fmt: skip
+    assert (done.best, done.samples_per_second) == (brain, 800.0)
+    assert "the loss is no number" in next(one.why for one in done.tried if one.setting == half)
+
+
+def test_numbers_are_tried_that_the_device_has_units_for() -> None:
+    def names(setting: Setting, on_gpu: bool, *flags: str) -> list[str | None]:
+        return [one.precision for one in candidates.precisions(setting, on_gpu, flags)]
+
+    assert names(USUAL, True) == ["mixed_float16", "mixed_bfloat16"]
+    assert names(FAST, True) == ["tf32", "mixed_float16", "mixed_bfloat16"]
+    assert names(FAST, False, "avx2", "fma") == []
+    assert names(USUAL, False, "avx512_bf16") == ["mixed_bfloat16"]
+    assert {one.layers for one in candidates.precisions(FAST, True, ())} == {"stock"}
 
 
 def test_several_batches_a_call_are_counted_as_what_they_are() -> None:
@@ -197,7 +284,7 @@ def test_the_default_is_measured_even_when_time_is_up() -> None:
 def test_nothing_slower_than_the_default_is_ever_chosen(usual: list[float], others: list[float]) -> None:
     tried = [Measured(setting=USUAL, samples_per_second=rate) for rate in usual]
     tried += [Measured(setting=FAST, samples_per_second=rate) for rate in others]
-    best, rate, default = tuning.choose(tried)
+    best, rate, default = candidates.choose(tried)
     assert default == max(usual)
     assert rate is not None
     assert rate >= max(usual)
@@ -205,11 +292,11 @@ def test_nothing_slower_than_the_default_is_ever_chosen(usual: list[float], othe
 
 
 def test_fast_layers_are_a_matter_of_torch_on_a_processor() -> None:
-    assert FAST in tuning.candidates(["tensorflow", "torch", "jax"], on_gpu=False)
-    on_card = tuning.candidates(["tensorflow", "torch", "jax"], on_gpu=True)
+    assert FAST in candidates.candidates(["tensorflow", "torch", "jax"], on_gpu=False)
+    on_card = candidates.candidates(["tensorflow", "torch", "jax"], on_gpu=True)
     assert {setting.layers for setting in on_card} == {"stock"}
-    assert tuning.candidates(["jax"], on_gpu=False) == [Setting(backend="jax")]
-    assert tuning.candidates(["tensorflow", "torch"], on_gpu=False)[0] == USUAL
+    assert candidates.candidates(["jax"], on_gpu=False) == [Setting(backend="jax")]
+    assert candidates.candidates(["tensorflow", "torch"], on_gpu=False)[0] == USUAL
 
 
 def test_what_was_kept_is_read_again(tmp_path: Path) -> None:

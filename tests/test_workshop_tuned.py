@@ -80,3 +80,28 @@ def test_a_lesson_trains_as_tuned_and_says_so() -> None:
     )  # fmt: skip
     assert "STEPS 8" in done.stdout
     assert "8 steps a call" in " ".join(done.stdout.split())
+
+
+PRECISE = """
+import keras
+from workshops import precision, text_classification, tuned
+from workshops.settings import Setting
+
+chosen = Setting(backend="jax", precision="mixed_bfloat16", batch_size=256)
+with precision.used(chosen.precision):
+    inside = text_classification.build("lstm", length=6)
+    told = tuned.apply(inside, chosen)
+outside = text_classification.build("lstm", length=6)
+print([layer.compute_dtype for layer in (inside.get_layer("reader"), outside.get_layer("reader"))])
+print(told.told, "|", tuned.apply(outside, chosen).told)
+"""
+
+
+def test_other_numbers_are_of_the_models_built_with_them_and_a_lesson_keeps_its_batch() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PRECISE], capture_output=True, text=True, check=True, cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+    )  # fmt: skip
+    dtypes, told = done.stdout.splitlines()
+    assert dtypes == "['bfloat16', 'float32']"
+    assert told == "jax, stock layers, mixed_bfloat16 | jax, stock layers"

@@ -232,9 +232,10 @@ class Page:
             chosen = tuned.setting(self.lesson.name, model.name)
         except SettingsError as error:
             raise LessonError(str(error)) from error
-        if chosen is None or not tuned.apply(model, chosen):
+        used = tuned.apply(model, chosen) if chosen else None
+        if used is None:
             return False
-        self.say(f"{model.name} is trained as `dlbox tune` found: {chosen.told}.")
+        self.say(f"{model.name} is trained as `dlbox tune` found: {used.told}.")
         return True
 
     def keep(self, model: Any, name: str, **extra: Any) -> None:

@@ -20,8 +20,16 @@ import platformdirs
 SCHEMA_VERSION = 1
 
 
+Precision = Literal["tf32", "mixed_float16", "mixed_bfloat16"]
+"""Other numbers than float32: see ``workshops.precision``."""
+
+
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
-    """How a model is trained; nothing in here changes what it computes beyond rounding."""
+    """How a model is trained.
+
+    ``batch_size`` and ``precision`` change what is learned, and are stored only where the model reached its accuracy
+    bar with them; nothing else here changes what is computed beyond rounding.
+    """
 
     backend: str
     layers: Literal["stock", "fast", "split", "loops"] = "stock"
@@ -30,12 +38,22 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """Keras' ``jit_compile``; None: Keras decides."""
     steps_per_execution: int = 1
     """Batches that one call of the compiled function trains on."""
+    precision: Precision | None = None
+    """None: float32."""
+    batch_size: int | None = None
+    """None: the workshop's. Lessons have their own."""
 
     @property
     def told(self) -> str:
         compiled = {None: "", True: ", XLA", False: ", no XLA"}[self.jit]
         steps = f", {self.steps_per_execution} steps a call" if self.steps_per_execution > 1 else ""
-        return f"{self.backend}, {self.layers} layers{compiled}{steps}"
+        numbers = f", {self.precision}" if self.precision else ""
+        batch = f", batch {self.batch_size}" if self.batch_size else ""
+        return f"{self.backend}, {self.layers} layers{compiled}{steps}{numbers}{batch}"
+
+    @property
+    def learns_otherwise(self) -> bool:
+        return self.precision is not None or self.batch_size is not None
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,9 +9,9 @@ import os
 import sys
 from typing import TextIO
 
-from workshops import catalog, tuned
+from workshops import catalog, precision, tuned
 from workshops.page import LessonError, Outcome, Page, Settings
-from workshops.settings import SettingsError
+from workshops.settings import Setting, SettingsError
 
 BACKENDS = ("tensorflow", "torch", "jax")
 
@@ -46,13 +46,12 @@ def set_backend(asked: str | None, stored: str | None = None) -> None:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
-def _tuned(lesson: str, settings: Settings) -> str | None:
-    """The stored backend of the one model that was asked for; a lesson that trains several has one for all."""
+def _tuned(lesson: str, settings: Settings) -> Setting | None:
+    """What is stored for the one model that was asked for; a lesson that trains several has one backend for all."""
     try:
-        chosen = tuned.setting(lesson, settings.model or settings.cell or "")
+        return tuned.setting(lesson, settings.model or settings.cell or "")
     except SettingsError as error:
         raise LessonError(str(error)) from error
-    return chosen.backend if chosen else None
 
 
 def start(
@@ -68,9 +67,12 @@ def start(
     Raises UnknownLessonError or LessonError, each one sentence for the learner.
     """
     lesson = catalog.find(name)
-    set_backend(backend, _tuned(name, settings))
+    stored = _tuned(name, settings)
+    set_backend(backend, stored.backend if stored else None)
     page = Page(lesson, settings, out=out or sys.stdout, progress=progress or sys.stderr)
-    outcome = importlib.import_module(lesson.module).run(settings, page)
+    counts = stored is not None and stored.backend == os.environ["KERAS_BACKEND"]
+    with precision.used(stored.precision if stored and counts else None):
+        outcome = importlib.import_module(lesson.module).run(settings, page)
     if not isinstance(outcome, Outcome):
         raise TypeError(f"{lesson.module}.run gave {type(outcome).__name__}, not an Outcome")
     return outcome

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from workshops import pace, settings
+import msgspec
+
+from workshops import pace, precision, settings
 from workshops.settings import Setting
 
 _REVIEWS = ("lstm", "gru", "deep-lstm", "cnn", "cnn-lstm", "attention")
@@ -35,12 +37,16 @@ def setting(lesson: str, model: str) -> Setting | None:
     ) else entry.setting  # fmt: skip
 
 
-def apply(model: Any, chosen: Setting) -> bool:
-    """Train ``model`` (compiled, not yet trained) as ``chosen`` says; False where it is of another backend."""
+def apply(model: Any, chosen: Setting) -> Setting | None:
+    """Train ``model`` (compiled, not yet trained) as ``chosen`` says; None where it is of another backend.
+
+    Gives what of it is used: a lesson has a batch of its own, and its models are in the numbers they were built in.
+    """
     import keras
 
     if chosen.backend != keras.backend.backend():
-        return False
+        return None
+    chosen = msgspec.structs.replace(chosen, batch_size=None, precision=precision.in_use())
     if chosen.layers != "stock":
         from workshops import fast
 
@@ -48,7 +54,7 @@ def apply(model: Any, chosen: Setting) -> bool:
     if chosen.jit is not None:
         model.jit_compile = chosen.jit
     model.steps_per_execution = chosen.steps_per_execution
-    return True
+    return chosen
 
 
 def _may_be_here(device: str) -> bool:

@@ -59,7 +59,7 @@ class Imported(msgspec.Struct, frozen=True, tag="imported", kw_only=True):
     """"cpu", or what the framework calls the GPU it will use."""
     on_gpu: bool
     precision: str
-    """"float32", or "tf32" where float32 products run on TF32 units."""
+    """"float32", "tf32" where float32 products run on TF32 units, or Keras' name of a mixed policy."""
     parameters: int = 0
     pid: int = 0
     """Of the worker, which leads a session of its own: everything it starts is in it."""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench.measure.workloads import Workload
+from workshops import precision
 from workshops.settings import Setting
 
 _TEST_SEED_OFFSET = 1_000_003
@@ -33,9 +34,11 @@ def data(work: Workload, seed: int) -> Data:
 
 
 def model(work: Workload, setting: Setting | None = None) -> Any:
-    """A fresh, compiled Keras model with random weights; its layers and compiler as ``setting`` says."""
+    """A fresh, compiled Keras model with random weights; its numbers, layers and compiler as ``setting`` says."""
     import keras
 
+    if setting is not None:
+        precision.use(setting.precision)
     built = _build(work)
     if setting is not None and setting.layers != "stock":
         from workshops import fast

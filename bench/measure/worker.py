@@ -65,7 +65,7 @@ def _train(job: Job, emit: Any) -> None:
             versions=frameworks.versions(job.backend),
             device=device.name,
             on_gpu=device.on_gpu,
-            precision=device.precision,
+            precision=(job.setting.precision if job.setting else None) or device.precision,
             parameters=model.count_params(),
             pid=os.getpid(),
             work=arithmetic.count(model, work.batch_size, work.tokens),

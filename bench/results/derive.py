@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from bench.results import noise
-from bench.results.figures import Interval, Price, Probes, TokenRate
+from bench.results.figures import Interval, Price, Probes, TokenRate, units
 from bench.results.record import Result
 
 CONFIDENCE = 0.95
@@ -62,7 +62,7 @@ def measured_peak(result: Result, probes: Probes | None) -> float | None:
     """TFLOP/s of large products on the device and in the precision of ``result``; None where neither was probed."""
     if probes is None or probes.on_gpu != result.on_gpu:
         return None
-    return probes.matmul_tflops.get({"float32": "fp32"}.get(result.precision, result.precision))
+    return probes.matmul_tflops.get(units(result.precision))
 
 
 def interval(result: Result, earlier: Sequence[float] = ()) -> Interval:

@@ -14,6 +14,14 @@ BatchKind = Literal["workshop", "best", "chosen"]
 """The class's batch of 32, the one where this box is fastest, or one that was asked for."""
 
 
+_UNITS = {"float32": "fp32", "mixed_float16": "fp16", "mixed_bfloat16": "bf16"}
+
+
+def units(precision: str) -> str:
+    """What the products of a model in this precision run on: "fp32", "tf32", "fp16" or "bf16"."""
+    return _UNITS.get(precision, precision)
+
+
 class Interval(msgspec.Struct, frozen=True, kw_only=True):
     """Where the samples/s of another run of the same commit on this machine are expected.
 

@@ -14,6 +14,7 @@ import msgspec
 from bench.results.charts import label
 from bench.results.derive import measured_peak
 from bench.results.drawing import INK, SERIES, svg
+from bench.results.figures import units
 from bench.results.record import Document, Result
 
 _MARKERS = "osD^v<>Pp*Xh"
@@ -86,7 +87,7 @@ def chart(document: Document) -> str:
         return ""
     bandwidth = probes.bandwidth_gb_s / 1e3
     peaks = {p: tflops for p, tflops in probes.matmul_tflops.items() if tflops > 0}
-    used = {{"float32": "fp32"}.get(p.precision, p.precision) for p in found}
+    used = {units(p.precision) for p in found}
     left = min([p.intensity for p in found] + [min(peaks.values()) / bandwidth]) / 2
     right = max([p.intensity for p in found] + [max(peaks.values()) / bandwidth]) * 4
     figure = matplotlib.figure.Figure(figsize=(7.6, 4.4), layout="constrained")
