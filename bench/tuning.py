@@ -87,6 +87,12 @@ class _Trial:
     def fastest(self) -> float:
         return max((one.samples_per_second or 0.0 for one in self.tried if not one.why), default=0.0)
 
+    @property
+    def recurs(self) -> bool:
+        """Whether the model has a recurrent layer, as far as its workers said."""
+        works = [one.work for one in self.told.values() if one.work is not None]
+        return not works or any(work.recurrent_steps for work in works)
+
     def go(self, setting: Setting, words: str = "", *, worth: float = GAIN) -> Measured:
         """Samples/s of ``setting``. Raises _TimeIsUpError.
 
@@ -144,7 +150,8 @@ def tune(
     try:
         try:
             for setting in settings_to_try:
-                trial.go(setting)
+                if setting.layers == "stock" or trial.recurs:
+                    trial.go(setting)
             for setting in longer_calls(trial.tried):
                 trial.go(setting)
             best = trial.best()

@@ -19,7 +19,7 @@ from bench.candidates import Measured
 from bench.measure.events import Evaluated, Event, Imported, Job, Tried
 from bench.measure.runner import Problem
 from bench.measure.workloads import WORKLOADS
-from bench.results.figures import BatchPoint
+from bench.results.figures import BatchPoint, Work
 from tests.conftest import ROOT, Command
 from workshops import settings
 from workshops.settings import Entry, Setting
@@ -166,6 +166,21 @@ def test_what_is_near_the_fastest_may_win_with_several_batches_a_call() -> None:
 
 def at(size: int) -> Setting:
     return msgspec.structs.replace(FAST, batch_size=size)
+
+
+def test_layers_of_other_kernels_are_not_tried_where_nothing_recurs() -> None:
+    class Convolutional(Worker):
+        def __call__(self, job: Job, hear: Callable[[Event], None]) -> Problem | None:
+            def told(event: Event) -> None:
+                work = Work(flop_per_sample=1.0, bytes_per_sample=1.0, recurrent_steps=0)
+                hear(msgspec.structs.replace(event, work=work) if isinstance(event, Imported) else event)
+
+            return super().__call__(job, told)
+
+    worker = Convolutional({USUAL: [400.0], FAST: [500.0], XLA: [300.0]})
+    assert _tune(worker).best == USUAL
+    assert FAST not in worker.settings
+    assert XLA in worker.settings
 
 
 def test_a_larger_batch_is_taken_as_long_as_the_model_learns_with_it() -> None:

@@ -1,5 +1,5 @@
 """A plain Keras script: build, compile, fit. BACKEND by KERAS_BACKEND; "fast", "split", "loops" quicken the
-layers, "xla" compiles, "steps" (alone or as in "loops-steps") trains on 8 batches a call."""
+layers, "xla" compiles, "steps" (alone or as in "loops-steps32") trains on 8 batches a call, or on so many."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def main(name: str, seconds: float, how: str) -> float:
         Setting(
             backend=backend,
             layers=next((way for way in ("fast", "split", "loops") if way in how), "stock"),
-            jit=True if how == "xla" else None,
-            steps_per_execution=8 if "steps" in how else 1,
+            jit=True if "xla" in how else None,
+            steps_per_execution=int(how.partition("steps")[2] or 8) if "steps" in how else 1,
         ),
     )
 
