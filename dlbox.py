@@ -196,7 +196,7 @@ def bench_command(**options: Any) -> None:
               help="Start nothing new after so long.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def tune_command(**options: Any) -> None:
-    """Which settings train fastest here? Try backends, layers, XLA, precision and batch; store the best that still learns."""
+    """Which settings train fastest here? Try backends, layers, XLA, precision and batch in turn; store the best."""
     from bench import tuning
 
     sys.exit(tuning.command(complain=complain, **options))
