@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import threading
 import zipfile
 from collections.abc import Mapping
@@ -194,6 +195,19 @@ def test_an_index_that_is_not_reached_is_named_as_the_reason(box: Box) -> None:
     assert ended.returncode == 1
     assert "Could not fetch URL http://127.0.0.1:9/simple/tiny/" in ended.stderr
     assert "check its network" in sentence({"msg": "non-zero return code", "stdout": ended.stderr})
+
+
+def test_pip_comes_from_what_python_carries_whatever_pip_is_told(box: Box) -> None:
+    """Options for packages from an index are not for it."""
+    done = box.build(box.plan("a", over=""), PIP_REQUIRE_HASHES="1")
+    assert done.returncode == 0, done.stderr
+    folder = box.root / "versions/a"
+    carried = next((Path(sysconfig.get_path("stdlib")) / "ensurepip/_bundled").glob("pip-*.whl"))
+    told = subprocess.run(
+        [str(folder / "bin/pip"), "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    assert told.startswith(f"pip {carried.name.split('-')[1]} from {folder}")
+    assert list(folder.glob("lib/python3*/site-packages/pip/__pycache__/*.pyc")), "compiled with all the rest"
 
 
 def test_an_environment_over_another_sees_its_packages_and_its_pip(box: Box) -> None:

@@ -67,8 +67,16 @@ def build(plan: dict[str, Any]) -> None:
         for place in (root / "venv", folder.parent, root / "cache/tmp"):
             place.mkdir(mode=0o755, parents=True, exist_ok=True)
         say("the environment is made")
-        without = ["--without-pip"] if plan["over"] else []  # a pip of its own takes seconds
+        carried = None if plan["over"] else carried_pip(plan["python"], held)
+        without = ["--without-pip"] if plan["over"] or carried else []  # venv itself takes seconds for it
         run([plan["python"], "-m", "venv", *without, str(folder)], held)
+        if carried:
+            itself = [str(folder / "bin/python"), f"{carried}/pip", "install", "-q"]
+            unset = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+            unset["PIP_CONFIG_FILE"] = (
+                os.devnull
+            )  # what is said for packages from an index is not for this one
+            run([*itself, "--no-index", "--no-deps", "--no-compile", carried], held, unset)
         share = folder / "share/dlbox"
         share.mkdir(parents=True)
         lists = [lay(Path(plan["lock"]), share / "lock.txt")]
@@ -83,6 +91,16 @@ def build(plan: dict[str, Any]) -> None:
         compile_all(folder, held)
     finally:
         os.close(held)
+
+
+def carried_pip(python: str, held: int) -> str:
+    """The wheel of pip that comes with a Python; empty where it is not where Python and Debian put it."""
+    library = run([python, "-c", "import sysconfig; print(sysconfig.get_path('stdlib'))"], held).strip()
+    for place in (Path(library) / "ensurepip/_bundled", Path("/usr/share/python-wheels")):
+        found = sorted(place.glob("pip-*.whl"))
+        if found:
+            return str(found[-1])
+    return ""
 
 
 def hold(path: Path) -> int:
@@ -265,9 +283,9 @@ def attempt(
     )  # fmt: skip
 
 
-def run(command: list[str], held: int) -> str:
+def run(command: list[str], held: int, settings: dict[str, str] | None = None) -> str:
     """Its output. Where it fails, all that it printed goes to stderr, and this ends."""
-    done = attempt(command, held)
+    done = attempt(command, held, settings)
     if done.returncode:
         sys.stderr.write(done.stdout + done.stderr)
         raise SystemExit(1)
