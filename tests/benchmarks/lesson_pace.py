@@ -130,15 +130,19 @@ def render(kept: dict[str, dict[str, list[float]]]) -> str:
         "step and the optimizer of the class's scripts: medians of examples/s, in turns, each a process of its own, no",
         "card. Above 1 the lesson is faster. Measured with:",
         "",
-        "    .venv/bin/python tests/benchmarks/lesson_pace.py",
+        "    .venv/bin/python tests/benchmarks/lesson_pace.py --pairs 1     # and --pairs 2 for sign on JAX",
         "",
-        "| lesson | backend | lesson, examples/s | class's settings, examples/s | times |",
-        "|---|---|---|---|---|",
+        "One pair is a look: single processes scatter by a tenth.",
+        "",
+        "| lesson | backend | pairs | lesson, examples/s | class's settings, examples/s | times |",
+        "|---|---|---|---|---|---|",
     ]
     for key, sides in kept.items():
         ours, theirs = statistics.median(sides["ours"]), statistics.median(sides["class"])
         lesson, backend = key.split("/")
-        lines.append(f"| {lesson} | {backend} | {ours:,.0f} | {theirs:,.0f} | {ours / theirs:.2f} |")
+        lines.append(
+            f"| {lesson} | {backend} | {len(sides['ours'])} | {ours:,.0f} | {theirs:,.0f} | {ours / theirs:.2f} |"
+        )
     return "\n".join(lines) + "\n"
 
 
