@@ -9,7 +9,7 @@ import os
 import sys
 from typing import TextIO
 
-from workshops import catalog, precision, tuned
+from workshops import catalog, precision, quiet, tuned
 from workshops.page import LessonError, Outcome, Page, Settings
 from workshops.settings import Setting, SettingsError
 
@@ -33,7 +33,7 @@ def choose_backend(asked: str | None, stored: str | None = None) -> str:
 
 
 def set_backend(asked: str | None, stored: str | None = None) -> None:
-    """Choose the backend for this process; raises LessonError when Keras already runs on another."""
+    """Choose the backend for this process and load it; raises LessonError when Keras already runs on another."""
     chosen = choose_backend(asked, stored)
     loaded = sys.modules.get("keras")
     if loaded is not None and loaded.backend.backend() != chosen:
@@ -44,6 +44,7 @@ def set_backend(asked: str | None, stored: str | None = None) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    quiet.load_keras()
 
 
 def _tuned(lesson: str, settings: Settings) -> Setting | None:
