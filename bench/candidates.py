@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from pathlib import Path
 
 import msgspec
 
@@ -67,16 +66,6 @@ def precisions(setting: Setting, on_gpu: bool, cpu_flags: Collection[str]) -> li
     if not on_gpu and {"amx_bf16", "avx512_bf16"}.intersection(cpu_flags):
         found.append("mixed_bfloat16")
     return [msgspec.structs.replace(stock, precision=one) for one in found]
-
-
-def cpu_flags() -> frozenset[str]:
-    """What /proc/cpuinfo says that the processor can do; empty where it says nothing."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return frozenset()
-    told = next((line.partition(":")[2] for line in lines if line.startswith("flags")), "")
-    return frozenset(told.split())
 
 
 def choose(tried: Sequence[Measured]) -> tuple[Setting | None, float | None, float | None]:

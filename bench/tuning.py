@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import session
-from bench.candidates import GAIN, Measured, candidates, choose, cpu_flags, longer_calls, precisions
+from bench.candidates import GAIN, Measured, candidates, choose, longer_calls, precisions
 from bench.command import EXIT_INTERRUPTED, EXIT_NOT, EXIT_SOUND, EXIT_USAGE, Complain
 from bench.measure import runner
 from bench.measure.batches import LEAST_EXAMPLES_PER_SIZE
@@ -24,7 +25,7 @@ from bench.progress import Watcher
 from bench.results.history import now
 from bench.results.record import SCHEMA_VERSION
 from bench.tuned import as_set, device
-from inventory import facts
+from inventory import facts, host
 from inventory.machine import Machine
 from workshops import settings
 from workshops.settings import Entry, Setting
@@ -264,7 +265,7 @@ def command(
                 tried = candidates(session.installed_backends(), machine.has_gpu)
                 one, imported = tune(
                     workload, tried, deadline=begun + 60 * minutes * place / len(chosen), say=watcher.update,
-                    on_gpu=machine.has_gpu, flags=cpu_flags(),
+                    on_gpu=machine.has_gpu, flags=host.cpu_flags(Path("/")),
                 )  # fmt: skip
                 if one.tried:
                     done.append(one)

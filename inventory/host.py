@@ -91,6 +91,12 @@ def _distribution(sysroot: Path) -> Distribution:
     )
 
 
+def cpu_flags(sysroot: Path) -> frozenset[str]:
+    """What the kernel says that the processor can do ("avx2", "hypervisor", ...); empty where it says nothing."""
+    match = re.search(r"^flags\s*:(.*)$", files.text(sysroot / "proc/cpuinfo") or "", re.MULTILINE)
+    return frozenset(match[1].split()) if match else frozenset()
+
+
 def _environment(sysroot: Path) -> Environment:
     version = (files.text(sysroot / "proc/version") or "").lower()
     if "microsoft" in version:
@@ -107,8 +113,7 @@ def _environment(sysroot: Path) -> Environment:
         or re.search(r"docker|kubepods|libpod|lxc|containerd", cgroup)
     ):
         return "container"
-    flags = re.search(r"^flags\s*:.*\bhypervisor\b", files.text(sysroot / "proc/cpuinfo") or "", re.MULTILINE)
-    return "virtual-machine" if flags else "bare-metal"
+    return "virtual-machine" if "hypervisor" in cpu_flags(sysroot) else "bare-metal"
 
 
 def _cpu_model(sysroot: Path) -> str:

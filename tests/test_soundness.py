@@ -59,6 +59,11 @@ def test_a_block_that_cannot_have_been_timed(changes: dict[str, Any]) -> None:
     assert "cannot have been timed" in told(result("lstm", repeats=(repeat,)))
 
 
+def test_single_steps_that_cannot_have_been_seen() -> None:
+    for steps in (Percentiles(p5=-1.0, p50=0.1, p95=0.2), Percentiles(p5=0.1, p50=0.3, p95=0.2)):
+        assert "not in order" in told(result("lstm", single_step_seconds=steps))
+
+
 def test_a_result_that_is_there_twice() -> None:
     assert soundness.fault(document(results=(result("lstm"), result("lstm")))) == "lstm is in it twice"
     other = result("lstm", batch_size=64, batch_kind="chosen")

@@ -7,12 +7,19 @@ from contextlib import contextmanager
 
 from workshops.settings import Precision
 
-_now: list[Precision | None] = [None]
-
 
 def in_use() -> Precision | None:
-    """What ``use`` was last told in this process."""
-    return _now[0]
+    """In which numbers a model that is built now would be trained."""
+    import keras
+
+    policy = keras.config.dtype_policy().name
+    if policy == "mixed_float16" or policy == "mixed_bfloat16":
+        return policy  # type: ignore[no-any-return]
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return "tf32" if torch.get_float32_matmul_precision() == "high" else None
+    return None
 
 
 def use(precision: Precision | None) -> None:
@@ -28,7 +35,6 @@ def use(precision: Precision | None) -> None:
         import torch
 
         torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    _now[0] = precision
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from workshops import catalog
 from workshops.data import addition
 from workshops.page import LessonError, Outcome, Page, Settings
 
-DIGITS, UNITS = 3, 128
+DIGITS, UNITS, RATE = 3, 128, 0.008
 QUICK_UNITS = 80
 """Fewer units take larger steps: in two thirds of the time a quick run gets as many sums right."""
 BATCH = 125
@@ -67,7 +67,7 @@ def look(page: Page) -> None:
 
 
 # %%
-def falling_rate(rows: int, epochs: int, rate: float = 0.008) -> Any:
+def falling_rate(rows: int, epochs: int, rate: float) -> Any:
     """Adam with smaller steps near the end: without them the score jumps about from epoch to epoch."""
     steps = max(1, epochs) * -(-rows // BATCH)
     when, rates = [int(0.75 * steps), int(0.9 * steps)], [rate, 0.3 * rate, 0.1 * rate]
@@ -90,7 +90,7 @@ def repeat(page: Page, *, reverse: bool = True) -> dict[str, list[float]]:
     train, held_out = questions(page, reverse=reverse)
     quick, epochs = page.settings.quick, page.epochs(full=15, quick=9)
     model = build_repeat(QUICK_UNITS if quick else UNITS)
-    optimizer = falling_rate(len(train), epochs, 0.014 if quick else 0.008)
+    optimizer = falling_rate(len(train), epochs, 0.014 if quick else RATE)
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
     test = addition.one_hot(held_out.questions)
     history = page.fit(
@@ -161,7 +161,7 @@ def attention(page: Page) -> dict[str, list[float]]:
     train, held_out = questions(page)
     quick, epochs = page.settings.quick, page.epochs(full=15, quick=6)
     model, looks = build_attention(QUICK_UNITS if quick else UNITS)
-    optimizer = falling_rate(len(train), epochs, 0.011 if quick else 0.008)
+    optimizer = falling_rate(len(train), epochs, 0.011 if quick else RATE)
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
     history = page.fit(
         model,

@@ -71,8 +71,8 @@ def start(
     stored = _tuned(name, settings)
     set_backend(backend, stored.backend if stored else None)
     page = Page(lesson, settings, out=out or sys.stdout, progress=progress or sys.stderr)
-    counts = stored is not None and stored.backend == os.environ["KERAS_BACKEND"]
-    with precision.used(stored.precision if stored and counts else None):
+    counts = stored if stored and stored.backend == os.environ["KERAS_BACKEND"] else None
+    with precision.used(counts.precision if counts else None):
         outcome = importlib.import_module(lesson.module).run(settings, page)
     if not isinstance(outcome, Outcome):
         raise TypeError(f"{lesson.module}.run gave {type(outcome).__name__}, not an Outcome")

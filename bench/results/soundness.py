@@ -63,6 +63,9 @@ def _of_result(result: Result) -> str | None:
         least = getattr(result, field)
         if least is not None and least < 0:
             return f"`{field}` of {name} is below 0"
+    steps = result.single_step_seconds
+    if steps is not None and not 0 <= steps.p5 <= steps.p50 <= steps.p95:
+        return f"`single_step_seconds` of {name} is not in order"
     if not result.samples_per_second.median > 0:
         return f"`samples_per_second` of {name} is not above 0"
     return None if result.batch_size > 0 else f"`batch_size` of {name} is not above 0"

@@ -130,7 +130,7 @@ def render(kept: dict[str, dict[str, list[float]]]) -> str:
         "step and the optimizer of the class's scripts: medians of examples/s, in turns, each a process of its own, no",
         "card. Above 1 the lesson is faster. Measured with:",
         "",
-        "    .venv/bin/python tests/benchmarks/lesson_pace.py --pairs 1     # and --pairs 2 for sign on JAX",
+        "    .venv/bin/python tests/benchmarks/lesson_pace.py --pairs N     # as the table says",
         "",
         "One pair is a look: single processes scatter by a tenth.",
         "",

@@ -73,9 +73,8 @@ def build(plan: dict[str, Any]) -> None:
         if carried:
             itself = [str(folder / "bin/python"), f"{carried}/pip", "install", "-q"]
             unset = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
-            unset["PIP_CONFIG_FILE"] = (
-                os.devnull
-            )  # what is said for packages from an index is not for this one
+            # What pip is told for packages from an index is not for this one.
+            unset["PIP_CONFIG_FILE"] = os.devnull
             run([*itself, "--no-index", "--no-deps", "--no-compile", carried], held, unset)
         share = folder / "share/dlbox"
         share.mkdir(parents=True)
