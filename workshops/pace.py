@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from workshops import fast
+from workshops.fast.recurrence import at_hand
 
 BATCHES_A_CALL = 8
 """Of TensorFlow's compiled training function: calling it takes a millisecond or two, as long as a small step."""
@@ -25,9 +26,9 @@ WIDE = 64
 def usual(model: Any) -> Iterator[None]:
     """Inside, ``model`` trains at that pace; what it computes stays the same beyond rounding.
 
-    TensorFlow: eight batches a call, and recurrences of few steps unrolled (while training only, so that a saved
-    model can use cuDNN). torch: the layers of ``workshops.fast``, torch's own loop over the steps. On a card, and
-    with JAX, nothing is changed.
+    TensorFlow: eight batches a call; recurrences of few steps unrolled (while training only, so that a saved model
+    can use cuDNN), longer ones compiled for this processor where that is possible. torch: the layers of
+    ``workshops.fast``, torch's own loop over the steps. On a card, and with JAX, nothing is changed.
     """
     import keras
 
@@ -35,11 +36,10 @@ def usual(model: Any) -> Iterator[None]:
     if fast.helps(backend, on_gpu=has_card()):
         fast.quicken(model, None)
     elif backend == "tensorflow" and not has_card():
-        unrolled = [
-            layer
-            for layer in model.layers
-            if isinstance(layer, keras.layers.RNN) and not layer.unroll and _steps(layer) <= FEW_STEPS
-        ]
+        rolled = [layer for layer in model.layers if isinstance(layer, keras.layers.RNN) and not layer.unroll]
+        unrolled = [layer for layer in rolled if _steps(layer) <= FEW_STEPS]
+        if len(unrolled) < len(rolled) and at_hand():
+            fast.quicken(model, "loops")
         if all(getattr(layer, "units", 0) < WIDE for layer in unrolled):
             model.steps_per_execution = BATCHES_A_CALL
     for layer in unrolled:

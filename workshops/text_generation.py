@@ -20,7 +20,7 @@ from workshops.data import human_numbers
 from workshops.data.text import Text, TextError, count_tables, documentation, from_file, source
 from workshops.page import LessonError, Outcome, Page, Settings
 
-UNITS, BATCH, WINDOW = 128, 64, 200
+UNITS, BATCH, WINDOW = 128, 256, 200
 CELLS = {"simple-rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
 
 # %% tags=["active-ipynb"]
@@ -73,7 +73,7 @@ def examples(ids: Any, length: int, step: int) -> tuple[Any, Any]:
 def train(page: Page, cell: str, symbols: int, x: Any, y: Any, **fit: Any) -> tuple[Any, Any]:
     page.seed()
     model = build(cell, symbols)
-    optimizer = keras.optimizers.Adam(0.004, clipnorm=1.0)
+    optimizer = keras.optimizers.Adam(0.01, clipnorm=1.0)
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model, page.fit(model, x, y, batch_size=BATCH, **fit)
 
@@ -83,10 +83,10 @@ def learn_numbers(page: Page, cells: list[str]) -> Any:
     page.heading("Learning the numbers")
     stream, model = human_numbers.stream(), None
     cut = round(len(stream) * 0.8)
-    x, y = examples(stream[:cut], 32, 16)
+    x, y = examples(stream[:cut], 32, 8)
     new_x, new_y = examples(stream[cut:], 32, 16)
     for cell in cells:
-        model, _ = train(page, cell, len(human_numbers.WORDS), x, y, epochs=page.epochs(full=25, quick=6))
+        model, _ = train(page, cell, len(human_numbers.WORDS), x, y, epochs=page.epochs(full=20, quick=5))
         guesses = model.predict(new_x, batch_size=256, verbose=0).argmax(-1)
         # The second half of each stretch: there the model has at least 16 words behind it.
         page.measure(f"{cell}: accuracy on new numbers", float(np.mean(guesses[:, 16:] == new_y[:, 16:])))
@@ -170,11 +170,11 @@ def learn_characters(page: Page, cells: list[str], text: Text) -> Any:
     floors = count_tables(known, new, len(text.symbols))
     page.table(("characters remembered", "table, nats/character"), list(enumerate(floors)))
     page.measure("characters: best table, nats", min(floors))
-    x, y = examples(known, 64, 32)
+    x, y = examples(known, 64, 16)
     held_out = examples(new, 64, 64)
     histories, model = {}, None
     for cell in cells:
-        epochs = page.epochs(full=20, quick=5)
+        epochs = page.epochs(full=14, quick=4)
         model, histories[cell] = train(
             page, cell, len(text.symbols), x, y, epochs=epochs, validation=held_out
         )

@@ -57,7 +57,7 @@ def main_model(lesson: str) -> tuple[Callable[[], Any], Any, Any, int, str]:
         from workshops import text_generation
         from workshops.data import human_numbers
 
-        x, y = text_generation.examples(human_numbers.stream(), 32, 16)
+        x, y = text_generation.examples(human_numbers.stream(), 32, 8)
         symbols = len(human_numbers.WORDS)
         return lambda: text_generation.build("lstm", symbols), x, y, text_generation.BATCH, categorical
     if lesson == "seq2seq":

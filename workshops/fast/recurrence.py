@@ -128,7 +128,7 @@ class Passed:
 
 
 class _Buffers:
-    """Arrays that are free again, by shape."""
+    """Arrays that are free again, by shape; a shape with none is not in it, the one given last is its end."""
 
     KEPT = 32
     """Bytes are bounded by what a training step takes at one time; shapes come and go with the last batch."""
@@ -139,20 +139,21 @@ class _Buffers:
 
     def take(self, *shape: int) -> Array:
         with self._lock:
-            ready = self._free.get(shape)
+            ready = self._free.pop(shape, [])
+            array = ready.pop() if ready else None
             if ready:
-                return ready.pop()
-        return np.empty(shape, np.float32)
+                self._free[shape] = ready
+        return np.empty(shape, np.float32) if array is None else array
 
     def give(self, *arrays: Array) -> None:
         with self._lock:
             for array in arrays:
-                self._free.setdefault(array.shape, []).append(array)
+                self._free[array.shape] = [*self._free.pop(array.shape, ()), array]
             while sum(map(len, self._free.values())) > self.KEPT:
-                oldest = next(iter(self._free))
-                self._free[oldest].pop()
-                if not self._free[oldest]:
-                    del self._free[oldest]
+                longest_unused = next(iter(self._free))
+                self._free[longest_unused].pop()
+                if not self._free[longest_unused]:
+                    del self._free[longest_unused]
 
 
 _BUFFERS = _Buffers()

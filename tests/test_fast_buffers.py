@@ -1,0 +1,43 @@
+"""The memory that the compiled recurrences use again: never one array for two, never more kept than allowed."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workshops.fast.recurrence import _Buffers
+
+SHAPES = st.sampled_from([(3, 2), (5, 2), (7, 1, 2), (1,)])
+TAKEN = st.tuples(st.just("take"), SHAPES)
+GIVEN = st.tuples(st.just("give"), st.integers(0, 50))
+
+
+@given(st.lists(st.one_of(TAKEN, GIVEN), max_size=200))
+def test_what_is_taken_has_the_shape_and_is_nobody_elses(told: list[tuple[str, object]]) -> None:
+    buffers, out = _Buffers(), []
+    for what, told_with in told:
+        if what == "take":
+            array = buffers.take(*told_with)  # type: ignore[misc]
+            assert array.shape == told_with
+            assert all(array is not other for other in out)
+            out.append(array)
+        elif out:
+            buffers.give(out.pop(told_with % len(out)))  # type: ignore[operator]
+
+
+def test_no_more_is_kept_than_allowed_and_the_shape_in_use_is_kept_longest() -> None:
+    buffers = _Buffers()
+    often = buffers.take(2, 2)
+    buffers.give(*(buffers.take(1, n) for n in range(1, buffers.KEPT + 1)))
+    buffers.give(often)
+    assert sum(map(len, buffers._free.values())) == buffers.KEPT
+    assert buffers.take(2, 2) is often
+
+
+def test_a_shape_whose_last_one_was_taken_is_forgotten() -> None:
+    """Training at one batch, then guessing at another: the list of the first was empty, and was popped from."""
+    buffers = _Buffers()
+    buffers.give(buffers.take(9, 9))
+    buffers.take(9, 9)
+    buffers.give(*(buffers.take(1, n) for n in range(1, buffers.KEPT + 2)))
+    assert sum(map(len, buffers._free.values())) == buffers.KEPT
