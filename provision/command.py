@@ -200,15 +200,32 @@ def _go(
         with watching() as watcher:
             return playbook.run(job, watcher, logs, wishes.secrets)
 
-    names = " and ".join(wishes.hosts) or "this machine"
     if wishes.rollback:
-        if not wishes.check and not agreed(f"Undo on {names} what dlbox installed?"):
+        if not wishes.check and not agreed(f"Undo on {_names(wishes)} what dlbox installed?"):
             return None
         return play(msgspec.structs.replace(job, playbook=Path("rollback.yml")))
     taken = None
     if wishes.bundle is not None:
         with watching() as watcher:
             taken = bundle.read(wishes.bundle, watcher)
+    with tempfile.TemporaryDirectory(prefix="dlbox-") as temporary:
+        return _install(
+            msgspec.structs.replace(job, facts=Path(temporary) / "facts"),
+            wishes, data, taken, agreed, play, Path(temporary), Console(quiet=quiet, highlight=False),
+        )  # fmt: skip
+
+
+def _install(
+    job: Job,
+    wishes: Wishes,
+    data: StackData,
+    taken: Bundle | None,
+    agreed: Agreed,
+    play: Callable[[Job], Outcome],
+    folder: Path,
+    console: Console,
+) -> Outcome | None:
+    """Look at the boxes, show the plan of each, ask, and make them so."""
     looked = play(job)
     read = {host.name: host.box for host in looked.hosts if host.box is not None}
     if not looked.succeeded or len(read) < len(looked.hosts):
@@ -221,15 +238,17 @@ def _go(
         if taken is not None and (lacking := taken.lacks(stack, jupyter=wishes.jupyter)) is not None:
             raise BundleError(f"{name}: {lacking}")
         stacks[name] = stack
-    console = Console(quiet=quiet, highlight=False)
     for name, stack in stacks.items():
         console.print(Text(name, style="bold"))
         show(stack, data, console)
-    if not wishes.check and not agreed(f"Install this on {names}?"):
+    if not wishes.check and not agreed(f"Install this on {_names(wishes)}?"):
         return None
-    with tempfile.TemporaryDirectory(prefix="dlbox-") as temporary:
-        told = _told(stacks, wishes, Path(temporary), taken)
-        return play(msgspec.structs.replace(job, playbook=Path("site.yml"), variables=told, tags=wishes.tags))
+    told = _told(stacks, wishes, folder, taken)
+    return play(msgspec.structs.replace(job, playbook=Path("site.yml"), variables=told, tags=wishes.tags))
+
+
+def _names(wishes: Wishes) -> str:
+    return " and ".join(wishes.hosts) or "this machine"
 
 
 def _told(

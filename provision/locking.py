@@ -123,8 +123,10 @@ def _resolve(wanted: Path, limits: Path, python: str, index: str | None, told: M
 def _with_uv(
     uv: str, wanted: Path, limits: Path, python: str, index: str | None, told: Mapping[str, str]
 ) -> str:
+    # This interpreter runs nothing here; named, none is looked for: trying pyenv's shims took seconds a lock file.
     command = [
-        uv, "pip", "compile", str(wanted), "--quiet", "--constraints", str(limits), "--python-version", python,
+        uv, "pip", "compile", str(wanted), "--quiet", "--constraints", str(limits),
+        "--python", sys.executable, "--python-version", python,
         "--python-platform", PLATFORM, "--generate-hashes", "--no-header", "--no-annotate",
         "--no-emit-index-url", "--no-emit-find-links",
     ]  # fmt: skip

@@ -64,6 +64,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     check: bool = False
     """A dry run, with the differences it would make."""
+    facts: Path | None = None
+    """A folder where one playbook leaves what it gathered of the boxes and the next finds it."""
     forks: int = 10
 
 
@@ -131,6 +133,7 @@ class _Run:
             envvars=self._environment(),
             passwords=answers,
             suppress_env_files=True,
+            fact_cache=str(self._job.facts) if self._job.facts else None,
             quiet=True,
             event_handler=self._event,
             cancel_callback=self._tick,
@@ -166,6 +169,7 @@ class _Run:
             (self._folder / place).mkdir(mode=0o700)
         (self._folder / "ansible.cfg").touch()
         return {
+            "ANSIBLE_GATHERING": "smart",  # what is in the cache is not gathered again
             "ANSIBLE_CONFIG": str(self._folder / "ansible.cfg"),
             "ANSIBLE_HOME": str(self._folder / "home"),
             "ANSIBLE_LOCAL_TEMP": str(self._folder / "local"),

@@ -14,26 +14,71 @@ import pytest
 from provision.playbook import HOUSE
 from tests.conftest import script
 
-THERE = HOUSE / "roles/record/files/there.py"
+RECORD = HOUSE / "roles/record/files/record.py"
 TRUSTED = HOUSE / "roles/network/files/trusted.py"
-there = script(THERE)
+recorder = script(RECORD)
+trained = script(HOUSE / "playbooks/files/trained.py")
 
 
 def ask(record: Path, **other: Any) -> dict[str, Any]:
-    told: dict[str, Any] = there.look({"record": str(record), **other})
+    told: dict[str, Any] = recorder.look({"record": str(record), **other})
     return told
 
 
 def test_what_is_missing_is_told_beside_the_record(tmp_path: Path) -> None:
     record = tmp_path / "record.json"
-    assert ask(record) == {"record": None, "missing": []}
+    assert ask(record) == {"record": None, "missing": [], "changed": False}
     record.write_text(json.dumps({"files": ["/opt/dlbox"], "installed": []}))
     (tmp_path / "link").symlink_to("/nowhere")
     files = [str(tmp_path), str(tmp_path / "link"), str(tmp_path / "none")]
     assert ask(record, files=files) == {
         "record": {"files": ["/opt/dlbox"], "installed": []},
         "missing": [str(tmp_path / "none")],
+        "changed": False,
     }
+
+
+def test_what_is_missing_is_put_down_once_and_what_was_there_never(tmp_path: Path) -> None:
+    record, there, none = tmp_path / "lib/record.json", tmp_path / "there", tmp_path / "none"
+    there.touch()
+    question = {"files": [str(there), str(none)], "note": "files"}
+    assert ask(record, **question, write=False)["changed"]
+    assert not record.exists()
+    first = ask(record, **question, write=True)
+    assert (first["changed"], first["record"]["files"]) == (True, [str(none)])
+    assert json.loads(record.read_text()) == first["record"]
+    assert (record.stat().st_mode & 0o777, record.parent.stat().st_mode & 0o777) == (0o644, 0o755)
+    assert ask(record, **question, write=True) == {**first, "changed": False}
+    none.touch()
+    assert ask(record, **question, write=True)["record"]["files"] == [str(none)]
+
+
+def packages(monkeypatch: pytest.MonkeyPatch, folder: Path, told: str) -> None:
+    for name, answer in {"dpkg": "amd64\n", "dpkg-query": told}.items():
+        (folder / name).write_text(f"#!/bin/sh\nprintf '%s' '{answer}'\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+def test_what_came_is_what_was_not_there_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = tmp_path / "record.json"
+    had = "installed apt amd64\nconfig-files gpg amd64\ninstalled tzdata all\n"
+    packages(monkeypatch, tmp_path, had)
+    before = ask(record, note="before", write=True)["record"]
+    assert before["before"] == ["apt", "tzdata"]
+    packages(monkeypatch, tmp_path, had + "half-configured python3 amd64\ninstalled libc6 i386\n")
+    assert ask(record, note="before", write=True)["changed"] is False, "a run that was cut off knows best"
+    came = ask(record, note="came", write=True)["record"]
+    assert (came["installed"], came["before"]) == (["libc6:i386", "python3"], None)
+    assert ask(record, note="came", write=True)["changed"] is False
+
+
+def test_no_list_of_packages_is_no_empty_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packages(monkeypatch, tmp_path, "")
+    (tmp_path / "dpkg-query").write_text("#!/bin/sh\nexit 2\n")
+    with pytest.raises(OSError, match="dpkg-query says 2"):
+        ask(tmp_path / "record.json", note="before", write=True)
+    assert not (tmp_path / "record.json").exists()
 
 
 def test_a_package_counts_when_it_is_installed_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,11 +96,11 @@ def test_a_record_that_is_none_is_refused_in_a_sentence(tmp_path: Path, content:
     record = tmp_path / "record.json"
     record.write_text(content)
     done = subprocess.run(
-        [sys.executable, str(THERE), json.dumps({"record": str(record)})],
+        [sys.executable, str(RECORD), json.dumps({"record": str(record)})],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"{record}, where dlbox keeps what it changed, cannot be read (")
+    assert done.stderr.startswith(f"{record}, where dlbox keeps what it changed, cannot be read or written (")
     assert "Traceback" not in done.stderr
 
 
@@ -78,3 +123,15 @@ def test_certificates_are_those_of_the_box_and_of_the_company(tmp_path: Path) ->
     assert certificates("look", tmp_path, company) == "wrong", "the box's own were renewed"
     certificates("make", tmp_path, company)
     assert certificates("look", tmp_path, "another's\n") == "wrong", "the inventory names others now"
+
+
+@pytest.mark.parametrize(("stamp", "earlier"), [
+    (None, {}), ("{", {}), ("[]", {}), ('{"boot": "7", "verdict": "ready"}', {"boot": "7", "verdict": "ready"}),
+])  # fmt: skip
+def test_a_stamp_that_cannot_be_read_is_none(
+    tmp_path: Path, stamp: str | None, earlier: dict[str, str]
+) -> None:
+    (tmp_path / "boot").write_text("8\n")
+    if stamp is not None:
+        (tmp_path / "stamp").write_text(stamp)
+    assert trained.look(tmp_path / "stamp", tmp_path / "boot") == {"boot": "8", "earlier": earlier}

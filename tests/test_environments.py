@@ -78,6 +78,7 @@ def test_a_lock_file_is_for_the_box_and_has_hashes(asked: list[list[str]]) -> No
     assert locking.lock(["a==1"], "3.12", constraints=["b<2"], index="https://example.com/simple") == BASE
     (command,) = asked
     assert command[:3] == ["/bin/uv", "pip", "compile"]
+    assert command[command.index("--python") + 1] == sys.executable
     assert command[command.index("--python-version") + 1] == "3.12"
     assert "--generate-hashes" in command
     assert command[command.index("--extra-index-url") + 1] == "https://example.com/simple"

@@ -55,7 +55,9 @@ print(json.dumps({
 """
 
 
-@pytest.mark.parametrize(("backend", "steps"), [("tensorflow", 7), ("tensorflow", 20), ("torch", 7), ("jax", 7)])
+@pytest.mark.parametrize(
+    ("backend", "steps"), [("tensorflow", 7), ("tensorflow", 20), ("torch", 7), ("jax", 7)]
+)
 def test_the_pace_changes_nothing_that_is_learned(backend: str, steps: int) -> None:
     pytest.importorskip(backend, reason=f"needs {backend}")
     done = subprocess.run(

@@ -76,6 +76,17 @@ def test_the_second_run_changes_nothing(tmp_path: Path) -> None:
     assert "changed: [localhost]" in (tmp_path / "logs" / "localhost.log.1").read_text()
 
 
+def test_what_one_playbook_gathered_the_next_one_knows(tmp_path: Path) -> None:
+    gathers = FIRST.replace("false", "true\n  gather_subset: ['!all', '!min', env]")
+    known = {"that": "ansible_facts['env']['HOME'] != ''"}
+    task = f"{{name: The home is known, ansible.builtin.assert: {json.dumps(known)}}}"
+    path = write(tmp_path, task, first=gathers)
+    for facts, again in ((tmp_path / "facts", True), (tmp_path / "facts", False), (None, True)):
+        outcome = playbook.run(Job(playbook=path, facts=facts), Listener(), tmp_path / "logs")
+        assert only(outcome).status == "ok"
+        assert ("Gathering Facts" in (tmp_path / "logs/localhost.log").read_text()) is again
+
+
 def test_nothing_is_left_in_the_temporary_folder_or_the_tree(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

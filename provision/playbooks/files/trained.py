@@ -1,0 +1,27 @@
+"""Whether this installation has trained since the box booted: run on the box by verify.yml.
+
+Standard library only, Python 3.8 or later. ``trained.py STAMP`` prints one JSON document: ``boot``, the number of this
+boot, and ``earlier``, what the stamp says; empty where there is none, or none that can be read.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def look(stamp: Path, boot: Path = Path("/proc/sys/kernel/random/boot_id")) -> dict[str, Any]:
+    try:
+        earlier = json.loads(stamp.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        earlier = None
+    return {
+        "boot": boot.read_text(encoding="utf-8").strip(),
+        "earlier": earlier if isinstance(earlier, dict) else {},
+    }
+
+
+if __name__ == "__main__":
+    json.dump(look(Path(sys.argv[1])), sys.stdout)
