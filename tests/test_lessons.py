@@ -95,6 +95,11 @@ def test_notebook_is_valid_and_has_no_links_to_follow(lesson: catalog.Lesson) ->
     )
 
 
+def test_keras_is_loaded_quietly_before_a_notebook_asks_for_it(lesson: catalog.Lesson) -> None:
+    code = "\n".join(cell.source for cell in notebook.make(lesson).cells if cell.cell_type == "code")
+    assert -1 < code.find("quiet.load_keras()") < code.find("import keras")
+
+
 @pytest.mark.parametrize(
     "name", [n if n == "by-hand" else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
 )

@@ -8,6 +8,13 @@ from typing import Any
 from workshops.catalog import Lesson
 from workshops.page import LessonError
 
+_FUTURE = "from __future__ import annotations\n"
+_QUIETLY = f"""{_FUTURE}
+from workshops import quiet
+
+quiet.load_keras()  # without the lines that TensorFlow's libraries write first
+"""
+
 
 def make(lesson: Lesson) -> Any:
     """The notebook (an nbformat node): without the cells for the script only, with those for the notebook."""
@@ -28,6 +35,8 @@ def make(lesson: Lesson) -> Any:
         if cell.cell_type == "code":
             cell.source = _once(cell.source, seen, lesson)
     book.cells = [cell for cell in book.cells if cell.source.strip()]
+    first = next(cell for cell in book.cells if cell.cell_type == "code")
+    first.source = first.source.replace(_FUTURE, _QUIETLY, 1)
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     book.metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
     return book

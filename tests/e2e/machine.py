@@ -108,9 +108,7 @@ class Machine:
 
     def boot(self) -> None:
         command = [
-            "qemu-system-x86_64", "-accel", "kvm", "-accel", "tcg,thread=multi,tb-size=512",
-            "-cpu", "max,-arch-capabilities",  # which nested KVM cannot pass on
-            "-smp", "2", "-m", "2048",
+            "qemu-system-x86_64", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max", "-smp", "2", "-m", "2048",
             "-display", "none", "-nodefaults", "-no-reboot",
             "-serial", f"file:{self._folder / 'console.log'}",
             "-monitor", f"unix:{self._folder / 'monitor'},server,nowait",
