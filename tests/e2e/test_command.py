@@ -23,10 +23,16 @@ def watching() -> Iterator[Listener]:
     yield Listener()
 
 
+@pytest.fixture(params=["bookworm", "trixie"])
+def bare(beds_are_possible: None, request: pytest.FixtureRequest) -> Iterator[Bed]:
+    with Bed("bare", suite=request.param) as bed:
+        yield bed
+
+
 def test_one_command_makes_it_right_and_another_undoes_it(
-    bed: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    bare: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bed.reset()
+    bed = bare
     bed.output("sudo apt-get update -q", timeout_s=300)
     before = bed.output(LOOK, timeout_s=120).splitlines()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
