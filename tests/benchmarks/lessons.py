@@ -88,6 +88,7 @@ def render(kept: dict[str, Any]) -> str:
         "[lessons.json](lessons.json); a test holds",
         "this page and the ranges of the lessons to those figures. Seconds are of the whole command, start-up of Keras "
         "and compiling included.",
+        "Rows are of different days and machines, all with two cores; some are half as fast as others.",
         "",
         "## Every lesson, `--quick`",
         "",
