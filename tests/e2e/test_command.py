@@ -24,15 +24,15 @@ def watching() -> Iterator[Listener]:
 
 
 @pytest.fixture(params=["bookworm", "trixie"])
-def bare(beds_are_possible: None, request: pytest.FixtureRequest) -> Iterator[Bed]:
+def bed(beds_are_possible: None, request: pytest.FixtureRequest) -> Iterator[Bed]:
+    """Each release without a card."""
     with Bed("bare", suite=request.param) as bed:
         yield bed
 
 
 def test_one_command_makes_it_right_and_another_undoes_it(
-    bare: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    bed: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bed = bare
     bed.output("sudo apt-get update -q", timeout_s=300)
     before = bed.output(LOOK, timeout_s=120).splitlines()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
