@@ -378,10 +378,11 @@ def provision_command(
     """Make this machine right, or HOSTs of the inventory: driver, frameworks, dlbox; then ask the box itself."""
     from bench.progress import Watcher
     from provision import command, passwords
+    from provision.wishes import Wishes, collects
 
     wishes["limit"] = tuple(parts(limit or ""))
     here = not wishes["hosts"] and not limit and wishes["inventory"] is None
-    here = here and not command.collects(wishes["bundle"], wishes["cards"])
+    here = here and not collects(wishes["bundle"], wishes["cards"])
     agreed = _yes if yes else _ask if sys.stdin.isatty() else None
     here = here and (agreed is not None or wishes["check"])  # else nothing will be done
     try:
@@ -389,7 +390,7 @@ def provision_command(
     except passwords.PasswordError as error:
         complain(str(error))
         sys.exit(1)
-    wanted = command.Wishes(secrets=secrets, **wishes)
+    wanted = Wishes(secrets=secrets, **wishes)
     sys.exit(command.run(wanted, Watcher, agreed, as_json=as_json, complain=complain))
 
 

@@ -11,10 +11,10 @@ import pytest
 
 from provision import archive_packages, bundle, collect, command, environments, own_wheel, python_builds
 from provision.bundle import Bundle, BundleError
-from provision.command import Wishes
 from provision.network import PLAIN, Network
 from provision.own_wheel import OwnWheel
 from provision.stack import Request, Stack, Target, resolve
+from provision.wishes import Wishes
 from tests.test_playbook import Listener
 from tests.test_provision_command import BOX, Said, Script, host, watching
 

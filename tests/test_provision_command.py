@@ -13,10 +13,10 @@ import pytest
 
 from dlbox import cli  # noqa: TID251 - the command is what is tested
 from provision import command, environments, own_wheel, playbook
-from provision.command import Wishes
 from provision.outcome import HostOutcome, Outcome
 from provision.own_wheel import OwnWheel
 from provision.playbook import Job
+from provision.wishes import Wishes
 from tests.conftest import Command
 from tests.test_playbook import Listener
 
@@ -326,7 +326,7 @@ def test_where_one_box_is_not_fit_it_is_said_how_to_go_on_without_it(monkeypatch
 def test_an_installed_dlbox_does_not_remove_itself(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rollback: bool
 ) -> None:
-    monkeypatch.setattr(command, "INSTALLED", Path(sys.prefix).resolve().parent)
+    monkeypatch.setattr("provision.wishes.INSTALLED", Path(sys.prefix).resolve().parent)
     script = Script(host(name="there", box=BOX), host(name="there"))
     code, said = run(monkeypatch, script, rollback=rollback)
     assert (code, script.jobs) == (2, [])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from provision import bundle, command
-from provision.command import Wishes
+from provision.wishes import Wishes
 from tests.e2e.bed import Bed
 from tests.e2e.test_provision import LOOK
 from tests.test_playbook import Listener

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from provision import command, own_wheel
-from provision.command import Wishes
+from provision.wishes import Wishes
 from tests.e2e.bed import Bed
 from tests.e2e.test_provision import LOOK
 from tests.test_playbook import Listener

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from provision import command, locking
-from provision.command import Wishes
+from provision.wishes import Wishes
 from tests.e2e.bed import Bed
 from tests.e2e.test_faults import WORKS, start, uv_lock, wait_for_pip
 from tests.e2e.test_provision import play
