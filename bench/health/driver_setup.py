@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from bench.health.check import Outcome, Subject, check, passed, skipped, value, warned
 from bench.health.diagnosis import diagnose
-from inventory.machine import Machine
+from inventory.machine import Machine, Package
 
 
 @check(
@@ -63,6 +65,16 @@ def nouveau_blocked(machine: Machine) -> Outcome:
     )
 
 
+_CORE = re.compile(r"libcuda1$|libnvidia-(ml1$|compute-)|nvidia-(driver|kernel|dkms|open)(-|$)")
+"""Each carries the driver's branch at the head of its version, where that head is a branch."""
+
+
+def _branch(package: Package) -> str | None:
+    """535 of 535.261.03-1 and of 1:535.261.03-1ubuntu1; None of 1.1.0-2 and of 20220217+3."""
+    head = re.match(r"(?:\d+:)?(\d{3})\.\d", package.version)
+    return head.group(1) if head else None
+
+
 @check(
     "driver.packages",
     title="Driver packages held",
@@ -75,10 +87,15 @@ def nouveau_blocked(machine: Machine) -> Outcome:
 )
 def packages(machine: Machine) -> Outcome:
     """An automatic update of the driver's libraries while the old module runs stops every CUDA program until
-    a reboot. Holding only some of the packages makes it worse: they drift apart."""
-    installed = value(machine.installation.packages, "driver packages")
-    if not installed:
+    a reboot. Holding only some of the packages makes it worse: they drift apart.
+
+    Those that are versioned apart from the driver (Wayland's and GBM's glue, Debian's nvidia-support) cannot drift
+    from its module and do not count."""
+    found = value(machine.installation.packages, "driver packages")
+    if not found:
         return skipped("the driver was not installed from packages")
+    branches = {_branch(p) for p in found if _CORE.match(p.name)} - {None}
+    installed = [p for p in found if _branch(p) in branches] if branches else list(found)
     held = [p for p in installed if p.held]
     if held and len(held) < len(installed):
         loose = [p.name for p in installed if not p.held]
