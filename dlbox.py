@@ -26,7 +26,7 @@ class Several(click.Choice[str]):
     """One of these, or more with commas between them; ``flat`` makes one tuple of them."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return tuple(super(Several, self).convert(word, param, ctx) for word in parts(value))
+        return tuple(super(Several, self).convert(word, param, ctx) for word in some(value, param, ctx))
 
 
 def parts(value: str) -> list[str]:
@@ -34,10 +34,23 @@ def parts(value: str) -> list[str]:
     return [word for word in (part.strip() for part in value.split(",")) if word]
 
 
+def some(value: str, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+    """At least one: what a script meant by an empty variable is not "everything"."""
+    words = parts(value)
+    if not words:
+        raise click.BadParameter("it is empty", ctx, param)
+    return words
+
+
 def flat(ctx: click.Context, param: click.Parameter, groups: tuple[Any, ...]) -> tuple[str, ...]:
     """Each once, in the order they came."""
-    every = [word for group in groups for word in (parts(group) if isinstance(group, str) else group)]
+    every = [w for group in groups for w in (some(group, param, ctx) if isinstance(group, str) else group)]
     return tuple(dict.fromkeys(every))
+
+
+def listed(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """As ``flat``, of an option that is given once."""
+    return () if value is None else flat(ctx, param, (value,))
 
 
 def complain(sentence: str) -> None:
@@ -347,9 +360,8 @@ def plan_command(as_json: bool, **options: Any) -> None:
 @click.argument("hosts", nargs=-1, metavar="[HOST]...", callback=flat)
 @click.option("--inventory", type=click.Path(path_type=Path, dir_okay=False),
               help="The inventory; without HOSTs all of it.  [default: inventory/hosts.yml]")  # fmt: skip
-@click.option(
-    "--limit", metavar="HOSTS", help="Of HOSTs, else of the inventory, only these; commas between them."
-)
+@click.option("--limit", metavar="HOSTS", callback=listed,
+              help="Of HOSTs, else of the inventory, only these; commas between them.")  # fmt: skip
 @click.option("--framework", "frameworks", multiple=True, type=Several(["tensorflow", "torch", "jax"]), callback=flat,
               help="Only this; may be repeated.  [default: all that run on the card]")  # fmt: skip
 @click.option("--cuda-toolkit", is_flag=True, help="With a system CUDA toolkit, for compiling.")
@@ -373,15 +385,14 @@ def plan_command(as_json: bool, **options: Any) -> None:
 @click.option("--ask-vault-pass", is_flag=True, help="Ask for the password of the inventory's vault.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def provision_command(
-    yes: bool, ask_become_pass: bool, ask_vault_pass: bool, as_json: bool, limit: str | None, **wishes: Any
+    yes: bool, ask_become_pass: bool, ask_vault_pass: bool, as_json: bool, **wishes: Any
 ) -> None:
     """Make this machine right, or HOSTs of the inventory: driver, frameworks, dlbox; then ask the box itself."""
     from bench.progress import Watcher
     from provision import command, passwords
     from provision.wishes import Wishes, collects
 
-    wishes["limit"] = tuple(parts(limit or ""))
-    here = not wishes["hosts"] and not limit and wishes["inventory"] is None
+    here = not wishes["hosts"] and not wishes["limit"] and wishes["inventory"] is None
     here = here and not collects(wishes["bundle"], wishes["cards"])
     agreed = _yes if yes else _ask if sys.stdin.isatty() else None
     here = here and (agreed is not None or wishes["check"])  # else nothing will be done

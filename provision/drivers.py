@@ -7,7 +7,7 @@ import re
 import msgspec
 
 from provision.stack_model import DriverPlan, Repository, Request, Target
-from provision.stack_rows import ArchitectureRow, DistributionRow, DriverRow, StackData
+from provision.stack_rows import ArchitectureRow, DistributionRow, DriverRow, StackData, ToolkitRow
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a fault
@@ -65,7 +65,9 @@ def refuse_kernel(row: DriverRow, distribution: DistributionRow, kernel: str) ->
     return None
 
 
-def refuse_repository_key(row: DriverRow, distribution: DistributionRow, data: StackData) -> str | None:
+def refuse_repository_key(
+    row: DriverRow | ToolkitRow, distribution: DistributionRow, data: StackData
+) -> str | None:
     """apt with sqv rejects a key whose self-signature is SHA-1, such as an older release's repository key."""
     repository = data.repository(distribution.id) if row.origin == "nvidia-repository" else None
     if repository is not None and repository.sha1_signature and distribution.apt_verifier == "sqv":

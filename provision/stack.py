@@ -64,13 +64,19 @@ def _resolve(request: Request, data: StackData, today: datetime.date) -> Stack:
 
 def _toolkit(request: Request, distribution: DistributionRow, branch: int, data: StackData) -> ToolkitRow:
     """The first system toolkit that compiles for every card and runs under the driver. Raises Refused."""
+    unkept = ""
     for row in data.toolkits:
         if distribution.id not in row.distributions or row.min_driver > branch:
             continue
-        if all(wheels.in_code_range(row.code, drivers.capability_of(t, data)) for t in request.targets):
+        refused = drivers.refuse_repository_key(row, distribution, data)
+        if refused is not None:
+            unkept = f"; {refused}"
+        elif all(wheels.in_code_range(row.code, drivers.capability_of(t, data)) for t in request.targets):
             return row
     names = " and ".join(dict.fromkeys(t.name for t in request.targets))
-    raise Refused(f"no CUDA toolkit for {distribution.name} compiles for {names} under driver {branch}")
+    raise Refused(
+        f"no CUDA toolkit for {distribution.name} compiles for {names} under driver {branch}{unkept}"
+    )
 
 
 def _assemble(c: Choices, today: datetime.date) -> Stack:

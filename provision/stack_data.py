@@ -95,6 +95,9 @@ def _checked(document: yamlfile.Document) -> StackData:
 
 _PACKAGE = re.compile(r"(?:[a-z0-9][a-z0-9+.-]*)?(?:\{(?:kernel_flavour|headers)\})?[a-z0-9+.-]*")
 
+_WHEEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+_REQUIREMENT = re.compile(_WHEEL.pattern + r"(?:\[[A-Za-z0-9._,-]+\])?")
+
 
 class _Check:
     """What one row says of another: names that are used exist, versions read, no trap is named."""
@@ -154,6 +157,11 @@ class _Check:
         bounds = [("keras", 0, "python", keras.python), ("python", 0, "dlbox", python.dlbox)]
         bounds += [("frameworks", i, "python", row.python) for i, row in enumerate(self.data.frameworks)]
         bounds += [("toolkits", i, "code", row.code) for i, row in enumerate(self.data.toolkits)]
+        if release(keras.minimum) > release(keras.version):
+            self._fail(
+                "keras", 0, "minimum", f"expected at most version {keras.version}, got {keras.minimum}"
+            )
+        self._versions("python", 0, "tool_version", [python.tool_version])
         for table, index, field, (low, high) in bounds:
             self._versions(table, index, field, [low, high])
             if release(low) > release(high):
@@ -179,6 +187,14 @@ class _Check:
             if not repository.uri.startswith("https://") or not repository.uri.endswith(f"/{folder}/x86_64/"):
                 what = f"expected https://.../{folder}/x86_64/, the release's own, got {repository.uri}"
                 self._fail("repositories", index, "uri", what)
+            if re.search(r"[\s\x00-\x20]", repository.uri):
+                self._fail(
+                    "repositories", index, "uri", f"expected an address without spaces, got {repository.uri}"
+                )
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", repository.keyring):
+                self._fail(
+                    "repositories", index, "keyring", f"expected a file's name, got {repository.keyring}"
+                )
             if not re.fullmatch(r"[0-9A-F]{40}", repository.fingerprint):
                 self._fail("repositories", index, "fingerprint", "expected 40 digits 0-9 A-F, without spaces")
             if not repository.fingerprint.endswith(repository.key_id):
@@ -201,14 +217,18 @@ class _Check:
             for name in row.distributions:
                 if row.origin == "nvidia-repository" and self.data.repository(name) is None:
                     self._fail("drivers", index, "origin", f"needs a row for {name} in `repositories`")
-                for package in (*row.pinning, *row.packages):
-                    if not _PACKAGE.fullmatch(package):
-                        what = "expected names of packages, with {kernel_flavour} or {headers} at most"
-                        self._fail("drivers", index, "packages", f"{what}, got {package}")
-                    trap = self.data.forbidden_by(package, name)
-                    if trap is not None:
-                        what = f"{package} must not be used on {name}: {trap.why}"
-                        self._fail("drivers", index, "packages", what)
+                self._packages("drivers", index, (*row.pinning, *row.packages), name)
+
+    def _packages(self, table: str, index: int, packages: Iterable[str], distribution: str) -> None:
+        """Names that apt can take, and no trap among them."""
+        for package in packages:
+            if not _PACKAGE.fullmatch(package):
+                what = "expected names of packages, with {kernel_flavour} or {headers} at most"
+                self._fail(table, index, "packages", f"{what}, got {package}")
+            trap = self.data.forbidden_by(package, distribution)
+            if trap is not None:
+                what = f"{package} must not be used on {distribution}: {trap.why}"
+                self._fail(table, index, "packages", what)
 
     def _libraries(self) -> None:
         for index, row in enumerate(self.data.libraries):
@@ -221,6 +241,16 @@ class _Check:
             self._versions("frameworks", index, "python", row.python)
             self._versions("frameworks", index, "code", row.code)
             self._versions("frameworks", index, "pins", row.pins.values())
+            if row.documented_from is not None:
+                self._versions("frameworks", index, "documented_from", [row.documented_from])
+            if not _REQUIREMENT.fullmatch(row.requirement):
+                what = f"expected a name as tensorflow[and-cuda], without a version, got {row.requirement}"
+                self._fail("frameworks", index, "requirement", what)
+            for package in (*row.pins, *row.requires):
+                if not _WHEEL.fullmatch(package):
+                    self._fail("frameworks", index, "pins", f"expected names of packages, got {package}")
+            if row.index is not None and not re.fullmatch(r"https://\S+", row.index):
+                self._fail("frameworks", index, "index", f"expected https://..., got {row.index}")
             for specifier in row.requires.values():
                 try:
                     clauses(specifier)
@@ -242,6 +272,8 @@ class _Check:
         for index, row in enumerate(self.data.toolkits):
             self._known_distributions("toolkits", index, row.distributions)
             self._versions("toolkits", index, "code", row.code)
+            self._versions("toolkits", index, "version", [row.version])
             for name in row.distributions:
+                self._packages("toolkits", index, row.packages, name)
                 if row.origin == "nvidia-repository" and self.data.repository(name) is None:
                     self._fail("toolkits", index, "origin", f"needs a row for {name} in `repositories`")

@@ -52,8 +52,9 @@ def wrong(wishes: Wishes) -> str | None:
         return '--card and --distro go together, as in --card "RTX 3060" --distro ubuntu-24.04'
     if wishes.cards and (wishes.hosts or wishes.inventory):
         return "hosts of the inventory bring card and distribution: leave out --card and --distro"
-    if wishes.bundle is not None and wishes.rollback:
-        return "--rollback needs nothing of a bundle: leave out --bundle"
+    if wishes.rollback and (wishes.bundle is not None or wishes.tags):
+        option = "--tags" if wishes.tags else "--bundle"
+        return f"--rollback undoes all that was recorded: leave out {option}"
     if wishes.bundle is not None and wishes.check and not bundle.is_whole(wishes.bundle):
         return f"--check shows what an installation would change, and {wishes.bundle} is not collected yet"
     return None

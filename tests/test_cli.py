@@ -91,6 +91,10 @@ def test_no_command_is_shown_that_is_not_built() -> None:
         (["report"], "nothing was measured yet"),
         (["report", "7"], "no run 7"),
         (["check", "--expect-gpus", "-1"], "--expect-gpus"),
+        (["provision", "--limit", "", "--yes", "--rollback"], "--limit"),
+        (["provision", "", "--yes"], "HOST"),
+        (["provision", "--tags", ",", "--yes"], "--tags"),
+        (["provision", "--rollback", "--tags", "jupyter", "--yes"], "leave out --tags"),
     ],
 )
 def test_a_wrong_call_gets_one_sentence_and_exit_code_2(
