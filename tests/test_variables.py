@@ -252,9 +252,13 @@ def rendered(on: str, name: str) -> str:
     )
     wanted = ["components.sources", "unattended"]
     if "nvidia_driver_repository" in told:
-        wanted += ["repository.sources", "pin"]
+        wanted += ["repository.sources"]
+    if told["nvidia_driver_source"] in ("nvidia-repository", "prebuilt"):
+        wanted += ["pin"]
     parts = [f"=== {name} on {on}\n{' '.join(told['nvidia_driver_packages'])}\n"]
     own = "a key of this box's own" if secured.driver.needs_mok else "modules that are signed already"
+    if secured.driver.needs_mok:
+        own += f", {values['__nvidia_driver_certificate']}"
     parts += [f"Secure Boot: {own}, {' '.join(secured.driver.packages)}\n"]
     parts += [f"--- {file}\n{templates.get_template(f'{file}.j2').render(values)}" for file in wanted]
     return "".join(parts)

@@ -12,6 +12,13 @@ from inventory.machine import Machine
 _NVML = "NVML return codes of nvidia-ml-py 13.615"
 _OLDEST_BRANCH = 525
 """CUDA 12 programs need it: CUDA minor version compatibility, driver >= 525.60.13."""
+_CERTIFICATES = {"debian": "/var/lib/dkms/mok.pub", "ubuntu": "/var/lib/shim-signed/mok/MOK.der"}
+"""Of the key that DKMS signs with: its own, and on Ubuntu the one that shim-signed makes
+(dkms-project/dkms#104; reports from 22.04 and 24.04)."""
+_ENROL = (
+    "use the distribution's signed modules: dlbox provision; or enrol the signing key: "
+    "sudo mokutil --import {}, reboot and confirm on the screen"
+)
 
 
 def _judged(machine: Machine, *causes: Cause, fine: str, trouble: str, remedy: str | None = None) -> Outcome:
@@ -188,8 +195,7 @@ def passthrough(machine: Machine) -> Outcome:
     looks_at="the firmware's Secure Boot state, the kernel log, whether the module is loaded",
     limits="off, or a module signed with an enrolled key",
     source="EFI variable SecureBoot; kernel messages of module loading",
-    fix="use the distribution's signed modules: dlbox provision; or enrol the signing key: "
-    "sudo mokutil --import /var/lib/dkms/mok.pub, reboot and confirm on the screen",
+    fix=_ENROL.format("CERTIFICATE"),
 )
 def secure_boot(machine: Machine) -> Outcome:
     """With Secure Boot on, the kernel loads only modules signed with a key that the firmware knows. A module
@@ -205,6 +211,7 @@ def secure_boot(machine: Machine) -> Outcome:
         Cause.SECURE_BOOT,
         fine=f"Secure Boot: {words}",
         trouble="Secure Boot refuses the NVIDIA module",
+        remedy=_ENROL.format(_CERTIFICATES.get(machine.host.distribution.id, _CERTIFICATES["debian"])),
     )
 
 

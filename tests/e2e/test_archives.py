@@ -159,6 +159,9 @@ def test_ubuntus_prebuilt_modules_come_with_the_kernel_that_they_are_for(
         archive.add(driver, UBUNTU, depends="libnvidia-compute-580, nvidia-utils-580")
         archive.add("libnvidia-compute-580", UBUNTU)
         archive.add("nvidia-utils-580", UBUNTU)
+        # The next branch, to which this one's packages become bridges: the pin keeps them.
+        archive.add("nvidia-driver-590", "590.48.01-0ubuntu1")
+        archive.add(driver, "590.48.01-0ubuntu1", depends="nvidia-driver-590")
         archive.sign_suites("noble-updates", "noble", "noble-security")
 
         (bed.root / "usr/lib/os-release").write_text(OS_RELEASE)
@@ -174,6 +177,7 @@ def test_ubuntus_prebuilt_modules_come_with_the_kernel_that_they_are_for(
         module = bed.output(f"/sbin/modinfo -k {UBUNTU_KERNEL} nvidia")
         assert f"license:        {licence}" in module, module
         assert "Components: restricted" in bed.output("cat /etc/apt/sources.list.d/dlbox-components.sources")
+        assert f"Candidate: {UBUNTU}" in bed.output(f"apt-cache policy {driver}")
         assert bed.output("apt-mark showhold") == ""  # they move with the kernel, or not at all
         assert "^linux-modules-nvidia-" in bed.output("apt-config dump Unattended-Upgrade::Package-Blacklist")
         assert bed.run("dpkg -s dkms").returncode != 0
