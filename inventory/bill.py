@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeAlias, TypeVar
 import msgspec
 from msgspec import Meta
 
-from inventory import cards, yamlfile
+from inventory import cards, families, yamlfile
 from inventory.cards import Card
 
 Dollars = Annotated[float, Meta(ge=0, le=1_000_000)]
@@ -166,7 +166,9 @@ def _bill(name: str, raw: _File, document: yamlfile.Document) -> Bill:
     try:
         card = cards.find(card_part.model)
     except cards.UnknownCard as error:
-        raise document.error(("parts", raw.parts.index(card_part), "model"), str(error)) from None
+        maker = families.other_maker(card_part.model)
+        why = f"`{card_part.model}` is {maker}'s, and dlbox is for NVIDIA's cards" if maker else str(error)
+        raise document.error(("parts", raw.parts.index(card_part), "model"), why) from None
     return Bill(
         name=name,
         title=raw.title,

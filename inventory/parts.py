@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from inventory.bill import Bill
+from inventory.bill import Bill, Case, Memory, Storage
 from inventory.cards import Card
 
 REST_W = 50.0
@@ -51,6 +51,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
 def judge(bill: Bill, *, today: datetime.date, budget_usd: float | None = None) -> tuple[Judgement, ...]:
     """Every judgement of a bill, in the order people ask. ``budget_usd`` stands in for the bill's own."""
     return (
+        _whole(bill),
         _budget(bill, bill.budget_usd if budget_usd is None else budget_usd),
         _prices(bill, today),
         supply(bill, card_power(bill)),
@@ -72,6 +73,19 @@ def processor_power(bill: Bill) -> float:
     """Watts of the processor's package under full load."""
     processor = bill.processor
     return (processor.peak_w or processor.tdp_w * PEAK_OF_TDP) * processor.quantity
+
+
+def _whole(bill: Bill) -> Judgement:
+    """Card, processor, board and supply are there, else it were no bill; a box needs more than they."""
+    kinds = {"memory": Memory, "storage": Storage, "case": Case}
+    lacking = [kind for kind, type_ in kinds.items() if not any(isinstance(p, type_) for p in bill.parts)]
+    if not lacking:
+        return judgement("whole", "pass", f"{len(bill.parts)} parts, of every kind that a box needs")
+    names = " and ".join(filter(None, (", ".join(lacking[:-1]), lacking[-1])))
+    return judgement(
+        "whole", "warn", f"no {names} in the bill: the total is too low unless there is some already",
+        remedy=f"add parts of `kind: {lacking[0]}`, with price_usd: 0 for what is there already",
+    )  # fmt: skip
 
 
 def _budget(bill: Bill, budget_usd: float | None) -> Judgement:
@@ -169,17 +183,17 @@ def _fit(bill: Bill) -> Judgement:
     board, processor = bill.board, bill.processor
     wrong, seen = [], []
     if board.socket and processor.socket:
-        seen.append(f"socket {board.socket}")
+        seen.append(f"processor and board (socket {board.socket})")
         if board.socket.casefold() != processor.socket.casefold():
             wrong.append(f"{processor.model} needs socket {processor.socket}, the board has {board.socket}")
     for part in bill.parts:
         kind = getattr(part, "memory_type", "")
         if part is not board and kind and board.memory_type:
-            seen.append(kind)
+            seen.append(f"memory and board ({kind})")
             if kind.casefold() != board.memory_type.casefold():
                 wrong.append(f"{part.model} is {kind}, the board takes {board.memory_type}")
     if board.form_factor and bill.case and bill.case.form_factors:
-        seen.append(board.form_factor)
+        seen.append(f"board and case ({board.form_factor})")
         if board.form_factor not in bill.case.form_factors:
             wrong.append(
                 f"the board is {board.form_factor}, the case takes {', '.join(bill.case.form_factors)}"
@@ -188,7 +202,7 @@ def _fit(bill: Bill) -> Judgement:
         return judgement("fit", "fail", "; ".join(wrong), remedy="change one of the two parts")
     if not seen:
         return judgement("fit", "skip", "sockets, memory types and form factors are not given")
-    return judgement("fit", "pass", f"processor, memory, board and case go together ({', '.join(seen)})")
+    return judgement("fit", "pass", f"what goes together: {', '.join(dict.fromkeys(seen))}")
 
 
 def _length(bill: Bill) -> Judgement:
@@ -220,15 +234,20 @@ def _slots(bill: Bill) -> Judgement:
 
 def _lanes(bill: Bill) -> Judgement:
     generations = [g for g in (bill.board.slot_generation, bill.processor.pcie_generation) if g]
-    widths = [w for w in (bill.board.slot_lanes, bill.processor.pcie_lanes) if w]
+    count, own = bill.card_part.quantity, bill.processor.pcie_lanes
+    widths = [w for w in (bill.board.slot_lanes, own and _share(own * bill.processor.quantity, count)) if w]
     if not generations or not widths:
         return judgement("pcie-lanes", "skip", "the slot's PCIe generation or lanes are not given")
+    if count > 1 and not own:
+        what = f"how many PCIe lanes of the processor the {count} cards share is not given"
+        return judgement("pcie-lanes", "skip", what)
     card = bill.card
     generation, lanes = min(*generations, card.pcie_generation), min(*widths, card.pcie_lanes)
     rate = _LANE_GB_S[generation] * lanes
     best = _LANE_GB_S[card.pcie_generation] * card.pcie_lanes
+    whose = f" of each of {count} cards" if count > 1 else ""
     message = (
-        f"the link will be {generation}.0 x{lanes}, {rate:.1f} GB/s; "
+        f"the link{whose} will be {generation}.0 x{lanes}, {rate:.1f} GB/s; "
         f"the card could do {card.pcie_generation}.0 x{card.pcie_lanes}, {best:.1f} GB/s"
     )
     rates = (round(rate, 1), round(best, 1), "GB/s")
@@ -240,6 +259,11 @@ def _lanes(bill: Bill) -> Judgement:
     if lanes < card.pcie_lanes or rate < 0.45 * best:
         return judgement("pcie-lanes", "warn", message, *rates, remedy)
     return judgement("pcie-lanes", "pass", message, *rates)
+
+
+def _share(lanes: int, cards: int) -> int:
+    """Lanes of each card where a processor's are split among them: 16 lanes are x8 for two and x4 for three."""
+    return max((width for width in (1, 2, 4, 8, 16) if width * cards <= lanes), default=1)
 
 
 def _value(bill: Bill) -> Judgement:
@@ -263,6 +287,7 @@ def expected_tflops(card: Card) -> float:
 
 
 TITLES = {
+    "whole": "Parts of a whole box",
     "budget": "Total against budget",
     "prices": "Age of the prices",
     "power-supply": "Power supply",

@@ -28,6 +28,9 @@ _WORDS = {
     "null": "nothing",
     "date": "a date such as 2026-11-22",
 }
+_NUMBER = re.compile(r"[-+]?(0|[1-9]\d*)?(\.\d*)?([eE][-+]?\d+)?|0x[0-9A-Fa-f]+")
+"""YAML 1.1 has more: 0300 is 192 there, and 3:00 is 180."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _DEEPEST = 32
 _LARGEST_BYTES = 4 << 20
 """What people write by hand is thousands of times smaller; a device file never ends."""
@@ -152,6 +155,12 @@ def _scalar(node: Any, name: str, loader: Any) -> Any:
         ) from None
     if isinstance(value, float) and not math.isfinite(value):
         raise YamlError(f"{name}, line {line}: expected a number, got `{node.value}`")
+    if type(value) in (int, float) and not _NUMBER.fullmatch(node.value):
+        raise YamlError(
+            f"{name}, line {line}: `{node.value}` would be read as {value:g}: write the number as 300 or 299.99"
+        )
+    if isinstance(value, str) and (found := _CONTROL.search(value)):
+        raise YamlError(f"{name}, line {line}: text without control characters is expected, got {found[0]!r}")
     return value
 
 

@@ -228,6 +228,32 @@ def test_pcie_lanes(tmp_path: Path, card: str, board: tuple[int, int], status: s
     assert words in one.message
 
 
+def test_cards_share_the_processors_lanes(tmp_path: Path) -> None:
+    one = judged(make(tmp_path, card={"quantity": 2}, processor={"pcie_lanes": 16}))["pcie-lanes"]
+    assert "of each of 2 cards will be 3.0 x8" in one.message
+    assert one.status == "warn"
+    unknown = judged(make(tmp_path, card={"quantity": 2}, processor={"pcie_lanes": None}))["pcie-lanes"]
+    assert unknown.status == "skip"
+
+
+@given(st.integers(1, 64), st.integers(1, 16))
+def test_shares_never_exceed_the_lanes(lanes: int, count: int) -> None:
+    width = parts._share(lanes, count)
+    assert width in (1, 2, 4, 8, 16)
+    assert width * count <= lanes or width == 1
+
+
+def test_a_box_without_memory_or_disk_is_told(tmp_path: Path) -> None:
+    data = yaml.safe_load(TEXT)
+    assert judged(make(tmp_path))["whole"].status == "pass"
+    data["parts"] = [p for p in data["parts"] if p["kind"] not in ("memory", "storage")]
+    path = tmp_path / "bare.yml"
+    path.write_text(yaml.safe_dump(data))
+    found = judged(bill.read(path))
+    assert (found["whole"].status, "no memory and storage" in found["whole"].message) == ("warn", True)
+    assert "memory" not in found["fit"].message
+
+
 def test_a_processor_with_few_lanes_narrows_the_link(tmp_path: Path) -> None:
     one = judged(make(tmp_path, processor={"pcie_lanes": 4}))["pcie-lanes"]
     assert one.status == "warn"
@@ -385,6 +411,10 @@ BAD = {
     "a price with a sign": ("price_usd: 300", "price_usd: $300", "got `$300`"),
     "a price below nothing": ("price_usd: 300", "price_usd: -3", "a number >= 0, got `-3`"),
     "a price that is no number": ("price_usd: 300", "price_usd: .nan", "expected a number, got `.nan`"),
+    "a price in octal": ("price_usd: 300", "price_usd: 0300", "`0300` would be read as 192"),
+    "a price on the clock": ("price_usd: 300", "price_usd: 3:00", "`3:00` would be read as 180"),
+    "colour in a name": ("model: RTX 3060 12GB", 'model: "\\e[31mRTX 3060"', "without control characters"),
+    "another maker's card": ("model: RTX 3060 12GB", "model: RX 7600", "is AMD's"),
     "a negative wattage": ("tdp_w: 65", "tdp_w: -65", "`tdp_w` is expected to be a number > 0, got `-65`"),
     "a wattage with its unit": ("watts: 550", "watts: 550 W", "`watts` is expected to be a number, got `550 W`"),
     "an unknown card": ("model: RTX 3060 12GB", "model: RTX 3065", 'no card "RTX 3065" in the catalogue; nearest'),
@@ -529,7 +559,7 @@ def test_a_build_by_name_and_by_file(tmp_path: Path) -> None:
     assert document["build"]["name"] == "my box"
     found = {f["id"]: f["status"] for f in document["findings"]}
     assert found["parts.budget"] == "fail"
-    assert len(found) == 9
+    assert len(found) == 10
 
 
 @pytest.mark.parametrize(
