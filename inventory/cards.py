@@ -122,6 +122,7 @@ def _named(text: str) -> list[Card]:
     return list(dict.fromkeys(exact + loose))
 
 
+_MEMORY_TYPE = re.compile(r"\b(gddr\d+x?|hbm\d+e?)\b", re.IGNORECASE)
 _OPTIONAL = frozenset({"sxm", "pcie", "hbm3", "pascal", "gddr6", "gddr6x"})
 
 
@@ -169,7 +170,7 @@ def find(text: str) -> Card:
     shown = " ".join(text.split())[:60]
     if is_laptop_name(text):
         raise UnknownCard(f'"{shown}" is a laptop chip, and the catalogue holds desktop cards only')
-    found = _named(text) or _named(_without_board_words(text))
+    found = _named(text) or _named(_without_board_words(text)) or _named(_MEMORY_TYPE.sub(" ", text))
     if found:
         return found[0]
     raise UnknownCard(f'no card "{shown}" in the catalogue; nearest: {", ".join(_nearest(text))}')

@@ -23,19 +23,22 @@ _MAKERS = (
 _NAMES = tuple(
     (family, re.compile(pattern))
     for family, pattern in (
-        ("blackwell", r"\bblackwell\b|\brtx pro \d{3,4}\b"),
+        ("blackwell", r"\bblackwell\b|\brtx pro \d{3,4}\b|\b(rtx ?)?50[89]0 ?d\b"),
         ("ada", r"\brtx \d{4} ada\b|\bl(20|40|40s)\b"),
         ("hopper", r"\bh(20|800)\b|\bgh200\b"),
-        ("ampere", r"\brtx ?3050 ?ti\b|\brtx ?2050\b|\bmx ?570\b|\b(rtx )?a(2|10|10g|16|30|40|800)\b"),
+        ("ampere", r"\b(rtx ?)?3050 ?ti\b|\brtx ?2050\b|\bmx ?570\b|\b(rtx )?a(2|10|10g|16|30|40|800)\b"),
         ("ampere", r"\b(rtx )?a(400|500|[1-5]000|[45]500|6000)\b"),
         (
             "turing",
-            r"\bquadro rtx \d{4}\b|\bgtx ?1650 ?ti\b|\bmx ?4[35]0\b|\bt(400|500|550|600|[12]000|1200)\b",
+            r"\bquadro rtx \d{4}\b|\bgtx ?1630\b|\bgtx ?1650 ?ti\b|\bmx ?4[35]0\b|\bt(400|500|550|600|[12]000|1200)\b",
         ),
-        ("volta", r"\b(tesla )?v100s?\b|\bgv100\b"),
-        ("pascal", r"\bgt ?10[13]0\b|\bmx ?[123][135]0\b|\bgp100\b|\b(tesla )?p(4|6|40|100)\b"),
+        ("volta", r"\b(tesla )?v100s?\b|\bgv100\b|\btitan v ceo\b"),
+        (
+            "pascal",
+            r"\bgt ?10[13]0\b|\bgtx ?1060 5 ?gb?\b|\bmx ?[123][135]0\b|\bgp100\b|\b(tesla )?p(4|6|40|100)\b",
+        ),
         ("pascal", r"\b(quadro )?p(400|500|600|620|[1-6]000|[2345]200)\b"),
-        ("maxwell", r"\bgtx ?(745|750)\b|\b(gtx ?)?(8[3-6]0|9[1-8]0)mx?\b|\b(tesla )?m(4|6|10|40|60)\b"),
+        ("maxwell", r"\bgtx ?(745|750)\b|\b(gtx ?)?(8[3-6]0|9[1-8][05])mx?\b|\b(tesla )?m(4|6|10|40|60)\b"),
         ("maxwell", r"\bquadro m\d{3,4}m?\b|\b(quadro )?k(620|1200|2200)\b"),
         (KEPLER, r"\bgtx ?(6\d0|7[678]0) ?(ti)?m?\b|\bgt ?(6[1-4]0|7[1-4]0)m?\b|\btitan (black|z)\b"),
         (KEPLER, r"^gtx titan$|\b(tesla )?k(8|10|20x?|40|80)[cm]?\b|\bquadro k\d{3,4}m?\b"),

@@ -9,7 +9,9 @@ from inventory.machine import Machine
 from inventory.reading import Reading
 from provision.stack_model import Request, Target
 
-_TIMES = re.compile(r"([1-9]|1[0-6])\s*x\s+(?=\D)", re.IGNORECASE)
+_TIMES = re.compile(r"([1-9]|1[0-6])\s*x\s+(?=\D|\d{3,4}\b)", re.IGNORECASE)
+_BETWEEN = re.compile(r"\s*[/+&,]\s*|\s+and\s+|(?<=\w)\s+(?=(?:gtx|rtx)\b)", re.IGNORECASE)
+"""What people write between two cards."""
 
 
 def targets(names: tuple[str, ...]) -> tuple[Target, ...]:
@@ -22,8 +24,23 @@ def targets(names: tuple[str, ...]) -> tuple[Target, ...]:
     return tuple(found)
 
 
+def _refuse_several(name: str) -> None:
+    """Raises UnknownCard where one name is of two cards: taking one of them would be a guess."""
+    several = [part for part in _BETWEEN.split(name) if part.strip()]
+    if len(several) < 2 or cards.id_in(name) is not None:
+        return
+    for part in several:
+        try:
+            cards.find(part)
+        except cards.UnknownCard:
+            return
+    shown = " ".join(name.split())[:60]
+    raise cards.UnknownCard(f'"{shown}" names {len(several)} cards: give one name each, or "2 x RTX 3060"')
+
+
 def _target(name: str) -> Target:
     """A card of the catalogue, or one that is known by its family only. Raises UnknownCard."""
+    _refuse_several(name)
     try:
         card = cards.find(name)
     except cards.UnknownCard:

@@ -158,6 +158,12 @@ def test_cards_that_nothing_serves_have_no_stack(name: str, words: str) -> None:
         ("RTX A4000", "open"),
         ("Quadro P4000", "closed"),
         ("10de:1db4", "closed"),
+        ("GTX 1630", "open"),
+        ("3050ti", "open"),
+        ("RTX 5090 D", "open"),
+        ("GTX 1060 5GB", "closed"),
+        ("GTX 965M", "closed"),
+        ("TITAN V CEO Edition", "closed"),
     ],
 )
 def test_cards_outside_the_catalogue_are_planned_by_their_family(name: str, flavour: str) -> None:
@@ -168,6 +174,10 @@ def test_cards_outside_the_catalogue_are_planned_by_their_family(name: str, flav
 
 def test_two_of_one_card_and_what_is_no_card() -> None:
     assert answer("--card", "2 x RTX 3060", "--distro", "noble")["cards"] == ["GeForce RTX 3060 12GB"] * 2
+    assert answer("--card", "2 x 3060", "--distro", "noble")["cards"] == ["GeForce RTX 3060 12GB"] * 2
+    assert answer("--card", "RTX 3060 12 GB GDDR6", "--distro", "noble")["cards"] == ["GeForce RTX 3060 12GB"]
+    for two in ("RTX 3060 RTX 3060", "RTX 3060/3060 Ti", "rtx 5080 and rtx 3060", "3060+1060"):
+        assert "names 2 cards" in refused("--card", two, "--distro", "noble")
     assert "sound or USB function" in refused("--card", "10de:1aef", "--distro", "noble")
     assert "not an id of a known family" in refused("--card", "10de:ffff", "--distro", "noble")
     for option in ("--distro", "--host", "--kernel"):
