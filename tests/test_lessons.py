@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 
 from workshops import catalog, exercise, notebook
 from workshops.page import LessonError, Page, Settings
-from workshops.start import choose_backend
+from workshops.start import BACKENDS, choose_backend
 
 ROOT = Path(__file__).parent.parent
 NAMES = [lesson.name for lesson in catalog.LESSONS]
@@ -95,9 +97,33 @@ def test_notebook_is_valid_and_has_no_links_to_follow(lesson: catalog.Lesson) ->
     )
 
 
+def first_cell(lesson: catalog.Lesson) -> str:
+    return str(next(cell.source for cell in notebook.make(lesson).cells if cell.cell_type == "code"))
+
+
 def test_keras_is_loaded_quietly_before_a_notebook_asks_for_it(lesson: catalog.Lesson) -> None:
     code = "\n".join(cell.source for cell in notebook.make(lesson).cells if cell.cell_type == "code")
-    assert -1 < code.find("quiet.load_keras()") < code.find("import keras")
+    assert -1 < code.find("start.set_backend(None)") < code.find("import keras")
+    assert "start.set_backend(None)" in first_cell(lesson)
+
+
+@pytest.mark.parametrize("asked", [None, "jax"])
+def test_a_notebook_begins_without_tensorflow(asked: str | None) -> None:
+    """On a box that has only torch or JAX the first cell takes what `workshop run` would take."""
+    have = [name for name in BACKENDS if name != "tensorflow" and importlib.util.find_spec(name)]
+    if not have or (asked and asked not in have):
+        pytest.skip("needs a backend besides TensorFlow")
+    code = (
+        "import sys; sys.modules['tensorflow'] = None\n"
+        f"exec({first_cell(catalog.find('seq2seq'))!r})\n"
+        "print(keras.backend.backend())"
+    )
+    env = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
+    env |= {"KERAS_BACKEND": asked} if asked else {}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT, env=env
+    )
+    assert done.stdout.split() == [asked or have[0]], done.stderr
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from workshops.catalog import Lesson
 from workshops.page import LessonError
 
 _FUTURE = "from __future__ import annotations\n"
-_QUIETLY = f"""{_FUTURE}
-from workshops import quiet
+_BACKEND = f"""{_FUTURE}
+from workshops import start
 
-quiet.load_keras()  # without the lines that TensorFlow's libraries write first
+start.set_backend(None)  # KERAS_BACKEND, else the first of tensorflow, torch and jax that is installed
 """
 
 
@@ -36,7 +36,7 @@ def make(lesson: Lesson) -> Any:
             cell.source = _once(cell.source, seen, lesson)
     book.cells = [cell for cell in book.cells if cell.source.strip()]
     first = next(cell for cell in book.cells if cell.cell_type == "code")
-    first.source = first.source.replace(_FUTURE, _QUIETLY, 1)
+    first.source = first.source.replace(_FUTURE, _BACKEND, 1)
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     book.metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
     return book
