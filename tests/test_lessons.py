@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.util
+import inspect
 import io
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
 from workshops import catalog, exercise, notebook
@@ -155,6 +161,51 @@ def test_every_exercise_is_unsolved_and_every_solution_solves(lesson: catalog.Le
     assert all(checked.solved for checked in solved), solved
 
 
+def passes(lesson: catalog.Lesson, check: str, name: str, answer: Callable[..., object]) -> bool:
+    """Does the test called ``check`` let through a file whose function ``name`` is ``answer``?"""
+    tests = importlib.import_module(f"workshops.checks.{lesson.stem}")
+    try:
+        with np.errstate(all="ignore"):
+            getattr(tests, check)(SimpleNamespace(**{name: answer}))
+    except Exception:
+        return False
+    return True
+
+
+def test_no_exercise_is_solved_by_an_answer_that_ignores_the_question(lesson: catalog.Lesson) -> None:
+    """What the solution says to one question of the test is no answer to all of them; nor is 0, or the input."""
+    done = importlib.import_module(f"workshops.solutions.{lesson.stem}")
+    tests = vars(importlib.import_module(f"workshops.checks.{lesson.stem}"))
+    names = [name for name, each in vars(done).items() if inspect.isfunction(each)]
+    let_through = []
+    for check, name in zip((test for test in tests if test.startswith("check_")), names, strict=True):
+        said: list[object] = []
+
+        def noted(*args: object, _solve: Any = getattr(done, name), _said: Any = said, **more: object) -> Any:
+            _said.append(_solve(*args, **more))
+            return _said[-1]
+
+        assert passes(lesson, check, name, noted), check
+        simple: dict[str, Callable[..., object]] = {
+            f"always {answer!r}": lambda *_, _answer=answer, **__: _answer for answer in said
+        }
+        for i in range(3):
+            simple[f"input {i}"] = lambda *args, _i=i, **__: args[_i]
+        solve: Any = getattr(done, name)
+        simple["zeros"] = lambda *args, _solve=solve, **more: np.zeros_like(_solve(*args, **more))
+        simple["ones"] = lambda *args, _solve=solve, **more: np.ones_like(_solve(*args, **more))
+        simple["the mean everywhere"] = lambda *args, _solve=solve, **more: np.full_like(
+            _solve(*args, **more), np.mean(_solve(*args, **more))
+        )
+        simple["the first row everywhere"] = lambda *args, _solve=solve, **more: np.broadcast_to(
+            _solve(*args, **more)[:1], np.shape(_solve(*args, **more))
+        )
+        let_through += [
+            f"{check}: {how}" for how, each in simple.items() if passes(lesson, check, name, each)
+        ]
+    assert not let_through
+
+
 def test_a_copy_of_the_exercises_is_never_written_over(tmp_path: Path) -> None:
     path, _ = exercise.hand_out(catalog.find("by-hand"), tmp_path)
     path.write_text("mine = 1\n", encoding="utf-8")
@@ -182,13 +233,66 @@ def test_a_broken_exercise_gets_a_hint_and_no_traceback(tmp_path: Path, text: st
     assert hint in first.hint
 
 
-@pytest.mark.parametrize("text", ["def f(:\n", "import no_such_module_at_all\n", "raise SystemError('no')\n"])
+@pytest.mark.parametrize(
+    ("does", "hint"),
+    [
+        ("import sys; sys.exit(0)", "SystemExit: 0"),
+        ("raise SystemExit", "SystemExit"),
+        ("import os; os._exit(0)", "ended with exit code 0"),
+        ("while True: pass", "a loop that never ends"),
+        ("import time; time.sleep(1e6)", "a loop that never ends"),
+        ("input()", "EOFError"),
+    ],
+)
+@pytest.mark.parametrize("which", [0, 2])
+def test_one_bad_exercise_hides_none_of_the_others(tmp_path: Path, does: str, hint: str, which: int) -> None:
+    lesson = catalog.find("by-hand")
+    done = exercise.solutions(lesson).read_text(encoding="utf-8")
+    names = [node.name for node in ast.parse(done).body if isinstance(node, ast.FunctionDef)]
+    path = tmp_path / "by_hand.py"
+    path.write_text(f"{done}\n\ndef {names[which]}(*_):\n    {does}\n", encoding="utf-8")
+    results = exercise.check(lesson, path, time_limit=2)
+    assert [r.name.split()[0] for r in results] == ["1", "2", "3", "4", "5"]
+    assert [r.solved for r in results] == [i != which for i in range(5)]
+    assert hint in results[which].hint
+
+
+def test_what_the_learner_prints_is_no_result(tmp_path: Path) -> None:
+    path, _ = exercise.hand_out(catalog.find("by-hand"), tmp_path)
+    path.write_text(path.read_text(encoding="utf-8") + "print('here', end='')\n", encoding="utf-8")
+    assert [r.solved for r in exercise.check(catalog.find("by-hand"), path)] == [False] * 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def f(:\n",
+        "import no_such_module_at_all\n",
+        "raise SystemError('no')\n",
+        "raise SystemExit\n",
+        "exit(0)\n",
+        "raise KeyboardInterrupt\n",
+    ],
+)
 def test_a_file_that_does_not_load_is_one_sentence(tmp_path: Path, text: str) -> None:
     path = tmp_path / "by_hand.py"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(LessonError, match="cannot be loaded: line 1") as error:
         exercise.check(catalog.find("by-hand"), path)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("while True:\n    pass\n", "stopped after 1 s: a loop that never ends?"),
+     ("import os\nos._exit(0)\n", "ended with exit code 0")],
+)  # fmt: skip
+def test_a_file_that_ends_or_hangs_the_child_is_one_sentence(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / "by_hand.py"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(LessonError, match="cannot be loaded: ") as error:
+        exercise.check(catalog.find("by-hand"), path, time_limit=1)
+    assert str(error.value).endswith(reason)
 
 
 def test_backend_that_is_not_installed_is_named() -> None:

@@ -79,10 +79,11 @@ def test_check_hands_out_once_and_tells_what_is_left(tmp_path: Path) -> None:
     again = dlbox(tmp_path, "check", "by-hand", "--json")
     assert again.returncode == 0
     assert all(exercise["solved"] for exercise in json.loads(again.stdout)["exercises"])
-    path.write_text("def f(:\n", encoding="utf-8")
-    broken = dlbox(tmp_path, "check", "by-hand")
-    assert broken.returncode == 1
-    assert "cannot be loaded: line 1: SyntaxError" in broken.stderr
+    for bad, reason in (("def f(:\n", "SyntaxError"), ("import sys; sys.exit(0)\n", "SystemExit")):
+        path.write_text(bad, encoding="utf-8")
+        broken = dlbox(tmp_path, "check", "by-hand")
+        assert broken.returncode == 1
+        assert f"cannot be loaded: line 1: {reason}" in broken.stderr
 
 
 def test_notebooks_are_written(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def check(name: str, folder: Path, *, solutions: bool, as_json: bool, complain: 
                 f"{'solved' if result.solved else 'to do '}  {result.name}{': ' if result.hint else ''}{result.hint}"
             )
         print(f"\n{solved} of {len(results)} solved ({path})")
-    return EXIT_SOUND if solved == len(results) else EXIT_NOT
+    return EXIT_SOUND if results and solved == len(results) else EXIT_NOT
 
 
 def write_notebook(name: str, folder: Path, *, complain: Complain) -> int:

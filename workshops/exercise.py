@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import traceback
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
@@ -16,8 +20,8 @@ from types import ModuleType
 from workshops.catalog import Lesson
 from workshops.page import LessonError
 
-TIME_LIMIT = 120.0
-"""Seconds for all the tests of one lesson; an exercise that never ends is stopped and named."""
+TIME_LIMIT = 20.0
+"""Seconds for one exercise; one that never ends is stopped and named, and the others are still judged."""
 
 
 @dataclass(frozen=True)
@@ -49,35 +53,67 @@ def solutions(lesson: Lesson) -> Path:
 
 
 def check(lesson: Lesson, path: Path, *, time_limit: float = TIME_LIMIT) -> list[Checked]:
-    """Run the lesson's tests on the file at ``path`` in a child process, each test by itself.
+    """Run the lesson's tests on the file at ``path``: one result for each exercise there is, in order.
 
-    Raises LessonError, in one sentence, when the file cannot be loaded.
+    They run in a child process; where an exercise ends or hangs it, another child goes on with the next one.
+    ``time_limit``: seconds an exercise. Raises LessonError, in one sentence, when the file cannot be loaded.
     """
-    command = [sys.executable, "-m", "workshops.exercise", lesson.stem, str(path)]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        out, err = child.communicate(timeout=time_limit)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        out, err = child.communicate()
-        err = f"stopped after {time_limit:.0f} s: a loop that never ends?"
-    lines = [json.loads(line.removeprefix(_MARK)) for line in out.splitlines() if line.startswith(_MARK)]
-    error = next((line["error"] for line in lines if "error" in line), None)
-    if error:
-        raise LessonError(error)
-    started = [line["name"] for line in lines if "solved" not in line]
-    results = [Checked(**line) for line in lines if "solved" in line]
-    if len(results) < len(started):
-        reason = err.strip().splitlines()[-1] if err.strip() else f"ended with exit code {child.returncode}"
-        results.append(Checked(started[len(results)], False, reason))
-    elif child.returncode:
-        raise LessonError(
-            f"The tests of {path} could not run: {err.strip().splitlines()[-1] if err.strip() else '?'}"
-        )
+    names = list(_tests(lesson.stem))
+    results: list[Checked] = []
+    while len(results) < len(names):
+        results += _some(lesson, path, names[len(results) :], time_limit)
     return results
 
 
-_MARK = "dlbox-check "
+def _some(lesson: Lesson, path: Path, names: list[str], time_limit: float) -> list[Checked]:
+    """The results of one child: of all the ``names``, or of those up to the one that ended it."""
+    with tempfile.TemporaryDirectory() as folder:
+        told, errors = Path(folder) / "told", Path(folder) / "errors"
+        told.touch()
+        command = [sys.executable, "-m", "workshops.exercise", lesson.stem, str(path), str(told)]
+        with errors.open("wb") as stderr:
+            child = subprocess.Popen(
+                [*command, str(time_limit), *names],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+            )
+            try:
+                child.wait(time_limit * (len(names) + 1) + _STARTING)
+            except subprocess.TimeoutExpired:
+                pass
+            finally:
+                child.kill()
+                child.wait()
+        lines = [json.loads(line) for line in told.read_text(encoding="utf-8").splitlines()]
+        said = errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    error = next((line["error"] for line in lines if "error" in line), None)
+    if error:
+        raise LessonError(error)
+    results = [Checked(**line) for line in lines if "solved" in line]
+    if len(results) == len(names):
+        return results
+    if child.returncode < 0 or any(line.startswith("Timeout (") for line in said):
+        reason = f"stopped after {time_limit:g} s: a loop that never ends?"
+    else:
+        reason = f"ended with exit code {child.returncode}"
+    if not any("loaded" in line for line in lines):
+        raise LessonError(f"{path} cannot be loaded: {reason}")
+    return [*results, Checked(_title(names[len(results)]), False, reason)]
+
+
+_STARTING = 60.0
+"""Seconds to start Python and load the tests, on a busy machine."""
+
+
+def _tests(stem: str) -> dict[str, Callable[[ModuleType], None]]:
+    """Name -> test of each exercise, in the order they are to be done in."""
+    tests = vars(importlib.import_module(f"workshops.checks.{stem}"))
+    return {name: test for name, test in tests.items() if name.startswith("check_")}
+
+
+def _title(name: str) -> str:
+    return name.removeprefix("check_").replace("_", " ")
 
 
 def _packaged(folder: str, lesson: Lesson) -> Path:
@@ -97,10 +133,6 @@ def _load(path: Path) -> ModuleType:
     return module
 
 
-def _say(record: dict[str, object]) -> None:
-    print(_MARK + json.dumps(record), flush=True)
-
-
 def _where(error: BaseException, path: Path) -> str:
     """The kind of error, its message, and the last line of the learner's file that it passed through."""
     frames = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path]
@@ -109,29 +141,38 @@ def _where(error: BaseException, path: Path) -> str:
     return f"line {line}: {text}" if line else text
 
 
-def _child(stem: str, path: Path) -> int:
-    """The child process: a line before and a line after each test, so that the parent sees where it ended."""
-    tests = importlib.import_module(f"workshops.checks.{stem}")
+def _child(stem: str, path: Path, told: Path, time_limit: float, names: list[str]) -> None:
+    """The child process: a line in the file ``told`` after each test, so that the parent sees where it ended.
+
+    Whatever the learner's code raises is a result, SystemExit too. A loop that never ends is stopped from outside
+    Python, which a loop inside a library cannot keep from happening.
+    """
+
+    def say(record: dict[str, object]) -> None:
+        with told.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    tests = _tests(stem)
+    faulthandler.dump_traceback_later(time_limit, exit=True)
     try:
         learner = _load(path)
-    except Exception as error:
-        _say({"error": f"{path} cannot be loaded: {_where(error, path)}"})
-        return 1
-    for name, test in vars(tests).items():
-        if not name.startswith("check_"):
-            continue
-        title = name.removeprefix("check_").replace("_", " ")
-        _say({"name": title})
+    except BaseException as error:
+        say({"error": f"{path} cannot be loaded: {_where(error, path)}"})
+        return
+    say({"loaded": True})
+    for name in names:
+        faulthandler.dump_traceback_later(time_limit, exit=True)
         try:
-            test(learner)
+            tests[name](learner)
         except AssertionError as error:
-            _say(asdict(Checked(title, False, str(error) or "the test failed")))
-        except Exception as error:
-            _say(asdict(Checked(title, False, _where(error, path))))
+            result = Checked(_title(name), False, str(error) or "the test failed")
+        except BaseException as error:
+            result = Checked(_title(name), False, _where(error, path))
         else:
-            _say(asdict(Checked(title, True)))
-    return 0
+            result = Checked(_title(name), True)
+        say(asdict(result))
 
 
 if __name__ == "__main__":
-    sys.exit(_child(sys.argv[1], Path(sys.argv[2]).resolve()))
+    _child(sys.argv[1], Path(sys.argv[2]).resolve(), Path(sys.argv[3]), float(sys.argv[4]), sys.argv[5:])
+    os._exit(0)  # nothing that the learner's file left behind (a thread, an exit handler) has a say any more
