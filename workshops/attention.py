@@ -190,8 +190,9 @@ def draw(page: Page, lookers: dict[str, Any], test: grammar.Reviews) -> None:
 # %% [markdown]
 # ## Questions, and where to read on
 # Why does the transformer need the places and the LSTM not? What would a mean in place of the maximum over the
-# words change? `dlbox workshop check attention` has exercises: a softmax over the wrong axis, a mask with the
-# wrong sign, a forgotten scale, places that are all alike.
+# words change? `dlbox workshop check attention` has exercises: a softmax over the wrong axis, a mask that
+# masks nothing, a forgotten scale, places that are all alike, an epsilon that eats the weights, a ceiling that can be
+# beaten, a summary that knows where the words stand.
 #
 # Bahdanau, Cho, Bengio: Neural machine translation by jointly learning to align and translate (2015). Vaswani
 # and others: Attention is all you need (2017). Jain, Wallace: Attention is not explanation (2019).

@@ -225,7 +225,8 @@ def published(page: Page, path: Path) -> None:
 # ## Questions
 # Why is the baseline one half and not 1/37? What if there were no plural: would analogies still mean anything?
 # `dlbox workshop check word-vectors` has exercises: an analogy that answers with its own question, a bag of
-# words fed to an embedding, a weight without a cap, and a similarity that likes long vectors.
+# words fed to an embedding, a weight without a cap, a similarity that likes long vectors, a bar that hangs too low,
+# and counts that take the frequent for the meaningful.
 
 
 # %% tags=["active-py"]

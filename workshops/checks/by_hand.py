@@ -10,6 +10,8 @@ import numpy as np
 def check_1_rnn_step(learner: Any) -> None:
     got = learner.rnn_step(3.0, 0.4, 0.4, 0.2)
     assert abs(got - np.tanh(1.28)) < 1e-9, f"tanh(0.4 x 3 + 0.2 x 0.4) is 0.8565, rnn_step gives {got:.4f}"
+    got = learner.rnn_step(-0.5, 1.0, 2.0, 0.25)
+    assert abs(got - np.tanh(-0.75)) < 1e-9, f"tanh(2 x -0.5 + 0.25 x 1) is -0.6351, rnn_step gives {got:.4f}"
 
 
 def check_2_lstm_step(learner: Any) -> None:
@@ -18,6 +20,9 @@ def check_2_lstm_step(learner: Any) -> None:
     assert abs(output - 0.5 * np.tanh(1.0)) < 1e-9, (
         f"the output should be 0.5 x tanh(1.0) = 0.3808, not {output:.4f}"
     )
+    output, state = learner.lstm_step(0.5, 0.4, 1.0, -0.6, 1.0)
+    assert abs(state + 0.4) < 1e-9, f"0.4 x 0.5 + 1 x -0.6 is -0.4, your cell state is {state:.4f}"
+    assert abs(output - np.tanh(-0.4)) < 1e-9, f"the output should be tanh(-0.4) = -0.3799, not {output:.4f}"
     output, _ = learner.lstm_step(40.0, 1.0, 1.0, 1.0, 1.0)
     assert abs(output) <= 1, f"a full cell (41) gave the output {output}: outputs stay between -1 and 1"
 
@@ -41,3 +46,5 @@ def check_5_conv1d(learner: Any) -> None:
     got = np.asarray(learner.conv1d(movie, np.tile([[0.2], [0.3], [0.2]], 4)))
     assert got.shape == (2,), f"four words and width 3 make 2 numbers, not an array of shape {got.shape}"
     assert np.allclose(got, [3.73, -4.69]), f"the sums are 3.73 and -4.69, you have {got}"
+    got = np.asarray(learner.conv1d(movie, np.tile([[0.3], [0.3], [0.1]], 4)))
+    assert np.allclose(got, [6.7, -2.78]), f"with the taps .3 .3 .1 they are 6.70 and -2.78, you have {got}"

@@ -12,6 +12,8 @@ def check_1_distinct(learner: Any) -> None:
     assert got == [(2, 3), (7, 1), (5, 5)], (
         f"2+3 and 3+2 are one sum: expected (2, 3), (7, 1), (5, 5), got {got}"
     )
+    got = list(learner.distinct([(40, 2), (2, 40), (1, 41)]))
+    assert got == [(40, 2), (1, 41)], f"40+2 and 1+41 are two questions: expected (40, 2), (1, 41), got {got}"
 
 
 def check_2_sums_right(learner: Any) -> None:
@@ -19,6 +21,8 @@ def check_2_sums_right(learner: Any) -> None:
     guesses = np.array([[1, 2, 3], [4, 5, 0], [0, 8, 9], [1, 1, 1]])
     got = learner.sums_right(answers, guesses)
     assert got == 0.5, f"two of these four sums are right in every symbol, you count {got:.3f}"
+    got = learner.sums_right(answers, np.zeros_like(answers))
+    assert got == 0, f"no sum is right when only zeros are written, you count {got:.3f}"
 
 
 def check_3_decoder_input(learner: Any) -> None:
@@ -28,6 +32,8 @@ def check_3_decoder_input(learner: Any) -> None:
     assert got.tolist() == [[12, 3, 5], [12, 8, 1]], (
         f"for 3 5 7 the decoder may read 12 3 5, you show {got[0]}"
     )
+    got = np.asarray(learner.decoder_input(np.array([[4, 4, 2, 6]]), 0))
+    assert got.tolist() == [[0, 4, 4, 2]], f"for 4 4 2 6, start 0, it may read 0 4 4 2, you show {got[0]}"
 
 
 def check_4_question(learner: Any) -> None:

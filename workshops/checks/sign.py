@@ -34,9 +34,14 @@ def check_3_loss(learner: Any) -> None:
     assert np.isclose(got, want), (
         f"shares of 0.5 and 0.1 for the right letters: {want:.4f}, you give {got:.4f}"
     )
+    got = learner.loss(np.array([[0.25, 0.5, 0.25]]), np.array([1]))
+    assert np.isclose(got, np.log(2)), f"a share of 0.5 for the right letter: 0.6931, you give {got:.4f}"
 
 
 def check_4_prepare(learner: Any) -> None:
+    got = np.asarray(learner.prepare(np.full((1, 28, 28), 102, np.uint8)))
+    assert got.shape == (1, 28, 28, 1), f"one channel at the end: (1, 28, 28, 1), not {got.shape}"
+    assert np.allclose(got, 0.4), f"102 becomes 0.4, you make it {got.ravel()[0]}"
     images = np.zeros((2, 28, 28), np.uint8)
     images[1, 3, 4], images[1, 5, 6] = 255, 51
     got = np.asarray(learner.prepare(images))
@@ -50,6 +55,8 @@ def check_5_score_to_report(learner: Any) -> None:
     validation, test = np.array([0.6, 0.9, 0.8]), np.array([0.7, 0.82, 0.88])
     got = learner.score_to_report(validation, test)
     assert got == 0.82, f"validation chooses the second epoch, and its test score is 0.82, not {got}"
+    got = learner.score_to_report(np.array([0.7, 0.5]), np.array([0.61, 0.9]))
+    assert got == 0.61, f"validation chooses the first epoch, and its test score is 0.61, not {got}"
 
 
 def check_6_convolve(learner: Any) -> None:
@@ -57,3 +64,11 @@ def check_6_convolve(learner: Any) -> None:
     got = np.asarray(learner.convolve(image, np.array([[-1.0, 1.0]])))
     assert got.shape == (3, 3), f"a 1 x 2 kernel fits into a row of 4 three times: (3, 3), not {got.shape}"
     assert np.array_equal(got[0], [0, 1, 0]), f"dark to light is +1 for the kernel -1 1, you find {got[0]}"
+    rng = np.random.default_rng(0)
+    image, kernel = rng.normal(size=(5, 4)), rng.normal(size=(3, 2))
+    got = np.asarray(learner.convolve(image, kernel))
+    assert got.shape == (3, 3), f"a 3 x 2 kernel fits into 5 x 4 pixels 3 x 3 times, not {got.shape}"
+    want = np.sum(image[2:5, 1:3] * kernel)
+    assert np.isclose(got[2, 1], want), f"two down, one right: {want:.3f}, you find {got[2, 1]:.3f}"
+    want = np.sum(image[:3, :2] * kernel)
+    assert np.isclose(got[0, 0], want), f"in the corner: {want:.3f}, you find {got[0, 0]:.3f}"

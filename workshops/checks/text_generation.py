@@ -19,6 +19,8 @@ def check_1_with_temperature(learner: Any) -> None:
 def check_2_write(learner: Any) -> None:
     got = list(learner.write(lambda window: (window[-1] + window[0]) % 10, [1, 2, 3], 5))
     assert got == [4, 6, 9, 3, 9], f"with a window that moves: 4 6 9 3 9; yours writes {got}"
+    got = list(learner.write(lambda window: window[0] + 1, [5, 7], 4))
+    assert got == [6, 8, 7, 9], f"one more than the oldest of two: 6 8 7 9; yours writes {got}"
 
 
 def check_3_examples(learner: Any) -> None:
@@ -27,8 +29,33 @@ def check_3_examples(learner: Any) -> None:
     assert np.asarray(y).tolist() == [[1, 2, 3, 4], [5, 6, 7, 8]], (
         "at each place the *next* symbol is to guess"
     )
+    x, y = learner.examples(np.array([3, 1, 4, 1, 5]), 2)
+    assert np.asarray(x).tolist() == [[3, 1], [4, 1]], "of 3 1 4 1 5: the inputs 3 1 and 4 1"
+    assert np.asarray(y).tolist() == [[1, 4], [1, 5]], "of 3 1 4 1 5: the targets 1 4 and 1 5"
 
 
 def check_4_perplexity(learner: Any) -> None:
     got = learner.perplexity(float(np.log(95)))
     assert abs(got - 95) < 1e-6, f"ln 95 nats are 95 equally likely symbols, yours says {got:.1f}"
+    got = learner.perplexity(0.0)
+    assert abs(got - 1) < 1e-9, f"a model that is always sure wavers between 1 symbol, yours says {got:.1f}"
+
+
+def check_5_epoch_to_keep(learner: Any) -> None:
+    got = learner.epoch_to_keep([0.9, 0.5, 0.3, 0.2, 0.1], [1.0, 0.6, 0.4358, 0.5, 0.705])
+    assert got == 3, f"the held-out loss is lowest after epoch 3, you keep epoch {got}"
+    got = learner.epoch_to_keep([0.9, 0.5], [0.8, 0.7])
+    assert got == 2, f"where it still falls at the end the last epoch counts, 2, you keep {got}"
+
+
+def check_6_table(learner: Any) -> None:
+    got = learner.table(3, 4, 2, 0.25)
+    assert abs(got - 3.5 / 6) < 1e-9, f"(3 + 2 x 0.25) / (4 + 2) is 0.5833, you give {got:.4f}"
+    got = learner.table(0, 10, 4, 0.05)
+    assert abs(got - 0.2 / 14) < 1e-9, (
+        f"never seen here: (0 + 4 x 0.05) / (10 + 4) is 0.0143, you give {got:.4f}"
+    )
+    got = learner.table(0, 0, 0, 0.3)
+    assert abs(got - 0.3) < 1e-9, (
+        f"characters never seen before leave the lower order, 0.3, you give {got:.4f}"
+    )

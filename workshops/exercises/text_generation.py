@@ -43,3 +43,19 @@ def perplexity(nats: float) -> float:
     nats (natural logarithms), not in bits. An untrained model over 95 symbols: ln 95 = 4.55 nats, 95.
     """
     return float(2**nats)
+
+
+def epoch_to_keep(training: list[float], held_out: list[float]) -> int:
+    """5. After which epoch (counted from 1) a model is worth keeping; losses after each. A published lesson trains
+    to epoch 100 although its held-out loss was lowest after 25 (0.44, then 0.71), and keeps the last. So does this.
+    """
+    return len(training)
+
+
+def table(pair: int, context: int, different: int, shorter: float) -> float:
+    """6. Witten and Bell's share of a character: seen ``pair`` times after these characters, which were seen
+    ``context`` times, with ``different`` characters after them; ``shorter`` is what one character less says:
+    (pair + different x shorter) / (context + different). Without it, what was never seen has the share 0 and costs
+    an infinite loss; and what comes after characters never seen before?
+    """
+    return pair / context

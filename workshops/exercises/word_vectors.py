@@ -11,11 +11,11 @@ Array = NDArray[Any]
 
 
 def analogy(vectors: Array, a: int, a2: int, b: int) -> int:
-    """1. Row of the answer to "a is to a2 as b is to ...?", the question's words left out. man is to woman as
-    king is to ... : walk from man to woman, and as far again from king. This one walks the wrong way.
+    """1. Row of the answer to "a is to a2 as b is to ...?". man is to woman as king is to ... : walk from man to
+    woman, and as far again from king. What lies nearest there is often a word of the question, and this one answers
+    with it: everybody's scores leave the question's three words out.
     """
-    near = vectors @ (vectors[a] - vectors[a2] + vectors[b])
-    near[[a, a2, b]] = -np.inf
+    near = vectors @ (vectors[a2] - vectors[a] + vectors[b])
     return int(np.argmax(near))
 
 
@@ -40,3 +40,20 @@ def cosine(a: Array, b: Array) -> float:
     vectors are everybody's nearest neighbour.
     """
     return float(a @ b)
+
+
+def baseline(vectors: Array, a: int, a2: int, b: int) -> int:
+    """5. What an analogy has to beat: the row nearest to b alone, *with the same words left out* as in the analogy.
+    Here only b is: a and a2 may be the answer, which they never are, so the bar is too low.
+    """
+    near = vectors @ vectors[b]
+    near[b] = -np.inf
+    return int(np.argmax(near))
+
+
+def ppmi(counts: Array) -> Array:
+    """6. How much oftener word and context meet than by chance: the larger of 0 and ln(n(w,c) N / (n(w) n(c))), all
+    of ``counts`` (words, contexts); N is their sum, n(w) that of a row, n(c) that of a column. This is the logarithm
+    of the count: whatever is frequent is large. A pair that never met is 0 too, not minus infinity.
+    """
+    return np.log1p(counts)

@@ -35,3 +35,20 @@ def places(length: int, width: int) -> Array:
     out = np.empty((length, width))
     out[:, 0::2], out[:, 1::2] = np.sin(angle), np.cos(angle)
     return out
+
+
+def additive(states: Array, w: Array, b: Array, u: Array) -> Array:
+    """The largest score becomes 0, so the sum is at least 1 and no power is too large."""
+    scores = np.tanh(states @ w + b) @ u
+    weights = np.exp(scores - scores.max())
+    return np.asarray(weights / weights.sum())
+
+
+def ceiling(kinds: Array, labels: Array, clean: Array, read: tuple[int, ...]) -> float:
+    """The flips are counted, not assumed."""
+    return float(np.mean(np.where(np.isin(kinds, read), labels == clean, 0.5)))
+
+
+def summary(vectors: Array) -> Array:
+    """The place is gone, the strongest sign of each kind is left."""
+    return np.asarray(vectors.max(axis=0))

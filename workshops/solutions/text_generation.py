@@ -36,3 +36,13 @@ def examples(ids: Array, length: int) -> tuple[Array, Array]:
 def perplexity(nats: float) -> float:
     """e to the loss."""
     return float(np.exp(nats))
+
+
+def epoch_to_keep(training: list[float], held_out: list[float]) -> int:
+    """The training loss falls for ever; the held-out one says when to stop."""
+    return int(np.argmin(held_out)) + 1
+
+
+def table(pair: int, context: int, different: int, shorter: float) -> float:
+    """The more characters may follow, the more the shorter context counts; alone where nothing was seen."""
+    return (pair + different * shorter) / (context + different) if context else shorter

@@ -11,7 +11,7 @@ Array = NDArray[Any]
 
 
 def analogy(vectors: Array, a: int, a2: int, b: int) -> int:
-    """From a to a2, the same step from b."""
+    """From a to a2, the same step from b, to a word that was not in the question."""
     near = vectors @ (vectors[a2] - vectors[a] + vectors[b])
     near[[a, a2, b]] = -np.inf
     return int(np.argmax(near))
@@ -31,3 +31,17 @@ def glove_weight(count: float, cap: float = 50.0) -> float:
 def cosine(a: Array, b: Array) -> float:
     """Divided by both lengths."""
     return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+
+def baseline(vectors: Array, a: int, a2: int, b: int) -> int:
+    """Both choose among the same words."""
+    near = vectors @ vectors[b]
+    near[[a, a2, b]] = -np.inf
+    return int(np.argmax(near))
+
+
+def ppmi(counts: Array) -> Array:
+    """What chance would give stands below the line; less than that counts as 0."""
+    chance = counts.sum(axis=1, keepdims=True) * counts.sum(axis=0, keepdims=True) / counts.sum()
+    met = counts > 0
+    return np.asarray(np.maximum(0, np.log(np.where(met, counts, 1) / np.where(met, chance, 1))))
