@@ -238,4 +238,4 @@ def test_a_kept_model_that_went_bad_is_one_sentence(tmp_path: Path) -> None:
     ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-    assert "cannot be loaded: remove it" in done.stderr
+    assert "cannot be loaded: it is damaged or of another lesson; remove it" in done.stderr

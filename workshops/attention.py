@@ -207,3 +207,10 @@ def run(settings: Settings, page: Page | None = None) -> Outcome:
     by_hand(page)
     side_by_side(page, names)
     return page.close()
+
+
+def predict(model: Any, text: str) -> str:
+    """What a saved model thinks of a review in the grammar's words."""
+    from workshops import text_classification
+
+    return text_classification.predict(model, text)

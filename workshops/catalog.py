@@ -335,6 +335,7 @@ LESSONS: tuple[Lesson, ...] = (
         quick_seconds=45,
         full_seconds=150,
         models=("cnn-lstm", "additive", "dot-product", "transformer", "no-places"),
+        predicts=True,
         expected=(
             Expected("MultiHeadAttention, largest difference", 0, 1e-6, "float32 rounding", _ARITHMETIC),
             Expected("words shuffled, largest difference", 0, 1e-6, "float32 rounding", _ARITHMETIC),

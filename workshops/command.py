@@ -7,11 +7,10 @@ import importlib.util
 import json
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from workshops import catalog, exercise, notebook, start
+from workshops import catalog, exercise, kept, notebook, start
 from workshops.catalog import Lesson, UnknownLessonError
 from workshops.page import LessonError, Settings
 
@@ -125,22 +124,10 @@ def predict(
         if not lesson.predicts:
             able = ", ".join(each.name for each in catalog.LESSONS if each.predicts)
             raise LessonError(f"The lesson {name} has nothing to predict from a text: {able} has.")
-        kept = sorted((folder / name).glob(f"{model or '*'}.keras"), key=lambda path: path.stat().st_mtime)
-        if not kept:
-            raise LessonError(
-                f"No model is kept in {folder / name}: `dlbox workshop run {name} --save` first."
-            )
+        path = kept.find(lesson, folder, model)
         start.set_backend(backend)
-        import keras
-
-        module, *_ = [importlib.import_module(f"workshops.{page}") for page in lesson.pages]
-        try:
-            loaded = keras.saving.load_model(kept[-1])
-        except (ValueError, OSError, KeyError, TypeError, zipfile.BadZipFile):
-            raise LessonError(
-                f"{kept[-1]} cannot be loaded: remove it, then `dlbox workshop run {name} --save`."
-            ) from None
-        print(module.predict(loaded, text))
+        loaded = kept.load(path, lesson)
+        print(importlib.import_module(lesson.module).predict(loaded, text))
     except (UnknownLessonError, LessonError) as error:
         complain(str(error).rstrip("."))
         return EXIT_USAGE

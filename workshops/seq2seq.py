@@ -25,6 +25,8 @@ BATCH = 125
 SYMBOLS, ASK, ANSWER = len(addition.SYMBOLS), 2 * DIGITS + 1, DIGITS + 1
 START = SYMBOLS
 """Symbol the decoder sees before it has written anything."""
+AS_ASKED = "not_reversed"
+"""Name of the model that reads questions as they are asked, by which a kept one is known."""
 
 # %% tags=["active-ipynb"]
 # from workshops.page import open_page
@@ -74,13 +76,14 @@ def falling_rate(rows: int, epochs: int, rate: float) -> Any:
     return keras.optimizers.Adam(keras.optimizers.schedules.PiecewiseConstantDecay(when, rates), clipnorm=1.0)
 
 
-def build_repeat(units: int = UNITS) -> keras.Model:
+def build_repeat(units: int = UNITS, *, reverse: bool = True) -> keras.Model:
     """One-hot question (batch, 7, 12) -> probabilities of the answer's symbols (batch, 4, 12)."""
     question = keras.Input((ASK, SYMBOLS), name="question")
     meaning = layers.LSTM(units, name="encoder")(question)
     copies = layers.RepeatVector(ANSWER, name="copies")(meaning)
     written = layers.LSTM(units, return_sequences=True, name="decoder")(copies)
-    return keras.Model(question, layers.Dense(SYMBOLS, activation="softmax")(written), name="repeat")
+    name = "repeat" if reverse else AS_ASKED
+    return keras.Model(question, layers.Dense(SYMBOLS, activation="softmax")(written), name=name)
 
 
 def repeat(page: Page, *, reverse: bool = True) -> dict[str, list[float]]:
@@ -89,7 +92,7 @@ def repeat(page: Page, *, reverse: bool = True) -> dict[str, list[float]]:
     page.seed()
     train, held_out = questions(page, reverse=reverse)
     quick, epochs = page.settings.quick, page.epochs(full=15, quick=9)
-    model = build_repeat(QUICK_UNITS if quick else UNITS)
+    model = build_repeat(QUICK_UNITS if quick else UNITS, reverse=reverse)
     optimizer = falling_rate(len(train), epochs, 0.014 if quick else RATE)
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
     test = addition.one_hot(held_out.questions)
@@ -103,8 +106,7 @@ def repeat(page: Page, *, reverse: bool = True) -> dict[str, list[float]]:
     )
     guesses = model.predict(test, batch_size=1000, verbose=0).argmax(-1)
     report(page, name, held_out, guesses)
-    if reverse:
-        page.keep(model, name)
+    page.keep(model, name)
     return history
 
 
@@ -228,9 +230,10 @@ def predict(model: Any, text: str) -> str:
     """The sum that a saved model writes for a question such as "12+345"."""
     asked = text.replace(" ", "")
     parts = asked.split("+")
-    if len(parts) != 2 or not all(part.isdecimal() and len(part) <= DIGITS for part in parts):
+    if len(parts) != 2 or not all(p.isascii() and p.isdigit() and len(p) <= DIGITS for p in parts):
         raise LessonError(f"{text!r} is not a sum of two numbers of up to {DIGITS} digits, such as 12+345.")
-    ids = np.array([[addition.SYMBOLS.index(symbol) for symbol in asked.ljust(ASK)[::-1]]], np.int32)
+    asked = asked.ljust(ASK) if model.name == AS_ASKED else asked.ljust(ASK)[::-1]
+    ids = np.array([[addition.SYMBOLS.index(symbol) for symbol in asked]], np.int32)
     if len(model.inputs) == 2:
         return addition.text(write(model, ids)[0]).strip()
     return addition.text(model.predict(addition.one_hot(ids), verbose=0)[0].argmax(-1)).strip()

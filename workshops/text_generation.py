@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from workshops import catalog, sampling
+from workshops import catalog, characters, sampling
 from workshops.data import human_numbers
 from workshops.data.text import Text, TextError, count_tables, documentation, from_file, source
 from workshops.page import LessonError, Outcome, Page, Settings
@@ -179,6 +179,7 @@ def learn_characters(page: Page, cells: list[str], text: Text) -> Any:
             page, cell, len(text.symbols), x, y, epochs=epochs, validation=held_out
         )
         page.measure(f"characters: {cell}, nats", min(histories[cell]["val_loss"]))
+        page.keep(characters.with_symbols(model, text.symbols), f"characters-{cell}")
     page.curves("characters", "Nats per character", histories, "loss")
     return model
 
@@ -223,9 +224,12 @@ def run(settings: Settings, page: Page | None = None) -> Outcome:
 
 
 def predict(model: Any, text: str) -> str:
-    """Goes on from words such as "one hundred twenty", 20 words at a low temperature."""
+    """Goes on from words such as "one hundred twenty", or with a text; at a low temperature."""
+    model, symbols = characters.inside(model)
+    if symbols:
+        return characters.go_on(model, symbols, text)
     if model.output_shape[-1] != len(human_numbers.WORDS):
-        raise LessonError("This model was trained on characters: only models of the numbers can be asked.")
+        raise LessonError("This model does not know what its symbols stand for: train it again with --save.")
     try:
         start = human_numbers.encode(text.lower().split() or ["."])
     except KeyError as error:
