@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import math
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -67,7 +68,7 @@ def test_own_file(tmp_path: Path) -> None:
     path.write_bytes("Größe\t€\r\n".encode() * 4000 + b"\xff\xfe")
     mine = text.from_file(path)
     assert mine.name == "book.txt"
-    assert set(mine.symbols) == set("Gre \n") | {text.UNKNOWN} - {" "} or text.UNKNOWN in mine.symbols
+    assert set(mine.symbols) == set("Größe\t€\n") | {text.UNKNOWN}
     assert mine.decode(mine.encode("Ge")) == "Ge"
     with pytest.raises(text.TextError, match=r"Cannot read .*: No such file"):
         text.from_file(tmp_path / "none.txt")
@@ -80,3 +81,67 @@ def test_split() -> None:
     some = text.from_string("x", "ab" * 20_000)
     known, new = some.split()
     assert (len(known), len(new)) == (36_000, 4_000)
+
+
+KANA = "".join(map(chr, range(0x3042, 0x3094)))
+
+
+def test_the_alphabet_is_the_text_s_own(tmp_path: Path) -> None:
+    """82 kana, and 3,000 rarer signs that share one symbol."""
+    rare = "".join(map(chr, range(0x4E00, 0x4E00 + 3000)))
+    written = KANA * 300 + rare
+    (tmp_path / "own.txt").write_text(written, encoding="utf-8")
+    own = text.from_file(tmp_path / "own.txt")
+    assert len(own.symbols) == text.MOST
+    assert set(KANA) < set(own.symbols)
+    assert own.decode(own.ids[: len(KANA)]) == KANA
+    assert np.mean(own.ids == own.symbols.index(text.UNKNOWN)) == pytest.approx((3000 - 417) / len(written))
+    floors = text.count_tables(*own.split(), len(own.symbols))
+    assert np.all(np.isfinite(floors))
+    assert text.MOST**7 < 2**63
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_a_mark_at_the_beginning_says_how_to_read_it(tmp_path: Path, encoding: str) -> None:
+    written = (KANA + "\n") * 300
+    (tmp_path / "own.txt").write_bytes(written.replace("\n", "\r\n").encode(encoding))
+    own = text.from_file(tmp_path / "own.txt")
+    assert own.decode(own.ids) == written
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"a" * 30_000, "repeats one character, 'a'"),
+        (b"\n" * 30_000, "repeats one character"),
+        (("ab\u00e9" * 10_000).encode("latin-1"), "is not text in UTF-8"),
+        (("ab c" * 10_000).encode("utf-16-le"), "is not text in UTF-8"),
+        (b"\0" * 30_000, "is not text in UTF-8"),
+        (np.random.default_rng(0).bytes(50_000), "is not text in UTF-8"),
+        (b"\xff\xfe" + np.random.default_rng(1).bytes(80_001), "is not text in UTF-8"),
+        (b"", "0 characters"),
+    ],
+)
+def test_what_is_no_text_is_one_sentence(tmp_path: Path, content: bytes, sentence: str) -> None:
+    (tmp_path / "own.txt").write_bytes(content)
+    with pytest.raises(text.TextError, match=sentence) as error:
+        text.from_file(tmp_path / "own.txt")
+    assert "\n" not in str(error.value)
+
+
+def test_a_japanese_text_is_learnt(tmp_path: Path) -> None:
+    """82 kana in turn: each says which comes next, and the last of 4 epochs is far below guessing, ln 82."""
+    pytest.importorskip("keras")
+    from workshops import catalog, text_generation
+    from workshops.page import Page, Settings
+
+    (tmp_path / "own.txt").write_text(KANA * 600, encoding="utf-8")
+    own = text_generation.load_text(Settings(corpus=tmp_path / "own.txt"))
+    page = Page(
+        catalog.find("text-generation"),
+        Settings(quick=True, output=tmp_path),
+        out=io.StringIO(),
+        progress=io.StringIO(),
+    )
+    text_generation.learn_characters(page, ["gru"], own)
+    assert {m.name: m.value for m in page.measured}["characters: gru, nats"] < 2

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import sysconfig
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,10 @@ Ids = NDArray[np.int64]
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 SMALLEST = 20_000
 """Fewer characters than this teach a model nothing but the text itself."""
+
+
+MOST = 500
+"""Different symbols. Contexts of 6 of them and the next are one number in ``count_tables``: 500^7 is below 2^63."""
 
 
 class TextError(Exception):
@@ -41,13 +47,27 @@ class Text:
 
 
 def from_string(name: str, text: str) -> Text:
-    """Printable ASCII and newlines stay, every other character becomes one symbol; raises TextError if short."""
+    """The ``MOST`` - 1 most frequent characters stay, the others become one symbol; raises TextError.
+
+    A text must be long enough, and of at least two different characters.
+    """
     if len(text) < SMALLEST:
         raise TextError(f"{name} has {len(text):,} characters: at least {SMALLEST:,} are needed.")
-    clean = "".join(c if c == "\n" or " " <= c <= "~" else UNKNOWN for c in text)
-    symbols = "".join(sorted(set(clean)))
+    counts = Counter(text)
+    if len(counts) < 2:
+        raise TextError(f"{name} repeats one character, {next(iter(counts))!r}: there is nothing to learn.")
+    if len(counts) > MOST:
+        often = sorted(counts, key=lambda c: (-counts[c], c))
+        text = text.translate(dict.fromkeys(map(ord, often[MOST - 1 :]), UNKNOWN))
+        counts = Counter(text)
+    symbols = "".join(sorted(counts))
     number = {c: i for i, c in enumerate(symbols)}
-    return Text(name, symbols, np.array([number[c] for c in clean], np.int64))
+    return Text(name, symbols, np.array([number[c] for c in text], np.int64))
+
+
+def _plain(text: str) -> str:
+    """Printable ASCII and newlines; every other character becomes one symbol."""
+    return "".join(c if c == "\n" or " " <= c <= "~" else UNKNOWN for c in text)
 
 
 def documentation() -> Text:
@@ -58,7 +78,7 @@ def documentation() -> Text:
         raise TextError(
             "This Python came without its documentation (pydoc_data): use --data source."
         ) from None
-    return from_string("Python documentation", "\n\n".join(topics[name] for name in sorted(topics)))
+    return from_string("Python documentation", _plain("\n\n".join(topics[name] for name in sorted(topics))))
 
 
 def source(limit: int = 1_000_000, *, seed: int = 0) -> Text:
@@ -74,16 +94,32 @@ def source(limit: int = 1_000_000, *, seed: int = 0) -> Text:
             break
     if total < SMALLEST:
         raise TextError("This Python came without the source of its library: use --corpus FILE.")
-    return from_string("Python source", "".join(parts)[:limit])
+    return from_string("Python source", _plain("".join(parts)[:limit]))
 
 
 def from_file(path: Path, limit: int = 5_000_000) -> Text:
-    """The learner's own UTF-8 file (its first ``limit`` characters); raises TextError."""
+    """The learner's own file (its first ``limit`` characters), UTF-8, or what its first bytes say; raises TextError."""
     try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            return from_string(path.name, file.read(limit))
+        with path.open("rb") as file:
+            start = file.read(4 * limit)  # UTF-8 needs at most 4 bytes a character
     except OSError as error:
         raise TextError(f"Cannot read {path}: {error.strerror}.") from None
+    encoding = next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8")
+    text = start.decode(encoding, errors="replace")[:limit].replace("\r\n", "\n").replace("\r", "\n")
+    if sum(map(text.count, _NO_TEXT)) > len(text) / 1000:
+        raise TextError(f"{path.name} is not text in UTF-8: save it as that, or name another file.")
+    return from_string(path.name, text)
+
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_NO_TEXT = UNKNOWN + "".join(map(chr, (*range(8), *range(14, 27), *range(28, 32), 127)))
+"""Characters that text has hardly any of: what could not be decoded, and control codes but for those of terminals."""
 
 
 def count_tables(train: Ids, held_out: Ids, symbols: int, longest: int = 6) -> list[float]:
