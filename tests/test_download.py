@@ -147,6 +147,31 @@ def test_damage_in_the_cache_is_seen_and_mended(server: Server, tmp_path: Path) 
     assert again.read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize("fault", ["offline", "404", "another file", "broken off", "no room"])
+def test_a_damaged_file_is_left_until_a_whole_one_is_there(
+    server: Server, tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy that somebody made and that broke off may be most of a large file."""
+    path, copied = tmp_path / "vectors.zip", CONTENT[:3_000_000]
+    path.write_bytes(copied)
+    remote = server.remote()
+    if fault == "offline":
+        remote = server.remote(url="http://127.0.0.1:1/vectors.zip")
+    elif fault == "404":
+        server.status = 404
+    elif fault == "another file":
+        server.content = CONTENT[:-1] + b"!"
+    elif fault == "broken off":
+        server.breaks = [1000] * download.ATTEMPTS
+    else:
+        remote = server.remote(size_bytes=9_000_000_000_000_000)
+    with pytest.raises(DownloadError) as error:
+        fetch(remote, tmp_path)
+    assert "\n" not in str(error.value)
+    assert fault == "no room" or "the damaged vectors.zip is left as it is" in str(error.value)
+    assert path.read_bytes() == copied
+
+
 def test_another_file_than_the_published_is_refused_at_once(server: Server, tmp_path: Path) -> None:
     server.content = CONTENT[:-1] + b"!"
     with pytest.raises(DownloadError, match="is not the published file") as error:

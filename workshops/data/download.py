@@ -1,6 +1,7 @@
 """Fetch a published file once: resumed where it broke off, SHA-256 checked, kept in the cache folder.
 
-What lies in the cache is hashed again each time it is asked for: a file that went bad is fetched anew.
+What lies in the cache is hashed again each time it is asked for: a file that went bad is fetched anew, and stays
+where it is until the new one is whole, since without a network it may be all there is.
 """
 
 from __future__ import annotations
@@ -63,7 +64,6 @@ def fetch(
                 if sha256(path) == remote.sha256:
                     return path
                 out.write(f"  {path} is damaged: fetching it again\n")
-                path.unlink()
             _Fetch(remote, path, out, pause).run()
             return path
     except OSError as error:
@@ -171,8 +171,9 @@ class _Fetch:
     def _sentence(self, reason: str) -> str:
         host = urllib.parse.urlsplit(self.remote.url).hostname
         kept = f"; {megabytes(self._have())} MB are kept, the next try goes on there" if self._have() else ""
+        bad = f"; the damaged {self.path.name} is left as it is" if self.path.exists() else ""
         return (
-            f"Cannot fetch {self.remote.name} from {host}: {reason}{kept}. Without a network, put the file "
+            f"Cannot fetch {self.remote.name} from {host}: {reason}{kept}{bad}. Without a network, put the file "
             f"into {self.path.parent} yourself, or leave --data out."
         )
 
