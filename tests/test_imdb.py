@@ -170,6 +170,22 @@ def test_a_file_that_is_not_the_reviews_is_one_sentence(tmp_path: Path, damage: 
     assert str(place) in str(error.value)
 
 
+@pytest.mark.parametrize("empty", ["train", "test", "train and test"])
+@pytest.mark.parametrize("text", ["", " \n", "<br />", "..."])
+def test_reviews_without_a_word_are_one_sentence(tmp_path: Path, empty: str, text: str) -> None:
+    texts = {name: text if name.split("/")[1] in empty else said for name, said in files().items()}
+    with pytest.raises(imdb.ReviewsError, match=r"holds no word in (train|test)/: its reviews are empty"):
+        read(unpacked(tmp_path, texts))
+
+
+def test_a_few_empty_reviews_are_nothing_to_stumble_over(tmp_path: Path) -> None:
+    whole = read(unpacked(tmp_path / "whole", files()))
+    found = read(unpacked(tmp_path / "some", {**files(), "aclImdb/train/pos/99_9.txt": ""}))
+    assert len(found.train.labels) == len(whole.train.labels) + 1
+    assert found.words == whole.words
+    assert 0 < found.mean_words < whole.mean_words
+
+
 def test_a_folder_reads_like_its_archive(tmp_path: Path) -> None:
     (tmp_path / "a.tar.gz").write_bytes(packed(files(5)))
     one, other = read(tmp_path / "a.tar.gz"), read(unpacked(tmp_path / "folder", files(5)))

@@ -93,6 +93,8 @@ def load(
             )
         order = rng.permutation(len(reviews))[:most]
         found[part] = [reviews[i] for i in order]
+        if not any(text for text, _ in found[part]):
+            raise ReviewsError(f"{path} holds no word in {part}/: its reviews are empty files.")
     counts = Counter(word for text, _ in found["train"] for word in text)
     kept = sorted(counts, key=lambda word: (-counts[word], word))[: vocabulary - 2]
     words = ("", "[UNK]", *kept)
