@@ -498,11 +498,12 @@ def workshop_check_command(name: str, folder: Path, solutions: bool, as_json: bo
     show_default=True,
     help="Where to write it.",
 )
-def workshop_notebook_command(name: str, folder: Path) -> None:
+@click.option("--force", is_flag=True, help="Write over a notebook that you edited.")
+def workshop_notebook_command(name: str, folder: Path, force: bool) -> None:
     """Write a lesson (or `all`) as a Jupyter notebook."""
     from workshops import command
 
-    sys.exit(command.write_notebook(name, folder, complain=complain))
+    sys.exit(command.write_notebook(name, folder, force=force, complain=complain))
 
 
 @workshop_group.command("open")

@@ -103,6 +103,42 @@ def test_notebook_is_valid_and_has_no_links_to_follow(lesson: catalog.Lesson) ->
     )
 
 
+@pytest.mark.parametrize(
+    "there", ["printed", "older", "edited", "older and edited", "no notebook", "unmarked"]
+)
+def test_only_what_nobody_edited_is_written_over(tmp_path: Path, there: str) -> None:
+    import nbformat
+
+    lesson = catalog.find("by-hand")
+    path = notebook.write(lesson, tmp_path)
+    fresh = nbformat.read(path, as_version=4)
+    book = nbformat.read(path, as_version=4)
+    if there == "printed":
+        book.cells[1].outputs = [nbformat.v4.new_output("stream", text="what it printed")]
+    if there.startswith("older"):
+        book.cells.append(nbformat.v4.new_code_cell("was_here = 'once'"))
+        book.metadata["dlbox"]["made"] = notebook._fingerprint(book)
+    if there.endswith("edited") or there == "unmarked":
+        book.cells[1].source += "\nmine = 1"
+    if there == "unmarked":
+        del book.metadata["dlbox"]
+    nbformat.write(book, path)
+    if there == "no notebook":
+        path.write_text("notes of mine", encoding="utf-8")
+    before = path.read_bytes()
+    if there in ("printed", "older"):
+        notebook.write(lesson, tmp_path)
+        assert (path.read_bytes() == before) == (there == "printed")
+        assert there == "printed" or nbformat.read(path, as_version=4) == fresh
+    else:
+        with pytest.raises(notebook.EditedError, match="was edited and is left as it is"):
+            notebook.write(lesson, tmp_path)
+        assert path.read_bytes() == before
+        notebook.write(lesson, tmp_path, force=True)
+        assert nbformat.read(path, as_version=4) == fresh
+    assert [each.name for each in tmp_path.iterdir()] == ["by_hand.ipynb"]
+
+
 def first_cell(lesson: catalog.Lesson) -> str:
     return str(next(cell.source for cell in notebook.make(lesson).cells if cell.cell_type == "code"))
 

@@ -97,6 +97,26 @@ def test_notebooks_are_written(tmp_path: Path) -> None:
     assert refused.stderr.startswith("dlbox: Cannot write file/books/by_hand.ipynb")
 
 
+def test_an_edited_notebook_is_left_alone(tmp_path: Path) -> None:
+    assert dlbox(tmp_path, "notebook", "all").returncode == 0
+    mine, other = tmp_path / "notebooks" / "by_hand.ipynb", tmp_path / "notebooks" / "sign.ipynb"
+    fresh = mine.read_text(encoding="utf-8")
+    book = json.loads(fresh)
+    book["cells"][1]["source"] = "my_own = 1"
+    mine.write_text(json.dumps(book), encoding="utf-8")
+    other.unlink()
+    done = dlbox(tmp_path, "notebook", "all")
+    assert done.returncode == 1
+    assert json.loads(mine.read_text(encoding="utf-8")) == book
+    assert other.exists(), "the others are written"
+    assert done.stderr == (
+        "dlbox: notebooks/by_hand.ipynb was edited and is left as it is: choose another --folder, or --force to "
+        "write over it\n"
+    )
+    assert dlbox(tmp_path, "notebook", "by-hand", "--force").returncode == 0
+    assert mine.read_text(encoding="utf-8") == fresh
+
+
 def test_a_kept_model_answers(tmp_path: Path) -> None:
     done = dlbox(
         tmp_path, "run", "seq2seq", "--quick", "--model", "attention", "--epochs", "1", "--save", "--json"

@@ -88,16 +88,21 @@ def check(name: str, folder: Path, *, solutions: bool, as_json: bool, complain: 
     return EXIT_SOUND if results and solved == len(results) else EXIT_NOT
 
 
-def write_notebook(name: str, folder: Path, *, complain: Complain) -> int:
-    """The lesson as ``FOLDER/NAME.ipynb``; ``all`` writes every lesson."""
+def write_notebook(name: str, folder: Path, *, force: bool, complain: Complain) -> int:
+    """The lesson as ``FOLDER/NAME.ipynb``; ``all`` writes every lesson, but for those that were edited."""
+    code = EXIT_SOUND
     try:
         lessons = catalog.LESSONS if name == "all" else (catalog.find(name),)
         for lesson in lessons:
-            print(notebook.write(lesson, folder))
+            try:
+                print(notebook.write(lesson, folder, force=force))
+            except notebook.EditedError as error:
+                complain(str(error).rstrip("."))
+                code = EXIT_NOT
     except (UnknownLessonError, LessonError) as error:
         complain(str(error).rstrip("."))
         return EXIT_USAGE
-    return EXIT_SOUND
+    return code
 
 
 def open_lab(folder: Path, *, complain: Complain) -> int:

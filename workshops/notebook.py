@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -39,20 +41,54 @@ def make(lesson: Lesson) -> Any:
     first.source = first.source.replace(_FUTURE, _BACKEND, 1)
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     book.metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
+    book.metadata["dlbox"] = {"made": _fingerprint(book)}
     return book
 
 
-def write(lesson: Lesson, folder: Path) -> Path:
-    """The notebook as ``folder/STEM.ipynb``; raises LessonError when it cannot be written."""
+def write(lesson: Lesson, folder: Path, *, force: bool = False) -> Path:
+    """The notebook as ``folder/STEM.ipynb``; raises LessonError when it cannot be written.
+
+    One that is there already is replaced where nobody changed it since it was made, or with ``force``; raises
+    EditedError for one that was edited. Where the cells are those of the lesson it stays, with what it printed.
+    """
     import nbformat
 
-    path = folder / f"{lesson.stem}.ipynb"
+    path, book = folder / f"{lesson.stem}.ipynb", make(lesson)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        nbformat.write(make(lesson), path)
+        if path.exists() and not force:
+            there, made = _read(path)
+            if there == _fingerprint(book):
+                return path
+            if there is None or there != made:
+                raise EditedError(
+                    f"{path} was edited and is left as it is: choose another --folder, or --force to write over it."
+                )
+        new = path.with_name(f".{path.name}.part")
+        nbformat.write(book, new)
+        new.replace(path)
     except OSError as error:
         raise LessonError(f"Cannot write {path}: {error.strerror}.") from None
     return path
+
+
+class EditedError(LessonError):
+    """A learner's own work stands where the notebook should be written."""
+
+
+def _fingerprint(book: Any) -> str:
+    """Of the text of the cells; what they printed does not count."""
+    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in book["cells"]]
+    return hashlib.sha256(json.dumps(cells).encode()).hexdigest()
+
+
+def _read(path: Path) -> tuple[str | None, str | None]:
+    """(fingerprint of the notebook at ``path``, that which it had when it was made); None for what is not there."""
+    try:
+        book = json.loads(path.read_text(encoding="utf-8"))
+        return _fingerprint(book), book["metadata"].get("dlbox", {}).get("made")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None, None
 
 
 def _once(source: str, seen: set[str], lesson: Lesson) -> str:
