@@ -146,6 +146,18 @@ def test_published_sets_are_those_of_the_catalogue() -> None:
         assert len(bytes.fromhex(remote.sha256)) == 32
 
 
+def test_every_set_on_stanford_s_page_is_known() -> None:
+    """The nine archives of the page of July 2025; each is fetched and checked, or told where it is."""
+    assert sorted([*glove.PUBLISHED, *glove.UNCHECKED]) == [
+        "glove.2024.dolma.300d",
+        *(f"glove.2024.wikigiga.{dimensions}d" for dimensions in (100, 200, 300, 50)),
+        "glove.42B.300d",
+        "glove.6B",
+        "glove.840B.300d",
+        "glove.twitter.27B",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

@@ -44,6 +44,10 @@ def test_list(tmp_path: Path) -> None:
         (("run", "by-hand", "--data", "real"), "has no data 'real': there is embedded"),
         (("run", "by-hand", "--corpus", __file__), "reads no --corpus"),
         (("run", "by-hand", "--epochs", "0"), "is not in the range"),
+        (
+            ("run", "word-vectors", "--data", "glove.2024.dolma.300d"),
+            "get https://nlp.stanford.edu/data/wordvecs/glove.2024.dolma.300d.zip yourself and give it with --corpus",
+        ),
         (("predict", "by-hand", "--text", "x"), "has nothing to predict from a text"),
         (("predict", "seq2seq", "--text", "1+1"), "`dlbox workshop run seq2seq --save` first"),
     ],

@@ -141,6 +141,8 @@ def predict(
 
 def _possible(lesson: Lesson, settings: Settings) -> None:
     """Say at once, before Keras is loaded, what this lesson does not have."""
+    if lesson.name == "word-vectors":
+        _checked(settings.data)
     choices = {"model": lesson.models, "cell": lesson.cells, "data": lesson.data_choices}
     for what, there_are in choices.items():
         asked = getattr(settings, what)
@@ -149,6 +151,17 @@ def _possible(lesson: Lesson, settings: Settings) -> None:
             raise LessonError(f"The lesson {lesson.name} has no {what} {asked!r}: {have}.")
     if settings.corpus is not None and not lesson.reads_corpus:
         raise LessonError(f"The lesson {lesson.name} reads no --corpus.")
+
+
+def _checked(data: str) -> None:
+    """Say where a published set of word vectors is that cannot be checked, and so is not fetched."""
+    from workshops.data import glove
+
+    if data in glove.UNCHECKED:
+        raise LessonError(
+            f"No SHA-256 of {data} is published, so it is not fetched: get {glove.UNCHECKED[data]} yourself and "
+            "give it with --corpus."
+        )
 
 
 def _entry(lesson: Lesson) -> dict[str, object]:

@@ -38,6 +38,16 @@ PUBLISHED: dict[str, Remote] = {
     )
 }
 """Stanford's sets (public domain: PDDL 1.0). The hashes are those that several programs publish beside them."""
+UNCHECKED: dict[str, str] = {
+    name: f"{_STANFORD}/wordvecs/{name}.zip"
+    for name in (
+        "glove.2024.wikigiga.100d",
+        "glove.2024.wikigiga.200d",
+        "glove.2024.wikigiga.300d",
+        "glove.2024.dolma.300d",
+    )
+}
+"""Where the rest of Stanford's sets is. Nobody publishes hashes of them, so they are not fetched here."""
 REAL = "glove.6B"
 """What ``--data real`` means: 400,000 words; the smallest file of the archive has 50 dimensions."""
 
