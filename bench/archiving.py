@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.results import archive
-from bench.results.files import reason, write_atomically
+from bench.results.files import STANDARD, is_stdout, reason, write_atomically
 from bench.results.history import History, HistoryError, default_path
 from bench.results.record import SCHEMA_VERSION
 from bench.results.sources import SourceError, bounded
@@ -19,7 +19,6 @@ from bench.results.store import open_history_to_read
 EXIT_SOUND, EXIT_NOT, EXIT_USAGE = 0, 1, 2
 
 Complain = Callable[[str], None]
-STANDARD = Path("-")
 
 
 def export(file: Path, *, number: int | None, complain: Complain) -> int:
@@ -37,14 +36,15 @@ def export(file: Path, *, number: int | None, complain: Complain) -> int:
         what = f"no finished run {number}" if number is not None else "nothing to export"
         complain(f"there is {what}: `dlbox history` lists the runs, `dlbox ready` makes one")
         return EXIT_USAGE
-    if file == STANDARD:
-        sys.stdout.write(text)
-        return EXIT_SOUND
     try:
         write_atomically(file, text)
     except OSError as error:
+        if is_stdout(file):
+            raise
         complain(f"cannot write {file}: {reason(error)}")
         return EXIT_NOT
+    if is_stdout(file):
+        return EXIT_SOUND
     left_out = f"; {len(runs) - count} under way or not readable left out" if count < len(runs) else ""
     sys.stdout.write(f"{_runs(count)} written to {file}{left_out}\n")
     return EXIT_SOUND

@@ -16,7 +16,7 @@ from rich.console import Console
 from bench import health
 from bench.finding import Finding, verdict
 from bench.results import checks, export
-from bench.results.files import reason, write_atomically
+from bench.results.files import clash, is_stdout, reason, write_atomically
 from bench.results.record import SCHEMA_VERSION, Document, to_json
 from inventory import facts
 from inventory.bill import BillError, open_bill
@@ -66,7 +66,8 @@ def run(options: Options, complain: Complain) -> int:
     if options.as_json:
         sys.stdout.write(to_json(document) + "\n")
     else:
-        checks.show(document, Console(highlight=False))
+        aside = is_stdout(options.junit) or is_stdout(options.prometheus)
+        checks.show(document, Console(highlight=False, stderr=aside))
     written = _export(document, options, complain)
     if document.partial:
         return EXIT_INTERRUPTED
@@ -126,7 +127,8 @@ def _wrong_choice(options: Options) -> str | None:
         return "--skip leaves nothing of what --only asks for"
     if left == ["load"] and options.stress is None and not options.listing:
         return "the theme load needs minutes to work: add --stress 2"
-    return None
+    wanted = (("--junit", options.junit), ("--prometheus", options.prometheus))
+    return clash(wanted, taken="--json" if options.as_json else None)
 
 
 def _explain(wanted: str, complain: Complain) -> int:
@@ -161,6 +163,8 @@ def _export(document: Document, options: Options, complain: Complain) -> bool:
         try:
             write_atomically(path, render(document))
         except OSError as error:
+            if is_stdout(path):
+                raise
             complain(f"cannot write {path}: {reason(error)}")
             written = False
     return written

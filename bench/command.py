@@ -50,10 +50,12 @@ def measure(
 
     ``files``: by format, see ``bench.exporting``.
     """
-    lacking = exporting.missing(files)
+    taken = "--json" if as_json else None
+    lacking = exporting.impossible(files, output=output, taken=taken) or exporting.missing(files)
     if lacking is not None:
         complain(lacking)
         return EXIT_USAGE
+    aside = exporting.on_stdout(files)
     try:
         options = session.Options(
             command=command,
@@ -78,11 +80,11 @@ def measure(
         return EXIT_USAGE
     except session.InterruptedRunError as stopped:
         if stopped.document is not None:
-            _print(stopped.document, as_json)
+            _print(stopped.document, as_json, aside=aside)
             exporting.write(stopped.document, files, complain)
         complain("interrupted; what was measured until then is kept and marked partial")
         return EXIT_INTERRUPTED
-    _print(document, as_json)
+    _print(document, as_json, aside=aside)
     return max(exporting.write(document, files, complain), exit_code(document))
 
 
@@ -124,7 +126,8 @@ def write_report(
 
     ``which``: as ``bench.results.sources`` understands it. None: the newest run, whatever became of it.
     """
-    lacking = exporting.missing(files)
+    taken = "--markdown" if markdown else None
+    lacking = exporting.impossible(files, output=output, taken=taken) or exporting.missing(files)
     if lacking is not None:
         complain(lacking)
         return EXIT_USAGE
@@ -163,11 +166,12 @@ def write_report(
     return EXIT_SOUND
 
 
-def _print(document: Document, as_json: bool) -> None:
+def _print(document: Document, as_json: bool, *, aside: bool) -> None:
+    """``aside``: stdout is for something else, a person reads on stderr."""
     if as_json:
         sys.stdout.write(to_json(document) + "\n")
     else:
-        terminal.show(document, Console(highlight=False))
+        terminal.show(document, Console(highlight=False, stderr=aside))
 
 
 def _listed(run: Run) -> dict[str, object]:

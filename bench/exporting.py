@@ -6,12 +6,32 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bench.results.files import reason, write_atomically
+from bench.results.files import clash, is_stdout, reason, told, write_atomically
 from bench.results.history import default_path
 from bench.results.interchange import FORMATS
 from bench.results.record import Document
 
 EXIT_SOUND, EXIT_NOT = 0, 1
+
+
+def impossible(
+    files: Mapping[str, Path | bool | None], *, output: Path | None, taken: str | None
+) -> str | None:
+    """Why what was asked for cannot all be written, as one sentence, or None; asked before hours are spent.
+
+    ``taken``: the option that prints on stdout, or None.
+    """
+    wanted = [("--output", output), *((_option(name), asked) for name, asked in files.items())]
+    return clash(wanted, taken=taken, folders=("--output", "--tensorboard"))
+
+
+def on_stdout(files: Mapping[str, Path | bool | None]) -> bool:
+    """Whether one of ``files`` is stdout, so that nothing else may be printed there."""
+    return any(is_stdout(asked) for asked in files.values())
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def missing(files: Mapping[str, Path | bool | None]) -> str | None:
@@ -26,7 +46,10 @@ def missing(files: Mapping[str, Path | bool | None]) -> str | None:
 def write(
     document: Document, files: Mapping[str, Path | bool | None], complain: Callable[[str], None]
 ) -> int:
-    """Write all that was asked for; one sentence and exit code 1 for each that cannot be."""
+    """Write all that was asked for; one sentence and exit code 1 for each that cannot be.
+
+    Raises OSError where stdout is what cannot be written to.
+    """
     code = EXIT_SOUND
     for name, asked in files.items():
         if not asked:
@@ -34,14 +57,16 @@ def write(
         path = (
             asked if isinstance(asked, Path) else Path(os.environ.get("WANDB_DIR") or default_path().parent)
         )
-        option = f"--{name.replace('_', '-')}"
+        option = _option(name)
         if not document.results:
-            complain(f"{path} was not written: there is no training result to put into it")
+            complain(f"{told(path)} was not written: there is no training result to put into it")
             code = EXIT_NOT
             continue
         try:
             _write(name, document, path, complain)
         except (OSError, ValueError, ImportError) as error:
+            if is_stdout(path):
+                raise
             value = {"tensorboard": " FOLDER", "wandb": ""}.get(name, " FILE")
             again = (
                 f"; `dlbox report {document.run_id} {option}{value}` tries again" if document.run_id else ""

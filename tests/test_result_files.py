@@ -1,0 +1,160 @@
+"""Where results are written: links, pipes and devices stay what they are, and "-" is stdout."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from bench.results import files, interchange
+from bench.results.history import History, default_path
+from bench.results.record import Document
+from tests.conftest import Command
+from tests.samples import document
+
+
+@pytest.fixture
+def stored(own_data_folder: Path) -> Document:
+    history = History(default_path())
+    history.save(history.begin(document()), document(), "complete")
+    run = history.run(1)
+    assert run is not None
+    assert run.document is not None
+    return run.document
+
+
+def test_a_link_stays_one_and_its_target_is_written(dlbox: Command, stored: Document, tmp_path: Path) -> None:
+    target, link, dangling = tmp_path / "far" / "target.csv", tmp_path / "link.csv", tmp_path / "new.csv"
+    target.parent.mkdir()
+    target.write_text("before")
+    target.chmod(0o600)
+    link.symlink_to(target)
+    dangling.symlink_to(tmp_path / "not-there.csv")
+    for path in (link, dangling):
+        done = dlbox("report", "1", "--csv", str(path))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert path.is_symlink()
+    assert target.read_text() == (tmp_path / "not-there.csv").read_text() == interchange.table(stored)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert sorted(p.name for p in target.parent.iterdir()) == ["target.csv"]
+
+
+def test_a_file_that_cannot_be_written_keeps_what_it_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    target, link = tmp_path / "a", tmp_path / "b"
+    target.write_text("before")
+    link.symlink_to(target)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        files.write_atomically(link, "after")
+    assert target.read_text() == "before"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]
+
+
+@pytest.mark.parametrize("options", [("report", "1", "--csv"), ("history", "export")])
+def test_a_pipe_is_written_to(
+    dlbox: Command, stored: Document, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()), daemon=True)
+    reader.start()
+    done = dlbox(*options, str(pipe), timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    reader.join(10)
+    assert "testbox" in read[0]
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def devices(folder: Path) -> tuple[Path, Path]:
+    """A /dev/full and a disk of no driver of our own making; skips where that needs more rights."""
+    full, disk = folder / "full", folder / "disk"
+    try:
+        os.mknod(full, stat.S_IFCHR | 0o600, os.makedev(1, 7))
+        os.mknod(disk, stat.S_IFBLK | 0o600, os.makedev(255, 255))
+        full.open("rb").close()
+    except OSError:
+        pytest.skip("making device files needs root")
+    return full, disk
+
+
+@pytest.mark.parametrize("options", [("report", "1", "--csv"), ("history", "export"), ("check", "--junit")])
+def test_a_device_stays_one(
+    dlbox: Command, stored: Document, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    for device, why in zip(devices(tmp_path), ("No space left on device", "a disk is no file"), strict=True):
+        before = device.lstat()
+        done = dlbox(*options, str(device))
+        assert done.returncode == 1
+        assert (done.stderr.count("\n"), why in done.stderr) == (1, True)
+        assert device.lstat() == before
+
+
+def test_stdout_by_its_names_is_stdout(dlbox: Command, stored: Document, tmp_path: Path) -> None:
+    own = tmp_path / "own-name-of-it"
+    own.symlink_to("/dev/stdout")
+    by_name = "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", str(own), "-"
+    exported = {dlbox("history", "export", name).stdout for name in by_name}
+    assert len(exported) == 1
+    assert exported.pop().count("\n") == 1, "and no word beside it"
+    for name in by_name:
+        done = dlbox("report", "1", "--csv", name)
+        assert (done.returncode, done.stdout, done.stderr) == (0, interchange.table(stored), "")
+    assert Path("/dev/stdout").is_symlink()
+
+
+def test_what_stdout_was_redirected_to_is_added_to(dlbox: Command, stored: Document, tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    from tests.conftest import ROOT
+
+    kept = tmp_path / "kept.csv"
+    kept.write_text("before\n")
+    command = [sys.executable, "-P", str(ROOT / "dlbox.py"), "report", "1", "--csv", "/dev/fd/1"]
+    with kept.open("a") as out:
+        assert subprocess.run(command, stdout=out, check=False).returncode == 0
+    assert kept.read_text() == "before\n" + interchange.table(stored)
+
+
+def test_a_person_reads_on_stderr_where_stdout_is_a_file_s(
+    dlbox: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = dlbox("check", "--only", "host", "--junit", "-")
+    assert done.stdout.startswith("<?xml")
+    assert done.stdout.rstrip().endswith("</testsuites>")
+    assert "kernel" in done.stderr
+    assert not (tmp_path / "-").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("report", "1", "--csv", "-", "--mllog", "/dev/stdout"), "--csv and --mllog"),
+        (("report", "1", "--csv", "-", "--markdown"), "--markdown and --csv"),
+        (("report", "1", "--tensorboard", "-"), "--tensorboard is expected to be a folder"),
+        (("report", "1", "--output", "-"), "--output is expected to be a folder"),
+        (("bench", "--quick", "--csv", "-", "--json"), "--json and --csv"),
+        (("ready", "--quick", "--output", "-"), "--output is expected to be a folder"),
+        (("check", "--junit", "-", "--json"), "--json and --junit"),
+        (("check", "--junit", "-", "--prometheus", "-"), "--junit and --prometheus"),
+    ],
+)
+def test_stdout_is_not_shared(
+    dlbox: Command, stored: Document, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...], words: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    done = dlbox(*arguments, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert words in done.stderr
+    assert not (tmp_path / "-").exists()
