@@ -9,7 +9,7 @@ import msgspec
 
 from bench import bands, prediction
 from bench.finding import Finding, Status
-from bench.results import compare, derive, noise
+from bench.results import compare, derive, noise, steadiness
 from bench.results.figures import Probes
 from bench.results.history import Run
 from bench.results.record import Document, Result
@@ -158,6 +158,9 @@ def why_no_baseline(findings: Iterable[Finding], document: Document) -> str | No
             return f"{result.label}: {why.removeprefix('A ')}"
         if len(compare.processes(result)) < LEAST_PROCESSES:
             return f"{result.label} ran in fewer than {LEAST_PROCESSES} processes"
+        unlike = steadiness.unlike(result)
+        if unlike is not None:
+            return f"{result.label} is unsteady, {unlike}"
     if document.run_id is None:
         return "the run could not be kept in the history"
     return None if document.results else "nothing was trained"

@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 from bench.finding import Finding, Status
+from bench.results import steadiness
 from bench.results.record import Result
-
-BUSY_CORES = 0.25
-"""Median of other processes' load above which a figure is marked: torch's LSTM was seen to lose nine tenths
-of its speed beside one busy process, so even a little is worth saying."""
-
-DISTURBED_CORES = 0.4
-"""Above this the figure is no measurement: one busy process on two cores that training wants takes a half or more."""
-
-UNSTEADY = {"gpu": 0.05, "cpu": 0.12}
-"""MAD over median of the block rates above which a figure is called unsteady. A GPU alone gives well under 1%; two
-idle cores of a shared host gave 4 to 11% in blocks of half a second (docs/decisions.md), and a busy machine more."""
+from bench.results.steadiness import BUSY_CORES, UNSTEADY
 
 
 def judge(result: Result, *, gpu_expected: bool) -> list[Finding]:
@@ -139,16 +130,19 @@ def _learning(result: Result) -> Finding:
     )
 
 
+_REST = "let the machine cool down and rest, set the CPU governor to performance, and run it again"
+
+
 def _steadiness(result: Result) -> Finding:
     name, title = f"training.{result.label}-steady", f"{result.label} is steady"
     rates = result.samples_per_second
-    spread, most = rates.mad / rates.median, UNSTEADY["gpu" if result.on_gpu else "cpu"]
-    others = sorted(b.other_cpu_cores for b in result.blocks)[len(result.blocks) // 2]
+    spread, most = rates.mad / rates.median, UNSTEADY[steadiness.kind(result)]
+    others = steadiness.others(result)
     told = f"{rates.median:,.0f} samples/s, MAD {spread:.1%} over {len(rates.values)} blocks"
     if others > BUSY_CORES:
         return Finding(
             id=name,
-            status=Status.FAIL if others > DISTURBED_CORES else Status.WARN,
+            status=Status.FAIL if steadiness.disturbed(result) else Status.WARN,
             title=title,
             message=f"{told}; other programs kept {others:.1f} cores busy meanwhile, so the figure is too low",
             measured=round(others, 2),
@@ -164,7 +158,18 @@ def _steadiness(result: Result) -> Finding:
             message=f"{told}: unsteady",
             measured=round(spread, 4),
             expected=most,
-            remedy="let the machine cool down and rest, set the CPU governor to performance, and run it again",
+            remedy=_REST,
+        )
+    unlike = steadiness.unlike(result)
+    if unlike is not None:
+        return Finding(
+            id=name,
+            status=Status.WARN,
+            title=title,
+            message=f"{told}: unsteady, {unlike}",
+            measured=round(steadiness.scatter(result) or 0.0, 4),
+            expected=round(steadiness.most_scatter(result), 4),
+            remedy=_REST,
         )
     return Finding(
         id=name, status=Status.PASS, title=title, message=told, measured=round(spread, 4), expected=most

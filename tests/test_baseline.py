@@ -140,6 +140,7 @@ def test_a_new_baseline_takes_the_place_of_the_old(box: Any) -> None:
     [
         (STEADY, {"spread": 0.3}, "unsteady"),
         ((400.0, 300.0, 500.0, 200.0, 600.0), {}, "unsteady"),
+        ((401.0, 398.0, 403.0, 201.0, 205.0), {}, "gave 401, 398, 403, 201, 205 samples/s"),
     ],
 )
 def test_an_unsteady_run_is_never_a_baseline(
@@ -166,6 +167,8 @@ def test_what_else_is_no_baseline(change: dict[str, Any], words: str) -> None:
     made = document(run_id=1, results=(run_of(*FIVE), run_of(*FIVE, **change)))
     assert words in str(expectation.why_no_baseline([], made))
     assert expectation.why_no_baseline([], document(run_id=1, results=(run_of(*FIVE),))) is None
+    halved = document(run_id=1, results=(run_of(*FIVE[:3], [200.0] * 4, [205.0] * 4),))
+    assert "lstm is unsteady, its processes gave" in str(expectation.why_no_baseline([], halved))
     assert "nothing was trained" in str(expectation.why_no_baseline([], document(run_id=1, results=())))
     assert "could not be kept" in str(expectation.why_no_baseline([], document(results=(run_of(*FIVE),))))
 

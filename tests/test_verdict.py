@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import math
+import statistics
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +11,10 @@ from hypothesis import strategies as st
 from bench import verdict
 from bench.finding import Finding, Status
 from bench.finding import verdict as overall
+from bench.results import steadiness
+from tests.conftest import ROOT
 from tests.samples import result
+from tests.test_compare import run_of
 
 
 def by_id(findings: list[Finding]) -> dict[str, Status]:
@@ -56,6 +63,43 @@ def test_a_shared_processor_may_scatter_more_than_a_card(on_gpu: bool, status: S
     """8% of the median, as two idle cores of a virtual machine were seen to."""
     made = result("lstm", 400.0, 368.0, 432.0, 368.0, 432.0, on_gpu=on_gpu)
     assert by_id(verdict.judge(made, gpu_expected=False))["training.lstm-steady"] is status
+
+
+def test_processes_that_differ_too_much_are_unsteady() -> None:
+    """Inside of each process all is calm; two of the five ran at half the speed of the others."""
+    levels = (401.0, 398.0, 403.0, 201.0, 205.0)
+    wild = run_of(*[[level * (1 + 0.01 * i) for i in (-1, 0, 1, 0)] for level in levels])
+    assert wild.samples_per_second.mad / wild.samples_per_second.median < 0.12
+    found = verdict.judge(wild, gpu_expected=False)[-1]
+    assert found.status is Status.WARN
+    assert "unsteady, its processes gave 401, 398, 403, 201, 205 samples/s" in found.message
+    assert "a scatter of 37.3%" in found.message
+    assert "below 9.5%" in found.message
+
+
+@pytest.mark.parametrize("number", [3, 5, 8])
+def test_processes_as_noisy_as_measured_ones_are_steady(number: int) -> None:
+    """Of 400 runs whose processes scatter as those of docs/overhead.md, one in a hundred is called unsteady."""
+    rng = np.random.default_rng(number)
+    noisy = steadiness.PROCESS_NOISE["cpu"]
+    runs = [run_of(*[[400 * rng.lognormal(0, noisy)] * 2 for _ in range(number)]) for _ in range(400)]
+    unsteady = sum(steadiness.unlike(one) is not None for one in runs) / len(runs)
+    assert 0.0025 <= unsteady <= 0.0225
+
+
+def test_the_limit_between_processes_is_of_the_measured_series() -> None:
+    """It is the pooled scatter of the noisier machine's table in docs/overhead.md."""
+    text = (ROOT / "docs" / "overhead.md").read_text().partition("The others, on two cores")[2]
+    series: dict[tuple[str, int], list[float]] = {}
+    for line in text.splitlines():
+        cells = [cell.strip().replace(",", "") for cell in line.split("|")]
+        if len(cells) > 5 and cells[2].isdigit():
+            for column in (3, 4):
+                series.setdefault((cells[1], column), []).append(math.log(float(cells[column])))
+    squares = sum(statistics.variance(one) * (len(one) - 1) for one in series.values())
+    freedom = sum(len(one) - 1 for one in series.values())
+    assert len(series) == 12
+    assert math.sqrt(squares / freedom) == pytest.approx(steadiness.PROCESS_NOISE["cpu"], abs=0.0005)
 
 
 @given(st.sampled_from(["error", "out-of-memory", "no-backend", "crash", "hang"]), st.text(), st.text())

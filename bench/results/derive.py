@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from bench.results import noise
+from bench.results import noise, steadiness
 from bench.results.figures import Interval, Price, Probes, TokenRate, units
 from bench.results.record import Result
 
@@ -71,11 +71,7 @@ def interval(result: Result, earlier: Sequence[float] = ()) -> Interval:
     In logarithms, half the width is sqrt(2 t^2 s^2 / n + 2 z^2 d^2): s the standard deviation of the n process
     medians, d that between runs, twice because both runs have their own.
     """
-    medians = [
-        math.log(statistics.median(block.samples_per_second for block in repeat.blocks))
-        for repeat in result.repeats
-        if repeat.blocks
-    ]
+    medians = [math.log(rate) for rate in steadiness.medians(result)]
     drift, source = drift_of(result, earlier)
     made = Interval(
         low=None, high=None, confidence=CONFIDENCE, processes=len(medians), drift=drift, drift_from=source
