@@ -38,6 +38,13 @@ def two_models(factor: float = 1.0) -> Document:
     )
 
 
+def batches_and_devices() -> Document:
+    """One workload at the workshop's batch, at its best one, and with that batch on two devices."""
+    one = run_of([400.0, 402.0], [401.0, 399.0])
+    best = msgspec.structs.replace(one, batch_size=64, batch_kind="best")
+    return document(run_id=6, results=(one, best, msgspec.structs.replace(best, devices=2)))
+
+
 def test_the_table_has_a_row_a_result_and_every_figure() -> None:
     made = two_models()
     rows = list(csv.DictReader(io.StringIO(interchange.table(made))))
@@ -80,6 +87,52 @@ def test_the_log_lines_are_those_of_mlperf_s_own_encoder() -> None:
     assert {entry["key"] for entry in lines_of(two_models())} - own == {"tracked_stats"}
 
 
+ONLY_STATED = {
+    "submission_org", "submission_division", "cache_clear", "train_samples", "eval_samples", "init_stop",
+}  # fmt: skip
+"""It allows no time to start (init_stop) where no division is stated."""
+
+
+def missed(everything: str, namespace: str, ruleset: str, folder: Path) -> set[str]:
+    """What MLPerf's checker finds wrong with one process's lines."""
+    first = folder / "process.txt"
+    first.write_text("".join(x for x in everything.splitlines(True) if f'"{namespace}"' in x))
+    checker = mlp_compliance.ComplianceChecker("training", ruleset, True, False)
+    checker.check_file(str(first), f"training_{ruleset}/common.yaml")
+    return {*checker.overwritable, *checker.not_overwritable}
+
+
+@pytest.mark.parametrize("ruleset", ["4.1.0", "5.1.0"])
+def test_each_batch_of_a_workload_is_a_run_of_its_own(tmp_path: Path, ruleset: str) -> None:
+    everything = interchange.mllog(batches_and_devices())
+    names = list(dict.fromkeys(e["namespace"] for e in lines_of(batches_and_devices())))
+    assert names == [
+        f"{label}/tensorflow/{number}"
+        for label in ("lstm", "lstm-batch-64", "lstm-batch-64-2-devices") for number in range(2)
+    ]  # fmt: skip
+    for name in names:
+        judged = set() if name.endswith("/0") else {"eval_accuracy"}  # only the first process is
+        assert missed(everything, name, ruleset, tmp_path) == ONLY_STATED | judged
+
+
+def test_no_two_results_have_one_name(tmp_path: Path) -> None:
+    made = batches_and_devices()
+    path = tmp_path / "a.json"
+    path.write_text(interchange.pyperf(made))
+    shown = subprocess.run(
+        [sys.executable, "-m", "pyperf", "show", str(path)], capture_output=True, text=True, check=False
+    )
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.count("lstm tensorflow float32 batch") == 3
+    assert "lstm tensorflow float32 batch 64 on 2 devices" in shown.stdout
+    told = json.loads(interchange.pytest_benchmark(made))["benchmarks"]
+    assert [entry["fullname"] for entry in told] == [
+        "dlbox::lstm[tensorflow-float32-32]",
+        "dlbox::lstm[tensorflow-float32-64]",
+        "dlbox::lstm[tensorflow-float32-64-2-devices]",
+    ]
+
+
 @pytest.mark.parametrize("ruleset", ["4.1.0", "5.1.0"])
 def test_mlperf_s_parser_and_checker_take_each_process_for_a_run(tmp_path: Path, ruleset: str) -> None:
     """All that its checker misses is what a submission to MLPerf would have to state."""
@@ -90,13 +143,7 @@ def test_mlperf_s_parser_and_checker_take_each_process_for_a_run(tmp_path: Path,
     assert errors == []
     assert len(parsed) == everything.count("\n")
     assert [p.timestamp for p in parsed] == sorted(p.timestamp for p in parsed)
-    first = tmp_path / "process.txt"
-    first.write_text("".join(x for x in everything.splitlines(True) if '"lstm/tensorflow/0"' in x))
-    checker = mlp_compliance.ComplianceChecker("training", ruleset, True, False)
-    checker.check_file(str(first), f"training_{ruleset}/common.yaml")
-    missed = {*checker.overwritable, *checker.not_overwritable}
-    stated = {"submission_org", "submission_division", "cache_clear", "train_samples", "eval_samples"}
-    assert missed == {*stated, "init_stop"}, "it allows no time to start where no division is stated"
+    assert missed(everything, "lstm/tensorflow/0", ruleset, tmp_path) == ONLY_STATED
 
 
 def test_a_log_tells_which_process_learned_and_how_fast_each_block_was() -> None:

@@ -111,7 +111,7 @@ def table(document: Document) -> str:
 
 
 def mllog(document: Document) -> str:
-    """MLPerf log lines: each process is a run of its own in the namespace ``workload/backend/number``.
+    """MLPerf log lines: each process is a run of its own in the namespace ``label/backend/number``.
 
     Only durations are measured, so ``time_ms`` counts them up from the start of the document; what passed
     between processes is not in it. ``run_stop`` is "success" where held-out accuracy reached the bar and
@@ -121,7 +121,7 @@ def mllog(document: Document) -> str:
     lines = []
     for result in document.results:
         for number, repeat in enumerate(result.repeats):
-            namespace = f"{result.workload}/{result.backend}/{number}"
+            namespace = f"{result.label}/{result.backend}/{number}"
             for seconds, kind, name, value, metadata in _events(document, result, repeat):
                 clock += seconds
                 entry = {
@@ -184,7 +184,7 @@ def pyperf(document: Document) -> str:
         {
             "metadata": _told(
                 {
-                    "name": f"{r.workload} {r.backend} {r.precision} batch {r.batch_size}",
+                    "name": _name(r),
                     "device": r.device,
                     "fingerprint": r.fingerprint,
                     **{
@@ -198,6 +198,12 @@ def pyperf(document: Document) -> str:
         if r.blocks
     ]
     return json.dumps({"benchmarks": benchmarks, "metadata": common, "version": "1.0"}) + "\n"
+
+
+def _name(result: Result) -> str:
+    """One for each result of a document: a batch may be shared by one device and be another's best."""
+    name = f"{result.workload} {result.backend} {result.precision} batch {result.batch_size}"
+    return name if result.devices == 1 else f"{name} on {result.devices} devices"
 
 
 def _run(repeat: Repeat) -> dict[str, object]:
@@ -246,14 +252,21 @@ def pytest_benchmark(document: Document) -> str:
 
 
 def _benchmark(result: Result) -> dict[str, object]:
-    params = {"backend": result.backend, "precision": result.precision, "batch_size": result.batch_size}
-    name = f"{result.workload}[{'-'.join(str(value) for value in params.values())}]"
+    params: dict[str, str | int] = {
+        "backend": result.backend,
+        "precision": result.precision,
+        "batch_size": result.batch_size,
+    }
+    if result.devices > 1:
+        params["devices"] = f"{result.devices}-devices"
+    param = "-".join(str(value) for value in params.values())
+    name = f"{result.workload}[{param}]"
     return {
         "group": result.workload,
         "name": name,
         "fullname": f"dlbox::{name}",
         "params": params,
-        "param": "-".join(str(value) for value in params.values()),
+        "param": param,
         "extra_info": {
             "samples_per_second": result.samples_per_second.median,
             "processes": len(result.repeats),
