@@ -97,6 +97,10 @@ def prune(
         history = open_history_to_read()
         runs = history.runs() if history else []
         going = archive.expendable(runs, datetime.now(UTC), keep=keep, older_than_days=older_than)
+        undated = [run.id for run in runs if archive.started(run) is None]
+        if undated and older_than is not None:
+            numbers = ", ".join(map(str, sorted(undated)))
+            complain(f"kept, because when they began cannot be read: {numbers} (by `dlbox history`)")
         if going and confirm is not None:
             asked = f"Remove {_runs(len(going))} of {len(runs)} ({_span([r.id for r in going])}) for good?"
             if not confirm(asked):

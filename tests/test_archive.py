@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -26,6 +27,24 @@ from tests.samples import document, machine, result
 
 def at(day: int, **changes: object) -> Document:
     return document(started_at=f"2026-11-{day:02}T12:00:00+00:00", **changes)
+
+
+def test_a_run_whose_time_cannot_be_read_is_kept_and_named(
+    dlbox: Command, history: History, own_data_folder: Path
+) -> None:
+    db = sqlite3.connect(default_path())
+    db.execute("UPDATE runs SET started_at = 'the day before' WHERE id = 1")
+    db.execute("UPDATE runs SET started_at = X'FF00' WHERE id = 3")
+    db.commit()
+    db.close()
+    done = dlbox("history", "prune", "--older-than", "0", "--yes")
+    assert (done.returncode, done.stdout) == (0, "0 runs removed, 4 left\n")
+    assert done.stderr == "dlbox: kept, because when they began cannot be read: 1, 3 (by `dlbox history`)\n"
+    for arguments in (["history"], ["history", "--json"], ["report", "1", "--markdown"]):
+        done = dlbox(*arguments)
+        assert (done.returncode, done.stderr) == (0, ""), arguments
+    assert dlbox("history", "prune", "--keep", "0", "--yes").returncode == 0
+    assert [run.id for run in history.runs()] == [2, 4]
 
 
 @pytest.fixture

@@ -51,13 +51,22 @@ def expendable(
 ) -> list[Run]:
     """Which of ``runs`` (the oldest first) may go: neither among the newest ``keep`` nor younger than that.
 
-    Never a baseline, and never a run that is under way.
+    Never a baseline, and never a run that is under way; by age none whose time cannot be read.
     """
     found = list(runs[: max(0, len(runs) - keep)] if keep is not None else runs)
     if older_than_days is not None:
         oldest = now - timedelta(days=older_than_days)
-        found = [run for run in found if datetime.fromisoformat(run.started_at) < oldest]
+        found = [run for run in found if (began := started(run)) is not None and began < oldest]
     return [run for run in found if not run.baseline and run.state != "running"]
+
+
+def started(run: Run) -> datetime | None:
+    """When it began, or None where what the store holds is no time with its zone."""
+    try:
+        found = datetime.fromisoformat(run.started_at)
+    except (TypeError, ValueError):
+        return None
+    return found if found.tzinfo is not None else None
 
 
 def _is_json(row: bytes) -> bool:

@@ -290,7 +290,7 @@ def _run(row: sqlite3.Row) -> Run:
         document = None
     return Run(
         id=row["id"],
-        started_at=row["started_at"],
+        started_at=row["started_at"] if isinstance(row["started_at"], str) else "",
         command=row["command"],
         state=row["state"],
         document=document,
