@@ -9,20 +9,26 @@ import msgspec
 from rich.console import Console
 
 from bench.results import comparison, sources
-from bench.results.compare import compare
+from bench.results.compare import Comparison, compare
 from bench.results.history import HistoryError
 from bench.results.store import open_history_to_read
 
-EXIT_SOUND, EXIT_SLOWER, EXIT_USAGE = 0, 1, 2
+EXIT_SOUND, EXIT_NOT, EXIT_USAGE = 0, 1, 2
 
 
 def run(a: str, b: str, *, as_json: bool, complain: Callable[[str], None]) -> int:
-    """0: B is not slower; 1: it is, significantly, in some workload; 2: there is nothing to compare."""
+    """The exit code.
+
+    0: B is not slower. 1: it is, significantly, in some workload, or it seems so beside other programs; or the history
+    cannot be read. 2: there is nothing to compare.
+    """
     try:
         store = open_history_to_read() if sources.in_history(a) or sources.in_history(b) else None
-        a_name, document_a = sources.find(a, store)
-        b_name, document_b = sources.find(b, store)
-    except (sources.SourceError, HistoryError) as error:
+        (a_name, document_a), (b_name, document_b) = sources.find_both(a, b, store)
+    except HistoryError as error:
+        complain(str(error))
+        return EXIT_NOT
+    except sources.SourceError as error:
         complain(str(error))
         return EXIT_USAGE
     for name, document in ((a_name, document_a), (b_name, document_b)):
@@ -35,6 +41,16 @@ def run(a: str, b: str, *, as_json: bool, complain: Callable[[str], None]) -> in
     else:
         comparison.show(found, Console(highlight=False))
     if not found.comparable:
-        complain(f"{a_name} and {b_name} have no comparable result: {found.pairs[0].reason}")
+        complain(f"{a_name} and {b_name} have no comparable result: {_why_none(found)}")
         return EXIT_USAGE
-    return EXIT_SLOWER if found.slower else EXIT_SOUND
+    return EXIT_NOT if found.slower or found.disturbed else EXIT_SOUND
+
+
+def _why_none(found: Comparison) -> str:
+    """Every reason with its models: "lstm, gru: only in A; cnn: only in B"."""
+    models: dict[str, list[str]] = {}
+    for pair in found.pairs:
+        names = models.setdefault(pair.reason, [])
+        if pair.workload not in names:
+            names.append(pair.workload)
+    return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in models.items())

@@ -27,12 +27,13 @@ def judge(
     probes: Probes | None = None,
     earlier: Sequence[float] = (),
     kept: Iterable[bands.Band] | None = None,
+    number: int | None = None,
 ) -> list[Finding]:
     """The nearest measure there is: this box's baseline, a band for its card, a prediction from its probes.
 
-    ``earlier``: see ``earlier_speeds``. ``kept``: the bands; None means those of bands.yml.
+    ``earlier``: see ``earlier_speeds``. ``kept``: the bands; None means those of bands.yml. ``number``: of the run.
     """
-    own = against_baseline(result, machine, baselines, earlier)
+    own = against_baseline(result, machine, baselines, earlier, number)
     if own is not None and own.status is not Status.SKIP:
         return [own]
     found = [own] if own is not None else []
@@ -89,13 +90,17 @@ def tolerance(earlier: Sequence[float]) -> float:
 
 
 def against_baseline(
-    result: Result, machine: Machine, baselines: Iterable[Run], earlier: Sequence[float] = ()
+    result: Result,
+    machine: Machine,
+    baselines: Iterable[Run],
+    earlier: Sequence[float] = (),
+    number: int | None = None,
 ) -> Finding | None:
     """One sentence with its numbers, or None where this machine has no baseline for this kind of result.
 
-    ``baselines``: the newest first. It fails when the result is slower by more than the processes of the
-    baseline and its own differ among themselves (``bench.results.noise``) and by more than whole runs do
-    (``tolerance``).
+    ``baselines``: the newest first. ``number``: of the run in the history that ``result`` is of. It fails when the
+    result is slower by more than the processes of the baseline and its own differ among themselves
+    (``bench.results.noise``) and by more than whole runs do (``tolerance``).
     """
     run, before = _of_the_same_kind(result, machine, baselines)
     if run is None or before is None:
@@ -127,6 +132,8 @@ def against_baseline(
     if slower:
         told += f", {1 - estimate.ratio:.1%} slower and more than this workload's own noise"
         told += _changes(before, result)
+        if steadiness.disturbed(result):
+            told += f"; other programs kept {steadiness.others(result):.1f} cores busy, which may be why"
     return Finding(
         id=name,
         status=Status.FAIL if slower else Status.PASS,
@@ -135,8 +142,9 @@ def against_baseline(
         measured=round(now, 3),
         expected=round(then, 3),
         unit="samples/s",
-        remedy="close other programs, let it cool down and run it again; `dlbox compare baseline last` shows what "
-        "changed; if the change is wanted, `dlbox bench --baseline` marks a new baseline"
+        remedy="close other programs, let it cool down and run it again; "
+        + (f"`dlbox compare {run.id} {number}` shows what changed; " if number is not None else "")
+        + "if the change is wanted, `dlbox bench --baseline` marks a new baseline"
         if slower
         else None,
     )

@@ -164,8 +164,9 @@ class Course:
         findings += [] if self.on_processor else card_verdict.judge(result, self.machine)
         findings += scaling.judge(result)
         findings += expectation.judge(
-            result, self.machine, baselines=self.baselines, probes=self.probes, earlier=earlier
-        )
+            result, self.machine, baselines=self.baselines, probes=self.probes, earlier=earlier,
+            number=self.keeper.document.run_id,
+        )  # fmt: skip
         self._keep(result, findings)
         return result
 

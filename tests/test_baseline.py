@@ -190,6 +190,44 @@ def test_too_few_processes_are_refused_before_anything_runs(dlbox: Command, own_
     assert not own_data_folder.exists()
 
 
+def test_the_baseline_of_a_comparison_is_one_that_shares_a_result(
+    dlbox: Command, own_data_folder: Path
+) -> None:
+    """The newest baseline is of another model, an older one is of the model and another machine's."""
+    history = History(default_path())
+    elsewhere = machine(host=msgspec.structs.replace(machine().host, hostname="box-2"))
+    slow = run_of(*[[200.0, 201.0, 202.0]] * 5)
+    made = (
+        document(results=(run_of(*FIVE),)),
+        document(results=(run_of(*FIVE, name="gru"),)),
+        document(results=(run_of(*FIVE),), machine=elsewhere),
+        document(results=(slow,)),
+    )
+    for day, one in enumerate(made, 1):
+        dated = msgspec.structs.replace(one, started_at=f"2026-11-{day:02}T12:00:00+00:00")
+        history.save(history.begin(dated), dated, "complete")
+    for number in (1, 2, 3):
+        history.mark_baseline(number)
+    for a, b, code in (("baseline", "last", 1), ("last", "baseline", 0), ("baseline", "4", 1)):
+        done = dlbox("compare", a, b, "--json")
+        assert (done.returncode, done.stderr) == (code, "")
+        found = json.loads(done.stdout)
+        assert {found["a"]["name"], found["b"]["name"]} == {"run 1", "run 4"}
+    assert "run 3, " in dlbox("compare", "baseline", "baseline").stdout
+
+
+def test_the_remedy_of_a_slower_run_names_a_comparison_that_works(dlbox: Command, box: Any) -> None:
+    box(*STEADY, baseline=True)
+    other = document(started_at="2030-01-01T00:00:00+00:00", results=(run_of(*FIVE, name="gru"),))
+    history = History(default_path())
+    history.save(history.begin(other), other, "complete")
+    history.mark_baseline(2)
+    remedy = judged(box(*[level * 0.8 for level in STEADY])).remedy or ""
+    assert "`dlbox compare 1 3` shows what changed" in remedy
+    done = dlbox("compare", "1", "3")
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 def test_the_list_says_which_run_it_is_and_compare_finds_it(dlbox: Command, box: Any) -> None:
     box(*STEADY, baseline=True)
     box(*STEADY)

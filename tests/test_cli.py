@@ -125,7 +125,7 @@ def test_a_damaged_history_is_told_and_left_as_it_is(dlbox: Command, own_data_fo
     path = own_data_folder / "dlbox" / "history.sqlite"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"x" * 5000)
-    for arguments in (["history"], ["report"]):
+    for arguments in (["history"], ["report"], ["compare", "previous", "last"]):
         done = dlbox(*arguments)
         assert done.returncode == 1
         assert done.stderr.count("\n") == 1, done.stderr

@@ -298,6 +298,49 @@ def test_the_command_compares_runs_words_and_files(dlbox: Command, stored: Histo
     assert back["pairs"][0]["ratio"] == pytest.approx(1 / 0.75, rel=0.05)
 
 
+def test_every_reason_is_told_with_its_models(dlbox: Command, tmp_path: Path) -> None:
+    paths = [tmp_path / "a.json", tmp_path / "b.json"]
+    first = (run_of(*FIVE), run_of(*FIVE, name="gru"), run_of(*FIVE, name="bilstm"))
+    second = (run_of(*FIVE, batch_size=64), run_of(*FIVE, name="cnn"))
+    for path, results in zip(paths, (first, second), strict=True):
+        path.write_text(to_json(document(results=results)))
+    done = dlbox("compare", *map(str, paths))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "lstm: another batch size: 32 in A, 64 in B; gru, bilstm: only in A; cnn: only in B" in done.stderr
+
+
+def test_a_disturbed_side_is_no_plain_regression(dlbox: Command, tmp_path: Path) -> None:
+    """One and a half cores were busy beside B, which then seems slower: exit code 1, and nobody calls it slower."""
+    halved = run_of(*[[rate / 2 for rate in rates] for rates in FIVE])
+    busy = tuple(
+        msgspec.structs.replace(repeat, blocks=blocks(*[200.0, 201.0, 199.0], other=1.5))
+        for repeat in halved.repeats
+    )
+    disturbed = msgspec.structs.replace(halved, repeats=busy)
+    paths = [tmp_path / "a.json", tmp_path / "b.json"]
+    for path, made in zip(paths, (run_of(*FIVE), disturbed), strict=True):
+        path.write_text(to_json(document(results=(made,))))
+    done = dlbox("compare", *map(str, paths))
+    assert done.returncode == 1
+    assert "SLOWER" not in done.stdout
+    assert "NOT SURE: lstm (0.499) was measured beside other programs" in done.stdout
+    assert "other programs kept 1.5 cores busy during B, so its figure is too low" in done.stdout
+    told = json.loads(dlbox("compare", *map(str, paths), "--json").stdout)
+    assert (told["slower"], told["disturbed"]) == (False, True)
+    assert (told["pairs"][0]["outcome"], told["pairs"][0]["significant"]) == ("disturbed", True)
+    back = dlbox("compare", *map(str, reversed(paths)))
+    assert (back.returncode, "FASTER" in back.stdout) == (0, False)
+    assert "busy during A" in back.stdout
+
+
+def test_a_row_tells_of_a_side_that_is_unsteady() -> None:
+    wild = run_of([400.0] * 3, [404.0] * 3, [398.0] * 3, [200.0] * 3, [205.0] * 3)
+    pair = one(run_of(*FIVE), wild)
+    assert "B is unsteady: its processes gave 400, 404, 398, 200, 205 samples/s" in pair.reason
+    inside = run_of(*[[400.0, 300.0, 500.0]] * 5)
+    assert "A is unsteady (MAD 25.0% over its blocks)" in one(inside, run_of(*FIVE)).reason
+
+
 def test_nothing_comparable_is_said_and_still_shown(dlbox: Command, tmp_path: Path) -> None:
     names = []
     for batch in (32, 64):

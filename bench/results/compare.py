@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from bench.results import noise
+from bench.results import noise, steadiness
 from bench.results.record import SCHEMA_VERSION, Document, Result
 from inventory.machine import Machine
 
@@ -16,7 +16,8 @@ IMPOSSIBLE = 1.05
 """Times the matrix peak measured beside it: more was not computed in that time. Large products are the fastest
 arithmetic there is, and the best training reaches 0.33 of them on a processor; the rest is for disturbed probes."""
 
-Outcome = Literal["faster", "slower", "not-significant", "not-comparable"]
+Outcome = Literal["faster", "slower", "not-significant", "disturbed", "not-comparable"]
+"""disturbed: they differ, and other programs took so much from one of them that it says nothing of the two."""
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +63,7 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """``slower``: B is significantly slower than A in at least one workload.
 
+    ``disturbed``: it is so in one where other programs were busy during A or B, which may be why.
     ``same_run``: both sides are one run, under one name or two.
     ``same_machine``: host name, processor and cards are the same. Two machines may be compared, the
     differences then say so; another workload, precision or batch may not.
@@ -77,6 +79,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     differences: tuple[Difference, ...]
     pairs: tuple[Pair, ...]
     slower: bool
+    disturbed: bool = False
 
     @property
     def comparable(self) -> bool:
@@ -95,6 +98,7 @@ def compare(a: Document, b: Document, *, a_name: str = "A", b_name: str = "B") -
         differences=tuple(_differences(a, b)),
         pairs=pairs,
         slower=any(pair.outcome == "slower" for pair in pairs),
+        disturbed=any(pair.outcome == "disturbed" and (pair.ratio or 1) < 1 for pair in pairs),
     )
 
 
@@ -218,8 +222,10 @@ def _pair(a: Result | None, b: Result | None) -> Pair:
         backend=backend,
         precision=precision,
         batch_size=batch_size,
-        outcome=outcome(estimate),
-        reason=_reason(estimate, counts),
+        outcome="disturbed"
+        if estimate.significant and any(map(steadiness.disturbed, (a, b)))
+        else outcome(estimate),
+        reason="; ".join([_reason(estimate, counts), *_doubts("A", a), *_doubts("B", b)]),
         significant=estimate.significant,
         a_samples_per_second=estimate.a_samples_per_second,
         b_samples_per_second=estimate.b_samples_per_second,
@@ -229,6 +235,17 @@ def _pair(a: Result | None, b: Result | None) -> Pair:
         method=estimate.method,
         processes=counts,
     )
+
+
+def _doubts(side: str, result: Result) -> Iterator[str]:
+    """Why one side may be no good measure, by the limits of the verdict on a run."""
+    others, rates, unlike = steadiness.others(result), result.samples_per_second, steadiness.unlike(result)
+    if others > steadiness.BUSY_CORES:
+        yield f"other programs kept {others:.1f} cores busy during {side}, so its figure is too low"
+    if rates.median > 0 and rates.mad / rates.median > steadiness.UNSTEADY[steadiness.kind(result)]:
+        yield f"{side} is unsteady (MAD {rates.mad / rates.median:.1%} over its blocks)"
+    if unlike is not None:
+        yield f"{side} is unsteady: {unlike}"
 
 
 def _reason(estimate: noise.Estimate, counts: tuple[int, int]) -> str:

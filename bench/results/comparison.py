@@ -10,7 +10,13 @@ from rich.text import Text
 from bench.results import noise
 from bench.results.compare import Comparison, Pair, Side, speed
 
-_STYLES = {"faster": "green", "slower": "bold red", "not-significant": "", "not-comparable": "yellow"}
+_STYLES = {
+    "faster": "green",
+    "slower": "bold red",
+    "not-significant": "",
+    "disturbed": "yellow",
+    "not-comparable": "yellow",
+}
 _WORDS = {"not-significant": "within noise", "not-comparable": "incomparable"}
 
 
@@ -86,14 +92,21 @@ def _summary(comparison: Comparison) -> Text:
             f"{p.workload} ({p.ratio:.3f})" for p in comparison.pairs if p.outcome == outcome and p.ratio
         )
 
-    slower, faster = named("slower"), named("faster")
+    slower, faster, disturbed = named("slower"), named("faster"), named("disturbed")
+    again = f"{disturbed} was measured beside other programs: close them and measure it again."
     if not comparison.comparable:
         return Text.assemble(
             ("NOTHING TO COMPARE: ", "bold yellow"), "no workload is the same on both sides."
         )
     if slower:
         more = f"; faster in {faster}" if faster else ""
-        return Text.assemble(("SLOWER: ", "bold red"), f"B is slower in {slower}{more}.")
+        return Text.assemble(
+            ("SLOWER: ", "bold red"), f"B is slower in {slower}{more}.{f' {again}' if disturbed else ''}"
+        )
+    if disturbed:
+        return Text.assemble(
+            ("NOT SURE: ", "bold yellow"), again, f" B is faster in {faster}." if faster else ""
+        )
     if faster:
         return Text.assemble(("FASTER: ", "bold green"), f"B is faster in {faster}, slower in none.")
     return Text.assemble(("NO DIFFERENCE ", "bold"), "that these figures can show.")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench.results import soundness
+from bench.results import compare, soundness
 from bench.results.files import reason
 from bench.results.history import History, Run
 from bench.results.record import SCHEMA_VERSION, Document, from_json
@@ -33,11 +33,22 @@ def in_history(which: str) -> bool:
     return which in WORDS or (which.isascii() and which.isdigit())
 
 
-def find(which: str, store: History | None) -> tuple[str, Document]:
+def find_both(a: str, b: str, store: History | None) -> tuple[tuple[str, Document], tuple[str, Document]]:
+    """Both sides of a comparison; "baseline" is the one that the other side can be held against.
+
+    Raises SourceError, HistoryError.
+    """
+    one = find(a, store)
+    other = find(b, store, beside=one[1] if a != "baseline" else None)
+    return (find(a, store, beside=other[1]) if a == "baseline" else one), other
+
+
+def find(which: str, store: History | None, *, beside: Document | None = None) -> tuple[str, Document]:
     """Its name for a person, and the run. ``store``: None where nothing was measured yet.
 
-    All three words look at complete runs that trained something; the newest baseline is meant. A file that
-    is called like a number or a word is meant by "./3". Raises SourceError, HistoryError.
+    All three words look at complete runs that trained something. "baseline" is the newest one that shares a result
+    with ``beside``, of the same machine if there is such a one, else the newest. A file that is called like a number
+    or a word is meant by "./3". Raises SourceError, HistoryError.
     """
     if which.isascii() and which.isdigit():
         return _numbered(int(which), store)
@@ -47,6 +58,8 @@ def find(which: str, store: History | None) -> tuple[str, Document]:
             runs = [(run, document) for run, document in runs if run.baseline]
             if not runs:
                 raise SourceError("there is no baseline: `dlbox bench --baseline` measures and marks one")
+            if beside is not None:
+                runs = _fitting(runs, beside)
         place = int(which == "previous")
         if len(runs) <= place:
             have = "one complete run" if runs else "no complete run"
@@ -111,6 +124,20 @@ def _numbered(number: int, store: History | None) -> tuple[str, Document]:
     if run.document is None:
         raise SourceError(f"run {number} was written by a dlbox that this one cannot read: update dlbox")
     return f"run {number}", run.document
+
+
+def _fitting(runs: list[tuple[Run, Document]], beside: Document) -> list[tuple[Run, Document]]:
+    """The best first: what shares a result and is of this machine, then what shares one, the newest of each first."""
+
+    def unfit(document: Document) -> tuple[bool, bool]:
+        shared = any(
+            compare.key(one) == compare.key(other) and compare.refusal(one, other) is None
+            for one in document.results
+            for other in beside.results
+        )
+        return not shared, compare.identity(document.machine) != compare.identity(beside.machine)
+
+    return sorted(runs, key=lambda run: unfit(run[1]))
 
 
 def _measured(store: History | None) -> Iterator[tuple[Run, Document]]:
