@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from bench.results import comparison, noise, sources
+from bench.results import comparison, derive, noise, sources
 from bench.results.compare import Comparison, compare
-from bench.results.history import History, default_path, summarise
+from bench.results.history import History, default_path
 from bench.results.record import Document, Repeat, Result, to_json
 from tests.conftest import Command
 from tests.samples import blocks, document, machine, result
@@ -33,7 +33,7 @@ def run_of(*processes: Sequence[float], name: str = "lstm", **changes: Any) -> R
         Repeat(seed=seed, accuracy=0.95 if seed == 0 else None, blocks=blocks(*rates))
         for seed, rates in enumerate(processes)
     )
-    return msgspec.structs.replace(summarise(result(name), repeats, partial=False), **changes)
+    return msgspec.structs.replace(derive.renewed(result(name), repeats, partial=False), **changes)
 
 
 def measured(level: float, spread: float, rng: np.random.Generator, number: int = 5) -> list[list[float]]:

@@ -202,3 +202,27 @@ def test_reading_needs_no_history(own_data_folder: Path) -> None:
 def test_results_are_whole_after_a_round_trip() -> None:
     made = result("gru", 1.0, 2.0)
     assert msgspec.json.decode(msgspec.json.encode(made), type=type(made)) == made
+
+
+def test_tokens_follow_samples_when_lost_blocks_come_back(path: Path) -> None:
+    """A killed run's document knows the first block only; the later ones were twice as fast."""
+    history = History(path)
+    known = result("lstm", 400.0, partial=True, tokens_per_sample=300, tokens_per_second=120_000.0)
+    made = document(results=(known,), partial=True)
+    number = history.begin(made)
+    history.save(number, made)
+    for block in blocks(400.0, 800.0, 800.0, 800.0):
+        history.add_block(number, "lstm", "tensorflow", 0, block)
+    history.close()
+    db = sqlite3.connect(path)
+    db.execute("UPDATE runs SET pid = 999999999")
+    db.commit()
+    db.close()
+    run = History(path).run(number)
+    assert run is not None
+    assert run.document is not None
+    (found,) = run.document.results
+    assert found.samples_per_second.median == pytest.approx(800.0)
+    assert found.tokens_per_second == pytest.approx(240_000.0)
+    assert found.tokens is not None
+    assert found.tokens.median == found.tokens_per_second

@@ -24,6 +24,7 @@ from bench.measure.events import (
 )
 from bench.measure.kernel_path import Kernels
 from bench.measure.workloads import Workload
+from bench.results import derive
 from bench.results.figures import (
     BatchKind,
     ForcedGeneric,
@@ -205,7 +206,7 @@ class _Gathering:
             fused_expected=self.workload.fused,
             variant=self.workload.variant,
             tokens_per_sample=self.workload.tokens or None,
-            tokens_per_second=self.workload.tokens * median or None,
+            tokens_per_second=derive.tokens_per_second(self.workload.tokens, median),
             data=self.workload.data_told,
             repeats=repeats,
             partial=partial,

@@ -10,7 +10,7 @@ import msgspec
 
 from bench.results import noise, steadiness
 from bench.results.figures import Interval, Price, Probes, TokenRate, units
-from bench.results.record import Result
+from bench.results.record import Percentiles, Repeat, Result, Spread
 
 CONFIDENCE = 0.95
 
@@ -18,6 +18,9 @@ DRIFT = {"cpu": 0.04, "gpu": 0.02}
 """Relative standard deviation between whole runs of one commit where no earlier ones tell: on a processor
 an assumption that nobody has measured yet; on a card from cold to warm (2.6 to 4.7% in cnn-gpu-benchmarks, taken as
 two deviations)."""
+
+_ALIKE = 1e-6
+"""Relative difference of a figure from the blocks that it is made of; JSON keeps every digit."""
 
 LEAST_RUNS = 4
 """Earlier runs of the same kind that show a machine's own drift; fewer are luck."""
@@ -58,6 +61,50 @@ def with_figures(
     )
 
 
+def renewed(result: Result, repeats: tuple[Repeat, ...], *, partial: bool) -> Result:
+    """``result`` with all its figures taken anew from ``repeats``, at least one of which has a block.
+
+    What needs more than the blocks goes with samples/s where these change: shares and prices in proportion, the
+    interval and the single steps not at all.
+    """
+    blocks = [block for repeat in repeats for block in repeat.blocks]
+    rates = Spread.of([block.samples_per_second for block in blocks])
+    times = rates.median / result.samples_per_second.median
+    alike = math.isclose(times, 1.0, rel_tol=_ALIKE)
+    times = 1.0 if alike else times
+
+    def scaled(value: float | None) -> float | None:
+        return None if value is None else value * times
+
+    achieved, price = scaled(result.achieved_tflops), result.price
+    if achieved is not None and result.work is not None:
+        achieved = rates.median * result.work.flop_per_sample / 1e12
+    made = msgspec.structs.replace(
+        result,
+        repeats=repeats,
+        partial=partial,
+        samples_per_second=rates,
+        step_seconds=Percentiles.of([block.seconds / block.steps for block in blocks]),
+        tokens_per_second=tokens_per_second(result.tokens_per_sample, rates.median)
+        or scaled(result.tokens_per_second),
+        single_step_seconds=result.single_step_seconds if alike else None,
+        interval=result.interval if alike else None,
+        achieved_tflops=achieved,
+        share_of_measured_peak=scaled(result.share_of_measured_peak),
+        share_of_card_peak=scaled(result.share_of_card_peak),
+        price=price
+        and msgspec.structs.replace(
+            price, samples_per_second_per_usd=price.samples_per_second_per_usd * times
+        ),
+    )
+    return msgspec.structs.replace(made, tokens=token_rate(made, made.interval))
+
+
+def tokens_per_second(tokens_per_sample: int | None, samples_per_second: float) -> float | None:
+    """None where a sample has no tokens (pictures): all samples of a workload have as many."""
+    return tokens_per_sample * samples_per_second if tokens_per_sample else None
+
+
 def measured_peak(result: Result, probes: Probes | None) -> float | None:
     """TFLOP/s of large products on the device and in the precision of ``result``; None where neither was probed."""
     if probes is None or probes.on_gpu != result.on_gpu:
@@ -92,7 +139,8 @@ def token_rate(result: Result, expected: Interval | None) -> TokenRate | None:
         return None
     ends = (expected.low, expected.high) if expected else (None, None)
     low, high = (None if end is None else end * each for end in ends)
-    return TokenRate(median=rates.median * each, mad=rates.mad * each, low=low, high=high)
+    median = tokens_per_second(each, rates.median) or 0.0
+    return TokenRate(median=median, mad=rates.mad * each, low=low, high=high)
 
 
 def drift_of(result: Result, earlier: Sequence[float]) -> tuple[float, str]:

@@ -21,8 +21,9 @@ import msgspec
 import platformdirs
 import psutil
 
+from bench.results import derive
 from bench.results.files import reason
-from bench.results.record import Document, Percentiles, Repeat, Result, Spread, TimedBlock, from_json
+from bench.results.record import Document, TimedBlock, from_json
 
 State = Literal["running", "complete", "partial"]
 
@@ -326,21 +327,9 @@ def _with_lost_blocks(document: Document, blocks: dict[tuple[str, str, int], lis
                 )
                 for n, repeat in enumerate(result.repeats)
             )
-            result = summarise(result, repeats, partial=True)
+            result = derive.renewed(result, repeats, partial=True)
         results.append(result)
     return msgspec.structs.replace(document, results=tuple(results), partial=True, verdict="not-ready")
-
-
-def summarise(result: Result, repeats: tuple[Repeat, ...], *, partial: bool) -> Result:
-    """``result`` with its figures taken anew from ``repeats``, at least one of which has a block."""
-    blocks = [block for repeat in repeats for block in repeat.blocks]
-    return msgspec.structs.replace(
-        result,
-        repeats=repeats,
-        partial=partial,
-        samples_per_second=Spread.of([b.samples_per_second for b in blocks]),
-        step_seconds=Percentiles.of([b.seconds / b.steps for b in blocks]),
-    )
 
 
 def now() -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -10,14 +12,38 @@ from datetime import datetime, timedelta
 import msgspec
 
 from bench.results import derive
-from bench.results.history import summarise
 from bench.results.record import Document, Result
 
 _MOST = 1e12
 """Samples/s that no computer of this century trains; more would also leave what a chart can draw."""
 
-_ALIKE = 1e-6
-"""Relative difference of a figure from the blocks that it is made of; JSON keeps every digit."""
+_RANGES: tuple[tuple[str, float, float], ...] = (
+    ("devices|(best_)?batch_size|batch_per_device|steps|examples|tokens_per_sample|cpu_threads", 1, 1e12),
+    ("accuracy|accuracy_bar|ceiling|confidence|shares?", 0, 1),
+    ("share_of_.*", 0, 1e6),
+    (".*_percent", 0, 1000),
+    (".*_c", -273, 1000),
+    ("(flop|bytes)_per_sample", 1, 1e18),
+    (".*tflops", 0, 1e6),
+    ("bandwidth_gb_s", 0, 1e9),
+    (".*seconds?|timed", 0, 1e9),
+    ("samples_per_second.*|.*_per_second|tokens|interval", 0, 1e15),
+    ("usd", 0.01, 1e9),
+    ("loss", -1e300, 1e300),
+    ("measured|expected|options", -1e20, 1e20),
+    ("run_id", 1, 2**63 - 1),
+    (".*", 0, 1e20),
+)
+"""Least and most that a number can be, by the innermost name that fits: the units are in the names. Wide enough for
+every computer there will be soon, narrow enough for what a chart can draw. Fans may turn at more than 100%."""
+
+_TAKEN_ANEW = {
+    ("step_seconds",),
+    ("tokens",),
+    ("samples_per_second", "mad"),
+    ("samples_per_second", "values"),
+}
+"""Of a result: what ``settled`` takes from the blocks, whatever stands there."""
 
 _STEERING = frozenset("\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """What turns the direction of the text beside it, or breaks its line."""
@@ -33,9 +59,13 @@ def fault(document: Document) -> str | None:
     if any(_steers(text) for text in _texts(msgspec.to_builtins(document))):
         return "control characters in a text"
     for result in document.results:
-        why = _of_result(result)
+        why = _of_result(result) or _impossible(msgspec.to_builtins(result), f" of {result.workload}")
         if why is not None:
             return why
+    rest = msgspec.to_builtins(msgspec.structs.replace(document, results=()))
+    why = _impossible(rest)
+    if why is not None:
+        return why
     labels = Counter((r.label, r.backend, r.batch_size) for r in document.results)
     twice = [label for (label, *_), count in labels.items() if count > 1]
     return f"{twice[0]} is in it twice" if twice else None
@@ -66,40 +96,54 @@ def _of_result(result: Result) -> str | None:
     steps = result.single_step_seconds
     if steps is not None and not 0 <= steps.p5 <= steps.p50 <= steps.p95:
         return f"`single_step_seconds` of {name} is not in order"
-    if not result.samples_per_second.median > 0:
+    if not result.samples_per_second.median > 1e-9:
         return f"`samples_per_second` of {name} is not above 0"
     return None if result.batch_size > 0 else f"`batch_size` of {name} is not above 0"
 
 
+def _impossible(value: object, whose: str = "") -> str | None:
+    """The first number that is out of its range, as one clause."""
+    for names, number in _numbers(value):
+        if names[:1] in _TAKEN_ANEW or names[:2] in _TAKEN_ANEW:
+            continue
+        if isinstance(number, float) and not math.isfinite(number):
+            return f"`{'.'.join(names)}`{whose} is no number"
+        low, high = _range(names)
+        if not low <= number <= high:
+            return f"`{'.'.join(names)}`{whose} is {'below' if number < low else 'above'} what can be"
+    return None
+
+
+def _range(names: tuple[str, ...]) -> tuple[float, float]:
+    for name in reversed(names):
+        found = _own_range(name)
+        if found is not None:
+            return found
+    return _RANGES[-1][1:]
+
+
+@functools.lru_cache(maxsize=1024)
+def _own_range(name: str) -> tuple[float, float] | None:
+    fitting = ((low, high) for pattern, low, high in _RANGES[:-1] if re.fullmatch(pattern, name))
+    return next(fitting, None)
+
+
+def _numbers(value: object, names: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], int | float]]:
+    """Every number with the names of the fields that lead to it."""
+    if isinstance(value, dict):
+        for name, one in value.items():
+            yield from _numbers(one, (*names, str(name)))
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _numbers(one, names)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield names, value
+
+
 def settled(document: Document) -> Document:
     """A sound document whose figures are those of its blocks: they are what was measured, all else follows."""
-    return msgspec.structs.replace(document, results=tuple(_settled(result) for result in document.results))
-
-
-def _settled(result: Result) -> Result:
-    made = summarise(result, result.repeats, partial=result.partial)
-    times = made.samples_per_second.median / result.samples_per_second.median
-    if math.isclose(times, 1.0, rel_tol=_ALIKE):
-        return msgspec.structs.replace(made, tokens=derive.token_rate(made, made.interval))
-
-    def scaled(value: float | None) -> float | None:
-        return None if value is None else value * times
-
-    price = result.price
-    return msgspec.structs.replace(
-        made,
-        interval=None,
-        tokens=derive.token_rate(made, None),
-        single_step_seconds=None,
-        tokens_per_second=scaled(result.tokens_per_second),
-        achieved_tflops=scaled(result.achieved_tflops),
-        share_of_measured_peak=scaled(result.share_of_measured_peak),
-        share_of_card_peak=scaled(result.share_of_card_peak),
-        price=price
-        and msgspec.structs.replace(
-            price, samples_per_second_per_usd=price.samples_per_second_per_usd * times
-        ),
-    )
+    results = (derive.renewed(result, result.repeats, partial=result.partial) for result in document.results)
+    return msgspec.structs.replace(document, results=tuple(results))
 
 
 def _texts(value: object) -> Iterator[str]:
