@@ -180,6 +180,10 @@ def test_the_summary_keeps_hostile_words_in_their_cells() -> None:
 
 def test_the_summary_leads_with_what_failed() -> None:
     text = summary.markdown(document(partial=True))
+    assert text.splitlines()[-1].startswith("This is a part of a run that was cut short; ")
+    calm = summary.markdown(document(partial=True, findings=()))
+    assert "Nothing needs a look" not in calm
+    assert "cut short, and nothing in it needs a look" in calm.splitlines()[-1]
     assert "INTERRUPTED" in text.splitlines()[0]
     assert "- **warn**, disk space: 12.0 GB are free in /home. Next step: make room" in text
     assert "| lstm | tensorflow | cpu, float32 | 32 | 400 |" in text

@@ -49,7 +49,15 @@ def markdown(document: Document) -> str:
     urgent = sorted(
         (f for f in document.findings if f.status in _URGENT), key=lambda f: _URGENT.index(f.status)
     )
-    lines += ["", *(_bullet(f) for f in urgent)] if urgent else ["", "Nothing needs a look."]
+    lines += ["", *(_bullet(f) for f in urgent)] if urgent else []
+    if document.partial:
+        more = "" if urgent else ", and nothing in it needs a look"
+        lines += [
+            "",
+            f"This is a part of a run that was cut short{more}; the same command again measures all.",
+        ]
+    elif not urgent:
+        lines += ["", "Nothing needs a look."]
     return "\n".join(lines) + "\n"
 
 
