@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from bench import bands, expectation, prediction
 from bench.finding import Finding, Status
-from bench.measure.workloads import WORKLOADS
+from bench.measure.workloads import SUITES, WORKLOADS
 from bench.results.figures import Probes, Work
 from bench.results.history import Run
 from bench.results.record import Document, Result, to_json
@@ -77,6 +77,39 @@ def test_slower_than_the_probes_allow_is_told(share: float, status: Status) -> N
     assert f"{level:,.0f} samples/s" in finding.message
     assert f"predict {made.samples_per_second:,.0f}" in finding.message
     assert f"ratio {share:.2f}" in finding.message
+
+
+def test_each_workload_has_a_limit_from_its_own_measured_error() -> None:
+    """At 0.6 of the prediction gru, which was off by 1.01 times, warns; cnn-lstm, off by 2.18 times, does not."""
+    made = prediction.predict(WORK, 32, PROBES)
+    assert made is not None
+    level = made.samples_per_second * 0.6
+    gru, cnn_lstm = (only(judge(result(name, level, level, work=WORK))) for name in ("gru", "cnn-lstm"))
+    assert (gru.status, cnn_lstm.status) == (Status.WARN, Status.PASS)
+    assert "below 0.78 it warns, since predictions of gru were off by up to 1.01 times" in gru.message
+    assert "below 0.36 it warns" in cnn_lstm.message
+
+
+@pytest.mark.parametrize("change", [{"workload": "lstm-faithful"}, {"backend": "jax"}, {"on_gpu": True}])
+def test_what_was_never_tried_has_the_flat_limit_and_says_so(change: dict[str, Any]) -> None:
+    made = prediction.predict(WORK, 32, PROBES)
+    assert made is not None
+    probes = msgspec.structs.replace(PROBES, **{k: v for k, v in change.items() if k != "workload"})
+    level = made.samples_per_second * 0.6
+    finding = only(judge(result("lstm", level, level, work=WORK, **change), probes=probes))
+    assert finding.status is Status.PASS
+    assert "below 0.50 it warns, a flat limit, since lstm" in finding.message
+    assert "was never tried with" in finding.message
+
+
+def test_the_measured_errors_are_those_of_the_table() -> None:
+    text = (ROOT / "docs" / "prediction.md").read_text()
+    rows = [[cell.strip() for cell in line.split("|")] for line in text.splitlines() if line.startswith("| ")]
+    table = {row[1]: float(row[4]) for row in rows if row[1] in WORKLOADS}
+    (machine_,) = prediction.measured()
+    assert machine_.ratios == table
+    assert set(table) == set(SUITES["workshop"])
+    assert f"times {prediction.MARGIN:.2f} for chance" in text
 
 
 @pytest.mark.parametrize(
