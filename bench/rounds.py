@@ -15,7 +15,7 @@ from bench.measure.events import Block, Compiled, Devices, Evaluated, Imported, 
 from bench.measure.runner import Problem
 from bench.measure.workloads import Workload
 from bench.progress import Watcher
-from bench.results import derive
+from bench.results import derive, steadiness
 from bench.results.figures import BatchKind, BatchPoint, BatchSearch, Probes
 from bench.results.history import Run
 from bench.results.record import Result
@@ -159,7 +159,11 @@ class Course:
             bill=_price(self.bill),
             earlier=earlier,
         )
-        findings += verdict.judge(result, gpu_expected=self.machine.has_gpu and not self.on_processor)
+        findings += verdict.judge(
+            result,
+            gpu_expected=self.machine.has_gpu and not self.on_processor,
+            governor=self._last_governor(result),
+        )
         findings += peaks.judge(result)
         findings += [] if self.on_processor else card_verdict.judge(result, self.machine)
         findings += scaling.judge(result)
@@ -169,6 +173,16 @@ class Course:
         )  # fmt: skip
         self._keep(result, findings)
         return result
+
+    def _last_governor(self, result: Result) -> str | None:
+        """The processor's at the end of what was trained before ``result`` in this run, else as the run began."""
+        for before in reversed(self.keeper.document.results):
+            if (before.label, before.backend) != (result.label, result.backend) and steadiness.governors(
+                before
+            ):
+                return steadiness.governors(before)[-1]
+        first, began = steadiness.governors(result)[:1], self.machine.host.cpu_governor.value
+        return began if first and began not in first[0].split(", ") else None  # of one clock domain only
 
     def _search(self, workload: Workload, place: str, findings: list[Finding]) -> BatchSearch | None:
         self.watcher.begin(f"{workload.name} {place}", "looking for the fastest batch")

@@ -8,14 +8,18 @@ from bench.results.record import Result
 from bench.results.steadiness import BUSY_CORES, UNSTEADY
 
 
-def judge(result: Result, *, gpu_expected: bool) -> list[Finding]:
-    """All that can be said of one result: it ran on the right device, it learned, it was steady."""
+def judge(result: Result, *, gpu_expected: bool, governor: str | None = None) -> list[Finding]:
+    """All that can be said of one result: it ran on the right device, it learned, it was steady.
+
+    ``governor``: the processor's as last seen before it in the same run, None where nobody looked.
+    """
     return [
         finding
         for finding in (
             _device(result, gpu_expected),
             _kernel(result),
             _learning(result),
+            _governor(result, governor),
             _steadiness(result),
         )
         if finding is not None
@@ -127,6 +131,25 @@ def _learning(result: Result) -> Finding:
         expected=result.accuracy_bar,
         remedy="run it again with another --seed; if it fails again the arithmetic is suspect: try "
         "`--backend jax` or torch, and `dlbox check --stress 5` on a card",
+    )
+
+
+def _governor(result: Result, before: str | None) -> Finding | None:
+    """Only a change is said here; what it is set to is a check of the machine (``host.governor``)."""
+    seen = steadiness.governors(result)
+    if before is not None and seen and seen[0] != before:
+        seen = [before, *seen]
+    if len(seen) < 2:
+        return None
+    return Finding(
+        id=f"training.{result.label}-governor",
+        status=Status.WARN,
+        title=f"the processor's speed setting stayed while {result.label} trained",
+        message=f"the frequency governor changed during the run: {', then '.join(seen)}; blocks before and after are "
+        "of different clocks",
+        measured=seen[-1],
+        expected=seen[0],
+        remedy="keep power managers (power-profiles-daemon, tuned) from switching it, then run it again",
     )
 
 

@@ -85,6 +85,8 @@ class Block(msgspec.Struct, frozen=True, tag="block", kw_only=True):
     """How much of this job's training is behind it, 0 to 1."""
     loss: float | None = None
     """Mean over the epoch up to here, as Keras reports it."""
+    governor: str | None = None
+    """At the end of the block, see ``bench.measure.governor``."""
     single_steps: tuple[float, ...] = ()
     """Seconds of each step as the host saw it end; empty where the device ran behind the host, so that it saw none."""
 

@@ -13,6 +13,7 @@ import psutil
 
 from bench.measure import rate
 from bench.measure.events import Block, Compiled, Job
+from bench.measure.governor import Governors
 
 if TYPE_CHECKING:
     import keras
@@ -116,6 +117,7 @@ def timer(
             step = (now - self.mark) / (self.seen - self.first)
             self.block_steps = agree(max(1, round(job.block_seconds / step)))
             self.load = OtherLoad(job.parent_pid)
+            self.governors = Governors()
             self.ends: list[tuple[float, int]] = []
             self.mark = self.begun = time.perf_counter()
 
@@ -135,6 +137,7 @@ def timer(
                     examples_seen=seen,
                     done_share=min(1.0, trained / job.train_seconds, seen / max(enough, 1)),
                     loss=_loss(logs),
+                    governor=self.governors.read(),
                     single_steps=single_steps(self.mark, self.ends, seconds),
                 )
             )

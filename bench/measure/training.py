@@ -163,6 +163,7 @@ class _Gathering:
                 seconds=event.seconds,
                 other_cpu_cores=event.other_cpu_cores,
                 loss=event.loss,
+                governor=event.governor,
             )
             now = msgspec.structs.replace(now, blocks=(*now.blocks, block), examples_seen=event.examples_seen)
             self.single_steps += event.single_steps

@@ -244,6 +244,8 @@ def _doubts(side: str, result: Result) -> Iterator[str]:
         yield f"other programs kept {others:.1f} cores busy during {side}, so its figure is too low"
     if rates.median > 0 and rates.mad / rates.median > steadiness.UNSTEADY[steadiness.kind(result)]:
         yield f"{side} is unsteady (MAD {rates.mad / rates.median:.1%} over its blocks)"
+    if len(steadiness.governors(result)) > 1:
+        yield f"the processor's governor changed during {side} ({', then '.join(steadiness.governors(result))})"
     if unlike is not None:
         yield f"{side} is unsteady: {unlike}"
 

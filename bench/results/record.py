@@ -84,6 +84,9 @@ class TimedBlock(msgspec.Struct, frozen=True, kw_only=True):
     """Processor cores other processes kept busy meanwhile."""
     loss: float | None = None
     """Mean over the epoch up to here, as Keras reports it; null in results from before this was kept."""
+    governor: str | None = None
+    """The processor's frequency governor at its end ("performance"; several where clock domains differ); null where
+    the kernel shows none, and in results from before this was kept."""
 
     @property
     def samples_per_second(self) -> float:

@@ -29,6 +29,15 @@ worst workload of published repeats (Tacotron2 on 16 single H100 instances), unt
 """
 
 
+def governors(result: Result) -> list[str]:
+    """The processor's frequency governors in the order in which they were seen, each change once."""
+    found: list[str] = []
+    for block in result.blocks:
+        if block.governor is not None and block.governor != (found[-1] if found else None):
+            found.append(block.governor)
+    return found
+
+
 def kind(result: Result) -> str:
     """ "gpu" or "cpu", as the tables here are keyed."""
     return "gpu" if result.on_gpu else "cpu"
