@@ -442,7 +442,9 @@ def workshop_list_command(as_json: bool) -> None:
 @workshop_group.command("run")
 @click.argument("name")
 @click.option("--model", metavar="NAME", help="Only this model of the lesson.")
-@click.option("--cell", metavar="NAME", help="Only this kind of cell (simple-rnn, lstm, gru).")
+@click.option(
+    "--cell", metavar="NAME", help="Only this kind of cell (simple-rnn, lstm, gru; by-hand also conv)."
+)
 @click.option("--epochs", type=Whole(1), help="How often to go through the data.  [default: the lesson's]")
 @click.option("--quick", is_flag=True, help="The short form: a minute on two CPU cores.")
 @click.option("--seed", type=Whole(0, 2**31 - 1), default=0, show_default=True, help="Of data and weights.")

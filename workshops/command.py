@@ -52,6 +52,10 @@ def run(name: str, settings: Settings, *, backend: str | None, as_json: bool, co
     except (UnknownLessonError, LessonError) as error:
         complain(str(error).rstrip("."))
         return EXIT_USAGE
+    except start.Interrupted as stopped:
+        if as_json:
+            print(json.dumps(stopped.outcome.document(), indent=1))
+        raise
     if as_json:
         print(json.dumps(outcome.document(), indent=1))
     return EXIT_SOUND if outcome.ok else EXIT_NOT

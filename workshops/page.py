@@ -2,96 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, TextIO
 
-from workshops import catalog, pace, tuned
+from workshops import catalog, files, lines, pace, questions, tuned
 from workshops.catalog import Expected, Lesson
 from workshops.live import Progress, Times, cell, columns, duration, expected_range, number, open_on_desktop
+from workshops.outcome import LessonError, Measured, Outcome, Settings
 from workshops.settings import SettingsError
 
-
-class LessonError(Exception):
-    """What a learner asked for cannot be done; the message is one sentence for them."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a learner may choose. ``epochs`` None: the lesson's own number."""
-
-    model: str | None = None
-    cell: str | None = None
-    epochs: int | None = None
-    quick: bool = False
-    seed: int = 0
-    data: str = "embedded"
-    corpus: Path | None = None
-    output: Path = Path("dlbox-results/workshop")
-    save: bool = False
-    show: bool = False
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A number that came out, and the range it should be in (None: nothing was promised)."""
-
-    name: str
-    value: float
-    expected: Expected | None = None
-
-    @property
-    def ok(self) -> bool:
-        return self.expected is None or self.expected.holds(self.value)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run of a lesson gave. ``ok``: every promised number is in its range."""
-
-    lesson: str
-    settings: Settings
-    backend: str
-    measured: tuple[Measured, ...]
-    pictures: tuple[Path, ...]
-    saved: tuple[Path, ...]
-    seconds: float
-
-    @property
-    def ok(self) -> bool:
-        return all(m.ok for m in self.measured)
-
-    def value(self, name: str) -> float:
-        """The number called ``name``; raises KeyError."""
-        return {m.name: m.value for m in self.measured}[name]
-
-    def document(self) -> dict[str, Any]:
-        """The outcome as one JSON document."""
-        values = asdict(self)
-        settings = {k: str(v) if isinstance(v, Path) else v for k, v in values["settings"].items()}
-        files = {k: [str(p) for p in values[k]] for k in ("pictures", "saved")}
-        for m in values["measured"]:
-            if m["expected"] and math.isinf(m["expected"]["high"]):
-                m["expected"]["high"] = None  # JSON has no infinity
-        measured = [
-            {**m, "value": m["value"] if math.isfinite(m["value"]) else None, "ok": own.ok}
-            for m, own in zip(values["measured"], self.measured, strict=True)
-        ]
-        return {
-            "schema_version": 1,
-            **values,
-            "settings": settings,
-            **files,
-            "measured": measured,
-            "ok": self.ok,
-        }
+__all__ = ["LessonError", "Measured", "Outcome", "Page", "Settings", "open_page"]
 
 
 @dataclass
@@ -106,57 +33,98 @@ class Page:
     measured: list[Measured] = field(default_factory=list)
     pictures: list[Path] = field(default_factory=list)
     saved: list[Path] = field(default_factory=list)
+    unwritten: list[Path] = field(default_factory=list)
+    found: dict[str, Expected] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
+    column: int = 0
+
+    @property
+    def promised(self) -> dict[str, Expected]:
+        """What this very run can be held to: what the lesson says, and what was found in the data."""
+        chosen = self.settings
+        known = self.lesson.promises(quick=chosen.quick, data=chosen.data_set, model=chosen.only)
+        return {e.name: e for e in known} | self.found
 
     # -- words ---------------------------------------------------------------------------------------
 
+    @property
+    def width(self) -> int:
+        """Columns that a line may have."""
+        return columns(self.out, self.notebook)
+
     def say(self, text: str = "") -> None:
         """A paragraph, wrapped."""
-        self.out.write(textwrap.fill(" ".join(text.split()), columns(self.out, self.notebook)) + "\n")
+        self.out.write(textwrap.fill(" ".join(text.split()), self.width) + "\n")
         self.out.flush()
 
     def line(self, text: str = "") -> None:
-        """One line as it stands (numbers, matrices)."""
-        self.out.write(f"{text}\n")
+        """One line as it stands (numbers, matrices); one that is too long for the terminal is folded."""
+        self.out.write(f"{lines.folded(text, self.width)}\n")
+        self.column = 0
         self.out.flush()
 
     def heading(self, text: str) -> None:
-        self.out.write(f"\n{text}\n{'-' * len(text)}\n")
+        self.out.write(f"\n{text}\n{'-' * min(len(text), self.width)}\n")
 
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Columns aligned; floats with four digits after the point."""
-        cells = [list(headers), *([cell(value) for value in row] for row in rows)]
-        widths = [max(len(row[i]) for row in cells) for i in range(len(headers))]
-        for row in cells:
-            parts = [
-                text.ljust(width) if i == 0 else text.rjust(width)
-                for i, (text, width) in enumerate(zip(row, widths, strict=True))
-            ]
-            self.line("  " + "  ".join(parts).rstrip())
+        for line in lines.table(headers, [[cell(value) for value in row] for row in rows], self.width):
+            self.line(line)
 
     def stream(self, text: str) -> None:
-        """Text as it comes, no line end."""
+        """Text as it comes, no line end but where the terminal's line is full."""
+        text, self.column = lines.flowed(text, self.column, self.width)
         self.out.write(text)
         self.out.flush()
 
     # -- before --------------------------------------------------------------------------------------
 
     def announce(self) -> None:
-        """Title, data, how long, and what should come out."""
-        lesson, quick = self.lesson, self.settings.quick
+        """Title, data, how long, and what should come out; raises LessonError where pictures cannot be written."""
+        lesson, settings = self.lesson, self.settings
+        try:
+            files.try_out(self.folder)
+        except OSError as error:
+            raise LessonError(
+                f"Cannot write pictures to {self.folder}: {error.strerror}; choose another --output."
+            ) from None
         self.out.write(f"{lesson.title}\n{'=' * len(lesson.title)}\n")
         self.say(lesson.about)
-        self.say(f"Data: {lesson.data if self.settings.data == 'embedded' else self.settings.data}.")
-        usual = lesson.quick_seconds if quick else lesson.full_seconds
-        last = Times.load().get(self._key())
-        here = f"; on this box it took {duration(last)} last time" if last else ""
-        self.say(f"Time: about {duration(usual)} on two CPU cores with TensorFlow{here}.")
-        promised = lesson.promises(
-            quick=quick, data=self.settings.data, model=self.settings.model or self.settings.cell
-        )
+        named = f" ({settings.corpus})" if settings.corpus else ""
+        self.say(f"Data: {lesson.data_named(settings.data_set)}{named}.")
+        self.say(self._time())
+        promised = self.promised.values()
         if promised:
             self.say("What should come out:")
             self.table(("", "expected"), [(e.name, expected_range(e)) for e in promised])
+        own = any(settings.data_set in e.data and "embedded" not in e.data for e in promised)
+        unknown = dict(lesson.unknown).get(settings.data_set)
+        if unknown and not own:
+            self.say(unknown)
+        if promised and settings.epochs is not None:
+            self.say(
+                f"The ranges are for the lesson's own number of epochs; you asked for {settings.epochs}."
+            )
+
+    def promise(self, expected: Sequence[Expected], why: str) -> None:
+        """Say what the data itself lets one expect, before the training that is held to it."""
+        self.found |= {e.name: e for e in expected}
+        self.say(f"What should come out, {why}:")
+        self.table(("", "expected"), [(e.name, expected_range(e)) for e in expected])
+
+    def _time(self) -> str:
+        lesson, settings = self.lesson, self.settings
+        usual = (
+            f"{duration(lesson.quick_seconds if settings.quick else lesson.full_seconds)} on two CPU cores"
+        )
+        last = Times.load().get(self._key())
+        here = f"; on this box it took {duration(last)} last time" if last else ""
+        if settings.usual:
+            return f"Time: about {usual} with TensorFlow{here}."
+        whole = (
+            "all of the lesson, on its own data" if settings.data_set != "embedded" else "all of the lesson"
+        )
+        return f"Time: not known for this choice ({whole}: about {usual} with TensorFlow){here}."
 
     def choose(self, asked: str | None, there_are: Sequence[str], what: str = "model") -> list[str]:
         """The one asked for, or all; raises LessonError for one that this lesson does not have."""
@@ -239,23 +207,31 @@ class Page:
         return True
 
     def keep(self, model: Any, name: str, **extra: Any) -> None:
-        """With ``--save``: the model as ``NAME.keras`` and its numbers beside it."""
+        """With ``--save``: the model as ``NAME.keras`` and its numbers beside it, whole or not at all."""
         if not self.settings.save:
             return
-        folder = self._folder()
-        path = folder / f"{name}.keras"
-        model.save(path)
-        numbers = {m.name: m.value for m in self.measured}
+        path = self.folder / f"{name}.keras"
         note = {
             "lesson": self.lesson.name,
             "model": name,
             "seed": self.settings.seed,
             **extra,
-            "numbers": numbers,
+            "numbers": {m.name: m.value for m in self.measured},
         }
-        (folder / f"{name}.json").write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+        try:
+            files.write(path, model.save)
+            files.write_json(path.with_suffix(".json"), note)
+        except OSError as error:
+            self._could_not_write(path, error)
+            return
         self.saved.append(path)
         self.line(f"saved {path}")
+
+    def _could_not_write(self, path: Path, error: OSError) -> None:
+        self.unwritten.append(path)
+        self.say(
+            f"Cannot write {path}: {error.strerror or error}. What was there before is as it was; going on."
+        )
 
     # -- pictures ------------------------------------------------------------------------------------
 
@@ -273,14 +249,18 @@ class Page:
         figure, axes = plt.subplots(1, columns, figsize=size, layout="constrained")
         figure.suptitle(title)
         yield list(axes) if columns > 1 else axes
-        path = self._folder() / f"{name}.png"
-        figure.savefig(path, dpi=110)
-        self.pictures.append(path)
+        path = self.folder / f"{name}.png"
+        try:
+            files.write(path, lambda new: figure.savefig(new, dpi=110))
+        except OSError as error:
+            self._could_not_write(path, error)
+        else:
+            self.pictures.append(path)
         if self.notebook:
             from IPython.display import display
 
             display(figure)
-        else:
+        elif path in self.pictures:
             self.line(f"[picture: {title}: {path}]")
             if self.settings.show:
                 open_on_desktop(path)
@@ -303,18 +283,17 @@ class Page:
     # -- after ---------------------------------------------------------------------------------------
 
     def measure(self, name: str, value: float) -> float:
-        """Note a number that came out; it is compared with the lesson's promise at the end."""
-        expected = self.lesson.expects(name, quick=self.settings.quick)
-        self.measured.append(Measured(name, float(value), expected))
+        """Note a number that came out; it is compared with what was promised at the end."""
+        self.measured.append(Measured(name, float(value), self.promised.get(name)))
         return value
 
-    def close(self) -> Outcome:
-        """Compare what came out with what should have, and say why where it did not."""
+    def close(self, *, partial: bool = False) -> Outcome:
+        """Compare what came out with what should have, and say why where it did not; ``partial``: stopped early."""
         import keras
 
         seconds = time.perf_counter() - self.began
         if self.measured:
-            self.heading("What came out")
+            self.heading("What came out until it was stopped" if partial else "What came out")
             self.table(
                 ("", "measured", "expected", ""),
                 [
@@ -330,9 +309,16 @@ class Page:
         for m in self.measured:
             if m.expected and not m.ok:
                 self.say(f"{m.name}: {self._why(m)}")
-        if self.settings == replace(Settings(), quick=self.settings.quick, output=self.settings.output):
+        if self.unwritten:
+            self.say(f"Not written: {', '.join(map(str, self.unwritten))}.")
+        if partial:
+            promised = self.promised.keys()
+            missing = len(promised - {m.name for m in self.measured})
+            self.say(f"Stopped after {duration(seconds)}: {missing} of {len(promised)} numbers are missing.")
+        else:
             Times.remember(self._key(), seconds)
-        self.say(f"Took {duration(seconds)}.")
+            self.say(f"Took {duration(seconds)}.")
+            self._ask()
         return Outcome(
             self.lesson.name,
             self.settings,
@@ -341,7 +327,18 @@ class Page:
             tuple(self.pictures),
             tuple(self.saved),
             seconds,
+            partial,
+            tuple(self.unwritten),
         )
+
+    def _ask(self) -> None:
+        """The questions at the end of the lesson's text; a notebook has them in its last cell."""
+        if self.notebook:
+            return
+        heading, paragraphs = questions.ending(self.lesson)
+        self.heading(heading)
+        for paragraph in paragraphs:
+            self.say(paragraph)
 
     def _why(self, m: Measured) -> str:
         assert m.expected is not None  # noqa: S101
@@ -349,20 +346,15 @@ class Page:
             return f"you asked for {self.settings.epochs} epoch(s); the range is for the lesson's own number."
         return f"{m.expected.if_off} (The range: {m.expected.why}.)"
 
-    def _folder(self) -> Path:
-        folder = self.settings.output / self.lesson.name
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise LessonError(
-                f"Cannot write pictures to {folder}: {error.strerror}; choose another --output."
-            ) from None
-        return folder
+    @property
+    def folder(self) -> Path:
+        """Where pictures and models of this lesson go."""
+        return self.settings.output / self.lesson.name
 
     def _key(self) -> str:
         import keras
 
-        return f"{self.lesson.name}/{'quick' if self.settings.quick else 'full'}/{keras.backend.backend()}"
+        return self.settings.key(self.lesson.name, keras.backend.backend())
 
 
 def open_page(name: str, *, quick: bool = True, seed: int = 0, data: str = "embedded") -> Page:
@@ -376,6 +368,3 @@ def open_page(name: str, *, quick: bool = True, seed: int = 0, data: str = "embe
     )
     page.announce()
     return page
-
-
-Backend = Literal["tensorflow", "torch", "jax"]

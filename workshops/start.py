@@ -16,6 +16,14 @@ from workshops.settings import Setting, SettingsError
 BACKENDS = ("tensorflow", "torch", "jax")
 
 
+class Interrupted(KeyboardInterrupt):
+    """The learner stopped the lesson; ``outcome`` has what was measured until then."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__()
+        self.outcome = outcome
+
+
 def installed() -> list[str]:
     """The backends this environment has, in the order of preference."""
     return [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
@@ -65,7 +73,7 @@ def start(
 ) -> Outcome:
     """Run lesson ``name``: text to ``out`` (stdout), progress to ``progress`` (stderr).
 
-    Raises UnknownLessonError or LessonError, each one sentence for the learner.
+    Raises UnknownLessonError or LessonError, each one sentence for the learner, and Interrupted on Ctrl-C.
     """
     lesson = catalog.find(name)
     stored = _tuned(name, settings)
@@ -73,7 +81,10 @@ def start(
     page = Page(lesson, settings, out=out or sys.stdout, progress=progress or sys.stderr)
     counts = stored if stored and stored.backend == os.environ["KERAS_BACKEND"] else None
     with precision.used(counts.precision if counts else None):
-        outcome = importlib.import_module(lesson.module).run(settings, page)
+        try:
+            outcome = importlib.import_module(lesson.module).run(settings, page)
+        except KeyboardInterrupt:
+            raise Interrupted(page.close(partial=True)) from None
     if not isinstance(outcome, Outcome):
         raise TypeError(f"{lesson.module}.run gave {type(outcome).__name__}, not an Outcome")
     return outcome

@@ -16,7 +16,7 @@ from keras import layers
 
 from workshops import catalog
 from workshops.data import series, slides
-from workshops.page import Outcome, Page, Settings
+from workshops.page import LessonError, Outcome, Page, Settings
 
 TRAINED, LOOK_BACK, BATCH = 100, 13, 32
 """The first 100 months are for learning; 13 back is a year and a month."""
@@ -219,6 +219,7 @@ def known_floor(page: Page, kinds: list[str]) -> None:
         model = train(page, kind, x[:cut, :, None] / scale, t[:cut] / scale, epochs=epochs, rate=0.02)
         said = np.asarray(model.predict(x[cut:, :, None] / scale, verbose=0), np.float64)[:, 0] * scale
         page.measure(f"noise: {kind} / floor", series.rmse(said, t[cut:]) / floor)
+        page.keep(model, f"noise-{kind}")
 
 
 # %% [markdown]
@@ -240,6 +241,7 @@ def sine(page: Page, kinds: list[str]) -> None:
         model = train(page, kind, x[:687, :, None], t[:687], epochs=page.epochs(full=40, quick=6))
         said = np.asarray(model.predict(x[687:, :, None], verbose=0), np.float64)[:, 0]
         page.measure(f"sine: {kind}, one step, MAE", series.mae(said, t[687:]))
+        page.keep(model, f"sine-{kind}")
 
 
 # %% tags=["active-ipynb"]
@@ -262,8 +264,12 @@ def sine(page: Page, kinds: list[str]) -> None:
 def run(settings: Settings, page: Page | None = None) -> Outcome:
     """All models on the three series, or ``settings.model`` or ``settings.cell``, or one series (``data``)."""
     page = page or Page(catalog.find("time-series"), settings)
-    if settings.model or settings.cell:
-        kinds = page.choose(settings.model or settings.cell, ["perceptron", "simple-rnn", "lstm", "gru"])
+    if settings.model and settings.cell and settings.model != settings.cell:
+        raise LessonError(
+            f"Here --cell is another name for --model: choose {settings.model} or {settings.cell}, not both."
+        )
+    if settings.only:
+        kinds = page.choose(settings.only, ["perceptron", "simple-rnn", "lstm", "gru"])
     else:
         kinds = ["perceptron", "simple-rnn", "lstm"]
     page.announce()

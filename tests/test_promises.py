@@ -1,0 +1,144 @@
+"""What a run announces is what it measures: of the data, the models and the cells that were asked for."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import test_glyphs, test_imdb
+from workshops import catalog
+from workshops.data import sign_mnist
+from workshops.live import Times
+from workshops.outcome import Outcome
+from workshops.page import Page, Settings
+from workshops.start import start
+
+pytest.importorskip("keras")
+
+
+@pytest.fixture(autouse=True)
+def own_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def run(name: str, folder: Path, **choices: Any) -> tuple[Outcome, str]:
+    """A quick run of one epoch (unless told otherwise) and its text."""
+    out = io.StringIO()
+    settings = Settings(output=folder / "out", quick=True, **{"epochs": 1, **choices})
+    outcome = start(name, settings, out=out, progress=io.StringIO())
+    return outcome, out.getvalue()
+
+
+def announced(text: str) -> set[str]:
+    """Names in the tables headed by "What should come out"."""
+    names = set()
+    for after in text.split("What should come out")[1:]:
+        table = after.partition("expected\n")[2].split("\n")
+        rows = itertools.takewhile(lambda line: line.startswith("  "), table)
+        names |= {re.split("  +", line.strip())[0] for line in rows}
+    return names
+
+
+def judged(outcome: Outcome) -> set[str]:
+    return {m.name for m in outcome.measured if m.expected}
+
+
+def corpus(name: str, folder: Path) -> Path:
+    """Data of a learner's own for lesson ``name``."""
+    if name == "sign":
+        test_glyphs.write(folder / sign_mnist.TRAIN, 400, 1)
+        test_glyphs.write(folder / sign_mnist.TEST, 240, 2)
+        return folder
+    if name == "text-classification":
+        test_imdb.unpacked(folder / "mine", test_imdb.files())
+        return folder / "mine"
+    (folder / "mine.txt").write_text("It is what it is, and that is that. " * 700, encoding="utf-8")
+    return folder / "mine.txt"
+
+
+@pytest.mark.parametrize(
+    ("name", "choices", "count", "data"),
+    [
+        ("by-hand", {"cell": "gru"}, None, "the worked numbers"),
+        ("by-hand", {"cell": "lstm"}, None, "the worked numbers"),
+        ("by-hand", {}, len(catalog.find("by-hand").expected), "the worked numbers"),
+        ("time-series", {"data": "sine", "model": "perceptron"}, 1, "Data: a synthetic sine"),
+        ("time-series", {"data": "noise", "cell": "lstm"}, 2, "Data: a synthetic series"),
+        ("time-series", {"data": "airline", "model": "gru"}, 10, "Data: real airline passengers"),
+        ("time-series", {"data": "airline", "model": "lstm"}, 11, "Data: real airline passengers"),
+        ("sign", {"model": "perceptron"}, 2, "Data: synthetic hand signs"),
+        ("sign", {"corpus": True, "model": "cnn"}, 0, "Data: your files"),
+        ("text-classification", {"model": "cnn"}, 1, "Data: synthetic film reviews"),
+        ("text-classification", {"corpus": True, "model": "average"}, 0, "Data: your reviews"),
+        ("text-generation", {"corpus": True, "cell": "simple-rnn"}, 4, "Data: your text, by characters"),
+        ("seq2seq", {"model": "not-reversed"}, 1, "Data: synthetic: sums"),
+    ],
+)
+def test_what_is_announced_is_measured(
+    name: str, choices: dict[str, Any], count: int | None, data: str, tmp_path: Path
+) -> None:
+    if "corpus" in choices:
+        choices = {**choices, "corpus": corpus(name, tmp_path)}
+    outcome, text = run(name, tmp_path, **choices)
+    assert announced(text) == judged(outcome)
+    assert data in text
+    if count is not None:
+        assert len(judged(outcome)) == count
+    if "corpus" in choices and name != "text-generation":
+        assert "No score is promised: nobody knows" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_a_full_run_on_reviews_of_ones_own_is_held_to_no_published_figure(quick: bool) -> None:
+    """The user's reviews are not the published ones, whatever the name of the number."""
+    page = Page(
+        catalog.find("text-classification"), Settings(quick=quick, corpus=Path("mine")), out=io.StringIO()
+    )
+    page.measure("real: lstm: accuracy", 0.99)
+    assert page.measured[0].expected is None
+    real = Page(catalog.find("text-classification"), Settings(quick=quick, data="real"), out=io.StringIO())
+    assert len(real.promised) == (0 if quick else len(real.lesson.models))
+
+
+def test_a_quick_run_on_real_reviews_says_that_nothing_is_promised(tmp_path: Path) -> None:
+    out = io.StringIO()
+    settings = Settings(quick=True, data="real", output=tmp_path)
+    Page(catalog.find("text-classification"), settings, out=out).announce()
+    said = " ".join(out.getvalue().split())
+    assert "Data: 50,000 real film reviews" in said
+    assert "No score is promised for a quick run" in said
+    assert "What should come out" not in said
+
+
+def test_characters_are_held_to_the_tables_of_their_own_text_before_training(tmp_path: Path) -> None:
+    """The tables are counted and shown, then the network is promised to beat the best, then it is trained."""
+    outcome, text = run("text-generation", tmp_path, corpus=corpus("x", tmp_path), cell="lstm")
+    expected = {m.name: m.expected for m in outcome.measured}["characters: lstm, nats"]
+    assert expected
+    assert expected.high == outcome.value("characters: best table, nats")
+    before, _, after = " ".join(text.split()).partition("characters: lstm, nats at most")
+    assert "table, nats/character" in before
+    assert "tokens" not in before
+    assert "Writing" in after
+
+
+def test_the_time_of_another_choice_is_not_given_out_as_this_one_s(tmp_path: Path) -> None:
+    outcome, text = run("time-series", tmp_path, data="sine", model="perceptron")
+    assert "Time: not known for this choice" in text
+    assert "last time" not in text
+    _, text = run("time-series", tmp_path, data="sine", model="perceptron", seed=3)
+    assert "on this box it took" in text
+    for other in ({"data": "noise"}, {"cell": "lstm", "model": None}, {"epochs": 2}, {"quick": False}):
+        settings = Settings(**{"quick": True, "epochs": 1, "data": "sine", "model": "perceptron", **other})  # type: ignore[arg-type]
+        assert settings.key("time-series", outcome.backend) not in Times.load()
+    assert "Time: about 10 s on two CPU cores" in run("by-hand", tmp_path, epochs=None)[1]
+
+
+def test_a_corpus_has_a_time_of_its_own(tmp_path: Path) -> None:
+    one, other = (Settings(corpus=tmp_path / name).key("text-generation", "jax") for name in ("a", "b"))
+    assert len({one, other, Settings().key("text-generation", "jax")}) == 3
