@@ -242,3 +242,23 @@ def test_text_that_streams_keeps_to_the_width() -> None:
     written = sheet.out.getvalue()
     assert max(map(len, written.split("\n"))) <= 80
     assert " ".join(written.split()) == " ".join(["twenty three"] * 40)
+
+
+@pytest.mark.parametrize(
+    ("name", "choices"),
+    [
+        ("by-hand", {}),
+        ("word-vectors", {}),
+        ("text-classification", {"model": "average"}),
+        ("sign", {"model": "cnn"}),
+    ],
+)
+def test_a_whole_page_keeps_to_80_columns(name: str, choices: dict[str, str], tmp_path: Path) -> None:
+    """All but a path, which cannot be folded."""
+    from workshops.start import start
+
+    out = io.StringIO()
+    settings = Settings(output=tmp_path, quick=True, epochs=1, **choices)  # type: ignore[arg-type]
+    start(name, settings, out=out, progress=io.StringIO())
+    long = [line for line in out.getvalue().split("\n") if len(line) > 80 and str(tmp_path) not in line]
+    assert not long

@@ -28,6 +28,7 @@ def test_list(tmp_path: Path) -> None:
     done = dlbox(tmp_path, "list")
     assert done.returncode == 0
     assert all(lesson.name in done.stdout for lesson in catalog.LESSONS)
+    assert max(map(len, done.stdout.split("\n"))) <= 80
     listed = json.loads(dlbox(tmp_path, "list", "--json").stdout)["lessons"]
     assert [lesson["name"] for lesson in listed] == [lesson.name for lesson in catalog.LESSONS]
 

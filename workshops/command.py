@@ -10,8 +10,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from workshops import catalog, exercise, kept, notebook, start
+from workshops import catalog, exercise, kept, lines, notebook, start
 from workshops.catalog import Lesson, UnknownLessonError
+from workshops.live import columns
 from workshops.page import LessonError, Settings
 
 EXIT_SOUND, EXIT_NOT, EXIT_USAGE = 0, 1, 2
@@ -29,9 +30,9 @@ def list_lessons(*, as_json: bool) -> int:
             )
         )
         return EXIT_SOUND
-    width = max(len(lesson.name) for lesson in catalog.LESSONS)
+    width, wide = max(len(lesson.name) for lesson in catalog.LESSONS), columns(sys.stdout)
     for lesson in catalog.LESSONS:
-        print(f"{lesson.name.ljust(width)}  {lesson.about}")
+        print(lines.beside(lesson.name.ljust(width), lesson.about, wide))
         parts = [f"quick about {lesson.quick_seconds} s, full about {_long(lesson.full_seconds)}"]
         if lesson.models:
             parts.append(f"--model {', '.join(lesson.models)}")
@@ -39,7 +40,7 @@ def list_lessons(*, as_json: bool) -> int:
             parts.append(f"--cell {', '.join(lesson.cells)}")
         if len(lesson.data_choices) > 1:
             parts.append(f"--data {', '.join(lesson.data_choices)}")
-        print(f"{' ' * width}  {'; '.join(parts)}")
+        print(lines.beside(" " * width, "; ".join(parts), wide))
     print("\nTimes: two CPU cores with TensorFlow. Start with: dlbox workshop run by-hand")
     return EXIT_SOUND
 

@@ -25,6 +25,14 @@ def folded(text: str, width: int) -> str:
     return "\n".join(lines)
 
 
+def beside(name: str, text: str, width: int) -> str:
+    """``text`` to the right of ``name``, in lines of at most ``width``."""
+    after = " " * (len(name) + GAP)
+    return textwrap.fill(
+        text, width, initial_indent=name.ljust(len(after)), subsequent_indent=after, break_on_hyphens=False
+    )
+
+
 def flowed(text: str, column: int, width: int) -> tuple[str, int]:
     """(``text`` for a line that has ``column`` characters already, ended where the next word would not fit; the
     column after it)."""
