@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from workshops import catalog
 
@@ -58,6 +62,26 @@ def test_numpy_equals_keras(outcome: dict) -> None:
         "-0.1500",
         "1.0000  1.0000  0.0000   0.6000          1.0000",
         "1.0000    0.7311                     0.6667                0.7000",
+        "1 x 0.1 + 2 x 0.2 = 0.50",
+        "0.5 x 0.2 + -0.5 x 0.8 = -0.30",
+        "h' = tanh of it = [ 0.7616 -0.0997]",
+        "Keras says [ 0.7616 -0.0997]",
+        "f  = sigmoid(W_f x + U_f h + b_f)",
+        "c' = f c + i g",
+        "h' = o tanh(c')",
+        "0.5 x 0 + 0.6 x 0.2 = 0.12",
+        "0.9 x 0 + 0.3 x -0.5 = -0.15",
+        "At 1: 0.6667 now, 0.7 then",
+        "h' = (1 - z) h + z h~",
+        "h' = z h + (1 - z) h~",
+        "U_h (r h)",
+        "r (U_h h + d_h)",
+        "(1 - 0.5744) x 0.5 + 0.5744 x 0.7060 = 0.6183",
+        "reset_after=False and 1 - z for z, says [ 0.6183 -0.4112]",
+        "0.5744 x 0.5 + (1 - 0.5744) x 0.6911 = 0.5813",
+        "Keras says [ 0.5813 -0.4134]",
+        "I      1 0 0 0 0 0",
+        "bad    0 0 0 0 0 1",
         "= 180",
         "= 135",
         "= 150",
@@ -98,3 +122,80 @@ def test_forgetting(outcome: dict) -> None:
 def test_picture_is_saved(outcome: dict) -> None:
     (picture,) = outcome["pictures"]
     assert Path(picture).read_bytes().startswith(b"\x89PNG")
+
+
+gru = pytest.importorskip("workshops.by_hand_gru")
+lstm = pytest.importorskip("workshops.by_hand_lstm")
+
+
+def slow_gru(x: list[float], h: list[float], weights: list[np.ndarray], *, slide: bool) -> list[float]:
+    """The printed equations once more, one number at a time; weights (inputs or units, 3 x units), one bias."""
+    kernel, recurrent, bias = weights
+    units = len(h)
+
+    def weighed(gate: int, unit: int, state: list[float]) -> tuple[float, float]:
+        column = gate * units + unit
+        into = sum(a * kernel[i, column] for i, a in enumerate(x)) + bias[column]
+        return into, sum(a * recurrent[i, column] for i, a in enumerate(state))
+
+    def gate(number: int, unit: int) -> float:
+        return 1 / (1 + math.exp(-sum(weighed(number, unit, h))))
+
+    r = [gate(1, unit) for unit in range(units)]
+    new = []
+    for unit in range(units):
+        z = gate(0, unit)
+        if slide:
+            candidate = math.tanh(sum(weighed(2, unit, [a * b for a, b in zip(r, h, strict=True)])))
+            new.append((1 - z) * h[unit] + z * candidate)
+        else:
+            into, state = weighed(2, unit, h)
+            new.append(z * h[unit] + (1 - z) * math.tanh(into + r[unit] * state))
+    return new
+
+
+@given(seed=st.integers(0, 10_000), inputs=st.integers(1, 4), units=st.integers(1, 5))
+def test_both_forms_of_the_gru_are_their_equations(seed: int, inputs: int, units: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, h = rng.normal(size=inputs), rng.normal(size=units)
+    one = [
+        rng.normal(size=(inputs, 3 * units)),
+        rng.normal(size=(units, 3 * units)),
+        rng.normal(size=3 * units),
+    ]
+    two = [*one[:2], np.stack([one[2], np.zeros(3 * units)])]
+    slide = gru.slide_gru_step(x[None], h[None], one)[0]
+    assert slide == pytest.approx(slow_gru(x.tolist(), h.tolist(), one, slide=True))
+    usual = gru.gru_step(x[None], h[None], two)[0]
+    assert usual == pytest.approx(slow_gru(x.tolist(), h.tolist(), one, slide=False))
+    # Without a reset (r = 1) the two differ in the meaning of z alone.
+    open_reset = [w.copy() for w in one]
+    open_reset[2][units : 2 * units] = 1000
+    turned = gru.complement(open_reset)
+    twice = [*turned[:2], np.stack([turned[2], np.zeros(3 * units)])]
+    same = gru.slide_gru_step(x[None], h[None], open_reset)
+    assert gru.gru_step(x[None], h[None], twice) == pytest.approx(same)
+
+
+@pytest.mark.parametrize(
+    ("x", "now", "then"),
+    [(1, 2 / 3, 0.7), (0, 0.5, 0.5), (2.5, 5.5 / 6, 1), (3, 1, 1), (-2.5, 0.5 / 6, 0), (-3, 0, 0), (9, 1, 1)],
+)
+def test_hard_sigmoid_now_and_then(x: float, now: float, then: float) -> None:
+    import keras
+
+    assert lstm.keras_3(np.array(x)) == pytest.approx(now)
+    assert lstm.keras_2(np.array(x)) == pytest.approx(then)
+    given = keras.ops.convert_to_tensor(np.array([x], np.float32))
+    assert keras.ops.convert_to_numpy(keras.activations.hard_sigmoid(given))[0] == pytest.approx(
+        now, abs=1e-6
+    )
+    assert keras.ops.convert_to_numpy(lstm.keras_2_now(given))[0] == pytest.approx(then, abs=1e-6)
+
+
+def test_a_run_reads_in_the_order_of_the_notebook(outcome: dict) -> None:
+    places = [outcome["text"].index(f"\n{heading}\n-") for heading in (
+        "One recurrent neuron", "A state of several numbers", "The LSTM cell: putting it all together", "Hard sigmoid",
+        "Why simple RNNs forget", "The GRU cell, as on the slide", "LSTM against GRU",
+    )]  # fmt: skip
+    assert places == sorted(places)

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # By hand, second page: text
+# # By hand, fourth page: text
 # Convolution and pooling over words, and how words and series become numbers at all.
 
 # %%
@@ -90,6 +90,14 @@ def pooling(page: Page) -> None:
 # %%
 def words_and_windows(page: Page) -> None:
     page.heading("Words and windows into numbers")
+    words = ("I", "love", "this", "movie", "hated", "bad")
+    page.line("One-hot: each of six words has a column of its own")
+    one_hot = np.eye(len(words))
+    for word, row in zip(words, one_hot, strict=True):
+        page.line(f"  {word:5s}  {' '.join(f'{v:.0f}' for v in row)}")
+    theirs = keras.ops.convert_to_numpy(keras.ops.one_hot(np.arange(len(words), dtype=np.int32), len(words)))
+    page.measure("one-hot, largest difference", difference(theirs, one_hot))
+    page.line("Bag of words: a column for each word, 1 where the text has it, wherever")
     columns = ("a", "hated", "I", "love", "this", "movie", "bad")
     for text in ("I love this movie", "I hated movie"):
         bag, order = (
@@ -97,7 +105,9 @@ def words_and_windows(page: Page) -> None:
             [columns.index(w) + 1 for w in text.split()],
         )
         page.line(f"  {''.join(map(str, bag))}  {text!r}; with the order kept: {order}")
-    page.say("The slide's table has these two rows; one of its seven headings is lost; the words are ours.")
+    page.say(
+        "The slides' tables have these six rows and these two; one of seven headings is lost, so the words are ours."
+    )
     rows, labels = windows(slides.SERIES, 10)
     page.line(f"Windows of 10 over {len(slides.SERIES)} points: {len(rows)} rows")
     for row, label in zip(rows, labels, strict=True):

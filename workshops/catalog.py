@@ -155,18 +155,24 @@ LESSONS: tuple[Lesson, ...] = (
         expected=tuple(
             Expected(f"{name}, largest difference", 0.0, 1e-6, "float32 rounding", _ARITHMETIC, model=cell)
             for cell, name in (
+                ("simple-rnn", "a state of two numbers"),
                 ("simple-rnn", "SimpleRNN"),
-                ("lstm", "LSTM"),
                 ("lstm", "LSTM table"),
+                ("lstm", "LSTM"),
+                ("lstm", "hard sigmoid"),
+                ("lstm", "LSTM, hard sigmoid of Keras 3"),
+                ("lstm", "LSTM, hard sigmoid of Keras 2"),
+                ("gru", "GRU as on the slide, one step"),
+                ("gru", "GRU of Keras, one step"),
                 ("gru", "GRU"),
                 ("gru", "GRU as on the slide"),
-                ("lstm", "hard sigmoid"),
                 ("conv", "convolution"),
                 ("conv", "pooling"),
+                ("conv", "one-hot"),
             )
         ),
         cells=("simple-rnn", "lstm", "gru", "conv"),
-        more_pages=("by_hand_text",),
+        more_pages=("by_hand_lstm", "by_hand_gru", "by_hand_text"),
     ),
     Lesson(
         name="text-generation",
