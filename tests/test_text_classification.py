@@ -27,6 +27,36 @@ def test_ceilings_of_one_set_are_near_the_average() -> None:
         assert best == pytest.approx(grammar.Mixture().ceilings()[family], abs=0.01)
 
 
+def test_bag_of_words_is_one_weight_a_word(tmp_path: Path) -> None:
+    """Dense(1, sigmoid) over a 1 for each word that occurs, however often; padding counts for nothing."""
+    rows = grammar.make(50, length=34).tokens
+    model = lesson.build("bag-of-words")
+    weights, bias = model.get_layer("positive").get_weights()
+    assert weights.shape == (lesson.VOCABULARY, 1)
+    ones = np.zeros((50, lesson.VOCABULARY))
+    for row, tokens in zip(ones, rows, strict=True):
+        row[sorted(set(tokens.tolist()) - {grammar.PAD})] = 1
+    said = model.predict(rows, verbose=0)
+    assert np.allclose(said, 1 / (1 + np.exp(-(ones @ weights + bias))), atol=1e-6)
+    assert np.allclose(said, model.predict(rows[:, ::-1], verbose=0), atol=1e-6)
+    model.save(tmp_path / "bag.keras")
+    loaded = keras.saving.load_model(tmp_path / "bag.keras")
+    assert np.allclose(said, loaded.predict(rows, verbose=0), atol=1e-6)
+
+
+def test_the_ladder_is_promised_within_a_hundredth_where_luck_lets_it() -> None:
+    """A guess on the reviews out of reach is a coin: 0.01 must be three and a half of its standard deviations."""
+    found = catalog.find("text-classification")
+    for quick, width in ((True, 0.02), (False, 0.01)):
+        held = {e.name: e for e in found.promises(quick=quick)}
+        page = Page(found, Settings(quick=quick), out=io.StringIO())
+        judged = len(lesson.reviews(page)[1].labels)
+        for name, out_of_reach in (("bag-of-words", 0.6), ("average", 0.6), ("cnn", 0.3)):
+            expected = held[f"{name}: accuracy - ceiling"]
+            assert (expected.low, expected.high) == (-width, width)
+            assert width > 3.2 * np.sqrt(out_of_reach / 4 / judged)
+
+
 def test_average_cannot_tell_the_order() -> None:
     model = lesson.build("average")
     row = grammar.make(1, length=34).tokens

@@ -16,7 +16,7 @@ from keras import layers
 from workshops import models as class_models
 from workshops.data import imdb
 from workshops.page import LessonError, Page
-from workshops.text_classification import accuracy
+from workshops.text_classification import MultiHot, accuracy
 
 WORDS, LAST, REAL_BATCH = 5_000, 300, 64
 CLASS_NAMES = {"bidirectional": "bilstm"}
@@ -79,7 +79,9 @@ class Words(keras.layers.Layer):  # type: ignore[misc]
 def build_real(name: str, words: Any = ()) -> keras.Model:
     """int32 tokens (batch, 300) -> probability of a positive review (batch, 1), in the class's sizes."""
     tokens = keras.Input((LAST,), dtype="int32", name="tokens")
-    if name == "average":
+    if name == "bag-of-words":
+        inner = keras.Model(tokens, layers.Dense(1, activation="sigmoid")(MultiHot(WORDS)(tokens)))
+    elif name == "average":
         vectors = layers.Embedding(WORDS, 50, name="embedding")(tokens)
         inner = keras.Model(
             tokens, layers.Dense(1, activation="sigmoid")(layers.GlobalAveragePooling1D()(vectors))
@@ -108,7 +110,7 @@ def real_ladder(page: Page, found: imdb.Reviews, names: list[str]) -> dict[str, 
     for name in names:
         page.seed()
         model = build_real(name, found.words)
-        rate = 0.005 if name == "average" else 0.001
+        rate = 0.005 if name in ("average", "bag-of-words") else 0.001
         model.compile(keras.optimizers.Adam(rate, clipnorm=1.0), "binary_crossentropy", metrics=["accuracy"])
         best = Best(model, tokens[choose], labels[choose])
         histories[name] = page.fit(
