@@ -22,11 +22,6 @@ from workshops.start import start
 pytest.importorskip("keras")
 
 
-@pytest.fixture(autouse=True)
-def own_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 def run(name: str, folder: Path, **choices: Any) -> tuple[Outcome, str]:
     """A quick run of one epoch (unless told otherwise) and its text."""
     out = io.StringIO()
