@@ -6,16 +6,15 @@ is left out, with the reason.
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
-import os
 import platform
-import tempfile
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 import platformdirs
+
+from workshops import files
 
 SCHEMA_VERSION = 1
 
@@ -107,19 +106,10 @@ def keep(name: str, entry: Entry, path: Path | None = None) -> None:
     path = path or default_path()
     book = read(path)
     book = msgspec.structs.replace(book, entries={**book.entries, name: entry})
-    temporary = None
+    text = msgspec.json.format(msgspec.json.encode(book), indent=1) + b"\n"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as out:
-            out.write(msgspec.json.format(msgspec.json.encode(book), indent=1) + b"\n")
-            out.flush()
-            os.fsync(out.fileno())
-        Path(temporary).replace(path)
+        files.write(path, lambda new: new.write_bytes(text))
     except OSError as error:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
         raise SettingsError(
             f"cannot write the tuned settings {path} ({error.strerror or error}): make room there, or set "
             "XDG_DATA_HOME to a folder that you can write to"
