@@ -22,6 +22,21 @@ class Whole(click.IntRange):
     name = "whole number"
 
 
+class Folder(click.Path):
+    """A folder to write to or read from; "-", stdout everywhere else, is none."""
+
+    def __init__(self) -> None:
+        super().__init__(file_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from bench.results.files import is_stdout
+
+        path = super().convert(value, param, ctx)
+        if is_stdout(path):
+            raise click.BadParameter("a folder is expected, and stdout is none", ctx, param)
+        return path
+
+
 class Several(click.Choice[str]):
     """One of these, or more with commas between them; ``flat`` makes one tuple of them."""
 
@@ -107,7 +122,7 @@ def measuring(command: Any) -> Any:
             click.option("--build", metavar="BUILD", help="Parts and prices of this box: see `dlbox parts`."),
             click.option(
                 "--output",
-                type=click.Path(path_type=Path, file_okay=False),
+                type=Folder(),
                 help="Folder for the report.  [default: beside the history]",
             ),
             click.option(
@@ -126,13 +141,13 @@ def exporting(command: Any) -> Any:
     command = click.option("--wandb", is_flag=True, help=to_sync)(command)
     for name, what in (
         ("tensorboard", "A folder of TensorBoard logs."),
-        ("pytest-benchmark-json", "A file for `pytest-benchmark compare`."),
-        ("pyperf", "A file for `pyperf compare_to`."),
-        ("mllog", "A file of MLPerf log lines."),
-        ("csv", "A file with a table, one row a model."),
+        ("pytest-benchmark-json", "A file for `pytest-benchmark compare`; - is stdout."),
+        ("pyperf", "A file for `pyperf compare_to`; - is stdout."),
+        ("mllog", "A file of MLPerf log lines; - is stdout."),
+        ("csv", "A file with a table, one row a model; - is stdout."),
     ):
         folder = name == "tensorboard"
-        kind = click.Path(path_type=Path, dir_okay=folder, file_okay=not folder)
+        kind = Folder() if folder else click.Path(path_type=Path, dir_okay=False)
         metavar = "FOLDER" if folder else "FILE"
         command = click.option(f"--{name}", type=kind, metavar=metavar, help=what)(command)
     return command
@@ -282,7 +297,7 @@ def compare_command(a: str, b: str, as_json: bool) -> None:
 @click.argument("which", metavar="[ID]", required=False)
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Folder(),
     help="Folder for the page.  [default: beside the history]",
 )
 @click.option("--markdown", is_flag=True, help="A summary to paste elsewhere, on stdout.")
@@ -376,7 +391,7 @@ def plan_command(as_json: bool, **options: Any) -> None:
 @click.option("--enrol-key", is_flag=True,
               help="With Secure Boot: prepare that the firmware trusts modules compiled on the box.")  # fmt: skip
 @click.option("--rollback", is_flag=True, help="Undo what dlbox installed, as it was recorded.")
-@click.option("--bundle", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+@click.option("--bundle", type=Folder(), metavar="DIR",
               help="Collect in DIR what the box needs; once whole, install from it without a network.")  # fmt: skip
 @click.option("--card", "cards", multiple=True, help="With --bundle: collect for a box with this card.")
 @click.option("--distro", metavar="NAME", help="With --bundle: and with this release, as ubuntu-24.04.")
@@ -456,7 +471,7 @@ def workshop_list_command(as_json: bool) -> None:
 )
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Folder(),
     default=LESSONS_FOLDER,
     show_default=True,
     help="Folder for pictures and models.",
@@ -477,7 +492,7 @@ def workshop_run_command(name: str, backend: str | None, as_json: bool, **choice
 @click.argument("name")
 @click.option(
     "--folder",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Folder(),
     default=Path("exercises"),
     show_default=True,
     help="Where your copy of the exercises is, or should be put.",
@@ -495,7 +510,7 @@ def workshop_check_command(name: str, folder: Path, solutions: bool, as_json: bo
 @click.argument("name")
 @click.option(
     "--folder",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Folder(),
     default=Path("notebooks"),
     show_default=True,
     help="Where to write it.",
@@ -511,7 +526,7 @@ def workshop_notebook_command(name: str, folder: Path, force: bool) -> None:
 @workshop_group.command("open")
 @click.option(
     "--folder",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Folder(),
     default=Path("notebooks"),
     show_default=True,
     help="Where the notebooks are, or should be written.",
@@ -529,7 +544,7 @@ def workshop_open_command(folder: Path) -> None:
 @click.option("--model", metavar="NAME", help="Which of the kept models.  [default: the newest]")
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Folder(),
     default=LESSONS_FOLDER,
     show_default=True,
     help="Folder that `run --save` wrote to.",

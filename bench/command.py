@@ -51,7 +51,7 @@ def measure(
     ``files``: by format, see ``bench.exporting``.
     """
     taken = "--json" if as_json else None
-    lacking = exporting.impossible(files, output=output, taken=taken) or exporting.missing(files)
+    lacking = exporting.impossible(files, taken=taken) or exporting.missing(files)
     if lacking is not None:
         complain(lacking)
         return EXIT_USAGE
@@ -127,7 +127,7 @@ def write_report(
     ``which``: as ``bench.results.sources`` understands it. None: the newest run, whatever became of it.
     """
     taken = "--markdown" if markdown else None
-    lacking = exporting.impossible(files, output=output, taken=taken) or exporting.missing(files)
+    lacking = exporting.impossible(files, taken=taken) or exporting.missing(files)
     if lacking is not None:
         complain(lacking)
         return EXIT_USAGE

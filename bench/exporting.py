@@ -14,15 +14,12 @@ from bench.results.record import Document
 EXIT_SOUND, EXIT_NOT = 0, 1
 
 
-def impossible(
-    files: Mapping[str, Path | bool | None], *, output: Path | None, taken: str | None
-) -> str | None:
+def impossible(files: Mapping[str, Path | bool | None], *, taken: str | None) -> str | None:
     """Why what was asked for cannot all be written, as one sentence, or None; asked before hours are spent.
 
     ``taken``: the option that prints on stdout, or None.
     """
-    wanted = [("--output", output), *((_option(name), asked) for name, asked in files.items())]
-    return clash(wanted, taken=taken, folders=("--output", "--tensorboard"))
+    return clash(((_option(name), asked) for name, asked in files.items()), taken=taken)
 
 
 def on_stdout(files: Mapping[str, Path | bool | None]) -> bool:

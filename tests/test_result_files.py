@@ -141,10 +141,23 @@ def test_a_person_reads_on_stderr_where_stdout_is_a_file_s(
     [
         (("report", "1", "--csv", "-", "--mllog", "/dev/stdout"), "--csv and --mllog"),
         (("report", "1", "--csv", "-", "--markdown"), "--markdown and --csv"),
-        (("report", "1", "--tensorboard", "-"), "--tensorboard is expected to be a folder"),
-        (("report", "1", "--output", "-"), "--output is expected to be a folder"),
+        (
+            ("report", "1", "--tensorboard", "-"),
+            "Invalid value for '--tensorboard': a folder is expected",
+        ),
+        (
+            ("report", "1", "--output", "-"),
+            "Invalid value for '--output': a folder is expected",
+        ),
+        (("provision", "--bundle", "/dev/stdout"), "Invalid value for '--bundle'"),
+        (("workshop", "run", "by-hand", "--output", "-"), "Invalid value for '--output'"),
+        (("workshop", "notebook", "by-hand", "--folder", "-"), "Invalid value for '--folder'"),
+        (("workshop", "check", "by-hand", "--folder", "-"), "Invalid value for '--folder'"),
         (("bench", "--quick", "--csv", "-", "--json"), "--json and --csv"),
-        (("ready", "--quick", "--output", "-"), "--output is expected to be a folder"),
+        (
+            ("ready", "--quick", "--output", "-"),
+            "Invalid value for '--output': a folder is expected",
+        ),
         (("check", "--junit", "-", "--json"), "--json and --junit"),
         (("check", "--junit", "-", "--prometheus", "-"), "--junit and --prometheus"),
     ],

@@ -95,18 +95,12 @@ def is_stdout(path: object) -> bool:
     return isinstance(path, Path) and descriptor(path) == 1
 
 
-def clash(
-    wanted: Iterable[tuple[str, object]], *, taken: str | None, folders: Iterable[str] = ()
-) -> str | None:
+def clash(wanted: Iterable[tuple[str, object]], *, taken: str | None) -> str | None:
     """Why stdout cannot hold what was asked for, as one sentence, or None.
 
-    ``wanted``: options with their values. ``taken``: an option that prints there, or None. ``folders``: options whose
-    values are folders, which stdout is not.
+    ``wanted``: options with their values. ``taken``: an option that prints there, or None.
     """
     there = [option for option, value in wanted if is_stdout(value)]
-    for option in there:
-        if option in folders:
-            return f"{option} is expected to be a folder: stdout is none"
     users = [*([taken] if taken else []), *there]
     if there and len(users) > 1:
         return f"only one of {' and '.join(users)} can go to stdout: name a file for the other"
