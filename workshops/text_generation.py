@@ -235,7 +235,8 @@ def learn_characters(page: Page, cells: list[str], text: Text) -> Any:
 # ## Questions
 # What does a model that remembers three words score, and why hardly more than one that remembers two? Why may
 # a network beat every table on the new numbers? `dlbox workshop check text-generation` has exercises: a
-# temperature upside down, a window that never moves, a target that is its own input, a loss in bits.
+# temperature upside down, a window that never moves, a target that is its own input, a loss in nats
+# read as bits, the last epoch kept in place of the best, what was never seen taken for impossible.
 
 
 # %% tags=["active-py"]
