@@ -13,7 +13,7 @@ FINGERPRINTS = {
     "bilstm": "d1be181f5e2420d6",
     "deep-lstm": "60da1821f9cecf75",
     "cnn": "1d4570ec72f2ebc7",
-    "attention": "e0be841d217f65c1",
+    "attention": "fc997f424a7610eb",
     "lstm-text-gen": "5401fdf36a06f5ee",
     "gru-text-gen": "01ec0fa5e7269813",
     "seq2seq": "6e22c03d5a0d7531",

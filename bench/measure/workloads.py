@@ -114,7 +114,7 @@ WORKLOADS: dict[str, Workload] = {
         Workload(name="bilstm", model="bilstm"),
         Workload(name="deep-lstm", model="deep-lstm"),
         Workload(name="cnn", model="cnn", tokens=1000),
-        Workload(name="attention", model="attention"),
+        Workload(name="attention", version=2, model="attention", learning_rate=3e-3, judgements=8),
         _characters("lstm"),
         _characters("gru"),
         Workload(
