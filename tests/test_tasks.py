@@ -30,7 +30,7 @@ DIGESTS = {
     "bilstm": "1d45650f4327",
     "deep-lstm": "71778d7632d8",
     "cnn": "a4c19963ed5c",
-    "attention": "be47f9b3da9e",
+    "attention": "c708b3a8dd72",
     "lstm-text-gen": "f6b973c7e330",
     "gru-text-gen": "8f3c30f1a1ed",
     "seq2seq": "e117c3790f11",
