@@ -113,6 +113,15 @@ def _learning(result: Result) -> Finding:
     told = f"accuracy {accuracy:.3f} on held-out examples after {seen:,} examples"
     if result.ceiling is not None:
         told += f" (a perfect reader: {result.ceiling:.3f})"
+    if not result.accuracy_bar:
+        return Finding(
+            id=name,
+            status=Status.SKIP,
+            title=title,
+            message=f"{told}; not judged: written so, it stays at chance for longer than a benchmark takes, "
+            "on a sound machine too",
+            measured=accuracy,
+        )
     if accuracy >= result.accuracy_bar:
         return Finding(
             id=name,

@@ -36,7 +36,7 @@ def test_training_on_the_cpu_beside_a_card_fails() -> None:
     assert found["training.lstm-device"] is Status.PASS
 
 
-@given(st.floats(0, 1), st.floats(0, 1))
+@given(st.floats(0, 1), st.floats(0, 1, exclude_min=True))
 def test_accuracy_below_the_bar_never_passes(accuracy: float, bar: float) -> None:
     found = by_id(verdict.judge(result(accuracy=accuracy, accuracy_bar=bar), gpu_expected=False))
     assert found["training.lstm-learns"] is (Status.PASS if accuracy >= bar else Status.FAIL)
@@ -103,6 +103,18 @@ def test_the_limit_between_processes_is_of_the_measured_series() -> None:
     freedom = sum(len(one) - 1 for one in series.values())
     assert len(series) == 12
     assert math.sqrt(squares / freedom) == pytest.approx(steadiness.PROCESS_NOISE["cpu"], abs=0.0005)
+
+
+def test_a_model_without_a_bar_is_timed_and_not_judged_by_its_learning() -> None:
+    """The class's deep LSTM stays at chance on a sound machine (docs/learning-bar.md)."""
+    (finding,) = [
+        f
+        for f in verdict.judge(result(accuracy=0.5, accuracy_bar=0.0), gpu_expected=False)
+        if "learns" in f.id
+    ]
+    assert finding.status is Status.SKIP
+    assert "0.500" in finding.message
+    assert "not judged" in finding.message
 
 
 @given(st.sampled_from(["error", "out-of-memory", "no-backend", "crash", "hang"]), st.text(), st.text())

@@ -20,7 +20,7 @@ FINGERPRINTS = {
     "sign-cnn": "0c0acde00163de30",
     "lstm-faithful": "da6204b950931338",
     "lstm-dropout-faithful": "bf0ddf6f36ec7184",
-    "deep-lstm-faithful": "09e92126f739bbcb",
+    "deep-lstm-faithful": "a6295c21be32937c",
     "cnn-lstm-faithful": "3b630e28cab76593",
 }
 

@@ -120,7 +120,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     ``samples_per_second`` has one value per timed block; warm-up and the first step (``compile_seconds``)
     are apart, and ``step_seconds`` are of the blocks' mean steps. ``accuracy`` is on held-out examples after
     ``examples_seen``; ``ceiling`` is what a perfect reader would score on them, ``accuracy_bar`` what training must
-    reach to count.
+    reach to count (0: not judged by it).
     """
 
     workload: str
