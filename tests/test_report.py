@@ -225,6 +225,21 @@ def test_commands_in_a_finding_are_set_as_such_and_nothing_else_is() -> None:
     assert "run <code>dlbox check</code>, then ` again" in page
 
 
+@pytest.mark.parametrize(
+    ("status", "results", "unfolded"),
+    [(Status.PASS, (), True), (Status.PASS, (result(),), False), (Status.FAIL, (), False)],
+)
+def test_long_lists_of_what_is_right_do_not_stand_before_the_charts(
+    status: Status, results: Any, unfolded: bool
+) -> None:
+    """They are the page where there is nothing else to look at."""
+    calm = Finding(id="host.swap", status=Status.PASS, title="Swap", message="none")
+    other = Finding(id="host.disk", status=status, title="Disk space", message="69 GiB free")
+    page = report.render(document(findings=(calm, other), results=results))
+    (mark,) = re.findall(r"<details([^>]*)><summary>\d that are as they should be", page)
+    assert (mark == " open") is unfolded
+
+
 def test_what_was_measured_beside_the_speed_is_on_the_page() -> None:
     made = pages.twelve()
     first = msgspec.structs.replace(made.results[0], tokens_per_second=119_097.0, variant="fast")
