@@ -234,7 +234,9 @@ def test_long_lists_of_what_is_right_do_not_stand_before_the_charts(
 ) -> None:
     """They are the page where there is nothing else to look at."""
     calm = Finding(id="host.swap", status=Status.PASS, title="Swap", message="none")
-    other = Finding(id="host.disk", status=status, title="Disk space", message="69 GiB free")
+    other = Finding(
+        id="host.disk", status=status, title="Disk space", message="9 GiB free", remedy="make room"
+    )
     page = report.render(document(findings=(calm, other), results=results))
     (mark,) = re.findall(r"<details([^>]*)><summary>\d that are as they should be", page)
     assert (mark == " open") is unfolded
