@@ -177,6 +177,10 @@ def tune(
 
 def _learning(one: Measured, workload: Workload, run: Run) -> Measured:
     """``one`` with the accuracy that it reaches, and why it does not count where that is under the workload's bar."""
+    if not workload.accuracy_bar:
+        return msgspec.structs.replace(
+            one, why="how this model learns is not judged: nothing would show a loss"
+        )
     seen: list[float] = []
 
     def hear(event: Event) -> None:

@@ -106,11 +106,12 @@ def _tune(
     worker: Worker,
     tried: list[Setting] | None = None,
     *,
+    workload: str = "lstm",
     deadline: float = 1e9,
     clock: Callable[[], float] = lambda: 0.0,
 ) -> tuning.Tuned:
     done, _ = tuning.tune(
-        WORKLOADS["lstm"],
+        WORKLOADS[workload],
         tried or list(worker.rates),
         deadline=deadline,
         say=lambda _: None,
@@ -181,6 +182,14 @@ def test_layers_of_other_kernels_are_not_tried_where_nothing_recurs() -> None:
     assert _tune(worker).best == USUAL
     assert FAST not in worker.settings
     assert XLA in worker.settings
+
+
+def test_what_may_learn_otherwise_does_not_count_where_learning_is_not_judged() -> None:
+    worker = Worker({USUAL: [400.0, 400.0], FAST: [500.0], at(64): [900.0]}, {at(64): 0.5})
+    done = _tune(worker, [USUAL, FAST], workload="deep-lstm-faithful")
+    assert done.best == FAST
+    told = {one.setting: one for one in done.tried}
+    assert "not judged" in told[at(64)].why
 
 
 def test_a_larger_batch_is_taken_as_long_as_the_model_learns_with_it() -> None:
