@@ -151,7 +151,12 @@ def _kept(status: Status, message: str) -> Finding:
 
 
 def with_result(results: Iterable[Result], new: Result | None) -> tuple[Result, ...]:
-    """``results`` with ``new`` in the place of an earlier state of itself."""
+    """``results`` with ``new`` in the place of an earlier state of itself, else after those of the same workload."""
+    made = list(results)
     if new is None:
-        return tuple(results)
-    return (*(r for r in results if (r.label, r.backend) != (new.label, new.backend)), new)
+        return tuple(made)
+    for place, old in enumerate(made):
+        if (old.label, old.backend) == (new.label, new.backend):
+            return (*made[:place], new, *made[place + 1 :])
+    place = max((n for n, old in enumerate(made, 1) if old.workload == new.workload), default=len(made))
+    return (*made[:place], new, *made[place:])

@@ -1,252 +1,243 @@
-"""One workload in all its rounds: at workshop size, the search for the fastest batch, there again; judged and kept."""
+"""The workloads of a run, a process of each in turn: at workshop size, at the fastest batch, on several devices."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 import msgspec
 
-from bench import card_verdict, expectation, peaks, scaling, verdict
+from bench import peaks, verdict
 from bench.finding import Finding
+from bench.judgement import Judge
 from bench.keeper import Keeper, with_result
 from bench.measure import batches, training
 from bench.measure.events import Block, Compiled, Devices, Evaluated, Imported, Resident
 from bench.measure.runner import Problem
 from bench.measure.workloads import Workload
 from bench.progress import Watcher
-from bench.results import derive, steadiness
-from bench.results.figures import BatchKind, BatchPoint, BatchSearch, Probes
-from bench.results.history import Run
+from bench.results.figures import BatchKind, BatchPoint, BatchSearch
 from bench.results.record import Result
-from inventory.bill import Bill
-from inventory.machine import Machine
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One workload and how it is trained. ``said``: what is to be said of that."""
+
+    workload: Workload
+    plan: training.Plan
+    said: tuple[Finding, ...] = ()
 
 
 class Course:
-    """What all rounds of a run have in common.
+    """All rounds of a run; ``findings``: of the machine, then of each workload.
 
-    ``batch``: "workshop", "best", "both", or a size. ``runs``: the earlier ones, whose scatter is known.
-    ``devices``: train on these together too, after the training on one of them.
+    ``batch``: "workshop", "best", "both", or a size. ``devices``: train on these together too, after the training on
+    one of them.
     """
 
     def __init__(
         self,
         *,
-        machine: Machine,
-        plan: training.Plan,
         batch: str | int,
-        bill: Bill | None,
+        judge: Judge,
         keeper: Keeper,
         watcher: Watcher,
-        baselines: Sequence[Run],
-        runs: Sequence[Run] = (),
-        probes: Probes | None,
         devices: Devices | None = None,
+        found: Sequence[Finding] = (),
     ) -> None:
-        self.devices = devices
-        self.on_processor = devices is not None and devices.kind == "cpu"
-        if self.on_processor:
-            plan = msgspec.structs.replace(plan, devices=Devices(kind="cpu", count=1))
-        self.machine, self.plan, self.batch, self.bill = machine, plan, batch, bill
-        self.keeper, self.watcher, self.baselines, self.probes = keeper, watcher, baselines, probes
-        self.runs = runs
-        self.card = peaks.card(machine)
+        self.batch, self.judge, self.devices = batch, judge, devices
+        self.keeper, self.watcher = keeper, watcher
+        self.governor: str | None = None
+        """The processor's as last seen."""
+        self._found: list[list[Finding]] = [list(found)]
 
-    def run(self, workload: Workload, place: str, findings: list[Finding]) -> None:
-        """Train, judge and keep; what was found is appended to ``findings``."""
-        for one in self._alone(workload, place, findings):
-            if self.devices is not None and self.devices.count > 1:
-                self._together(workload, one, self.devices, place, findings)
+    @property
+    def findings(self) -> list[Finding]:
+        return [finding for part in self._found for finding in part]
 
-    def _alone(self, workload: Workload, place: str, findings: list[Finding]) -> list[Result]:
-        """On one device; the results that training on several can be held against."""
-        more = self.batch not in ("workshop", workload.batch_size)
-        # The workshop's size shows that it learns; where another one is what was asked for, one process does.
-        plan = self.plan if self.batch in ("both", "workshop", workload.batch_size) else _once(self.plan)
-        first = self._round(workload, plan, place, findings)
-        if first is None or first.partial:
-            return []
-        if not more:
-            return [first]
-        size, kind = self.batch, "chosen"
-        if isinstance(size, str):
-            found = self._search(workload, place, findings)
-            if found is None:
-                return [first]
-            first = msgspec.structs.replace(first, batches=found)
-            self._keep(first, findings)
-            size, kind = found.best_batch_size, "best"
-            if size == workload.batch_size and self.batch == "both":
-                return [first]
-        other = self._at(workload, size, kind, first, place, findings)  # type: ignore[arg-type]
-        done = [first] if self.batch == "both" else []
-        return [*done, other] if other is not None and not other.partial else done
+    def run(self, entries: Sequence[Entry]) -> None:
+        """Train, judge and keep all of them, one process of each in turn.
 
-    def _together(
-        self, workload: Workload, one: Result, devices: Devices, place: str, findings: list[Finding]
-    ) -> None:
-        """On several devices, each with the batch of ``one``."""
-        size = one.batch_size * devices.count
-        plan = msgspec.structs.replace(
-            self.plan,
-            batch_kind=one.batch_kind,
-            warmup_steps=max(3, round(20 * workload.batch_size / size)),
-            resident_seconds=0.0,
-            generic_seconds=0.0,
-            learning_elsewhere=True,
-            devices=devices,
-        )
-        self._round(msgspec.structs.replace(workload, batch_size=size), plan, place, findings, one)
+        So the processes of a workload spread over the whole run, and their scatter tells how the machine changed
+        meanwhile; and a run that is interrupted has looked at every workload once before it looks at one again.
+        """
+        going = []
+        for number, entry in enumerate(entries, 1):
+            self._found.append(list(entry.said))
+            going.append(_Rounds(self, entry, f"({number} of {len(entries)})", self._found[-1]).all())
+        while going:
+            going = [one for one in going if next(one, False)]
 
-    def _at(
-        self,
-        workload: Workload,
-        size: int,
-        kind: BatchKind,
-        first: Result,
-        place: str,
-        findings: list[Finding],
-    ) -> Result | None:
-        """Again at another batch size; that it learns was seen at the workshop's."""
-        plan = msgspec.structs.replace(
-            self.plan,
-            batch_kind=kind,
-            warmup_steps=max(3, round(20 * workload.batch_size / size)),
-            train_seconds=min(8.0, self.plan.train_seconds),
-            resident_seconds=0.0,
-            generic_seconds=0.0,
-            learning_elsewhere=True,
-        )
-        other = msgspec.structs.replace(workload, batch_size=size)
-        return self._round(other, plan, place, findings, first)
-
-    def _round(
-        self,
-        workload: Workload,
-        plan: training.Plan,
-        place: str,
-        findings: list[Finding],
-        learned: Result | None = None,
-    ) -> Result | None:
-        at = f", batch {workload.batch_size}" if learned else ""
-        together = plan.devices is not None and plan.devices.count > 1
-        if together and plan.devices is not None:
-            at += f", {plan.devices.count} devices"
-        result, problem = self._train(workload, plan, f"{workload.name} on {plan.backend}{at} {place}")
-        if problem is not None:
-            findings.append(
-                verdict.failure(workload.name, plan.backend, problem.kind, problem.message, problem.detail)
-            )
-        if result is None:
-            self._keep(None, findings)
-            return None
-        if learned is not None:
-            result = msgspec.structs.replace(
-                result,
-                accuracy=learned.accuracy,
-                ceiling=learned.ceiling,
-                examples_seen=learned.examples_seen,
-                learning_seen_at_batch=learned.learning_seen_at_batch or learned.batch_size,
-            )
-            if together:
-                result = scaling.against_one(result, learned)
-        earlier = expectation.earlier_speeds(result, self.machine, self.runs)
-        result = derive.with_figures(
-            result,
-            probes=self.probes,
-            card_tflops=peaks.of_card(self.card, result.precision),
-            bill=_price(self.bill),
-            earlier=earlier,
-        )
-        findings += verdict.judge(
-            result,
-            gpu_expected=self.machine.has_gpu and not self.on_processor,
-            governor=self._last_governor(result),
-        )
-        findings += peaks.judge(result)
-        findings += [] if self.on_processor else card_verdict.judge(result, self.machine)
-        findings += scaling.judge(result)
-        findings += expectation.judge(
-            result, self.machine, baselines=self.baselines, probes=self.probes, earlier=earlier,
-            number=self.keeper.document.run_id,
-        )  # fmt: skip
-        self._keep(result, findings)
-        return result
-
-    def _last_governor(self, result: Result) -> str | None:
-        """The processor's at the end of what was trained before ``result`` in this run, else as the run began."""
-        for before in reversed(self.keeper.document.results):
-            if (before.label, before.backend) != (result.label, result.backend) and steadiness.governors(
-                before
-            ):
-                return steadiness.governors(before)[-1]
-        first, began = steadiness.governors(result)[:1], self.machine.host.cpu_governor.value
-        return began if first and began not in first[0].split(", ") else None  # of one clock domain only
-
-    def _search(self, workload: Workload, place: str, findings: list[Finding]) -> BatchSearch | None:
-        self.watcher.begin(f"{workload.name} {place}", "looking for the fastest batch")
-
-        def tried(point: BatchPoint) -> None:
-            speed = f"{point.samples_per_second:,.0f} samples/s" if point.samples_per_second else point.why
-            self.watcher.update(f"batch {point.batch_size}: {speed}")
-
-        found, problem = batches.search(workload, self.plan, tried, parent_pid=os.getpid())
-        if problem is not None:
-            self.watcher.done(problem.message)
-            findings.append(
-                verdict.failure(
-                    workload.name, self.plan.backend, problem.kind, problem.message, problem.detail
-                )
-            )
-            self._keep(None, findings)
-        elif found is not None:
-            self.watcher.done(f"fastest at batch {found.best_batch_size} ({found.why})")
-            findings += peaks.judge_search(workload.name, found)
-        return found
-
-    def _keep(self, result: Result | None, findings: Sequence[Finding]) -> None:
+    def keep(self, result: Result | None = None) -> None:
         document = self.keeper.document
         self.keeper.keep(
             msgspec.structs.replace(
-                document, findings=tuple(findings), results=with_result(document.results, result)
+                document, findings=tuple(self.findings), results=with_result(document.results, result)
             )
         )
 
-    def _train(
-        self, workload: Workload, plan: training.Plan, label: str
-    ) -> tuple[Result | None, Problem | None]:
-        self.watcher.begin(label, "starting")
+
+Turn = Generator[bool, None, Result | None]
+"""Yields true where another workload may train before this one goes on."""
+
+
+class _Rounds:
+    """One workload; ``findings`` grow with what is found of it."""
+
+    def __init__(self, course: Course, entry: Entry, place: str, findings: list[Finding]) -> None:
+        self.course, self.place, self.findings = course, place, findings
+        self.workload, self.plan = entry.workload, entry.plan
+        if course.judge.on_processor:
+            self.plan = msgspec.structs.replace(self.plan, devices=Devices(kind="cpu", count=1))
+
+    def all(self) -> Iterator[bool]:
+        """On one device, then on several, each with the batch of before."""
+        devices, alone = self.course.devices, []
+        first = yield from self._at_workshop_size()
+        if first is None or first.partial:
+            return
+        other_size = self._other_size(first)
+        if other_size is None or self.course.batch == "both":
+            alone.append(first)
+        if other_size is not None:
+            other = yield from self._at(*other_size)
+            if other is not None and not other.partial:
+                alone.append(other)
+        if devices is not None and devices.count > 1:
+            for one in alone:
+                yield from self._together(one, devices)
+
+    def _at_workshop_size(self) -> Turn:
+        """It shows that the model learns; where another size is what was asked for, one short process does."""
+        plan = self.plan
+        if self.course.batch not in ("both", "workshop", self.workload.batch_size):
+            plan = msgspec.structs.replace(plan, repeats=1, train_seconds=min(5.0, plan.train_seconds))
+        return (yield from self._round(self.workload, plan))
+
+    def _other_size(self, first: Result) -> tuple[int, BatchKind, Result] | None:
+        """Where to train again, looked for where that was asked for; ``first`` with what the search found."""
+        batch = self.course.batch
+        if isinstance(batch, int):
+            return None if batch == first.batch_size else (batch, "chosen", first)
+        if batch == "workshop":
+            return None
+        found = self._search()
+        if found is None:
+            return None
+        first = msgspec.structs.replace(first, batches=found)
+        self.course.keep(first)
+        if found.best_batch_size == first.batch_size and batch == "both":
+            return None
+        return found.best_batch_size, "best", first
+
+    def _at(self, size: int, kind: BatchKind, first: Result) -> Turn:
+        """Again at another batch size; that it learns was seen at the workshop's."""
+        plan = self._timed_only(size, kind, min(8.0, self.plan.train_seconds))
+        return (yield from self._round(msgspec.structs.replace(self.workload, batch_size=size), plan, first))
+
+    def _together(self, one: Result, devices: Devices) -> Turn:
+        """On several devices, each with the batch of ``one``."""
+        size = one.batch_size * devices.count
+        plan = self._timed_only(size, one.batch_kind, self.plan.train_seconds)
+        larger = msgspec.structs.replace(self.workload, batch_size=size)
+        return (yield from self._round(larger, msgspec.structs.replace(plan, devices=devices), one))
+
+    def _timed_only(self, size: int, kind: BatchKind, seconds: float) -> training.Plan:
+        return msgspec.structs.replace(
+            self.plan,
+            batch_kind=kind,
+            warmup_steps=max(3, round(20 * self.workload.batch_size / size)),
+            train_seconds=seconds,
+            resident_seconds=0.0,
+            generic_seconds=0.0,
+            learning_elsewhere=True,
+        )
+
+    def _round(self, workload: Workload, plan: training.Plan, learned: Result | None = None) -> Turn:
+        """All processes at one batch size; judged and kept after each."""
+        course, known, governor = self.course, len(self.findings), self.course.governor
+        going = training.train(workload, plan, self._progress(plan), parent_pid=os.getpid())
+        number, problem, more = 0, None, True
+        while more:
+            course.watcher.begin(self._label(workload, plan, learned), _which("starting", number, plan))
+            try:
+                result = next(going)
+            except StopIteration as ended:
+                (result, problem), more = ended.value, False
+            del self.findings[known:]
+            if problem is not None:
+                self._failed(workload, plan, problem)
+            elif result is not None and number in (0, plan.repeats - 1):
+                course.watcher.done(_outcome(result, plan if more else None))
+            if result is not None:
+                result, judged = course.judge.of(result, learned=learned, governor=governor)
+                self.findings += judged
+            course.keep(result)
+            number += 1
+            if more:
+                yield True
+        return result
+
+    def _label(self, workload: Workload, plan: training.Plan, learned: Result | None) -> str:
+        at = f", batch {workload.batch_size}" if learned else ""
+        if plan.devices is not None and plan.devices.count > 1:
+            at += f", {plan.devices.count} devices"
+        return f"{workload.name} on {plan.backend}{at} {self.place}"
+
+    def _failed(self, workload: Workload, plan: training.Plan, problem: Problem) -> None:
+        self.course.watcher.done(problem.message)
+        self.findings.append(
+            verdict.failure(workload.name, plan.backend, problem.kind, problem.message, problem.detail)
+        )
+
+    def _search(self) -> BatchSearch | None:
+        watcher = self.course.watcher
+        watcher.begin(f"{self.workload.name} {self.place}", "looking for the fastest batch")
+
+        def tried(point: BatchPoint) -> None:
+            speed = f"{point.samples_per_second:,.0f} samples/s" if point.samples_per_second else point.why
+            watcher.update(f"batch {point.batch_size}: {speed}")
+
+        found, problem = batches.search(self.workload, self.plan, tried, parent_pid=os.getpid())
+        if problem is not None:
+            self._failed(self.workload, self.plan, problem)
+            self.course.keep()
+        elif found is not None:
+            watcher.done(f"fastest at batch {found.best_batch_size} ({found.why})")
+            self.findings += peaks.judge_search(self.workload.name, found)
+        return found
+
+    def _progress(self, plan: training.Plan) -> Callable[[training.Progressed], None]:
+        course, watcher = self.course, self.course.watcher
 
         def on_progress(step: training.Progressed) -> None:
-            which = f" {step.repeat + 1} of {plan.repeats}" if plan.repeats > 1 else ""
+            def update(doing: str, *rest: float | str) -> None:
+                watcher.update(_which(doing, step.repeat, plan), *rest)  # type: ignore[arg-type]
+
             match step.event:
                 case Imported():
-                    self.watcher.update(f"compiling{which}")
+                    update("compiling")
                 case Compiled():
-                    self.watcher.update(f"warming up{which}")
+                    update("warming up")
                 case Block() as block:
-                    speed = f"{block.examples / block.seconds:,.0f} samples/s"
-                    self.watcher.update(f"training{which}", block.done_share, speed)
+                    course.governor = block.governor or course.governor
+                    update("training", block.done_share, f"{block.examples / block.seconds:,.0f} samples/s")
                 case Evaluated():
-                    self.watcher.update(f"judging{which}", 1.0)
+                    update("judging", 1.0)
                 case Resident():
-                    self.watcher.update(f"without the input pipeline{which}", 1.0)
+                    update("without the input pipeline", 1.0)
             if step.block and step.result:
-                self.keeper.keep_block(step.repeat, step.block, step.result)
+                course.keeper.keep_block(step.repeat, step.block, step.result)
 
-        result, problem = training.train(workload, plan, on_progress, parent_pid=os.getpid())
-        if problem is not None:
-            self.watcher.done(problem.message)
-        elif result is not None:
-            accuracy = f", accuracy {result.accuracy:.3f}" if result.accuracy is not None else ""
-            self.watcher.done(f"{result.samples_per_second.median:,.0f} samples/s{accuracy}")
-        return result, problem
+        return on_progress
 
 
-def _once(plan: training.Plan) -> training.Plan:
-    return msgspec.structs.replace(plan, repeats=1, train_seconds=min(5.0, plan.train_seconds))
+def _which(doing: str, number: int, plan: training.Plan) -> str:
+    return f"{doing} {number + 1} of {plan.repeats}" if plan.repeats > 1 else doing
 
 
-def _price(bill: Bill | None) -> tuple[str, float, str] | None:
-    return None if bill is None else (bill.name, bill.total_usd, bill.priced_on.isoformat())
+def _outcome(result: Result, plan: training.Plan | None) -> str:
+    """``plan``: None where all its processes have trained."""
+    accuracy = f", accuracy {result.accuracy:.3f}" if result.accuracy is not None else ""
+    told = f"{result.samples_per_second.median:,.0f} samples/s{accuracy}"
+    return f"{told}, the first of {plan.repeats} processes" if plan else told

@@ -11,6 +11,7 @@ import msgspec
 from bench import expectation, health, peaks, rounds, scaling, tuned
 from bench.finding import Finding, Status
 from bench.finding import verdict as overall
+from bench.judgement import Judge
 from bench.keeper import Keeper
 from bench.measure import training, visibility
 from bench.measure.workloads import BACKENDS, Workload
@@ -175,22 +176,23 @@ def _run(
         "both" if options.command == "bench" and not quick and devices is None else "workshop"
     )
     course = rounds.Course(
-        machine=machine, plan=plan, batch=batch, bill=options.bill, keeper=keeper, watcher=watcher,
-        baselines=() if options.baseline else tuple(baselines), runs=keeper.runs(), probes=document.probes,
+        batch=batch,
+        judge=Judge(
+            machine=machine,
+            baselines=() if options.baseline else tuple(baselines),
+            runs=keeper.runs(),
+            probes=document.probes,
+            bill=options.bill,
+            on_processor=devices is not None and devices.kind == "cpu",
+            number=keeper.document.run_id,
+        ),
+        keeper=keeper,
+        watcher=watcher,
         devices=devices,
-    )  # fmt: skip
-    for place, workload in enumerate(options.workloads, 1):
-        if book is not None:
-            setting, said = tuned.look_up(workload, book, machine)
-            findings.append(said)
-            course.plan = msgspec.structs.replace(
-                plan,
-                setting=setting,
-                backend=setting.backend if setting else backend,
-                batch_kind="chosen" if setting and setting.batch_size else "workshop",
-            )
-            workload = tuned.as_set(workload, setting)
-        course.run(workload, f"({place} of {len(options.workloads)})", findings)
+        found=findings,
+    )
+    course.run([_entry(workload, plan, book, machine) for workload in options.workloads])
+    findings = course.findings
     why_not = expectation.why_no_baseline(findings, keeper.document)
     if options.baseline:
         findings.append(expectation.marked(keeper.document, why_not))
@@ -206,6 +208,22 @@ def _run(
     if options.report:
         _report(options.output or keeper.folder / "reports", keeper)
     return keeper.document
+
+
+def _entry(
+    workload: Workload, plan: training.Plan, book: settings.Book | None, machine: Machine
+) -> rounds.Entry:
+    """How ``workload`` is trained: as stored in ``book``, where there is one, and with ``plan``."""
+    if book is None:
+        return rounds.Entry(workload=workload, plan=plan)
+    setting, said = tuned.look_up(workload, book, machine)
+    plan = msgspec.structs.replace(
+        plan,
+        setting=setting,
+        backend=setting.backend if setting else plan.backend,
+        batch_kind="chosen" if setting and setting.batch_size else "workshop",
+    )
+    return rounds.Entry(workload=tuned.as_set(workload, setting), plan=plan, said=(said,))
 
 
 def _report(folder: Path, keeper: Keeper) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 import msgspec
@@ -171,3 +172,12 @@ def telemetry(**changes: Any) -> Telemetry:
         ),
     )
     return msgspec.structs.replace(made, **changes)
+
+
+def ended(going: Generator[Any, None, Any]) -> Any:
+    """What a generator returns once it has gone to its end."""
+    while True:
+        try:
+            next(going)
+        except StopIteration as end:
+            return end.value

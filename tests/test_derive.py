@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.judgement import Judge
 from bench.results.derive import CONFIDENCE, DRIFT, interval, with_figures
 from bench.results.figures import Probes, Work
 from bench.results.record import Repeat, Result, Spread
-from tests.samples import blocks, result
+from tests.samples import blocks, machine, result
 
 WORK = Work(flop_per_sample=108e6, bytes_per_sample=0.366e6, recurrent_steps=300)
 PROBES = Probes(backend="tensorflow", device="cpu", on_gpu=False, matmul_tflops={"fp32": 0.2})
@@ -60,6 +63,30 @@ def test_equal_processes_still_leave_what_runs_differ_by() -> None:
     assert told.high / 400 == pytest.approx(400 / told.low)
     assert told.high > 400 * (1 + 2 * DRIFT["cpu"])
     assert "assumed for a processor" in told.drift_from
+
+
+def test_a_processor_that_others_use_too_differs_more_between_runs() -> None:
+    made = of_processes(400, 401, 399, 400, 400)
+    own, shared = interval(made), interval(made, shared=True)
+    assert own.low is not None
+    assert shared.low is not None
+    assert shared.low < own.low
+    assert (shared.drift, "virtual machine" in shared.drift_from) == (DRIFT["shared"], True)
+    card = msgspec.structs.replace(made, on_gpu=True)
+    assert interval(card, shared=True).drift == DRIFT["gpu"], "a card in a virtual machine is its own"
+    assert "4 earlier runs" in interval(made, [400.0, 400.5, 399.8, 400.2], shared=True).drift_from
+
+
+@pytest.mark.parametrize(
+    ("environment", "source"),
+    [("virtual-machine", "virtual machine"), ("container", "virtual machine"), ("bare-metal", "assumed for a proc")],
+)  # fmt: skip
+def test_the_machine_tells_whether_its_processor_is_its_own(environment: Any, source: str) -> None:
+    here = machine()
+    here = msgspec.structs.replace(here, host=msgspec.structs.replace(here.host, environment=environment))
+    judged, _ = Judge(machine=here).of(of_processes(400, 401, 399))
+    assert judged.interval is not None
+    assert source in judged.interval.drift_from
 
 
 def test_earlier_runs_take_the_place_of_the_usual_drift() -> None:

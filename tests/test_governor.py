@@ -103,7 +103,7 @@ def test_it_is_kept_and_compare_tells_of_it() -> None:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Document]:
-    """`bench --baseline` of lstm and gru, whose processes see these governors, on a machine that began with another."""
+    """`bench --baseline` of lstm and gru, whose processes (in turns) see these governors; and as the machine began."""
 
     def act(*governors: str, began: str = "performance") -> Document:
         host = msgspec.structs.replace(machine().host, cpu_governor=Reading.of(began))
@@ -138,12 +138,18 @@ def test_a_run_whose_governor_changes_is_no_baseline(run: Callable[..., Document
     calm = run(*["performance"] * 6)
     assert changes(calm) == []
     assert [r.id for r in History(default_path()).baselines()] == [1]
-    between = run(*["performance"] * 3, *["powersave"] * 3)
-    assert changes(between) == ["training.gru-governor"]
+    midway = run(*["performance"] * 3, *["powersave"] * 3)
+    assert changes(midway) == ["training.lstm-governor", "training.gru-governor"]
+    first_only = run("powersave", *["performance"] * 5, began="powersave")
+    assert changes(first_only) == ["training.lstm-governor", "training.gru-governor"], (
+        "gru's came after lstm's"
+    )
     assert changes(run(*["powersave"] * 6)) == ["training.lstm-governor"], "since the run began"
     assert changes(run(*["performance, powersave"] * 6)) == [], "the machine is asked for one clock domain"
-    assert [r.id for r in History(default_path()).baselines()] == [4]
+    assert [r.id for r in History(default_path()).baselines()] == [5]
     kept = History(default_path()).run(2)
     assert kept is not None
     assert kept.document is not None
-    assert [r.blocks[0].governor for r in kept.document.results] == ["performance", "powersave"]
+    assert [[p.blocks[0].governor for p in r.repeats] for r in kept.document.results] == [
+        ["performance", "performance", "powersave"], ["performance", "powersave", "powersave"],
+    ]  # fmt: skip

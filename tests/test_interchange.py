@@ -153,9 +153,19 @@ def test_a_log_tells_which_process_learned_and_how_fast_each_block_was() -> None
     assert rates == [b.samples_per_second for b in made.results[0].repeats[0].blocks]
     ends = [e["metadata"]["status"] for e in lines_of(made) if e["key"] == "run_stop"]
     assert ends == ["success", *["aborted"] * 4, "success", *["aborted"] * 2]
+    assert told[-1]["metadata"]["learning"] == "seen"
     blocks = [e["time_ms"] for e in told if e["key"] in ("block_start", "block_stop")]
     spent = sum(b.seconds for b in made.results[0].repeats[0].blocks)
     assert blocks[-1] - blocks[0] == pytest.approx(spent * 1000, abs=1)
+
+
+@pytest.mark.parametrize(("bar", "learning"), [(0.0, "not judged"), (0.99, "missed")])
+def test_no_run_is_a_success_whose_learning_nobody_saw(bar: float, learning: str) -> None:
+    made = two_models()
+    one = msgspec.structs.replace(made.results[0], accuracy_bar=bar)
+    told = lines_of(msgspec.structs.replace(made, results=(one,)))
+    end = next(e for e in told if e["key"] == "run_stop")
+    assert (end["metadata"]["status"], end["metadata"]["learning"]) == ("aborted", learning)
 
 
 def test_pyperf_reads_the_same_step_times(tmp_path: Path) -> None:

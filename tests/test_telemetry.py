@@ -28,7 +28,7 @@ from bench.results.telemetry import HARDWARE, HARDWARE_HEAT, SOFTWARE_HEAT, Card
 from inventory import nvml_card
 from inventory.machine import Gpu, Power
 from inventory.reading import Reading
-from tests.samples import said
+from tests.samples import ended, said
 
 HERE = Path(__file__).resolve().parent
 AT_WORK: dict[str, Any] = {
@@ -317,6 +317,33 @@ def test_the_child_s_readings_arrive(tmp_path: Path) -> None:
     assert len(seen.timed) == 1
 
 
+def test_what_goes_on_between_two_processes_is_not_on_the_clock() -> None:
+    now = [0.0]
+    sampler = telemetry.Sampler(command=(sys.executable, "-c", ""), clock=lambda: now[0])
+    for now[0] in (3.0, 203.0):
+        with sampler:
+            now[0] += 10
+            sampler.hear(said(400.0)[0])
+            sampler.hear(block(4.0))
+            now[0] += 1
+    assert sampler.telemetry().timed == ((6.0, 10.0), (17.0, 21.0))
+    assert [t.process for t in sampler._timed] == [0, 1]
+
+
+def test_the_energy_of_a_process_is_of_its_own_readings() -> None:
+    """1 J a second in both; 900 J between them, which the last half second of the first must not get a share of."""
+    moments = [*watched("rtx3060_idle", 6, TotalEnergyConsumption=over_time(*[1000 * s for s in range(6)]))]
+    second = watched(
+        "rtx3060_idle", 6, TotalEnergyConsumption=over_time(*[905_000 + 1000 * s for s in range(6)])
+    )
+    moments += [msgspec.structs.replace(m, second=m.second + 6, process=1) for m in second]
+    timed = [
+        card_summary.Timed(start=1.0, end=5.5, examples=100),
+        card_summary.Timed(start=7.0, end=10.5, examples=100, process=1),
+    ]
+    assert card_summary.mean_power_w(moments, timed) == (pytest.approx(1.0), "energy counter")
+
+
 @pytest.mark.parametrize(
     ("answer", "words"),
     [({"crash": "SIGSEGV"}, "crashed (SIGSEGV)"), ({"hang": 60}, "did not answer in time")],
@@ -363,7 +390,7 @@ def test_training_without_a_card_starts_nothing(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr("bench.measure.telemetry.Sampler", never)
     plan = training.Plan(backend="jax", seed=0, repeats=1, train_seconds=1.0)
-    result, _ = training.train(WORKLOADS["lstm"], plan, lambda _: None, run=talks, parent_pid=1)
+    result, _ = ended(training.train(WORKLOADS["lstm"], plan, lambda _: None, run=talks, parent_pid=1))
     assert result is not None
     assert result.telemetry is None
 
@@ -377,7 +404,7 @@ def test_training_brings_its_telemetry(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr(telemetry.Sampler.__init__, "__kwdefaults__", {
         **telemetry.Sampler.__init__.__kwdefaults__, "command": probe(tmp_path, content())})  # fmt: skip
     plan = training.Plan(backend="jax", seed=0, repeats=2, train_seconds=1.0, watch_cards=True)
-    result, _ = training.train(WORKLOADS["lstm"], plan, lambda _: None, run=talks, parent_pid=1)
+    result, _ = ended(training.train(WORKLOADS["lstm"], plan, lambda _: None, run=talks, parent_pid=1))
     assert result is not None
     assert result.telemetry is not None
     assert len(result.telemetry.timed) == 2

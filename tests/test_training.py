@@ -9,7 +9,7 @@ from bench.measure import training
 from bench.measure.events import Event, Job
 from bench.measure.runner import Problem
 from bench.measure.workloads import WORKLOADS
-from tests.samples import said
+from tests.samples import ended, said
 
 LSTM = WORKLOADS["lstm"]
 
@@ -39,7 +39,7 @@ def fake(*runs: list[Event] | Problem) -> tuple[Callable[..., Problem | None], l
 
 def train(run: Any, repeats: int = 1) -> tuple[Any, Problem | None, list[training.Progressed]]:
     steps: list[training.Progressed] = []
-    result, problem = training.train(LSTM, plan(repeats), steps.append, run=run, parent_pid=1)
+    result, problem = ended(training.train(LSTM, plan(repeats), steps.append, run=run, parent_pid=1))
     return result, problem, steps
 
 

@@ -45,6 +45,8 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
 
     second: float
     gpu: Gpu
+    process: int = 0
+    """Number of the training process. Between two of them the card may have done other work."""
     own_seen: bool | None = None
     """Whether the training process was in the driver's list; None without a list."""
     own_memory_bytes: int | None = None
@@ -58,6 +60,7 @@ class Timed(msgspec.Struct, frozen=True, kw_only=True):
     start: float
     end: float
     examples: int
+    process: int = 0
 
 
 def telemetry(moments: Sequence[Moment], timed: Sequence[Timed], trouble: str = "") -> Telemetry:
@@ -157,9 +160,9 @@ def mean_power_w(moments: Sequence[Moment], timed: Sequence[Timed]) -> tuple[flo
         ("power samples", lambda m: m.gpu.power.draw_w.value, integral),
     ]
     for method, pick, add in ways:
-        points = _points(moments, pick)
         joules = seconds = 0.0
         for span in timed:
+            points = _points(moments, span, pick)
             start, end = _covered(points, span)
             if end <= start:
                 continue
@@ -251,9 +254,9 @@ def _seconds(risen: float, seen: float | None, length: float) -> float:
 
 def _risen(moments: Sequence[Moment], timed: Sequence[Timed], counter: str) -> float | None:
     """By how much a counter of the driver rose during timed training; None where it is not known."""
-    points = _points(moments, lambda m: getattr(m.gpu.clocks, counter).value)
     total = None
     for span in timed:
+        points = _points(moments, span, lambda m: getattr(m.gpu.clocks, counter).value)
         start, end = _covered(points, span)
         if end > start:
             more = rise(points, start, end)
@@ -279,5 +282,7 @@ def _values(moments: Sequence[Moment], pick: Callable[[Moment], int | None]) -> 
     return [value for value in map(pick, moments) if value is not None]
 
 
-def _points(moments: Sequence[Moment], pick: Callable[[Moment], float | int | None]) -> Points:
-    return [(m.second, float(value)) for m in moments if (value := pick(m)) is not None]
+def _points(moments: Sequence[Moment], span: Timed, pick: Callable[[Moment], float | int | None]) -> Points:
+    """Of the process that was timed in ``span``."""
+    own = (m for m in moments if m.process == span.process)
+    return [(m.second, float(value)) for m in own if (value := pick(m)) is not None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import nullcontext
 
 import msgspec
@@ -77,45 +77,51 @@ def train(
     *,
     run: Callable[..., runner.Problem | None] = runner.run,
     parent_pid: int,
-) -> tuple[Result | None, runner.Problem | None]:
-    """All repeats of one workload; stops at the first problem and keeps what came before it.
+) -> Generator[Result | None, None, tuple[Result | None, runner.Problem | None]]:
+    """All repeats of one workload, a process at a time; stops at the first problem and keeps what came before it.
 
-    ``run`` does one job, as ``bench.measure.runner.run`` does.
+    Yields between two processes the result of those that have ended: others may train meanwhile. ``run`` does one job,
+    as ``bench.measure.runner.run`` does.
     """
     gathering = _Gathering(workload, plan)
-    problem = None
     sampler = telemetry.Sampler() if plan.watch_cards else None
-    with sampler or nullcontext():
-        for number, seed in enumerate(_seeds(plan)):
-            job = Job(
-                workload=_untold(workload) if number or plan.learning_elsewhere else workload,
-                backend=plan.backend,
-                seed=seed,
-                train_seconds=plan.train_seconds,
-                parent_pid=parent_pid,
-                warmup_steps=plan.warmup_steps,
-                resident_seconds=0.0 if number else plan.resident_seconds,
-                generic_seconds=0.0 if number else plan.generic_seconds,
-                setting=plan.setting,
-                devices=plan.devices,
+
+    def known(*, partial: bool) -> Result | None:
+        result = gathering.result(partial=partial)
+        if result is None or sampler is None:
+            return result
+        return msgspec.structs.replace(result, telemetry=sampler.telemetry())
+
+    for number, seed in enumerate(_seeds(plan)):
+        if number:
+            yield known(partial=False)
+        job = Job(
+            workload=_untold(workload) if number or plan.learning_elsewhere else workload,
+            backend=plan.backend,
+            seed=seed,
+            train_seconds=plan.train_seconds,
+            parent_pid=parent_pid,
+            warmup_steps=plan.warmup_steps,
+            resident_seconds=0.0 if number else plan.resident_seconds,
+            generic_seconds=0.0 if number else plan.generic_seconds,
+            setting=plan.setting,
+            devices=plan.devices,
+        )
+        gathering.start(seed)
+
+        def on_event(event: Event, number: int = number) -> None:
+            if sampler:
+                sampler.hear(event)
+            block = gathering.take(event)
+            on_progress(
+                Progressed(event=event, repeat=number, block=block, result=gathering.result(partial=True))
             )
-            gathering.start(seed)
 
-            def on_event(event: Event, number: int = number) -> None:
-                if sampler:
-                    sampler.hear(event)
-                block = gathering.take(event)
-                on_progress(
-                    Progressed(event=event, repeat=number, block=block, result=gathering.result(partial=True))
-                )
-
+        with sampler or nullcontext():
             problem = run(job, on_event)
-            if problem:
-                break
-    result = gathering.result(partial=problem is not None)
-    if result is not None and sampler is not None:
-        result = msgspec.structs.replace(result, telemetry=sampler.telemetry())
-    return result, problem
+        if problem:
+            return known(partial=True), problem
+    return known(partial=False), None
 
 
 def _seeds(plan: Plan) -> Iterator[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 
@@ -14,10 +15,17 @@ from bench.results.record import Percentiles, Repeat, Result, Spread
 
 CONFIDENCE = 0.95
 
-DRIFT = {"cpu": 0.04, "gpu": 0.02}
-"""Relative standard deviation between whole runs of one commit where no earlier ones tell: on a processor
-an assumption that nobody has measured yet; on a card from cold to warm (2.6 to 4.7% in cnn-gpu-benchmarks, taken as
-two deviations)."""
+Drift = Literal["cpu", "shared", "gpu"]
+DRIFT: dict[Drift, float] = {"cpu": 0.04, "shared": 0.107, "gpu": 0.02}
+"""Relative standard deviation between whole runs of one commit where no earlier ones tell: on a processor of one's own
+an assumption that nobody has measured yet; on one that others may use too measured (docs/repeat.md); on a card
+from cold to warm (2.6 to 4.7% in cnn-gpu-benchmarks, taken as two deviations)."""
+
+_ASSUMED: dict[Drift, str] = {
+    "cpu": "assumed for a processor",
+    "shared": "as measured on a virtual machine, whose processor others use too",
+    "gpu": "assumed for a card",
+}
 
 _ALIKE = 1e-6
 """Relative difference of a figure from the blocks that it is made of; JSON keeps every digit."""
@@ -33,11 +41,13 @@ def with_figures(
     card_tflops: float | None = None,
     bill: tuple[str, float, str] | None = None,
     earlier: Sequence[float] = (),
+    shared: bool = False,
 ) -> Result:
     """``result`` with all that follows from it.
 
     ``card_tflops``: the card's figure in this precision. ``bill``: name of a build, its price in US dollars and the
-    date of that. ``earlier``: median samples/s of earlier runs of the same kind on this machine.
+    date of that. ``earlier``: median samples/s of earlier runs of the same kind on this machine. ``shared``: the
+    processor may be others' too.
     """
     median = result.samples_per_second.median
     achieved = None if result.work is None else median * result.work.flop_per_sample / 1e12
@@ -45,7 +55,7 @@ def with_figures(
     if result.on_gpu:  # virtual devices of a processor share its peak
         peak = peak * result.devices if peak else peak
         card_tflops = card_tflops * result.devices if card_tflops else card_tflops
-    expected = interval(result, earlier)
+    expected = interval(result, earlier, shared=shared)
     return msgspec.structs.replace(
         result,
         interval=expected,
@@ -112,14 +122,14 @@ def measured_peak(result: Result, probes: Probes | None) -> float | None:
     return probes.matmul_tflops.get(units(result.precision))
 
 
-def interval(result: Result, earlier: Sequence[float] = ()) -> Interval:
+def interval(result: Result, earlier: Sequence[float] = (), *, shared: bool = False) -> Interval:
     """Where another run's median is expected: how processes scatter, and how whole runs do.
 
     In logarithms, half the width is sqrt(2 t^2 s^2 / n + 2 z^2 d^2): s the standard deviation of the n process
     medians, d that between runs, twice because both runs have their own.
     """
     medians = [math.log(rate) for rate in steadiness.medians(result)]
-    drift, source = drift_of(result, earlier)
+    drift, source = drift_of(result, earlier, shared=shared)
     made = Interval(
         low=None, high=None, confidence=CONFIDENCE, processes=len(medians), drift=drift, drift_from=source
     )
@@ -143,12 +153,12 @@ def token_rate(result: Result, expected: Interval | None) -> TokenRate | None:
     return TokenRate(median=median, mad=rates.mad * each, low=low, high=high)
 
 
-def drift_of(result: Result, earlier: Sequence[float]) -> tuple[float, str]:
+def drift_of(result: Result, earlier: Sequence[float], *, shared: bool = False) -> tuple[float, str]:
     """Relative standard deviation between runs, and where it comes from."""
     if len(earlier) >= LEAST_RUNS:
         return scatter(earlier), f"{len(earlier)} earlier runs on this machine"
-    kind = "gpu" if result.on_gpu else "cpu"
-    return DRIFT[kind], f"assumed for a {'card' if result.on_gpu else 'processor'}"
+    kind: Drift = "gpu" if result.on_gpu else "shared" if shared else "cpu"
+    return DRIFT[kind], _ASSUMED[kind]
 
 
 def scatter(rates: Sequence[float]) -> float:

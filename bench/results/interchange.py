@@ -159,8 +159,10 @@ def _events(document: Document, result: Result, repeat: Repeat) -> Iterator[_Eve
         yield 0, point, "tracked_stats", {"throughput": block.samples_per_second}, {"samples_count": seen}
     if repeat.accuracy is not None:
         yield 0, point, "eval_accuracy", repeat.accuracy, {"samples_count": repeat.examples_seen}
-    learned = repeat.accuracy is not None and repeat.accuracy >= result.accuracy_bar
-    yield 0, end, "run_stop", None, {"status": "success" if learned else "aborted"}
+    judged = repeat.accuracy is not None and result.accuracy_bar > 0
+    learned = judged and (repeat.accuracy or 0.0) >= result.accuracy_bar
+    told = ("seen" if learned else "missed") if judged else "not judged"
+    yield 0, end, "run_stop", None, {"status": "success" if learned else "aborted", "learning": told}
 
 
 def pyperf(document: Document) -> str:
