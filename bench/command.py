@@ -46,7 +46,7 @@ def measure(
     devices: str | None = None,
     **files: Path | bool | None,
 ) -> int:
-    """``bench`` or ``ready``. The document goes to stdout whatever happens to the run, and to ``files``.
+    """``bench`` or ``ready``. Once there is a document it goes to stdout whatever happens, and to ``files``.
 
     ``files``: by format, see ``bench.exporting``.
     """
@@ -82,10 +82,19 @@ def measure(
         if stopped.document is not None:
             _print(stopped.document, as_json, aside=aside)
             exporting.write(stopped.document, files, complain)
-        complain("interrupted; what was measured until then is kept and marked partial")
+        complain(_interrupted(stopped.document))
         return EXIT_INTERRUPTED
     _print(document, as_json, aside=aside)
     return max(exporting.write(document, files, complain), exit_code(document))
+
+
+def _interrupted(document: Document | None) -> str:
+    if document is None:
+        return "interrupted before anything was trained: nothing is kept"
+    if document.partial:
+        return "interrupted; what was measured until then is kept and marked partial"
+    again = f"`dlbox report {document.run_id}`" if document.run_id else "the same command"
+    return f"interrupted; all was measured and is kept, {again} writes the report"
 
 
 def exit_code(document: Document) -> int:

@@ -57,7 +57,7 @@ def earlier_speeds(result: Result, machine: Machine, runs: Iterable[Run]) -> lis
     """
     found = []
     for run, document in _on(machine, runs):
-        for before in document.results:
+        for before in counted(document):
             if (
                 run.state == "complete"
                 and compare.key(before) == compare.key(result)
@@ -160,7 +160,7 @@ def why_no_baseline(findings: Iterable[Finding], document: Document) -> str | No
             continue  # a baseline is the better measure
         if finding.theme == "training" and finding.status not in (Status.PASS, Status.SKIP):
             return f"{finding.title}: {finding.status.value} ({finding.message})"
-    for result in document.results:
+    for result in counted(document):
         why = compare.refusal(result, result)
         if why is not None:
             return f"{result.label}: {why.removeprefix('A ')}"
@@ -176,19 +176,27 @@ def why_no_baseline(findings: Iterable[Finding], document: Document) -> str | No
 
 def superseded(document: Document, baselines: Iterable[Run]) -> list[int]:
     """Numbers of the baselines that ``document`` replaces entirely, on its own machine."""
-    kinds = {compare.key(result) for result in document.results}
+    kinds = {compare.key(result) for result in counted(document)}
     return [
         run.id
         for run, before in _on(document.machine, baselines)
-        if {compare.key(result) for result in before.results} <= kinds
+        if {compare.key(result) for result in counted(before)} <= kinds
     ]
+
+
+def counted(document: Document) -> list[Result]:
+    """Its results without the short looks, one process each, that show that a model learns where another batch size
+    than the workshop's was asked for."""
+    elsewhere = {r.workload for r in document.results if r.batch_kind != "workshop"}
+    looks = elsewhere if document.options.get("batch") not in (None, "workshop", "both") else set()
+    return [r for r in document.results if r.batch_kind != "workshop" or r.workload not in looks]
 
 
 def marked(document: Document, why_not: str | None) -> Finding:
     """Whether a run that was to be a baseline has become one."""
     title = "this run is the baseline"
     if why_not is None:
-        names = ", ".join(result.label for result in document.results)
+        names = ", ".join(result.label for result in counted(document))
         return Finding(
             id="results.baseline",
             status=Status.PASS,
@@ -208,7 +216,7 @@ def _of_the_same_kind(
     result: Result, machine: Machine, baselines: Iterable[Run]
 ) -> tuple[Run | None, Result | None]:
     for run, document in _on(machine, baselines):
-        for before in document.results:
+        for before in counted(document):
             if compare.key(before) == compare.key(result) and before.on_gpu == result.on_gpu:
                 return run, before
     return None, None

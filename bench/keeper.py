@@ -25,6 +25,7 @@ class Keeper:
         self._troubles: list[Finding] = []
         self._document: Document | None = None
         self._begun: set[tuple[str, int]] = set()
+        self._instead_of: Iterable[int] | None = None
         self.folder = Path.cwd()
         self.first_run = False
         problems: list[str] = []
@@ -73,11 +74,19 @@ class Keeper:
             lambda history, number: history.add_block(number, result.label, result.backend, repeat, block)
         )
 
-    def finish(self, document: Document) -> None:
-        """Close the run. May be called again with a later last word."""
+    def finish(self, document: Document, *, baseline_instead_of: Iterable[int] | None = None) -> None:
+        """Close the run. May be called again with a later last word.
+
+        ``baseline_instead_of``: it is a baseline, and takes the place of these.
+        """
+        self._instead_of = baseline_instead_of
         self._take(document)
         state: State = "partial" if document.partial else "complete"
-        self._try(lambda history, number: history.save(number, self.document, state))
+        self._try(
+            lambda history, number: history.save(
+                number, self.document, state, baseline_instead_of=baseline_instead_of
+            )
+        )
 
     def baselines(self) -> list[Run]:
         """What later runs are judged against; none where the history cannot be read."""
@@ -91,12 +100,11 @@ class Keeper:
         self._try(lambda history, _: found.extend(history.runs()))
         return found
 
-    def mark_baseline(self, instead_of: list[int]) -> None:
-        """This run is a baseline once it is complete."""
-        self._try(lambda history, number: history.mark_baseline(number, instead_of))
-
     def interrupted(self) -> Document:
-        """Close the run as it stands, marked partial."""
+        """Close the run as it stands, marked partial; one that is complete stays so."""
+        if not self.document.partial:
+            self.finish(self.document, baseline_instead_of=self._instead_of)  # perhaps just begun
+            return self.document
         self.finish(msgspec.structs.replace(self.document, partial=True, verdict="not-ready"))
         return self.document
 

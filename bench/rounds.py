@@ -87,13 +87,15 @@ class _Rounds:
     def __init__(self, course: Course, entry: Entry, place: str, findings: list[Finding]) -> None:
         self.course, self.place, self.findings = course, place, findings
         self.workload, self.plan = entry.workload, entry.plan
+        self.whole: Result | None = None
+        """Of the processes that have ended at the present size."""
         if course.judge.on_processor:
             self.plan = msgspec.structs.replace(self.plan, devices=Devices(kind="cpu", count=1))
 
     def all(self) -> Iterator[bool]:
         """On one device, then on several, each with the batch of before."""
         devices, alone = self.course.devices, []
-        first = yield from self._at_workshop_size()
+        first = yield from self._at_first_size()
         if first is None or first.partial:
             return
         other_size = self._other_size(first)
@@ -107,10 +109,12 @@ class _Rounds:
             for one in alone:
                 yield from self._together(one, devices)
 
-    def _at_workshop_size(self) -> Turn:
-        """It shows that the model learns; where another size is what was asked for, one short process does."""
+    def _at_first_size(self) -> Turn:
+        """The workshop's or the tuned one. It shows that the model learns; where another size was asked for, one short
+        process does."""
         plan = self.plan
-        if self.course.batch not in ("both", "workshop", self.workload.batch_size):
+        chosen = plan.batch_kind == "chosen"  # by `dlbox tune`: it is trained in full
+        if not chosen and self.course.batch not in ("both", "workshop", self.workload.batch_size):
             plan = msgspec.structs.replace(plan, repeats=1, train_seconds=min(5.0, plan.train_seconds))
         return (yield from self._round(self.workload, plan))
 
@@ -126,7 +130,7 @@ class _Rounds:
             return None
         first = msgspec.structs.replace(first, batches=found)
         self.course.keep(first)
-        if found.best_batch_size == first.batch_size and batch == "both":
+        if found.best_batch_size == first.batch_size and (batch == "both" or first.batch_kind == "chosen"):
             return None
         return found.best_batch_size, "best", first
 
@@ -156,6 +160,7 @@ class _Rounds:
     def _round(self, workload: Workload, plan: training.Plan, learned: Result | None = None) -> Turn:
         """All processes at one batch size; judged and kept after each."""
         course, known, governor = self.course, len(self.findings), self.course.governor
+        self.whole = None
         going = training.train(workload, plan, self._progress(plan), parent_pid=os.getpid())
         number, problem, more = 0, None, True
         while more:
@@ -172,6 +177,7 @@ class _Rounds:
             if result is not None:
                 result, judged = course.judge.of(result, learned=learned, governor=governor)
                 self.findings += judged
+                self.whole = result
             course.keep(result)
             number += 1
             if more:
@@ -227,9 +233,15 @@ class _Rounds:
                 case Resident():
                     update("without the input pipeline", 1.0)
             if step.block and step.result:
-                course.keeper.keep_block(step.repeat, step.block, step.result)
+                course.keeper.keep_block(step.repeat, step.block, self._with_last(step.result))
 
         return on_progress
+
+    def _with_last(self, result: Result) -> Result:
+        """What ended before stays as it was judged: a process in flight stands beside it."""
+        if self.whole is None:
+            return result
+        return msgspec.structs.replace(self.whole, cut_short=result.repeats[-1])
 
 
 def _which(doing: str, number: int, plan: training.Plan) -> str:

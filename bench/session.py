@@ -59,7 +59,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InterruptedRunError(Exception):
-    """Ctrl-C (or a polite kill); ``document`` holds what was measured until then, marked partial."""
+    """Ctrl-C (or a polite kill); ``document`` holds what was measured until then, marked partial unless it was all."""
 
     def __init__(self, document: Document | None) -> None:
         super().__init__("interrupted")
@@ -202,10 +202,10 @@ def _run(
         verdict=overall(findings, has_gpu=machine.has_gpu),
         partial=False,
     )
-    keeper.finish(document)
-    if options.baseline and why_not is None:
-        keeper.mark_baseline(expectation.superseded(document, keeper.baselines()))
+    instead_of = expectation.superseded(document, keeper.baselines())
+    keeper.finish(document, baseline_instead_of=instead_of if options.baseline and why_not is None else None)
     if options.report:
+        watcher.begin("report", "drawing it")
         _report(options.output or keeper.folder / "reports", keeper)
     return keeper.document
 

@@ -10,6 +10,7 @@ import msgspec
 from bench.finding import Finding, Status
 from bench.measure.events import Block, Compiled, Evaluated, Event, Imported
 from bench.measure.workloads import WORKLOADS
+from bench.results.history import History
 from bench.results.record import Document, Percentiles, Repeat, Result, Spread, TimedBlock
 from bench.results.telemetry import CardSummary, Series, Telemetry
 from inventory.machine import Distribution, Host, Machine
@@ -181,3 +182,11 @@ def ended(going: Generator[Any, None, Any]) -> Any:
             next(going)
         except StopIteration as end:
             return end.value
+
+
+def mark_baseline(history: History, number: int) -> None:
+    """As if run ``number`` had ended as a baseline."""
+    run = history.run(number)
+    assert run is not None
+    assert run.document is not None
+    history.save(number, run.document, run.state, baseline_instead_of=())

@@ -22,7 +22,7 @@ from bench.results.history import History, Run, default_path
 from bench.results.record import Document, to_json
 from bench.results.sources import SourceError
 from tests.conftest import ROOT, Command
-from tests.samples import document, machine, result
+from tests.samples import document, machine, mark_baseline, result
 
 
 def at(day: int, **changes: object) -> Document:
@@ -54,7 +54,7 @@ def history(own_data_folder: Path) -> History:
     for day, state in ((1, "complete"), (2, "complete"), (3, "partial")):
         made = at(day, partial=state == "partial", report="/somewhere/page.html")
         store.save(store.begin(made), made, "complete" if state == "complete" else "partial")
-    store.mark_baseline(2)
+    mark_baseline(store, 2)
     store.begin(at(4, partial=True, results=()))
     return store
 
@@ -211,7 +211,7 @@ def test_prune_removes_what_it_says_and_gives_the_room_back(dlbox: Command, own_
     for day in range(1, 21):
         made = at(day, results=tuple(result(name) for name in ("lstm", "gru", "cnn-lstm")) * 10)
         store.save(store.begin(made), made, "complete")
-    store.mark_baseline(3)
+    mark_baseline(store, 3)
     store.close()
     done = dlbox("history", "prune", "--keep", "2", "--yes")
     assert (done.returncode, done.stdout) == (0, "17 runs removed, 3 left\n")

@@ -25,7 +25,7 @@ from bench.results.history import USER_VERSION, History, Run, default_path
 from bench.results.record import Document
 from inventory.machine import PciCard
 from tests.conftest import ROOT, Command
-from tests.samples import document, machine, said
+from tests.samples import document, machine, mark_baseline, said
 from tests.test_compare import FIVE, run_of
 
 VERSION_1 = Path(__file__).parent / "data" / "history-version-1.sqlite"
@@ -107,6 +107,23 @@ def test_the_workload_s_own_noise_decides(box: Any) -> None:
     assert judged(box(*[level * 0.92 for level in STEADY])).status is Status.PASS
     box(*STEADY, baseline=True)
     assert judged(box(*[level * 0.92 for level in STEADY])).status is Status.FAIL
+
+
+def test_another_batch_size_can_be_a_baseline_and_the_short_look_before_it_is_none(box: Any) -> None:
+    """One process shows at the workshop's size that the model learns; those at the size asked for are measured."""
+    marked = box(400.0, *STEADY, repeats=5, batch=64, baseline=True)
+    assert [(r.label, len(r.repeats)) for r in marked.results] == [("lstm", 1), ("lstm-batch-64", 5)]
+    assert [r.id for r in History(default_path()).baselines()] == [1]
+    said = told(marked, "results.baseline")
+    assert said is not None
+    assert said.message == "later runs of lstm-batch-64 are judged against this one"
+    slow = box(300.0, *[level * 0.8 for level in STEADY], repeats=5, batch=64)
+    found = told(slow, "training.lstm-batch-64-baseline")
+    assert found is not None
+    assert found.status is Status.FAIL
+    assert told(slow, "training.lstm-baseline") is None, "nothing was measured there to judge against"
+    box(*STEADY, baseline=True)
+    assert [r.id for r in History(default_path()).baselines()] == [3, 1], "each for its own size"
 
 
 def test_another_machine_backend_or_device_has_no_baseline_here(box: Any) -> None:
@@ -207,7 +224,7 @@ def test_the_baseline_of_a_comparison_is_one_that_shares_a_result(
         dated = msgspec.structs.replace(one, started_at=f"2026-11-{day:02}T12:00:00+00:00")
         history.save(history.begin(dated), dated, "complete")
     for number in (1, 2, 3):
-        history.mark_baseline(number)
+        mark_baseline(history, number)
     for a, b, code in (("baseline", "last", 1), ("last", "baseline", 0), ("baseline", "4", 1)):
         done = dlbox("compare", a, b, "--json")
         assert (done.returncode, done.stderr) == (code, "")
@@ -221,7 +238,7 @@ def test_the_remedy_of_a_slower_run_names_a_comparison_that_works(dlbox: Command
     other = document(started_at="2030-01-01T00:00:00+00:00", results=(run_of(*FIVE, name="gru"),))
     history = History(default_path())
     history.save(history.begin(other), other, "complete")
-    history.mark_baseline(2)
+    mark_baseline(history, 2)
     remedy = judged(box(*[level * 0.8 for level in STEADY])).remedy or ""
     assert "`dlbox compare 1 3` shows what changed" in remedy
     done = dlbox("compare", "1", "3")
@@ -268,7 +285,7 @@ def test_a_store_of_the_first_layout_is_brought_up_to_date(tmp_path: Path) -> No
     lost = history.runs()[2].document
     assert lost is not None
     assert lost.results[0].samples_per_second.values == pytest.approx((100.0, 200.0, 300.0))
-    history.mark_baseline(1)
+    mark_baseline(history, 1)
     history.close()
     assert [r.id for r in History(path).baselines()] == [1]
     History(tmp_path / "new.sqlite").close()

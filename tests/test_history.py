@@ -14,6 +14,7 @@ import pytest
 
 from bench.results import store
 from bench.results.history import CorruptHistoryError, History, HistoryError, default_path
+from bench.results.record import Repeat
 from tests.conftest import ROOT
 from tests.samples import blocks, document, result
 
@@ -74,6 +75,28 @@ def test_a_killed_run_is_partial_and_keeps_every_block_but_the_one_in_flight(pat
     assert gru.partial
     assert gru.samples_per_second.values == pytest.approx((100.0, 200.0, 300.0))
     assert gru.samples_per_second.median == pytest.approx(200.0)
+
+
+def test_a_run_killed_in_a_later_process_keeps_what_was_judged_and_the_blocks_beside_it(path: Path) -> None:
+    history = History(path)
+    number = history.begin(document(results=(), partial=True))
+    lstm = result("lstm", 400.0, 402.0)
+    for block in lstm.blocks:
+        history.add_block(number, "lstm", "tensorflow", 0, block)
+    begun = msgspec.structs.replace(lstm, cut_short=Repeat(seed=1, blocks=blocks(100.0)))
+    history.save(number, document(results=(begun, result("gru")), partial=True))
+    for block in blocks(100.0, 200.0, 300.0):
+        history.add_block(number, "lstm", "tensorflow", 1, block)
+    history.close()
+    with sqlite3.connect(path) as raw:
+        raw.execute("UPDATE runs SET pid_started = 0")  # of a process that is gone
+    run = History(path).run(number)
+    assert run is not None
+    assert run.document is not None
+    assert (run.state, run.document.partial) == ("partial", True)
+    assert run.document.results[0] == msgspec.structs.replace(
+        lstm, cut_short=Repeat(seed=1, blocks=blocks(100.0, 200.0, 300.0))
+    )
 
 
 def test_a_run_that_is_under_way_is_left_alone(path: Path) -> None:

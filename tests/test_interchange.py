@@ -19,7 +19,7 @@ from mlperf_logging.compliance_checker import mlp_compliance, mlp_parser
 from mlperf_logging.mllog import constants, mllog
 
 from bench import exporting, session
-from bench.results import interchange
+from bench.results import interchange, tensorboard
 from bench.results.history import History, default_path
 from bench.results.record import Document
 from tests.conftest import ROOT, Command
@@ -43,6 +43,26 @@ def batches_and_devices() -> Document:
     one = run_of([400.0, 402.0], [401.0, 399.0])
     best = msgspec.structs.replace(one, batch_size=64, batch_kind="best")
     return document(run_id=6, results=(one, best, msgspec.structs.replace(best, devices=2)))
+
+
+def looked_for_the_best() -> Document:
+    """`--batch best` where the workshop's batch is the fastest: a short look, then that batch in full."""
+    look = run_of([400.0, 402.0])
+    best = msgspec.structs.replace(run_of([400.0, 402.0], [401.0, 399.0]), batch_kind="best")
+    return document(run_id=7, results=(look, best), options={"batch": "best"})
+
+
+def test_two_results_of_one_batch_have_two_names(tmp_path: Path) -> None:
+    made = looked_for_the_best()
+    suite = pyperf.BenchmarkSuite.loads(interchange.pyperf(made))
+    assert suite.get_benchmark_names() == [
+        "lstm tensorflow float32 batch 32", "lstm tensorflow float32 best batch 32",
+    ]  # fmt: skip
+    names = [b["fullname"] for b in json.loads(interchange.pytest_benchmark(made))["benchmarks"]]
+    assert names == ["dlbox::lstm[tensorflow-float32-32]", "dlbox::lstm[tensorflow-float32-32-best]"]
+    for together in (made, batches_and_devices()):
+        folders = {path.parent for path in tensorboard.write(together, tmp_path)}
+        assert len(folders) == sum(len(r.repeats) for r in together.results)
 
 
 def test_the_table_has_a_row_a_result_and_every_figure() -> None:

@@ -101,7 +101,7 @@ def test_a_rate_is_held_against_its_band_its_past_and_what_was_expected() -> Non
     assert told.count("earlier") == 12
 
 
-@pytest.mark.parametrize("change", ["machine", "fingerprint", "batch", "partial", "later"])
+@pytest.mark.parametrize("change", ["machine", "fingerprint", "batch", "partial", "later", "interrupted"])
 def test_another_kind_of_run_is_not_its_past(change: str) -> None:
     now = pages.on_card()
     (run,) = pages.past(now, 0.9)
@@ -121,7 +121,9 @@ def test_another_kind_of_run_is_not_its_past(change: str) -> None:
         old = msgspec.structs.replace(old, started_at="2027-01-01T00:00:00+00:00")
     alike = msgspec.structs.replace(run, document=msgspec.structs.replace(run.document, results=same))
     assert report.known(now, [alike])[0].earlier == (9100.0,)
-    assert report.known(now, [msgspec.structs.replace(run, document=old)])[0].earlier == ()
+    state = "partial" if change == "interrupted" else "complete"
+    other = msgspec.structs.replace(run, document=old, state=state)
+    assert report.known(now, [other])[0].earlier == ()
 
 
 def test_the_roofline_has_every_model_and_both_roofs() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ from bench.measure.events import Event, Job
 from bench.measure.runner import Problem
 from bench.measure.workloads import select
 from bench.progress import quiet
+from bench.results import compare
 from bench.results.figures import BatchPoint, BatchSearch
 from bench.results.history import History, default_path
 from bench.results.record import Document
@@ -26,7 +27,7 @@ POINTS = (
     BatchPoint(batch_size=32, samples_per_second=400.0),
     BatchPoint(batch_size=128, samples_per_second=800.0),
 )
-Worker = Callable[[Job], list[Event] | Problem]
+Worker = Callable[[Job], Iterable[Event] | Problem]
 
 
 @pytest.fixture
@@ -118,6 +119,57 @@ def test_ctrl_c_keeps_whole_what_ended_before_and_what_was_found_of_it(
     kept = History(default_path()).run(1)
     assert kept is not None
     assert kept.document == made
+
+
+@pytest.mark.parametrize("told", [4, 6])
+def test_ctrl_c_in_a_later_process_leaves_what_was_judged_and_keeps_its_blocks_beside(
+    bench: Callable[..., Document], told: int
+) -> None:
+    """``told``: events before the key was pressed; all of them, and it came while the process was judged."""
+    begun = iter(range(9))
+
+    def worker(job: Job) -> Iterator[Event]:
+        number = next(begun)
+        yield from (said(400.0, 402.0, 398.0) if number < 6 else said(100.0, 101.0, 102.0)[:told])
+        if number == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(session.InterruptedRunError) as caught:
+        bench(worker)
+    made = caught.value.document
+    assert made is not None
+    lstm, gru, _ = made.results
+    assert (len(lstm.repeats), lstm.partial, lstm.accuracy) == (2, False, 0.95)
+    assert lstm.interval == gru.interval
+    assert lstm.samples_per_second == gru.samples_per_second
+    assert lstm.cut_short is not None
+    timed = [block.samples_per_second for block in lstm.cut_short.blocks]
+    assert timed == pytest.approx([100.0, 101.0, 102.0][: told - 2])
+    assert gru.cut_short is None
+    assert compare.refusal(lstm, lstm) is None
+    kept = History(default_path()).run(1)
+    assert kept is not None
+    assert kept.document == made
+
+
+def test_after_ctrl_c_between_two_sizes_both_are_as_judged(
+    bench: Callable[..., Document], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = BatchSearch(points=POINTS, best_batch_size=128, ended="no-faster", why="made up")
+    monkeypatch.setattr("bench.measure.batches.search", lambda *_, **__: (found, None))
+
+    def worker(job: Job) -> Iterator[Event]:
+        yield from said(400.0, 402.0, 398.0)[:5]
+        if job.workload.batch_size == 128 and job.seed == 0:
+            raise KeyboardInterrupt
+
+    with pytest.raises(session.InterruptedRunError) as caught:
+        bench(worker, batch="both", workloads=tuple(select(("lstm",))))
+    made = caught.value.document
+    assert made is not None
+    assert [(r.label, len(r.repeats), r.partial, r.cut_short) for r in made.results] == [
+        ("lstm", 3, False, None), ("lstm-batch-128", 1, True, None),
+    ]  # fmt: skip
 
 
 def test_one_that_fails_is_left_out_of_the_next_turns(bench: Callable[..., Document]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import textwrap
 import time
@@ -110,6 +111,18 @@ def test_a_worker_that_talks_for_ever_is_ended() -> None:
         time.sleep(0.05)
     """
     problem, _ = run(code, runner.Limits(startup=600, silence=600, total=1.0))
+    assert problem is not None
+    assert problem.kind == "hang"
+
+
+def test_a_worker_that_is_stuck_in_the_driver_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stuck(subprocess.Popen[bytes]):
+        def wait(self, timeout: float | None = None) -> int:
+            assert timeout is not None, "it would wait for ever"
+            raise subprocess.TimeoutExpired("worker", timeout)
+
+    monkeypatch.setattr(subprocess, "Popen", Stuck)
+    problem, _ = run("time.sleep(600)", runner.Limits(startup=0.5, silence=600, total=600))
     assert problem is not None
     assert problem.kind == "hang"
 

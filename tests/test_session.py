@@ -188,6 +188,43 @@ def test_an_interrupted_run_is_kept_as_partial(box: Any, stop: type[BaseExceptio
     assert (stored.state, stored.document) == ("partial", document)
 
 
+def test_ctrl_c_while_the_report_is_drawn_leaves_the_run_complete(
+    box: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bench.results.report.render", stop)
+    with pytest.raises(session.InterruptedRunError) as caught:
+        box(command="bench", repeats=5, quick=False, baseline=True, report=True)
+    document = caught.value.document
+    assert document is not None
+    assert (document.verdict, document.partial, document.report) == ("cpu-only", False, None)
+    history = History(default_path())
+    stored = history.run(1)
+    assert stored is not None
+    assert (stored.state, stored.document, stored.baseline) == ("complete", document, True)
+    assert [run.id for run in history.baselines()] == [1]
+
+
+def test_ctrl_c_in_the_last_word_itself_leaves_the_run_complete(
+    box: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, stops = History.save, iter([KeyboardInterrupt])
+
+    def save(self: History, run: int, document: Document, state: str = "running", **more: Any) -> None:
+        if state == "complete" and (stop := next(stops, None)):
+            raise stop
+        original(self, run, document, state, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(History, "save", save)
+    with pytest.raises(session.InterruptedRunError):
+        box(command="bench", repeats=5, quick=False, baseline=True)
+    stored = History(default_path()).run(1)
+    assert stored is not None
+    assert (stored.state, stored.baseline) == ("complete", True)
+
+
 def test_the_first_run_without_a_card_is_quick_and_later_ones_are_not(box: Any) -> None:
     assert box().options["quick"] is True
     assert box().options["quick"] is False

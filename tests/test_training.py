@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bench.measure import training
-from bench.measure.events import Event, Job
+from bench.measure.events import Event, Generic, Job
 from bench.measure.runner import Problem
 from bench.measure.workloads import WORKLOADS
 from tests.samples import ended, said
@@ -64,6 +64,14 @@ def test_each_repeat_is_a_new_process_with_the_next_seed_and_only_the_first_is_j
     assert len(result.repeats) == 3
     assert result.accuracy == 0.95
     assert result.fingerprint == LSTM.fingerprint
+
+
+def test_the_forced_kernel_is_held_against_the_process_that_trained_with_both() -> None:
+    """Another process, hours later, finds a card that is warm."""
+    run, _ = fake([*said(400.0), Generic(samples_per_second=50.0)], said(200.0)[:-1], said(200.0)[:-1])
+    result, _, _ = train(run, repeats=3)
+    assert result.samples_per_second.median == pytest.approx(200.0)
+    assert result.forced_generic.speedup == pytest.approx(8.0)
 
 
 def test_the_best_of_several_judgements_counts() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -11,6 +13,7 @@ from bench.measure import runner, training
 from bench.measure.events import Job
 from bench.measure.workloads import WORKLOADS
 from bench.progress import quiet
+from bench.results.figures import BatchPoint, BatchSearch
 from bench.results.record import Document
 from tests.conftest import Command
 from tests.samples import machine, said
@@ -52,7 +55,7 @@ def test_anything_else_is_said_and_the_default_used(book: Book) -> None:
     assert told.remedy == "dlbox tune --workload lstm"
 
 
-def run_tuned(monkeypatch: pytest.MonkeyPatch, *names: str) -> tuple[Document, list[Job]]:
+def run_tuned(monkeypatch: pytest.MonkeyPatch, *names: str, **more: Any) -> tuple[Document, list[Job]]:
     """`bench --quick --tuned` over workers that answer at once, and the jobs they were given."""
     jobs: list[Job] = []
     original = training.train
@@ -71,7 +74,7 @@ def run_tuned(monkeypatch: pytest.MonkeyPatch, *names: str) -> tuple[Document, l
     monkeypatch.setattr(session, "installed_backends", lambda: ["tensorflow", "torch"])
     options = session.Options(
         command="bench", workloads=tuple(WORKLOADS[name] for name in names), quick=True, tuned=True,
-        health_checks=False, report=False,
+        health_checks=False, report=False, **more,
     )  # fmt: skip
     return session.run(options, quiet()), jobs
 
@@ -106,3 +109,20 @@ def test_a_backend_and_tuned_are_a_wrong_call(dlbox: Command) -> None:
     done = dlbox("bench", "--tuned", "--backend", "torch")
     assert done.returncode == 2
     assert "--tuned chooses the backend" in done.stderr
+
+
+@pytest.mark.parametrize("best", [64, 128])
+def test_the_stored_batch_is_trained_once_also_where_it_is_the_fastest(
+    monkeypatch: pytest.MonkeyPatch, best: int
+) -> None:
+    settings.keep("lstm", entry(setting=msgspec.structs.replace(FAST, batch_size=128)))
+    points = tuple(
+        BatchPoint(batch_size=size, samples_per_second=400.0 + (size == best)) for size in (64, 128)
+    )
+    found = BatchSearch(points=points, best_batch_size=best, ended="no-faster", why="made up")
+    monkeypatch.setattr("bench.measure.batches.search", lambda *_, **__: (found, None))
+    document, _ = run_tuned(monkeypatch, "lstm", batch="best")
+    assert [(r.batch_size, r.batch_kind, r.batches is not None) for r in document.results] == [
+        (128, "chosen", True), *([(64, "best", False)] if best == 64 else []),
+    ]  # fmt: skip
+    assert len({f.id for f in document.findings}) == len(document.findings)

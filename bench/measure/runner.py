@@ -22,6 +22,10 @@ WORKER = (sys.executable, "-P", "-m", "bench.measure.worker")
 """-P: a folder named ``bench`` or ``keras`` where the user stands is not ours."""
 
 
+_PATIENCE_S = 5.0
+"""For a process to end that was killed."""
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds. Start-up covers importing the framework and compiling the first step (minutes where a
     card's code is compiled on the fly); silence is the longest wait for the next word after that."""
@@ -123,7 +127,8 @@ def _ending(process: subprocess.Popen[bytes]) -> Problem | None:
 def _end_group(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_PATIENCE_S)  # one that is stuck inside the driver cannot be ended: do not wait for it
     if process.stdout:
         process.stdout.close()
 

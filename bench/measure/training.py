@@ -220,7 +220,7 @@ class _Gathering:
             batch_kind=self.plan.batch_kind,
             memory=max(self.peaks, key=lambda peak: peak.peak_bytes, default=None),
             input=self._input(),
-            forced_generic=self._generic(median),
+            forced_generic=self._generic(repeats[0]),
             work=self.imported.work,
             setting=self.plan.setting,
             devices=self._count,
@@ -253,10 +253,12 @@ class _Gathering:
             shares=shares,
         )
 
-    def _generic(self, median: float) -> ForcedGeneric | None:
+    def _generic(self, first: Repeat) -> ForcedGeneric | None:
+        """Against the process that measured both: hours later the card may be warmer."""
         told = self.beside.get("Generic")
         if not isinstance(told, Generic):
             return None
+        fused = statistics.median(block.samples_per_second for block in first.blocks)
         return ForcedGeneric(
-            samples_per_second=told.samples_per_second, speedup=median / told.samples_per_second
+            samples_per_second=told.samples_per_second, speedup=fused / told.samples_per_second
         )

@@ -133,10 +133,24 @@ class History:
                 (run, workload, backend, repeat, msgspec.json.encode(block).decode()),
             )
 
-    def save(self, run: int, document: Document, state: State = "running") -> None:
-        """Replace what is known of ``run``. A closed run holds its blocks in its document alone."""
+    def save(
+        self,
+        run: int,
+        document: Document,
+        state: State = "running",
+        *,
+        baseline_instead_of: Iterable[int] | None = None,
+    ) -> None:
+        """Replace what is known of ``run``. A closed run holds its blocks in its document alone.
+
+        ``baseline_instead_of``: it is a baseline from now on, and these are ordinary runs again.
+        """
         with self._explained("write to"), self._transaction():
             self._write(run, state, document)
+            if baseline_instead_of is not None:
+                for other in baseline_instead_of:
+                    self._db.execute("UPDATE runs SET baseline = 0 WHERE id = ?", (other,))
+                self._db.execute("UPDATE runs SET baseline = 1 WHERE id = ?", (run,))
             if state != "running":
                 self._db.execute("DELETE FROM blocks WHERE run_id = ?", (run,))
 
@@ -161,13 +175,6 @@ class History:
         query = "SELECT * FROM runs WHERE baseline AND state = 'complete' ORDER BY started_at DESC, id DESC"
         with self._explained("read"):
             return [_run(row) for row in self._db.execute(query).fetchall()]
-
-    def mark_baseline(self, number: int, instead_of: Iterable[int] = ()) -> None:
-        """Run ``number`` is a baseline from now on, and those it replaces are ordinary runs again."""
-        with self._explained("write to"), self._transaction():
-            for other in instead_of:
-                self._db.execute("UPDATE runs SET baseline = 0 WHERE id = ?", (other,))
-            self._db.execute("UPDATE runs SET baseline = 1 WHERE id = ?", (number,))
 
     def add_missing(self, documents: Iterable[Document]) -> list[int]:
         """Take in finished runs of another store, all or none; returns the numbers of those that are new here."""
@@ -328,6 +335,14 @@ def _with_lost_blocks(document: Document, blocks: dict[tuple[str, str, int], lis
                 for n, repeat in enumerate(result.repeats)
             )
             result = derive.renewed(result, repeats, partial=True)
+        elif result.cut_short is not None:
+            last = max(
+                n for label, backend, n in blocks if (label, backend) == (result.label, result.backend)
+            )
+            in_flight = tuple(blocks[result.label, result.backend, last])
+            result = msgspec.structs.replace(
+                result, cut_short=msgspec.structs.replace(result.cut_short, blocks=in_flight)
+            )
         results.append(result)
     return msgspec.structs.replace(document, results=tuple(results), partial=True, verdict="not-ready")
 

@@ -18,7 +18,7 @@ import statistics
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
-from bench.results.record import Document, Repeat, Result
+from bench.results.record import Document, Repeat, Result, apart
 
 _COLUMNS: dict[str, Callable[[Document, Result], object]] = {
     "run_id": lambda d, r: d.run_id,
@@ -186,7 +186,7 @@ def pyperf(document: Document) -> str:
         {
             "metadata": _told(
                 {
-                    "name": _name(r),
+                    "name": _name(r, kind),
                     "device": r.device,
                     "fingerprint": r.fingerprint,
                     **{
@@ -196,15 +196,16 @@ def pyperf(document: Document) -> str:
             ),
             "runs": [_run(repeat) for repeat in r.repeats if repeat.blocks],
         }
-        for r in document.results
+        for r, kind in apart(document.results)
         if r.blocks
     ]
     return json.dumps({"benchmarks": benchmarks, "metadata": common, "version": "1.0"}) + "\n"
 
 
-def _name(result: Result) -> str:
+def _name(result: Result, kind: str) -> str:
     """One for each result of a document: a batch may be shared by one device and be another's best."""
-    name = f"{result.workload} {result.backend} {result.precision} batch {result.batch_size}"
+    name = f"{result.workload} {result.backend} {result.precision} {kind} batch {result.batch_size}"
+    name = name.replace("  ", " ")
     return name if result.devices == 1 else f"{name} on {result.devices} devices"
 
 
@@ -243,7 +244,7 @@ def pytest_benchmark(document: Document) -> str:
                     "project": "dlbox",
                     "branch": "(unknown)",
                 },
-                "benchmarks": [_benchmark(r) for r in document.results if r.blocks],
+                "benchmarks": [_benchmark(r, kind) for r, kind in apart(document.results) if r.blocks],
                 "datetime": document.started_at,
                 "version": "5.0.0",
                 "dlbox_version": document.dlbox_version,
@@ -253,7 +254,7 @@ def pytest_benchmark(document: Document) -> str:
     )
 
 
-def _benchmark(result: Result) -> dict[str, object]:
+def _benchmark(result: Result, kind: str) -> dict[str, object]:
     params: dict[str, str | int] = {
         "backend": result.backend,
         "precision": result.precision,
@@ -261,6 +262,8 @@ def _benchmark(result: Result) -> dict[str, object]:
     }
     if result.devices > 1:
         params["devices"] = f"{result.devices}-devices"
+    if kind:
+        params["batch_kind"] = kind
     param = "-".join(str(value) for value in params.values())
     name = f"{result.workload}[{param}]"
     return {

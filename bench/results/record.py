@@ -7,7 +7,7 @@ The JSON Schema that ships with the package (schema.json) is generated from thes
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -183,6 +183,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """That trained it together; ``batch_size`` is of all of them."""
     scaling: Scaling | None = None
     """With several devices."""
+    cut_short: Repeat | None = None
+    """The process in flight when the run ended, where others had ended before: no figure is made of it."""
 
     @property
     def label(self) -> str:
@@ -223,6 +225,15 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     partial: bool = False
     options: dict[str, str | int | float | bool | None] = {}
     probes: Probes | None = None
+
+
+def apart(results: Iterable[Result]) -> Iterator[tuple[Result, str]]:
+    """Each result, with its batch kind where it would be taken for one that came before, else with nothing."""
+    seen: set[tuple[str, str, str, int, int]] = set()
+    for result in results:
+        kind = (result.workload, result.backend, result.precision, result.batch_size, result.devices)
+        yield result, result.batch_kind if kind in seen else ""
+        seen.add(kind)
 
 
 def to_json(document: Document) -> str:

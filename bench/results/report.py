@@ -102,6 +102,7 @@ def known(document: Document, runs: Iterable[Run]) -> dict[int, charts.Known]:
         run.document
         for run in runs
         if run.document is not None
+        and run.state == "complete"  # models take turns: what was interrupted has fewer processes of each
         and run.document.started_at < document.started_at
         and compare.identity(run.document.machine) == compare.identity(document.machine)
     ]

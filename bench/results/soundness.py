@@ -75,7 +75,7 @@ def _of_result(result: Result) -> str | None:
     name, blocks = result.workload, result.blocks
     if not blocks:
         return f"{name} holds no timed block"
-    for block in blocks:
+    for block in [*blocks, *(result.cut_short.blocks if result.cut_short else ())]:
         timed = block.seconds > 0 and block.examples > 0 and block.steps > 0 and block.other_cpu_cores >= 0
         if not timed or block.examples / block.seconds > _MOST:
             return f"a block of {name} cannot have been timed"

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from bench.results.record import Document, Repeat, Result
+from bench.results.record import Document, Repeat, Result, apart
 
 _POLYNOMIAL = 0x82F63B78
 """Castagnoli's, bits reversed: RFC 3720, appendix B.4."""
@@ -32,10 +32,19 @@ def write(document: Document, folder: Path) -> list[Path]:
     stamp = f"run{document.run_id}" if document.run_id else re.sub(r"\D", "", document.started_at)[:14]
     written = []
     clock = datetime.fromisoformat(document.started_at).timestamp()
-    for result in document.results:
-        kind = _plain(f"{result.workload}-{result.backend}-batch{result.batch_size}")
+    for result, kind in apart(document.results):
+        name = "-".join(
+            [result.workload, result.backend, *([kind] if kind else []), f"batch{result.batch_size}"]
+        )
+        name += f"-{result.devices}-devices" if result.devices > 1 else ""
         for number, repeat in enumerate(result.repeats):
-            path = folder / stamp / kind / f"process-{number}" / f"events.out.tfevents.{int(clock)}.dlbox"
+            path = (
+                folder
+                / stamp
+                / _plain(name)
+                / f"process-{number}"
+                / f"events.out.tfevents.{int(clock)}.dlbox"
+            )
             path.parent.mkdir(parents=True, exist_ok=True)
             _write(path, b"".join(_records(document, result, repeat, clock)))
             clock += (repeat.import_seconds or 0.0) + (repeat.compile_seconds or 0.0)

@@ -40,7 +40,7 @@ def _run(wandb: Any, document: Document, result: Result, folder: Path) -> Path:
         project="dlbox",
         mode="offline",
         dir=str(folder),
-        name=f"{result.workload} {result.backend} {stamp}",
+        name=f"{result.label} {result.backend} {stamp}",
         group=f"{document.command} {stamp}",
         tags=[result.workload, result.backend, "gpu" if result.on_gpu else "cpu"],
         reinit="create_new",
