@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from bench.finding import Finding, Status
+from bench.health import thermal
+from bench.results import steadiness
 from bench.results.record import Result
-from bench.results.telemetry import SOFTWARE_HEAT, CardSummary
+from bench.results.steadiness import CARD_BUSY_PERCENT, CARD_DISTURBED_PERCENT
+from bench.results.telemetry import HALF_CLOCK, SOFTWARE_HEAT, CardSummary
 from inventory.machine import Machine
 
 HEAT_SHARE = 0.01
 """Of the time; more software thermal slowdown warns. Hardware slowdown and power brake fail at once. The same
 limits as `dlbox check --stress`; a power limit and an idle card are harmless."""
 
-HALF_CLOCK = 0.6
-"""Of the card's highest clock; a busy card below it in most readings is held down. RTX 2080 SUPER and 4080 SUPER
-ran at 0.96 and 0.89 under load, a card at its power limit at 0.75 and more (proposal, few cards)."""
+_MOST = 0.5
+"""Of the time in which the clock was slow; a reason that held for less of it does not explain it."""
+
+_POWER_LIMIT, _BY_THE_USER = thermal.HARMLESS[0x04], thermal.HARMLESS[0x02]
 
 _BUSY_PERCENT = 50
 """A card that works less may rest between kernels and need no clock."""
 
 _LEAST_READINGS = 3
+
+_END_THEM = "end them (`nvidia-smi` lists them) and run it again before you compare or keep this figure"
 
 _COOL = "clean fans and filters, give the case air and the card its own power cables; then: dlbox check --stress 5"
 
@@ -166,18 +172,23 @@ def _clock(result: Result, summary: CardSummary, machine: Machine) -> Finding:
         return _made(result, "clock", Status.PASS, words, now, round(HALF_CLOCK * top), "MHz")
     if used is None or used < _BUSY_PERCENT:
         return _made(result, "clock", Status.SKIP, f"{words}; too little load to need more")
-    reasons = [name for name in summary.harmless_seconds or {} if name != "idle"]
-    capped = machine.host.is_laptop or (bool(reasons) and not summary.harmful_seconds)
+    shares = {name: share for name, share in (summary.slow_shares or {}).items() if name != "idle"}
+    by_the_user = shares.get(_BY_THE_USER, 0.0) > _MOST
+    limited = shares.get(_POWER_LIMIT, 0.0) > _MOST and not summary.harmful_seconds
+    capped = (machine.host.is_laptop or limited) and not by_the_user
+    told = ", ".join(f"{name} for {share:.0%} of that time" for name, share in shares.items())
     return _made(
         result,
         "clock",
         Status.WARN if capped else Status.FAIL,
-        f"{words}: held down"
-        + (f" ({', '.join(reasons)})" if reasons else " for no reason that the driver names"),
+        f"{words}: held down ({told or 'for no reason that the driver names'})",
         now,
         round(HALF_CLOCK * top),
         "MHz",
-        remedy="see what limits it: `nvidia-smi -q -d CLOCK,POWER,PERFORMANCE`; undo a clock or power limit that is "
+        remedy="take the limit away that somebody set: `sudo nvidia-smi -rgc`, and `sudo nvidia-smi -rac` on a "
+        "workstation's or server's card; then run it again"
+        if by_the_user
+        else "see what limits it: `nvidia-smi -q -d CLOCK,POWER,PERFORMANCE`; undo a clock or power limit that is "
         "too low (`sudo nvidia-smi -rgc`), plug a laptop in, check the card's power cables",
     )
 
@@ -190,15 +201,45 @@ def _alone(result: Result, summary: CardSummary) -> Finding:
         return _made(
             result, "alone", Status.SKIP, "this process cannot be told from others in the driver's list"
         )
+    shares = summary.other_programs_percent
+    if shares is None and others:
+        return _made(
+            result,
+            "alone",
+            Status.WARN,
+            "the figure is too low if they were busy, which the driver does not tell: "
+            f"{', '.join(others[:4])} held the card too",
+            len(others),
+            0,
+            "programs",
+            remedy=_END_THEM,
+        )
+    busy = steadiness.others_on_card(result)
+    drawing = sum((shares or {}).values()) - busy
+    told = ", ".join(f"{name} {share:.0f}%" for name, share in _busiest(shares or {}) if share >= 0.5)
+    if busy > CARD_BUSY_PERCENT or drawing > CARD_DISTURBED_PERCENT:
+        return _made(
+            result,
+            "alone",
+            Status.FAIL if busy > CARD_DISTURBED_PERCENT else Status.WARN,
+            f"other programs ran on the card meanwhile, so the figure is too low: {told} of the time",
+            round(max(busy, drawing), 1),
+            CARD_BUSY_PERCENT if busy > CARD_BUSY_PERCENT else CARD_DISTURBED_PERCENT,
+            "%",
+            remedy=_END_THEM,
+        )
     if not others:
         return _made(result, "alone", Status.PASS, "no other program computed on the card")
     return _made(
         result,
         "alone",
-        Status.WARN,
-        f"the figure is too low if they were busy: {', '.join(others[:4])} computed on the card too",
-        len(others),
-        0,
-        "programs",
-        remedy="end them (`nvidia-smi` lists them) and run it again before you compare or keep this figure",
+        Status.PASS,
+        f"{', '.join(others[:4])} held memory of the card and computed for {busy:.1f}% of the time",
+        round(busy, 1),
+        CARD_BUSY_PERCENT,
+        "%",
     )
+
+
+def _busiest(shares: dict[str, float]) -> list[tuple[str, float]]:
+    return sorted(shares.items(), key=lambda item: -item[1])[:4]

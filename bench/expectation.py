@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -14,6 +15,7 @@ from bench.results.figures import Probes
 from bench.results.history import Run
 from bench.results.record import Document, Result
 from inventory.machine import Machine
+from inventory.yamlfile import YamlError
 
 LEAST_PROCESSES = noise.LEAST_PROCESSES
 """Fewer processes a model do not show how they scatter, so nothing could be judged against them."""
@@ -31,6 +33,7 @@ def judge(
 ) -> list[Finding]:
     """The nearest measure there is: this box's baseline, a band for its card, a prediction from its probes.
 
+    Where there is none, that is said, and why.
     ``earlier``: see ``earlier_speeds``. ``kept``: the bands; None means those of bands.yml. ``number``: of the run.
     """
     own = against_baseline(result, machine, baselines, earlier, number)
@@ -40,14 +43,61 @@ def judge(
     if compare.refusal(result, result) is not None:
         return found  # cut short or not learning: other findings say so
     if result.devices > 1:
-        return found  # bands and probes are of one device
-    known, why_none = bands.judge(result, machine, kept)
-    nearest = known or prediction.judge(result, probes)
-    if nearest is None:
-        return found
-    if known is None and why_none:
-        nearest = msgspec.structs.replace(nearest, message=f"{nearest.message}; {why_none}")
-    return [*found, nearest]
+        return found or [_nothing(result, "bands and predictions are of one device")]
+    known, no_band = _read(
+        lambda: bands.judge(result, machine, kept), "no band of measured speed", bands.PATH
+    )
+    if known is not None:
+        return [*found, known]
+    made, no_prediction = _read(lambda: prediction.judge(result, probes), "no prediction", prediction.PATH)
+    if made is None:
+        return found or [_nothing(result, ", ".join(filter(None, (no_band, no_prediction))))]
+    if no_band:
+        made = msgspec.structs.replace(made, message=f"{made.message}; {no_band}")
+    return [*found, made]
+
+
+Judged = tuple[Finding | None, str]
+"""A finding, else why there is none."""
+
+
+def _read(judged: Callable[[], Judged], otherwise: str, path: Path) -> Judged:
+    try:
+        return judged()
+    except YamlError:
+        return None, f"{otherwise} ({path.name} cannot be read)"
+
+
+def _nothing(result: Result, why: str) -> Finding:
+    return Finding(
+        id=f"training.{result.label}-expected",
+        status=Status.SKIP,
+        title=f"{result.label} is as fast as expected",
+        message=f"nothing was expected of its speed: {why}; `dlbox bench --baseline` marks a run that later ones are "
+        "held against",
+    )
+
+
+def unreadable() -> list[Finding]:
+    """One finding where bands.yml or prediction.yml cannot be read: results are then judged without it."""
+    troubles = []
+    for read in (bands.shipped, prediction.measured):
+        try:
+            read()
+        except YamlError as error:
+            troubles.append(str(error))
+    if not troubles:
+        return []
+    return [
+        Finding(
+            id="results.expectations",
+            status=Status.WARN,
+            title="what is expected of a box can be read",
+            message=f"results are judged without it: {'; '.join(troubles)}",
+            remedy="mend that line, or put the file back as it came: `git checkout bench` in a clone, else install "
+            "dlbox again",
+        )
+    ]
 
 
 def earlier_speeds(result: Result, machine: Machine, runs: Iterable[Run]) -> list[float]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
-from bench import card_verdict, expectation, peaks, scaling, verdict
+from bench import card_verdict, expectation, peaks, scaling, sustained, verdict
 from bench.finding import Finding
 from bench.results import derive, steadiness
 from bench.results.figures import Probes
@@ -20,7 +20,8 @@ class Judge(msgspec.Struct, frozen=True, kw_only=True):
     """What the results of one run are held against.
 
     ``baselines``: the newest first. ``runs``: the earlier ones, whose scatter is known. ``on_processor``: that was
-    asked for, so a card that does nothing is no fault. ``number``: of the run in the history.
+    asked for, so a card that does nothing is no fault. ``framework``: what one says of the card, by its name; it is
+    asked only where it trained without the card. ``number``: of the run in the history.
     """
 
     machine: Machine
@@ -29,6 +30,7 @@ class Judge(msgspec.Struct, frozen=True, kw_only=True):
     probes: Probes | None = None
     bill: Bill | None = None
     on_processor: bool = False
+    framework: Callable[[str], Finding] | None = None
     number: int | None = None
 
     def of(
@@ -63,7 +65,9 @@ class Judge(msgspec.Struct, frozen=True, kw_only=True):
                 result,
                 gpu_expected=self.machine.has_gpu and not self.on_processor,
                 governor=governor or self._governor_at_first(result),
+                framework=self.framework,
             ),
+            *sustained.judge(result),
             *peaks.judge(result),
             *([] if self.on_processor else card_verdict.judge(result, self.machine)),
             *scaling.judge(result),

@@ -90,6 +90,16 @@ def worst(result: Result, tried: Iterable[Measured]) -> float | None:
     return max((max(ratio, 1 / ratio) for ratio in ratios), default=None)
 
 
+_NEEDED = {
+    "recurrent_tflops": "products as small as a recurrent step's",
+    "convolution_tflops": "products as small as a convolution's",
+    "bandwidth_gb_s": "the memory bandwidth",
+    "train_step_seconds": "a training step",
+    "step_seconds": "a step of a loop",
+}
+"""Probes that a prediction is put together from, and what they measure."""
+
+
 def predict(work: Work, batch_size: int, probes: Probes) -> Prediction | None:
     """None where a probe is missing that this workload needs."""
     rates = (probes.recurrent_tflops, probes.convolution_tflops, probes.bandwidth_gb_s)
@@ -109,18 +119,19 @@ def predict(work: Work, batch_size: int, probes: Probes) -> Prediction | None:
     )
 
 
-def judge(result: Result, probes: Probes | None) -> Finding | None:
-    """One sentence with its numbers, or None where nothing can be predicted."""
-    if probes is None or result.work is None or probes.backend != result.backend:
-        return None
-    if probes.on_gpu != result.on_gpu or result.batch_size != BATCH or result.devices > 1:
-        return None
-    made = predict(result.work, result.batch_size, probes)
+def judge(
+    result: Result, probes: Probes | None, tried: Iterable[Measured] | None = None
+) -> tuple[Finding | None, str]:
+    """One sentence with its numbers, else why nothing is predicted. ``tried``: None means those of prediction.yml.
+
+    Raises yamlfile.YamlError where that cannot be read.
+    """
+    made, why = _made(result, probes)
     if made is None:
-        return None
+        return None, f"no prediction ({why})"
     speed = result.samples_per_second.median
     ratio = speed / made.samples_per_second
-    off = worst(result, measured())
+    off = worst(result, measured() if tried is None else tried)
     factor = FACTOR if off is None else off * MARGIN
     slow = ratio < 1 / factor
     told = (
@@ -144,4 +155,22 @@ def judge(result: Result, probes: Probes | None) -> Finding | None:
         "`dlbox bench --baseline` makes this box its own measure"
         if slow
         else None,
-    )
+    ), ""
+
+
+def _made(result: Result, probes: Probes | None) -> tuple[Prediction | None, str]:
+    """The prediction, else what it lacks."""
+    if result.devices > 1:
+        return None, "it is made for one device"
+    if result.batch_size != BATCH:
+        return None, f"it is made for batch {BATCH}"
+    if probes is None or result.work is None:
+        return None, "the probes did not run" if probes is None else "its arithmetic was not counted"
+    if (probes.backend, probes.on_gpu) != (result.backend, result.on_gpu):
+        there, here = (f"{on.backend} on a {'card' if on.on_gpu else 'processor'}" for on in (probes, result))
+        return None, f"the probes are of {there}, the training was of {here}"
+    made = predict(result.work, result.batch_size, probes)
+    if made is None:
+        lacking = [told for name, told in _NEEDED.items() if not getattr(probes, name)]
+        return None, f"the probe of {lacking[0]} is missing"
+    return made, ""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import importlib.util
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -142,6 +144,7 @@ def _run(
     watcher.begin("probes", "matrix products, memory bandwidth, launch latency")
     probes = probing.measure(machine, backend, 3.0 if quick else 6.0)
     findings += peaks.judge_probes(probes)
+    findings += expectation.unreadable()
     watcher.done(peaks.told(probes))
     document = Document(
         command=options.command,
@@ -184,6 +187,7 @@ def _run(
             probes=document.probes,
             bill=options.bill,
             on_processor=devices is not None and devices.kind == "cpu",
+            framework=_framework(machine, tuple(findings)),
             number=keeper.document.run_id,
         ),
         keeper=keeper,
@@ -208,6 +212,17 @@ def _run(
         watcher.begin("report", "drawing it")
         _report(options.output or keeper.folder / "reports", keeper)
     return keeper.document
+
+
+def _framework(machine: Machine, findings: Sequence[Finding]) -> Callable[[str], Finding]:
+    """What one framework says of the card: as found before, else it is asked when that is first wanted."""
+
+    @functools.cache
+    def told(name: str) -> Finding:
+        known = (f for f in findings if f.id == f"frameworks.{name}")
+        return next(known, None) or visibility.findings(machine, only=(name,))[0]
+
+    return told
 
 
 def _entry(

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bench.finding import Finding, Status
 from bench.results import steadiness
 from bench.results.record import Result
 from bench.results.steadiness import BUSY_CORES, UNSTEADY
 
 
-def judge(result: Result, *, gpu_expected: bool, governor: str | None = None) -> list[Finding]:
+def judge(
+    result: Result,
+    *,
+    gpu_expected: bool,
+    governor: str | None = None,
+    framework: Callable[[str], Finding] | None = None,
+) -> list[Finding]:
     """All that can be said of one result: it ran on the right device, it learned, it was steady.
 
-    ``governor``: the processor's as last seen before it in the same run, None where nobody looked.
+    ``governor``: the processor's as last seen before it in the same run, None where nobody looked. ``framework``: what
+    a backend says of the card in a process of its own.
     """
     return [
         finding
         for finding in (
-            _device(result, gpu_expected),
+            _device(result, gpu_expected, framework),
             _kernel(result),
             _learning(result),
             _governor(result, governor),
@@ -44,7 +53,7 @@ def failure(workload: str, backend: str, kind: str, message: str, detail: str = 
     )
 
 
-def _device(result: Result, gpu_expected: bool) -> Finding | None:
+def _device(result: Result, gpu_expected: bool, framework: Callable[[str], Finding] | None) -> Finding | None:
     if not gpu_expected:
         return None
     name = f"training.{result.label}-device"
@@ -53,14 +62,20 @@ def _device(result: Result, gpu_expected: bool) -> Finding | None:
         return Finding(
             id=name, status=Status.PASS, title=title, message=f"{result.backend} trained on {result.device}"
         )
+    why = framework(result.backend) if framework else None
+    told = f"there is a card, but {result.backend} trained on the CPU"
+    if why is not None:
+        works = why.status is Status.PASS
+        told += f", though {why.message} in a process of its own" if works else f": {why.message}"
     return Finding(
         id=name,
         status=Status.FAIL,
         title=title,
-        message=f"there is a card, but {result.backend} trained on the CPU",
+        message=told,
         measured="cpu",
         expected="gpu",
-        remedy="run `dlbox check --frameworks`: it names the library that is missing; `./dlbox setup` installs the "
+        remedy=(why.remedy if why else None)
+        or "run `dlbox check --frameworks`: it names the library that is missing; `./dlbox setup` installs the "
         "build for this card",
     )
 

@@ -179,6 +179,10 @@ class GpuProcess(msgspec.Struct, frozen=True, kw_only=True):
     kind: Literal["compute", "graphics"]
     name: str = ""
     memory_bytes: int | None = None
+    draws: bool = False
+    """In both of the driver's lists, "C+G" in nvidia-smi: a browser or another program of the desktop."""
+    sm_percent: int | None = None
+    """Share of about the last second in which its kernels ran; read only while something trains."""
 
 
 class Gpu(msgspec.Struct, frozen=True, kw_only=True):

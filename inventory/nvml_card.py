@@ -5,10 +5,13 @@ Struct versions are those of nvidia-ml-py 13.615.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from inventory import nvml_sensors as sensors
 from inventory.machine import Errors, Gpu, GpuProcess
@@ -17,6 +20,9 @@ from inventory.reading import Reading
 
 _MEMORY_SECOND = 0x02000028
 """Version of the second memory struct, which counts the driver's reserve apart."""
+
+_RECENT_US = 1_000_000
+"""Of the driver's samples of what each program does, those of the last second."""
 
 
 def gpus(count: int, skip: frozenset[int] = frozenset()) -> Iterator[Gpu]:
@@ -47,7 +53,7 @@ def sample(index: int) -> Gpu:
         link=sensors.link(device),
         fan_percent=sensors.fans(device),
         utilisation_percent=converted(read("nvmlDeviceGetUtilizationRates", device), sensors.utilisation),
-        processes=_processes(device),
+        processes=converted(_processes(device), lambda listed: _at_work(device, listed)),
     )
 
 
@@ -224,11 +230,30 @@ def _processes(device: Any) -> Reading[tuple[GpuProcess, ...]]:
                         kind="compute" if kind == "compute" else "graphics",
                         name=_process_name(pid),
                         memory_bytes=used if used and used < 1 << 43 else None,
+                        draws=pid in found,
                     )
     for answer in (answers["compute"], answers["graphics"]):
         if answer.state == "failed" or (answer is answers["compute"] and answer.state != "ok"):
             return converted(answer, lambda value: ())
     return Reading.of(tuple(found.values()))
+
+
+def _at_work(device: Any, listed: tuple[GpuProcess, ...]) -> tuple[GpuProcess, ...]:
+    """``listed`` with what each does, where the driver tells (Maxwell and later, no card in parts)."""
+    since = time.time_ns() // 1000 - _RECENT_US
+    answer = read("nvmlDeviceGetProcessUtilization", device, since) if listed else Reading.of(())
+    if answer.code in (0, 6):  # nothing ran since then; nvidia-ml-py makes an error of an empty answer
+        answer = Reading.of(())
+    shares = converted(answer, _shares)
+    if shares.value is None:
+        return listed
+    return tuple(msgspec.structs.replace(p, sm_percent=shares.value.get(p.pid, 0)) for p in listed)
+
+
+def _shares(samples: Any) -> dict[int, int]:
+    """Percent by process number, of each the newest; those that ran nothing are not in it."""
+    ordered = sorted(samples, key=lambda sample: int(sample.timeStamp))
+    return {int(s.pid): int(s.smUtil) for s in ordered if 0 <= s.smUtil <= 100}
 
 
 def _process_list(device: Any, kind: str) -> Reading[Any]:

@@ -189,6 +189,17 @@ def _processes(answer: list[dict[str, int]], count: Any, entries: Any) -> int:
     return 0
 
 
+def _process_shares(answer: list[dict[str, int]], samples: Any, count: Any, since: Any) -> int:
+    """As the driver answers: its samples after ``since``, and code 6 where there is none."""
+    count._obj.value = len(answer)
+    if samples is None:
+        return 7 if answer else 6
+    for number, given in enumerate(answer):
+        samples[number].pid, samples[number].smUtil = given["pid"], given["sm"]
+        samples[number].timeStamp = since.value + 1 + given.get("later", 0)
+    return 0
+
+
 def _fields(answer: dict[int, Any], count: Any, out: Any) -> int:
     for entry in out._obj:
         given = _now(answer.get(entry.fieldId, {"code": NOT_SUPPORTED}))
@@ -215,6 +226,7 @@ _SPECIAL: dict[str, Callable[..., int]] = {
     "RetiredPages": _pages,
     "ComputeRunningProcesses": _processes,
     "GraphicsRunningProcesses": _processes,
+    "ProcessUtilization": _process_shares,
     "FieldValues": _fields,
     "FanSpeedRPM": _rpm,
     "GspFirmwareVersion": lambda answer, buffer: 0,

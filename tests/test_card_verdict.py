@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bench import card_verdict
 from bench.finding import Finding, Status
+from bench.health.thermal import HARMLESS
 from bench.results.record import Result, from_json, to_json
 from bench.results.telemetry import POWER_BRAKE, SOFTWARE_HEAT, CardSummary, Telemetry
 from inventory.machine import Machine, PciCard
@@ -98,8 +99,14 @@ HALF: dict[str, Any] = {"sm_mhz_median": 1057, "harmless_seconds": {}}
     ("changes", "expected"),
     [
         ({}, FAIL),
-        ({"harmless_seconds": {"idle": 1.0}}, FAIL),
-        ({"harmless_seconds": {"power limit": 14.0}}, WARN),
+        ({"slow_shares": {"idle": 1.0}}, FAIL),
+        ({"slow_shares": {"power limit": 0.95}}, WARN),
+        ({"slow_shares": {"power limit": 0.95}, "harmful_seconds": {SOFTWARE_HEAT: 0.1}}, FAIL),
+        ({"slow_shares": {"power limit": 0.03}, "harmless_seconds": {"power limit": 0.5}}, FAIL),
+        ({"slow_shares": {"sync boost": 1.0}}, FAIL),
+        ({"slow_shares": {"display": 1.0}}, FAIL),
+        ({"slow_shares": {"clocks set by the user": 1.0}}, FAIL),
+        ({"slow_shares": {"clocks set by the user": 1.0, "power limit": 1.0}}, FAIL),
         ({"utilisation_mean_percent": 12.0}, SKIP),
         ({"sm_mhz_limit": None}, SKIP),
         ({"sm_mhz_median": 1600}, PASS),
@@ -116,13 +123,37 @@ def test_a_clock_that_a_fault_holds_down_is_one_fault() -> None:
 
 def test_a_laptop_may_be_held_down() -> None:
     assert statuses(trained(**HALF), box(is_laptop=True))["clock"] == WARN
+    set_low = trained(**HALF, slow_shares={"clocks set by the user": 1.0})
+    assert statuses(set_low, box(is_laptop=True))["clock"] == FAIL
 
 
-def test_a_second_program_makes_the_figure_too_low() -> None:
-    found = judged(trained(other_programs=("python3 (4242)",)))["alone"]
-    assert found.status is Status.WARN
-    assert "python3 (4242)" in found.message
-    assert statuses(trained(other_programs=None))["alone"] == SKIP
+def test_a_clock_that_somebody_set_low_says_how_to_take_it_back() -> None:
+    found = judged(trained(**HALF, slow_shares={"clocks set by the user": 0.98}))["clock"]
+    assert "clocks set by the user for 98% of that time" in found.message
+    assert "nvidia-smi -rgc" in str(found.remedy)
+    assert "nvidia-smi -rac" in str(found.remedy)
+
+
+@pytest.mark.parametrize(
+    ("others", "shares", "expected", "words"),
+    [
+        (("python3 (7)",), {"python3 (7)": 45.0}, FAIL, "python3 (7) 45%"),
+        (("a (7)", "b (8)"), {"a (7)": 12.0, "b (8)": 11.0}, FAIL, "a (7) 12%, b (8) 11%"),
+        (("python3 (7)",), {"python3 (7)": 8.0}, WARN, "python3 (7) 8%"),
+        (("jupyter (7)",), {"jupyter (7)": 0.0}, PASS, "jupyter (7) held memory"),
+        (("python3 (7)",), None, WARN, "which the driver does not tell: python3 (7)"),
+        ((), {"chrome (9)": 12.0}, PASS, "no other program"),
+        ((), {"blender (9)": 60.0}, WARN, "blender (9) 60%"),
+        ((), None, PASS, "no other program"),
+        (None, None, SKIP, "does not list"),
+    ],
+    ids=["busy", "two", "a-little", "idle", "untold", "browser", "renderer", "alone", "no-list"],
+)
+def test_a_second_program_is_judged_by_what_it_did(
+    others: tuple[str, ...] | None, shares: dict[str, float] | None, expected: str, words: str
+) -> None:
+    found = judged(trained(other_programs=others, other_programs_percent=shares))["alone"]
+    assert (found.status.value, words in found.message) == (expected, True), found.message
 
 
 def test_nothing_read_is_no_fault_while_the_framework_tells() -> None:
@@ -139,6 +170,7 @@ def test_nothing_read_and_the_framework_on_the_processor_is_unknown() -> None:
     assert statuses(result(on_gpu=False, telemetry=telemetry())) == {"worked": SKIP}
 
 
+PROGRAMS = st.sampled_from(["python3 (7)", "chrome (8)", "a program (9)"])
 ANY: dict[str, st.SearchStrategy[Any]] = {
     "readings": st.integers(0, 9),
     "utilisation_max_percent": st.integers(0, 100),
@@ -149,7 +181,9 @@ ANY: dict[str, st.SearchStrategy[Any]] = {
     "temperature_max_c": st.integers(0, 110),
     "harmful_seconds": st.dictionaries(st.sampled_from([SOFTWARE_HEAT, POWER_BRAKE]), st.floats(0.01, 15)),
     "harmless_seconds": st.dictionaries(st.sampled_from(["idle", "power limit"]), st.floats(0.01, 15)),
-    "other_programs": st.lists(st.text(), max_size=3).map(tuple),
+    "slow_shares": st.dictionaries(st.sampled_from(list(HARMLESS.values())), st.floats(0, 1)),
+    "other_programs": st.lists(PROGRAMS, max_size=3).map(tuple),
+    "other_programs_percent": st.dictionaries(PROGRAMS, st.floats(0, 100), max_size=3),
 }
 
 

@@ -118,20 +118,72 @@ def test_the_measured_errors_are_those_of_the_table() -> None:
 )
 def test_without_a_probe_nothing_is_predicted(missing: str) -> None:
     probes = msgspec.structs.replace(PROBES, **{missing: None})
-    assert judge(result(work=WORK), probes=probes) == []
+    assert "is missing" in nothing(judge(result(work=WORK), probes=probes))
 
 
-def test_probes_of_something_else_predict_nothing() -> None:
-    for change in (
-        {"backend": "jax"},
-        {"batch_size": 64},
-        {"on_gpu": True},
-        {"work": None},
-        {"partial": True},
-    ):
-        made = msgspec.structs.replace(result(work=WORK), **change)
-        assert judge(made) == [], change
-    assert judge(result(work=WORK), probes=None) == []
+def nothing(found: list[Finding]) -> str:
+    """What is said where there is no measure at all."""
+    finding = only(found)
+    assert (finding.id.rpartition("-")[2], finding.status) == ("expected", Status.SKIP)
+    assert finding.message.startswith("nothing was expected of its speed: ")
+    assert "`dlbox bench --baseline`" in finding.message
+    return finding.message
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"backend": "jax"},
+            "no prediction (the probes are of tensorflow on a processor, the training was of jax",
+        ),
+        ({"batch_size": 64}, "no prediction (it is made for batch 32)"),
+        (
+            {"on_gpu": True},
+            "the probes are of tensorflow on a processor, the training was of tensorflow on a card",
+        ),
+        ({"work": None}, "its arithmetic was not counted"),
+        ({"devices": 2}, "bands and predictions are of one device"),
+    ],
+)
+def test_where_nothing_is_expected_that_is_said(change: dict[str, Any], words: str) -> None:
+    assert words in nothing(judge(msgspec.structs.replace(result(work=WORK), **change)))
+
+
+def test_where_nothing_is_expected_of_a_card_both_reasons_are_said(box: Machine) -> None:
+    large = msgspec.structs.replace(result(**ON_CARD), batch_size=256)
+    told = nothing(judge(large, box, probes=GPU_PROBES))
+    assert (
+        "no band of measured speed (nobody has measured GeForce RTX 3060 12GB with it yet), no prediction"
+        in told
+    )
+
+
+def test_a_result_that_counts_for_nothing_is_not_said_to_be_without_a_measure() -> None:
+    assert judge(result(work=WORK, partial=True)) == []
+    assert "the probes did not run" in nothing(judge(result(work=WORK), probes=None))
+
+
+def damaged(*_: Any) -> Any:
+    raise YamlError("bands.yml, line 7: RTX 3061 is no card")
+
+
+def test_a_damaged_band_file_leaves_the_prediction(box: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert expectation.unreadable() == []
+    monkeypatch.setattr(bands, "shipped", damaged)
+    found = only(judge(result(**ON_CARD), box, probes=GPU_PROBES, kept=None))
+    assert found.id == "training.lstm-predicted"
+    assert "no band of measured speed (bands.yml cannot be read)" in found.message
+    told = only(expectation.unreadable())
+    assert (told.status, told.id) == (Status.WARN, "results.expectations")
+    assert "line 7: RTX 3061 is no card" in told.message
+
+
+def test_a_damaged_file_of_errors_leaves_the_band(box: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prediction, "measured", damaged)
+    assert only(judge(result(**ON_CARD), box, kept=[band()])).id == "training.lstm-band"
+    assert "no prediction (prediction.yml cannot be read)" in nothing(judge(result(work=WORK)))
+    assert only(expectation.unreadable()).status is Status.WARN
 
 
 @given(

@@ -27,8 +27,9 @@ SECOND_CHOICE = {
     "FanSpeed_v2",
     "MemoryInfo",
     "PowerManagementLimit",
+    "ProcessUtilization",
 }
-"""Asked only where the card lacks the first."""
+"""Asked only where the card lacks the first; the last one only while something trains."""
 
 HEALTHY = scenario.load("h200_idle").nvml
 
@@ -164,6 +165,7 @@ def shaped(key: str, answer: Any, numbers: list[int]) -> Any:
         "RetiredPages": numbers[0] % 40,
         "ComputeRunningProcesses": [{"pid": numbers[0], "memory": numbers[1]}],
         "GraphicsRunningProcesses": [{"pid": numbers[2], "memory": numbers[3]}],
+        "ProcessUtilization": [{"pid": numbers[0], "sm": numbers[1]}],
         "FieldValues": dict.fromkeys((82, 230, 269, 270, 271), numbers[0]),
         "ValidateInforom": numbers[0] % 1000,
     }

@@ -73,12 +73,17 @@ def card(ask: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[
     """`ready` or `bench` on an RTX 3060 that is busy with a worker that says ``kernel`` and ``generic``."""
 
     def measured(
-        *, kernel: Kernels = FUSED, generic: float | None = 60.0, mhz: int = 1850, accuracy: float = 0.95, **how: Any
+        *, kernel: Kernels = FUSED, generic: float | None = 60.0, mhz: int = 1850, reasons: int = 0,
+        accuracy: float = 0.95, beside: int | None = None, **how: Any
     ) -> Told:  # fmt: skip
+        programs = [os.getpid()] if beside is None else [os.getpid(), os.getppid()]
         answers = content(
             ClockInfo={1: mhz, 2: 7300},
-            CurrentClocksEventReasons=0,
-            ComputeRunningProcesses=[{"pid": os.getpid(), "memory": 600 << 20}],
+            CurrentClocksEventReasons=reasons,
+            ComputeRunningProcesses=[{"pid": pid, "memory": 600 << 20} for pid in programs],
+            ProcessUtilization=[
+                {"pid": pid, "sm": sm} for pid, sm in zip(programs, (60, beside), strict=False)
+            ],
         )
         monkeypatch.setattr(
             telemetry.Sampler.__init__,
@@ -106,7 +111,7 @@ def card(ask: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[
         here = scenario.load("rtx3060_idle").machine(tmp_path / "box")
         monkeypatch.setattr("inventory.facts.gather", lambda: here)
         monkeypatch.setattr("bench.health.run", lambda machine, **_: [])
-        monkeypatch.setattr("bench.measure.visibility.findings", lambda machine: [])
+        monkeypatch.setattr("bench.measure.visibility.findings", lambda machine, **_: [])
         return ask(talks, workloads=("lstm",), **how)  # type: ignore[no-any-return]
 
     return measured
@@ -129,9 +134,13 @@ def test_a_sound_card_is_ready(card: Any, what: str) -> None:
         ({"kernel": judge(["While"], [LSTM], "tensorflow", "3.15.1")}, "training.lstm-kernel"),
         ({"generic": 3100.0}, "training.lstm-fused-pays"),
         ({"mhz": 1057}, "training.lstm-clock"),
+        ({"mhz": 1057, "reasons": 0x2}, "training.lstm-clock"),
+        ({"mhz": 1057, "reasons": 0x10}, "training.lstm-clock"),
         ({"accuracy": 0.5}, "training.lstm-learns"),
+        ({"beside": 40}, "training.lstm-alone"),
     ],
-    ids=["forced-generic", "silent-fallback", "fused-in-name-only", "half-clock", "no-learning"],
+    ids=["forced-generic", "silent-fallback", "fused-in-name-only", "half-clock", "half-clock-set",
+         "half-clock-in-sync", "no-learning", "busy-second-process"],
 )  # fmt: skip
 def test_a_fault_of_a_card_is_the_one_that_fails(
     card: Any, planted: dict[str, Any], found: str, what: str
@@ -139,6 +148,16 @@ def test_a_fault_of_a_card_is_the_one_that_fails(
     told = card(command=what, **planted)
     assert told[:2] == (1, "not-ready")
     assert fails(told) == [found]
+
+
+@pytest.mark.parametrize(
+    ("harmless", "found"), [({"beside": 0}, "alone"), ({"mhz": 1057, "reasons": 0x4}, "clock")]
+)
+def test_what_is_no_fault_of_a_card_fails_nothing(card: Any, harmless: dict[str, Any], found: str) -> None:
+    """A program that only holds memory, and a card that is at its power limit all the time."""
+    told = card(**harmless)
+    assert told[:2] == (0, "ready"), told[2]
+    assert told[2][f"training.lstm-{found}"] == ("pass" if "beside" in harmless else "warn")
 
 
 @pytest.mark.parametrize("ending", ["Tried", "killed"])

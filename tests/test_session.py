@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 
 from bench import session
 from bench.finding import Finding, Status
+from bench.health.frameworks import NAMES
 from bench.measure.events import Block, Event, Job
 from bench.measure.runner import Problem
 from bench.measure.workloads import select
@@ -21,6 +22,7 @@ from bench.results.history import History, HistoryError, default_path
 from bench.results.record import Document
 from bench.results.telemetry import HARDWARE_HEAT, Telemetry
 from inventory.machine import Gpu, PciCard
+from inventory.yamlfile import YamlError
 from tests.samples import machine, said, telemetry
 
 Script = dict[str, list[Event] | Problem | type[BaseException]]
@@ -38,7 +40,13 @@ def box(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Document]:
         monkeypatch.setattr("bench.measure.telemetry.Sampler", sampler)
         monkeypatch.setattr("inventory.facts.gather", lambda: machine(cards=cards, gpus=gpus))
         seen = options.pop("seen", [])
-        monkeypatch.setattr("bench.measure.visibility.findings", lambda machine: list(seen))
+        looks = options.pop("looks", [])
+
+        def look(machine: Any, *, only: Sequence[str] = NAMES) -> list[Finding]:
+            looks.append(tuple(only))
+            return list(seen)
+
+        monkeypatch.setattr("bench.measure.visibility.findings", look)
         monkeypatch.setattr("bench.health.run", lambda machine, **_: list(healthy))
 
         def train(workload: Any, plan: Any, on_progress: Any, *, parent_pid: int) -> Any:
@@ -111,9 +119,57 @@ def test_a_sound_machine_with_a_card_is_ready(box: Any) -> None:
 
 
 def test_a_card_that_was_not_used_is_not_ready(box: Any) -> None:
-    document = box({"gru": said(400.0)}, has_card=True)
+    sees = Finding(id="frameworks.tensorflow", status=Status.PASS, title="t", message="computes on RTX 3060")
+    document = box({"gru": said(400.0)}, has_card=True, seen=[sees])
     assert document.verdict == "not-ready"
     assert statuses(document)["training.gru-device"] is Status.FAIL
+    (found,) = [f for f in document.findings if f.id == "training.gru-device"]
+    assert "though computes on RTX 3060 in a process of its own" in found.message
+
+
+@pytest.mark.parametrize(
+    ("health_checks", "looked"), [(True, [NAMES]), (False, [("tensorflow",)])], ids=["ready", "bench"]
+)
+def test_the_missing_library_is_in_the_finding_and_asked_for_once(
+    box: Any, health_checks: bool, looked: list[tuple[str, ...]]
+) -> None:
+    blind = Finding(
+        id="frameworks.tensorflow",
+        status=Status.FAIL,
+        title="t",
+        message="missing: libcudnn.so.9",
+        remedy="reinstall",
+    )
+    looks: list[tuple[str, ...]] = []
+    script = {name: said(400.0) for name in ("lstm", "gru", "cnn-lstm")}
+    document = box(script, has_card=True, seen=[blind], looks=looks, health_checks=health_checks)
+    found = [f for f in document.findings if f.id.endswith("-device")]
+    assert [f.status for f in found] == [Status.FAIL] * 3
+    assert all("missing: libcudnn.so.9" in f.message and f.remedy == "reinstall" for f in found)
+    assert looks == looked
+
+
+def test_a_framework_that_trains_on_the_card_is_not_asked(box: Any) -> None:
+    looks: list[tuple[str, ...]] = []
+    assert box(has_card=True, looks=looks, health_checks=False).verdict == "ready"
+    assert looks == []
+
+
+@pytest.mark.parametrize("has_card", [True, False])
+@pytest.mark.parametrize("name", ["bands.shipped", "prediction.measured"])
+def test_a_damaged_file_of_expectations_is_one_warning_and_the_run_goes_on(
+    box: Any, monkeypatch: pytest.MonkeyPatch, name: str, has_card: bool
+) -> None:
+    def damaged(*_: Any) -> Any:
+        raise YamlError("the.yml, line 7: RTX 3061 is no card")
+
+    monkeypatch.setattr(f"bench.{name}", damaged)
+    document = box(has_card=has_card)
+    assert document.verdict == ("ready" if has_card else "cpu-only")
+    assert not document.partial
+    warned = [f for f in document.findings if f.status is Status.WARN]
+    assert [f.id for f in warned] == ["results.expectations"]
+    assert "the.yml, line 7: RTX 3061 is no card" in warned[0].message
 
 
 @pytest.mark.parametrize(("framework", "verdict"), [("tensorflow", "not-ready"), ("jax", "ready")])

@@ -94,6 +94,7 @@ def test_everything_of_a_card_at_work() -> None:
         energy_joules_per_1000_samples=pytest.approx(750.0),
         samples_per_second_per_watt=pytest.approx(200 / 150),
         other_programs=(),
+        other_programs_percent=None,
     )
 
 
@@ -180,6 +181,65 @@ def test_other_programs_are_named_and_a_desktop_is_none() -> None:
     assert made.other_programs is not None
     assert [name.rpartition(" ")[2] for name in made.other_programs] == [f"({os.getpid()})"]
     assert made.peak_memory_bytes == 512 << 20
+
+
+def test_what_other_programs_did_is_told_by_the_driver() -> None:
+    """One computes half of the time, one only holds memory, and one is a browser."""
+    busy, holder, browser = 4_194_001, 4_194_002, 4_194_003
+    rest = [{"pid": OWN, "sm": 90}]
+    work = [{"pid": OWN, "sm": 50}, {"pid": busy, "sm": 80}, {"pid": browser, "sm": 22}]
+    made = summed(
+        ComputeRunningProcesses=[
+            *SESSION,
+            *({"pid": pid, "memory": 1 << 30} for pid in (busy, holder, browser)),
+        ],
+        GraphicsRunningProcesses=[{"pid": browser, "memory": 1 << 20}],
+        ProcessUtilization=over_time(*[rest, rest, work, work] * 6),
+    )
+    assert made.other_programs == (f"a program ({busy})", f"a program ({holder})")
+    assert made.other_programs_percent == {  # six of eleven readings found them at work
+        f"a program ({busy})": pytest.approx(6 / 11 * 80, abs=0.05),
+        f"a program ({holder})": 0.0,
+        f"a program ({browser})": pytest.approx(6 / 11 * 22, abs=0.05),
+    }
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"code": 3}, {"code": 6}, {"code": 13}, [{"pid": 77, "sm": 90}], [{"pid": OWN, "sm": 4_000_000}],
+    ],
+    ids=["not-supported", "nothing-ran", "old-driver", "numbers-of-elsewhere", "garbage"],
+)  # fmt: skip
+def test_where_the_driver_does_not_tell_who_works_nobody_is_said_to_be_idle(answer: Any) -> None:
+    listed = [*SESSION, {"pid": os.getpid(), "memory": 1 << 30}]
+    made = summed(ComputeRunningProcesses=listed, ProcessUtilization=answer)
+    assert made.other_programs is not None
+    assert len(made.other_programs) == 1
+    assert made.other_programs_percent is None
+
+
+def test_of_several_samples_of_a_program_the_newest_counts() -> None:
+    answer = [{"pid": OWN, "sm": 70, "later": 9}, {"pid": OWN, "sm": 3}]
+    fake_nvml.install(content(ProcessUtilization=answer))
+    (own,) = [p for p in nvml_card.sample(0).processes.value or () if p.pid == OWN]
+    pynvml.nvmlLib = None
+    assert own.sm_percent == 70
+
+
+def test_reasons_count_while_the_clock_was_slow() -> None:
+    """Ten seconds, five of them at half the clock; one reading of a power limit there, and all of it elsewhere."""
+    clock = over_time(*[1850] * 6, *[900] * 6)
+    made = summed(ClockInfo={1: clock, 2: 7300}, CurrentClocksEventReasons=over_time(*[4] * 7, 2))
+    assert made.slow_shares == {
+        "clocks set by the user": pytest.approx(0.8),
+        "power limit": pytest.approx(0.2),
+    }
+    assert summed(ClockInfo={1: 1850, 2: 7300}).slow_shares is None
+    no = {"code": 3}
+    quiet = summed(ClockInfo={1: 900, 2: 1}, CurrentClocksEventReasons=no, CurrentClocksThrottleReasons=no)
+    assert quiet.slow_shares is None
+    assert summed(ClockInfo={1: 900, 2: 1}, CurrentClocksEventReasons=0).slow_shares == {}
 
 
 def test_children_of_the_worker_are_the_worker() -> None:

@@ -36,6 +36,35 @@ def test_training_on_the_cpu_beside_a_card_fails() -> None:
     assert found["training.lstm-device"] is Status.PASS
 
 
+@pytest.mark.parametrize(
+    ("status", "message", "words", "remedy"),
+    [
+        (Status.FAIL, "tensorflow 2.21.0 does not see the card; missing: libcudnn.so.9",
+         "trained on the CPU: tensorflow 2.21.0 does not see the card; missing: libcudnn.so.9", "reinstall"),
+        (Status.WARN, "no card", "trained on the CPU: no card", "reinstall"),
+        (Status.PASS, "tensorflow 2.21.0 computes on RTX 3060",
+         "trained on the CPU, though tensorflow 2.21.0 computes on RTX 3060 in a process of its own", "check"),
+    ],
+)  # fmt: skip
+def test_training_on_the_cpu_names_the_library_that_is_missing(
+    status: Status, message: str, words: str, remedy: str
+) -> None:
+    def framework(name: str) -> Finding:
+        asked.append(name)
+        given = None if status is Status.PASS else "reinstall the CUDA wheels"
+        return Finding(id=f"frameworks.{name}", status=status, title="t", message=message, remedy=given)
+
+    asked: list[str] = []
+    found = verdict.judge(result(), gpu_expected=True, framework=framework)[0]
+    assert (found.id, found.status) == ("training.lstm-device", Status.FAIL)
+    assert words in found.message
+    assert remedy in str(found.remedy)
+    assert asked == ["tensorflow"]
+    verdict.judge(result(on_gpu=True, device="RTX"), gpu_expected=True, framework=framework)
+    verdict.judge(result(), gpu_expected=False, framework=framework)
+    assert asked == ["tensorflow"], "a framework that did its work was asked"
+
+
 @given(st.floats(0, 1), st.floats(0, 1, exclude_min=True))
 def test_accuracy_below_the_bar_never_passes(accuracy: float, bar: float) -> None:
     found = by_id(verdict.judge(result(accuracy=accuracy, accuracy_bar=bar), gpu_expected=False))

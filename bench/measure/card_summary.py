@@ -13,6 +13,7 @@ import msgspec
 
 from bench.health import thermal
 from bench.results.telemetry import (
+    HALF_CLOCK,
     HARDWARE,
     HARDWARE_HEAT,
     POWER_BRAKE,
@@ -51,7 +52,11 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the training process was in the driver's list; None without a list."""
     own_memory_bytes: int | None = None
     others: tuple[str, ...] = ()
-    """Other programs that compute on the card."""
+    """Other programs that compute on the card and draw nothing."""
+    own_at_work: bool = False
+    """Whether the driver told that kernels of the training process ran."""
+    shares: dict[str, int] | None = None
+    """Percent of the last second in which kernels of ``others`` ran, and of programs that compute and draw."""
 
 
 class Timed(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,10 +148,12 @@ def summary(moments: Sequence[Moment], timed: Sequence[Timed]) -> CardSummary | 
         power_mean_w=round(watts, 2) if watts is not None else None,
         harmful_seconds=harmful,
         harmless_seconds=harmless,
+        slow_shares=_slow_shares(moments, timed),
         energy_method=method,
         energy_joules_per_1000_samples=1000 * watts / rate if watts is not None and energetic else None,
         samples_per_second_per_watt=rate / watts if watts is not None and energetic else None,
         other_programs=tuple(others) if listed else None,
+        other_programs_percent=_shares(listed),
     )
 
 
@@ -215,6 +222,35 @@ def _covered(points: Points, span: Timed) -> tuple[float, float]:
     if not points:
         return span.start, span.start
     return max(span.start, points[0][0]), min(span.end, points[-1][0])
+
+
+def _shares(listed: Sequence[Moment]) -> dict[str, float] | None:
+    """Mean percent of each other program. None where the driver never told of the training process that it worked:
+    then the numbers of processes mean nothing here, or it does not tell."""
+    told = [m.shares for m in listed if m.shares is not None]
+    if not told or not any(m.own_at_work for m in listed):
+        return None
+    names = dict.fromkeys(name for shares in told for name in shares)
+    return {name: round(sum(shares.get(name, 0) for shares in told) / len(told), 1) for name in names}
+
+
+def _slow_shares(moments: Sequence[Moment], timed: Sequence[Timed]) -> dict[str, float] | None:
+    slow = [
+        (mask, seconds)
+        for moment, seconds in _held(moments, timed)
+        if (mask := moment.gpu.clocks.event_reasons.value) is not None
+        and (now := moment.gpu.clocks.sm_mhz.value) is not None
+        and (top := moment.gpu.clocks.sm_max_mhz.value) is not None
+        and now < HALF_CLOCK * top
+    ]
+    length = sum(seconds for _, seconds in slow)
+    if not length:
+        return None
+    return {
+        words: round(sum(s for mask, s in slow if mask & bit) / length, 3)
+        for bit, words in thermal.HARMLESS.items()
+        if any(mask & bit for mask, _ in slow)
+    }
 
 
 def _slowed(

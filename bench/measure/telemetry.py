@@ -166,12 +166,16 @@ class Sampler:
         if not own and any(not p.name for p in listed):
             # Programs that /proc does not know: their numbers are of another name space, or not for this user.
             return moment
+        others = [p for p in listed if p not in own and p.kind == "compute"]
         sizes = [p.memory_bytes for p in own if p.memory_bytes is not None]
+        shares = {_called(p): p.sm_percent for p in others if p.sm_percent is not None}
         return msgspec.structs.replace(
             moment,
             own_seen=bool(own),
             own_memory_bytes=sum(sizes) if sizes else None,
-            others=tuple(_called(p) for p in listed if p not in own and p.kind == "compute"),
+            others=tuple(_called(p) for p in others if not p.draws),
+            own_at_work=any(p.sm_percent for p in own),
+            shares=shares if len(shares) == len(others) else None,
         )
 
 

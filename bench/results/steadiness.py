@@ -18,6 +18,11 @@ of its speed beside one busy process, so even a little is worth saying."""
 DISTURBED_CORES = 0.4
 """Above this the figure is no measurement: one busy process on two cores that training wants takes a half or more."""
 
+CARD_BUSY_PERCENT, CARD_DISTURBED_PERCENT = 5.0, 20.0
+"""The same two limits for a card: percent of the time in which kernels of other computing programs ran on it. A card
+serves its programs in turns, so they take about that share of it; a program that only holds memory takes none. The
+second is the processor's 0.4 of two cores (proposal: measured on no card yet)."""
+
 UNSTEADY = {"gpu": 0.05, "cpu": 0.12}
 """MAD over median of the block rates above which a figure is called unsteady. A GPU alone gives well under 1%; two
 idle cores of a shared host gave 4 to 11% in blocks of half a second (docs/decisions.md), and a busy machine more."""
@@ -49,8 +54,16 @@ def others(result: Result) -> float:
     return loads[len(loads) // 2] if loads else 0.0
 
 
+def others_on_card(result: Result) -> float:
+    """Percent of the time in which the card ran kernels of other programs that compute and draw nothing; 0 where the
+    driver does not tell."""
+    summary = result.telemetry.summary if result.telemetry else None
+    shares = (summary.other_programs_percent if summary else None) or {}
+    return sum(shares.get(name, 0.0) for name in (summary.other_programs if summary else None) or ())
+
+
 def disturbed(result: Result) -> bool:
-    """Whether other programs took so much that the figure is no measurement."""
+    """Whether other programs took so much of the processor that the figure is no measurement."""
     return others(result) > DISTURBED_CORES
 
 

@@ -18,6 +18,10 @@ POWER_BRAKE = "power brake"
 HARDWARE = "hardware slowdown"
 """Names of the harmful reasons. The last: the hardware halves its clocks and does not say for which fault."""
 
+HALF_CLOCK = 0.6
+"""Of the card's highest clock; a busy card below it in most readings is held down. RTX 2080 SUPER and 4080 SUPER
+ran at 0.96 and 0.89 under load, a card at its power limit at 0.75 and more (proposal, few cards)."""
+
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):
     """Readings in columns of one length; null where the driver did not tell.
@@ -66,12 +70,18 @@ class CardSummary(msgspec.Struct, frozen=True, kw_only=True):
     has them, else by readings. Empty: none. Null: the driver does not tell."""
     harmless_seconds: dict[str, float] | None = None
     """Below the maximum for a normal reason (idle, power limit): seconds by reason, by readings."""
+    slow_shares: dict[str, float] | None = None
+    """Of the time in which the clock was below ``HALF_CLOCK``: the share of it for which each normal reason held. Null:
+    it never was, or the driver does not tell."""
     energy_method: EnergyMethod = "none"
     energy_joules_per_1000_samples: float | None = None
     """Of the card alone, not of the computer around it."""
     samples_per_second_per_watt: float | None = None
     other_programs: tuple[str, ...] | None = None
-    """Others that computed on the card meanwhile, "python (4242)"; null where the driver does not tell."""
+    """Others that were there to compute meanwhile, "python (4242)", not those that draw as well; null where the driver
+    does not tell."""
+    other_programs_percent: dict[str, float] | None = None
+    """Of them, and of programs that compute and draw: percent of the time in which their kernels ran."""
 
 
 class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
