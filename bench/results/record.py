@@ -183,6 +183,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """That trained it together; ``batch_size`` is of all of them."""
     scaling: Scaling | None = None
     """With several devices."""
+    diverged: bool = False
+    """The loss on the held-out examples was no number: whatever the accuracy, nothing was learned."""
 
     @property
     def label(self) -> str:
