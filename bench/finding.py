@@ -25,7 +25,7 @@ VERDICTS: dict[Verdict, tuple[str, str]] = {
     "cpu-only": ("CPU ONLY", "works; there is no NVIDIA card, so this is not a GPU box."),
     "not-ready": ("NOT READY", "see what failed, and the next step beside it."),
 }
-"""Verdict -> the word for it, and what it means."""
+"""Verdict -> the word for it, and what it means; of a document: ``words``."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +55,15 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def verdict(findings: Iterable[Finding], *, has_gpu: bool) -> Verdict:
-    """A box is sound only when nothing failed and nothing is unknown."""
+    """A box is sound only when nothing failed and nothing is unknown. ``has_gpu``: and the run was of its card."""
     if any(f.status in (Status.FAIL, Status.UNKNOWN) for f in findings):
         return "not-ready"
     return "ready" if has_gpu else "cpu-only"
+
+
+def words(verdict: Verdict, *, has_gpu: bool) -> tuple[str, str]:
+    """The word for ``verdict`` on a machine with or without a card, and what it means there."""
+    word, meaning = VERDICTS[verdict]
+    if verdict == "cpu-only" and has_gpu:
+        meaning = "works on the processor, as --devices asked for; the card was left out and is not judged."
+    return word, meaning

@@ -47,6 +47,7 @@ class Judge(msgspec.Struct, frozen=True, kw_only=True):
                 accuracy=learned.accuracy,
                 ceiling=learned.ceiling,
                 examples_seen=learned.examples_seen,
+                diverged=learned.diverged,
                 learning_seen_at_batch=learned.learning_seen_at_batch or learned.batch_size,
             )
             if result.devices > 1:

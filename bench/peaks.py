@@ -142,7 +142,7 @@ def _fused(result: Result) -> Finding | None:
 
 
 def judge_search(workload: str, found: BatchSearch) -> list[Finding]:
-    """Where memory ends is worth knowing; right after the workshop's own size it is a fault."""
+    """Where memory ends is worth knowing; right after the workshop's own size it is a fault, as another end is."""
     name, title = f"training.{workload}-batches", f"{workload} has room for larger batches"
     rates = [p for p in found.points if p.samples_per_second]
     first, best = rates[0], max(rates, key=lambda p: p.samples_per_second or 0.0)
@@ -163,6 +163,20 @@ def judge_search(workload: str, found: BatchSearch) -> list[Finding]:
                 unit="samples",
                 remedy="close other programs that use the card or memory (`nvidia-smi` lists them); if it stays, "
                 "`dlbox check --stress 5` tests the card's memory",
+            )
+        ]
+    if found.ended == "stopped":
+        return [
+            Finding(
+                id=name,
+                status=Status.FAIL,
+                title=title,
+                message=f"the process that tried larger batches did not come to its end, {found.why}",
+                measured=found.points[-1].batch_size,
+                expected=2 * found.points[-1].batch_size,
+                unit="samples",
+                remedy=f"see whether it does so again: `dlbox bench --workload {workload} --batch best`; then look at "
+                "`dlbox check --frameworks` and the kernel log (`sudo dmesg | tail`)",
             )
         ]
     return [Finding(id=name, status=Status.PASS, title=title, message=words, measured=best.batch_size)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from bench.finding import Finding, Status
@@ -26,6 +28,11 @@ def resolve(asked: str | None, machine: Machine) -> Devices | None:
     cards = sum(gpu.handle.ok for gpu in machine.gpus)
     kind, _, number = asked.strip().lower().rpartition(":")
     if number == "all" and kind in ("", "gpu"):
+        if machine.has_gpu and not cards:
+            raise DevicesError(
+                f"--devices {asked}: there is an NVIDIA card here that cannot be used: `dlbox check` says why; "
+                "--devices cpu:2 trains on the processor"
+            )
         return Devices(kind="gpu", count=cards) if cards else Devices(kind="cpu", count=1)
     if not (number.isascii() and number.isdigit() and int(number) >= 1) or kind not in ("", "gpu", "cpu"):
         raise DevicesError(
@@ -49,6 +56,41 @@ def resolve(asked: str | None, machine: Machine) -> Devices | None:
             f"--devices {asked}: {count} card{'s were' if count > 1 else ' was'} asked for, {there}"
         )
     return Devices(kind="gpu", count=count)
+
+
+def judge_choice(asked: str | None, devices: Devices | None, machine: Machine) -> list[Finding]:
+    """What is to be said of the devices that "all" came to: one of them shows no scaling, and some may be missing."""
+    if asked is None or devices is None or not asked.strip().lower().endswith("all"):
+        return []
+    name, title, there = "training.devices", "all devices train", machine.gpu_count
+    if devices.count < there:
+        return [
+            Finding(
+                id=name,
+                status=Status.WARN,
+                title=title,
+                message=f"--devices {asked}: {devices.count} of {there} cards can be used, the others were left out",
+                measured=devices.count,
+                expected=there,
+                remedy="`dlbox check` says what keeps the others from working",
+            )
+        ]
+    if devices.count > 1:
+        return [
+            Finding(
+                id=name, status=Status.PASS, title=title, message=f"{devices.count} cards", measured=there
+            )
+        ]
+    what = "one card" if there else "no NVIDIA card"
+    return [
+        Finding(
+            id=name,
+            status=Status.SKIP,
+            title=title,
+            message=f"there is {what} here, so one device trained and nothing is said of scaling; `--devices cpu:2` "
+            "tries it on the processor",
+        )
+    ]
 
 
 def against_one(result: Result, one: Result) -> Result:
@@ -82,31 +124,40 @@ def told(result: Result) -> str:
 
 def judge(result: Result) -> list[Finding]:
     """Whether all devices trained one model, and what that gave; nothing for one device."""
-    made = result.scaling
-    if result.devices == 1 or made is None:
+    if result.devices == 1 or (result.partial and result.scaling is None):
         return []
-    return [_together(result), _efficiency(result)]
+    return [_together(result)] if result.scaling is None else [_together(result), _efficiency(result)]
 
 
 def _together(result: Result) -> Finding:
-    made = result.scaling
-    assert made is not None  # noqa: S101 - asked before
+    made, count = result.scaling, result.devices
     name, title = f"training.{result.label}-replicas", f"{result.label}: all devices train one model"
-    where = ", ".join(made.devices)
-    words = f"{made.engine} on {where}; copies of a weight differ by {made.replicas_differ_by:.2g} at most"
-    apart = not made.replicas_differ_by <= SAME  # a NaN is no agreement
-    if len(set(made.devices)) == result.devices and not apart:
-        return Finding(id=name, status=Status.PASS, title=title, message=words)
-    what = "so gradients were not shared" if apart else f"{result.devices} were asked for"
-    return Finding(
-        id=name,
-        status=Status.FAIL,
-        title=title,
-        message=f"{words}, {what}: this is no data-parallel training",
-        measured=made.replicas_differ_by if apart else len(set(made.devices)),
-        expected=SAME if apart else result.devices,
-        remedy="train on one device (leave out --devices); on cards look at `dlbox check` and `nvidia-smi topo -m`",
-    )
+
+    def failed(message: str, measured: float | None = None, expected: float | None = None) -> Finding:
+        return Finding(
+            id=name,
+            status=Status.FAIL,
+            title=title,
+            message=message,
+            measured=measured,
+            expected=expected,
+            remedy="train on one device (leave out --devices); on cards look at `dlbox check` and "
+            "`nvidia-smi topo -m`",
+        )
+
+    if made is None:
+        return failed(f"{count} devices were to train one model, and nothing shows that they did")
+    where = f"{made.engine} on {', '.join(made.devices)}"
+    if made.replicas_differ_by is None or not math.isfinite(made.replicas_differ_by):
+        return failed(f"{where}; weights are no numbers: nothing was learned")
+    words = f"{where}; copies of a weight differ by {made.replicas_differ_by:.2g} at most"
+    if made.replicas_differ_by > SAME:
+        why = "so gradients were not shared: this is no data-parallel training"
+        return failed(f"{words}, {why}", made.replicas_differ_by, SAME)
+    if len(set(made.devices)) != count:
+        why = f"{count} were asked for: this is no data-parallel training"
+        return failed(f"{words}, {why}", len(set(made.devices)), count)
+    return Finding(id=name, status=Status.PASS, title=title, message=words)
 
 
 def _efficiency(result: Result) -> Finding:

@@ -135,6 +135,7 @@ def _run(
     findings: list[Finding] = []
     if options.health_checks or options.expect_gpus is not None:
         findings += health.run(machine, expect_gpus=options.expect_gpus)
+    findings += scaling.judge_choice(options.devices, devices, machine)
     if options.health_checks:
         watcher.update("asking the frameworks whether they see the card")
         findings += [_unless_used(f, backend) for f in visibility.findings(machine)]
@@ -203,7 +204,7 @@ def _run(
     document = msgspec.structs.replace(
         keeper.document,
         findings=tuple(findings),
-        verdict=overall(findings, has_gpu=machine.has_gpu),
+        verdict=overall(findings, has_gpu=machine.has_gpu and not course.judge.on_processor),
         partial=False,
     )
     instead_of = expectation.superseded(document, keeper.baselines())

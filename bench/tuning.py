@@ -181,17 +181,17 @@ def _learning(one: Measured, workload: Workload, run: Run) -> Measured:
         return msgspec.structs.replace(
             one, why="how this model learns is not judged: nothing would show a loss"
         )
-    seen: list[float] = []
+    seen: list[Evaluated] = []
 
     def hear(event: Event) -> None:
         if isinstance(event, Evaluated):
-            seen.append(event.accuracy)
+            seen.append(event)
 
     job = Job(
         workload=as_set(workload, one.setting),
         backend=one.setting.backend,
         parent_pid=os.getpid(),
-        train_seconds=0.0,
+        train_seconds=1.0,
         setting=one.setting,
     )
     problem = run(job, hear)
@@ -199,7 +199,9 @@ def _learning(one: Measured, workload: Workload, run: Run) -> Measured:
         return msgspec.structs.replace(
             one, why=f"not seen to learn: {problem.message if problem else 'nothing was said'}"
         )
-    accuracy = max(seen)
+    if seen[-1].loss is None:
+        return msgspec.structs.replace(one, why="it did not learn: the loss is no number")
+    accuracy = max(look.accuracy for look in seen)
     low = accuracy < workload.accuracy_bar
     why = f"it learned too little: accuracy {accuracy:.3f}, {workload.accuracy_bar} is due" if low else ""
     return msgspec.structs.replace(one, accuracy=accuracy, why=why)

@@ -125,6 +125,20 @@ def _learning(result: Result) -> Finding:
             title=title,
             message="training was cut short before it could be judged",
         )
+    suspect = (
+        "run it again with another --seed; if it fails again the arithmetic is suspect: try "
+        "`--backend jax` or torch, and `dlbox check --stress 5` on a card"
+    )
+    if result.diverged:
+        return Finding(
+            id=name,
+            status=Status.FAIL,
+            title=title,
+            message=f"it did not learn: the loss is no number after {seen:,} examples, so its speed does not count",
+            measured=accuracy,
+            expected=result.accuracy_bar,
+            remedy=suspect,
+        )
     told = f"accuracy {accuracy:.3f} on held-out examples after {seen:,} examples"
     if result.ceiling is not None:
         told += f" (a perfect reader: {result.ceiling:.3f})"
@@ -153,8 +167,7 @@ def _learning(result: Result) -> Finding:
         message=f"{told}; {result.accuracy_bar} is the least that working training reaches: its speed does not count",
         measured=accuracy,
         expected=result.accuracy_bar,
-        remedy="run it again with another --seed; if it fails again the arithmetic is suspect: try "
-        "`--backend jax` or torch, and `dlbox check --stress 5` on a card",
+        remedy=suspect,
     )
 
 

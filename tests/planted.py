@@ -65,6 +65,20 @@ def no_learning() -> None:
     keras.optimizers.get = still
 
 
+def no_number() -> None:
+    """An optimizer whose first step makes every weight NaN. On any backend."""
+    import keras
+
+    made = keras.optimizers.get
+
+    def lost(identifier: Any) -> Any:
+        optimizer = made(identifier)
+        optimizer.learning_rate = float("nan")
+        return optimizer
+
+    keras.optimizers.get = lost
+
+
 def blind() -> None:
     """Labels that have nothing to do with the examples: the optimizer works, and there is nothing to learn."""
     import numpy as np
@@ -97,6 +111,20 @@ def memory_ends_at_the_next_batch() -> None:
     keras.Model.fit = small
 
 
+def killed_at_a_larger_batch() -> None:
+    """Not the next one, and not by the kernel for want of memory."""
+    import keras
+
+    fit = keras.Model.fit
+
+    def small(self: Any, *data: Any, batch_size: int | None = None, **how: Any) -> Any:
+        if batch_size and batch_size > 64:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return fit(self, *data, batch_size=batch_size, **how)
+
+    keras.Model.fit = small
+
+
 def killed(at: int = 60) -> None:
     """By the system, in the middle of training."""
     import keras
@@ -120,9 +148,11 @@ FAULTS = {
     "no-learning": no_learning,
     "memory": memory_ends_at_the_next_batch,
     "killed": killed,
+    "killed-at-128": killed_at_a_larger_batch,
     "killed-early": lambda: killed(5),
     "killed-at-birth": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "blind": blind,
+    "no-number": no_number,
 }
 
 if __name__ == "__main__":

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench import peaks
+from bench.finding import Status
 from bench.measure import batches, extras
 from bench.measure.events import Event, Job, Tried
 from bench.measure.runner import Problem
@@ -20,7 +23,7 @@ PLAN = Plan(backend="tensorflow", seed=0, repeats=1, train_seconds=1.0)
 
 
 def search(
-    speeds: dict[int, float | None], problem: Problem | None = None
+    speeds: dict[int, float | None], problem: Problem | None = None, kills: Sequence[int | None] = (0, 0)
 ) -> tuple[BatchSearch | None, Problem | None, list[Job]]:
     """A worker that gives these speeds (None: memory ends) and then ends, with ``problem`` or well."""
     jobs: list[Job] = []
@@ -31,7 +34,8 @@ def search(
             on_event(Tried(point=BatchPoint(batch_size=size, samples_per_second=speed), ended=speed is None))
         return problem
 
-    return *SEARCH(LSTM, PLAN, lambda point: None, run=run, parent_pid=1), jobs
+    count = iter(kills)
+    return *SEARCH(LSTM, PLAN, lambda point: None, run=run, parent_pid=1, kills=lambda: next(count)), jobs
 
 
 def test_sizes_double_from_the_workshop_s_up_to_half_of_the_examples() -> None:
@@ -53,11 +57,41 @@ def test_memory_that_ends_is_an_end_and_no_problem() -> None:
     assert (found.best_batch_size, found.ended, found.why) == (64, "memory", "memory ended at 128")
 
 
-def test_a_worker_killed_by_the_system_is_memory_that_ended() -> None:
-    found, problem, _ = search({32: 400.0, 64: 700.0}, Problem(kind="out-of-memory", message="killed"))
-    assert problem is None
+KILLED = Problem(kind="out-of-memory", message="the worker was killed by SIGKILL")
+ABORTED = Problem(
+    kind="crash",
+    message="the worker was killed by SIGABRT",
+    detail="terminate called after throwing an instance of 'std::bad_alloc'\n  what():  std::bad_alloc",
+)
+
+
+@pytest.mark.parametrize(
+    ("problem", "kills"), [(KILLED, (3, 4)), (ABORTED, (3, 3)), (Problem(kind="out-of-memory", message="OOM"), (3, 3))]
+)  # fmt: skip
+def test_a_worker_killed_by_the_system_is_memory_that_ended(problem: Problem, kills: tuple[int, int]) -> None:
+    found, none, _ = search({32: 400.0, 64: 700.0}, problem, kills)
+    assert none is None
     assert found is not None
     assert (found.ended, found.points[-1].batch_size) == ("memory", 128)
+    assert peaks.judge_search("lstm", found)[0].status is Status.PASS
+
+
+@pytest.mark.parametrize("kills", [(3, 3), (None, None)])
+def test_a_kill_that_the_kernel_did_not_do_for_memory_is_none_of_memory(
+    kills: tuple[int | None, int | None],
+) -> None:
+    found, none, _ = search({32: 400.0, 64: 700.0}, KILLED, kills)
+    assert none is None
+    assert found is not None
+    assert (found.ended, found.best_batch_size, found.points[-1].batch_size) == ("stopped", 64, 64)
+    (told,) = peaks.judge_search("lstm", found)
+    assert told.status is Status.FAIL
+    assert "SIGKILL" in told.message
+
+
+def test_the_kernel_s_count_of_its_kills_is_a_number_where_there_is_one() -> None:
+    there = "\noom_kill " in Path("/proc/vmstat").read_text()
+    assert ((batches.kills() or 0) >= 0, batches.kills() is None) == (True, not there)
 
 
 def test_memory_at_the_workshop_s_own_size_is_a_problem() -> None:
@@ -103,11 +137,31 @@ def test_one_dip_does_not_end_the_doubling_and_two_do(monkeypatch: pytest.Monkey
         MemoryError(),
         RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
         RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you "
+                     "tried to allocate 4915200000 bytes. Error code 12 (Cannot allocate memory)"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("failed: CUDA_ERROR_OUT_OF_MEMORY: out of memory"),
+        RuntimeError("std::bad_alloc"),
+        OSError(12, "Cannot allocate memory"),
     ],
-)
+)  # fmt: skip
 def test_memory_is_caught_whoever_says_so(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     points = tries(monkeypatch, {32: 400.0, 64: error})
     assert [(point.batch_size, point.samples_per_second) for point in points] == [(32, 400.0), (64, None)]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("there is no room for a bloom of zoomed layers"),
+        OSError("libgomp.so.1: cannot allocate memory in static TLS block"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED"),
+    ],
+)
+def test_other_words_are_not_taken_for_memory(error: Exception) -> None:
+    assert not extras.is_memory(error)
 
 
 def test_other_errors_are_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import scenario
-from samples import machine, result
+from samples import document, machine, result
 
 from bench import scaling
 from bench.finding import Status
-from bench.measure import runner
+from bench.measure import parallel, runner
 from bench.measure.events import Block, Devices, Event, Job, Replicas
 from bench.measure.workloads import WORKLOADS
-from bench.results import charts, compare, derive
+from bench.results import charts, compare, derive, soundness
 from bench.results.figures import Scaling
-from tests.conftest import Command
+from bench.results.record import from_json, to_json
+from inventory.machine import Gpu, Machine
+from inventory.reading import Reading
+from tests.conftest import ROOT, Command
 from workshops.settings import Setting
 
 
-def several(*rates: float, count: int = 2, differ: float = 0.0, **changes: Any) -> Any:
+def several(*rates: float, count: int = 2, differ: float | None = 0.0, **changes: Any) -> Any:
     made = Scaling(
         engine="an engine",
         devices=tuple(f"gpu:{n}" for n in range(count)),
@@ -70,6 +76,45 @@ def test_more_cards_than_there_are(tmp_path: Path) -> None:
         scaling.resolve("2", here)
 
 
+@pytest.mark.parametrize(
+    "dead", ["no_driver", "module_not_loaded", "nouveau_bound", "crash_at_start", "lost_handle"]
+)
+def test_all_of_cards_that_cannot_be_used_is_refused(dead: str, tmp_path: Path) -> None:
+    here = scenario.load(dead).machine(tmp_path)
+    with pytest.raises(scaling.DevicesError, match="dlbox check") as told:
+        scaling.resolve("all", here)
+    assert "\n" not in str(told.value)
+    assert scaling.resolve("cpu:2", here) == Devices(kind="cpu", count=2)
+
+
+def box(cards: int, usable: int | None = None) -> Machine:
+    handles = [Reading.of(True)] * cards
+    if usable is not None:
+        handles[usable:] = [Reading.failed("lost", 15)] * (cards - usable)
+    return machine(gpus=tuple(Gpu(index=n, handle=handle) for n, handle in enumerate(handles)))
+
+
+@pytest.mark.parametrize(
+    ("asked", "here", "status", "words"),
+    [
+        ("all", box(0), "skip", "no NVIDIA card"),
+        ("all", box(1), "skip", "one card"),
+        ("GPU:all", box(1), "skip", "--devices cpu:2"),
+        ("all", box(2), "pass", "2 cards"),
+        ("all", box(3, usable=2), "warn", "2 of 3 cards"),
+        ("all", box(2, usable=1), "warn", "1 of 2 cards"),
+    ],
+)
+def test_what_all_came_to_is_said(asked: str, here: Machine, status: str, words: str) -> None:
+    (found,) = scaling.judge_choice(asked, scaling.resolve(asked, here), here)
+    assert (found.status, words in found.message) == (Status(status), True)
+
+
+@pytest.mark.parametrize("asked", [None, "1", "cpu:2"])
+def test_nothing_is_said_of_a_number_that_was_asked_for(asked: str | None) -> None:
+    assert scaling.judge_choice(asked, scaling.resolve(asked, box(1)), box(1)) == []
+
+
 def test_efficiency_is_the_speed_over_that_of_as_many_single_devices() -> None:
     made = scaling.against_one(several(700.0, 700.0, 700.0), result("lstm", 400.0, 400.0, 400.0)).scaling
     assert made is not None
@@ -96,10 +141,12 @@ def test_the_verdict_on_scaling(rates: tuple[float, ...], on_gpu: bool, status: 
     [
         several(700.0, differ=1e-3),
         several(700.0, differ=float("nan")),
+        several(700.0, differ=None),
+        several(700.0, scaling=None),
         several(700.0, count=2, scaling=Scaling(engine="an engine", devices=("gpu:0", "gpu:0"), batch_per_device=32,
                                                 replicas_differ_by=0.0)),
     ],
-    ids=["apart", "nan", "one-device-twice"],
+    ids=["apart", "nan", "no-number", "nothing-said", "one-device-twice"],
 )  # fmt: skip
 def test_devices_that_do_not_train_one_model_fail(made: Any) -> None:
     found = {f.id: f.status for f in scaling.judge(scaling.against_one(made, result("lstm", 400.0)))}
@@ -108,6 +155,30 @@ def test_devices_that_do_not_train_one_model_fail(made: Any) -> None:
 
 def test_one_device_has_no_scaling_to_judge() -> None:
     assert scaling.judge(result()) == []
+
+
+def test_a_run_that_was_cut_short_says_so_itself() -> None:
+    assert scaling.judge(several(700.0, scaling=None, partial=True)) == []
+
+
+@pytest.mark.parametrize("differences", [[math.nan, 0.0], [0.0, math.nan], [0.0, math.inf]])
+def test_weights_that_are_no_numbers_are_told_as_such(differences: list[float]) -> None:
+    told = Replicas(engine="e", devices=("cpu:0",), differ_by=parallel.furthest(differences))
+    assert told.differ_by is None
+    assert msgspec.json.decode(msgspec.json.encode(told), type=Replicas) == told
+
+
+def test_a_document_without_the_number_is_sound_json() -> None:
+    made = document(results=(several(700.0, differ=None, diverged=True),))
+    text = to_json(made)
+    assert "NaN" not in text
+    assert from_json(text) == made
+    assert soundness.fault(made) is None
+
+
+def test_the_furthest_copy_counts() -> None:
+    assert parallel.furthest([0.0, 0.25, 0.125]) == 0.25
+    assert parallel.furthest([]) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -142,7 +213,9 @@ def test_its_name_says_how_many() -> None:
     assert charts.label(several(1.0, batch_kind="best", batch_size=512)) == "lstm, batch 512, 2 devices"
 
 
-def train(backend: str, name: str = "cnn-lstm", **changes: Any) -> tuple[list[Event], runner.Problem | None]:
+def train(
+    backend: str, name: str = "cnn-lstm", worker: Sequence[str] = runner.WORKER, **changes: Any
+) -> tuple[list[Event], runner.Problem | None]:
     """A few steps of a small cut of a workload on two virtual devices."""
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
@@ -155,7 +228,7 @@ def train(backend: str, name: str = "cnn-lstm", **changes: Any) -> tuple[list[Ev
         parent_pid=os.getpid(), **{"devices": Devices(kind="cpu", count=2), **changes},
     )  # fmt: skip
     events: list[Event] = []
-    return events, runner.run(job, events.append)
+    return events, runner.run(job, events.append, command=worker)
 
 
 @pytest.mark.slow
@@ -177,6 +250,16 @@ def test_two_devices_train_one_model(backend: str, engine: str) -> None:
     assert timed
     assert all(e.examples == 16 * e.steps for e in timed)
     assert all(e.loss is not None and 0.1 < e.loss < 2 for e in timed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "torch", "jax"])
+def test_two_devices_whose_weights_are_no_numbers(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    planted = (sys.executable, "-P", "-m", "tests.planted", "no-number")
+    events, problem = train(backend, "sign-cnn", planted)  # torch's binary loss refuses what is no number
+    assert problem is None, problem
+    assert next(e for e in events if isinstance(e, Replicas)).differ_by is None
 
 
 @pytest.mark.slow

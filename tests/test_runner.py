@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -9,11 +10,12 @@ import textwrap
 import time
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
 from bench.measure import runner
-from bench.measure.events import Compiled, Event, Job
+from bench.measure.events import Compiled, Evaluated, Event, Generic, Job, Resident
 from bench.measure.workloads import WORKLOADS
 
 JOB = Job(workload=WORKLOADS["lstm"], backend="tensorflow", parent_pid=os.getpid())
@@ -53,6 +55,38 @@ def test_lines_that_are_not_ours_are_passed_over() -> None:
     problem, events = run(
         f"print('a library says hello', flush=True); os.write(1, bytes(range(256))); print(); {SAYS_COMPILED}"
     )
+    assert problem is None
+    assert events == [Compiled(seconds=1.0)]
+
+
+def test_a_loss_that_is_no_number_arrives_as_that() -> None:
+    told = Evaluated(accuracy=0.5, ceiling=None, loss=None, test_examples=9, examples_seen=9, seconds=1.0)
+    line = msgspec.json.encode(told) + b"\n"
+    problem, events = run(f"os.write(1, {line!r})")
+    assert problem is None
+    assert events == [told]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Resident(looks=((math.nan, 400.0),)),
+        Generic(samples_per_second=math.inf),
+        Compiled(seconds=math.nan),
+    ],
+)
+def test_a_figure_that_is_no_number_is_never_passed_over(event: Event) -> None:
+    problem, events = run(f"os.write(1, {msgspec.json.encode(event) + bytes([10])!r}); {SAYS_COMPILED}")
+    assert problem is not None
+    assert (problem.kind, events) == ("error", [])
+    assert "got `null`" in problem.message
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"type":"chat","seconds":null}', b'{"a":1}', b"3", b"null", b'{"type":7}']
+)
+def test_json_of_others_is_passed_over(line: bytes) -> None:
+    problem, events = run(f"os.write(1, {line + bytes([10])!r}); {SAYS_COMPILED}")
     assert problem is None
     assert events == [Compiled(seconds=1.0)]
 

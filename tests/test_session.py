@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from bench import session
+from bench import scaling, session
 from bench.finding import Finding, Status
 from bench.health.frameworks import NAMES
 from bench.measure.events import Block, Event, Job
@@ -116,6 +116,30 @@ def test_a_sound_machine_without_a_card(box: Any) -> None:
 
 def test_a_sound_machine_with_a_card_is_ready(box: Any) -> None:
     assert box(has_card=True).verdict == "ready"
+
+
+def test_training_on_the_processor_that_was_asked_for_says_nothing_of_the_card(box: Any) -> None:
+    script = {"lstm": said(400.0, 401.0, 402.0)}
+    document = box(script, has_card=True, command="bench", devices="cpu:1", workloads=("lstm",))
+    assert document.verdict == "cpu-only"
+    assert "the card was left out" in Path(document.report).read_text()
+
+
+def test_all_devices_of_a_box_whose_card_is_dead_are_refused(box: Any) -> None:
+    with pytest.raises(scaling.DevicesError, match="dlbox check"):
+        box(
+            {"lstm": said(400.0, 401.0, 402.0)},
+            has_card=True,
+            command="bench",
+            devices="all",
+            workloads=("lstm",),
+        )
+    assert History(default_path()).runs() == []
+
+
+def test_all_devices_where_there_is_no_card_is_said_to_show_no_scaling(box: Any) -> None:
+    document = box(command="bench", devices="all", workloads=("lstm",))
+    assert (document.verdict, statuses(document)["training.devices"]) == ("cpu-only", Status.SKIP)
 
 
 def test_a_card_that_was_not_used_is_not_ready(box: Any) -> None:

@@ -3,10 +3,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from bench.measure import training
-from bench.measure.events import Event, Generic, Job
+from bench.measure.events import Event, Generic, Job, Replicas
 from bench.measure.runner import Problem
 from bench.measure.workloads import WORKLOADS
 from tests.samples import ended, said
@@ -82,6 +83,27 @@ def test_the_best_of_several_judgements_counts() -> None:
     run, _ = fake([*second, first[-1]])
     result, _, _ = train(run)
     assert result.accuracy == 0.9
+
+
+def test_a_last_look_whose_loss_is_no_number_is_told() -> None:
+    good = said(100.0, accuracy=0.5)
+    lost = msgspec.structs.replace(good[-1], loss=None)  # type: ignore[type-var]
+    for looks, diverged in (([lost], True), ([good[-1], lost], True), ([good[-1]], False)):
+        run, _ = fake([*good[:-1], *looks])
+        result, _, _ = train(run)
+        assert (result.diverged, result.accuracy) == (diverged, 0.5)
+
+
+@pytest.mark.parametrize("apart", [0.25, None])
+def test_the_process_whose_devices_were_the_furthest_apart_counts(apart: float | None) -> None:
+    def replicas(differ_by: float | None) -> Replicas:
+        return Replicas(engine="e", devices=("cpu:0", "cpu:1"), differ_by=differ_by)
+
+    run, _ = fake(
+        [*said(100.0), replicas(0.0)], [*said(100.0), replicas(apart)], [*said(100.0), replicas(0.0)]
+    )
+    result, _, _ = train(run, repeats=3)
+    assert result.scaling.replicas_differ_by == apart
 
 
 def test_a_problem_keeps_what_came_before_it() -> None:

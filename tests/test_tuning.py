@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import math
 import os
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 
 from bench import candidates, tuning
 from bench.candidates import Measured
+from bench.measure import runner
 from bench.measure.events import Evaluated, Event, Imported, Job, Tried
 from bench.measure.runner import Problem
 from bench.measure.workloads import WORKLOADS
@@ -68,7 +71,7 @@ assert rate.pipeline(model(8), x, y, 4, 0.5, lambda m: None) > 0
 class Worker:
     """Answers as a worker would: ``rates`` by setting, in turn; None is a crash. What is not named is slow.
 
-    ``learned``: the accuracy of settings whose learning is asked for.
+    ``learned``: the accuracy of settings whose learning is asked for; NaN where the loss is.
     """
 
     def __init__(
@@ -91,7 +94,12 @@ class Worker:
                 return Problem(kind="error", message="the loss is no number")
             hear(
                 Evaluated(
-                    accuracy=accuracy, ceiling=None, loss=1, test_examples=9, examples_seen=9, seconds=1
+                    accuracy=0.5 if math.isnan(accuracy) else accuracy,
+                    ceiling=None,
+                    loss=None if math.isnan(accuracy) else 1,
+                    test_examples=9,
+                    examples_seen=9,
+                    seconds=1,
                 )
             )
             return None
@@ -230,6 +238,15 @@ def test_other_numbers_count_where_the_model_learns_with_them() -> None:
     )  # fmt: skip
     assert (done.best, done.samples_per_second) == (brain, 800.0)
     assert "the loss is no number" in next(one.why for one in done.tried if one.setting == half)
+
+
+def test_a_loss_that_is_no_number_does_not_count_and_is_named() -> None:
+    worker = Worker({USUAL: [400.0, 400.0], FAST: [500.0], at(64): [700.0]}, {at(64): math.nan})
+    done = _tune(worker, [USUAL, FAST])
+    assert done.best == FAST
+    assert {one.why for one in done.tried if one.setting == at(64)} == {
+        "it did not learn: the loss is no number"
+    }
 
 
 def test_numbers_are_tried_that_the_device_has_units_for() -> None:
@@ -376,3 +393,18 @@ def test_a_real_tuning_stores_what_it_found(dlbox: Command, own_data_folder: Pat
     told = json.loads(done.stdout)["results"][0]
     stored = settings.read(own_data_folder / "dlbox" / "tuned.json").entries["cnn"]
     assert stored.samples_per_second == told["samples_per_second"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "why"), [("none", ""), ("no-number", "it did not learn: the loss is no number")]
+)
+def test_a_real_worker_is_asked_whether_it_learns(
+    fault: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorflow", reason="TensorFlow is not installed", exc_type=ImportError)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    run = functools.partial(runner.run, command=(sys.executable, "-P", "-m", "tests.planted", fault))
+    one = tuning._learning(Measured(setting=USUAL, samples_per_second=1.0), WORKLOADS["cnn-lstm"], run)
+    assert one.why == why
+    assert (one.accuracy is None) is bool(why)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import verdict
-from bench.finding import Finding, Status
+from bench.finding import VERDICTS, Finding, Status, words
 from bench.finding import verdict as overall
 from bench.results import steadiness
 from tests.conftest import ROOT
@@ -69,6 +69,14 @@ def test_training_on_the_cpu_names_the_library_that_is_missing(
 def test_accuracy_below_the_bar_never_passes(accuracy: float, bar: float) -> None:
     found = by_id(verdict.judge(result(accuracy=accuracy, accuracy_bar=bar), gpu_expected=False))
     assert found["training.lstm-learns"] is (Status.PASS if accuracy >= bar else Status.FAIL)
+
+
+@pytest.mark.parametrize("bar", [0.75, 0.0])
+def test_a_loss_that_is_no_number_fails_whatever_the_accuracy(bar: float) -> None:
+    found = verdict.judge(result(accuracy=0.95, accuracy_bar=bar, diverged=True), gpu_expected=False)[0]
+    assert (found.id, found.status) == ("training.lstm-learns", Status.FAIL)
+    assert "the loss is no number" in found.message
+    assert found.remedy
 
 
 def test_training_that_was_not_judged_is_unknown() -> None:
@@ -167,6 +175,15 @@ def test_one_fail_or_unknown_decides(statuses: list[Status], has_gpu: bool) -> N
         assert found == "not-ready"
     else:
         assert found == ("ready" if has_gpu else "cpu-only")
+
+
+def test_the_words_know_of_a_card_that_was_left_out() -> None:
+    assert words("cpu-only", has_gpu=False)[1].startswith("works; there is no NVIDIA card")
+    word, meaning = words("cpu-only", has_gpu=True)
+    assert word == "CPU ONLY"
+    assert "there is no" not in meaning
+    assert "the card was left out" in meaning
+    assert words("ready", has_gpu=True) == VERDICTS["ready"]
 
 
 @pytest.mark.parametrize("status", [Status.WARN, Status.FAIL])

@@ -1,7 +1,12 @@
-"""What a worker is asked, and what it says while it works: one JSON object a line."""
+"""What a worker is asked, and what it says while it works: one JSON object a line.
+
+JSON has no word for NaN and infinity, and msgspec writes null in their place. What training can make so is a float or
+None, which means that it is no number; a null anywhere else ends the run (``bench.measure.runner``).
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import msgspec
@@ -95,7 +100,8 @@ class Evaluated(msgspec.Struct, frozen=True, tag="evaluated", kw_only=True):
     accuracy: float
     ceiling: float | None
     """Accuracy of a perfect reader on these very test examples, where it is known."""
-    loss: float
+    loss: float | None
+    """None: it is no number."""
     test_examples: int
     examples_seen: int
     seconds: float
@@ -125,11 +131,16 @@ class Generic(msgspec.Struct, frozen=True, tag="generic", kw_only=True):
 
 
 class Replicas(msgspec.Struct, frozen=True, tag="replicas", kw_only=True):
-    """Who trained together: ``devices`` by name, and the largest difference between two copies of one weight."""
+    """Who trained together: ``devices`` by name, and the largest difference between two copies of one weight; None
+    where that is no number."""
 
     engine: str
     devices: tuple[str, ...]
-    differ_by: float
+    differ_by: float | None
+
+    @property
+    def apart(self) -> float:
+        return math.inf if self.differ_by is None else self.differ_by
 
 
 class Tried(msgspec.Struct, frozen=True, tag="tried", kw_only=True):

@@ -9,6 +9,7 @@ step.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import subprocess
 import sys
@@ -82,6 +83,11 @@ def environment(job: Job) -> dict[str, str]:
     return hidden
 
 
+def furthest(differences: Sequence[float]) -> float | None:
+    """The largest; None where one is no number, which Python's ``max`` passes over."""
+    return max(differences, default=0.0) if all(map(math.isfinite, differences)) else None
+
+
 def _first(found: Sequence[Any], job: Job, who: str) -> list[Any]:
     assert job.devices is not None  # noqa: S101 - one device has no such engine
     if len(found) < job.devices.count:
@@ -114,7 +120,7 @@ class Tensorflow(Engine):
         return Replicas(
             engine="tf.distribute.MirroredStrategy",
             devices=tuple(_short(name) for name in where),
-            differ_by=max(far, default=0.0),
+            differ_by=furthest(far),
         )
 
 
@@ -139,7 +145,7 @@ class Jax(Engine):
         return Replicas(
             engine="keras.distribution.DataParallel",
             devices=tuple(_short(name) for name in where),
-            differ_by=max(far, default=0.0),
+            differ_by=furthest(far),
         )
 
 
@@ -231,17 +237,17 @@ class Torch(Engine):
     def replicas(self, model: Any) -> Replicas:
         import torch
 
-        differ = 0.0
+        far: list[float] = []
         for variable in model.trainable_variables:
             copies = [torch.zeros_like(variable.value) for _ in range(self.count)]
             torch.distributed.all_gather(copies, variable.value.detach().contiguous())
-            differ = max([differ, *(float((copy - copies[0]).abs().max()) for copy in copies[1:])])
+            far += [float((copy - copies[0]).abs().max()) for copy in copies[1:]]
         names: list[Any] = [None] * self.count
         torch.distributed.all_gather_object(names, self.device)
         return Replicas(
             engine=f"torch DistributedDataParallel ({self.group})",
             devices=tuple(names),
-            differ_by=differ,
+            differ_by=furthest(far),
         )
 
 

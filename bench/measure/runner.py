@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from typing import IO, Literal
+from typing import IO, Literal, get_args
 
 import msgspec
 
@@ -24,6 +24,12 @@ WORKER = (sys.executable, "-P", "-m", "bench.measure.worker")
 
 _PATIENCE_S = 5.0
 """For a process to end that was killed."""
+
+_NAMES = frozenset(kind.__struct_config__.tag for kind in get_args(Event))
+
+
+class _Named(msgspec.Struct):
+    type: str
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,12 +107,22 @@ def _listen(pipe: IO[bytes], on_event: Callable[[Event], None], limits: Limits) 
             for line in lines:
                 try:
                     event = decoder.decode(line)
-                except msgspec.DecodeError:
+                except msgspec.DecodeError as error:
+                    if _is_ours(line):
+                        return Problem(kind="error", message=f"what the worker said cannot be used: {error}")
                     continue  # a library wrote to the pipe past our redirection
                 if isinstance(event, Failed):
                     return Problem(kind=event.kind, message=event.message)
                 heard = heard or type(event).__name__ == "Block"
                 on_event(event)
+
+
+def _is_ours(line: bytes) -> bool:
+    """Whether a line that is no event should have been one: with null for a figure that is no number, say."""
+    try:
+        return msgspec.json.decode(line, type=_Named).type in _NAMES
+    except msgspec.DecodeError:
+        return False
 
 
 def _ending(process: subprocess.Popen[bytes]) -> Problem | None:

@@ -141,6 +141,8 @@ class _Gathering:
         self.kernel: Kernel | None = None
         self.peaks: list[Memory] = []
         self.replicas: Replicas | None = None
+        """Of the process whose devices were the furthest apart."""
+        self.diverged = False
         self.beside: dict[str, Resident | Generic] = {}
         self.single_steps: list[float] = []
 
@@ -157,7 +159,7 @@ class _Gathering:
         elif isinstance(event, Peak):
             self.peaks.append(event.memory)
         elif isinstance(event, Replicas):
-            self.replicas = event
+            self.replicas = max(self.replicas or event, event, key=lambda told: told.apart)
         elif isinstance(event, Resident | Generic):
             self.beside[type(event).__name__] = event
         elif isinstance(event, Compiled):
@@ -173,10 +175,12 @@ class _Gathering:
             )
             now = msgspec.structs.replace(now, blocks=(*now.blocks, block), examples_seen=event.examples_seen)
             self.single_steps += event.single_steps
-        elif isinstance(event, Evaluated) and event.accuracy >= (now.accuracy or 0.0):
-            now = msgspec.structs.replace(
-                now, accuracy=event.accuracy, ceiling=event.ceiling, examples_seen=event.examples_seen
-            )
+        elif isinstance(event, Evaluated):
+            self.diverged = event.loss is None
+            if event.accuracy >= (now.accuracy or 0.0):
+                now = msgspec.structs.replace(
+                    now, accuracy=event.accuracy, ceiling=event.ceiling, examples_seen=event.examples_seen
+                )
         self.repeats[-1] = now
         return block
 
@@ -225,6 +229,7 @@ class _Gathering:
             setting=self.plan.setting,
             devices=self._count,
             scaling=self._scaling(),
+            diverged=self.diverged,
         )
 
     @property

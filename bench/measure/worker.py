@@ -6,6 +6,7 @@ Started by ``bench.measure.runner``; nothing else imports it. Whatever a framewo
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import signal
 import sys
@@ -100,17 +101,18 @@ def _judge(work: Workload, model: Any, data: tasks.Data, seen: int, emit: Any) -
     for judgement in range(work.judgements):
         started = time.perf_counter()
         loss, accuracy = model.evaluate(data.test_inputs, data.test_targets, batch_size=250, verbose=0)
+        known = math.isfinite(float(loss))
         emit(
             Evaluated(
                 accuracy=float(accuracy),
                 ceiling=data.ceiling,
-                loss=float(loss),
+                loss=float(loss) if known else None,
                 test_examples=work.test_examples,
                 examples_seen=seen,
                 seconds=time.perf_counter() - started,
             )
         )
-        if accuracy >= work.accuracy_bar or judgement + 1 == work.judgements:
+        if not known or accuracy >= work.accuracy_bar or judgement + 1 == work.judgements:
             break
         more = work.examples_between_judgements
         # Others each time: what is new teaches more.

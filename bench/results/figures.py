@@ -95,13 +95,13 @@ class Scaling(msgspec.Struct, frozen=True, kw_only=True):
 
     ``efficiency`` is ``speedup`` over the number of devices, with the interval of ``bench.results.noise``;
     null where one device was not timed in the same run. ``replicas_differ_by``: the largest difference between two
-    devices' copies of one weight at the end.
+    devices' copies of one weight at the end; null where it is no number.
     """
 
     engine: str
     devices: tuple[str, ...]
     batch_per_device: int
-    replicas_differ_by: float
+    replicas_differ_by: float | None
     one_device_samples_per_second: float | None = None
     speedup: float | None = None
     efficiency: float | None = None

@@ -185,6 +185,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """With several devices."""
     cut_short: Repeat | None = None
     """The process in flight when the run ended, where others had ended before: no figure is made of it."""
+    diverged: bool = False
+    """The loss on the held-out examples was no number: whatever the accuracy, nothing was learned."""
 
     @property
     def label(self) -> str:

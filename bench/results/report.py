@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import jinja2
 from markupsafe import Markup, escape
 
-from bench.finding import VERDICTS, Status
+from bench.finding import Status, words
 from bench.results import charts, compare, roofline, summary, terminal
 from bench.results.history import Run
 from bench.results.record import Document, Result
@@ -29,7 +29,7 @@ def render(document: Document, runs: Iterable[Run] = ()) -> str:
 
     ``runs``: the history, the oldest first. Runs of this machine and of the same work are shown beside this one.
     """
-    word, meaning = VERDICTS[document.verdict]
+    word, meaning = words(document.verdict, has_gpu=document.machine.has_gpu)
     if document.partial:
         word, meaning = "INTERRUPTED", "what was measured until then is below, marked partial."
     findings = sorted(document.findings, key=lambda f: _ORDER.index(f.status))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from bench.finding import VERDICTS, Finding, Status
+from bench.finding import Finding, Status, words
 from bench.results.record import Document, Result
 
 _URGENT = (Status.FAIL, Status.UNKNOWN, Status.WARN)
@@ -12,7 +12,7 @@ _URGENT = (Status.FAIL, Status.UNKNOWN, Status.WARN)
 
 def markdown(document: Document) -> str:
     """Verdict, box, one table row a model, and what needs a look, the worst first."""
-    word, meaning = VERDICTS[document.verdict]
+    word, meaning = words(document.verdict, has_gpu=document.machine.has_gpu)
     if document.partial:
         word, meaning = "INTERRUPTED", "what was measured until then is below."
     host, driver = document.machine.host, document.machine.driver.module_version

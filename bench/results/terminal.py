@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from bench.finding import VERDICTS, Finding, Status
+from bench.finding import Finding, Status, words
 from bench.results.compare import speed
 from bench.results.history import Run
 from bench.results.record import Document, Result
@@ -178,7 +178,7 @@ def show_findings(findings: tuple[Finding, ...], console: Console) -> None:
 
 
 def show_verdict(document: Document, console: Console) -> None:
-    word, meaning = VERDICTS[document.verdict]
+    word, meaning = words(document.verdict, has_gpu=document.machine.has_gpu)
     style = {"ready": "bold green", "cpu-only": "bold cyan", "not-ready": "bold red"}[document.verdict]
     if document.partial:
         word, meaning, style = (
