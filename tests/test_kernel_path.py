@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,9 +12,21 @@ from typing import Any
 import msgspec
 import pytest
 
-from bench.measure.kernel_path import FUSED, Recurrent, judge, why_generic
+from bench import verdict
+from bench.finding import Finding, Status
+from bench.measure.kernel_path import FUSED, GATE, Kernels, Recurrent, judge, why_generic
+from bench.results.record import Kernel
+from tests.samples import result
 
 GOOD = Recurrent(name="lstm", kind="LSTM")
+PAIR = [msgspec.structs.replace(GOOD, name=f"{way}_lstm", pair="bilstm") for way in ("forward", "backward")]
+
+
+def found(kernels: Kernels) -> Finding:
+    """What the verdict says of it on a card."""
+    kernel = Kernel(path=kernels.path, evidence=kernels.evidence, why=kernels.why)
+    findings = verdict.judge(result(on_gpu=True, kernel=kernel), gpu_expected=True)
+    return next(finding for finding in findings if finding.id == "training.lstm-kernel")
 
 
 @pytest.mark.parametrize(
@@ -66,6 +79,87 @@ def test_evidence_decides_not_the_arguments() -> None:
     assert "without a word" in silent.why[0]
     named = judge(["While"], [msgspec.structs.replace(GOOD, unroll=True)], "tensorflow", "3.15.1")
     assert named.why == ("lstm: unroll=True",)
+
+
+@pytest.mark.parametrize("backend", FUSED)
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"activation": "sigmoid"}, "activation='sigmoid'"),
+        ({"recurrent_dropout": 0.2}, "recurrent_dropout=0.2"),
+        ({"unroll": True}, "unroll=True"),
+        ({"use_cudnn": False}, "use_cudnn=False"),
+        ({"kind": "GRU", "reset_after": False}, "reset_after=False"),
+        ({}, "no argument explains it"),
+    ],
+)
+def test_a_fused_layer_does_not_hide_a_generic_one(backend: str, change: dict[str, Any], word: str) -> None:
+    layers = [
+        msgspec.structs.replace(GOOD, name="below"),
+        msgspec.structs.replace(GOOD, name="above", **change),
+    ]
+    told = judge(["MatMul", FUSED[backend], "While"], layers, backend, "3.15.1")
+    assert told.path == "generic"
+    assert "for 1 of 2 recurrent layers only" in told.evidence
+    finding = found(told)
+    assert finding.status is Status.FAIL
+    assert "above: " + word in finding.message
+    assert "below: " not in finding.message
+    sound = [layers[0], msgspec.structs.replace(GOOD, name="above")]
+    assert judge([FUSED[backend]] * 2, sound, backend, "3.15.1").path == "fused"
+
+
+def test_tensorflow_takes_a_mask_where_the_evidence_says_so() -> None:
+    masked = [msgspec.structs.replace(GOOD, masked=True)]
+    assert found(judge(["CudnnRNNV3"], masked, "tensorflow", "3.15.1")).status is Status.PASS
+    assert found(judge(["aten::_cudnn_rnn"], masked, "torch", "3.15.1")).status is Status.FAIL
+
+
+@pytest.mark.parametrize(("backend", "calls"), [("tensorflow", 2), ("jax", 2), ("torch", 1), ("torch", 2)])
+def test_both_directions_may_be_one_call_on_torch_alone(backend: str, calls: int) -> None:
+    assert judge([FUSED[backend]] * calls, PAIR, backend, "3.15.1").path == "fused"
+    assert judge([FUSED[backend]] * (calls - 1), PAIR, backend, "3.15.1").path == (
+        "fused" if (backend, calls) == ("torch", 2) else "generic"
+    )
+    one_off = [PAIR[0], msgspec.structs.replace(PAIR[1], recurrent_activation="hard_sigmoid")]
+    told = judge([FUSED[backend]], one_off, backend, "3.15.1")
+    assert told.path == "generic"
+    assert told.why == ("backward_lstm: recurrent_activation='hard_sigmoid' (only sigmoid can)",)
+
+
+@pytest.mark.parametrize(
+    ("backend", "name"),
+    [
+        ("torch", "aten::_cudnn_rnn_flatten_weight"),
+        ("torch", "aten::_cudnn_rnn_backward"),
+        ("tensorflow", "CudnnRNNV3Grad"),
+        ("jax", "rnn_fwd_other"),
+    ],
+)
+def test_a_name_that_only_contains_the_kernel_s_is_no_evidence(backend: str, name: str) -> None:
+    told = judge([name], [GOOD], backend, "3.15.1")
+    assert told.path == "generic"
+    assert "nowhere" in told.evidence
+
+
+def test_a_call_that_failed_on_torch_is_found_by_the_loop_after_it() -> None:
+    steps = ["aten::matmul", *[GATE] * 3] * 4
+    told = judge(["aten::_cudnn_rnn", *steps], [GOOD], "torch", "3.15.1")
+    assert told.path == "generic"
+    assert "12 times aten::sigmoid" in told.evidence
+    assert "without a word" in found(told).message
+    old = judge(["aten::_cudnn_rnn", *steps], [GOOD], "torch", "3.14.1")
+    assert len(old.why) == 1
+    assert "3.14.1" in old.why[0]
+    assert judge(["aten::_cudnn_rnn", GATE], [GOOD], "torch", "3.15.1").path == "fused"
+
+
+def test_a_gru_that_never_can_on_jax_does_not_excuse_a_silent_lstm() -> None:
+    layers = [GOOD, Recurrent(name="gru", kind="GRU")]
+    assert found(judge(["rnn_fwd", "scan"], layers, "jax", "3.15.1")).status is Status.SKIP
+    silent = found(judge(["scan", "scan"], layers, "jax", "3.15.1"))
+    assert silent.status is Status.FAIL
+    assert "lstm: no argument explains it" in silent.message
 
 
 def in_a_child(backend: str, code: str) -> str:
@@ -138,3 +232,56 @@ def test_torch_s_profiler_sees_the_operations_of_a_model() -> None:
         """,
     )
     assert out.split("\n")[0] == "False True"
+
+
+@pytest.mark.parametrize("backend", FUSED)
+def test_every_sound_model_of_the_workshop_is_seen_as_fused_and_a_layer_forced_off_is_named(
+    backend: str,
+) -> None:
+    """Keras' real way into cuDNN on TensorFlow and JAX; on torch its calls leave their names and answer zeros."""
+    out = in_a_child(
+        backend,
+        f"""
+        import json
+        from tests import fused_keras
+        fused_keras.pretend({backend!r})
+        deep = ("deep-lstm", "seq2seq", "bilstm")
+        off = {{(name, at): fused_keras.look(name, {backend!r}, at) for name in deep for at in (0, 1)}}
+        told = [[*key, kernels.path, kernels.evidence, kernels.why] for key, kernels in off.items()]
+        print(json.dumps([fused_keras.suite({backend!r}), told]))
+        """,
+    )
+    paths, off = json.loads(out.splitlines()[-1])
+    never = {"simple-rnn"} | ({"gru", "gru-text-gen"} if backend == "jax" else set())
+    assert {name for name, path in paths.items() if path == "none"} == {"cnn", "sign-cnn"}
+    assert {name for name, path in paths.items() if path == "generic"} == never
+    assert len(off) == 6
+    for name, at, path, evidence, why in off:
+        assert path == "generic", name
+        assert f"{FUSED[backend]} is in what {backend} executes" in evidence
+        assert len(why) == 1
+        assert why[0].startswith(
+            {
+                "deep-lstm": ("lstm_below", "lstm_above"),
+                "seq2seq": ("encoder", "decoder"),
+                "bilstm": ("forward_lstm", "backward_lstm"),
+            }[name][at]
+        )
+        assert why[0].endswith("use_cudnn=False")
+
+
+def test_keras_loop_after_a_failed_call_is_found_in_torch_s_profile() -> None:
+    out = in_a_child(
+        "torch",
+        """
+        import json
+        from tests import fused_keras
+        fused_keras.fail_after_the_call()
+        seen = [fused_keras.look(name, "torch") for name in ("lstm", "gru", "bilstm", "cnn-lstm", "seq2seq")]
+        print(json.dumps([[kernels.path, kernels.evidence, kernels.why] for kernels in seen]))
+        """,
+    )
+    for path, evidence, why in json.loads(out.splitlines()[-1]):
+        assert path == "generic"
+        assert "a loop over the steps as well" in evidence
+        assert "no argument explains it" in why[0]

@@ -1,25 +1,36 @@
 """Which recurrent kernel really runs: looked for in what the framework is about to execute, never in a flag.
 
 Evidence, by backend: TensorFlow puts an operation ``CudnnRNNV3`` into the traced graph; torch's profiler
-sees ``aten::_cudnn_rnn``; in JAX's program the fused call is the primitive ``rnn_fwd``. Where the evidence
-is missing, :func:`why_generic` names the argument that cost it.
+sees ``aten::_cudnn_rnn``; in JAX's program the fused call is the primitive ``rnn_fwd``. It is looked at going
+forward alone, so each is there once a layer, and has to be there for every layer. Where some of the evidence is
+missing, :func:`why_generic` names the argument that cost it.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Literal
 
 import msgspec
 
 FUSED = {"tensorflow": "CudnnRNNV3", "torch": "aten::_cudnn_rnn", "jax": "rnn_fwd"}
-"""What the fused kernel is called where each backend can be looked into."""
+"""What the fused kernel is called where each backend can be looked into; names that only contain it are others."""
+
+GATE, GATES = "aten::sigmoid", 8
+"""On torch, so many gates worked out by themselves are Keras' loop over the steps, at two or three a step: the models
+here have four steps at least, and at most one sigmoid that is no gate.
+
+It has to be looked for: Keras catches whatever cuDNN's call raises and goes on in that loop, and the call stays in
+the profile.
+"""
 
 Path = Literal["fused", "generic", "none"]
 
 
 class Kernels(msgspec.Struct, frozen=True, tag="kernels", kw_only=True):
-    """``path``: "none" where the model has no recurrent layer. ``why``: what stands in the fused kernel's way."""
+    """``path``: "fused" where every recurrent layer is, "none" where the model has none. ``why``: what stands in the
+    fused kernel's way."""
 
     path: Path
     evidence: str
@@ -40,12 +51,14 @@ class Recurrent(msgspec.Struct, frozen=True, kw_only=True):
     reset_after: bool = True
     masked: bool = False
     use_cudnn: bool | str = "auto"
+    pair: str = ""
+    """The Bidirectional layer of which this is one direction."""
 
 
 def recurrent_layers(model: Any) -> list[Recurrent]:
     """The recurrent layers of a Keras model, those inside wrappers too, in order."""
     found = []
-    for layer in flat(model.layers):
+    for outer, layer in ((own, inner) for own in model.layers for inner in flat([own])):
         kind = type(layer).__name__
         if kind not in ("LSTM", "GRU", "SimpleRNN"):
             continue
@@ -57,6 +70,7 @@ def recurrent_layers(model: Any) -> list[Recurrent]:
                 kind=kind,
                 masked=_is_masked(model),
                 use_cudnn=getattr(layer, "use_cudnn", "auto"),
+                pair=outer.name if hasattr(outer, "backward_layer") else "",
                 **{key: value for key, value in config.items() if key in names},
             )
         )
@@ -122,15 +136,39 @@ def look(model: Any, batch: Any, backend: str, *, on_gpu: bool, keras_version: s
 
 def judge(seen: Iterable[str], layers: list[Recurrent], backend: str, keras_version: str) -> Kernels:
     """Operation names that were seen -> which kernel it is, and why not the fused one. Pure."""
-    wanted = FUSED[backend]
-    count = sum(1 for name in seen if wanted in name)
-    why = tuple(reason for layer in layers for reason in why_generic(layer, backend, keras_version))
-    if count:
+    names = Counter(seen)
+    wanted, gates = FUSED[backend], names[GATE]
+    count, due = names[wanted], _calls(layers, backend)
+    explained = [why_generic(layer, backend, keras_version) for layer in layers]
+    why = tuple(reason for reasons in explained for reason in reasons)
+    looped = gates >= GATES
+    # On torch one call may be of both directions, so that the count alone cannot clear a layer that should not.
+    if count >= due and not looped and not (why and backend == "torch"):
         return Kernels(
             path="fused", evidence=f"{wanted} is in what {backend} executes, {count} times", why=why
         )
-    reasons = why or ("no argument explains it: Keras or the driver fell back without a word",)
-    return Kernels(path="generic", evidence=f"{wanted} is nowhere in what {backend} executes", why=reasons)
+    if not count:
+        evidence = f"{wanted} is nowhere in what {backend} executes"
+    elif count < due:
+        evidence = f"{wanted} is in what {backend} executes for {count} of {due} recurrent layers only"
+    elif looped:
+        evidence = f"{wanted} is in what {backend} executes, but a loop over the steps as well ({gates} times {GATE})"
+    else:
+        evidence = f"{wanted} is in what {backend} executes, {count} times, but not for every recurrent layer"
+    able = [layer for layer, reasons in zip(layers, explained, strict=True) if not reasons]
+    if count < _calls(able, backend) or (looped and not why):
+        named = ", ".join(layer.name for layer in able)
+        why += (f"{named}: no argument explains it, Keras or the driver fell back without a word",)
+    return Kernels(path="generic", evidence=evidence, why=why)
+
+
+def _calls(layers: list[Recurrent], backend: str) -> int:
+    """How often the fused kernel is seen where all of ``layers`` use it, at the least.
+
+    TensorFlow calls it once a direction, and JAX's primitive is counted so. Keras 3.15 on torch calls it once for
+    both directions of a Bidirectional layer, or once for each where they differ.
+    """
+    return len({layer.pair or layer.name for layer in layers}) if backend == "torch" else len(layers)
 
 
 def flat(layers: Iterable[Any]) -> Iterable[Any]:
@@ -183,10 +221,13 @@ def _jax_primitives(model: Any, batch: Any) -> list[str]:
 
 
 def primitives_of(program: Any) -> list[str]:
-    """Names of all primitives of a JAX program (a jaxpr) and of every program inside it."""
+    """Names of all primitives of a JAX program (a jaxpr) and of every program inside it.
+
+    One that goes in both directions at once, as ``rnn_fwd`` can, is named for each of them.
+    """
     names = []
     for equation in program.eqns:
-        names.append(str(equation.primitive))
+        names += [str(equation.primitive)] * (2 if equation.params.get("bidirectional") else 1)
         for value in equation.params.values():
             for inner in value if isinstance(value, tuple | list) else (value,):
                 inner = getattr(inner, "jaxpr", inner)
