@@ -106,8 +106,8 @@ class Repeat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Kernel(msgspec.Struct, frozen=True, kw_only=True):
-    """``path`` "fused" (cuDNN's, in every recurrent layer), "generic" or "none" (no recurrent layer), what shows it, and what stands in
-    the way of the fused one."""
+    """``path`` "fused" (cuDNN's, in every recurrent layer), "generic" or "none" (no recurrent layer), what shows it,
+    and what stands in the way of the fused one."""
 
     path: Literal["fused", "generic", "none"]
     evidence: str
