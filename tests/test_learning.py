@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import sys
 
 import pytest
 
+from bench import tuning
+from bench.candidates import Measured
 from bench.measure import runner
 from bench.measure.events import Evaluated, Event, Job
 from bench.measure.workloads import WORKLOADS
+from tests.conftest import ROOT
+from workshops.settings import Setting
 
 
 @pytest.mark.slow
@@ -25,3 +31,19 @@ def test_a_sound_machine_is_not_told_that_it_does_not_learn(name: str) -> None:
     assert runner.run(job, hear) is None
     assert looks, "nothing was judged"
     assert looks[-1] >= work.accuracy_bar, f"at each look: {looks}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "why"), [("none", ""), ("no-number", "it did not learn: the loss is no number")]
+)
+def test_a_real_worker_is_asked_whether_it_learns(
+    fault: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorflow", reason="TensorFlow is not installed", exc_type=ImportError)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    run = functools.partial(runner.run, command=(sys.executable, "-P", "-m", "tests.planted", fault))
+    timed = Measured(setting=Setting(backend="tensorflow"), samples_per_second=1.0)
+    one = tuning._learning(timed, WORKLOADS["cnn-lstm"], run)
+    assert one.why == why
+    assert (one.accuracy is None) is bool(why)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 import os
@@ -18,7 +17,6 @@ from hypothesis import strategies as st
 
 from bench import candidates, tuning
 from bench.candidates import Measured
-from bench.measure import runner
 from bench.measure.events import Evaluated, Event, Imported, Job, Tried
 from bench.measure.runner import Problem
 from bench.measure.workloads import WORKLOADS
@@ -393,18 +391,3 @@ def test_a_real_tuning_stores_what_it_found(dlbox: Command, own_data_folder: Pat
     told = json.loads(done.stdout)["results"][0]
     stored = settings.read(own_data_folder / "dlbox" / "tuned.json").entries["cnn"]
     assert stored.samples_per_second == told["samples_per_second"] > 0
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("fault", "why"), [("none", ""), ("no-number", "it did not learn: the loss is no number")]
-)
-def test_a_real_worker_is_asked_whether_it_learns(
-    fault: str, why: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("tensorflow", reason="TensorFlow is not installed", exc_type=ImportError)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    run = functools.partial(runner.run, command=(sys.executable, "-P", "-m", "tests.planted", fault))
-    one = tuning._learning(Measured(setting=USUAL, samples_per_second=1.0), WORKLOADS["cnn-lstm"], run)
-    assert one.why == why
-    assert (one.accuracy is None) is bool(why)
