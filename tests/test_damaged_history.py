@@ -23,8 +23,9 @@ PAGE = 4096
 
 
 @pytest.fixture
-def path(own_data_folder: Path) -> Path:
-    """A history of runs that take twelve pages each."""
+def path(own_data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A history of runs that take twelve pages each; what stands in for it is not the user's own either."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     history = History(default_path())
     for _ in range(RUNS):
         made = document(results=tuple(result(name) for name in ("lstm", "gru", "cnn-lstm")) * 10)
@@ -168,7 +169,6 @@ def test_a_damaged_history_that_cannot_be_moved_is_stood_in_for(
     def refused(self: Path, target: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(Path, "rename", refused)
     break_chains(path)
     history, (problem,) = store.open_history()
