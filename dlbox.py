@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
+import math
 import os
 import signal
 import sys
@@ -20,6 +22,18 @@ class Whole(click.IntRange):
     """click says "integer range" where a person says whole number."""
 
     name = "whole number"
+
+
+class Number(click.FloatRange):
+    """click lets "nan" through, which is in no range."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
+        return number
 
 
 class Folder(click.Path):
@@ -172,7 +186,7 @@ def ready_command(**options: Any) -> None:
 
 
 @cli.command("check", short_help="Is the hardware sound? In about a second.")
-@click.option("--stress", type=click.FloatRange(0, 24 * 60, min_open=True), metavar="MINUTES",
+@click.option("--stress", type=Number(0, 24 * 60, min_open=True), metavar="MINUTES",
               help="Put the card under load for so long, and judge that too.")  # fmt: skip
 @click.option("--frameworks", is_flag=True, help="Ask each installed framework whether it sees the card.")
 @click.option("--only", multiple=True, metavar="THEME", help="Only this theme; may be repeated.")
@@ -220,7 +234,7 @@ def bench_command(**options: Any) -> None:
               help="Only this model (lstm, gru, cnn, ...); may be repeated.")  # fmt: skip
 @click.option("--suite", type=click.Choice(["ready", "workshop", "full"]), default="workshop", show_default=True,
               help="Three models, all twelve of the workshop, or those and the class's own variants.")  # fmt: skip
-@click.option("--minutes", type=click.FloatRange(0, 24 * 60, min_open=True), default=30.0, show_default=True,
+@click.option("--minutes", type=Number(0, 24 * 60, min_open=True), default=30.0, show_default=True,
               help="Start nothing new after so long.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def tune_command(**options: Any) -> None:
@@ -264,7 +278,7 @@ def history_import_command(file: Path, as_json: bool) -> None:
 
 @history_group.command("prune")
 @click.option("--keep", type=Whole(0), metavar="N", help="The newest N runs stay.")
-@click.option("--older-than", type=click.FloatRange(0, 36_500), metavar="DAYS", help="Only older runs go.")
+@click.option("--older-than", type=Number(0, 36_500), metavar="DAYS", help="Only older runs go.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def history_prune_command(keep: int | None, older_than: float | None, yes: bool, as_json: bool) -> None:
@@ -562,12 +576,12 @@ def workshop_predict_command(
 def main() -> None:
     """Run the command line: no traceback, one sentence on stderr, the right exit code."""
     signal.signal(signal.SIGTERM, _stop)
+    _set_up_streams()
     try:
         try:
             cli.main(standalone_mode=False)
         finally:
-            if sys.stdout is not None:  # closed by whoever called
-                sys.stdout.flush()
+            sys.stdout.flush()
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "dlbox"
         complain(f"{error.format_message().rstrip('.')}: see `{where} --help`")
@@ -589,11 +603,48 @@ def main() -> None:
             complain(
                 f"cannot write{f' {error.filename}' if error.filename else ''}: {error.strerror}; make room there"
             )
+        elif isinstance(error, FileNotFoundError) and "temporary directory" in str(
+            error
+        ):  # so Python says it
+            complain(
+                "no temporary directory has room or can be written to: make room, or set TMPDIR to one that has"
+            )
         else:
             complain(
                 f"unexpected {type(error).__name__}: {error} (DLBOX_DEBUG=1 shows where; please report it)"
             )
         sys.exit(1)
+
+
+def _set_up_streams() -> None:
+    """What the caller closed is None, and its number would go to the next file, into which libraries then print."""
+    if sys.stdin is None:
+        sys.stdin = _nowhere("r")
+    if sys.stderr is None:
+        sys.stderr = _nowhere("w")
+    if sys.stdout is None:
+        complain(
+            "stdout is closed, and what a command finds goes there: leave it open, or send it to /dev/null"
+        )
+        sys.exit(2)
+    codecs.register_error("dlbox", _shown)
+    sys.stdout.reconfigure(errors="dlbox")
+
+
+def _nowhere(mode: str) -> Any:
+    stream = Path(os.devnull).open(mode)  # noqa: SIM115 - until the end
+    os.set_inheritable(stream.fileno(), True)
+    return stream
+
+
+def _shown(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Bytes of a path that are no text come out as they are, what the terminal has no sign for as Python writes it."""
+    if isinstance(error, UnicodeEncodeError):
+        try:
+            return error.object[error.start : error.end].encode("ascii", "surrogateescape"), error.end
+        except UnicodeEncodeError:
+            return codecs.backslashreplace_errors(error)
+    raise error
 
 
 def _say_no_more() -> None:

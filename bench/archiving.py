@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -53,8 +52,7 @@ def export(file: Path, *, number: int | None, complain: Complain) -> int:
 def bring_in(file: Path, *, as_json: bool, complain: Complain) -> int:
     """Add the runs of ``file`` ("-": of stdin) that the history does not hold yet; all of them or none."""
     try:
-        data = sys.stdin.buffer.read() if file == STANDARD else bounded(file)
-        documents = archive.documents(data, str(file))
+        documents = archive.documents(_read(file), str(file))
     except SourceError as error:
         complain(f"{error}; nothing was imported")
         return EXIT_USAGE
@@ -90,9 +88,6 @@ def prune(
     if keep is None and older_than is None:
         complain("prune needs --keep N, --older-than DAYS or both: only what both allow to go goes")
         return EXIT_USAGE
-    if older_than is not None and math.isnan(older_than):
-        complain("--older-than is expected to be a number of days")
-        return EXIT_USAGE
     try:
         history = open_history_to_read()
         runs = history.runs() if history else []
@@ -115,6 +110,14 @@ def prune(
     else:
         sys.stdout.write(f"{_runs(len(removed))} removed, {len(runs) - len(removed)} left\n")
     return EXIT_SOUND
+
+
+def _read(file: Path) -> bytes:
+    """Raises OSError, ValueError."""
+    if file == STANDARD:
+        return bounded(sys.stdin.buffer)
+    with file.open("rb") as source:
+        return bounded(source)
 
 
 def _span(numbers: list[int]) -> str:

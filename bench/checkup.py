@@ -16,7 +16,7 @@ from rich.console import Console
 from bench import health
 from bench.finding import Finding, verdict
 from bench.results import checks, export
-from bench.results.files import clash, is_stdout, reason, write_atomically
+from bench.results.files import clash, is_stdout, reason, to_stdout, write_atomically
 from bench.results.record import SCHEMA_VERSION, Document, to_json
 from inventory import facts
 from inventory.bill import BillError, open_bill
@@ -64,7 +64,7 @@ def run(options: Options, complain: Complain) -> int:
         complain(str(error))
         return EXIT_USAGE
     if options.as_json:
-        sys.stdout.write(to_json(document) + "\n")
+        to_stdout(to_json(document) + "\n")
     else:
         aside = is_stdout(options.junit) or is_stdout(options.prometheus)
         checks.show(document, Console(highlight=False, stderr=aside))

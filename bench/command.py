@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -14,7 +14,7 @@ from bench import exporting, scaling, session
 from bench.measure.workloads import UnknownWorkloadError, select
 from bench.progress import Watcher
 from bench.results import report, sources, summary, terminal
-from bench.results.files import reason, write_atomically
+from bench.results.files import reason, to_stdout, write_atomically
 from bench.results.history import HistoryError, Run, default_path
 from bench.results.record import SCHEMA_VERSION, Document, to_json
 from bench.results.store import open_history_to_read
@@ -55,7 +55,6 @@ def measure(
     if lacking is not None:
         complain(lacking)
         return EXIT_USAGE
-    aside = exporting.on_stdout(files)
     try:
         options = session.Options(
             command=command,
@@ -80,12 +79,10 @@ def measure(
         return EXIT_USAGE
     except session.InterruptedRunError as stopped:
         if stopped.document is not None:
-            _print(stopped.document, as_json, aside=aside)
-            exporting.write(stopped.document, files, complain)
+            _give(stopped.document, as_json, files, complain)
         complain(_interrupted(stopped.document))
         return EXIT_INTERRUPTED
-    _print(document, as_json, aside=aside)
-    return max(exporting.write(document, files, complain), exit_code(document))
+    return max(_give(document, as_json, files, complain), exit_code(document))
 
 
 def _interrupted(document: Document | None) -> str:
@@ -156,7 +153,7 @@ def write_report(
         complain(str(error))
         return EXIT_USAGE
     if document is None and newest is not None:
-        complain(f"run {newest.id} was written by a dlbox that this one cannot read: update dlbox")
+        complain(sources.unreadable(newest.id))
         return EXIT_NOT
     if document is None:
         complain("nothing was measured yet: `dlbox history` lists the runs, `dlbox ready` makes one")
@@ -175,12 +172,17 @@ def write_report(
     return EXIT_SOUND
 
 
-def _print(document: Document, as_json: bool, *, aside: bool) -> None:
-    """``aside``: stdout is for something else, a person reads on stderr."""
-    if as_json:
-        sys.stdout.write(to_json(document) + "\n")
-    else:
-        terminal.show(document, Console(highlight=False, stderr=aside))
+def _give(
+    document: Document, as_json: bool, files: Mapping[str, Path | bool | None], complain: Complain
+) -> int:
+    """Files first, because stdout may be full or a pipe that nobody reads any more; the exit code is theirs."""
+    try:
+        return exporting.write(document, files, complain)
+    finally:
+        if as_json:
+            to_stdout(to_json(document) + "\n")
+        else:
+            terminal.show(document, Console(highlight=False, stderr=exporting.on_stdout(files)))
 
 
 def _listed(run: Run) -> dict[str, object]:

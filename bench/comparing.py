@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 
-import msgspec
 from rich.console import Console
 
 from bench.results import comparison, sources
 from bench.results.compare import Comparison, compare
+from bench.results.files import to_stdout
 from bench.results.history import HistoryError
+from bench.results.record import to_json
 from bench.results.store import open_history_to_read
 
 EXIT_SOUND, EXIT_NOT, EXIT_USAGE = 0, 1, 2
@@ -37,7 +37,7 @@ def run(a: str, b: str, *, as_json: bool, complain: Callable[[str], None]) -> in
             return EXIT_USAGE
     found = compare(document_a, document_b, a_name=a_name, b_name=b_name)
     if as_json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
+        to_stdout(to_json(found) + "\n")
     else:
         comparison.show(found, Console(highlight=False))
     if not found.comparable:

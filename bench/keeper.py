@@ -10,9 +10,9 @@ import msgspec
 
 from bench.finding import Finding, Status
 from bench.progress import Watcher
-from bench.results.history import History, HistoryError, Run, State
+from bench.results.history import CorruptHistoryError, History, HistoryError, Run, State
 from bench.results.record import Document, Result, TimedBlock
-from bench.results.store import WRITE_HERE, open_history
+from bench.results.store import BRING_BACK, MAKE_ROOM, Problem, open_history
 
 
 class Keeper:
@@ -28,7 +28,7 @@ class Keeper:
         self._instead_of: Iterable[int] | None = None
         self.folder = Path.cwd()
         self.first_run = False
-        problems: list[str] = []
+        problems: list[Problem] = []
         try:
             self._history, problems = open_history()
             self.first_run = not any(
@@ -39,7 +39,7 @@ class Keeper:
         except HistoryError as error:
             self._lose(error)
         for problem in problems:
-            self.trouble(_kept(Status.WARN, problem))
+            self.trouble(_kept(Status.WARN, *problem))
 
     @property
     def document(self) -> Document:
@@ -145,16 +145,18 @@ class Keeper:
         if self._history:
             self._history.close()
         self._history, self._number = None, None
-        self.trouble(_kept(Status.FAIL, f"{str(error).rstrip('.')}; the result is in what is printed only"))
+        remedy = BRING_BACK if isinstance(error, CorruptHistoryError) else MAKE_ROOM
+        told = f"{str(error).rstrip('.')}; the result is in what is printed only"
+        self.trouble(_kept(Status.FAIL, told, remedy))
 
 
-def _kept(status: Status, message: str) -> Finding:
+def _kept(status: Status, message: str, remedy: str) -> Finding:
     return Finding(
         id="results.history",
         status=status,
         title="results are kept in the history",
         message=message,
-        remedy=f"make room there and make it writable, or {WRITE_HERE}",
+        remedy=remedy,
     )
 
 

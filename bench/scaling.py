@@ -6,6 +6,7 @@ import math
 
 import msgspec
 
+from bench.digits import shortened, whole
 from bench.finding import Finding, Status
 from bench.measure.events import Devices
 from bench.results import noise
@@ -34,11 +35,12 @@ def resolve(asked: str | None, machine: Machine) -> Devices | None:
                 "--devices cpu:2 trains on the processor"
             )
         return Devices(kind="gpu", count=cards) if cards else Devices(kind="cpu", count=1)
-    if not (number.isascii() and number.isdigit() and int(number) >= 1) or kind not in ("", "gpu", "cpu"):
+    count = whole(number)
+    if not count or kind not in ("", "gpu", "cpu"):
         raise DevicesError(
-            f"--devices is all, a number of cards, or cpu:2 for two virtual devices of the processor, not {asked!r}"
+            "--devices is all, a number of cards, or cpu:2 for two virtual devices of the processor, "
+            f"not {shortened(asked)!r}"
         )
-    count = int(number)
     if kind == "cpu":
         most = max(2, machine.host.cpu_threads or 2)
         if count > most:

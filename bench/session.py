@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from bench import expectation, health, peaks, rounds, scaling, tuned
+from bench.digits import shortened, whole
 from bench.finding import Finding, Status
 from bench.finding import verdict as overall
 from bench.judgement import Judge
@@ -88,10 +89,11 @@ def batch_size(asked: str | None) -> str | int | None:
     """What --batch means. Raises UsageError."""
     if asked is None or asked in ("workshop", "best", "both"):
         return asked
-    if asked.isascii() and asked.isdigit() and 1 <= int(asked) <= LARGEST_BATCH:
-        return int(asked)
+    size = whole(asked)
+    if size is not None and 1 <= size <= LARGEST_BATCH:
+        return size
     raise UsageError(
-        f"--batch is workshop, best, both or a number from 1 to {LARGEST_BATCH:,}, not {asked!r}"
+        f"--batch is workshop, best, both or a number from 1 to {LARGEST_BATCH:,}, not {shortened(asked)!r}"
     )
 
 

@@ -364,6 +364,13 @@ def test_nothing_comparable_is_said_and_still_shown(dlbox: Command, tmp_path: Pa
         (b"[" * 100_000, "is not"),
         (b'{"schema_version": 1, "command": "plan"}', "is not a result of dlbox bench or ready"),
         (b'{"schema_version": 99}', "newer dlbox"),
+        (
+            b"".join(msgspec.json.encode(document(run_id=n)) + b"\n" for n in (1, 2, 3)),
+            "holds 3 runs where one is expected: `dlbox history import`",
+        ),
+        (msgspec.json.encode(document()) + b"\n\nnot a run\n", "is not JSON"),
+        (b"[1]\n[2]\n", "is not a result"),
+        (b"1\n2\n", "is not a result"),
         (to_json(document(results=(), command="check")).encode(), "holds no training results: it is a check"),
     ],
 )
@@ -385,7 +392,9 @@ def test_a_wrong_file_gets_one_sentence(
     ("which", "words"),
     [
         ("99", "no run 99"),
-        ("9" * 30, "no run"),
+        ("9" * 30, "no run 9"),
+        ("0" * 30 + "7", "no run 0"),
+        ("9" * 5000, "no run 9{39}…:"),
         ("lasst", "nor a file"),
         ("/", "cannot read /"),
         ("a\0b", "cannot read"),

@@ -200,7 +200,7 @@ def test_a_damaged_history_is_set_aside_and_kept(own_data_folder: Path) -> None:
     assert len(problems) == 1
     (aside,) = path.parent.glob("history.sqlite.damaged-*")
     assert aside.read_bytes() == b"garbage" * 1000
-    assert str(aside) in problems[0]
+    assert str(aside) in problems[0].message
 
 
 def test_a_folder_that_cannot_be_written_to_is_stood_in_for(
@@ -213,7 +213,7 @@ def test_a_folder_that_cannot_be_written_to_is_stood_in_for(
     monkeypatch.setattr("tempfile.tempdir", None)
     history, problems = store.open_history()
     assert history.path == tmp_path / f"dlbox-{os.getuid()}" / "history.sqlite"
-    assert "XDG_DATA_HOME" in problems[0]
+    assert "XDG_DATA_HOME" in problems[0].message
     assert history.path.parent.stat().st_mode & 0o077 == 0
 
 

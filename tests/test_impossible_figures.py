@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -24,7 +25,7 @@ from tests.conftest import Command
 from tests.samples import document, result
 
 Place = tuple[str | int, ...]
-IMPOSSIBLE = (-1, -300, -1e-9, -1e300, 1e300, 5e9, 10**30, 2**63, 1e-300, 0)
+IMPOSSIBLE = (-1, -300, -1e-9, -1e300, 1e300, 5e9, 10**30, 2**63, 1e-300, 0, 10**400, -(10**400))
 
 
 @cache
@@ -125,6 +126,16 @@ def refused_or_shown(where: tuple[int, Place], number: float) -> None:
         (("results", 0, "tokens_per_second"), 1e300, "`tokens_per_second` of lstm is above"),
         (("machine", "host", "memory_bytes"), 10**25, "`machine.host.memory_bytes` is above"),
         (("run_id",), -5, "`run_id` is below"),
+        (
+            ("results", 0, "repeats", 0, "blocks", 0, "examples"),
+            10**400,
+            "a block of lstm cannot have been timed",
+        ),
+        (
+            ("results", 0, "repeats", 0, "blocks", 0, "steps"),
+            10**400,
+            "`repeats.blocks.steps` of lstm is above",
+        ),
     ],
 )
 def test_each_command_refuses_it_in_one_sentence(
@@ -145,6 +156,19 @@ def test_each_command_refuses_it_in_one_sentence(
         done = dlbox(*arguments)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
         assert words in done.stderr
+
+
+@pytest.mark.parametrize("digits", [400, 4_300, 5_000, 100_000])
+@pytest.mark.parametrize(
+    "field", ["schema_version", "run_id", "batch_size", "examples", "seconds", "parameters"]
+)
+def test_a_number_of_any_length_is_refused_in_one_sentence(field: str, digits: int) -> None:
+    text = re.sub(rf'"{field}": ?[0-9.]+', f'"{field}": {"7" * digits}', to_json(document(run_id=1)), count=1)
+    assert "7" * digits in text
+    with pytest.raises(sources.SourceError) as caught:
+        sources.decode(text.encode(), "x.json")
+    assert str(caught.value).startswith("x.json ")
+    assert len(str(caught.value)) < 300
 
 
 def test_what_machines_give_is_within_the_ranges() -> None:

@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -121,6 +122,16 @@ def test_the_last_words_on_stderr_are_kept() -> None:
     problem, _ = run("sys.stderr.write('could not load libcudnn.so.9\\n'); sys.exit(1)")
     assert problem is not None
     assert "libcudnn.so.9" in problem.detail
+
+
+def test_last_words_need_no_room_on_a_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", list)
+    with pytest.raises(FileNotFoundError, match="temporary directory"):
+        tempfile.gettempdir()
+    problem, _ = run("sys.stderr.write('disk quota exceeded\\n'); sys.exit(1)")
+    assert problem is not None
+    assert "disk quota exceeded" in problem.detail
 
 
 def test_a_worker_that_never_starts_is_ended() -> None:

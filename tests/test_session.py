@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -359,3 +360,22 @@ def test_a_backend_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "installed_backends", list)
     with pytest.raises(session.UsageError, match="none is installed"):
         session.choose_backend(None)
+
+
+def test_a_run_with_a_path_that_is_no_text_is_kept_and_has_its_page(
+    box: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the history and of the page; a finding names the path too, because the history is damaged."""
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    monkeypatch.setenv("XDG_DATA_HOME", str(folder))
+    default_path().parent.mkdir(parents=True)
+    default_path().write_bytes(b"garbage" * 1000)
+    document = box(output=folder / "pages")
+    assert document.run_id == 1
+    assert Path(document.report).is_file()
+    stored = History(default_path()).run(1)
+    assert stored is not None
+    assert stored.document is not None
+    assert stored.document.report == document.report.replace("\udce9", "\ufffd")
+    (told,) = [f.message for f in stored.document.findings if f.id == "results.history"]
+    assert f"{tmp_path}/caf\ufffd/dlbox/history.sqlite.damaged" in told

@@ -62,7 +62,7 @@ def run(
     """
     limits = limits or Limits()
     environment = {**os.environ, **frameworks.environment(job.backend)}
-    with tempfile.TemporaryFile() as errors:
+    with _scratch() as errors:
         process = subprocess.Popen(
             list(command),
             stdin=subprocess.PIPE,
@@ -85,6 +85,14 @@ def run(
         if problem is None:
             return None
         return msgspec.structs.replace(problem, detail=_tail(errors))
+
+
+def _scratch() -> IO[bytes]:
+    """In memory where no disk has room: a run goes on whatever cannot be kept of it."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:
+        return os.fdopen(os.memfd_create("dlbox-stderr"), "w+b")
 
 
 def _listen(pipe: IO[bytes], on_event: Callable[[Event], None], limits: Limits) -> Problem | None:

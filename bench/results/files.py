@@ -48,8 +48,8 @@ def _replace(path: Path, text: str, mode: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(text)
+        with os.fdopen(handle, "wb") as out:
+            out.write(_bytes(text))
             out.flush()
             os.fsync(out.fileno())
         Path(temporary).chmod(mode)
@@ -62,17 +62,28 @@ def _replace(path: Path, text: str, mode: int) -> None:
 
 def _straight(path: Path, text: str) -> None:
     """Never made anew: Linux refuses O_CREAT on another user's pipe in a folder that all may write to."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_NOCTTY), "w", encoding="utf-8") as out:
-        out.write(text)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_NOCTTY), "wb") as out:
+        out.write(_bytes(text))
 
 
 def _to_descriptor(number: int, text: str) -> None:
     if number == 1:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        to_stdout(text)
         return
-    with os.fdopen(os.dup(number), "w", encoding="utf-8") as out:
-        out.write(text)
+    with os.fdopen(os.dup(number), "wb") as out:
+        out.write(_bytes(text))
+
+
+def to_stdout(text: str) -> None:
+    """What a program reads: as UTF-8, whatever the terminal shows. Raises OSError."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(_bytes(text))
+    sys.stdout.flush()
+
+
+def _bytes(text: str) -> bytes:
+    """A path in it may be no text: what cannot be UTF-8 becomes a question mark."""
+    return text.encode(errors="replace")
 
 
 def descriptor(path: Path) -> int | None:

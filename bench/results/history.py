@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 import platformdirs
@@ -23,7 +23,7 @@ import psutil
 
 from bench.results import derive
 from bench.results.files import reason
-from bench.results.record import Document, TimedBlock, from_json
+from bench.results.record import Document, TimedBlock, encoded, from_json
 
 State = Literal["running", "complete", "partial"]
 
@@ -63,7 +63,7 @@ class CorruptHistoryError(HistoryError):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """One stored run. ``document`` is None where it was written by a dlbox this one cannot read.
+    """One stored run. ``document`` is None where it is damaged, or written by a dlbox this one cannot read.
 
     ``baseline``: later runs of the same work on the same machine are judged against this one.
     """
@@ -94,17 +94,17 @@ class History:
         Raises CorruptHistoryError or HistoryError.
         """
         self.path = path
-        with self._explained("open"):
+        with self._explained("open"), contextlib.ExitStack() as half_open:
             if read_only:
                 self._db = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._db = sqlite3.connect(path, timeout=_PATIENCE_S, isolation_level=None)
-            self._db.row_factory = sqlite3.Row
+            half_open.callback(self._db.close)
+            self._db.row_factory, self._db.text_factory = sqlite3.Row, _lenient
             self._db.execute("PRAGMA foreign_keys = ON")
             version = self._layout()
             if version > USER_VERSION:
-                self._db.close()
                 raise HistoryError(
                     f"{path} was written by a newer dlbox (layout {version}): update dlbox to read it."
                 )
@@ -114,6 +114,14 @@ class History:
                 if version < USER_VERSION:
                     self._migrate()
                 self._close_dead_runs()
+            half_open.pop_all()
+
+    def examine(self) -> None:
+        """Look at every page of the file. Raises CorruptHistoryError."""
+        with self._explained("open"):
+            found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if found != "ok":
+                raise sqlite3.DatabaseError(" ".join(found.split()))
 
     def begin(self, document: Document) -> int:
         """Note that a run has started; returns its number."""
@@ -158,17 +166,17 @@ class History:
         """All runs, the oldest first (an imported run may be older than its number tells)."""
         with self._explained("read"):
             rows = self._db.execute("SELECT * FROM runs ORDER BY started_at, id").fetchall()
-        return [_run(row) for row in rows]
+            return [_run(row) for row in rows]
 
     def run(self, number: int) -> Run | None:
         with self._explained("read"):
             row = self._db.execute("SELECT * FROM runs WHERE id = ?", (number,)).fetchone()
-        return _run(row) if row else None
+            return _run(row) if row else None
 
     def last(self) -> Run | None:
         with self._explained("read"):
             row = self._db.execute("SELECT * FROM runs ORDER BY started_at DESC, id DESC LIMIT 1").fetchone()
-        return _run(row) if row else None
+            return _run(row) if row else None
 
     def baselines(self) -> list[Run]:
         """Runs that others are judged against, the newest first."""
@@ -215,7 +223,7 @@ class History:
         self._db.close()
 
     def _write(self, run: int, state: State, document: Document) -> None:
-        text = msgspec.json.encode(msgspec.structs.replace(document, run_id=run)).decode()
+        text = encoded(msgspec.structs.replace(document, run_id=run)).decode()
         self._db.execute("UPDATE runs SET state = ?, document = ? WHERE id = ?", (state, text, run))
 
     def _write_ahead(self) -> None:
@@ -260,7 +268,8 @@ class History:
         found: dict[tuple[str, str, int], list[TimedBlock]] = {}
         for row in self._db.execute("SELECT * FROM blocks WHERE run_id = ? ORDER BY rowid", (run,)):
             key = (row["workload"], row["backend"], row["repeat"])
-            found.setdefault(key, []).append(msgspec.json.decode(row["block"], type=TimedBlock))
+            with contextlib.suppress(*_UNREADABLE):
+                found.setdefault(key, []).append(msgspec.json.decode(row["block"], type=TimedBlock))
         return found
 
     @contextmanager
@@ -269,7 +278,8 @@ class History:
         try:
             yield
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # SQLite has ended it itself where the disk is full
+                self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
 
@@ -277,30 +287,45 @@ class History:
     def _explained(self, doing: str) -> Iterator[None]:
         try:
             yield
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
+        except (
+            sqlite3.DatabaseError,
+            UnicodeDecodeError,
+            IndexError,
+        ) as error:  # two: columns have other names
+            code = getattr(error, "sqlite_errorcode", 0)
+            not_our_tables = doing == "open" and code & 0xFF == sqlite3.SQLITE_ERROR
+            if isinstance(error, sqlite3.OperationalError) and not not_our_tables:
                 raise HistoryError(f"cannot {doing} the history {self.path}: {error}.") from error
             raise CorruptHistoryError(
                 f"the history {self.path} is damaged ({error}); nothing was changed: put a copy back, or move it away."
-            ) from error
-        except msgspec.DecodeError as error:
-            raise CorruptHistoryError(
-                f"the history {self.path} holds what dlbox did not write ({error}); nothing was changed."
             ) from error
         except OSError as error:
             raise HistoryError(f"cannot {doing} the history {self.path}: {reason(error)}.") from error
 
 
+_UNREADABLE = (msgspec.DecodeError, UnicodeError, TypeError)
+"""What decoding a damaged row raises."""
+
+
+def _lenient(data: bytes) -> str:
+    """Bytes that are no text are one run's trouble: sqlite3's own way raises, and no row is read."""
+    return data.decode(errors="surrogateescape")
+
+
+def _text(value: object) -> str:
+    return value.encode(errors="replace").decode() if isinstance(value, str) else ""
+
+
 def _run(row: sqlite3.Row) -> Run:
     try:
         document = from_json(row["document"])
-    except msgspec.DecodeError:
+    except _UNREADABLE:
         document = None
     return Run(
         id=row["id"],
-        started_at=row["started_at"] if isinstance(row["started_at"], str) else "",
-        command=row["command"],
-        state=row["state"],
+        started_at=_text(row["started_at"]),
+        command=_text(row["command"]),
+        state=row["state"] if row["state"] in get_args(State) else "partial",
         document=document,
         baseline="baseline" in row.keys() and bool(row["baseline"]),  # noqa: SIM118 - a Row holds values
     )

@@ -6,6 +6,7 @@ The JSON Schema that ships with the package (schema.json) is generated from thes
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
@@ -238,8 +239,24 @@ def apart(results: Iterable[Result]) -> Iterator[tuple[Result, str]]:
         seen.add(kind)
 
 
-def to_json(document: Document) -> str:
-    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
+def encoded(value: msgspec.Struct) -> bytes:
+    """As JSON in one line. A path may hold bytes that are no text: each becomes a replacement character."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_as_text(msgspec.to_builtins(value)))
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, str):
+        return re.sub("[\ud800-\udfff]", "\ufffd", value)
+    if isinstance(value, dict):
+        return {_as_text(name): _as_text(one) for name, one in value.items()}
+    return [_as_text(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def to_json(document: msgspec.Struct) -> str:
+    return msgspec.json.format(encoded(document), indent=2).decode()
 
 
 def from_json(data: str | bytes) -> Document:

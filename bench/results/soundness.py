@@ -77,7 +77,7 @@ def _of_result(result: Result) -> str | None:
         return f"{name} holds no timed block"
     for block in [*blocks, *(result.cut_short.blocks if result.cut_short else ())]:
         timed = block.seconds > 0 and block.examples > 0 and block.steps > 0 and block.other_cpu_cores >= 0
-        if not timed or block.examples / block.seconds > _MOST:
+        if not timed or block.examples > _MOST * block.seconds:  # a quotient of such numbers may overflow
             return f"a block of {name} cannot have been timed"
     for field in ("accuracy", "accuracy_bar", "ceiling"):
         share = getattr(result, field)

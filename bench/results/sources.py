@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
+from bench.digits import shortened, whole
 from bench.results import compare, soundness
 from bench.results.files import reason
 from bench.results.history import History, Run
@@ -51,7 +54,7 @@ def find(which: str, store: History | None, *, beside: Document | None = None) -
     or a word is meant by "./3". Raises SourceError, HistoryError.
     """
     if which.isascii() and which.isdigit():
-        return _numbered(int(which), store)
+        return _numbered(which, store)
     if which in WORDS:
         runs = list(_measured(store))
         if which == "baseline":
@@ -74,7 +77,8 @@ def find(which: str, store: History | None, *, beside: Document | None = None) -
 def read(path: Path) -> Document:
     """The document in ``path``. Raises SourceError."""
     try:
-        data = bounded(path)
+        with path.open("rb") as source:
+            data = bounded(source)
     except FileNotFoundError as error:
         words = ", ".join(WORDS)
         raise SourceError(
@@ -85,10 +89,9 @@ def read(path: Path) -> Document:
     return decode(data, str(path))
 
 
-def bounded(path: Path) -> bytes:
+def bounded(source: IO[bytes]) -> bytes:
     """The bytes of a file or pipe, without end only in /dev/zero. Raises OSError, ValueError."""
-    with path.open("rb") as source:
-        data = source.read(_LARGEST + 1)
+    data = source.read(_LARGEST + 1)
     if len(data) > _LARGEST:
         raise ValueError(f"more than {_LARGEST >> 20} MiB")
     return data.removeprefix(codecs.BOM_UTF8)
@@ -103,7 +106,8 @@ def decode(data: bytes, where: str) -> Document:
                 f"{where} is not a result of dlbox bench or ready (there is no schema {version})"
             )
         if version > SCHEMA_VERSION:
-            raise SourceError(f"{where} was written by a newer dlbox (schema {version}): update dlbox")
+            newer = shortened(str(version))
+            raise SourceError(f"{where} was written by a newer dlbox (schema {newer}): update dlbox")
         document = from_json(data)
         why = soundness.fault(document)
         if why is not None:
@@ -112,18 +116,43 @@ def decode(data: bytes, where: str) -> Document:
     except msgspec.ValidationError as error:
         raise SourceError(f"{where} is not a result of dlbox bench or ready ({error})") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        count = _documents_in(data)
+        if count > 1:
+            raise SourceError(
+                f"{where} holds {count} runs where one is expected: `dlbox history import` takes them into the "
+                "history, which gives them numbers, and `dlbox history export FILE --run ID` writes a single one"
+            ) from error
         raise SourceError(f"{where} is not JSON ({error})") from error
     except RecursionError as error:
         raise SourceError(f"{where} is not a result of dlbox bench or ready (nested too deeply)") from error
 
 
-def _numbered(number: int, store: History | None) -> tuple[str, Document]:
-    run = store.run(number) if store and number < 2**63 else None
+def unreadable(number: int) -> str:
+    """Why there is nothing to show of a run that the history holds, as one sentence."""
+    return (
+        f"run {number} cannot be read, because a newer dlbox wrote it or because it is damaged: "
+        "update dlbox, or import the run again from an export"
+    )
+
+
+def _documents_in(data: bytes) -> int:
+    """Lines of an export that hold a run of their own."""
+    count = 0
+    for row in data.splitlines():
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            msgspec.json.decode(row, type=_Version)
+            count += 1
+    return count
+
+
+def _numbered(digits: str, store: History | None) -> tuple[str, Document]:
+    number = whole(digits)
+    run = store.run(number) if store and number is not None and number < 2**63 else None
     if run is None:
-        raise SourceError(f"there is no run {number}: `dlbox history` lists the runs")
+        raise SourceError(f"there is no run {shortened(digits)}: `dlbox history` lists the runs")
     if run.document is None:
-        raise SourceError(f"run {number} was written by a dlbox that this one cannot read: update dlbox")
-    return f"run {number}", run.document
+        raise SourceError(unreadable(run.id))
+    return f"run {run.id}", run.document
 
 
 def _fitting(runs: list[tuple[Run, Document]], beside: Document) -> list[tuple[Run, Document]]:
