@@ -77,7 +77,11 @@ def test_a_killed_run_is_partial_and_keeps_every_block_but_the_one_in_flight(pat
     assert gru.samples_per_second.median == pytest.approx(200.0)
 
 
-def test_a_run_killed_in_a_later_process_keeps_what_was_judged_and_the_blocks_beside_it(path: Path) -> None:
+@pytest.mark.parametrize("rates", [(100.0, 200.0, 300.0), ()])
+def test_a_run_killed_in_a_later_process_keeps_what_was_judged_and_the_blocks_beside_it(
+    path: Path, rates: tuple[float, ...]
+) -> None:
+    """``rates``: of the rows of that process; it was killed before the first was written where there is none."""
     history = History(path)
     number = history.begin(document(results=(), partial=True))
     lstm = result("lstm", 400.0, 402.0)
@@ -85,7 +89,7 @@ def test_a_run_killed_in_a_later_process_keeps_what_was_judged_and_the_blocks_be
         history.add_block(number, "lstm", "tensorflow", 0, block)
     begun = msgspec.structs.replace(lstm, cut_short=Repeat(seed=1, blocks=blocks(100.0)))
     history.save(number, document(results=(begun, result("gru")), partial=True))
-    for block in blocks(100.0, 200.0, 300.0):
+    for block in blocks(*rates):
         history.add_block(number, "lstm", "tensorflow", 1, block)
     history.close()
     with sqlite3.connect(path) as raw:
@@ -95,7 +99,7 @@ def test_a_run_killed_in_a_later_process_keeps_what_was_judged_and_the_blocks_be
     assert run.document is not None
     assert (run.state, run.document.partial) == ("partial", True)
     assert run.document.results[0] == msgspec.structs.replace(
-        lstm, cut_short=Repeat(seed=1, blocks=blocks(100.0, 200.0, 300.0))
+        lstm, cut_short=Repeat(seed=1, blocks=blocks(*(rates or (100.0,))))
     )
 
 

@@ -287,11 +287,7 @@ class History:
     def _explained(self, doing: str) -> Iterator[None]:
         try:
             yield
-        except (
-            sqlite3.DatabaseError,
-            UnicodeDecodeError,
-            IndexError,
-        ) as error:  # two: columns have other names
+        except _DAMAGE as error:
             code = getattr(error, "sqlite_errorcode", 0)
             not_our_tables = doing == "open" and code & 0xFF == sqlite3.SQLITE_ERROR
             if isinstance(error, sqlite3.OperationalError) and not not_our_tables:
@@ -302,6 +298,9 @@ class History:
         except OSError as error:
             raise HistoryError(f"cannot {doing} the history {self.path}: {reason(error)}.") from error
 
+
+_DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError, IndexError)
+"""The last two: columns are called otherwise."""
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeError, TypeError)
 """What decoding a damaged row raises."""
@@ -361,12 +360,10 @@ def _with_lost_blocks(document: Document, blocks: dict[tuple[str, str, int], lis
             )
             result = derive.renewed(result, repeats, partial=True)
         elif result.cut_short is not None:
-            last = max(
-                n for label, backend, n in blocks if (label, backend) == (result.label, result.backend)
-            )
-            in_flight = tuple(blocks[result.label, result.backend, last])
+            number = len(result.repeats)  # of the process in flight; its first block may not have got its row
+            in_flight = blocks.get((result.label, result.backend, number), result.cut_short.blocks)
             result = msgspec.structs.replace(
-                result, cut_short=msgspec.structs.replace(result.cut_short, blocks=in_flight)
+                result, cut_short=msgspec.structs.replace(result.cut_short, blocks=tuple(in_flight))
             )
         results.append(result)
     return msgspec.structs.replace(document, results=tuple(results), partial=True, verdict="not-ready")
