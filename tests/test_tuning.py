@@ -47,12 +47,14 @@ def model(steps):
 
 work = msgspec.structs.replace(WORKLOADS["lstm"], batch_size=4, examples_before_judging=400)
 seen, batches = {}, []
-for steps in (1, 8):
+for steps in (1, 8, 32):
     events = []
     job = Job(workload=work, backend="x", train_seconds=0.001, block_seconds=0.0)
     clock = timing.timer(job, lambda m: None, events.append)
     x, y = np.ones((84, 3), "float32"), np.ones((84, 1), "float32")  # 21 batches: two calls of 8, one of 5
-    model(steps).fit(x, y, batch_size=4, epochs=1000, verbose=0, callbacks=[clock])
+    built = model(steps)
+    built.fit(x, y, batch_size=4, epochs=1000, verbose=0, callbacks=[clock])
+    assert clock.seen == int(built.optimizer.iterations), (steps, clock.seen, int(built.optimizer.iterations))
     blocks = [event for event in events if isinstance(event, Block)]
     assert all(block.examples == 4 * block.steps for block in blocks)
     assert blocks[-1].examples_seen == 4 * clock.seen
@@ -61,7 +63,8 @@ for steps in (1, 8):
     assert sum(isinstance(event, Compiled) for event in events) == 1
     seen[steps] = clock.seen
 assert seen[1] == 100, seen
-assert 100 <= seen[8] < 108, seen
+assert seen[8] == 100, seen  # four epochs of 21, then two calls of 8
+assert seen[32] == 105, seen  # an epoch a call
 assert rate.pipeline(model(8), x, y, 4, 0.5, lambda m: None) > 0
 """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bench.results.figures import Memory
@@ -45,12 +45,22 @@ def pipeline(
     )
 
 
-def batches_since(before: int, index: int) -> int:
-    """Batches that a call trained on, by the callback's index at its end and at the last one's (-1: there was none).
+def last_batch(index: int, params: Mapping[str, Any] | None) -> int:
+    """Of a call, by the callback's ``index`` at its end and the callback's ``params``.
 
-    The index starts again at every epoch; one call may train on several batches (``steps_per_execution``).
+    One call may train on several batches (``steps_per_execution``). Keras counts the last of an epoch in full, however
+    few batches were left for it.
     """
-    return index + 1 if index <= before else index - before
+    steps = (params or {}).get("steps")
+    return min(index, steps - 1) if steps else index
+
+
+def batches_since(before: int, last: int) -> int:
+    """Batches that a call trained on, by its ``last_batch`` and that of the call before (-1: there was none).
+
+    The index starts again at every epoch.
+    """
+    return last + 1 if last <= before else last - before
 
 
 def _rate(
@@ -75,8 +85,9 @@ def _rate(
             self.mark = self.begun = 0.0
 
         def on_train_batch_end(self, index: int, logs: dict[str, Any] | None = None) -> None:
-            self.steps += batches_since(self.index, index)
-            self.index = index
+            last = last_batch(index, self.params)
+            self.steps += batches_since(self.index, last)
+            self.index = last
             if not self.warm and self.steps < WARM_STEPS:
                 return
             if not self.warm:

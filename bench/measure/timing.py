@@ -94,8 +94,9 @@ def timer(
             self.mark = self.begun = time.perf_counter()
 
         def on_train_batch_end(self, index: int, logs: dict[str, Any] | None = None) -> None:
-            done = rate.batches_since(self.index, index)
-            self.index = index
+            last = rate.last_batch(index, self.params)
+            done = rate.batches_since(self.index, last)
+            self.index = last
             self.seen += done
             if self.block_steps:
                 self.ends.append((time.perf_counter(), done))

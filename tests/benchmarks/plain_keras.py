@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from bench.measure import tasks
+from bench.measure import rate, tasks
 from bench.measure.workloads import WORKLOADS
 from tests.benchmarks.raw_common import batches
 from workshops.settings import Setting
@@ -40,8 +40,9 @@ def main(name: str, seconds: float, how: str) -> float:
             self.rates: list[float] = []
 
         def on_train_batch_end(self, index: int, logs: Any = None) -> None:
-            self.steps += index + 1 if index <= self.index else index - self.index
-            self.index = index
+            last = rate.last_batch(index, self.params)
+            self.steps += rate.batches_since(self.index, last)
+            self.index = last
             now = time.perf_counter()
             if self.steps < 20:
                 return
@@ -53,9 +54,9 @@ def main(name: str, seconds: float, how: str) -> float:
                 if now - self.begun > seconds:
                     self.model.stop_training = True
 
-    rate = Rate()
-    model.fit(tokens, labels, batch_size=32, epochs=10**6, verbose=0, callbacks=[rate])
-    return statistics.median(rate.rates)
+    timed = Rate()
+    model.fit(tokens, labels, batch_size=32, epochs=10**6, verbose=0, callbacks=[timed])
+    return statistics.median(timed.rates)
 
 
 if __name__ == "__main__":
