@@ -42,8 +42,8 @@ def overwrite(path: Path, at: int, data: bytes) -> None:
 
 
 def break_chains(path: Path) -> None:
-    """The first four bytes of a page of text say which page goes on with it; of a table's page they begin with its kind,
-    and opening looks at these."""
+    """The first four bytes of a page of text say which page goes on with it. A table's page begins with its kind, and
+    opening looks at these."""
     data = path.read_bytes()
     pages = [page for page in range(20, 40) if data[page * PAGE] == 0]
     assert len(pages) > 10
