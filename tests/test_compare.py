@@ -166,6 +166,7 @@ FIVE = [[400.0, 401.0, 402.0]] * 5
         ({"backend": "torch"}, "another backend: tensorflow in A, torch in B"),
         ({"partial": True}, "B was cut short"),
         ({"accuracy": 0.5}, "B did not learn"),
+        ({"accuracy_bar": 0.0, "diverged": True}, "B did not learn (its loss is no number)"),
         ({"accuracy": None}, "B was never seen to learn"),
         ({"repeats": ()}, "B holds no timed block"),
     ],

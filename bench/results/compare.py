@@ -141,6 +141,8 @@ def _unusable(side: str, result: Result) -> str | None:
         return f"{side} was cut short"
     if result.accuracy is None:
         return f"{side} was never seen to learn"
+    if result.diverged:
+        return f"{side} did not learn (its loss is no number), so its speed does not count"
     if result.accuracy < result.accuracy_bar:
         return f"{side} did not learn (accuracy {result.accuracy:.3f}), so its speed does not count"
     if result.share_of_measured_peak is not None and result.share_of_measured_peak > IMPOSSIBLE:
