@@ -209,8 +209,11 @@ def _run(
         verdict=overall(findings, has_gpu=machine.has_gpu and not course.judge.on_processor),
         partial=False,
     )
-    instead_of = expectation.superseded(document, keeper.baselines())
-    keeper.finish(document, baseline_instead_of=instead_of if options.baseline and why_not is None else None)
+    becomes_one = options.baseline and why_not is None
+    keeper.finish(
+        document,
+        baseline_instead_of=expectation.superseded(document, keeper.baselines()) if becomes_one else None,
+    )
     if options.report:
         watcher.begin("report", "drawing it")
         _report(options.output or keeper.folder / "reports", keeper)

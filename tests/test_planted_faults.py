@@ -264,7 +264,7 @@ def busy() -> Iterator[None]:
             program.wait()
 
 
-STEADY = "training.cnn-lstm-steady"
+STEADY, STEADY_AT_64 = "training.cnn-lstm-steady", "training.cnn-lstm-batch-64-steady"
 """What else runs on the machine while the tests do is not theirs to judge."""
 
 
@@ -294,7 +294,8 @@ def test_a_planted_fault_is_found_in_real_training(
 ) -> None:
     told = training_with(fault, **options)
     assert told[:2] == (1, "not-ready")
-    assert [name for name in fails(told) if not name.endswith("-steady")] == [found]
+    noise = {STEADY, STEADY_AT_64} if fault == "killed-at-128" else {STEADY}
+    assert set(fails(told)) - noise == {found}
 
 
 @pytest.mark.slow

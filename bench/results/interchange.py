@@ -204,8 +204,8 @@ def pyperf(document: Document) -> str:
 
 def _name(result: Result, kind: str) -> str:
     """One for each result of a document: a batch may be shared by one device and be another's best."""
-    name = f"{result.workload} {result.backend} {result.precision} {kind} batch {result.batch_size}"
-    name = name.replace("  ", " ")
+    parts = (result.workload, result.backend, result.precision, kind, f"batch {result.batch_size}")
+    name = " ".join(filter(None, parts))
     return name if result.devices == 1 else f"{name} on {result.devices} devices"
 
 

@@ -33,18 +33,11 @@ def write(document: Document, folder: Path) -> list[Path]:
     written = []
     clock = datetime.fromisoformat(document.started_at).timestamp()
     for result, kind in apart(document.results):
-        name = "-".join(
-            [result.workload, result.backend, *([kind] if kind else []), f"batch{result.batch_size}"]
-        )
-        name += f"-{result.devices}-devices" if result.devices > 1 else ""
+        together = f"{result.devices}-devices" if result.devices > 1 else ""
+        parts = (result.workload, result.backend, kind, f"batch{result.batch_size}", together)
+        below = folder / stamp / _plain("-".join(filter(None, parts)))
         for number, repeat in enumerate(result.repeats):
-            path = (
-                folder
-                / stamp
-                / _plain(name)
-                / f"process-{number}"
-                / f"events.out.tfevents.{int(clock)}.dlbox"
-            )
+            path = below / f"process-{number}" / f"events.out.tfevents.{int(clock)}.dlbox"
             path.parent.mkdir(parents=True, exist_ok=True)
             _write(path, b"".join(_records(document, result, repeat, clock)))
             clock += (repeat.import_seconds or 0.0) + (repeat.compile_seconds or 0.0)
