@@ -17,7 +17,7 @@ from inventory.machine import Machine, Package
     limits="nvidia.ko exists for it, or headers to build it from",
     source="files of the running system",
     fix="sudo apt install linux-headers-KERNEL && sudo dkms autoinstall -k KERNEL",
-    needs={"installation.kernels": "installed kernels"},
+    needs={"nvml": "NVML", "installation.kernels": "installed kernels"},
     optional=EVIDENCE,
     unread="warn",
 )
@@ -53,6 +53,7 @@ def next_boot(machine: Machine) -> Outcome:
     source="NVIDIA driver README, chapter on nouveau",
     fix="echo 'blacklist nouveau' | sudo tee /etc/modprobe.d/blacklist-nouveau.conf && sudo update-initramfs -u",
     needs={
+        "nvml": "NVML",
         "installation.nouveau_blacklisted": "modprobe's configuration",
         "installation.kernels": "installed kernels",
     },

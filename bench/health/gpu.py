@@ -213,11 +213,13 @@ def mig(subject: Subject) -> Outcome:
     limits="GSP firmware of the driver's own version",
     source="NVML",
     fix="reinstall the driver, so that its firmware files fit: dlbox provision",
-    needs={
-        "gpu.vbios_version": "VBIOS version",
-        "machine.driver.module_version | machine.driver.library_version": "driver version",
-    },
-    optional=("gpu.gsp_version", "gpu.pci_device_id"),
+    needs={"gpu.vbios_version": "VBIOS version"},
+    optional=(
+        "gpu.gsp_version",
+        "gpu.pci_device_id",
+        "machine.driver.module_version",
+        "machine.driver.library_version",
+    ),
     unread="warn",
 )
 def firmware(subject: Subject) -> Outcome:
@@ -229,7 +231,9 @@ def firmware(subject: Subject) -> Outcome:
         return skipped(f"VBIOS {vbios}; the driver reports no GSP firmware")
     gsp = value(subject.gpu.gsp_version, "GSP firmware version")
     module = subject.machine.driver.module_version
-    driver = value(module if module.ok else subject.machine.driver.library_version, "driver version")
+    driver = (module if module.ok else subject.machine.driver.library_version).value
+    if driver is None:
+        return skipped(f"GSP {gsp}; the driver's version was not read, see driver.branch")
     if gsp != driver:
         return warned(f"GSP firmware {gsp} with driver {driver}", gsp, driver)
     return passed(f"VBIOS {vbios}, GSP {gsp}", vbios)
