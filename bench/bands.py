@@ -108,7 +108,7 @@ def judge(
         )
         return None, f"no band of measured speed ({why})"
     band, measured = current[0], result.samples_per_second.median
-    slow = measured < band.low
+    slow = not measured >= band.low  # so that NaN is no pass
     where = "below" if slow else "above" if measured > band.high else "within"
     return Finding(
         id=f"training.{result.label}-band",

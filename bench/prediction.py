@@ -133,7 +133,7 @@ def judge(
     ratio = speed / made.samples_per_second
     off = worst(result, measured() if tried is None else tried)
     factor = FACTOR if off is None else off * MARGIN
-    slow = ratio < 1 / factor
+    slow = not ratio >= 1 / factor  # so that NaN is no pass
     told = (
         f"{speed:,.0f} samples/s; the probes of this box predict {made.samples_per_second:,.0f} "
         f"({made.told} a batch), ratio {ratio:.2f}; below {1 / factor:.2f} it warns, "

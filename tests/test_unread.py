@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import typing
 from collections.abc import Iterator
@@ -14,13 +15,19 @@ import scenario
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import health
+from bench import card_verdict, health, peaks, scaling
+from bench import verdict as verdict_of_training
 from bench.finding import Finding, Status, verdict
 from bench.health import plausible
 from bench.health.check import Check, Subject, reach
+from bench.results.figures import ForcedGeneric, InputShare, Probes, Work
+from bench.results.record import Kernel, Scaling, Spread, from_json, to_json
+from bench.results.telemetry import CardSummary, Telemetry
 from inventory import machine as records
 from inventory.machine import Gpu, Machine
 from inventory.reading import Reading
+from tests.samples import document, result, telemetry
+from tests.samples import machine as own_machine
 
 Place = tuple[str | int, ...]
 CHECKS = [check for check in health.checks() if check.scope in ("machine", "gpu")]
@@ -183,6 +190,10 @@ def test_no_check_passes_without_a_reading_that_it_needs(machines: dict[str, Mac
     assert tried > 5_000
 
 
+_MATCHED = ("name", "pci_device_id", "pci_address", "memory_total_bytes")
+"""What the catalogue's card is found by, on which any check may rest."""
+
+
 def test_garbage_never_passes_better_than_a_failed_reading(machines: dict[str, Machine]) -> None:
     """Also where a reading is optional: a value that cannot be must not make a pass of what was none."""
     for name in (
@@ -198,10 +209,11 @@ def test_garbage_never_passes_better_than_a_failed_reading(machines: dict[str, M
             if not reading.ok:
                 continue
             base = replaced(machine, at, Reading.failed("not read"))
-            allowed = {check.id: passes(check, base) for check in CHECKS}
+            users = [c for c in CHECKS if named(at) in declared(c)[1] or at[-1] in _MATCHED]
+            allowed = {check.id: passes(check, base) for check in users}
             for bad in garbage(str(at[-1]), reading.value):
                 broken = replaced(machine, at, Reading(value=bad))
-                for check in CHECKS:
+                for check in users:
                     assert passes(check, broken) <= allowed[check.id], (name, check.id, at, bad)
 
 
@@ -265,6 +277,89 @@ def test_a_value_is_sound_only_as_a_number_within_its_bounds(name: str, value: A
         assert found.state == "failed"
         assert len(found.why) < 80
         assert found.why.isprintable()
+
+
+NEEDED = {
+    "worked": (),
+    "slowdown": ("harmful_seconds", "seconds"),
+    "clock": ("sm_mhz_median", "sm_mhz_limit"),
+    "alone": ("other_programs", "process_seen"),
+}
+"""What each finding on the card under training rests on; that it worked is shown by either of two."""
+
+
+@pytest.mark.parametrize("bad", [None, math.nan, math.inf, -1, 10**9, 0], ids=str)
+def test_training_is_not_judged_by_what_the_card_did_not_tell(bad: Any) -> None:
+    seen = telemetry()
+    assert seen.summary is not None
+    on = msgspec.structs.replace(
+        own_machine(), cards=(records.PciCard(address="0000:01:00.0", device_id=0x2503),)
+    )
+    for field in CardSummary.__struct_fields__:
+        now = getattr(seen.summary, field)
+        if bad is None and field in ("seconds", "readings"):
+            continue  # these two are never null
+        if bad is not None and (isinstance(now, tuple | str) or field == "process_seen"):
+            continue
+        of_dict = isinstance(now, dict) or field in ("slow_shares", "other_programs_percent")
+        value: Any = {"power brake": bad} if bad is not None and of_dict else bad
+        summary = msgspec.structs.replace(seen.summary, **{field: value})
+        made = result(on_gpu=True, device="cuda:0", telemetry=msgspec.structs.replace(seen, summary=summary))
+        for finding in card_verdict.judge(made, on):
+            what = finding.id.rpartition("-")[2]
+            zero_is_sound = bad == 0 and field == "harmful_seconds"
+            if field in NEEDED[what] and not zero_is_sound and not (field == "seconds" and bad == 10**9):
+                assert finding.status is not Status.PASS, (field, bad, finding)
+            assert finding.remedy or finding.status in (Status.PASS, Status.SKIP)
+
+
+def test_without_any_telemetry_nothing_of_the_card_passes() -> None:
+    on = msgspec.structs.replace(
+        own_machine(), cards=(records.PciCard(address="0000:01:00.0", device_id=0x2503),)
+    )
+    for seen in (None, Telemetry(), Telemetry(summary=CardSummary(seconds=5.0, readings=9))):
+        found = card_verdict.judge(result(on_gpu=True, device="cuda:0", telemetry=seen), on)
+        assert found
+        assert {f.status for f in found} == {Status.SKIP}
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0])
+def test_a_figure_that_cannot_be_is_no_pass(bad: float) -> None:
+    kernel = Kernel(path="fused", evidence="cuDNN")
+    work = Work(flop_per_sample=5e7, bytes_per_sample=1e5)
+    probes = Probes(backend="torch", device="cpu", on_gpu=False, matmul_tflops={"fp32": bad})
+    input_ = InputShare(resident_samples_per_second=1.0, pipeline_samples_per_second=1.0, share=bad)
+    forced = ForcedGeneric(samples_per_second=1.0, speedup=bad)
+    scaled = Scaling(engine="e", devices=("gpu:0", "gpu:1"), batch_per_device=32, replicas_differ_by=bad,
+                     speedup=bad, efficiency=bad)  # fmt: skip
+    made = result(work=work, kernel=kernel, forced_generic=forced, accuracy=bad, on_gpu=True,
+                  share_of_measured_peak=bad, achieved_tflops=0.1, devices=2, scaling=scaled)  # fmt: skip
+    made = msgspec.structs.replace(
+        made, input=input_, samples_per_second=Spread(median=bad, mad=0.1, values=(bad,))
+    )
+    found = [*peaks.judge(made), *peaks.judge_probes(probes), *scaling.judge(made)]
+    found += verdict_of_training.judge(made, gpu_expected=False)
+    about = ("plausible", "fused-pays", "probes.ran", "replicas", "scaling", "learns", "steady")
+    judged_ = {end: f.status for f in found for end in about if f.id.endswith(end)}
+    assert set(judged_) == set(about)
+    assert Status.PASS not in judged_.values(), judged_
+    waits = next(f for f in found if f.id.endswith("-input"))
+    assert waits.status is (
+        Status.PASS if bad == -1.0 else Status.UNKNOWN
+    )  # faster than resident data: noise
+
+
+def test_findings_of_an_older_dlbox_without_a_next_step_are_read() -> None:
+    made = document(
+        findings=(
+            Finding(
+                id="a.b", status=Status.UNKNOWN, title="t", message="m", remedy="look again: dlbox check"
+            ),
+        )
+    )
+    old = json.loads(to_json(made))
+    del old["findings"][0]["remedy"]
+    assert from_json(json.dumps(old)) == made
 
 
 def test_an_unknown_without_a_next_step_cannot_be_made() -> None:
