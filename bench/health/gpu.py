@@ -99,7 +99,6 @@ def count(machine: Machine, expected: int | None = None) -> Outcome:
     fix="add the card to inventory/cards.yml: CONTRIBUTING.md says how",
     needs={"gpu.name": "the card's name"},
     optional=("gpu.compute_capability",),
-    unread="warn",
 )
 def model(subject: Subject) -> Outcome:
     """The catalogue holds what a card should reach. For a card it does not have, checks that need such a
