@@ -21,8 +21,9 @@ from bench.results import archive, compare, derive
 from bench.results.files import reason
 from bench.results.record import Document, Result
 from bench.results.sources import SourceError
-from inventory import cards, yamlfile
-from inventory.machine import Machine
+from common import yaml_lines
+from inventory.cards import cards
+from inventory.machine.records import Machine
 
 PATH = Path(__file__).with_name("bands.yml")
 
@@ -52,8 +53,8 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 def read(path: Path = PATH) -> tuple[Band, ...]:
     """Raises yamlfile.YamlError, one sentence with the line."""
-    document = yamlfile.read(path)
-    bands = yamlfile.convert(document, _File).bands
+    document = yaml_lines.read(path)
+    bands = yaml_lines.convert(document, _File).bands
     seen: dict[tuple[object, ...], int] = {}
     for number, band in enumerate(bands):
         where = ("bands", number)

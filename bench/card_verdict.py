@@ -8,7 +8,7 @@ from bench.results import steadiness
 from bench.results.record import Result
 from bench.results.steadiness import CARD_BUSY_PERCENT, CARD_DISTURBED_PERCENT
 from bench.results.telemetry import HALF_CLOCK, SOFTWARE_HEAT, CardSummary
-from inventory.machine import Machine
+from inventory.machine.records import Machine
 
 HEAT_SHARE = 0.01
 """Of the time; more software thermal slowdown warns. Hardware slowdown and power brake fail at once. The same

@@ -18,9 +18,9 @@ from bench.finding import Finding, verdict
 from bench.results import checks, export
 from bench.results.files import clash, is_stdout, reason, to_stdout, write_atomically
 from bench.results.record import SCHEMA_VERSION, Document, to_json
-from inventory import facts
-from inventory.bill import BillError, open_bill
-from inventory.machine import Machine, PowerSupply
+from inventory import gather
+from inventory.builds.bill import BillError, open_bill
+from inventory.machine.records import Machine, PowerSupply
 
 EXIT_SOUND, EXIT_NOT, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
@@ -78,7 +78,7 @@ def examine(options: Options, complain: Complain = lambda sentence: None) -> Doc
     """Look at the machine, under load too if that was asked for. Raises BillError for a build that is none."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
     supply = _power_supply(options)
-    machine = msgspec.structs.replace(facts.gather(), power_supply=supply)
+    machine = msgspec.structs.replace(gather.gather(), power_supply=supply)
     findings = health.run(machine, expect_gpus=options.expect_gpus, only=options.only, skip=options.skip)
     asked = options.frameworks or "frameworks" in options.only
     if asked and health.wanted("frameworks", options.only, options.skip):

@@ -18,7 +18,7 @@ from bench.results.files import reason, to_stdout, write_atomically
 from bench.results.history import HistoryError, Run, default_path
 from bench.results.record import SCHEMA_VERSION, Document, to_json
 from bench.results.store import open_history_to_read
-from inventory.bill import BillError, open_bill
+from inventory.builds.bill import BillError, open_bill
 
 EXIT_SOUND, EXIT_NOT, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 

@@ -12,8 +12,8 @@ from bench.results import derive, steadiness
 from bench.results.figures import Probes
 from bench.results.history import Run
 from bench.results.record import Result
-from inventory.bill import Bill
-from inventory.machine import Machine
+from inventory.builds.bill import Bill
+from inventory.machine.records import Machine
 
 
 class Judge(msgspec.Struct, frozen=True, kw_only=True):

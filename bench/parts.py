@@ -17,9 +17,10 @@ from bench.finding import Finding, Status
 from bench.parts_measured import remembered_power
 from bench.results.record import SCHEMA_VERSION
 from bench.results.terminal import STYLES
-from inventory import bill, facts, parts, parts_here
-from inventory.bill import Bill
-from inventory.parts import Judgement
+from inventory import gather
+from inventory.builds import bill, judge, this_machine
+from inventory.builds.bill import Bill
+from inventory.builds.judge import Judgement
 
 EXIT_SOUND, EXIT_NOT, EXIT_USAGE = 0, 1, 2
 
@@ -43,14 +44,14 @@ def run(
         return EXIT_USAGE
     judgements: tuple[Judgement, ...] = ()
     if chosen is not None:
-        judgements += parts.judge(chosen, today=datetime.datetime.now(datetime.UTC).date(), budget_usd=budget)
+        judgements += judge.judge(chosen, today=datetime.datetime.now(datetime.UTC).date(), budget_usd=budget)
     if this:
-        machine = facts.gather()
-        power, when = parts_here.load_power(machine), "as measured under load"
+        machine = gather.gather()
+        power, when = this_machine.load_power(machine), "as measured under load"
         if not power.ok and machine.gpus:
             remembered, then = remembered_power(machine)
             power, when = (remembered, then) if remembered.ok else (power, when)
-        judgements += parts_here.judge(machine, chosen, power, parts_here.power_limit(machine), when)
+        judgements += this_machine.judge(machine, chosen, power, this_machine.power_limit(machine), when)
     findings = tuple(finding(judgement) for judgement in judgements)
     if as_json:
         _print_json(
@@ -58,7 +59,7 @@ def run(
         )
     else:
         _show(chosen, findings, Console(highlight=False))
-    return EXIT_NOT if parts.worst(judgements) in ("fail", "unknown") else EXIT_SOUND
+    return EXIT_NOT if judge.worst(judgements) in ("fail", "unknown") else EXIT_SOUND
 
 
 def finding(judgement: Judgement) -> Finding:

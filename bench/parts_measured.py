@@ -6,8 +6,8 @@ import bisect
 
 from bench.results.history import History, HistoryError, default_path
 from bench.results.record import Result
-from inventory.machine import Machine
-from inventory.reading import Reading
+from inventory.machine.reading import Reading
+from inventory.machine.records import Machine
 
 BUSY_PERCENT = 50
 """Below this mean utilisation a run says little of what the card draws at work."""

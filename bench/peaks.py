@@ -7,8 +7,8 @@ from bench.finding import Finding, Status
 from bench.results.compare import IMPOSSIBLE
 from bench.results.figures import BatchSearch, Probes, units
 from bench.results.record import Result
-from inventory.cards import Card
-from inventory.machine import Machine
+from inventory.cards.cards import Card
+from inventory.machine.records import Machine
 
 INPUT_FAIL, INPUT_WARN = 0.30, 0.15
 """Share of a step that waits for data. Arrays in memory cost 0 to 0.09 here (docs/decisions.md). Where looks differ, it

@@ -12,7 +12,7 @@ from bench.measure.events import Devices
 from bench.results import noise
 from bench.results.compare import processes, speed
 from bench.results.record import Result
-from inventory.machine import Machine
+from inventory.machine.records import Machine
 
 SAME = 1e-5
 """Two copies of one weight differ by no more: every device applies the same averaged gradient."""

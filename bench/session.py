@@ -22,9 +22,9 @@ from bench.progress import Watcher
 from bench.results.files import reason, write_atomically
 from bench.results.history import now
 from bench.results.record import Document
-from inventory import facts
-from inventory.bill import Bill
-from inventory.machine import Machine
+from inventory import gather
+from inventory.builds.bill import Bill
+from inventory.machine.records import Machine
 from workshops import settings
 
 LARGEST_BATCH = 10_000
@@ -129,7 +129,7 @@ def _run(
     options: Options, backend: str, keeper: Keeper, watcher: Watcher, book: settings.Book | None
 ) -> Document:
     watcher.begin("machine", "reading what it is")
-    machine = facts.gather()
+    machine = gather.gather()
     devices = scaling.resolve(options.devices, machine)
     quick = options.quick
     if quick is None:

@@ -8,7 +8,7 @@ import msgspec
 
 from bench.finding import Finding, Status
 from bench.measure.workloads import Workload
-from inventory.machine import Machine
+from inventory.machine.records import Machine
 from workshops import settings
 from workshops.settings import Book, Setting, installed
 

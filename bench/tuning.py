@@ -25,8 +25,9 @@ from bench.progress import Watcher
 from bench.results.history import now
 from bench.results.record import SCHEMA_VERSION
 from bench.tuned import as_set, device
-from inventory import facts, host
-from inventory.machine import Machine
+from inventory import gather
+from inventory.machine import host
+from inventory.machine.records import Machine
 from workshops import settings
 from workshops.settings import Entry, Setting
 
@@ -257,7 +258,7 @@ def command(
     try:
         with Watcher() as watcher:
             watcher.begin("machine", "reading what it is")
-            machine = facts.gather()
+            machine = gather.gather()
             watcher.done(device(machine))
             busy = busy_cores()
             if busy > BUSY:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from inventory import cards, families
-from inventory.machine import Machine
-from inventory.reading import Reading
+from inventory.cards import cards, families
+from inventory.machine.reading import Reading
+from inventory.machine.records import Machine
 from provision.stack_model import Request, Target
 
 _TIMES = re.compile(r"([1-9]|1[0-6])\s*x\s+(?=\D|\d{3,4}\b)", re.IGNORECASE)

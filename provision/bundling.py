@@ -11,7 +11,8 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from inventory import cards, facts
+from inventory import gather
+from inventory.cards import cards
 from provision import bundle, network, plan
 from provision.bundle import BundleError, Manifest
 from provision.collect import Wanted, collect
@@ -81,7 +82,7 @@ def _wanted(question: Question, data: StackData, *, jupyter: bool) -> Wanted:
 
 def _of_box(request: Request, question: Question) -> Request:
     """A container's kernel is its host's: the box has another."""
-    if question.distro is None and facts.gather().host.environment == "container":
+    if question.distro is None and gather.gather().host.environment == "container":
         return msgspec.structs.replace(request, kernel=question.kernel)
     return request
 

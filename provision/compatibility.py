@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from inventory import cards
+from inventory.cards import cards
 from provision.stack import NoStack, Request, Stack, Target, resolve
 from provision.stack_data import load
 from provision.stack_rows import DistributionRow, StackData

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from inventory import cards, facts
+from inventory import gather
+from inventory.cards import cards
 from provision import distributions
 from provision.boxes import of_machine, targets
 from provision.hosts import HostError, read_host, select
@@ -114,7 +115,7 @@ def understand(question: Question, data: StackData) -> Request:
     if question.cards and distribution:
         request = Request(distribution=distribution, targets=targets(question.cards))
     else:
-        request = of_machine(facts.gather())
+        request = of_machine(gather.gather())
         if question.cards:
             request = msgspec.structs.replace(request, targets=targets(question.cards), secure_boot=None)
         elif distribution:
@@ -165,7 +166,7 @@ def of_host(name: str, question: Question, data: StackData) -> Request:
     host = read_host(name, question.inventory)
     names = host.card_names
     if names is None and host.is_this_machine:
-        request = of_machine(facts.gather())
+        request = of_machine(gather.gather())
     elif names is None or host.distribution is None:
         lacking = " and ".join(
             text

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from inventory import cards, families
+from inventory.cards import cards, families
 from provision.stack_model import Repository, Request, Stack, Target
 
 

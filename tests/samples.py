@@ -13,7 +13,7 @@ from bench.measure.workloads import WORKLOADS
 from bench.results.history import History
 from bench.results.record import Document, Percentiles, Repeat, Result, Spread, TimedBlock
 from bench.results.telemetry import CardSummary, Series, Telemetry
-from inventory.machine import Distribution, Host, Machine
+from inventory.machine.records import Distribution, Host, Machine
 
 
 def machine(**changes: Any) -> Machine:

@@ -23,7 +23,7 @@ from bench.measure.workloads import select
 from bench.progress import quiet
 from bench.results.history import USER_VERSION, History, Run, default_path
 from bench.results.record import Document
-from inventory.machine import PciCard
+from inventory.machine.records import PciCard
 from tests.conftest import ROOT, Command
 from tests.samples import document, machine, mark_baseline, said
 from tests.test_compare import FIVE, run_of
@@ -39,7 +39,7 @@ def box(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Document]:
 
     def run(*levels: float, command: str = "bench", spread: float = 0.001, **options: Any) -> Document:
         here = options.pop("machine", machine())
-        monkeypatch.setattr("inventory.facts.gather", lambda: here)
+        monkeypatch.setattr("inventory.gather.gather", lambda: here)
         monkeypatch.setattr("bench.health.run", lambda machine, **_: [])
         asked = iter(levels)
 

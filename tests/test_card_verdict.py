@@ -14,8 +14,8 @@ from bench.finding import Finding, Status
 from bench.health.thermal import HARMLESS
 from bench.results.record import Result, from_json, to_json
 from bench.results.telemetry import POWER_BRAKE, SOFTWARE_HEAT, CardSummary, Telemetry
-from inventory.machine import Machine, PciCard
-from inventory.reading import Reading
+from inventory.machine.reading import Reading
+from inventory.machine.records import Machine, PciCard
 from tests.samples import document, machine, result, telemetry
 
 CARD = (PciCard(address="0000:01:00.0", device_id=0x2503, driver="nvidia"),)

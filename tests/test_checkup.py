@@ -20,9 +20,9 @@ from bench import checkup, health
 from bench.finding import Finding, Status, verdict
 from bench.results import checks, export
 from bench.results.record import Document, from_json, json_schema, to_json
-from inventory import facts
-from inventory.machine import Machine
-from inventory.reading import Reading
+from inventory import gather
+from inventory.machine.reading import Reading
+from inventory.machine.records import Machine
 
 GOLDEN = Path(__file__).with_name("golden")
 """DLBOX_GOLDEN=write pytest tests/test_checkup.py writes these files anew: look at the difference then."""
@@ -158,7 +158,7 @@ def test_only_and_skip_choose_themes(tmp_path: Path) -> None:
 @pytest.fixture
 def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     machine = scenario.load("rtx3060_idle").machine(tmp_path)
-    monkeypatch.setattr(facts, "gather", lambda: machine)
+    monkeypatch.setattr(gather, "gather", lambda: machine)
     return machine
 
 

@@ -24,8 +24,8 @@ from bench.measure.workloads import WORKLOADS
 from bench.results import charts, compare, derive, soundness
 from bench.results.figures import Scaling
 from bench.results.record import from_json, to_json
-from inventory.machine import Gpu, Machine
-from inventory.reading import Reading
+from inventory.machine.reading import Reading
+from inventory.machine.records import Gpu, Machine
 from tests.conftest import ROOT, Command
 from workshops.settings import Setting
 

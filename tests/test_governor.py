@@ -19,7 +19,7 @@ from bench.progress import quiet
 from bench.results.compare import compare
 from bench.results.history import History, default_path
 from bench.results.record import Document, Result, from_json, to_json
-from inventory.reading import Reading
+from inventory.machine.reading import Reading
 from tests.samples import document, machine, result, said
 
 TRAIN = session.training.train
@@ -107,7 +107,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Document]:
 
     def act(*governors: str, began: str = "performance") -> Document:
         host = msgspec.structs.replace(machine().host, cpu_governor=Reading.of(began))
-        monkeypatch.setattr("inventory.facts.gather", lambda: machine(host=host))
+        monkeypatch.setattr("inventory.gather.gather", lambda: machine(host=host))
         asked = iter(governors)
 
         def worker(job: Job, on_event: Callable[[Event], None], **_: Any) -> None:

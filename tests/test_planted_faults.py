@@ -109,7 +109,7 @@ def card(ask: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[
                 on_event(Generic(samples_per_second=generic))
 
         here = scenario.load("rtx3060_idle").machine(tmp_path / "box")
-        monkeypatch.setattr("inventory.facts.gather", lambda: here)
+        monkeypatch.setattr("inventory.gather.gather", lambda: here)
         monkeypatch.setattr("bench.health.run", lambda machine, **_: [])
         monkeypatch.setattr("bench.measure.visibility.findings", lambda machine, **_: [])
         return ask(talks, workloads=("lstm",), **how)  # type: ignore[no-any-return]

@@ -46,7 +46,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Document]:
         def train(workload: Any, plan: Any, on_progress: Any, *, parent_pid: int) -> Any:
             return TRAIN(workload, plan, on_progress, run=act, parent_pid=parent_pid)
 
-        monkeypatch.setattr("inventory.facts.gather", machine)
+        monkeypatch.setattr("inventory.gather.gather", machine)
         monkeypatch.setattr("bench.measure.training.train", train)
         asked: dict[str, Any] = {
             "command": "bench", "workloads": tuple(select(("lstm", "gru", "cnn"))), "repeats": 3, "batch": batch,

@@ -22,8 +22,8 @@ from bench.progress import quiet
 from bench.results.history import History, HistoryError, default_path
 from bench.results.record import Document
 from bench.results.telemetry import HARDWARE_HEAT, Telemetry
-from inventory.machine import Gpu, PciCard
-from inventory.yamlfile import YamlError
+from common.yaml_lines import YamlError
+from inventory.machine.records import Gpu, PciCard
 from tests.samples import machine, said, telemetry
 
 Script = dict[str, list[Event] | Problem | type[BaseException]]
@@ -39,7 +39,7 @@ def box(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Document]:
         gpus = (Gpu(index=0),) if "telemetry" in options else ()
         sampler = fake_sampler(options.pop("telemetry", None))
         monkeypatch.setattr("bench.measure.telemetry.Sampler", sampler)
-        monkeypatch.setattr("inventory.facts.gather", lambda: machine(cards=cards, gpus=gpus))
+        monkeypatch.setattr("inventory.gather.gather", lambda: machine(cards=cards, gpus=gpus))
         seen = options.pop("seen", [])
         looks = options.pop("looks", [])
 

@@ -7,7 +7,7 @@ import datetime
 import msgspec
 import pytest
 
-from inventory import cards
+from inventory.cards import cards
 from provision.compatibility import page
 from provision.stack import NoStack, Request, Stack, Target, resolve
 from provision.stack_data import DEFAULT_PATH, load, parse

@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inventory import cards
+from inventory.cards import cards
 from provision.stack import NoStack, Request, Stack, Target, resolve
 from provision.stack_data import DEFAULT_PATH, StackFileError, load, parse
 

@@ -19,9 +19,9 @@ from bench.finding import Finding, Status
 from bench.health.check import Subject
 from bench.health.loadrun import LoadRun, Pattern, Repeats, Sample, Soaked
 from bench.measure import probes, stress
-from inventory import nvml_card
-from inventory.machine import KernelLog, Machine, Xid
-from inventory.reading import Reading
+from inventory.machine.reading import Reading
+from inventory.machine.records import KernelLog, Machine, Xid
+from inventory.nvml import card
 
 
 class NumpyDevice:
@@ -160,7 +160,7 @@ def at_work(second: float, **answers: Any) -> Sample:
          "ClockInfo": {1: 1852, 2: 7300}, "CurrentClocksEventReasons": 4, **answers}
     )  # fmt: skip
     fake_nvml.install(content)
-    gpu = nvml_card.sample(0)
+    gpu = card.sample(0)
     pynvml.nvmlLib = None
     return Sample(second=second, gpu=gpu)
 

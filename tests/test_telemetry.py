@@ -25,9 +25,9 @@ from bench.measure.card_summary import Moment, Timed
 from bench.measure.events import Block, Event, Imported, Job
 from bench.measure.workloads import WORKLOADS
 from bench.results.telemetry import HARDWARE, HARDWARE_HEAT, SOFTWARE_HEAT, CardSummary, Telemetry
-from inventory import nvml_card
-from inventory.machine import Gpu, Power
-from inventory.reading import Reading
+from inventory.machine.reading import Reading
+from inventory.machine.records import Gpu, Power
+from inventory.nvml import card
 from tests.samples import ended, said
 
 HERE = Path(__file__).resolve().parent
@@ -50,7 +50,7 @@ def watched(name: str = "rtx3060_idle", seconds: int = 11, **answers: Any) -> li
     fake_nvml.install(content(name, **answers))
     sampler = telemetry.Sampler(clock=iter([0.0, *map(float, range(seconds))]).__next__)
     sampler.worker_pid = OWN
-    moments = [sampler._moment(nvml_card.sample(0)) for _ in range(seconds)]
+    moments = [sampler._moment(card.sample(0)) for _ in range(seconds)]
     pynvml.nvmlLib = None
     return moments
 
@@ -222,7 +222,7 @@ def test_where_the_driver_does_not_tell_who_works_nobody_is_said_to_be_idle(answ
 def test_of_several_samples_of_a_program_the_newest_counts() -> None:
     answer = [{"pid": OWN, "sm": 70, "later": 9}, {"pid": OWN, "sm": 3}]
     fake_nvml.install(content(ProcessUtilization=answer))
-    (own,) = [p for p in nvml_card.sample(0).processes.value or () if p.pid == OWN]
+    (own,) = [p for p in card.sample(0).processes.value or () if p.pid == OWN]
     pynvml.nvmlLib = None
     assert own.sm_percent == 70
 

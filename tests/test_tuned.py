@@ -70,7 +70,7 @@ def run_tuned(monkeypatch: pytest.MonkeyPatch, *names: str, **more: Any) -> tupl
         return original(workload, plan, on_progress, run=run, parent_pid=parent_pid)  # type: ignore[arg-type]
 
     monkeypatch.setattr("bench.measure.training.train", train)
-    monkeypatch.setattr("inventory.facts.gather", machine)
+    monkeypatch.setattr("inventory.gather.gather", machine)
     monkeypatch.setattr(session, "installed_backends", lambda: ["tensorflow", "torch"])
     options = session.Options(
         command="bench", workloads=tuple(WORKLOADS[name] for name in names), quick=True, tuned=True,

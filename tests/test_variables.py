@@ -13,7 +13,7 @@ import jinja2
 import pytest
 import yaml
 
-from inventory import cards
+from inventory.cards import cards
 from provision import variables
 from provision.stack import NoStack, Request, Stack, Target, resolve
 from provision.stack_data import load

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inventory import cards
+from inventory.cards import cards
 from provision.drivers import capability_of
 from provision.stack import NoStack, Request, Target, resolve
 from provision.stack_data import DEFAULT_PATH, load

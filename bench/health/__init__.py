@@ -22,8 +22,8 @@ from bench.health import (
 from bench.health.check import REGISTER, Check, Subject, skipped
 from bench.health.diagnosis import diagnose
 from bench.health.gpu import silent
-from inventory import cards
-from inventory.machine import Gpu, Machine
+from inventory.cards import cards
+from inventory.machine.records import Gpu, Machine
 
 _MODULES = (driver, driver_setup, gpu, pcie, thermal, power, memory, errors, host, frameworks, load, soak)
 """Importing a module enters its checks in the register."""

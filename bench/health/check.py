@@ -13,9 +13,9 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from bench.finding import Finding, Status
-from inventory.cards import Card, is_laptop_id, is_laptop_name
-from inventory.machine import Gpu, Machine, PciCard
-from inventory.reading import Reading
+from inventory.cards.cards import Card, is_laptop_id, is_laptop_name
+from inventory.machine.reading import Reading
+from inventory.machine.records import Gpu, Machine, PciCard
 
 Measure: TypeAlias = float | int | str | bool | None
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bench.health.check import Outcome, check, failed, passed, skipped, value
 from bench.health.diagnosis import Cause, Diagnosis, branch, diagnose
-from inventory.machine import Machine
+from inventory.machine.records import Machine
 
 _NVML = "NVML return codes of nvidia-ml-py 13.615"
 _OLDEST_BRANCH = 525

@@ -6,7 +6,7 @@ import re
 
 from bench.health.check import Outcome, Subject, check, passed, skipped, value, warned
 from bench.health.diagnosis import diagnose
-from inventory.machine import Machine, Package
+from inventory.machine.records import Machine, Package
 
 
 @check(

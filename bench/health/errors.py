@@ -6,7 +6,7 @@ from collections import Counter
 
 from bench.health import xids
 from bench.health.check import Outcome, Subject, check, failed, passed, skipped, unknown, value, warned
-from inventory.machine import Machine
+from inventory.machine.records import Machine
 
 _CORRECTED = 20_000_000
 _MOST_RETIRED = 60

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from bench.health.check import Outcome, check, failed, passed, skipped
-from inventory.machine import Machine
+from inventory.machine.records import Machine
 
 NAMES = ("tensorflow", "torch", "jax")
 

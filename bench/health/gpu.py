@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from bench.health.check import Outcome, Subject, check, failed, passed, skipped, unknown, value, warned
-from inventory.machine import Gpu, Machine
-from inventory.reading import Reading
+from inventory.machine.reading import Reading
+from inventory.machine.records import Gpu, Machine
 
 LOST = (15, 16)
 """NVML codes of a card that fell off the bus, and of one that needs a reset."""
@@ -89,8 +89,8 @@ def count(machine: Machine, expected: int | None = None) -> Outcome:
     title="Model",
     looks_at="the name that NVML reports against the catalogue of cards",
     limits="none: an unknown card is judged by its own limits only",
-    source="inventory/cards.yml",
-    fix="add the card to inventory/cards.yml: CONTRIBUTING.md says how",
+    source="inventory/cards/cards.yml",
+    fix="add the card to inventory/cards/cards.yml: CONTRIBUTING.md says how",
 )
 def model(subject: Subject) -> Outcome:
     """The catalogue holds what a card should reach. For a card it does not have, checks that need such a
@@ -114,7 +114,7 @@ def model(subject: Subject) -> Outcome:
     looks_at="the memory that NVML reports against the size the card is sold with",
     limits=f"at least {1 - _MEMORY_SLACK:.0%} of it",
     applies_to="cards in the catalogue",
-    source="inventory/cards.yml",
+    source="inventory/cards/cards.yml",
     fix="compare the label with nvidia-smi -q; a card that lost memory chips, or a forged one, goes back",
 )
 def memory_size(subject: Subject) -> Outcome:

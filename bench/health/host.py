@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.health.check import Outcome, check, failed, passed, skipped, value, warned
-from inventory.machine import Machine
+from inventory.machine.records import Machine
 
 _GIB = 1 << 30
 _LEAST_MEMORY = 3.5

@@ -1,6 +1,6 @@
 """Theme "load": what was measured while the card worked, against what it should give.
 
-Thresholds are fractions of the card's own figures (inventory/cards.yml). They rest on some 20 published runs
+Thresholds are fractions of the card's own figures (inventory/cards/cards.yml). They rest on some 20 published runs
 of one framework, and are to be calibrated on more cards. Laptop cards never fail for speed.
 """
 

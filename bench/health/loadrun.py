@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from inventory.machine import Gpu
+from inventory.machine.records import Gpu
 
 
 class Pattern(msgspec.Struct, frozen=True, kw_only=True):

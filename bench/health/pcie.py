@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.health.check import Outcome, Subject, check, failed, passed, skipped, value, warned
-from inventory.reading import Reading
+from inventory.machine.reading import Reading
 
 _BUSY_PERCENT = 10
 _REPLAYS = 80
@@ -58,7 +58,7 @@ def link_width(subject: Subject) -> Outcome:
     looks_at="what the slot offers against what the card could use",
     limits="a narrower slot warns, and one with a quarter of the card's rate or less",
     applies_to="cards in the catalogue, not in laptops or virtual machines",
-    source="inventory/cards.yml; NVML's maximum of card and system; sysfs of the bridge above",
+    source="inventory/cards/cards.yml; NVML's maximum of card and system; sysfs of the bridge above",
     fix="move the card to the slot next to the processor; the mainboard's manual says which has all lanes",
 )
 def slot_offers(subject: Subject) -> Outcome:

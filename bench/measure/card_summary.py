@@ -23,7 +23,7 @@ from bench.results.telemetry import (
     Series,
     Telemetry,
 )
-from inventory.machine import Gpu
+from inventory.machine.records import Gpu
 
 MOST_READINGS = 300
 """Kept of each workload: about 10 kB."""

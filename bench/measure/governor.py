@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from inventory import files
+from inventory.machine import kernel_files
 
 
 class Governors:
@@ -15,5 +15,5 @@ class Governors:
 
     def read(self) -> str | None:
         """ "performance", or "performance, powersave" where domains differ; None where the kernel shows none."""
-        found = {files.text(file, 64) for file in self._files}  # one whose processors are off has none
+        found = {kernel_files.text(file, 64) for file in self._files}  # one whose processors are off has none
         return ", ".join(sorted(name for name in found if name)) or None

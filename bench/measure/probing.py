@@ -12,8 +12,8 @@ from bench import health
 from bench.measure import backend as frameworks
 from bench.measure import probes, stress
 from bench.results.figures import Probes
-from inventory.child import Child, house_variables
-from inventory.machine import Machine
+from common.child import Child, house_variables
+from inventory.machine.records import Machine
 
 COMMAND = (sys.executable, "-P", "-m", "bench.measure.probes")
 _STARTUP_S = 90.0

@@ -1,6 +1,6 @@
 """Watch the cards while a workload trains: a child reads NVML twice a second, a thread here notes what it says.
 
-The child is ``inventory.probe --watch``, the one that ``dlbox check --stress`` uses. Whatever it does (crash,
+The child is ``inventory.nvml.probe --watch``, the one that ``dlbox check --stress`` uses. Whatever it does (crash,
 hang, nonsense) only ends the watching, with its reason kept; training neither waits for it nor hears of it.
 """
 
@@ -18,10 +18,10 @@ from bench.measure import card_summary
 from bench.measure.card_summary import Moment, Timed
 from bench.measure.events import Block, Event, Imported
 from bench.results.telemetry import Telemetry
-from inventory.child import Child, house_variables
-from inventory.facts import PROBE
-from inventory.machine import Gpu, GpuProcess
-from inventory.probe import Line
+from common.child import Child, house_variables
+from inventory.gather import PROBE
+from inventory.machine.records import Gpu, GpuProcess
+from inventory.nvml.probe import Line
 
 EVERY_S = 0.5
 SILENCE_S = 15.0

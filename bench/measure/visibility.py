@@ -21,8 +21,8 @@ from bench.finding import Finding
 from bench.health.check import REGISTER
 from bench.health.frameworks import NAMES, Seen
 from bench.measure import backend
-from inventory.child import Child, house_variables
-from inventory.machine import Machine
+from common.child import Child, house_variables
+from inventory.machine.records import Machine
 
 _LIBRARIES = {
     "tensorflow": ("libcudart.so.12", "libcublas.so.12", "libcublasLt.so.12", "libcufft.so.11",

@@ -10,7 +10,7 @@ import msgspec
 
 from bench.results import noise, steadiness
 from bench.results.record import SCHEMA_VERSION, Document, Result
-from inventory.machine import Machine
+from inventory.machine.records import Machine
 
 IMPOSSIBLE = 1.05
 """Times the matrix peak measured beside it: more was not computed in that time. Large products are the fastest

@@ -29,7 +29,7 @@ from bench.results.figures import (
     Work,
 )
 from bench.results.telemetry import Telemetry
-from inventory.machine import Machine
+from inventory.machine.records import Machine
 from workshops.settings import Setting
 
 SCHEMA_VERSION = 1
@@ -173,7 +173,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     share_of_measured_peak: float | None = None
     """``achieved_tflops`` over the matrix peak that the probes measured in this precision."""
     share_of_card_peak: float | None = None
-    """``achieved_tflops`` over the card's figure in inventory/cards.yml; null without a card."""
+    """``achieved_tflops`` over the card's figure in inventory/cards/cards.yml; null without a card."""
     price: Price | None = None
     learning_seen_at_batch: int | None = None
     """Where ``accuracy`` is of the same model at another batch size in this run: a large batch takes too few steps

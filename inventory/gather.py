@@ -11,13 +11,13 @@ from typing import Any
 
 import msgspec
 
-from inventory import host, installation, kernel_log, pci
-from inventory.child import Child, house_variables
-from inventory.machine import Driver, Gpu, Machine
-from inventory.probe import Line, Opening
-from inventory.reading import Reading
+from common.child import Child, house_variables
+from inventory.machine import driver_files, host, kernel_log, pci
+from inventory.machine.reading import Reading
+from inventory.machine.records import Driver, Gpu, Machine
+from inventory.nvml.probe import Line, Opening
 
-PROBE = (sys.executable, "-P", "-m", "inventory.probe")
+PROBE = (sys.executable, "-P", "-m", "inventory.nvml.probe")
 _MOST_CARDS = 64
 _START_S = 60
 """For Python itself to start in the child: on a machine without a spare core, or an emulated one, many seconds."""
@@ -35,8 +35,8 @@ def gather(*, timeout_s: float = 10, sysroot: Path = Path("/"), probe: Sequence[
     child = Child(probe, house_variables())
     try:
         computer = host.read(sysroot)
-        module = installation.module(sysroot)
-        installed = installation.read(sysroot, computer.environment, computer.kernel)
+        module = driver_files.module(sysroot)
+        installed = driver_files.read(sysroot, computer.environment, computer.kernel)
         log = kernel_log.read(sysroot, computer.environment)
         opening, gpus = _ask(child, probe, timeout_s)
     finally:

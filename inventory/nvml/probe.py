@@ -1,4 +1,4 @@
-"""The child process that asks NVML: ``python -m inventory.probe`` prints one JSON document a line.
+"""The child process that asks NVML: ``python -m inventory.nvml.probe`` prints one JSON document a line.
 
 First ``{"begun": true}``, before the library is touched, so that whoever waits does not count Python's own start. Then
 ``{"opening": {"nvml": ..., "count": N, "driver": ...}}``, then one ``{"gpu": ...}`` for each card as soon as it
@@ -16,8 +16,8 @@ from typing import IO
 
 import msgspec
 
-from inventory.machine import Driver, Gpu
-from inventory.reading import Reading
+from inventory.machine.reading import Reading
+from inventory.machine.records import Driver, Gpu
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +37,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="inventory.probe", description=__doc__)
+    parser = argparse.ArgumentParser(prog="inventory.nvml.probe", description=__doc__)
     parser.add_argument(
         "--skip", type=int, action="append", default=[], metavar="INDEX", help="do not read this card"
     )
@@ -48,7 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def report(out: IO[bytes], skip: frozenset[int], watch: float | None) -> int:
-    from inventory import nvml, nvml_card  # loading the library is what this process is for
+    from inventory.nvml import card  # loading the library is what this process is for
+    from inventory.nvml import library as nvml
 
     _write(out, Line(begun=True))
     count = nvml.start()
@@ -59,11 +60,11 @@ def report(out: IO[bytes], skip: frozenset[int], watch: float | None) -> int:
     _write(out, Line(opening=Opening(nvml=Reading.of(True), count=number, driver=nvml.driver())))
     while True:
         if watch is None:
-            for gpu in nvml_card.gpus(number, skip):
+            for gpu in card.gpus(number, skip):
                 _write(out, Line(gpu=gpu))
             return 0
         for index in range(number):
-            _write(out, Line(gpu=nvml_card.sample(index)))
+            _write(out, Line(gpu=card.sample(index)))
         time.sleep(watch)
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import msgspec
 
-from inventory import nvml_sensors as sensors
-from inventory.machine import Errors, Gpu, GpuProcess
-from inventory.nvml import converted, first, number, read, switch, text
-from inventory.reading import Reading
+from inventory.machine.reading import Reading
+from inventory.machine.records import Errors, Gpu, GpuProcess
+from inventory.nvml import sensors
+from inventory.nvml.library import converted, first, number, read, switch, text
 
 _MEMORY_SECOND = 0x02000028
 """Version of the second memory struct, which counts the driver's reserve apart."""

@@ -1,15 +1,15 @@
-"""The catalogue as a page for people: `python -m inventory.cardtable > docs/cards.md`."""
+"""The catalogue as a page for people: `python -m inventory.cards.page > docs/cards.md`."""
 
 from __future__ import annotations
 
 import sys
 
-from inventory import cards
-from inventory.cards import Card
+from inventory.cards import cards
+from inventory.cards.cards import Card
 
 _HEAD = """# Cards dlbox knows
 
-Written by `python -m inventory.cardtable` from `inventory/cards.yml`; edit that file, not this one.
+Written by `python -m inventory.cards.page` from `inventory/cards/cards.yml`; edit that file, not this one.
 
 FP32 is computed: 2 x cores x boost clock. TF32, FP16 and BF16 are peaks with FP32 accumulation and without
 sparsity; "-" where the card has no units for the precision. Bandwidth is the published figure. Driver: the
@@ -24,7 +24,7 @@ _UNVERIFIED = """
 ## Not verified
 
 These figures are from memory: nobody has compared them with a source. Who does removes them from this list by
-naming the source in `inventory/cards.yml`.
+naming the source in `inventory/cards/cards.yml`.
 
 | Card | Figures |
 |---|---|

@@ -10,7 +10,15 @@ from pathlib import Path
 
 import msgspec
 
-from inventory.cardfile import Architecture, Card, Catalogue, CatalogueError, ModuleFlavour, Precision, read
+from inventory.cards.catalogue_file import (
+    Architecture,
+    Card,
+    Catalogue,
+    CatalogueError,
+    ModuleFlavour,
+    Precision,
+    read,
+)
 
 __all__ = [
     "Architecture",
@@ -36,7 +44,7 @@ class UnknownCard(LookupError):  # noqa: N818 - what went wrong, in the words of
 
 @functools.cache
 def _shipped() -> tuple[Catalogue, tuple[Card, ...]]:
-    return read(Path(str(resources.files("inventory") / "cards.yml")))
+    return read(Path(str(resources.files("inventory.cards") / "cards.yml")))
 
 
 def catalogue() -> tuple[Card, ...]:

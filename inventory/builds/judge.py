@@ -9,8 +9,8 @@ from typing import Literal
 
 import msgspec
 
-from inventory.bill import Bill, Case, Memory, Storage
-from inventory.cards import Card
+from inventory.builds.bill import Bill, Case, Memory, Storage
+from inventory.cards.cards import Card
 
 REST_W = 50.0
 """Board, memory, drives and fans of a box with one card (from memory)."""

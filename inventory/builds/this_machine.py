@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
-from inventory import cards, parts
-from inventory.bill import Bill
-from inventory.cards import Card
-from inventory.machine import Machine
-from inventory.parts import TITLES, Judgement, judgement
-from inventory.reading import Reading
+from inventory.builds import judge as parts
+from inventory.builds.bill import Bill
+from inventory.builds.judge import TITLES, Judgement, judgement
+from inventory.cards import cards
+from inventory.cards.cards import Card
+from inventory.machine.reading import Reading
+from inventory.machine.records import Machine
 
 
 def load_power(machine: Machine) -> Reading[float]:

@@ -6,9 +6,9 @@ import os
 import re
 from pathlib import Path
 
-from inventory import files
-from inventory.machine import DeviceNode, DkmsModule, Driver, Installation, InstalledKernel, Package
-from inventory.reading import Reading
+from inventory.machine import kernel_files
+from inventory.machine.reading import Reading
+from inventory.machine.records import DeviceNode, DkmsModule, Driver, Installation, InstalledKernel, Package
 
 _CLAIM_CARDS = ("nvidia", "nvidia_uvm", "nvidia_drm", "nvidia_modeset", "nouveau", "nova_core", "vfio_pci")
 _PACKAGE = re.compile(
@@ -20,7 +20,7 @@ _PACKAGE = re.compile(
 def module(sysroot: Path = Path("/")) -> Driver:
     """The kernel module's side of Driver."""
     loaded = tuple(name for name in _loaded(sysroot) if name in _CLAIM_CARDS)
-    version = files.text(sysroot / "proc/driver/nvidia/version") or ""
+    version = kernel_files.text(sysroot / "proc/driver/nvidia/version") or ""
     number = re.search(
         r"(?:Kernel Module|Open Kernel Module for \S+)\s+(?:for \S+\s+)?(\d+\.\d+(?:\.\d+)?)", version
     )
@@ -53,7 +53,7 @@ def read(sysroot: Path, environment: str, release: str) -> Installation:
 
 
 def _loaded(sysroot: Path) -> list[str]:
-    content = files.text(sysroot / "proc/modules") or ""
+    content = kernel_files.text(sysroot / "proc/modules") or ""
     return [line.split()[0] for line in content.splitlines() if line.strip()]
 
 
@@ -80,7 +80,7 @@ def _library(sysroot: Path) -> Reading[str]:
 def _kernels(sysroot: Path, running: str) -> Reading[tuple[InstalledKernel, ...]]:
     """Kernels under /lib/modules, oldest first, with the running one among them."""
     folder = sysroot / "lib/modules"
-    found = [entry for entry in files.entries(folder) if entry.is_dir()]
+    found = [entry for entry in kernel_files.entries(folder) if entry.is_dir()]
     if not found:
         return Reading.not_supported("no kernels are installed here")
     kernels = [
@@ -98,14 +98,14 @@ def _kernels(sysroot: Path, running: str) -> Reading[tuple[InstalledKernel, ...]
 
 def _has_module(folder: Path) -> bool:
     """nvidia.ko, packed or not: of DKMS, of the distribution's prebuilt packages, or of the installer."""
-    index = files.text(folder / "modules.dep", 8 << 20)
+    index = kernel_files.text(folder / "modules.dep", 8 << 20)
     if index is not None and re.search(r"(^|/)nvidia(-current)?\.ko(\.\w+)?:", index, re.MULTILINE):
         return True
     places = ("updates/dkms", "extra", "kernel/drivers/video", "updates", "kernel/drivers/char/drm")
     return any(
         re.fullmatch(r"nvidia(-current)?\.ko(\.\w+)?", entry.name)
         for place in places
-        for entry in files.entries(folder / place)
+        for entry in kernel_files.entries(folder / place)
     )
 
 
@@ -120,18 +120,18 @@ def _dkms(sysroot: Path) -> Reading[tuple[DkmsModule, ...]]:
     if not folder.is_dir():
         return Reading.not_supported("DKMS is not installed")
     modules = []
-    for name in files.entries(folder):
+    for name in kernel_files.entries(folder):
         if not name.name.startswith("nvidia"):
             continue
-        for version in files.entries(name):
+        for version in kernel_files.entries(name):
             if not version.is_dir() or version.is_symlink() or not version.name[:1].isdigit():
                 continue
             built = tuple(
                 kernel.name
-                for kernel in files.entries(version)
+                for kernel in kernel_files.entries(version)
                 if kernel.is_dir()
                 and kernel.name not in ("source", "build")
-                and any((arch / "module").is_dir() for arch in files.entries(kernel))
+                and any((arch / "module").is_dir() for arch in kernel_files.entries(kernel))
             )
             modules.append(DkmsModule(version=version.name, built_for=built))
     return Reading.of(tuple(modules))
@@ -139,7 +139,7 @@ def _dkms(sysroot: Path) -> Reading[tuple[DkmsModule, ...]]:
 
 def _packages(sysroot: Path) -> Reading[tuple[Package, ...]]:
     """Installed driver packages and whether they are held, from dpkg's status file."""
-    content = files.text(sysroot / "var/lib/dpkg/status", 32 << 20)
+    content = kernel_files.text(sysroot / "var/lib/dpkg/status", 32 << 20)
     if content is None:
         return Reading.not_supported("this distribution does not use dpkg")
     packages = []
@@ -157,8 +157,10 @@ def _packages(sysroot: Path) -> Reading[tuple[Package, ...]]:
 
 
 def _unattended(sysroot: Path) -> bool:
-    for file in files.entries(sysroot / "etc/apt/apt.conf.d"):
-        if re.search(r'^\s*APT::Periodic::Unattended-Upgrade\s+"1"', files.text(file) or "", re.MULTILINE):
+    for file in kernel_files.entries(sysroot / "etc/apt/apt.conf.d"):
+        if re.search(
+            r'^\s*APT::Periodic::Unattended-Upgrade\s+"1"', kernel_files.text(file) or "", re.MULTILINE
+        ):
             return True
     return False
 
@@ -168,12 +170,12 @@ def _blacklisted(sysroot: Path) -> Reading[bool]:
     if not any(folder.is_dir() for folder in folders):
         return Reading.not_supported("no modprobe configuration here")
     lines = "\n".join(
-        files.text(file) or ""
+        kernel_files.text(file) or ""
         for folder in folders
-        for file in files.entries(folder)
+        for file in kernel_files.entries(folder)
         if file.suffix == ".conf"
     )
-    command_line = files.text(sysroot / "proc/cmdline") or ""
+    command_line = kernel_files.text(sysroot / "proc/cmdline") or ""
     return Reading.of(
         bool(
             re.search(
@@ -189,7 +191,9 @@ def _blacklisted(sysroot: Path) -> Reading[bool]:
 
 def _nodes(sysroot: Path) -> tuple[DeviceNode, ...]:
     names = [
-        entry for entry in files.entries(sysroot / "dev") if re.fullmatch(r"nvidia(\d+|ctl|-uvm)", entry.name)
+        entry
+        for entry in kernel_files.entries(sysroot / "dev")
+        if re.fullmatch(r"nvidia(\d+|ctl|-uvm)", entry.name)
     ]
     return tuple(
         DeviceNode(path=f"/dev/{entry.name}", usable=os.access(entry, os.R_OK | os.W_OK)) for entry in names

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import psutil
 
-from inventory import files
-from inventory.machine import Disk, DiskKind, Distribution, Environment, Host
-from inventory.reading import Reading
+from inventory.machine import kernel_files
+from inventory.machine.reading import Reading
+from inventory.machine.records import Disk, DiskKind, Distribution, Environment, Host
 
 _LAPTOP_CHASSIS = {8, 9, 10, 11, 14, 30, 31, 32}
 """SMBIOS chassis types of portable computers (System Management BIOS reference, table 17)."""
@@ -41,7 +41,7 @@ def read(sysroot: Path = Path("/")) -> Host:
     """Everything of Host; files are read below ``sysroot``, the rest from the running system."""
     environment = _environment(sysroot)
     memory = psutil.virtual_memory()
-    release = files.text(sysroot / "proc/sys/kernel/osrelease") or platform.release()
+    release = kernel_files.text(sysroot / "proc/sys/kernel/osrelease") or platform.release()
     return Host(
         hostname=platform.node(),
         distribution=_distribution(sysroot),
@@ -50,8 +50,10 @@ def read(sysroot: Path = Path("/")) -> Host:
         cpu_model=_cpu_model(sysroot),
         cpu_cores=psutil.cpu_count(logical=False) or psutil.cpu_count() or 1,
         cpu_threads=psutil.cpu_count() or 1,
-        cpu_governor=files.reading(sysroot / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        cpu_frequency_driver=files.reading(sysroot / "sys/devices/system/cpu/cpu0/cpufreq/scaling_driver"),
+        cpu_governor=kernel_files.reading(sysroot / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        cpu_frequency_driver=kernel_files.reading(
+            sysroot / "sys/devices/system/cpu/cpu0/cpufreq/scaling_driver"
+        ),
         load_average=_load(sysroot),
         memory_bytes=memory.total,
         memory_available_bytes=memory.available,
@@ -59,7 +61,7 @@ def read(sysroot: Path = Path("/")) -> Host:
         disk=_disk(sysroot),
         python_version=platform.python_version(),
         environment=environment,
-        is_laptop=files.whole(sysroot / "sys/class/dmi/id/chassis_type") in _LAPTOP_CHASSIS,
+        is_laptop=kernel_files.whole(sysroot / "sys/class/dmi/id/chassis_type") in _LAPTOP_CHASSIS,
         secure_boot=_secure_boot(sysroot),
         iommu=_iommu(sysroot),
         library_path_clashes=_clashes(),
@@ -73,13 +75,17 @@ def _clashes() -> tuple[str, ...]:
     return tuple(
         str(folder)
         for folder in folders
-        if any(_CUDA_LIBRARY.match(entry.name) for entry in files.entries(folder))
+        if any(_CUDA_LIBRARY.match(entry.name) for entry in kernel_files.entries(folder))
     )
 
 
 def _distribution(sysroot: Path) -> Distribution:
     fields: dict[str, str] = {}
-    content = files.text(sysroot / "etc/os-release") or files.text(sysroot / "usr/lib/os-release") or ""
+    content = (
+        kernel_files.text(sysroot / "etc/os-release")
+        or kernel_files.text(sysroot / "usr/lib/os-release")
+        or ""
+    )
     for line in content.splitlines():
         key, _, value = line.partition("=")
         fields[key.strip()] = value.strip().strip("\"'")
@@ -93,20 +99,20 @@ def _distribution(sysroot: Path) -> Distribution:
 
 def cpu_flags(sysroot: Path) -> frozenset[str]:
     """What the kernel says that the processor can do ("avx2", "hypervisor", ...); empty where it says nothing."""
-    match = re.search(r"^flags\s*:(.*)$", files.text(sysroot / "proc/cpuinfo") or "", re.MULTILINE)
+    match = re.search(r"^flags\s*:(.*)$", kernel_files.text(sysroot / "proc/cpuinfo") or "", re.MULTILINE)
     return frozenset(match[1].split()) if match else frozenset()
 
 
 def _environment(sysroot: Path) -> Environment:
-    version = (files.text(sysroot / "proc/version") or "").lower()
+    version = (kernel_files.text(sysroot / "proc/version") or "").lower()
     if "microsoft" in version:
         return "wsl2"
     if any(
         (sysroot / mark).exists() for mark in (".dockerenv", "run/.containerenv", "run/systemd/container")
     ):
         return "container"
-    first = files.text(sysroot / "proc/1/environ") or ""
-    cgroup = files.text(sysroot / "proc/1/cgroup") or ""
+    first = kernel_files.text(sysroot / "proc/1/environ") or ""
+    cgroup = kernel_files.text(sysroot / "proc/1/cgroup") or ""
     if (
         "container=" in first.split("\0")
         or any(variable.startswith("container=") for variable in first.split("\0"))
@@ -117,12 +123,14 @@ def _environment(sysroot: Path) -> Environment:
 
 
 def _cpu_model(sysroot: Path) -> str:
-    match = re.search(r"^model name\s*:\s*(.+)$", files.text(sysroot / "proc/cpuinfo") or "", re.MULTILINE)
+    match = re.search(
+        r"^model name\s*:\s*(.+)$", kernel_files.text(sysroot / "proc/cpuinfo") or "", re.MULTILINE
+    )
     return match.group(1).strip() if match else platform.processor() or platform.machine()
 
 
 def _load(sysroot: Path) -> Reading[float]:
-    content = files.text(sysroot / "proc/loadavg") or ""
+    content = kernel_files.text(sysroot / "proc/loadavg") or ""
     try:
         return Reading.of(float(content.split()[0]))
     except (IndexError, ValueError):
@@ -130,7 +138,9 @@ def _load(sysroot: Path) -> Reading[float]:
 
 
 def _swap(sysroot: Path) -> int:
-    match = re.search(r"^SwapTotal:\s*(\d+) kB", files.text(sysroot / "proc/meminfo") or "", re.MULTILINE)
+    match = re.search(
+        r"^SwapTotal:\s*(\d+) kB", kernel_files.text(sysroot / "proc/meminfo") or "", re.MULTILINE
+    )
     return int(match.group(1)) * 1024 if match else 0
 
 
@@ -154,7 +164,7 @@ def _iommu(sysroot: Path) -> Reading[bool]:
     folder = sysroot / "sys/kernel/iommu_groups"
     if not folder.exists():
         return Reading.not_supported("the kernel has no IOMMU support")
-    return Reading.of(bool(files.entries(folder)))
+    return Reading.of(bool(kernel_files.entries(folder)))
 
 
 def _disk(sysroot: Path) -> Reading[Disk]:
@@ -190,7 +200,7 @@ def _disk_kind(sysroot: Path, device: int) -> DiskKind:
     if folder.name.startswith(("vd", "xvd")):
         return "unknown"
     for place in (folder, folder.parent):
-        rotational = files.whole(place / "queue/rotational")
+        rotational = kernel_files.whole(place / "queue/rotational")
         if rotational is not None:
             return "hdd" if rotational else "ssd"
     return "unknown"

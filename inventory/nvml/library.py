@@ -1,7 +1,7 @@
 """The only file that imports NVML, NVIDIA's management library: every answer of it becomes a Reading.
 
-Import it in a child process (``inventory.probe``): on a card that fell off the bus the library can crash
-or hang. Return codes are those of nvidia-ml-py 13.615. What is asked of a card: ``inventory.nvml_card``.
+Import it in a child process (``inventory.nvml.probe``): on a card that fell off the bus the library can crash
+or hang. Return codes are those of nvidia-ml-py 13.615. What is asked of a card: ``inventory.nvml.card``.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 import pynvml
 
-from inventory.machine import Driver
-from inventory.reading import Reading
+from inventory.machine.reading import Reading
+from inventory.machine.records import Driver
 
 T = TypeVar("T")
 R = TypeVar("R")

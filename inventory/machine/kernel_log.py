@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from inventory import files
-from inventory.child import Child
-from inventory.machine import Environment, KernelLog, Xid
-from inventory.reading import Reading
+from common.child import Child
+from inventory.machine import kernel_files
+from inventory.machine.reading import Reading
+from inventory.machine.records import Environment, KernelLog, Xid
 
 _XID = re.compile(r"NVRM: Xid \((?:PCI:)?([0-9a-fA-F:.]+)\): (\d+)(?:,\s*(.*))?")
 _RELEVANT = re.compile(
@@ -42,7 +42,7 @@ def read(sysroot: Path, environment: Environment, *, timeout_s: float = 3) -> Re
     if ring is not None:
         return Reading.of(parse(ring, "/dev/kmsg, which has lost its oldest lines"))
     for name in ("var/log/kern.log", "var/log/messages", "var/log/syslog"):
-        content = files.text(sysroot / name, 64 << 20)
+        content = kernel_files.text(sysroot / name, 64 << 20)
         if content:
             return Reading.of(parse(_since_boot(content.splitlines()), f"/{name}"))
     if not (sysroot / "dev/kmsg").exists():

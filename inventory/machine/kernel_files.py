@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from inventory.reading import Reading
+from inventory.machine.reading import Reading
 
 
 def text(path: Path, limit: int = 1 << 20) -> str | None:

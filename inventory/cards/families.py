@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from inventory import cards
+from inventory.cards import cards
 
 KEPLER = "kepler"
 _KEPLER_IDS = range(0x0FC0, 0x1340)

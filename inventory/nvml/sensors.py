@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from inventory.machine import Clocks, Link, Power, Temperatures
-from inventory.nvml import converted, first, number, read, refused
-from inventory.reading import Reading
+from inventory.machine.reading import Reading
+from inventory.machine.records import Clocks, Link, Power, Temperatures
+from inventory.nvml.library import converted, first, number, read, refused
 
 FIELD_MEMORY_TEMPERATURE = 82
 FIELD_RECOVERY_ACTION = 230

@@ -1,4 +1,4 @@
-"""Machine: everything that was read of one box, as plain records. ``inventory.facts.gather`` fills them."""
+"""Machine: everything that was read of one box, as plain records. ``inventory.gather.gather`` fills them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from inventory.reading import Reading
+from inventory.machine.reading import Reading
 
 _UNREAD: Reading[Any] = Reading.failed("not read")
 _ABSENT: Reading[Any] = Reading.not_supported("not read on this machine")
