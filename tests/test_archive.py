@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.results import archive
-from bench.results.history import History, Run, default_path
-from bench.results.record import Document, to_json
-from bench.results.sources import SourceError
+from bench.results.record.document import Document, to_json
+from bench.results.store import archive
+from bench.results.store.history import History, Run, default_path
+from bench.results.store.lookup import SourceError
 from tests.conftest import ROOT, Command
 from tests.samples import document, machine, mark_baseline, result
 
@@ -271,8 +271,8 @@ def test_processes_import_prune_and_measure_at_once(own_data_folder: Path, tmp_p
     import sys
     sys.path.insert(0, {str(ROOT)!r})
     from pathlib import Path
-    from bench.results import archive
-    from bench.results.history import History
+    from bench.results.store import archive
+    from bench.results.store.history import History
     from tests.samples import blocks, document
     history = History(Path({str(default_path())!r}))
     act = sys.argv[1]

@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from bench import peaks
 from bench.finding import Status
-from bench.measure import batches, extras
+from bench.judge import plausibility
+from bench.measure import batches
 from bench.measure.events import Event, Job, Tried
 from bench.measure.runner import Problem
 from bench.measure.training import Plan
+from bench.measure.worker import extras
 from bench.measure.workloads import WORKLOADS
-from bench.results.figures import BatchPoint, BatchSearch
+from bench.results.record.figures import BatchPoint, BatchSearch
 
 LSTM = WORKLOADS["lstm"]
 SEARCH = batches.search
@@ -73,7 +74,7 @@ def test_a_worker_killed_by_the_system_is_memory_that_ended(problem: Problem, ki
     assert none is None
     assert found is not None
     assert (found.ended, found.points[-1].batch_size) == ("memory", 128)
-    assert peaks.judge_search("lstm", found)[0].status is Status.PASS
+    assert plausibility.judge_search("lstm", found)[0].status is Status.PASS
 
 
 @pytest.mark.parametrize("kills", [(3, 3), (None, None)])
@@ -84,7 +85,7 @@ def test_a_kill_that_the_kernel_did_not_do_for_memory_is_none_of_memory(
     assert none is None
     assert found is not None
     assert (found.ended, found.best_batch_size, found.points[-1].batch_size) == ("stopped", 64, 64)
-    (told,) = peaks.judge_search("lstm", found)
+    (told,) = plausibility.judge_search("lstm", found)
     assert told.status is Status.FAIL
     assert "SIGKILL" in told.message
 

@@ -189,7 +189,9 @@ def test_a_slow_start_is_no_hang(code: str, limits: tuple[float, float], why: st
 def test_the_probe_says_that_it_has_begun_before_it_touches_the_library(tmp_path: Path) -> None:
     """Else a slow start of Python would be taken for a library that hangs."""
     slow = tmp_path / "slow.py"
-    slow.write_text("import sys, time; time.sleep(2); from inventory import probe; sys.exit(probe.main())")
+    slow.write_text(
+        "import sys, time; time.sleep(2); from inventory.nvml import probe; sys.exit(probe.main())"
+    )
     machine = gather.gather(sysroot=tmp_path, probe=(sys.executable, str(slow)), timeout_s=1.5)
     assert "time" not in (machine.nvml.why or ""), machine.nvml
 

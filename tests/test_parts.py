@@ -18,10 +18,10 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.commands.parts import finding
 from bench.finding import Finding
-from bench.parts import finding
-from bench.parts_measured import remembered_power
-from bench.results.history import History, default_path
+from bench.results.store.card_power import remembered_power
+from bench.results.store.history import History, default_path
 from common import yaml_lines
 from inventory.builds import bill, judge, this_machine
 from inventory.builds.bill import Bill, BillError

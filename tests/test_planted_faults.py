@@ -21,11 +21,12 @@ import msgspec
 import pytest
 import scenario
 
-from bench import command
-from bench.measure import batches, runner, telemetry, training
+from bench.commands import measure
+from bench.measure import batches, runner, training
+from bench.measure.card import watch
 from bench.measure.events import Block, Event, Generic, Imported, Job, Tried
 from bench.measure.kernel_path import Kernels, Recurrent, judge
-from bench.results.figures import BatchPoint
+from bench.results.record.figures import BatchPoint
 from tests.conftest import ROOT
 from tests.samples import said
 from tests.test_telemetry import content, probe
@@ -52,12 +53,12 @@ def ask(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
             "workloads": ("cnn-lstm",), "suite": "ready", "backend": "tensorflow", "quick": True, "seed": 0,
             "repeats": None, "output": None, "expect_gpus": None, "as_json": True, **options,
         }  # fmt: skip
-        code = command.measure(asked.pop("command", "bench"), complain=pytest.fail, **asked)
+        code = measure.measure(asked.pop("command", "bench"), complain=pytest.fail, **asked)
         document = json.loads(capsys.readouterr().out)
         return code, document["verdict"], {f["id"]: f["status"] for f in document["findings"]}
 
-    monkeypatch.setattr("bench.session.installed_backends", lambda: ["tensorflow", "torch", "jax"])
-    monkeypatch.setattr("bench.session._report", lambda folder, keeper: None)
+    monkeypatch.setattr("bench.run.session.installed_backends", lambda: ["tensorflow", "torch", "jax"])
+    monkeypatch.setattr("bench.run.session._report", lambda folder, keeper: None)
     return measured
 
 
@@ -86,10 +87,10 @@ def card(ask: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[
             ],
         )
         monkeypatch.setattr(
-            telemetry.Sampler.__init__,
+            watch.Sampler.__init__,
             "__kwdefaults__",
             {
-                **(telemetry.Sampler.__init__.__kwdefaults__ or {}),
+                **(watch.Sampler.__init__.__kwdefaults__ or {}),
                 "command": probe(tmp_path, answers),
                 "every_s": 0.02,
             },

@@ -12,16 +12,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from bench import scaling, session
 from bench.finding import Finding, Status
-from bench.health.frameworks import NAMES
+from bench.health.checks.frameworks import NAMES
+from bench.judge import scaling
 from bench.measure.events import Block, Event, Job
 from bench.measure.runner import Problem
 from bench.measure.workloads import select
-from bench.progress import quiet
-from bench.results.history import History, HistoryError, default_path
-from bench.results.record import Document
-from bench.results.telemetry import HARDWARE_HEAT, Telemetry
+from bench.results.record.card import HARDWARE_HEAT, Telemetry
+from bench.results.record.document import Document
+from bench.results.store.history import History, HistoryError, default_path
+from bench.run import session
+from common.progress import quiet
 from common.yaml_lines import YamlError
 from inventory.machine.records import Gpu, PciCard
 from tests.samples import machine, said, telemetry
@@ -38,7 +39,7 @@ def box(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Document]:
         cards = (PciCard(address="0000:01:00.0", device_id=0x2503, driver="nvidia"),) if has_card else ()
         gpus = (Gpu(index=0),) if "telemetry" in options else ()
         sampler = fake_sampler(options.pop("telemetry", None))
-        monkeypatch.setattr("bench.measure.telemetry.Sampler", sampler)
+        monkeypatch.setattr("bench.measure.card.watch.Sampler", sampler)
         monkeypatch.setattr("inventory.gather.gather", lambda: machine(cards=cards, gpus=gpus))
         seen = options.pop("seen", [])
         looks = options.pop("looks", [])
@@ -181,7 +182,7 @@ def test_a_framework_that_trains_on_the_card_is_not_asked(box: Any) -> None:
 
 
 @pytest.mark.parametrize("has_card", [True, False])
-@pytest.mark.parametrize("name", ["bands.shipped", "prediction.measured"])
+@pytest.mark.parametrize("name", ["judge.bands.shipped", "judge.prediction.measured"])
 def test_a_damaged_file_of_expectations_is_one_warning_and_the_run_goes_on(
     box: Any, monkeypatch: pytest.MonkeyPatch, name: str, has_card: bool
 ) -> None:
@@ -275,7 +276,7 @@ def test_ctrl_c_while_the_report_is_drawn_leaves_the_run_complete(
     def stop(*_: Any) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bench.results.report.render", stop)
+    monkeypatch.setattr("bench.results.report.page.render", stop)
     with pytest.raises(session.InterruptedRunError) as caught:
         box(command="bench", repeats=5, quick=False, baseline=True, report=True)
     document = caught.value.document
@@ -321,7 +322,7 @@ def test_a_full_disk_at_report_time_loses_nothing(box: Any, monkeypatch: pytest.
     def full(path: Path, text: str) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("bench.session.write_atomically", full)
+    monkeypatch.setattr("bench.run.session.write_atomically", full)
     document = box()
     assert document.report is None
     assert document.verdict == "not-ready"

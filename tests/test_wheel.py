@@ -53,8 +53,8 @@ def test_nothing_but_the_packages_is_in_it(installed: Path) -> None:
     assert top == {"dlbox.py", "common", "inventory", "provision", "bench", "workshops"}
     for name in (
         "inventory/cards/cards.yml",
-        "bench/results/schema.json",
-        "bench/results/templates/report.html",
+        "bench/results/record/schema.json",
+        "bench/results/report/templates/report.html",
     ):
         assert (installed / name).is_file(), name
 
@@ -71,7 +71,7 @@ def test_plan_check_and_a_report_run_from_it(installed: Path, tmp_path: Path) ->
     checked = run(installed, "check", "--json", cwd=tmp_path)
     assert json.loads(checked.stdout)["command"] == "check", checked.stderr
 
-    from bench.results.history import History, default_path
+    from bench.results.store.history import History, default_path
 
     history = History(default_path())
     history.save(history.begin(document()), document(), "complete")

@@ -5,27 +5,26 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from bench.finding import Finding, Status
-from bench.health import (
+from bench.health.check import REGISTER, Check, Subject, skipped
+from bench.health.checks import (
     driver,
     driver_setup,
     errors,
     frameworks,
     gpu,
     host,
-    load,
     memory,
     pcie,
     power,
-    soak,
     thermal,
 )
-from bench.health.check import REGISTER, Check, Subject, skipped
+from bench.health.checks.gpu import silent
 from bench.health.diagnosis import diagnose
-from bench.health.gpu import silent
+from bench.health.load import soak, steady
 from inventory.cards import cards
 from inventory.machine.records import Gpu, Machine
 
-_MODULES = (driver, driver_setup, gpu, pcie, thermal, power, memory, errors, host, frameworks, load, soak)
+_MODULES = (driver, driver_setup, gpu, pcie, thermal, power, memory, errors, host, frameworks, steady, soak)
 """Importing a module enters its checks in the register."""
 
 

@@ -14,7 +14,7 @@ from bench.measure import runner
 from bench.measure.events import Event, Job, Tried
 from bench.measure.training import Plan
 from bench.measure.workloads import Workload
-from bench.results.figures import BatchPoint, BatchSearch
+from bench.results.record.figures import BatchPoint, BatchSearch
 
 LEAST_EXAMPLES_PER_SIZE = 2
 """Batches that must fit into the examples there are, so that a size can be tried."""

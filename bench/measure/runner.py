@@ -18,7 +18,7 @@ import msgspec
 from bench.measure import backend as frameworks
 from bench.measure.events import Event, Failed, Job
 
-WORKER = (sys.executable, "-P", "-m", "bench.measure.worker")
+WORKER = (sys.executable, "-P", "-m", "bench.measure.worker.main")
 """-P: a folder named ``bench`` or ``keras`` where the user stands is not ours."""
 
 

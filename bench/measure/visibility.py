@@ -19,7 +19,7 @@ import msgspec
 
 from bench.finding import Finding
 from bench.health.check import REGISTER
-from bench.health.frameworks import NAMES, Seen
+from bench.health.checks.frameworks import NAMES, Seen
 from bench.measure import backend
 from common.child import Child, house_variables
 from inventory.machine.records import Machine

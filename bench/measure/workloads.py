@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from bench.results.figures import Variant
+from bench.results.record.figures import Variant
 
 FAITHFUL = "-faithful"
 """Ends the names of those that ask for exactly what the class's scripts ask for."""
@@ -24,9 +24,9 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     version: int = 1
     model: str
-    """Builder in ``workshops`` (``bench.measure.tasks`` says which module; "class/..." is the class's own)."""
+    """Builder in ``workshops`` (``bench.measure.worker.tasks`` says which module; "class/..." is the class's own)."""
     data: str = "sentiment-grammar"
-    """Generator in ``bench.measure.tasks``; ``DATA_TOLD`` says what it makes."""
+    """Generator in ``bench.measure.worker.tasks``; ``DATA_TOLD`` says what it makes."""
     vocabulary: int = 1000
     """Different symbols that a model reads."""
     tokens: int = 300

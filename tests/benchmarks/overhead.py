@@ -21,7 +21,7 @@ from bench.measure.workloads import WORKLOADS, Workload
 BARE = """
 import os, sys, time
 import keras
-from bench.measure import tasks
+from bench.measure.worker import tasks
 from bench.measure.workloads import WORKLOADS
 work, examples = WORKLOADS[sys.argv[1]], int(sys.argv[2])
 keras.utils.set_random_seed(0)

@@ -22,9 +22,10 @@ SECONDS = 3.0
 TURNS = """
 import sys, time
 import keras, msgspec
-from bench.measure import arithmetic, backend, kernel_path, tasks
+from bench.measure.worker import arithmetic, tasks
+    from bench.measure import backend, kernel_path
 from bench.measure.events import Block, Job
-from bench.measure.timing import timer
+from bench.measure.worker.timing import timer
 from bench.measure.workloads import WORKLOADS
 work, pairs, seconds = WORKLOADS[sys.argv[1]], int(sys.argv[2]), float(sys.argv[3])
 keras.utils.set_random_seed(0)

@@ -15,8 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.results import compare
-from bench.results.record import Document, Result, from_json
+from bench.results.record.document import Document, Result, from_json
+from bench.results.stats import compare
 
 ENOUGH = 0.9
 """Of the workloads whose two runs have to agree."""
