@@ -380,7 +380,7 @@ def parts_command(build: str | None, budget: float | None, this: bool, as_json: 
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def plan_command(as_json: bool, **options: Any) -> None:
     """Which driver, CUDA, cuDNN and frameworks fit this box, or one that does not exist yet, and why."""
-    from provision import plan
+    from provision.commands import plan
 
     sys.exit(plan.plan(plan.Question(**options), as_json=as_json, complain=complain))
 
@@ -418,8 +418,9 @@ def provision_command(
 ) -> None:
     """Make this machine right, or HOSTs of the inventory: driver, frameworks, dlbox; then ask the box itself."""
     from common.progress import Watcher
-    from provision import command, passwords
-    from provision.wishes import Wishes, collects
+    from provision.ansible import passwords
+    from provision.commands import provision as command
+    from provision.commands.options import Wishes, collects
 
     here = not wishes["hosts"] and not wishes["limit"] and wishes["inventory"] is None
     here = here and not collects(wishes["bundle"], wishes["cards"])

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provision.hosts import HostError, default_place, read_host, select
-from provision.inventory_file import Inventory, expand
+from provision.hosts.hosts import HostError, default_place, read_host, select
+from provision.hosts.inventory_file import Inventory, expand
 from tests.conftest import ROOT
 
 INVENTORY = """

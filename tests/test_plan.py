@@ -18,8 +18,8 @@ from dlbox import cli  # noqa: TID251 - the command is what is tested
 from inventory import gather
 from inventory.machine.reading import Reading
 from inventory.machine.records import Distribution, Gpu, Host, Machine, PciCard
-from provision import plan
-from provision.stack_data import DEFAULT_PATH
+from provision.commands import plan
+from provision.resolve.load import DEFAULT_PATH
 
 BOX = Machine(
     read_at="2026-11-22T12:00:00+00:00",
