@@ -1,4 +1,4 @@
-"""docs/provisioning.md: every row is filled for dlbox, and every yes names a test that exists."""
+"""docs/guides/provisioning.md: every row is filled for dlbox, and every yes names a test that exists."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-PAGE = (ROOT / "docs" / "provisioning.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "guides" / "provisioning.md").read_text(encoding="utf-8")
 TABLES = [
     [cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines() if line[:2] == "| "
 ]

@@ -513,8 +513,10 @@ def test_a_newer_file_changes_the_answer() -> None:
 
 
 def test_the_golden_page_is_what_the_code_says() -> None:
-    kept = (DEFAULT_PATH.parent.parent / "docs" / "compatibility.md").read_text(encoding="utf-8")
-    assert page(DATA) == kept, "python -m provision.compatibility > docs/compatibility.md"
+    kept = (DEFAULT_PATH.parent.parent / "docs" / "reference" / "compatibility.md").read_text(
+        encoding="utf-8"
+    )
+    assert page(DATA) == kept, "python -m provision.compatibility > docs/reference/compatibility.md"
     assert kept.count("\n| ") == len(DISTRIBUTIONS) * (len(cards.catalogue()) + 1)
     assert "none:" not in kept
 

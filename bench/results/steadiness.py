@@ -29,8 +29,9 @@ idle cores of a shared host gave 4 to 11% in blocks of half a second (docs/decis
 
 PROCESS_NOISE = {"gpu": 0.034, "cpu": 0.052}
 """Standard deviation, as a share, of whole processes of one workload on an idle machine. Processor: the noisier of the
-two machines of docs/overhead.md, pooled over the twelve series of its last table (0.029 on the other one). Card: the
-worst workload of published repeats (Tacotron2 on 16 single H100 instances), until repeats on cards are measured here.
+two machines of docs/evidence/overhead.md, pooled over the twelve series of its table (0.029 on the other one). Card:
+the worst workload of published repeats (Tacotron2 on 16 single H100 instances), until repeats on cards are measured
+here.
 """
 
 

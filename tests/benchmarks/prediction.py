@@ -1,4 +1,4 @@
-"""How far the prediction from a box's probes is off, workload by workload: the tables of docs/prediction.md.
+"""How far the prediction from a box's probes is off, workload by workload: the tables of docs/evidence/prediction.md.
 
     dlbox bench --quick --suite workshop --batch workshop --json > run.json
     .venv/bin/python tests/benchmarks/prediction.py run.json               # of that run
