@@ -108,7 +108,7 @@ WORKLOADS: dict[str, Workload] = {
         Workload(name="lstm", model="lstm"),
         Workload(name="gru", model="gru"),
         Workload(name="cnn-lstm", model="cnn-lstm"),
-        Workload(  # a looser clip lost it for thousands of examples after each spike (docs/decisions.md)
+        Workload(  # why it clips so low: docs/decisions/0059-simple-rnn-clipping.md
             name="simple-rnn", version=2, model="simple-rnn", gradient_clip_norm=0.1,
             examples_before_judging=8_192, accuracy_bar=0.58, judgements=8,
         ),
