@@ -47,7 +47,9 @@ def read(path: Path) -> Decision:
     """The fields of a file; ValueError where one is missing or the number is not that of the file name."""
     found = _FILE.fullmatch(path.read_text(encoding="utf-8"))
     if found is None:
-        raise ValueError(f"{path.name}: expected a title, a date, a status and sections, see {FOLDER / 'README.md'}")
+        raise ValueError(
+            f"{path.name}: expected a title, a date, a status and sections, see {FOLDER / 'README.md'}"
+        )
     if not path.name.startswith(f"{found['number']}-"):
         raise ValueError(f"{path.name}: the title has the number {found['number']}")
     parts = re.split(r"^## (.+)\n", found["body"], flags=re.MULTILINE)[1:]

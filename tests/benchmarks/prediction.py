@@ -27,7 +27,7 @@ from bench.measure.workloads import WORKLOADS, select
 from bench.results.figures import Probes, Work
 from bench.results.record import from_json
 
-HEAD = ("| workload | measured, samples/s | predicted | ratio | of which, a batch |\n|---|---|---|---|---|",)
+HEAD = ("| workload | measured, samples/s | predicted | ratio | time of a batch |\n|---|---|---|---|---|",)
 BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
 
 
