@@ -329,7 +329,7 @@ def test_a_catalogue_that_is_no_catalogue(tmp_path: Path) -> None:
 
 
 def test_the_page_in_docs_lists_every_card_and_all_that_is_unverified() -> None:
-    written = (ROOT / "docs" / "cards.md").read_text()
-    assert written == page.page(), "run: python -m inventory.cards.page > docs/cards.md"
+    written = (ROOT / "docs" / "reference" / "cards.md").read_text()
+    assert written == page.page(), "run: python -m inventory.cards.page > docs/reference/cards.md"
     for card in ALL:
         assert f"| {card.name} |" in written

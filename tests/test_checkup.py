@@ -235,6 +235,6 @@ def test_a_check_that_breaks_hides_no_other(box: Machine, monkeypatch: pytest.Mo
 
 
 def test_the_table_of_checks_names_every_check() -> None:
-    page = Path(__file__).parent.parent / "docs" / "checks.md"
+    page = Path(__file__).parent.parent / "docs" / "reference" / "checks.md"
     named = set(re.findall(r"`([a-z]+\.[a-z0-9-]+)`", page.read_text()))
     assert named == {check.id for check in health.checks()}

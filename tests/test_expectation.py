@@ -103,7 +103,7 @@ def test_what_was_never_tried_has_the_flat_limit_and_says_so(change: dict[str, A
 
 
 def test_the_measured_errors_are_those_of_the_table() -> None:
-    text = (ROOT / "docs" / "prediction.md").read_text()
+    text = (ROOT / "docs" / "evidence" / "prediction.md").read_text()
     rows = [[cell.strip() for cell in line.split("|")] for line in text.splitlines() if line.startswith("| ")]
     table = {row[1]: float(row[4]) for row in rows if row[1] in WORKLOADS}
     (machine_,) = prediction.measured()

@@ -513,8 +513,8 @@ def test_a_newer_file_changes_the_answer() -> None:
 
 
 def test_the_golden_page_is_what_the_code_says() -> None:
-    kept = (DEFAULT_PATH.parents[2] / "docs" / "compatibility.md").read_text(encoding="utf-8")
-    assert page(DATA) == kept, "python -m provision.resolve.compatibility > docs/compatibility.md"
+    kept = (DEFAULT_PATH.parents[2] / "docs" / "reference" / "compatibility.md").read_text(encoding="utf-8")
+    assert page(DATA) == kept, "python -m provision.resolve.compatibility > docs/reference/compatibility.md"
     assert kept.count("\n| ") == len(DISTRIBUTIONS) * (len(cards.catalogue()) + 1)
     assert "none:" not in kept
 

@@ -18,7 +18,8 @@ from tests.test_compare import run_of
 
 KINDS = {"gpu": {"on_gpu": True, "device": "cuda:0"}, "cpu": {}}
 NOISE = {"gpu": 0.02, "cpu": 0.10}
-"""Scatter of single blocks: docs/decisions.md has 4 to 11% for two cores of a shared host, well under 1% for a card."""
+"""Scatter of single blocks: 4 to 11% on two cores of a shared host, well under 1% on a card
+(docs/decisions/0061-unsteady-blocks.md)."""
 
 
 def processes(fall: float, scatter: float, seed: int, number: int = 3, count: int = 16) -> list[list[float]]:

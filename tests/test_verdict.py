@@ -117,7 +117,7 @@ def test_processes_that_differ_too_much_are_unsteady() -> None:
 
 @pytest.mark.parametrize("number", [3, 5, 8])
 def test_processes_as_noisy_as_measured_ones_are_steady(number: int) -> None:
-    """Of 400 runs whose processes scatter as those of docs/overhead.md, one in a hundred is called unsteady."""
+    """Processes that scatter as in docs/evidence/overhead.md: about 1% of 400 runs are called unsteady."""
     rng = np.random.default_rng(number)
     noisy = steadiness.PROCESS_NOISE["cpu"]
     runs = [run_of(*[[400 * rng.lognormal(0, noisy)] * 2 for _ in range(number)]) for _ in range(400)]
@@ -126,10 +126,10 @@ def test_processes_as_noisy_as_measured_ones_are_steady(number: int) -> None:
 
 
 def test_the_limit_between_processes_is_of_the_measured_series() -> None:
-    """It is the pooled scatter of the noisier machine's table in docs/overhead.md."""
-    text = (ROOT / "docs" / "overhead.md").read_text().partition("The others, on two cores")[2]
+    """It is the pooled scatter of the noisier machine's table in docs/evidence/overhead.md."""
+    text = (ROOT / "docs" / "evidence" / "overhead.md").read_text().partition("The others, on two cores")[2]
     table = re.search(r"(?:^\|.*\n)+", text, re.MULTILINE)
-    assert table, "docs/overhead.md has lost the table of the noisier machine"
+    assert table, "docs/evidence/overhead.md has lost the table of the noisier machine"
     series: dict[tuple[str, int], list[float]] = {}
     for line in table[0].splitlines():
         cells = [cell.strip().replace(",", "") for cell in line.split("|")]
@@ -143,7 +143,7 @@ def test_the_limit_between_processes_is_of_the_measured_series() -> None:
 
 
 def test_a_model_without_a_bar_is_timed_and_not_judged_by_its_learning() -> None:
-    """The class's deep LSTM stays at chance on a sound machine (docs/learning-bar.md)."""
+    """The class's deep LSTM stays at chance on a sound machine (docs/evidence/learning-bar.md)."""
     (finding,) = [
         f
         for f in training.judge(result(accuracy=0.5, accuracy_bar=0.0), gpu_expected=False)

@@ -11,8 +11,9 @@ from inventory.cards.cards import Card
 from inventory.machine.records import Machine
 
 INPUT_FAIL, INPUT_WARN = 0.30, 0.15
-"""Share of a step that waits for data. Arrays in memory cost 0 to 0.09 here (docs/decisions.md). Where looks differ, it
-fails when the median is above the one and none is below the other: a pipeline that is slow is slow in every look."""
+"""Share of a step that waits for data. Arrays in memory cost 0 to 0.09 here. Several pairs of
+measurements fail if their median is above the first limit and none is below the second: a slow pipeline is slow in
+every pair (docs/decisions/0060-input-pipeline-check.md)."""
 
 FUSED_FAIL, FUSED_WARN = 1.1, 1.5
 """Times the generic kernel's speed. Published: 5 to 15 on the class's sizes; 1.1 is no other kernel at all."""

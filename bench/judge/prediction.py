@@ -6,9 +6,9 @@ One step of ``fit`` with B samples takes, in this model,
 
 with ``fit`` and the step of the loop timed on models without arithmetic (``bench.measure.probes.step``), r and c the
 FLOP/s of products as small as those of a recurrent step and of a convolution, and w the memory bandwidth. FLOP, bytes
-and steps are counted (``bench.measure.worker.arithmetic``). Nothing overlaps and nothing is fitted. How far it is off
-for each workload on each machine it was tried on: docs/prediction.md, and prediction.yml for the limits. It is of
-batch 32, which r is measured at.
+and steps are counted (``bench.measure.worker.arithmetic``). Nothing overlaps and nothing is fitted. The measured
+error of each workload on each tested machine: docs/evidence/prediction.md; the limits: prediction.yml. r is measured
+at batch 32, so only batch 32 is predicted.
 """
 
 from __future__ import annotations

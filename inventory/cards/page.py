@@ -1,4 +1,4 @@
-"""The catalogue as a page for people: `python -m inventory.cards.page > docs/cards.md`."""
+"""The reference page of the card catalogue: `python -m inventory.cards.page > docs/reference/cards.md`."""
 
 from __future__ import annotations
 
@@ -7,24 +7,31 @@ import sys
 from inventory.cards import cards
 from inventory.cards.cards import Card
 
-_HEAD = """# Cards dlbox knows
+_HEAD = """# Supported cards
 
-Written by `python -m inventory.cards.page` from `inventory/cards/cards.yml`; edit that file, not this one.
+This page is generated from `inventory/cards/cards.yml` by `python -m inventory.cards.page > docs/reference/cards.md`.
+Edit `inventory/cards/cards.yml`, then run the command.
 
-FP32 is computed: 2 x cores x boost clock. TF32, FP16 and BF16 are peaks with FP32 accumulation and without
-sparsity; "-" where the card has no units for the precision. Bandwidth is the published figure. Driver: the
-lowest and the last branch for the card; modules: the kernel modules that drive it. Partner cards differ in
-clock and power.
+- CC: CUDA compute capability. MHz: boost clock. W: board power.
+- FP32 TF: peak in TFLOP/s, computed as 2 x cores x boost clock.
+- TF32, FP16, BF16: peak of the tensor cores in TFLOP/s with FP32 accumulation and without sparsity. "-" means that
+  the card has no hardware for the precision.
+- GB/s: the published memory bandwidth.
+- Driver: the first and the last driver branch that supports the card. An open end means that the newest branch
+  supports it.
+- Modules: the variant of NVIDIA's kernel modules, open or closed.
+
+The figures are of the reference design. Cards of other board makers can differ in clock and power.
 
 | Card | CC | Cores | MHz | FP32 TF | TF32 | FP16 | BF16 | GB | GB/s | L2 MB | W | PCIe | Driver | Modules |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 """
 
 _UNVERIFIED = """
-## Not verified
+## Figures without a source
 
-These figures are from memory: nobody has compared them with a source. Who does removes them from this list by
-naming the source in `inventory/cards/cards.yml`.
+These figures were not compared with a source. To remove a figure from this list, verify it and name the source in
+`inventory/cards/cards.yml`.
 
 | Card | Figures |
 |---|---|

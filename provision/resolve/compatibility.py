@@ -1,6 +1,6 @@
-"""Every card of the catalogue on every distribution, as a page: ``python -m provision.resolve.compatibility``.
+"""The reference page of every card on every distribution: ``python -m provision.resolve.compatibility``.
 
-The page is kept in docs/compatibility.md, and a test fails when the two differ.
+The output is stored in docs/reference/compatibility.md; a test fails when the two differ.
 """
 
 from __future__ import annotations
@@ -13,19 +13,23 @@ from provision.resolve.load import load
 from provision.resolve.rows import DistributionRow, StackData
 from provision.resolve.stack import NoStack, Request, Stack, Target, resolve
 
-_HEAD = """# What runs on what
+_HEAD = """# Compatibility: versions by card and distribution
 
-Every card of the catalogue on every distribution that dlbox covers, as `dlbox plan` resolves it for a box that
-is not there yet: the distribution's own kernel, all frameworks, no system CUDA toolkit. This page is generated
-(`python -m provision.resolve.compatibility > docs/compatibility.md`) from `provision/resolve/stack.yml` of {date};
-the reasons and the sources are in that file and in `dlbox plan --card NAME --distro NAME`.
+The stack that `dlbox plan` selects for every card of the catalogue on every supported distribution. Assumed: the
+distribution's own kernel, all frameworks, no system CUDA toolkit.
 
-- driver: branch and kernel modules. `prebuilt`: the distribution's signed modules. `distribution`: Debian's own
-  packages, compiled by DKMS. `nvidia-repository`: NVIDIA's repository, compiled by DKMS. The last two need a key
-  enrolled where Secure Boot is on.
-- Python: `uv` where the distribution's own is too old or too new.
-- Behind each framework, the cuDNN it loads. One environment each. A dash: its wheels have no code for the card.
-- backend: Keras's default.
+This page is generated from `provision/resolve/stack.yml` of {date} by
+`python -m provision.resolve.compatibility > docs/reference/compatibility.md`. The reasons and the sources are in
+that file and in the output of `dlbox plan --card NAME --distro NAME`.
+
+- driver: the driver branch and the variant of the kernel modules (open or closed).
+- source: where the driver comes from. `prebuilt`: the distribution's signed modules. `distribution`: Debian's own
+  packages, compiled by DKMS. `nvidia-repository`: NVIDIA's repository, compiled by DKMS. Modules compiled by DKMS
+  need an enrolled key when Secure Boot is on.
+- Python: `(uv)` marks a Python that uv installs because the distribution's version does not fit the wheels.
+- TensorFlow, torch, JAX: the version, then the cuDNN version that it loads. Each framework has its own environment.
+  "-" means that the framework's wheels contain no code for the card.
+- backend: the default backend of Keras.
 """
 
 _COLUMNS = ("card", "driver", "source", "Python", "TensorFlow", "torch", "JAX", "backend")

@@ -76,7 +76,7 @@ def ours(workload: Workload) -> tuple[float, float]:
 def main() -> None:
     pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     print(
-        "| workload | pair | dlbox bench | bare fit | ratio | other load, cores |\n|---|---|---|---|---|---|"
+        "| workload | pair | dlbox bench | plain fit | ratio | other load, cores |\n|---|---|---|---|---|---|"
     )
     for name in sys.argv[2:] or list(WORKLOADS):
         ratios = []

@@ -79,7 +79,9 @@ def main() -> None:
     from bench.measure.workloads import WORKLOADS
 
     turns = int(sys.argv[1]) if len(sys.argv) > 1 else 10
-    print("| workload | turns each | timed by dlbox | bare fit | median ratio of a pair | its 95% interval |")
+    print(
+        "| workload | turns per side | timed by dlbox | plain fit | median ratio of the pairs | 95% interval |"
+    )
     print("|---|---|---|---|---|---|")
     for name in sys.argv[2:] or list(WORKLOADS):
         done = subprocess.run(

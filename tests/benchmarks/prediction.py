@@ -1,4 +1,4 @@
-"""How far the prediction from a box's probes is off, workload by workload: the tables of docs/prediction.md.
+"""How far the prediction from a box's probes is off, workload by workload: the tables of docs/evidence/prediction.md.
 
     dlbox bench --quick --suite workshop --batch workshop --json > run.json
     .venv/bin/python tests/benchmarks/prediction.py run.json               # of that run
@@ -29,7 +29,7 @@ from bench.measure.workloads import WORKLOADS, select
 from bench.results.record.document import from_json
 from bench.results.record.figures import Probes, Work
 
-HEAD = ("| workload | measured, samples/s | predicted | ratio | of which, a batch |\n|---|---|---|---|---|",)
+HEAD = ("| workload | measured, samples/s | predicted | ratio | time of a batch |\n|---|---|---|---|---|",)
 BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
 
 

@@ -64,7 +64,8 @@ def table(a: Document, b: Document) -> tuple[str, int, int]:
             f"{'yes' if answer else 'no'} | {load(one):.2f}, {load(other):.2f} |"
         )
     head = (
-        "| workload | first, samples/s | second | ratio | stated by the first | kept | other load, cores |\n"
+        "| workload | first run, samples/s | second run | ratio | interval of the first run | agree "
+        "| other load, cores |\n"
         "|---|---|---|---|---|---|---|"
     )
     return "\n".join([head, *rows, "", f"{good} of {all_} differ by less than stated."]), good, all_

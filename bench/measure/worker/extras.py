@@ -20,7 +20,8 @@ GROWS = 1.03
 """A doubling that gives less than this is no longer faster."""
 
 LOOK_S = 0.5
-"""One look at the input pipeline. A single one, of a second, called an idle machine slow (docs/decisions.md)."""
+"""Length of one measurement of the input pipeline. A single one of a second reported an idle machine as slow
+(docs/decisions/0060-input-pipeline-check.md)."""
 
 _SLOW = 2.0
 """Where steps are so long that looks take this many times their time, two pairs are enough."""

@@ -18,7 +18,7 @@ CONFIDENCE = 0.95
 Drift = Literal["cpu", "shared", "gpu"]
 DRIFT: dict[Drift, float] = {"cpu": 0.04, "shared": 0.107, "gpu": 0.02}
 """Relative standard deviation between whole runs of one commit where no earlier ones tell: on a processor of one's own
-an assumption that nobody has measured yet; on one that others may use too measured (docs/repeat.md); on a card
+an assumption that nobody has measured yet; on one that others may use too measured (docs/evidence/repeat.md); on a card
 from cold to warm (2.6 to 4.7% in cnn-gpu-benchmarks, taken as two deviations)."""
 
 _ASSUMED: dict[Drift, str] = {

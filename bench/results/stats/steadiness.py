@@ -25,12 +25,14 @@ second is the processor's 0.4 of two cores (proposal: measured on no card yet)."
 
 UNSTEADY = {"gpu": 0.05, "cpu": 0.12}
 """MAD over median of the block rates above which a figure is called unsteady. A GPU alone gives well under 1%; two
-idle cores of a shared host gave 4 to 11% in blocks of half a second (docs/decisions.md), and a busy machine more."""
+idle cores of a shared host gave 4 to 11% in blocks of half a second, and a busy machine more
+(docs/decisions/0061-unsteady-blocks.md)."""
 
 PROCESS_NOISE = {"gpu": 0.034, "cpu": 0.052}
 """Standard deviation, as a share, of whole processes of one workload on an idle machine. Processor: the noisier of the
-two machines of docs/overhead.md, pooled over the twelve series of its last table (0.029 on the other one). Card: the
-worst workload of published repeats (Tacotron2 on 16 single H100 instances), until repeats on cards are measured here.
+two machines of docs/evidence/overhead.md, pooled over the twelve series of its table (0.029 on the other one). Card:
+the worst workload of published repeats (Tacotron2 on 16 single H100 instances), until repeats on cards are measured
+here.
 """
 
 
