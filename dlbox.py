@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-EXIT_INTERRUPTED = 130
+from common.exit_codes import EXIT_INTERRUPTED
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

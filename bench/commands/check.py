@@ -6,7 +6,6 @@ import difflib
 import importlib.metadata
 import json
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,15 +17,11 @@ from bench.finding import Finding, verdict
 from bench.results.export import checks as export
 from bench.results.record.document import SCHEMA_VERSION, Document, to_json
 from bench.results.terminal import check_results
+from common.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Complain
 from common.files import clash, is_stdout, reason, to_stdout, write_atomically
 from inventory import gather
 from inventory.builds.bill import BillError, open_bill
 from inventory.machine.records import Machine, PowerSupply
-
-EXIT_SOUND, EXIT_NOT, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
-
-Complain = Callable[[str], None]
-"""Says one sentence on stderr."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +67,7 @@ def run(options: Options, complain: Complain) -> int:
     written = _export(document, options, complain)
     if document.partial:
         return EXIT_INTERRUPTED
-    return EXIT_NOT if document.verdict == "not-ready" or not written else EXIT_SOUND
+    return EXIT_FAILED if document.verdict == "not-ready" or not written else EXIT_OK
 
 
 def examine(options: Options, complain: Complain = lambda sentence: None) -> Document:
@@ -141,7 +136,7 @@ def _explain(wanted: str, complain: Complain) -> int:
         complain(f"there is no check {wanted!r}; {hint}")
         return EXIT_USAGE
     sys.stdout.write(check_results.explanation(check))
-    return EXIT_SOUND
+    return EXIT_OK
 
 
 def _list(options: Options) -> int:
@@ -153,7 +148,7 @@ def _list(options: Options) -> int:
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     else:
         sys.stdout.write(check_results.listing(chosen))
-    return EXIT_SOUND
+    return EXIT_OK
 
 
 def _export(document: Document, options: Options, complain: Complain) -> bool:

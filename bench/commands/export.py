@@ -9,9 +9,8 @@ from pathlib import Path
 from bench.results.export.formats import FORMATS
 from bench.results.record.document import Document
 from bench.results.store.history import default_path
+from common.exit_codes import EXIT_FAILED, EXIT_OK
 from common.files import clash, is_stdout, reason, told, write_atomically
-
-EXIT_SOUND, EXIT_NOT = 0, 1
 
 
 def impossible(files: Mapping[str, Path | bool | None], *, taken: str | None) -> str | None:
@@ -47,7 +46,7 @@ def write(
 
     Raises OSError where stdout is what cannot be written to.
     """
-    code = EXIT_SOUND
+    code = EXIT_OK
     for name, asked in files.items():
         if not asked:
             continue
@@ -57,7 +56,7 @@ def write(
         option = _option(name)
         if not document.results:
             complain(f"{told(path)} was not written: there is no training result to put into it")
-            code = EXIT_NOT
+            code = EXIT_FAILED
             continue
         try:
             _write(name, document, path, complain)
@@ -69,7 +68,7 @@ def write(
                 f"; `dlbox report {document.run_id} {option}{value}` tries again" if document.run_id else ""
             )
             complain(f"cannot write {path}: {reason(error)}{again}")
-            code = EXIT_NOT
+            code = EXIT_FAILED
     return code
 
 

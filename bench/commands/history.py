@@ -13,11 +13,8 @@ from bench.results.store import archive
 from bench.results.store.access import open_history_to_read
 from bench.results.store.history import History, HistoryError, default_path
 from bench.results.store.lookup import SourceError, bounded
+from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
 from common.files import STANDARD, is_stdout, reason, write_atomically
-
-EXIT_SOUND, EXIT_NOT, EXIT_USAGE = 0, 1, 2
-
-Complain = Callable[[str], None]
 
 
 def export(file: Path, *, number: int | None, complain: Complain) -> int:
@@ -27,7 +24,7 @@ def export(file: Path, *, number: int | None, complain: Complain) -> int:
         runs = store.runs() if store else []
     except HistoryError as error:
         complain(str(error))
-        return EXIT_NOT
+        return EXIT_FAILED
     if number is not None:
         runs = [run for run in runs if run.id == number]
     text, count = archive.lines(runs)
@@ -41,12 +38,12 @@ def export(file: Path, *, number: int | None, complain: Complain) -> int:
         if is_stdout(file):
             raise
         complain(f"cannot write {file}: {reason(error)}")
-        return EXIT_NOT
+        return EXIT_FAILED
     if is_stdout(file):
-        return EXIT_SOUND
+        return EXIT_OK
     left_out = f"; {len(runs) - count} under way or not readable left out" if count < len(runs) else ""
     sys.stdout.write(f"{_runs(count)} written to {file}{left_out}\n")
-    return EXIT_SOUND
+    return EXIT_OK
 
 
 def bring_in(file: Path, *, as_json: bool, complain: Complain) -> int:
@@ -65,7 +62,7 @@ def bring_in(file: Path, *, as_json: bool, complain: Complain) -> int:
         history.close()
     except HistoryError as error:
         complain(str(error))
-        return EXIT_NOT
+        return EXIT_FAILED
     known = len(documents) - len(added)
     if as_json:
         _print_json("history import", imported=added, already_there=known)
@@ -73,7 +70,7 @@ def bring_in(file: Path, *, as_json: bool, complain: Complain) -> int:
         sys.stdout.write(
             f"{_runs(len(added))} imported" + (f", {known} known already" if known else "") + "\n"
         )
-    return EXIT_SOUND
+    return EXIT_OK
 
 
 def prune(
@@ -100,16 +97,16 @@ def prune(
             asked = f"Remove {_runs(len(going))} of {len(runs)} ({_span([r.id for r in going])}) for good?"
             if not confirm(asked):
                 complain("nothing was removed")
-                return EXIT_NOT
+                return EXIT_FAILED
         removed = history.remove([run.id for run in going]) if history and going else []
     except HistoryError as error:
         complain(str(error))
-        return EXIT_NOT
+        return EXIT_FAILED
     if as_json:
         _print_json("history prune", removed=removed, left=len(runs) - len(removed))
     else:
         sys.stdout.write(f"{_runs(len(removed))} removed, {len(runs) - len(removed)} left\n")
-    return EXIT_SOUND
+    return EXIT_OK
 
 
 def _read(file: Path) -> bytes:

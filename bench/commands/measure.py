@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -21,14 +21,10 @@ from bench.results.store.access import open_history_to_read
 from bench.results.store.history import HistoryError, Run, default_path
 from bench.results.terminal import results
 from bench.run import session
+from common.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Complain
 from common.files import reason, to_stdout, write_atomically
 from common.progress import Watcher
 from inventory.builds.bill import BillError, open_bill
-
-EXIT_SOUND, EXIT_NOT, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
-
-Complain = Callable[[str], None]
-"""Says one sentence on stderr."""
 
 
 def measure(
@@ -100,7 +96,7 @@ def _interrupted(document: Document | None) -> str:
 
 
 def exit_code(document: Document) -> int:
-    return EXIT_NOT if document.verdict == "not-ready" else EXIT_SOUND
+    return EXIT_FAILED if document.verdict == "not-ready" else EXIT_OK
 
 
 def history(*, limit: int, as_json: bool, complain: Complain) -> int:
@@ -110,7 +106,7 @@ def history(*, limit: int, as_json: bool, complain: Complain) -> int:
         runs = store.runs()[-limit:] if store else []
     except HistoryError as error:
         complain(str(error))
-        return EXIT_NOT
+        return EXIT_FAILED
     if as_json:
         document = {
             "schema_version": SCHEMA_VERSION,
@@ -122,7 +118,7 @@ def history(*, limit: int, as_json: bool, complain: Complain) -> int:
         Console().print(results.history_table(runs))
     else:
         sys.stdout.write("Nothing was measured yet: `dlbox ready` does.\n")
-    return EXIT_SOUND
+    return EXIT_OK
 
 
 def write_report(
@@ -153,13 +149,13 @@ def write_report(
                 document = msgspec.structs.replace(document, run_id=None)
     except HistoryError as error:
         complain(str(error))
-        return EXIT_NOT
+        return EXIT_FAILED
     except lookup.SourceError as error:
         complain(str(error))
         return EXIT_USAGE
     if document is None and newest is not None:
         complain(lookup.unreadable(newest.id))
-        return EXIT_NOT
+        return EXIT_FAILED
     if document is None:
         complain("nothing was measured yet: `dlbox history` lists the runs, `dlbox ready` makes one")
         return EXIT_USAGE
@@ -172,9 +168,9 @@ def write_report(
         write_atomically(path, page.render(document, kept))
     except OSError as error:
         complain(f"cannot write the report {path}: {reason(error)}; choose another place with --output")
-        return EXIT_NOT
+        return EXIT_FAILED
     sys.stdout.write(f"{path}\n")
-    return EXIT_SOUND
+    return EXIT_OK
 
 
 def _give(

@@ -17,12 +17,11 @@ from bench.finding import Finding, Status
 from bench.results.record.document import SCHEMA_VERSION
 from bench.results.store.card_power import remembered_power
 from bench.results.terminal.results import STYLES
+from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from inventory import gather
 from inventory.builds import bill, judge, this_machine
 from inventory.builds.bill import Bill
 from inventory.builds.judge import Judgement
-
-EXIT_SOUND, EXIT_NOT, EXIT_USAGE = 0, 1, 2
 
 
 def run(
@@ -59,7 +58,7 @@ def run(
         )
     else:
         _show(chosen, findings, Console(highlight=False))
-    return EXIT_NOT if judge.worst(judgements) in ("fail", "unknown") else EXIT_SOUND
+    return EXIT_FAILED if judge.worst(judgements) in ("fail", "unknown") else EXIT_OK
 
 
 def finding(judgement: Judgement) -> Finding:
@@ -71,7 +70,7 @@ def finding(judgement: Judgement) -> Finding:
 def _list(bills: tuple[Bill, ...], as_json: bool) -> int:
     if as_json:
         _print_json({"builds": [_described(b) for b in bills]})
-        return EXIT_SOUND
+        return EXIT_OK
     table = Table(title="Builds that come with dlbox", title_justify="left", title_style="bold")
     table.add_column("build")
     table.add_column("what")
@@ -85,7 +84,7 @@ def _list(bills: tuple[Bill, ...], as_json: bool) -> int:
     console = Console(highlight=False)
     console.print(table)
     console.print("`dlbox parts BUILD` judges one; a file of your own works too.", markup=False)
-    return EXIT_SOUND
+    return EXIT_OK
 
 
 def _show(chosen: Bill | None, findings: tuple[Finding, ...], console: Console) -> None:

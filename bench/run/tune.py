@@ -14,7 +14,6 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from bench.commands.measure import EXIT_INTERRUPTED, EXIT_NOT, EXIT_SOUND, EXIT_USAGE, Complain
 from bench.measure import runner
 from bench.measure.batches import LEAST_EXAMPLES_PER_SIZE
 from bench.measure.events import Evaluated, Event, Imported, Job, Tried
@@ -24,6 +23,7 @@ from bench.results.store.history import now
 from bench.run import session
 from bench.run.tune_candidates import GAIN, Measured, candidates, choose, longer_calls, precisions
 from bench.run.tuned_settings import as_set, device
+from common.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Complain
 from common.progress import Watcher
 from inventory import gather
 from inventory.machine import host
@@ -252,9 +252,9 @@ def command(
         return EXIT_USAGE
     except settings.SettingsError as error:
         complain(str(error))
-        return EXIT_NOT
+        return EXIT_FAILED
     done: list[Tuned] = []
-    code, busy = EXIT_SOUND, None
+    code, busy = EXIT_OK, None
     try:
         with Watcher() as watcher:
             watcher.begin("machine", "reading what it is")
@@ -282,7 +282,7 @@ def command(
                 if one.best is not None and imported is not None:
                     settings.keep(workload.name, _entry(one, workload, imported, machine))
                 elif not one.interrupted:
-                    code = EXIT_NOT
+                    code = EXIT_FAILED
                 if one.interrupted:
                     raise KeyboardInterrupt
     except KeyboardInterrupt:
@@ -290,7 +290,7 @@ def command(
         code = EXIT_INTERRUPTED
     except settings.SettingsError as error:
         complain(str(error))
-        code = EXIT_NOT
+        code = EXIT_FAILED
     if as_json:
         document = {"schema_version": SCHEMA_VERSION, "command": "tune", "other_cpu_cores": busy,
                     "file": str(settings.default_path()),

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
+from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
 from inventory import gather
 from inventory.cards import cards
 from provision.ansible.playbook import Watcher
@@ -26,9 +27,6 @@ from provision.hosts.hosts import HostError, default_place, select
 from provision.resolve.model import Request
 from provision.resolve.rows import StackData
 from provision.resolve.stack import NoStack, resolve
-
-Complain = Callable[[str], None]
-EXIT_WHOLE, EXIT_NOT, EXIT_USAGE = 0, 1, 2
 
 
 def run(
@@ -50,19 +48,19 @@ def run(
         return EXIT_USAGE
     except BundleError as error:
         complain(str(error))
-        return EXIT_NOT
+        return EXIT_FAILED
     plan.show(wanted.stack, data, Console(quiet=as_json, highlight=False))
     if not agreed(f"Collect this in {folder}?"):
         complain("nothing was collected")
-        return EXIT_NOT
+        return EXIT_FAILED
     try:
         with watching() as watcher:
             manifest = collect(wanted, folder, watcher)
     except (BundleError, LockError, WheelError, HostError) as error:
         complain(str(error))
-        return EXIT_NOT
+        return EXIT_FAILED
     _tell(manifest, folder, as_json=as_json)
-    return EXIT_WHOLE
+    return EXIT_OK
 
 
 def _wanted(question: Question, data: StackData, *, jupyter: bool) -> Wanted:

@@ -6,7 +6,6 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
 from inventory import gather
 from inventory.cards import cards
 from provision.hosts.hosts import HostError, read_host, select
@@ -25,13 +25,9 @@ from provision.resolve.model import Reason
 from provision.resolve.rows import Framework, StackData
 from provision.resolve.stack import NoStack, Request, Stack, resolve
 
-EXIT_STACK, EXIT_NONE, EXIT_USAGE = 0, 1, 2
 SCHEMA_VERSION = 1
 _HOST_ALONE = "--host and --inventory bring card and distribution: leave out --card and --distro"
 CPU_ONLY = "No NVIDIA card on the bus: there is nothing to install but the CPU frameworks."
-
-Complain = Callable[[str], None]
-"""Says one sentence on stderr."""
 
 
 class UsageError(ValueError):
@@ -78,7 +74,7 @@ def plan(question: Question, *, as_json: bool, complain: Complain) -> int:
             complain(nearest_sentence(outcome, data))
     else:
         show(outcome, data, Console())
-    return EXIT_NONE if isinstance(outcome, NoStack) else EXIT_STACK
+    return EXIT_FAILED if isinstance(outcome, NoStack) else EXIT_OK
 
 
 def _room(

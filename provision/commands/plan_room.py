@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from common.exit_codes import EXIT_FAILED, EXIT_OK, Complain
 from provision.commands import plan
-from provision.commands.plan import EXIT_NONE, EXIT_STACK, SCHEMA_VERSION, Complain
+from provision.commands.plan import SCHEMA_VERSION
 from provision.resolve.rows import StackData
 from provision.resolve.stack import NoStack, Stack
 
@@ -28,7 +29,7 @@ def tell(outcomes: dict[str, Stack | NoStack], data: StackData, *, as_json: bool
         complain(f"{name}: {outcome.because}")
         if outcome.nearest is not None:
             complain(f"{name}: {plan.nearest_sentence(outcome, data)}")
-    return EXIT_NONE if missing else EXIT_STACK
+    return EXIT_FAILED if missing else EXIT_OK
 
 
 def document(outcomes: dict[str, Stack | NoStack]) -> dict[str, Any]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from rich.console import Console
 
+from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
 from provision.ansible.outcome import HostOutcome, Outcome
 from provision.ansible.playbook import Job
 from provision.artifacts.bundle import BundleError
@@ -30,11 +30,7 @@ from provision.commands.plan import Question
 from provision.hosts.hosts import HostError, host_names
 from provision.resolve.load import DEFAULT_PATH, StackFileError, load
 
-EXIT_RIGHT, EXIT_NOT, EXIT_USAGE = 0, 1, 2
 SCHEMA_VERSION = 1
-
-Complain = Callable[[str], None]
-"""Says one sentence on stderr."""
 
 
 def run(
@@ -87,20 +83,20 @@ def run(
         outcome = Installation(wishes, data, watching, agreed or _no, console).run(job)
     except (LockError, WheelError, BundleError) as error:
         complain(str(error))
-        return EXIT_NOT
+        return EXIT_FAILED
     except KeyboardInterrupt:
         complain("the same command goes on where this one stopped")
         raise
     if outcome is None:
         complain("nothing was changed")
-        return EXIT_NOT
+        return EXIT_FAILED
     if as_json:
         head = {"schema_version": SCHEMA_VERSION, "command": "provision"}
         body: dict[str, Any] = msgspec.to_builtins(outcome)
         json.dump({**head, "succeeded": right(outcome), **body}, sys.stdout, indent=2)
         sys.stdout.write("\n")
     _tell(outcome, console, complain)
-    return EXIT_RIGHT if right(outcome) else EXIT_NOT
+    return EXIT_OK if right(outcome) else EXIT_FAILED
 
 
 def _no(question: str) -> bool:
