@@ -16,6 +16,7 @@ from typing import IO
 
 import msgspec
 
+from inventory.child import die_with_parent
 from inventory.machine import Driver, Gpu
 from inventory.reading import Reading
 
@@ -43,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--watch", type=float, metavar="SECONDS", help="read again every so many seconds")
     options = parser.parse_args(arguments)
+    die_with_parent()
     with _private_stdout() as out:
         return report(out, frozenset(options.skip), options.watch)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from inventory.guard import prefix
 from provision import bundle
 from provision.bundle import BundleError
 from provision.network import Network
@@ -49,7 +50,7 @@ def fetch(
     debs, keys = folder / "debs", folder / "keys"
     for place in (debs / "partial", keys):
         place.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="dlbox-") as temporary:
+    with tempfile.TemporaryDirectory(prefix=prefix()) as temporary:
         apt = _Apt(Path(temporary), debs, told, watcher)
         repository = _repository(stack)
         if repository is not None:
@@ -230,7 +231,7 @@ def _key(repository: Repository, path: Path, told: Mapping[str, str]) -> Path:
         except (urllib.error.URLError, TimeoutError) as error:
             why = getattr(error, "reason", error)
             raise BundleError(f"the key {repository.key_url} did not come: {why}") from None
-    with tempfile.TemporaryDirectory(prefix="dlbox-") as home:
+    with tempfile.TemporaryDirectory(prefix=prefix()) as home:
         command = ["gpg", "--batch", "--homedir", home, "--show-keys", "--with-colons", str(path)]
         shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     found = [line.split(":")[9] for line in shown.splitlines() if line.startswith("fpr:")]

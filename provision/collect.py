@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from inventory.guard import prefix
 from provision import archive_packages, bundle, environments, own_wheel
 from provision.bundle import BundleError, Manifest
 from provision.locking import packages
@@ -55,7 +56,7 @@ def collect(wanted: Wanted, folder: Path, watcher: Watcher) -> Manifest:
         ]
         if strange:
             raise BundleError(f"{folder} holds {strange[0]}, which is not of a bundle: name an empty folder")
-        with tempfile.TemporaryDirectory(prefix="dlbox-") as temporary:
+        with tempfile.TemporaryDirectory(prefix=prefix()) as temporary:
             told = wanted.network.environment(Path(temporary))
             watcher.begin("bundle", "resolving versions")
             locks = environments.make_locks(stack, jupyter=wanted.jupyter, network=wanted.network)
@@ -119,7 +120,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _download(lines: list[str], python: str, place: Path, index: str, told: Mapping[str, str]) -> None:
-    with tempfile.NamedTemporaryFile("w", suffix=".txt", prefix="dlbox-", encoding="utf-8") as wanted:
+    with tempfile.NamedTemporaryFile("w", suffix=".txt", prefix=prefix(), encoding="utf-8") as wanted:
         wanted.write("".join(f"{line}\n" for line in lines))
         wanted.flush()
         command = [

@@ -13,6 +13,7 @@ import platformdirs
 from rich.console import Console
 from rich.text import Text
 
+from inventory.guard import prefix
 from provision import bundle, environments, network, own_wheel, playbook, variables
 from provision.bundle import Bundle, BundleError
 from provision.hosts import default_place, read_host
@@ -52,7 +53,7 @@ class Installation:
         if self._wishes.bundle is not None:
             with self._watching() as watcher:
                 self._taken = bundle.read(self._wishes.bundle, watcher)
-        with tempfile.TemporaryDirectory(prefix="dlbox-") as temporary:
+        with tempfile.TemporaryDirectory(prefix=prefix()) as temporary:
             folder = Path(temporary)
             return self._install(msgspec.structs.replace(job, facts=folder / "facts"), folder)
 

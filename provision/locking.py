@@ -17,6 +17,7 @@ from pathlib import Path
 
 import platformdirs
 
+from inventory.guard import prefix
 from provision.network import PLAIN, Network
 from provision.wording import plain
 
@@ -60,7 +61,7 @@ def lock(
 def _resolved(
     requirements: Sequence[str], python: str, held: Sequence[str], index: str | None, network: Network
 ) -> str:
-    with tempfile.TemporaryDirectory(prefix="dlbox-") as temporary:
+    with tempfile.TemporaryDirectory(prefix=prefix()) as temporary:
         folder = Path(temporary)
         wanted, limits = folder / "requirements.in", folder / "constraints.txt"
         wanted.write_text("".join(f"{line}\n" for line in requirements), encoding="utf-8")
