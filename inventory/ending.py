@@ -41,11 +41,14 @@ def of(code: int, kills_before: int | None, words: str = "") -> Ending:
     process wrote it.
     """
     name = _name(-code) if code < 0 else ""
-    how = f"was killed by {name}" if name else f"ended with exit code {code}"
+    crashed = name in _CRASHES
+    how = f"ended with exit code {code}"
+    if name:
+        how = f"crashed ({name})" if crashed else f"was killed by {name}"
     if speaks_of_memory(words):
         return Ending(kind="out-of-memory", why=f"{how}, and wrote that memory ran out")
-    if name in _CRASHES or code >= 0:
-        return Ending(kind="crash", why=how.replace("was killed by", "crashed with"))
+    if crashed or code >= 0:
+        return Ending(kind="crash", why=how)
     if name == "SIGKILL":
         now = kills()
         if now is None or kills_before is None:
