@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from inventory.child import environment
 from inventory.guard import prefix
 from provision import bundle
 from provision.bundle import BundleError
@@ -137,7 +138,7 @@ class _Apt:
                 stdout=out,
                 stderr=errors,
                 pass_fds=[writer],
-                env=self._environment,
+                env=environment(self._environment),
             ) as process:
                 os.close(writer)
                 with os.fdopen(reader, encoding="utf-8", errors="replace") as stream:

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from inventory.child import environment
 from inventory.guard import prefix
 from provision import archive_packages, bundle, environments, own_wheel
 from provision.bundle import BundleError, Manifest
@@ -136,7 +137,7 @@ def _download(lines: list[str], python: str, place: Path, index: str, told: Mapp
             text=True,
             check=False,
             stdin=subprocess.DEVNULL,
-            env=_environment(told),
+            env=environment(_environment(told)),
         )
     if ended.returncode != 0:
         why = [

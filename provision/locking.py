@@ -17,6 +17,7 @@ from pathlib import Path
 
 import platformdirs
 
+from inventory.child import environment
 from inventory.guard import prefix
 from provision.network import PLAIN, Network
 from provision.wording import plain
@@ -152,7 +153,7 @@ def _output(command: list[str], told: Mapping[str, str]) -> str:
     try:
         ended = subprocess.run(
             command, capture_output=True, text=True, timeout=_LIMIT_S, check=False, stdin=subprocess.DEVNULL,
-            env={**os.environ, **told},
+            env=environment({**os.environ, **told}),
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise LockError(f"the package index did not answer in {_LIMIT_S} s: check the network") from None
