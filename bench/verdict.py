@@ -44,7 +44,7 @@ def failure(workload: str, backend: str, kind: str, message: str, detail: str = 
         "hang": "look at `dlbox check` and the kernel log (`sudo dmesg | tail`): a card that stops answering often "
         "says why there",
     }.get(kind, "run `dlbox check --frameworks` to see whether the framework works at all")
-    tail = f" Its last words: {detail.splitlines()[-1].strip()[:200]}" if detail.strip() else ""
+    tail = f" Its last line of output: {detail.splitlines()[-1].strip()[:200]}" if detail.strip() else ""
     return Finding(
         id=f"training.{workload}-ran",
         status=Status.FAIL,
