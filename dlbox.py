@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import codecs
 import errno
+import io
 import math
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -576,7 +578,7 @@ def workshop_predict_command(
 
 def main() -> None:
     """Run the command line: no traceback, one sentence on stderr, the right exit code."""
-    signal.signal(signal.SIGTERM, _stop)
+    _set_up_signals()
     _set_up_streams()
     try:
         try:
@@ -617,6 +619,13 @@ def main() -> None:
         sys.exit(1)
 
 
+def _set_up_signals() -> None:
+    """A polite kill and a closed terminal are as Ctrl-C; what was ignored at the start (`nohup`, `&`) stays so."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        if number is signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop)
+
+
 def _set_up_streams() -> None:
     """What the caller closed is None, and its number would go to the next file, into which libraries then print."""
     if sys.stdin is None:
@@ -629,7 +638,31 @@ def _set_up_streams() -> None:
         )
         sys.exit(2)
     codecs.register_error("dlbox", _shown)
+    sys.stdout, sys.stderr = _lasting(sys.stdout), _lasting(sys.stderr)
     sys.stdout.reconfigure(errors="dlbox")
+
+
+class _Terminal(io.FileIO):
+    """May be closed at any time; what is written after that goes nowhere, and the run is stopped or goes on."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return int(super().write(data) or 0)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            return memoryview(data).nbytes
+
+
+def _lasting(stream: Any) -> Any:
+    """``stream``, or one for the same terminal that can be written to after that was closed."""
+    if not stream.isatty():
+        return stream
+    raw = _Terminal(stream.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw), encoding=stream.encoding, errors=stream.errors, line_buffering=True
+    )
 
 
 def _nowhere(mode: str) -> Any:
@@ -653,8 +686,18 @@ def _say_no_more() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
+_ONE_STOP_S = 3.0
+"""A terminal that closes sends its signal twice, and people press Ctrl-C twice: what was measured is kept meanwhile."""
+
+_stopped = -math.inf
+
+
 def _stop(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+    global _stopped
+    now = time.monotonic()
+    if now - _stopped >= _ONE_STOP_S:
+        _stopped = now
+        raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

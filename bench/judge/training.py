@@ -39,11 +39,12 @@ def failure(workload: str, backend: str, kind: str, message: str, detail: str = 
     """A run that did not come to its end. ``detail``: the last lines that its process wrote."""
     remedy = {
         "out-of-memory": "close other programs that use the card or memory (`nvidia-smi` lists them), then try again",
+        "killed": "start it again; if nobody killed it, look at what ended it: `journalctl -b | grep -i -E 'oom|kill'`",
         "no-backend": f"install {backend}: ./dlbox setup {backend}",
         "hang": "look at `dlbox check` and the kernel log (`sudo dmesg | tail`): a card that stops answering often "
         "says why there",
     }.get(kind, "run `dlbox check --frameworks` to see whether the framework works at all")
-    tail = f" Its last words: {detail.splitlines()[-1].strip()[:200]}" if detail.strip() else ""
+    tail = f" Its last line of output: {detail.splitlines()[-1].strip()[:200]}" if detail.strip() else ""
     return Finding(
         id=f"training.{workload}-ran",
         status=Status.FAIL,

@@ -138,26 +138,11 @@ def _run(
     quick = options.quick
     if quick is None:
         quick = not machine.has_gpu and options.command == "ready" and keeper.first_run
-    findings: list[Finding] = []
-    if options.health_checks or options.expect_gpus is not None:
-        findings += health.run(machine, expect_gpus=options.expect_gpus)
-    findings += scaling.judge_choice(options.devices, devices, machine)
-    if options.health_checks:
-        watcher.update("asking the frameworks whether they see the card")
-        findings += [_unless_used(f, backend) for f in visibility.findings(machine)]
-    watcher.done(_machine_line(machine))
-    from bench.measure import machine_probes  # brings numpy, which `dlbox history` needs not
-
-    watcher.begin("probes", "matrix products, memory bandwidth, launch latency")
-    probes = machine_probes.measure(machine, backend, 3.0 if quick else 6.0)
-    findings += plausibility.judge_probes(probes)
-    findings += expectation.unreadable()
-    watcher.done(plausibility.told(probes))
     document = Document(
         command=options.command,
         verdict="not-ready",
         machine=machine,
-        findings=tuple(findings),
+        findings=(),
         started_at=now(),
         dlbox_version=importlib.metadata.version("dlbox"),
         partial=True,
@@ -169,9 +154,27 @@ def _run(
             **({"tuned": True} if options.tuned else {}),
             **({"devices": options.devices} if options.devices else {}),
         },
-        probes=probes,
     )
-    keeper.begin(document)
+    keeper.begin(
+        document
+    )  # before anything is asked or measured: a run that is killed there is in the history
+    findings: list[Finding] = []
+    if options.health_checks or options.expect_gpus is not None:
+        findings += health.run(machine, expect_gpus=options.expect_gpus)
+    findings += scaling.judge_choice(options.devices, devices, machine)
+    if options.health_checks:
+        watcher.update("asking the frameworks whether they see the card")
+        findings += [_unless_used(f, backend) for f in visibility.findings(machine)]
+    watcher.done(_machine_line(machine))
+    from bench.measure import machine_probes  # brings numpy, which `dlbox history` needs not
+
+    keeper.keep(msgspec.structs.replace(keeper.document, findings=tuple(findings)))
+    watcher.begin("probes", "matrix products, memory bandwidth, launch latency")
+    probes = machine_probes.measure(machine, backend, 3.0 if quick else 6.0)
+    findings += plausibility.judge_probes(probes)
+    findings += expectation.unreadable()
+    watcher.done(plausibility.told(probes))
+    keeper.keep(msgspec.structs.replace(keeper.document, findings=tuple(findings), probes=probes))
     baselines = keeper.baselines()
     plan = training.Plan(
         backend=backend,
@@ -191,7 +194,7 @@ def _run(
             machine=machine,
             baselines=() if options.baseline else tuple(baselines),
             runs=keeper.runs(),
-            probes=document.probes,
+            probes=probes,
             bill=options.bill,
             on_processor=devices is not None and devices.kind == "cpu",
             framework=_framework(machine, tuple(findings)),

@@ -16,6 +16,7 @@ from typing import IO
 
 import msgspec
 
+from common.child import die_with_parent
 from inventory.machine.reading import Reading
 from inventory.machine.records import Driver, Gpu
 
@@ -43,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--watch", type=float, metavar="SECONDS", help="read again every so many seconds")
     options = parser.parse_args(arguments)
+    die_with_parent()
     with _private_stdout() as out:
         return report(out, frozenset(options.skip), options.watch)
 

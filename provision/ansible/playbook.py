@@ -23,6 +23,7 @@ from typing import Any, Protocol
 import msgspec
 import psutil
 
+from common.guard import prefix
 from provision.ansible.clean_text import plain
 from provision.ansible.eta import Pace, in_words
 from provision.ansible.heartbeat import Holding
@@ -72,7 +73,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 def run(job: Job, watcher: Watcher, logs: Path, secrets: Secrets | None = None) -> Outcome:
     """Run it to the end. Raises KeyboardInterrupt on Ctrl-C, when nothing of it runs any more on this machine."""
     logs.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="dlbox-") as temporary:
+    with tempfile.TemporaryDirectory(prefix=prefix()) as temporary:
         return _Run(job, watcher, logs, secrets or Secrets(), Path(temporary)).go()
 
 

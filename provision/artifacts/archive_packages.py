@@ -16,6 +16,8 @@ from typing import Any
 
 import yaml
 
+from common.child import environment
+from common.guard import prefix
 from provision.ansible.playbook import HOUSE, Watcher
 from provision.artifacts import bundle
 from provision.artifacts.bundle import BundleError
@@ -49,7 +51,7 @@ def fetch(
     debs, keys = folder / "debs", folder / "keys"
     for place in (debs / "partial", keys):
         place.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="dlbox-") as temporary:
+    with tempfile.TemporaryDirectory(prefix=prefix()) as temporary:
         apt = _Apt(Path(temporary), debs, told, watcher)
         repository = _repository(stack)
         if repository is not None:
@@ -136,7 +138,7 @@ class _Apt:
                 stdout=out,
                 stderr=errors,
                 pass_fds=[writer],
-                env=self._environment,
+                env=environment(self._environment),
             ) as process:
                 os.close(writer)
                 with os.fdopen(reader, encoding="utf-8", errors="replace") as stream:
@@ -230,7 +232,7 @@ def _key(repository: Repository, path: Path, told: Mapping[str, str]) -> Path:
         except (urllib.error.URLError, TimeoutError) as error:
             why = getattr(error, "reason", error)
             raise BundleError(f"the key {repository.key_url} did not come: {why}") from None
-    with tempfile.TemporaryDirectory(prefix="dlbox-") as home:
+    with tempfile.TemporaryDirectory(prefix=prefix()) as home:
         command = ["gpg", "--batch", "--homedir", home, "--show-keys", "--with-colons", str(path)]
         shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     found = [line.split(":")[9] for line in shown.splitlines() if line.startswith("fpr:")]

@@ -18,6 +18,8 @@ from typing import Any
 
 import msgspec
 
+from common.child import environment
+from common.guard import prefix
 from provision.ansible.playbook import Watcher
 from provision.artifacts import archive_packages, bundle, environments, own_wheel
 from provision.artifacts.bundle import BundleError, Manifest
@@ -55,7 +57,7 @@ def collect(wanted: Wanted, folder: Path, watcher: Watcher) -> Manifest:
         ]
         if strange:
             raise BundleError(f"{folder} holds {strange[0]}, which is not of a bundle: name an empty folder")
-        with tempfile.TemporaryDirectory(prefix="dlbox-") as temporary:
+        with tempfile.TemporaryDirectory(prefix=prefix()) as temporary:
             told = wanted.network.environment(Path(temporary))
             watcher.begin("bundle", "resolving versions")
             locks = environments.make_locks(stack, jupyter=wanted.jupyter, network=wanted.network)
@@ -119,7 +121,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _download(lines: list[str], python: str, place: Path, index: str, told: Mapping[str, str]) -> None:
-    with tempfile.NamedTemporaryFile("w", suffix=".txt", prefix="dlbox-", encoding="utf-8") as wanted:
+    with tempfile.NamedTemporaryFile("w", suffix=".txt", prefix=prefix(), encoding="utf-8") as wanted:
         wanted.write("".join(f"{line}\n" for line in lines))
         wanted.flush()
         command = [
@@ -135,7 +137,7 @@ def _download(lines: list[str], python: str, place: Path, index: str, told: Mapp
             text=True,
             check=False,
             stdin=subprocess.DEVNULL,
-            env=_environment(told),
+            env=environment(_environment(told)),
         )
     if ended.returncode != 0:
         why = [

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import platformdirs
 
+from common.child import environment
+from common.guard import prefix
 from provision.ansible.clean_text import plain
 from provision.hosts.network import PLAIN, Network
 
@@ -60,7 +62,7 @@ def lock(
 def _resolved(
     requirements: Sequence[str], python: str, held: Sequence[str], index: str | None, network: Network
 ) -> str:
-    with tempfile.TemporaryDirectory(prefix="dlbox-") as temporary:
+    with tempfile.TemporaryDirectory(prefix=prefix()) as temporary:
         folder = Path(temporary)
         wanted, limits = folder / "requirements.in", folder / "constraints.txt"
         wanted.write_text("".join(f"{line}\n" for line in requirements), encoding="utf-8")
@@ -151,7 +153,7 @@ def _output(command: list[str], told: Mapping[str, str]) -> str:
     try:
         ended = subprocess.run(
             command, capture_output=True, text=True, timeout=_LIMIT_S, check=False, stdin=subprocess.DEVNULL,
-            env={**os.environ, **told},
+            env=environment({**os.environ, **told}),
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise LockError(f"the package index did not answer in {_LIMIT_S} s: check the network") from None

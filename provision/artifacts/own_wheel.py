@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import os
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import msgspec
+
+from common.child import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 _LEFT_OUT = ("INSTALLER", "REQUESTED", "direct_url.json", "RECORD")
@@ -38,7 +41,7 @@ def needs() -> tuple[str, ...]:
 def _from_checkout(folder: Path) -> Path:
     ended = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
-        cwd=ROOT, capture_output=True, text=True, check=False,
+        cwd=ROOT, capture_output=True, text=True, check=False, env=environment(os.environ),
     )  # fmt: skip
     found = sorted(folder.glob("dlbox-*.whl"))
     if ended.returncode != 0 or not found:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
+from common.child import environment
 from provision.ansible.playbook import Watcher
 from provision.artifacts.bundle import BundleError
 
@@ -52,7 +53,7 @@ def _address(version: str, told: Mapping[str, str]) -> str:
         )
     ended = subprocess.run(
         [uv, "python", "list", version, "--only-downloads", "--output-format", "json"],
-        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env={**os.environ, **told},
+        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=environment({**os.environ, **told}),
     )  # fmt: skip
     try:
         found = [row["url"] for row in json.loads(ended.stdout) if _serves(row)]

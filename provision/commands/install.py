@@ -13,6 +13,7 @@ import platformdirs
 from rich.console import Console
 from rich.text import Text
 
+from common.guard import prefix
 from provision.ansible import playbook, variables
 from provision.ansible.outcome import Outcome
 from provision.ansible.playbook import Job, Watcher
@@ -54,7 +55,7 @@ class Installation:
         if self._wishes.bundle is not None:
             with self._watching() as watcher:
                 self._taken = bundle.read(self._wishes.bundle, watcher)
-        with tempfile.TemporaryDirectory(prefix="dlbox-") as temporary:
+        with tempfile.TemporaryDirectory(prefix=prefix()) as temporary:
             folder = Path(temporary)
             return self._install(msgspec.structs.replace(job, facts=folder / "facts"), folder)
 
