@@ -13,18 +13,21 @@ from rich.console import Console
 
 from provision import bundling
 from provision.bundle import BundleError
-from provision.hosts import HostError, host_names
+from provision.hosts import HostError, host_names, select
 from provision.installation import Agreed, Installation, Watching
 from provision.locking import LockError
 from provision.outcome import HostOutcome, Outcome
 from provision.own_wheel import WheelError
 from provision.plan import Question
-from provision.playbook import Job
+from provision.playbook import THIS_MACHINE, Job
 from provision.stack_data import DEFAULT_PATH, StackFileError, load
 from provision.wishes import Wishes, collects, inventories, limited, stands_on_what_it_changes, wrong
 
 EXIT_RIGHT, EXIT_NOT, EXIT_USAGE = 0, 1, 2
 SCHEMA_VERSION = 1
+
+RIGHT = (None, "ready", "cpu-only")
+"""Verdicts of a box that is right; None where it was not asked, as in a dry run."""
 
 Complain = Callable[[str], None]
 """Says one sentence on stderr."""
@@ -69,13 +72,15 @@ def run(
             "a copy of its repository (./dlbox provision), or from another machine"
         )
         return EXIT_USAGE
-    job = Job(
-        playbook=Path("preflight.yml"),
-        inventories=places,
-        limit=",".join(wishes.hosts) or None,
-        check=wishes.check,
-    )
     try:
+        named = select(wishes.hosts, wishes.inventory) if wishes.hosts else (THIS_MACHINE,)
+        job = Job(
+            playbook=Path("preflight.yml"),
+            inventories=places,
+            limit=",".join(wishes.hosts) or None,
+            hosts=named,
+            check=wishes.check,
+        )
         console = Console(quiet=as_json, highlight=False)
         outcome = Installation(wishes, data, watching, agreed or _no, console).run(job)
     except (LockError, WheelError, BundleError) as error:
@@ -103,7 +108,7 @@ def _no(question: str) -> bool:
 def right(outcome: Outcome) -> bool:
     """That nothing failed is not enough: no box may wait for a reboot or call itself not ready."""
     return outcome.succeeded and not any(
-        host.verdict == "not-ready" or (host.reboot_needed and host.verdict is not None)
+        host.verdict not in RIGHT or (host.reboot_needed and host.verdict is not None)
         for host in outcome.hosts
     )
 

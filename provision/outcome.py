@@ -134,6 +134,17 @@ class Tally:
         )
 
 
+def left_out(name: str, why: str | None) -> HostOutcome:
+    """A host that was named and that no event of Ansible is about. ``why``: what Ansible printed, if anything."""
+    message = "Ansible did not run on this host"
+    return HostOutcome(
+        name=name,
+        status="failed",
+        task="The host is reached",
+        message=f"{message}: {_one_line(why)}" if why else f"{message} and gave no reason",
+    )
+
+
 def label(data: Mapping[str, Any]) -> str:
     """A task as people read it: "frameworks: The environment is built"."""
     name = str(data.get("task") or data.get("task_action") or "a task")

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from inventory import cards, facts
 from provision import distributions
+from provision.box_reading import ReadingError
 from provision.boxes import of_machine, targets
 from provision.hosts import HostError, read_host, select
 from provision.stack import NoStack, Request, Stack, resolve
@@ -64,6 +65,9 @@ def plan(question: Question, *, as_json: bool, complain: Complain) -> int:
             if names != question.hosts or len(names) > 1:
                 return _room(question, names, data, as_json=as_json, complain=complain)
         request = understand(question, data)
+    except ReadingError as error:
+        complain(f"this machine: {error}")
+        return EXIT_NONE
     except (UsageError, StackFileError, HostError, cards.UnknownCard) as error:
         complain(str(error).rstrip("."))
         return EXIT_USAGE
@@ -89,7 +93,7 @@ def _room(
     for name in names:
         try:
             outcomes[name] = resolve(of_host(name, question, data), data)
-        except (UsageError, HostError, cards.UnknownCard) as error:
+        except (UsageError, HostError, ReadingError, cards.UnknownCard) as error:
             outcomes[name] = NoStack(because=str(error).rstrip("."), nearest=None)
     return plan_room.tell(outcomes, data, as_json=as_json, complain=complain)
 
