@@ -13,6 +13,7 @@ from rich.console import Console
 
 from inventory import cards, facts
 from provision import bundle, network, plan
+from provision.box_reading import ReadingError
 from provision.bundle import BundleError, Manifest
 from provision.collect import Wanted, collect
 from provision.hosts import HostError, default_place, select
@@ -45,6 +46,9 @@ def run(
     except (UsageError, HostError, cards.UnknownCard) as error:
         complain(str(error).rstrip("."))
         return EXIT_USAGE
+    except ReadingError as error:
+        complain(f"this machine: {error}")
+        return EXIT_NOT
     except BundleError as error:
         complain(str(error))
         return EXIT_NOT

@@ -77,7 +77,7 @@ def run(
         job = Job(
             playbook=Path("preflight.yml"),
             inventories=places,
-            limit=",".join(wishes.hosts) or None,
+            limit=",".join(named) if wishes.hosts else None,
             hosts=named,
             check=wishes.check,
         )
