@@ -127,7 +127,7 @@ class Tally:
             message=failure[1] if failure else None,
             reboot_needed=any(v is True for k, v in self.facts.items() if k.endswith("_reboot_needed")),
             verdict=verdict if isinstance(verdict, str) else None,
-            box=box if isinstance(box, dict) else None,
+            box=box if isinstance(box, dict) or box is None else {},
             notes=tuple(self.notes),
             differences=tuple(self.differences),
             log=str(log) if log else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from provision import bundle, network
 from provision.hosts import HostError, default_place, read_host, select
 from provision.playbook import Secrets
 from provision.stack_rows import Framework
+from provision.wording import shown
 
 INSTALLED = Path("/opt/dlbox")
+_FOLDER = re.compile(r"[^\x00-\x1f\x7f-\x9f\"\\\ud800-\udfff]+")
 
 
 class Wishes(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +58,11 @@ def wrong(wishes: Wishes) -> str | None:
     if wishes.rollback and (wishes.bundle is not None or wishes.tags):
         option = "--tags" if wishes.tags else "--bundle"
         return f"--rollback undoes all that was recorded: leave out {option}"
+    if wishes.bundle is not None and not _FOLDER.fullmatch(str(wishes.bundle.absolute())):
+        return (
+            f'--bundle "{shown(str(wishes.bundle))}": apt does not read a path with quotation marks, backslashes or '
+            "control characters, so name another folder"
+        )
     if wishes.bundle is not None and wishes.check and not bundle.is_whole(wishes.bundle):
         return f"--check shows what an installation would change, and {wishes.bundle} is not collected yet"
     return None
