@@ -262,6 +262,7 @@ class _Check:
             self._versions("frameworks", index, "python", row.python)
             self._versions("frameworks", index, "code", row.code)
             self._versions("frameworks", index, "pins", row.pins.values())
+            self._versions("frameworks", index, "cuda", [row.cuda] if row.cuda is not None else [])
             if row.documented_from is not None:
                 self._versions("frameworks", index, "documented_from", [row.documented_from])
             if not _REQUIREMENT.fullmatch(row.requirement):

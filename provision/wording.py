@@ -27,7 +27,8 @@ def shown(value: object) -> str:
         text = value if isinstance(value, str) else repr(value)
     except (ValueError, RecursionError):  # an integer of thousands of digits, lists in lists in lists
         text = f"a value of type {type(value).__name__}"
-    text = " ".join(_CONTROL.sub("", _MARKS.sub("", text[: 10 * LONGEST_VALUE])).split())
+    text = " ".join(_MARKS.sub("", text[: 10 * LONGEST_VALUE]).split())
+    text = "".join(character for character in text if character.isprintable())
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."
 
 
@@ -37,7 +38,7 @@ def file_name(name: str) -> str:
     Names that differ give file names that differ, and none leaves the folder, is hidden or is too long.
     """
     safe = re.sub(r"[^A-Za-z0-9._@+-]", "_", name[:_LONGEST_NAME]).lstrip(".-")
-    if safe == name:
+    if safe == name != "":
         return name
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
     return f"{safe}-{digest}" if safe else digest
