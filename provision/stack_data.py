@@ -100,6 +100,7 @@ _LONGEST = 400
 """Characters of a complaint that quotes a value of the file."""
 _APT_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*(?<!-)", re.ASCII)
 _FLAVOUR = re.compile(r"[a-z0-9][a-z0-9.-]*(?<!-)", re.ASCII)
+_TRAP = re.compile(r"[A-Za-z0-9*.+_-]+", re.ASCII)
 _COMPONENT = re.compile(r"[a-z0-9][a-z0-9./-]*", re.ASCII)
 _WHEEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _REQUIREMENT = re.compile(_WHEEL.pattern + r"(?:\[[A-Za-z0-9._,-]+\])?")
@@ -177,6 +178,7 @@ class _Check:
     def _architectures(self) -> None:
         for index, row in enumerate(self.data.architectures):
             self._versions("architectures", index, "capabilities", row.capabilities)
+            self._names("architectures", index, "name", _FLAVOUR, [row.name])
             if row.assumed_capability not in row.capabilities:
                 known = ", ".join(row.capabilities)
                 self._fail("architectures", index, "assumed_capability", f"expected one of {known}")
@@ -210,7 +212,10 @@ class _Check:
                 self._fail("repositories", index, "fingerprint", "expected 40 digits 0-9 A-F, without spaces")
             if not repository.fingerprint.endswith(repository.key_id):
                 self._fail("repositories", index, "key_id", "expected the end of the fingerprint")
+        for index, gap in enumerate(self.data.gaps):
+            self._names("gaps", index, "architectures", _FLAVOUR, gap.architectures)
         for index, trap in enumerate(self.data.forbidden):
+            self._names("forbidden", index, "package", _TRAP, [trap.package])
             self._known_distributions("forbidden", index, trap.distributions)
 
     def _drivers(self) -> None:
