@@ -127,11 +127,22 @@ class Tally:
             message=failure[1] if failure else None,
             reboot_needed=any(v is True for k, v in self.facts.items() if k.endswith("_reboot_needed")),
             verdict=verdict if isinstance(verdict, str) else None,
-            box=box if isinstance(box, dict) else None,
+            box=box if isinstance(box, dict) or box is None else {},
             notes=tuple(self.notes),
             differences=tuple(self.differences),
             log=str(log) if log else None,
         )
+
+
+def left_out(name: str, why: str | None) -> HostOutcome:
+    """A host that was named and that no event of Ansible is about. ``why``: what Ansible printed, if anything."""
+    message = "Ansible did not run on this host"
+    return HostOutcome(
+        name=name,
+        status="failed",
+        task="The host is reached",
+        message=f"{message}: {_one_line(why)}" if why else f"{message} and gave no reason",
+    )
 
 
 def label(data: Mapping[str, Any]) -> str:

@@ -24,12 +24,14 @@ import msgspec
 import psutil
 
 from common.guard import prefix
-from provision.ansible.clean_text import plain
+from provision.ansible.clean_text import file_name, plain
 from provision.ansible.eta import Pace, in_words
 from provision.ansible.heartbeat import Holding
-from provision.ansible.outcome import HostOutcome, Outcome, Tally, label, unheaded
+from provision.ansible.outcome import HostOutcome, Outcome, Tally, label, left_out, unheaded
 
 HOUSE = Path(__file__).resolve().parent.parent
+THIS_MACHINE = "localhost"
+"""The host's name where no inventory is given."""
 _POLITE_S = 5.0
 _SSH = "-C -o ControlMaster=auto -o ControlPersist=60s -o ServerAliveInterval=15 -o ServerAliveCountMax=8"
 
@@ -62,6 +64,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     variables: Mapping[str, Mapping[str, Any]] = {}
     """Host -> variables, in addition to those of the inventories."""
     limit: str | None = None
+    hosts: tuple[str, ...] = ()
+    """The hosts that were named: one that Ansible leaves out is in the outcome, as failed."""
     tags: tuple[str, ...] = ()
     check: bool = False
     """A dry run, with the differences it would make."""
@@ -144,25 +148,24 @@ class _Run:
     def _arguments(self) -> list[str]:
         job = self._job
         found = [part for path in self._sources() for part in ("-i", str(path))]
-        found += ["--limit", job.limit] if job.limit else []
-        found += ["--tags", ",".join(job.tags)] if job.tags else []
+        found += [f"--limit={job.limit}"] if job.limit else []
+        found += [f"--tags={','.join(job.tags)}"] if job.tags else []
         found += ["--check", "--diff"] if job.check else []
         found += ["--ask-become-pass"] if self._secrets.become is not None else []
         found += ["--ask-vault-pass"] if self._secrets.vault is not None else []
         return [*found, "--forks", str(job.forks)]
 
     def _sources(self) -> list[Path]:
-        """The inventories, and one made here with the variables of each host."""
+        """The inventories, and one made here with the variables of each host, which Ansible does not evaluate."""
         hosts: dict[str, dict[str, Any]] = {
-            name: dict(values) for name, values in self._job.variables.items()
+            name: unsafe(values) for name, values in self._job.variables.items()
         }
         if not self._job.inventories:
-            hosts["localhost"] = {"ansible_connection": "local", **hosts.get("localhost", {})}
+            hosts[THIS_MACHINE] = {"ansible_connection": "local", **hosts.get(THIS_MACHINE, {})}
         place = self._folder / "hosts.json"
         place.touch(mode=0o600)
-        place.write_text(
-            json.dumps({"all": {"hosts": hosts, "vars": {"dlbox_run": self._holding.told}}}), encoding="utf-8"
-        )
+        shared = {"dlbox_run": unsafe(self._holding.told)}
+        place.write_text(json.dumps({"all": {"hosts": hosts, "vars": shared}}), encoding="utf-8")
         return [*(path.absolute() for path in self._job.inventories), place]
 
     def _environment(self) -> dict[str, str]:
@@ -227,7 +230,7 @@ class _Run:
             self._streams[name].flush()
 
     def _log_path(self, name: str) -> Path:
-        return self._logs / f"{name.replace('/', '_')}.log"
+        return self._logs / f"{file_name(name)}.log"
 
     def _tick(self) -> bool:
         """Twice a second: the bar moves during a long task too. Never cancels by itself."""
@@ -235,22 +238,32 @@ class _Run:
         return False
 
     def _outcome(self, code: int, seconds: float) -> Outcome:
-        hosts: tuple[HostOutcome, ...] = tuple(
+        hosts: list[HostOutcome] = [
             tally.outcome(
                 self._log_path(name) if name in self._streams else None, self._rescued.get(name, False)
             )
-            for name, tally in sorted(self._tallies.items())
-        )
-        error = None
+            for name, tally in self._tallies.items()
+        ]
+        error, why = None, _why(self._errors)
         if not hosts or (code and all(host.status in ("ok", "changed") for host in hosts)):
-            error = _why(self._errors) or f"Ansible ended with {code} before it came to a host"
+            error = why or f"Ansible ended with {code} before it came to a host"
+        hosts += [left_out(name, why) for name in self._job.hosts if name not in self._tallies]
         return Outcome(
             playbook=self._job.playbook.stem,
             check=self._job.check,
             seconds=round(seconds, 1),
-            hosts=hosts,
+            hosts=tuple(sorted(hosts, key=lambda host: host.name)),
             error=error,
         )
+
+
+def unsafe(value: Any) -> Any:
+    """The value as an inventory in JSON marks it, so that Ansible evaluates no template in any text of it."""
+    if isinstance(value, str):
+        return {"__ansible_unsafe": value}
+    if isinstance(value, Mapping):
+        return {key: unsafe(inner) for key, inner in value.items()}
+    return [unsafe(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _why(lines: list[str]) -> str | None:

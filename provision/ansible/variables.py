@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from inventory.cards import cards, families
+from provision.resolve import box_reading
 from provision.resolve.model import Repository, Request, Stack, Target
 
 
@@ -35,10 +36,13 @@ class Box(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def request(reading: dict[str, Any]) -> Request:
-    """The box as the resolver's question. Prebuilt modules follow the kernel that boots next: the newest."""
-    box = msgspec.convert(reading, Box)
+    """The box as the resolver's question. Prebuilt modules follow the kernel that boots next: the newest.
+
+    Raises ReadingError where a field is not what it should be.
+    """
+    box = msgspec.convert(box_reading.read(reading), Box)
     return Request(
-        distribution=f"{box.distribution.id}-{box.distribution.version}",
+        distribution=f"{box.distribution.id}-{box.distribution.version}".rstrip("-"),
         targets=tuple(_target(card.device_id) for card in box.cards),
         kernel=box.kernels[-1] if box.kernels else "",
         secure_boot=box.secure_boot,

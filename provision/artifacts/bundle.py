@@ -14,12 +14,52 @@ import msgspec
 
 from provision.ansible.playbook import Watcher
 from provision.artifacts.own_wheel import OwnWheel
+from provision.resolve.box_reading import (
+    PACKAGE,
+    PACKAGE_VERSION,
+    Fields,
+    Flag,
+    Many,
+    Named,
+    Number,
+    ReadingError,
+    Text,
+    checked,
+)
 from provision.resolve.model import Stack
 
 MANIFEST = "MANIFEST.json"
 SCHEMA_VERSION = 1
 ON_THE_BOX = "/opt/dlbox/cache/bundle"
 _BLOCK = 1 << 20
+_LARGEST = 16 << 20
+"""Bytes of a manifest; a real one has under 200 kB."""
+_ENVIRONMENT = Text("the name of an environment", r"[a-z][a-z0-9_-]{0,39}")
+_SHAPE = Fields(
+    {
+        "contents": Fields(
+            {
+                "distribution": Text("a distribution as in ubuntu-24.04", r"[a-z]+-[0-9]+(?:\.[0-9]+)?"),
+                "cards": Many(Text("the name of a card", r"[^\x00-\x1f\x7f-\x9f]{1,120}"), 64),
+                "packages": Many(PACKAGE, 1_000),
+                "python": Text("a Python as in 3.12 uv", r"[0-9]+\.[0-9]+ [a-z0-9][a-z0-9.-]*"),
+                "environments": Named(_ENVIRONMENT, Named(PACKAGE, PACKAGE_VERSION, 1_000), 20),
+                "jupyter": Flag(),
+            }
+        ),
+        "wheel": Text("the name of dlbox's wheel", r"dlbox-[A-Za-z0-9._+-]{1,100}\.whl"),
+        "files": Named(
+            Text("the path of a file", r"[A-Za-z0-9._+~%@=,:!/-]{1,400}"),
+            Fields(
+                {
+                    "sha256": Text("a SHA-256 checksum", r"[0-9a-f]{64}"),
+                    "bytes": Number("a number of bytes", 0, 2**50),
+                }
+            ),
+            50_000,
+        ),
+    }
+)
 
 
 class BundleError(RuntimeError):
@@ -142,11 +182,17 @@ def read(folder: Path, watcher: Watcher) -> Bundle:
     """The bundle, every file compared with its checksum. Raises BundleError."""
     folder = folder.absolute()
     try:
-        text = (folder / MANIFEST).read_bytes()
+        with (folder / MANIFEST).open("rb") as stream:
+            text = stream.read(_LARGEST + 1)
+        if len(text) > _LARGEST:
+            raise BundleError(f"{folder / MANIFEST} is larger than {_LARGEST >> 20} MiB: no manifest is")
         manifest = msgspec.json.decode(text, type=Manifest)
+        _check(manifest)
     except OSError as error:
         raise BundleError(f"the bundle {folder} cannot be read: {error.strerror}") from None
-    except msgspec.MsgspecError:
+    except ReadingError as error:
+        raise BundleError(f"{folder / MANIFEST}: {error}: collect again where there is a network") from None
+    except (ValueError, RecursionError):
         raise BundleError(
             f"{folder / MANIFEST} is damaged: remove it and collect again where there is a network"
         ) from None
@@ -172,6 +218,13 @@ def read(folder: Path, watcher: Watcher) -> Bundle:
         watcher.update(f"comparing {path.name}", share=done / whole)
     watcher.done(f"{len(manifest.files)} files, {whole / 2**20:.0f} MiB, every checksum right")
     return Bundle(folder=folder, manifest=manifest, digest=hashlib.sha256(text).hexdigest())
+
+
+def _check(manifest: Manifest) -> None:
+    """Raises ReadingError where a field of the manifest is not what it should be."""
+    checked("", msgspec.to_builtins(manifest), _SHAPE)
+    if manifest.wheel not in manifest.files:
+        raise ReadingError('field "wheel" names a file that is not in "files"')
 
 
 _AGAIN = f"remove its {MANIFEST} and collect again where there is a network; what is sound is kept"

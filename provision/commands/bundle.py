@@ -24,6 +24,7 @@ from provision.commands import plan
 from provision.commands.plan import Question, UsageError
 from provision.hosts import network
 from provision.hosts.hosts import HostError, default_place, select
+from provision.resolve.box_reading import ReadingError
 from provision.resolve.model import Request
 from provision.resolve.rows import StackData
 from provision.resolve.stack import NoStack, resolve
@@ -46,6 +47,9 @@ def run(
     except (UsageError, HostError, cards.UnknownCard) as error:
         complain(str(error).rstrip("."))
         return EXIT_USAGE
+    except ReadingError as error:
+        complain(f"this machine: {error}")
+        return EXIT_FAILED
     except BundleError as error:
         complain(str(error))
         return EXIT_FAILED

@@ -15,7 +15,8 @@ from rich.text import Text
 
 from common.guard import prefix
 from provision.ansible import playbook, variables
-from provision.ansible.outcome import Outcome
+from provision.ansible.clean_text import file_name
+from provision.ansible.outcome import HostOutcome, Outcome
 from provision.ansible.playbook import Job, Watcher
 from provision.artifacts import bundle, environments, own_wheel
 from provision.artifacts.bundle import Bundle, BundleError
@@ -23,6 +24,7 @@ from provision.commands.options import Wishes
 from provision.commands.plan import show
 from provision.hosts import network
 from provision.hosts.hosts import default_place, read_host
+from provision.resolve.box_reading import ReadingError
 from provision.resolve.rows import StackData
 from provision.resolve.stack import NoStack, Request, Stack, resolve
 
@@ -72,14 +74,14 @@ class Installation:
             return playbook.run(job, watcher, logs, self._wishes.secrets)
 
     def _install(self, job: Job, folder: Path) -> Outcome | None:
-        looked = self._play(job)
-        read = {host.name: host.box for host in looked.hosts if host.box is not None}
-        if not looked.succeeded or len(read) < len(looked.hosts):
-            return looked
+        looked, requests, refused = self._sorted(self._play(job))
+        if not looked.succeeded or not requests or len(requests) < len(looked.hosts):
+            return msgspec.structs.replace(looked, hosts=_by_name(*looked.hosts, *refused))
         stacks: dict[str, Stack] = {}
-        for name, box in read.items():
-            stack = resolve(self._request(name, box), self._data)
+        for name, request in requests.items():
+            stack = resolve(request, self._data)
             if isinstance(stack, NoStack):
+                looked = msgspec.structs.replace(looked, hosts=_by_name(*looked.hosts, *refused))
                 return _refused(looked, name, stack)
             if self._taken is not None:
                 lacking = self._taken.lacks(stack, jupyter=self._wishes.jupyter)
@@ -89,13 +91,44 @@ class Installation:
         for name, stack in stacks.items():
             self._console.print(Text(name, style="bold"))
             show(stack, self._data, self._console)
-        if not self._may(f"Install this on {self._names}?"):
+        for host in refused:
+            self._console.print(Text(f"{host.name}: left out: {host.message}"))
+        names = " and ".join(stacks) if refused else self._names
+        if not self._may(f"Install this on {names}?"):
             return None
         wheel = own_wheel.build(folder) if self._taken is None else self._taken.wheel
         told = {name: self._told(name, stack, folder, wheel) for name, stack in stacks.items()}
-        return self._play(
-            msgspec.structs.replace(job, playbook=Path("site.yml"), variables=told, tags=self._wishes.tags)
-        )
+        job = msgspec.structs.replace(job, playbook=Path("site.yml"), variables=told, tags=self._wishes.tags)
+        if refused:
+            job = msgspec.structs.replace(job, limit=",".join(stacks), hosts=tuple(stacks))
+        done = self._play(job)
+        return msgspec.structs.replace(done, hosts=_by_name(*done.hosts, *refused))
+
+    def _sorted(self, looked: Outcome) -> tuple[Outcome, dict[str, Request], tuple[HostOutcome, ...]]:
+        """The outcome of the boxes that can be planned for, their requests, and the boxes whose reading is refused.
+
+        A box whose reading does not pass the gate does not keep the others from being installed.
+        """
+        requests: dict[str, Request] = {}
+        refused: list[HostOutcome] = []
+        for host in looked.hosts:
+            if host.box is None:
+                continue
+            try:
+                requests[host.name] = self._request(host.name, host.box)
+            except ReadingError as error:
+                refused.append(
+                    msgspec.structs.replace(
+                        host,
+                        status="failed",
+                        task="The reading of the box is checked",
+                        message=f"{error}; nothing was installed on this box",
+                        box=None,
+                    )
+                )
+        wrong = {host.name for host in refused}
+        left = tuple(host for host in looked.hosts if host.name not in wrong)
+        return msgspec.structs.replace(looked, hosts=left), requests, tuple(refused)
 
     def _request(self, name: str, box: dict[str, Any]) -> Request:
         """What the box is, and what the inventory and the command line want of it."""
@@ -117,9 +150,10 @@ class Installation:
         """The variables of the roles for one box."""
         wishes, taken = self._wishes, self._taken
         where = network.of_host(name, self._place) if wishes.hosts else network.PLAIN
+        own = folder / f"box-{file_name(name)}"
         told = {
             **environments.role_variables(
-                stack, folder / name, wheel, jupyter=wishes.jupyter, network=where,
+                stack, own, wheel, jupyter=wishes.jupyter, network=where,
                 locks=None if taken is None else _locks(taken, jupyter=wishes.jupyter),
             ),
             **network.variables(where),
@@ -129,12 +163,16 @@ class Installation:
         }  # fmt: skip
         if taken is not None:
             here = not wishes.hosts or read_host(name, self._place).is_this_machine
-            told |= taken.variables(folder / f"{name}.pip.conf", here=here)
+            told |= taken.variables(own.with_name(f"{own.name}.pip.conf"), here=here)
         return told
 
 
 def _locks(taken: Bundle, *, jupyter: bool) -> dict[str, str]:
     return {name: text for name, text in taken.locks().items() if jupyter or name != "jupyter"}
+
+
+def _by_name(*hosts: HostOutcome) -> tuple[HostOutcome, ...]:
+    return tuple(sorted(hosts, key=lambda host: host.name))
 
 
 def _refused(looked: Outcome, name: str, refusal: NoStack) -> Outcome:

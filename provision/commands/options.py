@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 import msgspec
 
+from provision.ansible.clean_text import shown
 from provision.ansible.playbook import Secrets
 from provision.artifacts import bundle
 from provision.hosts import network
@@ -14,6 +16,7 @@ from provision.hosts.hosts import HostError, default_place, read_host, select
 from provision.resolve.rows import Framework
 
 INSTALLED = Path("/opt/dlbox")
+_FOLDER = re.compile(r"[^\x00-\x1f\x7f-\x9f\"\\\ud800-\udfff]+")
 
 
 class Wishes(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +59,11 @@ def wrong(wishes: Wishes) -> str | None:
     if wishes.rollback and (wishes.bundle is not None or wishes.tags):
         option = "--tags" if wishes.tags else "--bundle"
         return f"--rollback undoes all that was recorded: leave out {option}"
+    if wishes.bundle is not None and not _FOLDER.fullmatch(str(wishes.bundle.absolute())):
+        return (
+            f'--bundle "{shown(str(wishes.bundle))}": apt does not read a path with quotation marks, backslashes or '
+            "control characters, so name another folder"
+        )
     if wishes.bundle is not None and wishes.check and not bundle.is_whole(wishes.bundle):
         return f"--check shows what an installation would change, and {wishes.bundle} is not collected yet"
     return None

@@ -19,6 +19,7 @@ from inventory import gather
 from inventory.cards import cards
 from provision.hosts.hosts import HostError, read_host, select
 from provision.resolve import distributions
+from provision.resolve.box_reading import ReadingError
 from provision.resolve.boxes import of_machine, targets
 from provision.resolve.load import DEFAULT_PATH, StackFileError, load
 from provision.resolve.model import Reason
@@ -61,6 +62,9 @@ def plan(question: Question, *, as_json: bool, complain: Complain) -> int:
             if names != question.hosts or len(names) > 1:
                 return _room(question, names, data, as_json=as_json, complain=complain)
         request = understand(question, data)
+    except ReadingError as error:
+        complain(f"this machine: {error}")
+        return EXIT_FAILED
     except (UsageError, StackFileError, HostError, cards.UnknownCard) as error:
         complain(str(error).rstrip("."))
         return EXIT_USAGE
@@ -86,7 +90,7 @@ def _room(
     for name in names:
         try:
             outcomes[name] = resolve(of_host(name, question, data), data)
-        except (UsageError, HostError, cards.UnknownCard) as error:
+        except (UsageError, HostError, ReadingError, cards.UnknownCard) as error:
             outcomes[name] = NoStack(because=str(error).rstrip("."), nearest=None)
     return plan_room.tell(outcomes, data, as_json=as_json, complain=complain)
 

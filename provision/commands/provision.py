@@ -12,7 +12,7 @@ from rich.console import Console
 
 from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
 from provision.ansible.outcome import HostOutcome, Outcome
-from provision.ansible.playbook import Job
+from provision.ansible.playbook import THIS_MACHINE, Job
 from provision.artifacts.bundle import BundleError
 from provision.artifacts.lockfiles import LockError
 from provision.artifacts.own_wheel import WheelError
@@ -27,10 +27,13 @@ from provision.commands.options import (
     wrong,
 )
 from provision.commands.plan import Question
-from provision.hosts.hosts import HostError, host_names
+from provision.hosts.hosts import HostError, host_names, select
 from provision.resolve.load import DEFAULT_PATH, StackFileError, load
 
 SCHEMA_VERSION = 1
+
+RIGHT = (None, "ready", "cpu-only")
+"""Verdicts of a box that is right; None where it was not asked, as in a dry run."""
 
 
 def run(
@@ -72,13 +75,15 @@ def run(
             "a copy of its repository (./dlbox provision), or from another machine"
         )
         return EXIT_USAGE
-    job = Job(
-        playbook=Path("preflight.yml"),
-        inventories=places,
-        limit=",".join(wishes.hosts) or None,
-        check=wishes.check,
-    )
     try:
+        named = select(wishes.hosts, wishes.inventory) if wishes.hosts else (THIS_MACHINE,)
+        job = Job(
+            playbook=Path("preflight.yml"),
+            inventories=places,
+            limit=",".join(named) if wishes.hosts else None,
+            hosts=named,
+            check=wishes.check,
+        )
         console = Console(quiet=as_json, highlight=False)
         outcome = Installation(wishes, data, watching, agreed or _no, console).run(job)
     except (LockError, WheelError, BundleError) as error:
@@ -106,7 +111,7 @@ def _no(question: str) -> bool:
 def right(outcome: Outcome) -> bool:
     """That nothing failed is not enough: no box may wait for a reboot or call itself not ready."""
     return outcome.succeeded and not any(
-        host.verdict == "not-ready" or (host.reboot_needed and host.verdict is not None)
+        host.verdict not in RIGHT or (host.reboot_needed and host.verdict is not None)
         for host in outcome.hosts
     )
 

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from provision.hosts.host_names import NameRefusedError, check_name, check_text, line_of, without_port
+
 _SUFFIXES = ("", ".yml", ".yaml", ".json")
 _LARGEST_BYTES = 4 << 20
 _RANGE = re.compile(r"\[([0-9]+|[A-Za-z])?:([0-9]+|[A-Za-z])(?::([1-9][0-9]*))?\]")
@@ -86,8 +88,9 @@ class Inventory:
         self._groups: dict[str, _Group] = {"all": _Group("all")}
         self._inline: dict[str, Variables] = {}
         self._seen: set[tuple[str, int]] = set()
-        for name, node in _mapping(place, "an inventory").items():
-            self._add_group(str(name), node, None)
+        whole = _mapping(place, "an inventory")
+        for name, node in whole.items():
+            self._add_group(self._named(name, "group", whole), node, None)
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -142,14 +145,36 @@ class Inventory:
                 )
                 raise HostError(f"{where}: {key} is expected to be a mapping, as in `{example}`")
         group.variables |= _said(node.get("vars"), self.place)
-        for pattern, variables in (node.get("hosts") or {}).items():
-            for host in expand(str(pattern)):
+        hosts = node.get("hosts") or {}
+        for pattern, variables in hosts.items():
+            text = self._named(pattern, "host", hosts)
+            for host in expand(without_port(text)):
+                self._checked(host, text, hosts)
                 group.hosts[host] = None
                 self._inline[host] = self._inline.get(host, {}) | _said(variables, self.place)
                 if len(self._inline) > _MOST_HOSTS:
                     raise HostError(f"{self.place} names more than {_MOST_HOSTS} hosts")
-        for child, content in (node.get("children") or {}).items():
-            self._add_group(str(child), content, name)
+        children = node.get("children") or {}
+        for child, content in children.items():
+            self._add_group(self._named(child, "group", children), content, name)
+
+    def _named(self, key: object, what: str, mapping: dict[Any, Any]) -> str:
+        """The key as text. Raises HostError, with file and line, where YAML read something else."""
+        try:
+            return check_text(key, what, mapping)
+        except NameRefusedError as error:
+            raise self._refused(key, mapping, error) from None
+
+    def _checked(self, host: str, pattern: str, mapping: dict[Any, Any]) -> None:
+        try:
+            check_name(host)
+        except NameRefusedError as error:
+            raise self._refused(pattern, mapping, error) from None
+
+    def _refused(self, key: object, mapping: dict[Any, Any], error: NameRefusedError) -> HostError:
+        line = line_of(key, mapping)
+        where = f", line {line}" if line is not None else ""
+        return HostError(f"{self.place}{where}: {error}")
 
     def _groups_of(self, host: str) -> set[_Group]:
         found = {self._groups["all"]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import ssl
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import jinja2
 import jinja2.sandbox
 import msgspec
 
+from provision.ansible.clean_text import shown
 from provision.hosts.inventory_file import HostError, Inventory, Variables
 
 _FILES = ("extra_ca_bundle", "pip_config")
@@ -84,7 +86,12 @@ def _text(host: str, field: str, said: Variables, place: Path) -> str:
         raise HostError(f"{where} is expected to be text, as in `{field}: {_EXAMPLES[field]}`")
     for _ in range(8):
         if "{{" not in value:
-            return value.strip()
+            value = value.strip()
+            if value and not _GRAMMAR[field].fullmatch(value):
+                raise HostError(
+                    f"{where} is expected to be {_EXPECTED[field]}, as in `{field}: {_EXAMPLES[field]}`"
+                )
+            return value
         known: dict[str, Any] = {other: one.value for other, one in said.items() if one.value is not None}
         known |= {"inventory_dir": str(place.absolute().parent), "inventory_hostname": host}
         sandbox = jinja2.sandbox.SandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False)
@@ -95,6 +102,15 @@ def _text(host: str, field: str, said: Variables, place: Path) -> str:
     raise HostError(f"{where} names itself: write the value")
 
 
+_ADDRESS = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9._~:/?#\[\]@!$&()*+,;=%-]*")
+_PATH = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,4096}")
+_GRAMMAR = {"proxy": _ADDRESS, "apt_mirror": _ADDRESS, "extra_ca_bundle": _PATH, "pip_config": _PATH}
+_EXPECTED = {
+    "proxy": "an address without spaces, quotation marks and braces",
+    "apt_mirror": "an address without spaces, quotation marks and braces",
+    "extra_ca_bundle": "a path without control characters",
+    "pip_config": "a path without control characters",
+}
 _EXAMPLES = {
     "proxy": "http://proxy.example.com:3128",
     "extra_ca_bundle": "company-ca.pem",
@@ -104,11 +120,13 @@ _EXAMPLES = {
 
 
 def _file(host: str, field: str, value: str, place: Path) -> Path:
-    path = place.absolute().parent / Path(value).expanduser()
+    path = place.absolute().parent / value
     try:
+        path = place.absolute().parent / Path(value).expanduser()
         content = path.read_bytes()
-    except OSError as error:
-        raise HostError(f"`{field}` of {host}: cannot read {path}: {error.strerror}") from None
+    except (OSError, RuntimeError, ValueError) as error:  # no such home, half a character
+        why = getattr(error, "strerror", None) or error
+        raise HostError(f"`{field}` of {host}: cannot read {shown(str(path))}: {why}") from None
     if field == "pip_config":
         _for_uv(path)
     elif b"-----BEGIN CERTIFICATE-----" not in content:

@@ -7,6 +7,7 @@ import re
 from inventory.cards import cards, families
 from inventory.machine.reading import Reading
 from inventory.machine.records import Machine
+from provision.resolve.box_reading import DISTRIBUTION, KERNEL, MACHINE, RELEASE, checked
 from provision.resolve.model import Request, Target
 
 _TIMES = re.compile(r"([1-9]|1[0-6])\s*x\s+(?=\D|\d{3,4}\b)", re.IGNORECASE)
@@ -65,8 +66,16 @@ _NEWEST_ID = 0x3FFF
 
 
 def of_machine(machine: Machine) -> Request:
-    """This machine as a request: cards from the PCI bus (under WSL2, from NVML), without any driver."""
+    """This machine as a request: cards from the PCI bus (under WSL2, from NVML), without any driver.
+
+    Raises ReadingError where what was read of it is not what its field holds.
+    """
     host = machine.host
+    if host.kernel:
+        checked("kernel", host.kernel, KERNEL)
+    checked("machine_type", host.architecture, MACHINE)
+    checked("distribution.id", host.distribution.id, DISTRIBUTION)
+    checked("distribution.version", host.distribution.version, RELEASE)
     found = []
     for card in machine.cards:
         gpu = machine.gpu_of(card)

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from common import yaml_lines
+from provision.ansible.clean_text import plain
 from provision.resolve.rows import (
     ArchitectureRow,
     BranchRow,
@@ -95,6 +96,12 @@ def _checked(document: yaml_lines.Document) -> StackData:
 
 _PACKAGE = re.compile(r"(?:[a-z0-9][a-z0-9+.-]*)?(?:\{(?:kernel_flavour|headers)\})?[a-z0-9+.-]*")
 
+_LONGEST = 400
+"""Characters of a complaint that quotes a value of the file."""
+_APT_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*(?<!-)", re.ASCII)
+_FLAVOUR = re.compile(r"[a-z0-9][a-z0-9.-]*(?<!-)", re.ASCII)
+_TRAP = re.compile(r"[A-Za-z0-9*.+_-]+", re.ASCII)
+_COMPONENT = re.compile(r"[a-z0-9][a-z0-9./-]*", re.ASCII)
 _WHEEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _REQUIREMENT = re.compile(_WHEEL.pattern + r"(?:\[[A-Za-z0-9._,-]+\])?")
 
@@ -119,7 +126,7 @@ class _Check:
 
     def _fail(self, table: str, index: int, field: str, expected: str) -> None:
         what = f"`{field}` of row {index + 1} of `{table}`"
-        raise self.document.error((table, index, field), f"{what}: {expected}")
+        raise self.document.error((table, index, field), f"{what}: {plain(expected)[:_LONGEST]}")
 
     def _versions(self, table: str, index: int, field: str, values: Iterable[str]) -> None:
         for value in values:
@@ -162,6 +169,7 @@ class _Check:
                 "keras", 0, "minimum", f"expected at most version {keras.version}, got {keras.minimum}"
             )
         self._versions("python", 0, "tool_version", [python.tool_version])
+        self._names("python", 0, "tool", _APT_NAME, [python.tool])
         for table, index, field, (low, high) in bounds:
             self._versions(table, index, field, [low, high])
             if release(low) > release(high):
@@ -170,6 +178,7 @@ class _Check:
     def _architectures(self) -> None:
         for index, row in enumerate(self.data.architectures):
             self._versions("architectures", index, "capabilities", row.capabilities)
+            self._names("architectures", index, "name", _FLAVOUR, [row.name])
             if row.assumed_capability not in row.capabilities:
                 known = ", ".join(row.capabilities)
                 self._fail("architectures", index, "assumed_capability", f"expected one of {known}")
@@ -179,18 +188,22 @@ class _Check:
     def _distributions(self) -> None:
         for index, row in enumerate(self.data.distributions):
             self._versions("distributions", index, "python", [row.python])
-            if not re.fullmatch(r"[a-z]+-\d+(\.\d+)?", row.id):
+            if not re.fullmatch(r"[a-z]+-\d+(\.\d+)?", row.id, re.ASCII):
                 self._fail("distributions", index, "id", f"expected a name as ubuntu-24.04, got {row.id}")
+            self._names("distributions", index, "codename", _FLAVOUR, [row.codename])
+            self._names("distributions", index, "python_packages", _APT_NAME, row.python_packages)
+            for field in ("ga_flavour", "hwe_flavour", "assumed_flavour"):
+                self._names("distributions", index, field, _FLAVOUR, [getattr(row, field)])
+            self._versions("distributions", index, "ga_kernel", [row.ga_kernel] if row.ga_kernel else [])
         for index, repository in enumerate(self.data.repositories):
             self._known_distributions("repositories", index, [repository.distribution])
             folder = repository.distribution.replace("-", "").replace(".", "")
             if not repository.uri.startswith("https://") or not repository.uri.endswith(f"/{folder}/x86_64/"):
                 what = f"expected https://.../{folder}/x86_64/, the release's own, got {repository.uri}"
                 self._fail("repositories", index, "uri", what)
-            if re.search(r"[\s\x00-\x20]", repository.uri):
-                self._fail(
-                    "repositories", index, "uri", f"expected an address without spaces, got {repository.uri}"
-                )
+            if not re.fullmatch(r"https://[A-Za-z0-9._~:/%+-]+", repository.uri):
+                what = f"expected an address of letters, digits and ._~:/%+-, got {repository.uri}"
+                self._fail("repositories", index, "uri", what)
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", repository.keyring):
                 self._fail(
                     "repositories", index, "keyring", f"expected a file's name, got {repository.keyring}"
@@ -199,7 +212,10 @@ class _Check:
                 self._fail("repositories", index, "fingerprint", "expected 40 digits 0-9 A-F, without spaces")
             if not repository.fingerprint.endswith(repository.key_id):
                 self._fail("repositories", index, "key_id", "expected the end of the fingerprint")
+        for index, gap in enumerate(self.data.gaps):
+            self._names("gaps", index, "architectures", _FLAVOUR, gap.architectures)
         for index, trap in enumerate(self.data.forbidden):
+            self._names("forbidden", index, "package", _TRAP, [trap.package])
             self._known_distributions("forbidden", index, trap.distributions)
 
     def _drivers(self) -> None:
@@ -218,11 +234,20 @@ class _Check:
                 if row.origin == "nvidia-repository" and self.data.repository(name) is None:
                     self._fail("drivers", index, "origin", f"needs a row for {name} in `repositories`")
                 self._packages("drivers", index, (*row.pinning, *row.packages), name)
+            self._names("drivers", index, "components", _COMPONENT, row.components)
+
+    def _names(
+        self, table: str, index: int, field: str, grammar: re.Pattern[str], names: Iterable[str | None]
+    ) -> None:
+        for name in names:
+            if name is not None and not grammar.fullmatch(name):
+                self._fail(table, index, field, f"expected a name of letters, digits and .-, got {name}")
 
     def _packages(self, table: str, index: int, packages: Iterable[str], distribution: str) -> None:
         """Names that apt can take, and no trap among them."""
         for package in packages:
-            if not _PACKAGE.fullmatch(package):
+            filled = re.sub(r"\{(?:kernel_flavour|headers)\}", "x", package)
+            if not _PACKAGE.fullmatch(package) or not _APT_NAME.fullmatch(filled):
                 what = "expected names of packages, with {kernel_flavour} or {headers} at most"
                 self._fail(table, index, "packages", f"{what}, got {package}")
             trap = self.data.forbidden_by(package, distribution)
@@ -232,6 +257,7 @@ class _Check:
 
     def _libraries(self) -> None:
         for index, row in enumerate(self.data.libraries):
+            self._names("libraries", index, "package", _WHEEL, [row.package])
             self._versions("libraries", index, "version", [row.version])
             self._versions("libraries", index, "code", row.code)
 
@@ -241,6 +267,7 @@ class _Check:
             self._versions("frameworks", index, "python", row.python)
             self._versions("frameworks", index, "code", row.code)
             self._versions("frameworks", index, "pins", row.pins.values())
+            self._versions("frameworks", index, "cuda", [row.cuda] if row.cuda is not None else [])
             if row.documented_from is not None:
                 self._versions("frameworks", index, "documented_from", [row.documented_from])
             if not _REQUIREMENT.fullmatch(row.requirement):
@@ -249,7 +276,7 @@ class _Check:
             for package in (*row.pins, *row.requires):
                 if not _WHEEL.fullmatch(package):
                     self._fail("frameworks", index, "pins", f"expected names of packages, got {package}")
-            if row.index is not None and not re.fullmatch(r"https://\S+", row.index):
+            if row.index is not None and not re.fullmatch(r"https://[A-Za-z0-9._~:/%+-]+", row.index):
                 self._fail("frameworks", index, "index", f"expected https://..., got {row.index}")
             for specifier in row.requires.values():
                 try:
@@ -273,6 +300,7 @@ class _Check:
             self._known_distributions("toolkits", index, row.distributions)
             self._versions("toolkits", index, "code", row.code)
             self._versions("toolkits", index, "version", [row.version])
+            self._names("toolkits", index, "components", _COMPONENT, row.components)
             for name in row.distributions:
                 self._packages("toolkits", index, row.packages, name)
                 if row.origin == "nvidia-repository" and self.data.repository(name) is None:

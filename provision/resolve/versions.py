@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-_RELEASE = re.compile(r"\d+(\.\d+)*")
-_CLAUSE = re.compile(r"\s*(==|!=|<=|>=|<|>)\s*(\d+(?:\.\d+)*)\s*")
+_RELEASE = re.compile(r"\d{1,9}(\.\d{1,9}){0,9}", re.ASCII)
+_CLAUSE = re.compile(r"\s*(==|!=|<=|>=|<|>)\s*(\d+(?:\.\d+)*)\s*", re.ASCII)
 
 
 def release(text: str) -> tuple[int, ...]:
