@@ -164,7 +164,7 @@ def write_report(
         return exporting.write(document, files, complain)
     path = ((output or default_path().parent / "reports") / report.file_name(document)).absolute()
     try:
-        write_atomically(path, report.render(document, kept))
+        write_atomically(path, report.render(document, kept), private=output is None, follow=False)
     except OSError as error:
         complain(f"cannot write the report {path}: {reason(error)}; choose another place with --output")
         return EXIT_NOT

@@ -11,8 +11,9 @@ from markupsafe import Markup, escape
 
 from bench.finding import Status, words
 from bench.results import charts, compare, roofline, summary, terminal
+from bench.results.files import safe_name
 from bench.results.history import Run
-from bench.results.record import Document, Result
+from bench.results.record import Document, Result, stamp
 
 _ORDER = (Status.FAIL, Status.UNKNOWN, Status.WARN, Status.PASS, Status.SKIP)
 
@@ -133,11 +134,6 @@ def _expected(document: Document, result: Result) -> float | None:
     return None
 
 
-def stamp(document: Document) -> str:
-    """Part of a file name that tells one run from another."""
-    when = re.sub(r"[^0-9]", "", document.started_at)[:14]
-    return f"run{document.run_id}" if document.run_id else when
-
-
 def file_name(document: Document) -> str:
-    return f"dlbox-{document.command}-{stamp(document)}.html"
+    """Of the page: made of the command and of what tells this run from others."""
+    return f"{safe_name('dlbox', document.command, stamp(document))}.html"
