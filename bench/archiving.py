@@ -12,7 +12,7 @@ from bench.results import archive
 from bench.results.files import STANDARD, is_stdout, reason, write_atomically
 from bench.results.history import History, HistoryError, default_path
 from bench.results.record import SCHEMA_VERSION
-from bench.results.sources import SourceError, bounded
+from bench.results.sources import SourceError, bounded, opened
 from bench.results.store import open_history_to_read
 
 EXIT_SOUND, EXIT_NOT, EXIT_USAGE = 0, 1, 2
@@ -116,7 +116,7 @@ def _read(file: Path) -> bytes:
     """Raises OSError, ValueError."""
     if file == STANDARD:
         return bounded(sys.stdin.buffer)
-    with file.open("rb") as source:
+    with opened(file) as source:
         return bounded(source)
 
 

@@ -32,9 +32,12 @@ def steers(text: str) -> bool:
     return _CONTROLS.search(text) is not None
 
 
-def harmless(text: str) -> str:
-    """``text`` for one line of a terminal: a question mark stands for each control character."""
-    return re.sub(r"[\n\t]", " ", _CONTROLS.sub("?", text))
+def harmless(text: str, *, keep: str = "") -> str:
+    """``text`` in one line: a question mark stands for each control character, a space for line breaks and tabs.
+
+    ``keep``: line breaks or tabs that stay.
+    """
+    return "".join(" " if c in "\n\t" and c not in keep else c for c in _CONTROLS.sub("?", text))
 
 
 def misnamed(document: Document) -> str | None:

@@ -83,14 +83,14 @@ def fault(document: Document) -> str | None:
             return "control characters in a text"
         if len(text) > _LONGEST_TEXT:
             return f"a text of {len(text):,} characters"
-    why = misnamed(document) or _too_many(document, plain)
-    if why is not None:
-        return why
     try:
         if datetime.fromisoformat(document.started_at).utcoffset() != timedelta():
             return "`started_at` is not in UTC"
     except ValueError:
         return "`started_at` is not a time"
+    why = misnamed(document) or _too_many(document, plain)
+    if why is not None:
+        return why
     for result in document.results:
         why = _of_result(result) or _impossible(msgspec.to_builtins(result), f" of {result.workload}")
         if why is not None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import errno
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -12,7 +15,8 @@ import msgspec
 
 from bench.digits import shortened, whole
 from bench.results import compare, soundness
-from bench.results.files import reason
+from bench.results.files import descriptor, reason
+from bench.results.grammar import harmless
 from bench.results.history import History, Run
 from bench.results.record import SCHEMA_VERSION, Document, from_json
 
@@ -77,7 +81,7 @@ def find(which: str, store: History | None, *, beside: Document | None = None) -
 def read(path: Path) -> Document:
     """The document in ``path``. Raises SourceError."""
     try:
-        with path.open("rb") as source:
+        with opened(path) as source:
             data = bounded(source)
     except FileNotFoundError as error:
         words = ", ".join(WORDS)
@@ -87,6 +91,23 @@ def read(path: Path) -> Document:
     except (OSError, ValueError) as error:
         raise SourceError(f"cannot read {path}: {reason(error)}") from error
     return decode(data, str(path))
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """A file to read, or what this process has open under a name of its own (/dev/stdin, a shell's <(command)).
+
+    Other pipes and devices are refused, without waiting for who may write to them. Raises OSError.
+    """
+    own = descriptor(path) is not None
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (0 if own else os.O_NONBLOCK | os.O_NOCTTY))
+    with os.fdopen(handle, "rb") as source:
+        mode = os.fstat(handle).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not own and not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        yield source
 
 
 def bounded(source: IO[bytes]) -> bytes:
@@ -111,10 +132,10 @@ def decode(data: bytes, where: str) -> Document:
         document = from_json(data)
         why = soundness.fault(document)
         if why is not None:
-            raise SourceError(f"{where} is not a result of dlbox bench or ready ({why})")
+            raise SourceError(f"{where} is not a result of dlbox bench or ready ({shortened(why, 200)})")
         return soundness.settled(document)
     except msgspec.ValidationError as error:
-        raise SourceError(f"{where} is not a result of dlbox bench or ready ({error})") from error
+        raise SourceError(f"{where} is not a result of dlbox bench or ready ({_short(error)})") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         count = _documents_in(data)
         if count > 1:
@@ -122,9 +143,14 @@ def decode(data: bytes, where: str) -> Document:
                 f"{where} holds {count} runs where one is expected: `dlbox history import` takes them into the "
                 "history, which gives them numbers, and `dlbox history export FILE --run ID` writes a single one"
             ) from error
-        raise SourceError(f"{where} is not JSON ({error})") from error
+        raise SourceError(f"{where} is not JSON ({_short(error)})") from error
     except RecursionError as error:
         raise SourceError(f"{where} is not a result of dlbox bench or ready (nested too deeply)") from error
+
+
+def _short(error: Exception) -> str:
+    """What the decoder says, which repeats what stands in the file."""
+    return shortened(harmless(str(error)), 200)
 
 
 def unreadable(number: int) -> str:
