@@ -22,7 +22,7 @@ from bench.results import archive, export, files, interchange, report, sources, 
 from bench.results.history import History, default_path
 from bench.results.record import Document, to_json
 from bench.results.telemetry import Series, Telemetry
-from tests import pages
+from inventory.machine import Gpu
 from tests.conftest import Command
 from tests.samples import document, machine, result, telemetry
 from tests.test_impossible_figures import Place, originals, show
@@ -187,7 +187,7 @@ def test_a_history_that_holds_such_readings_is_drawn_without_them(tmp_path: Path
         (document(results=(result("lstm", repeats=result("lstm").repeats * 3000),)), "`repeats` holds 3,000 entries"),
         (document(findings=document().findings * 2000), "`findings` holds 6,000 entries"),
         (document(options={f"o{n}": n for n in range(5000)}), "`options` holds 5,000 entries"),
-        (document(machine=machine(gpus=pages.on_card().machine.gpus[:1] * 300)), "`gpus` holds 300 entries"),
+        (document(machine=machine(gpus=(Gpu(index=0),) * 300)), "`gpus` holds 300 entries"),
         (document(findings=(Finding(id="a.b", status=Status.PASS, title="x", message="x" * 50_000),)), "a text of 50,"),
     ],
 )  # fmt: skip

@@ -267,7 +267,10 @@ class History:
                 if run.document is None:
                     self._db.execute("UPDATE runs SET state = 'partial' WHERE id = ?", (run.id,))
                     continue
-                self._write(run.id, "partial", _with_lost_blocks(run.document, self._blocks(run.id)))
+                document = msgspec.structs.replace(run.document, partial=True, verdict="not-ready")
+                with contextlib.suppress(ValueError, ArithmeticError):  # damaged: no block has a speed
+                    document = _with_lost_blocks(document, self._blocks(run.id))
+                self._write(run.id, "partial", document)
                 self._db.execute("DELETE FROM blocks WHERE run_id = ?", (run.id,))
 
     def _blocks(self, run: int) -> dict[tuple[str, str, int], list[TimedBlock]]:
@@ -386,7 +389,7 @@ def _with_lost_blocks(document: Document, blocks: dict[tuple[str, str, int], lis
                 result, cut_short=msgspec.structs.replace(result.cut_short, blocks=tuple(in_flight))
             )
         results.append(result)
-    return msgspec.structs.replace(document, results=tuple(results), partial=True, verdict="not-ready")
+    return msgspec.structs.replace(document, results=tuple(results))
 
 
 def now() -> str:
