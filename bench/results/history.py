@@ -325,12 +325,10 @@ def _text(value: object) -> str:
 
 
 def _run(row: sqlite3.Row) -> Run:
-    try:
-        document = from_json(row["document"])
-        if misnamed(document) is not None:
-            document = None
-    except _UNREADABLE:
-        document = None
+    document = None
+    with contextlib.suppress(*_UNREADABLE):
+        found = from_json(row["document"])
+        document = found if misnamed(found) is None else None
     return Run(
         id=row["id"],
         started_at=_text(row["started_at"]),

@@ -60,7 +60,7 @@ _LENGTHS = {
     "gpus": 64,
     "cards": 64,
     "timed": 1_000,
-    "second": 50_000,
+    "second": 20_000,
     "processes": 5_000,
     "xids": 10_000,
     "values": 5_000_000,

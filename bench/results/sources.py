@@ -97,7 +97,7 @@ def read(path: Path) -> Document:
 def opened(path: Path) -> Iterator[IO[bytes]]:
     """A file to read, or what this process has open under a name of its own (/dev/stdin, a shell's <(command)).
 
-    Other pipes and devices are refused, without waiting for who may write to them. Raises OSError.
+    Other pipes and disks are refused, without waiting for who may write to them. Raises OSError.
     """
     own = descriptor(path) is not None
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (0 if own else os.O_NONBLOCK | os.O_NOCTTY))
@@ -105,14 +105,14 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         mode = os.fstat(handle).st_mode
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not own and not stat.S_ISREG(mode):
+        if not own and not (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):
             raise OSError(errno.EINVAL, "it is not a regular file")
         yield source
 
 
 def bounded(source: IO[bytes]) -> bytes:
     """The bytes of a file or pipe, without end only in /dev/zero. Raises OSError, ValueError."""
-    data = source.read(_LARGEST + 1)
+    data = source.read(_LARGEST + 1) or b""  # None: a terminal at which nobody has typed yet
     if len(data) > _LARGEST:
         raise ValueError(f"more than {_LARGEST >> 20} MiB")
     return data.removeprefix(codecs.BOM_UTF8)
