@@ -108,7 +108,7 @@ def test_wherever_it_is_damaged_a_run_is_kept(path: Path, where: float, data: by
         assert found.document == document(run_id=number)
         history.close()
     finally:
-        for made in (*path.parent.iterdir(), access._private_folder() / "history.sqlite"):
+        for made in (*path.parent.iterdir(), access._private_folder()[0] / "history.sqlite"):
             made.unlink(missing_ok=True)
         path.write_bytes(whole)
 

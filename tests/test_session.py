@@ -347,7 +347,7 @@ def test_the_first_run_with_a_card_is_not_quick(box: Any) -> None:
 
 
 def test_a_full_disk_at_report_time_loses_nothing(box: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(path: Path, text: str) -> None:
+    def full(path: Path, text: str, **how: bool) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("bench.run.session.write_atomically", full)

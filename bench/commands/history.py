@@ -12,7 +12,7 @@ from bench.results.record.document import SCHEMA_VERSION
 from bench.results.store import archive
 from bench.results.store.access import open_history_to_read
 from bench.results.store.history import History, HistoryError, default_path
-from bench.results.store.lookup import SourceError, bounded
+from bench.results.store.lookup import SourceError, bounded, opened
 from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
 from common.files import STANDARD, is_stdout, reason, write_atomically
 
@@ -113,7 +113,7 @@ def _read(file: Path) -> bytes:
     """Raises OSError, ValueError."""
     if file == STANDARD:
         return bounded(sys.stdin.buffer)
-    with file.open("rb") as source:
+    with opened(file) as source:
         return bounded(source)
 
 

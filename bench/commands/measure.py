@@ -165,7 +165,7 @@ def write_report(
         return export.write(document, files, complain)
     path = ((output or default_path().parent / "reports") / page.file_name(document)).absolute()
     try:
-        write_atomically(path, page.render(document, kept))
+        write_atomically(path, page.render(document, kept), private=output is None, follow=False)
     except OSError as error:
         complain(f"cannot write the report {path}: {reason(error)}; choose another place with --output")
         return EXIT_FAILED

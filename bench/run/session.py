@@ -223,7 +223,7 @@ def _run(
     )
     if options.report:
         watcher.begin("report", "drawing it")
-        _report(options.output or keeper.folder / "reports", keeper)
+        _report(options.output, keeper)
     return keeper.document
 
 
@@ -254,14 +254,16 @@ def _entry(
     return rounds.Entry(workload=tuned.as_set(workload, setting), plan=plan, said=(said,))
 
 
-def _report(folder: Path, keeper: Keeper) -> None:
+def _report(folder: Path | None, keeper: Keeper) -> None:
+    """The page in ``folder``; without one beside the history, for this user alone."""
     from bench.results.report import page as report
 
     document = keeper.document
-    path = (folder / report.file_name(document)).absolute()
+    path = ((folder or keeper.folder / "reports") / report.file_name(document)).absolute()
     document = msgspec.structs.replace(document, report=str(path))
     try:
-        write_atomically(path, report.render(document, keeper.runs()))
+        page = report.render(document, keeper.runs())
+        write_atomically(path, page, private=folder is None, follow=False)
     except OSError as error:
         again = f"`dlbox report {document.run_id}`" if document.run_id else "the same command again"
         keeper.trouble(

@@ -76,7 +76,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 def run(job: Job, watcher: Watcher, logs: Path, secrets: Secrets | None = None) -> Outcome:
     """Run it to the end. Raises KeyboardInterrupt on Ctrl-C, when nothing of it runs any more on this machine."""
-    logs.mkdir(parents=True, exist_ok=True)
+    logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=prefix()) as temporary:
         return _Run(job, watcher, logs, secrets or Secrets(), Path(temporary)).go()
 

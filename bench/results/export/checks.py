@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import xml.etree.ElementTree as ElementTree  # nosec: written here, never parsed
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from datetime import datetime
 
 from bench.finding import Finding, Status
 from bench.results.record.document import Document
+from bench.results.record.grammar import harmless
 
 STATUS_CODES = {Status.PASS: 0, Status.SKIP: 1, Status.WARN: 2, Status.FAIL: 3, Status.UNKNOWN: 4}
 """The number that stands for a status in Prometheus."""
@@ -16,19 +18,19 @@ STATUS_CODES = {Status.PASS: 0, Status.SKIP: 1, Status.WARN: 2, Status.FAIL: 3, 
 
 def junit(document: Document) -> str:
     """One test suite a theme. A fail is a failure, unknown an error, skip skipped; a warn passes with output."""
-    root = ElementTree.Element("testsuites", name=f"dlbox {document.command}")
+    root = ElementTree.Element("testsuites", name=_legal(f"dlbox {document.command}"))
     for theme in dict.fromkeys(f.theme for f in document.findings):
         group = [f for f in document.findings if f.theme == theme]
         suite = ElementTree.SubElement(
             root,
             "testsuite",
-            name=theme,
+            name=_legal(theme),
             tests=str(len(group)),
             failures=str(_count(group, Status.FAIL)),
             errors=str(_count(group, Status.UNKNOWN)),
             skipped=str(_count(group, Status.SKIP)),
-            timestamp=document.started_at,
-            hostname=document.machine.host.hostname or "localhost",
+            timestamp=_legal(document.started_at),
+            hostname=_legal(document.machine.host.hostname or "localhost"),
         )
         for finding in group:
             _case(suite, finding)
@@ -40,7 +42,7 @@ def _case(suite: ElementTree.Element, finding: Finding) -> None:
     case = ElementTree.SubElement(
         suite,
         "testcase",
-        classname=f"dlbox.{finding.theme}",
+        classname=_legal(f"dlbox.{finding.theme}"),
         name=_legal(f"{finding.id} {finding.title}"),
         time="0",
     )
@@ -100,8 +102,13 @@ def _labels(finding: Finding, **more: str) -> str:
 
 
 def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    """For a label; other control characters end no line in this format, and are no text in any."""
+    return harmless(value, keep="\n").replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-def _number(value: object) -> str:
-    return str(int(value)) if isinstance(value, bool) else str(value)
+def _number(value: int | float) -> str:
+    if isinstance(value, bool):
+        return str(int(value))
+    if math.isfinite(value):
+        return str(value)
+    return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"

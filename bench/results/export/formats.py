@@ -106,8 +106,14 @@ def table(document: Document) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for result in document.results:
-        writer.writerow([column(document, result) for column in _COLUMNS.values()])
+        writer.writerow([_inert(column(document, result)) for column in _COLUMNS.values()])
     return buffer.getvalue()
+
+
+def _inert(cell: object) -> object:
+    """A text that a spreadsheet would take for a formula, with the apostrophe before it that makes it text there
+    (https://owasp.org/www-community/attacks/CSV_Injection). Numbers are no text and stay as they are."""
+    return f"'{cell}" if isinstance(cell, str) and cell.lstrip()[:1] in tuple("=+-@") else cell
 
 
 def mllog(document: Document) -> str:

@@ -10,18 +10,20 @@ buffers' wire format (https://protobuf.dev/programming-guides/encoding).
 
 from __future__ import annotations
 
-import os
-import re
 import struct
-import tempfile
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from bench.results.record.document import Document, Repeat, Result, apart
+from bench.results.record.document import Document, Repeat, Result, apart, stamp
+from common.files import inside, safe_name, write_atomically
 
 _POLYNOMIAL = 0x82F63B78
 """Castagnoli's, bits reversed: RFC 3720, appendix B.4."""
+
+
+_MOST = 3.4028234663852886e38
+"""What a 32-bit float holds: a loss may be beyond it, and Python refuses to pack that."""
 
 
 def write(document: Document, folder: Path) -> list[Path]:
@@ -29,17 +31,16 @@ def write(document: Document, folder: Path) -> list[Path]:
 
     Times are counted up from the start of the run, steps are training steps. Raises OSError.
     """
-    stamp = f"run{document.run_id}" if document.run_id else re.sub(r"\D", "", document.started_at)[:14]
     written = []
     clock = datetime.fromisoformat(document.started_at).timestamp()
     for result, kind in apart(document.results):
         together = f"{result.devices}-devices" if result.devices > 1 else ""
         parts = (result.workload, result.backend, kind, f"batch{result.batch_size}", together)
-        below = folder / stamp / _plain("-".join(filter(None, parts)))
+        below = safe_name("-".join(filter(None, parts)))
         for number, repeat in enumerate(result.repeats):
-            path = below / f"process-{number}" / f"events.out.tfevents.{int(clock)}.dlbox"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _write(path, b"".join(_records(document, result, repeat, clock)))
+            name = f"events.out.tfevents.{max(int(clock), 0)}.dlbox"
+            path = inside(folder, stamp(document), below, f"process-{number}", name)
+            write_atomically(path, b"".join(_records(document, result, repeat, clock)), follow=False)
             clock += (repeat.import_seconds or 0.0) + (repeat.compile_seconds or 0.0)
             clock += sum(block.seconds for block in repeat.blocks)
             written.append(path)
@@ -91,20 +92,15 @@ def _records(document: Document, result: Result, repeat: Repeat, clock: float) -
         ("card/power_w", samples.power_w),
         ("card/utilisation_percent", samples.utilisation_percent),
     ):
-        for place, (second, reading) in enumerate(zip(samples.second, column, strict=True)):
+        for place, (second, reading) in enumerate(zip(samples.second, column, strict=False)):
             if reading is not None:
                 one = _message(5, _message(1, _scalar(name, reading)))
                 yield _record(_event(clock + second, place, one))
 
 
-def _plain(name: str) -> str:
-    """A folder's name, whatever the document says (an imported one is not ours)."""
-    return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:100]
-
-
 def _scalar(name: str, value: float) -> bytes:
     """Summary.Value: tag = 1, simple_value = 2 (a 32-bit float)."""
-    return _text(1, name) + _key(2, 5) + struct.pack("<f", value)
+    return _text(1, name) + _key(2, 5) + struct.pack("<f", max(-_MOST, min(value, _MOST)))
 
 
 def _event(wall_time: float, step: int, what: bytes) -> bytes:
@@ -152,17 +148,3 @@ def _table_entry(byte: int) -> int:
 
 
 _TABLE = tuple(_table_entry(byte) for byte in range(256))
-
-
-def _write(path: Path, data: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".events.")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -11,6 +11,8 @@ from typing import Any
 
 from bench.results.export.tensorboard import points
 from bench.results.record.document import Document, Result
+from bench.results.record.grammar import harmless
+from common.files import safe_name
 
 MISSING = (
     "Weights & Biases is not installed; nothing of dlbox needs it. "
@@ -35,14 +37,14 @@ def write(document: Document, folder: Path) -> list[Path]:
 
 def _run(wandb: Any, document: Document, result: Result, folder: Path) -> Path:
     host = document.machine.host
-    stamp = f"run {document.run_id}" if document.run_id else document.started_at
+    when = f"run {document.run_id}" if document.run_id else harmless(document.started_at)
     run = wandb.init(
         project="dlbox",
         mode="offline",
         dir=str(folder),
-        name=f"{result.label} {result.backend} {stamp}",
-        group=f"{document.command} {stamp}",
-        tags=[result.workload, result.backend, "gpu" if result.on_gpu else "cpu"],
+        name=f"{safe_name(result.label)} {safe_name(result.backend)} {when}",
+        group=f"{safe_name(document.command)} {when}",
+        tags=[*(safe_name(n, most=64) for n in (result.workload, result.backend)), "gpu" if result.on_gpu else "cpu"],
         reinit="create_new",
         settings=wandb.Settings(
             silent=True, console="off", disable_git=True, save_code=False, x_disable_stats=True,

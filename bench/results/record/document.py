@@ -230,6 +230,11 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     probes: Probes | None = None
 
 
+def stamp(document: Document) -> str:
+    """What tells one run from another in a file name: its number, else the digits of when it began."""
+    return f"run{document.run_id}" if document.run_id else re.sub("[^0-9]", "", document.started_at)[:14]
+
+
 def apart(results: Iterable[Result]) -> Iterator[tuple[Result, str]]:
     """Each result, with its batch kind where it would be taken for one that came before, else with nothing."""
     seen: set[tuple[str, str, str, int, int]] = set()

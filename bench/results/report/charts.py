@@ -243,7 +243,11 @@ def card(name: str, telemetry: Telemetry) -> str:
         ("temperature, °C", "o", samples.temperature_c),
         ("power, W", "D", samples.power_w),
     ]
-    columns = [column for column in columns if any(value is not None for value in column[2])]
+    columns = [
+        (what, marker, values)
+        for what, marker, values in columns
+        if len(values) == len(samples.second) and any(value is not None for value in values)
+    ]
     if len(samples.second) < 2 or not columns:
         return ""
     height = 1.2 * len(columns) + 0.7
@@ -272,7 +276,8 @@ def card(name: str, telemetry: Telemetry) -> str:
 
 def _marks(axes: Any, telemetry: Telemetry) -> None:
     """When the clock was held down: along the upper edge for harm, along the lower for the power limit."""
-    reasons = list(zip(telemetry.samples.second, telemetry.samples.event_reasons, strict=True))
+    samples = telemetry.samples
+    reasons = list(itertools.zip_longest(samples.second, samples.event_reasons[: len(samples.second)]))
     for bits, height, marker, color, label in (
         (_HARMFUL, 0.96, "v", SERIES[1], "held down by heat or a power fault"),
         (_POWER_LIMIT, 0.04, "|", SERIES[4], "at its power limit (harmless)"),
@@ -303,7 +308,7 @@ def _told(name: str, summary: CardSummary | None) -> str:
     """The same in words."""
     parts = []
     if summary is not None:
-        if summary.sm_mhz_min is not None:
+        if summary.sm_mhz_min is not None and summary.sm_mhz_max is not None:
             parts.append(f"clock {summary.sm_mhz_min:,} to {summary.sm_mhz_max:,} MHz")
         if summary.temperature_max_c is not None:
             parts.append(f"at most {summary.temperature_max_c} °C")

@@ -27,7 +27,7 @@ def markdown(document: Document) -> str:
         f"- Box: {_plain(', '.join(cards))}{_plain(f', driver {driver.value}') if driver.ok else ''}; "
         f"{_plain(host.cpu_model)}, {host.cpu_threads} threads, {host.memory_bytes / 2**30:.0f} GiB; "
         f"{_plain(host.distribution.name)}",
-        f"- Measured: {run}{document.started_at.replace('T', ' ').removesuffix('+00:00')} UTC, "
+        f"- Measured: {run}{_plain(document.started_at.replace('T', ' ').removesuffix('+00:00'))} UTC, "
         f"dlbox {_plain(document.dlbox_version)}{_versions(document)}",
     ]
     if document.results:

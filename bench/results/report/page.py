@@ -10,11 +10,12 @@ import jinja2
 from markupsafe import Markup, escape
 
 from bench.finding import Status, words
-from bench.results.record.document import Document, Result
+from bench.results.record.document import Document, Result, stamp
 from bench.results.report import charts, markdown, roofline
 from bench.results.stats import compare
 from bench.results.store.history import Run
 from bench.results.terminal import results as terminal
+from common.files import safe_name
 
 _ORDER = (Status.FAIL, Status.UNKNOWN, Status.WARN, Status.PASS, Status.SKIP)
 
@@ -135,11 +136,6 @@ def _expected(document: Document, result: Result) -> float | None:
     return None
 
 
-def stamp(document: Document) -> str:
-    """Part of a file name that tells one run from another."""
-    when = re.sub(r"[^0-9]", "", document.started_at)[:14]
-    return f"run{document.run_id}" if document.run_id else when
-
-
 def file_name(document: Document) -> str:
-    return f"dlbox-{document.command}-{stamp(document)}.html"
+    """Of the page: made of the command and of what tells this run from others."""
+    return f"{safe_name('dlbox', document.command, stamp(document))}.html"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 import tempfile
 import time
 from pathlib import Path
@@ -13,6 +15,7 @@ from common.files import reason
 
 WRITE_HERE = "set XDG_DATA_HOME to a folder that you can write to"
 MAKE_ROOM = f"make room there and make it writable, or {WRITE_HERE}"
+_NAME = "history.sqlite"
 BRING_BACK = "bring its runs back with `dlbox history import` from an export, or put a copy in its place"
 
 
@@ -50,13 +53,26 @@ def open_history() -> tuple[History, list[Problem]]:
     except HistoryError as error:
         problem = str(error).rstrip(".")
     try:
-        stand_in = _private_folder() / "history.sqlite"
-        found = _examined(stand_in)
+        found = _stand_in()
     except (OSError, HistoryError) as error:
         raise HistoryError(
             f"{problem}, and nothing stands in for it ({reason(error).rstrip('.')})."
         ) from error
-    return found, [Problem(f"{problem}; this run is kept in {stand_in}: {WRITE_HERE}.", MAKE_ROOM)]
+    return found, [Problem(f"{problem}; this run is kept in {found.path}: {WRITE_HERE}.", MAKE_ROOM)]
+
+
+def _stand_in() -> History:
+    """A history below the temporary directory: where earlier runs went if that can be used, else in a new folder.
+
+    Raises OSError, HistoryError.
+    """
+    folder, fresh = _private_folder()
+    try:
+        return _examined(folder / _NAME)
+    except HistoryError:
+        if fresh:
+            raise
+    return _examined(_fresh_folder(folder.parent) / _NAME)
 
 
 def _examined(path: Path) -> History:
@@ -86,15 +102,25 @@ def open_history_to_read() -> History | None:
         return History(path, read_only=True)
 
 
-def _private_folder() -> Path:
-    """A folder below the temporary directory that is this user's and nobody else's. Raises OSError."""
+def _private_folder() -> tuple[Path, bool]:
+    """A folder below the temporary directory that is this user's and nobody else's, and whether it is a new one.
+
+    Its name can be foreseen, so that the next run finds it, and so another user can have taken it: for a file, a link
+    or a folder of their own. Then a new folder is made, whose name cannot be foreseen. Raises OSError.
+    """
     try:
         below = Path(tempfile.gettempdir())
     except FileNotFoundError as error:  # Python tries to write to each that it knows of
         raise OSError(error.errno, "no temporary directory has room or can be written to") from error
-    folder = below / f"dlbox-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    folder = below / f"dlbox-{os.geteuid()}"
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
     status = folder.lstat()
-    if status.st_uid != os.getuid() or status.st_mode & 0o077 or folder.is_symlink():
-        folder = Path(tempfile.mkdtemp(prefix="dlbox-"))
-    return folder
+    mine = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+    if mine and status.st_mode & 0o777 == 0o700:
+        return folder, False
+    return _fresh_folder(below), True
+
+
+def _fresh_folder(below: Path) -> Path:
+    return Path(tempfile.mkdtemp(prefix="dlbox-", dir=below))

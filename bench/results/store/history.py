@@ -22,8 +22,9 @@ import platformdirs
 import psutil
 
 from bench.results.record.document import Document, TimedBlock, encoded, from_json
+from bench.results.record.grammar import harmless, misnamed
 from bench.results.stats import derived
-from common.files import reason
+from common.files import for_owner_only, private_folder, reason
 
 State = Literal["running", "complete", "partial"]
 
@@ -98,7 +99,7 @@ class History:
             if read_only:
                 self._db = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)
             else:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                _for_this_user_alone(path)
                 self._db = sqlite3.connect(path, timeout=_PATIENCE_S, isolation_level=None)
             half_open.callback(self._db.close)
             self._db.row_factory, self._db.text_factory = sqlite3.Row, _lenient
@@ -253,16 +254,24 @@ class History:
                 self._db.execute(f"PRAGMA user_version = {USER_VERSION}")
 
     def _close_dead_runs(self) -> None:
+        """Mark runs whose process is gone, and move into its document what blocks a closed run has beside it.
+
+        The blocks of a run that this dlbox cannot read stay, for one that can.
+        """
+        unfinished = "state = 'running' OR (state = 'partial' AND id IN (SELECT run_id FROM blocks))"
         with self._transaction():
-            for row in self._db.execute("SELECT * FROM runs WHERE state = 'running'").fetchall():
-                if _alive(row["pid"], row["pid_started"]):
+            for row in self._db.execute(f"SELECT * FROM runs WHERE {unfinished}").fetchall():  # noqa: S608
+                if row["state"] == "running" and _alive(row["pid"], row["pid_started"]):
                     continue
                 run = _run(row)
                 if run.document is None:
                     self._db.execute("UPDATE runs SET state = 'partial' WHERE id = ?", (run.id,))
                     continue
-                document = _with_lost_blocks(run.document, self._blocks(run.id))
+                document = msgspec.structs.replace(run.document, partial=True, verdict="not-ready")
+                with contextlib.suppress(ValueError, ArithmeticError):  # damaged: no block has a speed
+                    document = _with_lost_blocks(document, self._blocks(run.id))
                 self._write(run.id, "partial", document)
+                self._db.execute("DELETE FROM blocks WHERE run_id = ?", (run.id,))
 
     def _blocks(self, run: int) -> dict[tuple[str, str, int], list[TimedBlock]]:
         found: dict[tuple[str, str, int], list[TimedBlock]] = {}
@@ -312,14 +321,14 @@ def _lenient(data: bytes) -> str:
 
 
 def _text(value: object) -> str:
-    return value.encode(errors="replace").decode() if isinstance(value, str) else ""
+    return harmless(value) if isinstance(value, str) else ""
 
 
 def _run(row: sqlite3.Row) -> Run:
-    try:
-        document = from_json(row["document"])
-    except _UNREADABLE:
-        document = None
+    document = None
+    with contextlib.suppress(*_UNREADABLE):
+        found = from_json(row["document"])
+        document = found if misnamed(found) is None else None
     return Run(
         id=row["id"],
         started_at=_text(row["started_at"]),
@@ -328,6 +337,18 @@ def _run(row: sqlite3.Row) -> Run:
         document=document,
         baseline="baseline" in row.keys() and bool(row["baseline"]),  # noqa: SIM118 - a Row holds values
     )
+
+
+def _for_this_user_alone(path: Path) -> None:
+    """The file, and with it the write-ahead log, whose permissions SQLite takes from it. Raises OSError."""
+    private_folder(path.parent)
+    if path == default_path():  # an earlier dlbox made it by the umask
+        for_owner_only(path.parent)
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except OSError:  # it exists, or SQLite says why it cannot be
+        for suffix in ("", "-wal", "-shm"):
+            for_owner_only(path.with_name(path.name + suffix))
 
 
 def _content(document: Document) -> bytes:
@@ -366,7 +387,7 @@ def _with_lost_blocks(document: Document, blocks: dict[tuple[str, str, int], lis
                 result, cut_short=msgspec.structs.replace(result.cut_short, blocks=tuple(in_flight))
             )
         results.append(result)
-    return msgspec.structs.replace(document, results=tuple(results), partial=True, verdict="not-ready")
+    return msgspec.structs.replace(document, results=tuple(results))
 
 
 def now() -> str:

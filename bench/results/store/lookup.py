@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import errno
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -11,10 +14,11 @@ from typing import IO
 import msgspec
 
 from bench.results.record.document import SCHEMA_VERSION, Document, from_json
+from bench.results.record.grammar import harmless
 from bench.results.stats import compare
 from bench.results.store import validate
 from bench.results.store.history import History, Run
-from common.files import reason
+from common.files import descriptor, reason
 from common.numbers_cli import shortened, whole
 
 WORDS = ("last", "previous", "baseline")
@@ -78,7 +82,7 @@ def find(which: str, store: History | None, *, beside: Document | None = None) -
 def read(path: Path) -> Document:
     """The document in ``path``. Raises SourceError."""
     try:
-        with path.open("rb") as source:
+        with opened(path) as source:
             data = bounded(source)
     except FileNotFoundError as error:
         words = ", ".join(WORDS)
@@ -90,9 +94,26 @@ def read(path: Path) -> Document:
     return decode(data, str(path))
 
 
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """A file to read, or what this process has open under a name of its own (/dev/stdin, a shell's <(command)).
+
+    Other pipes and disks are refused, without waiting for who may write to them. Raises OSError.
+    """
+    own = descriptor(path) is not None
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (0 if own else os.O_NONBLOCK | os.O_NOCTTY))
+    with os.fdopen(handle, "rb") as source:
+        mode = os.fstat(handle).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not own and not (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        yield source
+
+
 def bounded(source: IO[bytes]) -> bytes:
     """The bytes of a file or pipe, without end only in /dev/zero. Raises OSError, ValueError."""
-    data = source.read(_LARGEST + 1)
+    data = source.read(_LARGEST + 1) or b""  # None: a terminal at which nobody has typed yet
     if len(data) > _LARGEST:
         raise ValueError(f"more than {_LARGEST >> 20} MiB")
     return data.removeprefix(codecs.BOM_UTF8)
@@ -112,10 +133,10 @@ def decode(data: bytes, where: str) -> Document:
         document = from_json(data)
         why = validate.fault(document)
         if why is not None:
-            raise SourceError(f"{where} is not a result of dlbox bench or ready ({why})")
+            raise SourceError(f"{where} is not a result of dlbox bench or ready ({shortened(why, 200)})")
         return validate.settled(document)
     except msgspec.ValidationError as error:
-        raise SourceError(f"{where} is not a result of dlbox bench or ready ({error})") from error
+        raise SourceError(f"{where} is not a result of dlbox bench or ready ({_short(error)})") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         count = _documents_in(data)
         if count > 1:
@@ -123,9 +144,14 @@ def decode(data: bytes, where: str) -> Document:
                 f"{where} holds {count} runs where one is expected: `dlbox history import` takes them into the "
                 "history, which gives them numbers, and `dlbox history export FILE --run ID` writes a single one"
             ) from error
-        raise SourceError(f"{where} is not JSON ({error})") from error
+        raise SourceError(f"{where} is not JSON ({_short(error)})") from error
     except RecursionError as error:
         raise SourceError(f"{where} is not a result of dlbox bench or ready (nested too deeply)") from error
+
+
+def _short(error: Exception) -> str:
+    """What the decoder says, which repeats what stands in the file."""
+    return shortened(harmless(str(error)), 200)
 
 
 def unreadable(number: int) -> str:

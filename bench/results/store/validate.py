@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import re
 from collections import Counter
@@ -11,7 +12,9 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from bench.results.record.card import Series, Telemetry
 from bench.results.record.document import Document, Result
+from bench.results.record.grammar import misnamed, steers
 from bench.results.stats import derived
 
 _MOST = 1e12
@@ -29,6 +32,8 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     (".*seconds?|timed", 0, 1e9),
     ("samples_per_second.*|.*_per_second|tokens|interval", 0, 1e15),
     ("usd", 0.01, 1e9),
+    ("seed", -(2**63), 2**63 - 1),
+    ("examples_seen|parameters|readings|event_reasons", 0, 2**62),
     ("loss", -1e300, 1e300),
     ("measured|expected|options", -1e20, 1e20),
     ("run_id", 1, 2**63 - 1),
@@ -45,19 +50,47 @@ _TAKEN_ANEW = {
 }
 """Of a result: what ``settled`` takes from the blocks, whatever stands there."""
 
-_STEERING = frozenset("\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""What turns the direction of the text beside it, or breaks its line."""
+_COLUMNS = tuple(name for name in Series.__struct_fields__ if name != "second")
+
+_LENGTHS = {
+    "results": 100,
+    "repeats": 1_000,
+    "blocks": 50_000,
+    "findings": 2_000,
+    "gpus": 64,
+    "cards": 64,
+    "timed": 1_000,
+    "second": 20_000,
+    "processes": 5_000,
+    "xids": 10_000,
+    "values": 5_000_000,
+}
+"""Most entries of a list or table by its name; a run has a tenth of it at the most. The values are taken anew."""
+_LENGTH = 1_000
+"""Of any other."""
+_ALL_REPEATS, _ALL_BLOCKS = 2_000, 100_000
+"""Of all results of a run together: each is drawn."""
+_LONGEST_TEXT = 20_000
+"""Characters; messages of programs that ended badly are cut at a tenth of that."""
 
 
 def fault(document: Document) -> str | None:
-    """Times that are none, figures that cannot be, codes that steer a terminal; None where all is well."""
+    """Times that are none, names and figures that cannot be, more than there is of anything, codes that steer a
+    terminal; None where all is well."""
+    plain = msgspec.to_builtins(document)
+    for text in _texts(plain):
+        if steers(text):
+            return "control characters in a text"
+        if len(text) > _LONGEST_TEXT:
+            return f"a text of {len(text):,} characters"
     try:
         if datetime.fromisoformat(document.started_at).utcoffset() != timedelta():
             return "`started_at` is not in UTC"
     except ValueError:
         return "`started_at` is not a time"
-    if any(_steers(text) for text in _texts(msgspec.to_builtins(document))):
-        return "control characters in a text"
+    why = misnamed(document) or _too_many(document, plain)
+    if why is not None:
+        return why
     for result in document.results:
         why = _of_result(result) or _impossible(msgspec.to_builtins(result), f" of {result.workload}")
         if why is not None:
@@ -66,9 +99,54 @@ def fault(document: Document) -> str | None:
     why = _impossible(rest)
     if why is not None:
         return why
+    return _doubled(document)
+
+
+def _doubled(document: Document) -> str | None:
     labels = Counter((r.label, r.backend, r.batch_size) for r in document.results)
     twice = [label for (label, *_), count in labels.items() if count > 1]
     return f"{twice[0]} is in it twice" if twice else None
+
+
+def _too_many(document: Document, plain: object) -> str | None:
+    """Lists that no run makes as long; a page of them would be drawn for hours."""
+    for name, length in _lengths(plain):
+        most = _LENGTHS.get(name, _LENGTHS["second"] if name in _COLUMNS else _LENGTH)
+        if length > most:
+            return f"`{name}` holds {length:,} entries, and {most:,} are the most that can be"
+    for name, count, most in (
+        ("repeats", sum(len(r.repeats) for r in document.results), _ALL_REPEATS),
+        ("blocks", sum(len(r.blocks) for r in document.results), _ALL_BLOCKS),
+    ):
+        if count > most:
+            return f"`{name}` of all results are {count:,}, and {most:,} are the most that can be"
+    return None
+
+
+def _lengths(value: object, name: str = "document") -> Iterator[tuple[str, int]]:
+    """Every list and table by the name of its field."""
+    if isinstance(value, dict):
+        yield name, len(value)
+        for key, one in value.items():
+            yield from _lengths(one, str(key))
+    elif isinstance(value, list | tuple):
+        yield name, len(value)
+        for one in value:
+            if isinstance(one, dict | list | tuple):
+                yield from _lengths(one, "entry")
+
+
+def _untimely(telemetry: Telemetry) -> str | None:
+    """Readings of a card that cannot be drawn over time."""
+    seconds = telemetry.samples.second
+    for name in _COLUMNS:
+        if len(getattr(telemetry.samples, name)) not in (0, len(seconds)):
+            return f"`telemetry.samples.{name}` and `second` differ in length"
+    if any(later < earlier for earlier, later in itertools.pairwise(seconds)):
+        return "`telemetry.samples.second` goes back in time"
+    if any(end < start for start, end in telemetry.timed):
+        return "`telemetry.timed` ends before it starts"
+    return None
 
 
 def _of_result(result: Result) -> str | None:
@@ -93,6 +171,9 @@ def _of_result(result: Result) -> str | None:
         least = getattr(result, field)
         if least is not None and least < 0:
             return f"`{field}` of {name} is below 0"
+    untimely = _untimely(result.telemetry) if result.telemetry is not None else None
+    if untimely is not None:
+        return f"{untimely} ({name})"
     steps = result.single_step_seconds
     if steps is not None and not 0 <= steps.p5 <= steps.p50 <= steps.p95:
         return f"`single_step_seconds` of {name} is not in order"
@@ -141,9 +222,12 @@ def _numbers(value: object, names: tuple[str, ...] = ()) -> Iterator[tuple[tuple
 
 
 def settled(document: Document) -> Document:
-    """A sound document whose figures are those of its blocks: they are what was measured, all else follows."""
+    """A sound document whose figures are those of its blocks: they are what was measured, all else follows.
+
+    A page that it names is on the box where it was written, and is left out.
+    """
     results = (derived.renewed(result, result.repeats, partial=result.partial) for result in document.results)
-    return msgspec.structs.replace(document, results=tuple(results))
+    return msgspec.structs.replace(document, results=tuple(results), report=None)
 
 
 def _texts(value: object) -> Iterator[str]:
@@ -155,7 +239,3 @@ def _texts(value: object) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for one in value:
             yield from _texts(one)
-
-
-def _steers(text: str) -> bool:
-    return any((ord(c) < 32 and c not in "\n\t") or 127 <= ord(c) < 160 or c in _STEERING for c in text)
