@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import codecs
 import errno
+import io
 import math
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import click
 
-EXIT_INTERRUPTED = 130
+from common.exit_codes import EXIT_INTERRUPTED
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -43,7 +45,7 @@ class Folder(click.Path):
         super().__init__(file_okay=False, path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from bench.results.files import is_stdout
+        from common.files import is_stdout
 
         path = super().convert(value, param, ctx)
         if is_stdout(path):
@@ -180,7 +182,7 @@ def cli() -> None:
 @measuring
 def ready_command(**options: Any) -> None:
     """Is this box ready? Look at it, train the workshop's models, say so, write a report."""
-    from bench import command
+    from bench.commands import measure as command
 
     sys.exit(command.measure("ready", complain=complain, **options))
 
@@ -206,9 +208,9 @@ def ready_command(**options: Any) -> None:
 @click.option("--explain", metavar="CHECK_ID", help="Say what a check means and how to fix what it finds.")
 def check_command(**options: Any) -> None:
     """Is the hardware sound? Ask the card and the system, in about a second."""
-    from bench import checkup
+    from bench.commands import check
 
-    sys.exit(checkup.run(checkup.Options(**options), complain))
+    sys.exit(check.run(check.Options(**options), complain))
 
 
 @cli.command("bench", short_help="How fast is it? Train, and keep the figures.")
@@ -224,7 +226,7 @@ def check_command(**options: Any) -> None:
 @exporting
 def bench_command(**options: Any) -> None:
     """How fast is it? Train the workshop's models in fresh processes and keep the figures."""
-    from bench import command
+    from bench.commands import measure as command
 
     sys.exit(command.measure("bench", complain=complain, **options))
 
@@ -239,9 +241,9 @@ def bench_command(**options: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def tune_command(**options: Any) -> None:
     """Which settings train fastest here? Try backends, layers, XLA, precision and batch in turn; store the best."""
-    from bench import tuning
+    from bench.run import tune
 
-    sys.exit(tuning.command(complain=complain, **options))
+    sys.exit(tune.command(complain=complain, **options))
 
 
 @cli.group("history", short_help="What was measured on this machine.", invoke_without_command=True)
@@ -251,7 +253,7 @@ def tune_command(**options: Any) -> None:
 def history_group(context: click.Context, limit: int, as_json: bool) -> None:
     """What was measured on this machine, the newest last; or take runs out of it, in, or away."""
     if context.invoked_subcommand is None:
-        from bench import command
+        from bench.commands import measure as command
 
         sys.exit(command.history(limit=limit, as_json=as_json, complain=complain))
 
@@ -261,9 +263,9 @@ def history_group(context: click.Context, limit: int, as_json: bool) -> None:
 @click.option("--run", "number", type=Whole(1), metavar="ID", help="Only this run.  [default: all]")
 def history_export_command(file: Path, number: int | None) -> None:
     """Write runs to FILE (- for stdout): JSON Lines, each line what --json printed for a run."""
-    from bench import archiving
+    from bench.commands import history
 
-    sys.exit(archiving.export(file, number=number, complain=complain))
+    sys.exit(history.export(file, number=number, complain=complain))
 
 
 @history_group.command("import")
@@ -271,9 +273,9 @@ def history_export_command(file: Path, number: int | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def history_import_command(file: Path, as_json: bool) -> None:
     """Add the runs of FILE (- for stdin): an export, or what --json printed on any box."""
-    from bench import archiving
+    from bench.commands import history
 
-    sys.exit(archiving.bring_in(file, as_json=as_json, complain=complain))
+    sys.exit(history.bring_in(file, as_json=as_json, complain=complain))
 
 
 @history_group.command("prune")
@@ -283,13 +285,13 @@ def history_import_command(file: Path, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def history_prune_command(keep: int | None, older_than: float | None, yes: bool, as_json: bool) -> None:
     """Remove old runs for good. A baseline always stays."""
-    from bench import archiving
+    from bench.commands import history
 
     if not yes and not sys.stdin.isatty():
         raise click.UsageError("nobody is there to be asked: add --yes")
     confirm = None if yes else lambda question: click.confirm(question, err=True)
     sys.exit(
-        archiving.prune(keep=keep, older_than=older_than, confirm=confirm, as_json=as_json, complain=complain)
+        history.prune(keep=keep, older_than=older_than, confirm=confirm, as_json=as_json, complain=complain)
     )
 
 
@@ -302,9 +304,9 @@ def compare_command(a: str, b: str, as_json: bool) -> None:
 
     Without A and B: the last run against the one before it. Exit code 1 when B is slower in any model.
     """
-    from bench import comparing
+    from bench.commands import compare
 
-    sys.exit(comparing.run(a, b, as_json=as_json, complain=complain))
+    sys.exit(compare.run(a, b, as_json=as_json, complain=complain))
 
 
 @cli.command("report", short_help="Write the page of a run again.")
@@ -323,7 +325,7 @@ def report_command(which: str | None, output: Path | None, **files: Path | bool 
 
     With an option that names another format (--csv, --markdown, ...) that is written and no page.
     """
-    from bench import command
+    from bench.commands import measure as command
 
     sys.exit(command.write_report(which, output, complain, **files))
 
@@ -335,7 +337,7 @@ def report_command(which: str | None, output: Path | None, **files: Path | bool 
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def parts_command(build: str | None, budget: float | None, this: bool, as_json: bool) -> None:
     """What to buy, and does it fit? Judge a build by its name or file; list the builds without one."""
-    from bench import parts
+    from bench.commands import parts
 
     sys.exit(parts.run(build, this=this, budget=budget, as_json=as_json, complain=complain))
 
@@ -380,7 +382,7 @@ def parts_command(build: str | None, budget: float | None, this: bool, as_json: 
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def plan_command(as_json: bool, **options: Any) -> None:
     """Which driver, CUDA, cuDNN and frameworks fit this box, or one that does not exist yet, and why."""
-    from provision import plan
+    from provision.commands import plan
 
     sys.exit(plan.plan(plan.Question(**options), as_json=as_json, complain=complain))
 
@@ -417,9 +419,10 @@ def provision_command(
     yes: bool, ask_become_pass: bool, ask_vault_pass: bool, as_json: bool, **wishes: Any
 ) -> None:
     """Make this machine right, or HOSTs of the inventory: driver, frameworks, dlbox; then ask the box itself."""
-    from bench.progress import Watcher
-    from provision import command, passwords
-    from provision.wishes import Wishes, collects
+    from common.progress import Watcher
+    from provision.ansible import passwords
+    from provision.commands import provision as command
+    from provision.commands.options import Wishes, collects
 
     here = not wishes["hosts"] and not wishes["limit"] and wishes["inventory"] is None
     here = here and not collects(wishes["bundle"], wishes["cards"])
@@ -575,7 +578,7 @@ def workshop_predict_command(
 
 def main() -> None:
     """Run the command line: no traceback, one sentence on stderr, the right exit code."""
-    signal.signal(signal.SIGTERM, _stop)
+    _set_up_signals()
     _set_up_streams()
     try:
         try:
@@ -616,6 +619,13 @@ def main() -> None:
         sys.exit(1)
 
 
+def _set_up_signals() -> None:
+    """A polite kill and a closed terminal are as Ctrl-C; what was ignored at the start (`nohup`, `&`) stays so."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        if number is signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop)
+
+
 def _set_up_streams() -> None:
     """What the caller closed is None, and its number would go to the next file, into which libraries then print."""
     if sys.stdin is None:
@@ -628,7 +638,31 @@ def _set_up_streams() -> None:
         )
         sys.exit(2)
     codecs.register_error("dlbox", _shown)
+    sys.stdout, sys.stderr = _lasting(sys.stdout), _lasting(sys.stderr)
     sys.stdout.reconfigure(errors="dlbox")
+
+
+class _Terminal(io.FileIO):
+    """May be closed at any time; what is written after that goes nowhere, and the run is stopped or goes on."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return int(super().write(data) or 0)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            return memoryview(data).nbytes
+
+
+def _lasting(stream: Any) -> Any:
+    """``stream``, or one for the same terminal that can be written to after that was closed."""
+    if not stream.isatty():
+        return stream
+    raw = _Terminal(stream.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw), encoding=stream.encoding, errors=stream.errors, line_buffering=True
+    )
 
 
 def _nowhere(mode: str) -> Any:
@@ -652,8 +686,18 @@ def _say_no_more() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
+_ONE_STOP_S = 3.0
+"""A terminal that closes sends its signal twice, and people press Ctrl-C twice: what was measured is kept meanwhile."""
+
+_stopped = -math.inf
+
+
 def _stop(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+    global _stopped
+    now = time.monotonic()
+    if now - _stopped >= _ONE_STOP_S:
+        _stopped = now
+        raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

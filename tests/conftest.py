@@ -49,11 +49,11 @@ def no_probing(monkeypatch: pytest.MonkeyPatch) -> None:
     """No run within a test's own process starts a framework: peaks are given, and no larger batch is faster."""
     if "bench" not in sys.modules:
         return
-    from bench.measure import batches, probing
-    from bench.results.figures import BatchPoint, BatchSearch, Probes
+    from bench.measure import batches, machine_probes
+    from bench.results.record.figures import BatchPoint, BatchSearch, Probes
 
     probes = Probes(backend="tensorflow", device="cpu", on_gpu=False, matmul_tflops={"fp32": 0.2})
-    monkeypatch.setattr(probing, "measure", lambda machine, backend, seconds: probes)
+    monkeypatch.setattr(machine_probes, "measure", lambda machine, backend, seconds: probes)
     found = BatchSearch(
         points=(BatchPoint(batch_size=32, samples_per_second=400.0),),
         best_batch_size=32,

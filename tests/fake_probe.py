@@ -6,7 +6,7 @@ from pathlib import Path
 
 import fake_nvml
 
-from inventory import probe
+from inventory.nvml import probe
 
 
 def numbered(value):

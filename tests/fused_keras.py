@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from bench.measure import kernel_path, tasks
+from bench.measure import kernel_path
+from bench.measure.worker import tasks
 from bench.measure.workloads import SUITES, WORKLOADS
 
 VERSION = "3.15.1"

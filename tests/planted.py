@@ -83,7 +83,7 @@ def blind() -> None:
     """Labels that have nothing to do with the examples: the optimizer works, and there is nothing to learn."""
     import numpy as np
 
-    from bench.measure import tasks
+    from bench.measure.worker import tasks
 
     plain = tasks.data
 
@@ -156,10 +156,10 @@ FAULTS = {
 }
 
 if __name__ == "__main__":
-    from bench.measure import worker
+    from bench.measure.worker import main
 
     out = os.dup(1)
     os.dup2(2, 1)  # what a framework says while it is imported is no event
     FAULTS[sys.argv[1]]()
     os.dup2(out, 1)
-    sys.exit(worker.main())
+    sys.exit(main.main())

@@ -10,10 +10,10 @@ import msgspec
 from bench.finding import Finding, Status
 from bench.measure.events import Block, Compiled, Evaluated, Event, Imported
 from bench.measure.workloads import WORKLOADS
-from bench.results.history import History
-from bench.results.record import Document, Percentiles, Repeat, Result, Spread, TimedBlock
-from bench.results.telemetry import CardSummary, Series, Telemetry
-from inventory.machine import Distribution, Host, Machine
+from bench.results.record.card import CardSummary, Series, Telemetry
+from bench.results.record.document import Document, Percentiles, Repeat, Result, Spread, TimedBlock
+from bench.results.store.history import History
+from inventory.machine.records import Distribution, Host, Machine
 
 
 def machine(**changes: Any) -> Machine:

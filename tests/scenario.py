@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 import yaml
 
-from inventory import facts
-from inventory.machine import Disk, Machine
-from inventory.reading import Reading
+from inventory import gather
+from inventory.machine.reading import Reading
+from inventory.machine.records import Disk, Machine
 
 HERE = Path(__file__).resolve().parent
 FOLDER = HERE / "scenarios"
@@ -59,7 +59,7 @@ class Scenario:
         return (sys.executable, str(HERE / "fake_probe.py"), str(file))
 
     def machine(self, folder: Path, timeout_s: float = 10) -> Machine:
-        machine = facts.gather(sysroot=self.sysroot(folder / "root"), probe=self.probe(folder / "probe"),
+        machine = gather.gather(sysroot=self.sysroot(folder / "root"), probe=self.probe(folder / "probe"),
                                timeout_s=timeout_s)  # fmt: skip
         return settled(machine)
 

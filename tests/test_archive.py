@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.results import archive
-from bench.results.history import History, Run, default_path
-from bench.results.record import Document, to_json
-from bench.results.sources import SourceError
+from bench.results.record.document import Document, to_json
+from bench.results.store import archive
+from bench.results.store.history import History, Run, default_path
+from bench.results.store.lookup import SourceError
 from tests.conftest import ROOT, Command
 from tests.samples import document, machine, mark_baseline, result
 
@@ -271,8 +271,8 @@ def test_processes_import_prune_and_measure_at_once(own_data_folder: Path, tmp_p
     import sys
     sys.path.insert(0, {str(ROOT)!r})
     from pathlib import Path
-    from bench.results import archive
-    from bench.results.history import History
+    from bench.results.store import archive
+    from bench.results.store.history import History
     from tests.samples import blocks, document
     history = History(Path({str(default_path())!r}))
     act = sys.argv[1]
@@ -304,15 +304,26 @@ def test_processes_import_prune_and_measure_at_once(own_data_folder: Path, tmp_p
     assert [r.state for r in runs if r.command == "bench"] == ["complete"] * 4
 
 
-def test_an_imported_name_cannot_dress_up_the_list(
+def test_a_name_that_dlbox_does_not_give_is_refused(
     dlbox: Command, own_data_folder: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "x.json"
-    file.write_text(to_json(at(1, results=(result("lstm", workload="[/bold]lstm"),))))
-    assert dlbox("history", "import", str(file)).returncode == 0
+    dressed_up = at(1, results=(result("lstm", workload="[/bold]lstm"),))
+    file.write_text(to_json(dressed_up))
+    done = dlbox("history", "import", str(file))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "`results.workload` is not a name that dlbox gives" in done.stderr
+    store = History(default_path())
+    store.save(store.begin(dressed_up), dressed_up, "complete")  # as an earlier dlbox took it in
+    store.save(store.begin(at(2)), at(2), "complete")
+    store.close()
     done = dlbox("history")
-    assert done.returncode == 0, done.stderr
-    assert "[/bold]lstm" in done.stdout
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "not readable by this dlbox" in done.stdout
+    assert "bold" not in done.stdout
+    assert "lstm" in done.stdout, "the other run is listed"
+    done = dlbox("report", "1")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
 
 
 def test_history_alone_still_lists(dlbox: Command, history: History) -> None:

@@ -16,14 +16,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from bench import expectation, session
 from bench.finding import Finding, Status
+from bench.judge import baseline
 from bench.measure.events import Event, Job
 from bench.measure.workloads import select
-from bench.progress import quiet
-from bench.results.history import USER_VERSION, History, Run, default_path
-from bench.results.record import Document
-from inventory.machine import PciCard
+from bench.results.record.document import Document
+from bench.results.store.history import USER_VERSION, History, Run, default_path
+from bench.run import session
+from common.progress import quiet
+from inventory.machine.records import PciCard
 from tests.conftest import ROOT, Command
 from tests.samples import document, machine, mark_baseline, said
 from tests.test_compare import FIVE, run_of
@@ -39,7 +40,7 @@ def box(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Document]:
 
     def run(*levels: float, command: str = "bench", spread: float = 0.001, **options: Any) -> Document:
         here = options.pop("machine", machine())
-        monkeypatch.setattr("inventory.facts.gather", lambda: here)
+        monkeypatch.setattr("inventory.gather.gather", lambda: here)
         monkeypatch.setattr("bench.health.run", lambda machine, **_: [])
         asked = iter(levels)
 
@@ -139,7 +140,7 @@ def test_another_version_of_the_workload_is_told_not_judged() -> None:
         id=3, started_at="", command="bench", state="complete", baseline=True,
         document=document(results=(run_of(*FIVE, fingerprint="0" * 16),)),
     )  # fmt: skip
-    found = expectation.against_baseline(run_of(*FIVE), machine(), [before])
+    found = baseline.against_baseline(run_of(*FIVE), machine(), [before])
     assert found is not None
     assert (found.status, "another version" in found.message) == (Status.SKIP, True)
 
@@ -182,12 +183,12 @@ def test_an_unsteady_run_is_never_a_baseline(
 )
 def test_what_else_is_no_baseline(change: dict[str, Any], words: str) -> None:
     made = document(run_id=1, results=(run_of(*FIVE), run_of(*FIVE, **change)))
-    assert words in str(expectation.why_no_baseline([], made))
-    assert expectation.why_no_baseline([], document(run_id=1, results=(run_of(*FIVE),))) is None
+    assert words in str(baseline.why_no_baseline([], made))
+    assert baseline.why_no_baseline([], document(run_id=1, results=(run_of(*FIVE),))) is None
     halved = document(run_id=1, results=(run_of(*FIVE[:3], [200.0] * 4, [205.0] * 4),))
-    assert "lstm is unsteady, its processes gave" in str(expectation.why_no_baseline([], halved))
-    assert "nothing was trained" in str(expectation.why_no_baseline([], document(run_id=1, results=())))
-    assert "could not be kept" in str(expectation.why_no_baseline([], document(results=(run_of(*FIVE),))))
+    assert "lstm is unsteady, its processes gave" in str(baseline.why_no_baseline([], halved))
+    assert "nothing was trained" in str(baseline.why_no_baseline([], document(run_id=1, results=())))
+    assert "could not be kept" in str(baseline.why_no_baseline([], document(results=(run_of(*FIVE),))))
 
 
 def test_only_a_baseline_that_is_wholly_covered_is_replaced() -> None:
@@ -196,7 +197,7 @@ def test_only_a_baseline_that_is_wholly_covered_is_replaced() -> None:
         return Run(id=number, started_at="", command="bench", state="complete", document=made, baseline=True)
 
     new = document(results=(run_of(*FIVE, name="lstm"), run_of(*FIVE, name="gru")))
-    assert expectation.superseded(new, [run(1, "lstm"), run(2, "lstm", "cnn-lstm"), run(3, "gru")]) == [1, 3]
+    assert baseline.superseded(new, [run(1, "lstm"), run(2, "lstm", "cnn-lstm"), run(3, "gru")]) == [1, 3]
 
 
 def test_too_few_processes_are_refused_before_anything_runs(dlbox: Command, own_data_folder: Path) -> None:
@@ -307,7 +308,7 @@ def test_two_processes_may_migrate_at_once(tmp_path: Path) -> None:
     import sys
     sys.path.insert(0, {str(ROOT)!r})
     from pathlib import Path
-    from bench.results.history import History
+    from bench.results.store.history import History
     sys.stdin.read(1)
     assert len(History(Path({str(path)!r})).runs()) == 3
     """
@@ -333,7 +334,7 @@ def test_a_migration_that_is_broken_off_changes_nothing(
     path = old_store(tmp_path)
     whole = layout(path)
     broken = ("", "ALTER TABLE runs ADD COLUMN extra INTEGER;\nNOT SQL")
-    monkeypatch.setattr("bench.results.history._LAYOUTS", broken)
+    monkeypatch.setattr("bench.results.store.history._LAYOUTS", broken)
     with pytest.raises(Exception, match="syntax error"):
         History(path)
     assert layout(path) == whole

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from provision.playbook import HOUSE
+from provision.ansible.playbook import HOUSE
 from tests.conftest import script
 
 RECORD = HOUSE / "roles/record/files/record.py"

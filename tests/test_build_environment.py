@@ -20,8 +20,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.outcome import sentence
-from provision.playbook import HOUSE
+from provision.ansible.outcome import sentence
+from provision.ansible.playbook import HOUSE
 from tests.conftest import script
 
 SCRIPT = HOUSE / "roles/environment/files/build.py"

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from provision import archive_packages, bundle, collect, command, environments, own_wheel, python_builds
-from provision.bundle import Bundle, BundleError
-from provision.network import PLAIN, Network
-from provision.own_wheel import OwnWheel
-from provision.stack import Request, Stack, Target, resolve
-from provision.wishes import Wishes
+from provision.artifacts import archive_packages, bundle, collect, environments, own_wheel, python_builds
+from provision.artifacts.bundle import Bundle, BundleError
+from provision.artifacts.own_wheel import OwnWheel
+from provision.commands import provision
+from provision.commands.options import Wishes
+from provision.hosts.network import PLAIN, Network
+from provision.resolve.stack import Request, Stack, Target, resolve
 from tests.test_playbook import Listener
 from tests.test_provision_command import BOX, Said, Script, host, watching
 
@@ -91,9 +92,9 @@ def test_nothing_is_installed_from_a_bundle_that_is_not_sound(
 ) -> None:
     harm(folder)
     script = Script()
-    monkeypatch.setattr("provision.playbook.run", script)
+    monkeypatch.setattr("provision.ansible.playbook.run", script)
     said = Said()
-    code = command.run(Wishes(bundle=folder), watching, lambda question: True, as_json=False, complain=said)
+    code = provision.run(Wishes(bundle=folder), watching, lambda question: True, as_json=False, complain=said)
     assert code == 1
     assert script.jobs == []
     assert words in said[0]
@@ -127,15 +128,15 @@ def test_what_is_installed_comes_from_the_bundle(
     def never(*rest: object, **options: object) -> None:
         raise AssertionError("a network would be asked")
 
-    monkeypatch.setattr("provision.locking.lock", never)
+    monkeypatch.setattr("provision.artifacts.lockfiles.lock", never)
     monkeypatch.setattr(own_wheel, "build", never)
     for name in ("torch", "jax", "dlbox", "jupyter"):
         (folder / "locks" / f"{name}.txt").write_text(name)
     bundle.write(folder, bundle.contents(stack(), jupyter=True), "dlbox-1.whl", Listener())
     script = Script(host(box=BOX), host(status="changed", changed=("a",), verdict="ready"))
-    monkeypatch.setattr("provision.playbook.run", script)
+    monkeypatch.setattr("provision.ansible.playbook.run", script)
     wishes = Wishes(bundle=folder, frameworks=("tensorflow",))
-    assert command.run(wishes, watching, lambda question: True, as_json=False, complain=Said()) == 0
+    assert provision.run(wishes, watching, lambda question: True, as_json=False, complain=Said()) == 0
     told = script.jobs[1].variables["localhost"]
     assert told["bundle_folder"] == str(folder)
     assert told["bundle_source"] == ""  # it lies on this machine already
@@ -157,7 +158,7 @@ def test_what_is_installed_comes_from_the_bundle(
 )
 def test_what_cannot_be_meant_is_a_wrong_call(wishes: dict[str, Any], words: str) -> None:
     said = Said()
-    code = command.run(Wishes(**wishes), watching, lambda question: True, as_json=False, complain=said)
+    code = provision.run(Wishes(**wishes), watching, lambda question: True, as_json=False, complain=said)
     assert code == 2
     assert words in said[0]
 

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import card_verdict
 from bench.finding import Finding, Status
-from bench.health.thermal import HARMLESS
-from bench.results.record import Result, from_json, to_json
-from bench.results.telemetry import POWER_BRAKE, SOFTWARE_HEAT, CardSummary, Telemetry
-from inventory.machine import Machine, PciCard
-from inventory.reading import Reading
+from bench.health.checks.thermal import HARMLESS
+from bench.judge import card
+from bench.results.record.card import POWER_BRAKE, SOFTWARE_HEAT, CardSummary, Telemetry
+from bench.results.record.document import Result, from_json, to_json
+from inventory.machine.reading import Reading
+from inventory.machine.records import Machine, PciCard
 from tests.samples import document, machine, result, telemetry
 
 CARD = (PciCard(address="0000:01:00.0", device_id=0x2503, driver="nvidia"),)
@@ -35,7 +35,7 @@ def trained(**changes: Any) -> Result:
 
 
 def judged(made: Result, on: Machine | None = None) -> dict[str, Finding]:
-    return {f.id.rpartition("-")[2]: f for f in card_verdict.judge(made, on or box())}
+    return {f.id.rpartition("-")[2]: f for f in card.judge(made, on or box())}
 
 
 def statuses(made: Result, on: Machine | None = None) -> dict[str, str]:
@@ -51,7 +51,7 @@ def test_a_card_that_worked_passes() -> None:
 
 @pytest.mark.parametrize("telemetry", [None, telemetry()])
 def test_without_a_card_there_is_nothing_to_say(telemetry: Telemetry | None) -> None:
-    assert card_verdict.judge(result(telemetry=telemetry), machine()) == []
+    assert card.judge(result(telemetry=telemetry), machine()) == []
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_whatever_a_driver_leaves_out_is_judged(changes: dict[str, Any], on_gpu:
     if known.get("utilisation_max_percent") is not None:
         known["utilisation_mean_percent"] = float(known["utilisation_max_percent"])
     made = result(on_gpu=on_gpu, telemetry=Telemetry(gpu=0, summary=CardSummary(**known)))
-    for finding in card_verdict.judge(made, box()):
+    for finding in card.judge(made, box()):
         assert finding.message
         if finding.status is Status.UNKNOWN:
             assert not on_gpu

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inventory import cards, cardtable
-from inventory.cardfile import read
-from inventory.cards import Card, CatalogueError, UnknownCard
+from inventory.cards import cards, page
+from inventory.cards.cards import Card, CatalogueError, UnknownCard
+from inventory.cards.catalogue_file import read
 
 ROOT = Path(__file__).parent.parent
 ALL = cards.catalogue()
@@ -281,7 +281,7 @@ def test_architecture_by_id(device: int, architecture: str | None) -> None:
 
 
 def _broken(tmp_path: Path, old: str, new: str) -> str:
-    text = (ROOT / "inventory" / "cards.yml").read_text()
+    text = (ROOT / "inventory" / "cards" / "cards.yml").read_text()
     assert old in text
     path = tmp_path / "cards.yml"
     path.write_text(text.replace(old, new, 1))
@@ -329,7 +329,7 @@ def test_a_catalogue_that_is_no_catalogue(tmp_path: Path) -> None:
 
 
 def test_the_page_in_docs_lists_every_card_and_all_that_is_unverified() -> None:
-    written = (ROOT / "docs" / "cards.md").read_text()
-    assert written == cardtable.page(), "run: python -m inventory.cardtable > docs/cards.md"
+    written = (ROOT / "docs" / "reference" / "cards.md").read_text()
+    assert written == page.page(), "run: python -m inventory.cards.page > docs/reference/cards.md"
     for card in ALL:
         assert f"| {card.name} |" in written

@@ -16,13 +16,15 @@ import pytest
 import scenario
 from rich.console import Console
 
-from bench import checkup, health
+from bench import health
+from bench.commands import check as checkup
 from bench.finding import Finding, Status, verdict
-from bench.results import checks, export
-from bench.results.record import Document, from_json, json_schema, to_json
-from inventory import facts
-from inventory.machine import Machine
-from inventory.reading import Reading
+from bench.results.export import checks as export
+from bench.results.record.document import Document, from_json, json_schema, to_json
+from bench.results.terminal import check_results
+from inventory import gather
+from inventory.machine.reading import Reading
+from inventory.machine.records import Machine
 
 GOLDEN = Path(__file__).with_name("golden")
 """DLBOX_GOLDEN=write pytest tests/test_checkup.py writes these files anew: look at the difference then."""
@@ -42,7 +44,7 @@ def document(machine: Machine) -> Document:
 
 def table(given: Document) -> str:
     out = io.StringIO()
-    checks.show(given, Console(file=out, width=100, highlight=False))
+    check_results.show(given, Console(file=out, width=100, highlight=False))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
@@ -96,8 +98,8 @@ def test_every_check_explains_itself() -> None:
             assert text, check.id
         assert len(check.explanation) > 40, check.id
         assert check.id.partition(".")[0] == check.theme
-        assert check.id in checks.explanation(check)
-    assert "Xid" in checks.explanation(health.REGISTER["errors.xid"])
+        assert check.id in check_results.explanation(check)
+    assert "Xid" in check_results.explanation(health.REGISTER["errors.xid"])
 
 
 def test_list_names_every_check_with_limits_and_source(dlbox: Any) -> None:
@@ -158,7 +160,7 @@ def test_only_and_skip_choose_themes(tmp_path: Path) -> None:
 @pytest.fixture
 def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     machine = scenario.load("rtx3060_idle").machine(tmp_path)
-    monkeypatch.setattr(facts, "gather", lambda: machine)
+    monkeypatch.setattr(gather, "gather", lambda: machine)
     return machine
 
 
@@ -233,6 +235,6 @@ def test_a_check_that_breaks_hides_no_other(box: Machine, monkeypatch: pytest.Mo
 
 
 def test_the_table_of_checks_names_every_check() -> None:
-    page = Path(__file__).parent.parent / "docs" / "checks.md"
+    page = Path(__file__).parent.parent / "docs" / "reference" / "checks.md"
     named = set(re.findall(r"`([a-z]+\.[a-z0-9-]+)`", page.read_text()))
     assert named == {check.id for check in health.checks()}

@@ -17,10 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from bench.results import comparison, derive, noise, sources
-from bench.results.compare import Comparison, compare
-from bench.results.history import History, default_path
-from bench.results.record import Document, Repeat, Result, to_json
+from bench.results.record.document import Document, Repeat, Result, to_json
+from bench.results.stats import derived, intervals
+from bench.results.stats.compare import Comparison, compare
+from bench.results.store import lookup
+from bench.results.store.history import History, default_path
+from bench.results.terminal import comparison
 from tests.conftest import Command
 from tests.samples import blocks, document, machine, result
 
@@ -33,7 +35,7 @@ def run_of(*processes: Sequence[float], name: str = "lstm", **changes: Any) -> R
         Repeat(seed=seed, accuracy=0.95 if seed == 0 else None, blocks=blocks(*rates))
         for seed, rates in enumerate(processes)
     )
-    return msgspec.structs.replace(derive.renewed(result(name), repeats, partial=False), **changes)
+    return msgspec.structs.replace(derived.renewed(result(name), repeats, partial=False), **changes)
 
 
 def measured(level: float, spread: float, rng: np.random.Generator, number: int = 5) -> list[list[float]]:
@@ -59,7 +61,7 @@ RATES = st.lists(st.lists(st.floats(1.0, 1e5), min_size=1, max_size=6), min_size
 @settings(max_examples=50, deadline=None)
 @given(RATES)
 def test_a_result_never_differs_from_itself(processes: list[list[float]]) -> None:
-    found = noise.estimate(processes, processes)
+    found = intervals.estimate(processes, processes)
     assert found.ratio == pytest.approx(1)
     assert not found.significant
 
@@ -67,7 +69,7 @@ def test_a_result_never_differs_from_itself(processes: list[list[float]]) -> Non
 @settings(max_examples=50, deadline=None)
 @given(RATES, RATES)
 def test_swapping_the_sides_inverts_the_ratio(a: list[list[float]], b: list[list[float]]) -> None:
-    there, back = noise.estimate(a, b), noise.estimate(b, a)
+    there, back = intervals.estimate(a, b), intervals.estimate(b, a)
     assert there.ratio * back.ratio == pytest.approx(1)
     assert (there.method, there.significant) == (back.method, back.significant)
     if there.low is None or there.high is None or back.low is None or back.high is None:
@@ -82,13 +84,13 @@ def test_swapping_the_sides_inverts_the_ratio(a: list[list[float]], b: list[list
 @given(RATES, RATES, st.floats(0.01, 100))
 def test_the_unit_does_not_matter(a: list[list[float]], b: list[list[float]], factor: float) -> None:
     scaled = [[[rate * factor for rate in rates] for rates in side] for side in (a, b)]
-    assert noise.estimate(*scaled).ratio == pytest.approx(noise.estimate(a, b).ratio)
+    assert intervals.estimate(*scaled).ratio == pytest.approx(intervals.estimate(a, b).ratio)
 
 
 def share_significant(ratio: float, spread: float, *, trials: int = 300, number: int = 5) -> float:
     rng = np.random.default_rng(20261122)
     found = [
-        noise.estimate(measured(400, spread, rng, number), measured(400 * ratio, spread, rng, number))
+        intervals.estimate(measured(400, spread, rng, number), measured(400 * ratio, spread, rng, number))
         for _ in range(trials)
     ]
     return sum(f.significant for f in found) / trials
@@ -104,14 +106,14 @@ def test_1_percent_in_3_percent_noise_is_not_called_a_difference() -> None:
 
 
 def test_false_alarms_are_as_rare_as_stated() -> None:
-    assert share_significant(1.0, 0.03, trials=600) <= 2 * (1 - noise.CONFIDENCE)
+    assert share_significant(1.0, 0.03, trials=600) <= 2 * (1 - intervals.CONFIDENCE)
 
 
 def test_the_interval_covers_the_truth_as_often_as_stated() -> None:
     rng = np.random.default_rng(5)
-    found = [noise.estimate(measured(400, 0.03, rng), measured(320, 0.01, rng, 3)) for _ in range(400)]
+    found = [intervals.estimate(measured(400, 0.03, rng), measured(320, 0.01, rng, 3)) for _ in range(400)]
     covered = sum(f.low is not None and f.high is not None and f.low <= 0.8 <= f.high for f in found)
-    assert covered / len(found) >= noise.CONFIDENCE - 0.015
+    assert covered / len(found) >= intervals.CONFIDENCE - 0.015
 
 
 @pytest.mark.parametrize(
@@ -119,7 +121,7 @@ def test_the_interval_covers_the_truth_as_often_as_stated() -> None:
     [(1, 0.975, 12.7062), (2, 0.995, 9.9248), (4, 0.995, 4.6041), (8, 0.995, 3.3554), (30, 0.975, 2.0423)],
 )
 def test_student_s_t_is_that_of_the_tables(freedom: float, share: float, value: float) -> None:
-    assert noise.student_t(share, freedom) == pytest.approx(value, abs=1e-4)
+    assert intervals.student_t(share, freedom) == pytest.approx(value, abs=1e-4)
 
 
 def test_a_quick_run_against_a_full_one_borrows_its_scatter() -> None:
@@ -143,9 +145,9 @@ def test_one_process_a_side_says_what_it_cannot_know() -> None:
 
 
 def test_speeds_that_no_box_has_do_not_break_the_arithmetic() -> None:
-    found = noise.estimate([[1e-300, 1e300], [1e300, 1e-300]], [[1e300, 1e-250], [1.0, 1e-300]])
+    found = intervals.estimate([[1e-300, 1e300], [1e300, 1e-300]], [[1e300, 1e-250], [1.0, 1e-300]])
     assert not found.significant
-    assert noise.estimate([[1e-300]], [[1e300]]).ratio > 1e300
+    assert intervals.estimate([[1e-300]], [[1e300]]).ratio > 1e300
 
 
 def test_one_block_gives_no_interval_and_no_claim() -> None:
@@ -403,25 +405,25 @@ def test_a_wrong_file_gets_one_sentence(
 )
 def test_a_run_that_is_not_there(own_data_folder: Path, which: str, words: str) -> None:
     history = History(default_path())
-    with pytest.raises(sources.SourceError, match=words) as caught:
-        sources.find(which, history)
+    with pytest.raises(lookup.SourceError, match=words) as caught:
+        lookup.find(which, history)
     assert "\n" not in str(caught.value)
 
 
 def test_last_and_previous_are_of_complete_runs_that_trained(own_data_folder: Path, stored: History) -> None:
-    assert [sources.find(word, stored)[0] for word in ("last", "previous")] == ["run 2", "run 1"]
-    with pytest.raises(sources.SourceError, match="no complete run"):
-        sources.find("last", None)
+    assert [lookup.find(word, stored)[0] for word in ("last", "previous")] == ["run 2", "run 1"]
+    with pytest.raises(lookup.SourceError, match="no complete run"):
+        lookup.find("last", None)
     stored.save(2, document(partial=True), "partial")
-    with pytest.raises(sources.SourceError, match="holds one complete run; `dlbox bench` makes another"):
-        sources.find("previous", stored)
+    with pytest.raises(lookup.SourceError, match="holds one complete run; `dlbox bench` makes another"):
+        lookup.find("previous", stored)
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.binary(max_size=300))
 def test_no_file_breaks_the_reading(data: bytes) -> None:
-    with pytest.raises(sources.SourceError):
-        sources.decode(data, "x")
+    with pytest.raises(lookup.SourceError):
+        lookup.decode(data, "x")
 
 
 def test_a_block_that_took_no_time_is_refused_not_divided_by() -> None:

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.finding import Status
-from bench.keeper import Keeper
-from bench.progress import quiet
-from bench.results import store
-from bench.results.history import CorruptHistoryError, History, HistoryError, default_path
+from bench.results.store import access
+from bench.results.store.history import CorruptHistoryError, History, HistoryError, default_path
+from bench.run.recorder import Keeper
+from common.progress import quiet
 from tests.conftest import Command
 from tests.samples import document, result
 
@@ -97,7 +97,7 @@ def test_wherever_it_is_damaged_a_run_is_kept(path: Path, where: float, data: by
     whole = path.read_bytes()
     try:
         overwrite(path, int(where * len(whole)), data)
-        history, problems = store.open_history()
+        history, problems = access.open_history()
         known = len(history.runs())
         assert known == (0 if problems else RUNS)
         number = history.begin(document())
@@ -108,7 +108,7 @@ def test_wherever_it_is_damaged_a_run_is_kept(path: Path, where: float, data: by
         assert found.document == document(run_id=number)
         history.close()
     finally:
-        for made in (*path.parent.iterdir(), store._private_folder() / "history.sqlite"):
+        for made in (*path.parent.iterdir(), access._private_folder()[0] / "history.sqlite"):
             made.unlink(missing_ok=True)
         path.write_bytes(whole)
 
@@ -122,7 +122,7 @@ def test_a_run_whose_text_is_none_is_one_unreadable_run(dlbox: Command, path: Pa
             "UPDATE runs SET document = replace(document, 'Example', CAST(X'C328' AS TEXT)) WHERE id = 5"
         )
     db.close()
-    history, problems = store.open_history()
+    history, problems = access.open_history()
     assert problems == []
     assert [run.id for run in history.runs() if run.document is None] == [3, 5]
     history.close()
@@ -149,7 +149,7 @@ def test_a_damaged_block_of_a_killed_run_costs_that_block(path: Path) -> None:
         db.execute("UPDATE blocks SET block = CAST(X'7BFF' AS TEXT) WHERE rowid = 2")
         db.execute("UPDATE runs SET pid = 999999999 WHERE id = ?", (number,))
     db.close()
-    history, problems = store.open_history()
+    history, problems = access.open_history()
     assert problems == []
     found = history.run(number)
     assert found is not None
@@ -162,7 +162,7 @@ def test_a_history_whose_tables_are_others_is_set_aside(path: Path) -> None:
         db.execute("PRAGMA foreign_keys = OFF")
         db.execute("DROP TABLE runs")
     db.close()
-    history, (problem,) = store.open_history()
+    history, (problem,) = access.open_history()
     assert "was damaged: it is kept as" in problem.message
     assert history.runs() == []
 
@@ -175,7 +175,7 @@ def test_a_damaged_history_that_cannot_be_moved_is_stood_in_for(
 
     monkeypatch.setattr(Path, "rename", refused)
     break_chains(path)
-    history, (problem,) = store.open_history()
+    history, (problem,) = access.open_history()
     assert history.path.parent.parent == tmp_path
     assert "is damaged, and no new one can be begun (Permission denied)" in problem.message
 
@@ -192,7 +192,7 @@ def test_a_full_disk_with_tmp_on_it_is_one_sentence(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("XDG_DATA_HOME", str(blocked))
     no_temporary_directory(monkeypatch)
     with pytest.raises(HistoryError, match="no temporary directory has room") as caught:
-        store.open_history()
+        access.open_history()
     assert str(blocked) in str(caught.value)
     assert "\n" not in str(caught.value)
     keeper = Keeper(quiet())

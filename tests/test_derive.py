@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.judgement import Judge
-from bench.results.derive import CONFIDENCE, DRIFT, interval, with_figures
-from bench.results.figures import Probes, Work
-from bench.results.record import Repeat, Result, Spread
+from bench.judge.result import Judge
+from bench.results.record.document import Repeat, Result, Spread
+from bench.results.record.figures import Probes, Work
+from bench.results.stats.derived import CONFIDENCE, DRIFT, interval, with_figures
 from tests.samples import blocks, machine, result
 
 WORK = Work(flop_per_sample=108e6, bytes_per_sample=0.366e6, recurrent_steps=300)

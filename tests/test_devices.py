@@ -16,16 +16,19 @@ import pytest
 import scenario
 from samples import document, machine, result
 
-from bench import scaling
 from bench.finding import Status
-from bench.measure import parallel, runner
+from bench.judge import scaling
+from bench.measure import runner
 from bench.measure.events import Block, Devices, Event, Job, Replicas
+from bench.measure.worker import parallel
 from bench.measure.workloads import WORKLOADS
-from bench.results import charts, compare, derive, soundness
-from bench.results.figures import Scaling
-from bench.results.record import from_json, to_json
-from inventory.machine import Gpu, Machine
-from inventory.reading import Reading
+from bench.results.record.document import from_json, to_json
+from bench.results.record.figures import Scaling
+from bench.results.report import charts
+from bench.results.stats import compare, derived
+from bench.results.store import validate
+from inventory.machine.reading import Reading
+from inventory.machine.records import Gpu, Machine
 from tests.conftest import ROOT, Command
 from workshops.settings import Setting
 
@@ -174,7 +177,7 @@ def test_a_document_without_the_number_is_sound_json() -> None:
     text = to_json(made)
     assert "NaN" not in text
     assert from_json(text) == made
-    assert soundness.fault(made) is None
+    assert validate.fault(made) is None
 
 
 def test_the_furthest_copy_counts() -> None:
@@ -200,12 +203,12 @@ def test_the_default_setting_is_no_other_setting() -> None:
 
 
 def test_several_cards_have_as_many_peaks_and_virtual_devices_one() -> None:
-    from bench.results.figures import Probes, Work
+    from bench.results.record.figures import Probes, Work
 
     work = Work(flop_per_sample=1e9, bytes_per_sample=1e6)
     for on_gpu, share in ((True, 0.35), (False, 0.7)):
         probes = Probes(backend="tensorflow", device="x", on_gpu=on_gpu, matmul_tflops={"fp32": 1.0})
-        made = derive.with_figures(several(700.0, on_gpu=on_gpu, work=work), probes=probes)
+        made = derived.with_figures(several(700.0, on_gpu=on_gpu, work=work), probes=probes)
         assert made.share_of_measured_peak == pytest.approx(share)
 
 

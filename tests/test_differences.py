@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.differences import LINES_SHOWN, describe
+from provision.ansible.diffs import LINES_SHOWN, describe
 
 LOCK = "six==1.17.0 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\nwrapt==2.5.2 --hash=sha256:cc\n"
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from provision import environments, locking, own_wheel
-from provision.locking import LockError
-from provision.own_wheel import OwnWheel
-from provision.stack import Request, Stack, Target, resolve
+from provision.artifacts import environments, lockfiles, own_wheel
+from provision.artifacts.lockfiles import LockError
+from provision.artifacts.own_wheel import OwnWheel
+from provision.resolve.stack import Request, Stack, Target, resolve
 
 PASCAL = Target(name="GeForce GTX 1060 6GB", architecture="pascal", capability="6.1")
 BASE = (
@@ -47,35 +47,35 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         calls.append([*command, wanted, Path(command[command.index("--constraints") + 1]).read_text()])
         return BASE
 
-    monkeypatch.setattr(locking, "_output", answer)
+    monkeypatch.setattr(lockfiles, "_output", answer)
     monkeypatch.setattr("shutil.which", lambda name, **_: f"/bin/{name}")
     return calls
 
 
 def test_an_answer_is_kept_for_some_days(asked: list[list[str]], cache: Path) -> None:
-    assert locking.lock(["a"], "3.12") == locking.lock(["a"], "3.12") == BASE
+    assert lockfiles.lock(["a"], "3.12") == lockfiles.lock(["a"], "3.12") == BASE
     assert len(asked) == 1
-    locking.lock(["a"], "3.13")
-    locking.lock(["a"], "3.12", constraints=["b<2"])
+    lockfiles.lock(["a"], "3.13")
+    lockfiles.lock(["a"], "3.12", constraints=["b<2"])
     assert len(asked) == 3
     for path in cache.iterdir():
         path.write_text("cut off")
-    locking.lock(["a"], "3.12")
+    lockfiles.lock(["a"], "3.12")
     assert len(asked) == 4
     for path in cache.iterdir():
         os.utime(path, (1, 1))
-    assert locking.lock(["a"], "3.12") == BASE
+    assert lockfiles.lock(["a"], "3.12") == BASE
     assert len(asked) == 5
 
 
 def test_a_cache_that_cannot_be_written_costs_only_time(asked: list[list[str]], cache: Path) -> None:
     cache.parent.parent.mkdir()
     cache.parent.write_text("a file where the folder should be")
-    assert locking.lock(["a"], "3.12") == BASE
+    assert lockfiles.lock(["a"], "3.12") == BASE
 
 
 def test_a_lock_file_is_for_the_box_and_has_hashes(asked: list[list[str]]) -> None:
-    assert locking.lock(["a==1"], "3.12", constraints=["b<2"], index="https://example.com/simple") == BASE
+    assert lockfiles.lock(["a==1"], "3.12", constraints=["b<2"], index="https://example.com/simple") == BASE
     (command,) = asked
     assert command[:3] == ["/bin/uv", "pip", "compile"]
     assert command[command.index("--python") + 1] == sys.executable
@@ -87,20 +87,20 @@ def test_a_lock_file_is_for_the_box_and_has_hashes(asked: list[list[str]]) -> No
 
 def test_what_the_other_environment_has_holds_and_is_left_out(asked: list[list[str]]) -> None:
     over = "numpy==2.4.6 --hash=sha256:aa\n"
-    assert locking.lock(["a"], "3.11", over=over) == "six==1.17.0 \\\n    --hash=sha256:cc\n"
+    assert lockfiles.lock(["a"], "3.11", over=over) == "six==1.17.0 \\\n    --hash=sha256:cc\n"
     assert asked[0][-1] == "numpy==2.4.6\n"
 
 
 def test_another_python_without_uv_is_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name, **_: None)
     with pytest.raises(LockError, match="pipx install uv"):
-        locking.lock(["six"], "3.99")
+        lockfiles.lock(["six"], "3.99")
 
 
 def test_what_does_not_resolve_is_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name, **_: sys.executable)
     with pytest.raises(LockError, match="do not resolve"):
-        locking.lock(["six"], "3.99")
+        lockfiles.lock(["six"], "3.99")
 
 
 @pytest.mark.parametrize(
@@ -114,15 +114,15 @@ def test_what_does_not_resolve_is_said_in_a_sentence(monkeypatch: pytest.MonkeyP
 def test_an_index_out_of_reach_is_told_from_versions_that_do_not_fit(words: str, said: str) -> None:
     script = f"import sys; sys.stderr.write({words!r}); sys.exit(1)"
     with pytest.raises(LockError, match=said) as told:
-        locking._output([sys.executable, "-c", script], {})
+        lockfiles._output([sys.executable, "-c", script], {})
     assert "word@" not in str(told.value)
     assert "***@host" in str(told.value)
 
 
 def test_where_uv_does_not_reach_the_index_pip_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name, **_: sys.executable)
-    monkeypatch.setattr(locking, "_with_pip", lambda *rest: BASE)
-    assert locking.lock(["six"], f"{sys.version_info.major}.{sys.version_info.minor}") == BASE
+    monkeypatch.setattr(lockfiles, "_with_pip", lambda *rest: BASE)
+    assert lockfiles.lock(["six"], f"{sys.version_info.major}.{sys.version_info.minor}") == BASE
 
 
 def test_pip_gives_the_same_shape(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,10 +134,10 @@ def test_pip_gives_the_same_shape(monkeypatch: pytest.MonkeyPatch) -> None:
             }
         ]
     }
-    monkeypatch.setattr(locking, "_output", lambda command, told: json.dumps(report))
+    monkeypatch.setattr(lockfiles, "_output", lambda command, told: json.dumps(report))
     monkeypatch.setattr("shutil.which", lambda name, **_: None)
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    assert locking.lock(["six-pack"], here) == "six-pack==1.17.0 --hash=sha256:cc\n"
+    assert lockfiles.lock(["six-pack"], here) == "six-pack==1.17.0 --hash=sha256:cc\n"
 
 
 def test_a_stack_becomes_variables_and_files(asked: list[list[str]], tmp_path: Path) -> None:
@@ -191,7 +191,8 @@ def test_the_wheel_of_a_checkout_and_of_an_installation_hold_the_same(tmp_path: 
     folder = tmp_path / "again"
     folder.mkdir()
     code = (
-        f"import sys; sys.path.insert(0, {str(site)!r}); from pathlib import Path; from provision import own_wheel; "
+        f"import sys; sys.path.insert(0, {str(site)!r}); from pathlib import Path; "
+        f"from provision.artifacts import own_wheel; "
         f"assert str(own_wheel.ROOT) == {str(site)!r}; print(own_wheel.build(Path({str(folder)!r})).path)"
     )
     packed = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)

@@ -16,14 +16,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import bands, expectation, prediction
 from bench.finding import Finding, Status
+from bench.judge import bands, baseline, prediction
 from bench.measure.workloads import SUITES, WORKLOADS
-from bench.results.figures import Probes, Work
-from bench.results.history import Run
-from bench.results.record import Document, Result, to_json
-from inventory.machine import Machine
-from inventory.yamlfile import YamlError
+from bench.results.record.document import Document, Result, to_json
+from bench.results.record.figures import Probes, Work
+from bench.results.store.history import Run
+from common.yaml_lines import YamlError
+from inventory.machine.records import Machine
 from tests.conftest import ROOT
 from tests.samples import document, machine, result
 from tests.test_compare import FIVE, run_of
@@ -41,7 +41,7 @@ def only(found: list[Finding]) -> Finding:
 
 
 def judge(made: Result, on: Machine | None = None, **how: Any) -> list[Finding]:
-    return expectation.judge(made, on or machine(), **{"baselines": [], "probes": PROBES, "kept": (), **how})
+    return baseline.judge(made, on or machine(), **{"baselines": [], "probes": PROBES, "kept": (), **how})
 
 
 def times(factor: float) -> list[list[float]]:
@@ -103,7 +103,7 @@ def test_what_was_never_tried_has_the_flat_limit_and_says_so(change: dict[str, A
 
 
 def test_the_measured_errors_are_those_of_the_table() -> None:
-    text = (ROOT / "docs" / "prediction.md").read_text()
+    text = (ROOT / "docs" / "evidence" / "prediction.md").read_text()
     rows = [[cell.strip() for cell in line.split("|")] for line in text.splitlines() if line.startswith("| ")]
     table = {row[1]: float(row[4]) for row in rows if row[1] in WORKLOADS}
     (machine_,) = prediction.measured()
@@ -169,12 +169,12 @@ def damaged(*_: Any) -> Any:
 
 
 def test_a_damaged_band_file_leaves_the_prediction(box: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert expectation.unreadable() == []
+    assert baseline.unreadable() == []
     monkeypatch.setattr(bands, "shipped", damaged)
     found = only(judge(result(**ON_CARD), box, probes=GPU_PROBES, kept=None))
     assert found.id == "training.lstm-predicted"
     assert "no band of measured speed (bands.yml cannot be read)" in found.message
-    told = only(expectation.unreadable())
+    told = only(baseline.unreadable())
     assert (told.status, told.id) == (Status.WARN, "results.expectations")
     assert "line 7: RTX 3061 is no card" in told.message
 
@@ -183,7 +183,7 @@ def test_a_damaged_file_of_errors_leaves_the_band(box: Machine, monkeypatch: pyt
     monkeypatch.setattr(prediction, "measured", damaged)
     assert only(judge(result(**ON_CARD), box, kept=[band()])).id == "training.lstm-band"
     assert "no prediction (prediction.yml cannot be read)" in nothing(judge(result(work=WORK)))
-    assert only(expectation.unreadable()).status is Status.WARN
+    assert only(baseline.unreadable()).status is Status.WARN
 
 
 @given(
@@ -320,7 +320,7 @@ def exported(folder: Path, *documents: Document) -> Path:
 
 def from_export(path: Path, source: str = "me") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-P", "-m", "bench.bands", str(path), source],
+        [sys.executable, "-P", "-m", "bench.judge.bands", str(path), source],
         capture_output=True, text=True, check=False, env={"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
 
@@ -360,8 +360,8 @@ def test_earlier_runs_of_the_same_work_count_and_no_others() -> None:
         msgspec.structs.replace(failed, document=msgspec.structs.replace(failed.document, findings=(slow,)))
     )
     runs.append(msgspec.structs.replace(run(9, made), state="partial"))
-    assert expectation.earlier_speeds(made, machine(), runs) == []
-    assert expectation.earlier_speeds(made, machine(), [*runs, run(10, made)]) == [
+    assert baseline.earlier_speeds(made, machine(), runs) == []
+    assert baseline.earlier_speeds(made, machine(), [*runs, run(10, made)]) == [
         made.samples_per_second.median
     ]
 
@@ -376,8 +376,8 @@ def test_a_fault_of_a_workload_with_a_longer_name_is_not_its_own() -> None:
     assert before.document is not None
     both = msgspec.structs.replace(before.document, results=(made, other), findings=(fault,))
     runs = [msgspec.structs.replace(before, document=both)]
-    assert expectation.earlier_speeds(made, machine(), runs) == [made.samples_per_second.median]
-    assert expectation.earlier_speeds(other, machine(), runs) == []
+    assert baseline.earlier_speeds(made, machine(), runs) == [made.samples_per_second.median]
+    assert baseline.earlier_speeds(other, machine(), runs) == []
 
 
 def test_what_whole_runs_differ_by_is_allowed() -> None:

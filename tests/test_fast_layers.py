@@ -282,7 +282,7 @@ def test_without_numba_the_backends_own_ways_serve() -> None:
     real = importlib.util.find_spec
     importlib.util.find_spec = lambda name, *rest: None if name == "numba" else real(name, *rest)
     import keras, numpy as np
-    from bench import candidates
+    from bench.run import tune_candidates as candidates
     from workshops import fast
     assert not [s for s in candidates.candidates(["tensorflow", "torch", "jax"], False) if s.layers == "loops"]
     for how in ("loops", None):

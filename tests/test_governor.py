@@ -9,17 +9,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from bench import session, verdict
 from bench.finding import Finding, Status
-from bench.measure import timing
+from bench.judge import training
 from bench.measure.events import Block, Event, Job
-from bench.measure.governor import Governors
+from bench.measure.worker import timing
+from bench.measure.worker.governor import Governors
 from bench.measure.workloads import WORKLOADS, select
-from bench.progress import quiet
-from bench.results.compare import compare
-from bench.results.history import History, default_path
-from bench.results.record import Document, Result, from_json, to_json
-from inventory.reading import Reading
+from bench.results.record.document import Document, Result, from_json, to_json
+from bench.results.stats.compare import compare
+from bench.results.store.history import History, default_path
+from bench.run import session
+from common.progress import quiet
+from inventory.machine.reading import Reading
 from tests.samples import document, machine, result, said
 
 TRAIN = session.training.train
@@ -77,7 +78,7 @@ def seen(*governors: str | None, name: str = "lstm") -> Result:
 
 
 def judged(made: Result, before: str | None = None) -> Finding | None:
-    found = verdict.judge(made, gpu_expected=False, governor=before)
+    found = training.judge(made, gpu_expected=False, governor=before)
     return next((f for f in found if f.id == "training.lstm-governor"), None)
 
 
@@ -107,7 +108,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Document]:
 
     def act(*governors: str, began: str = "performance") -> Document:
         host = msgspec.structs.replace(machine().host, cpu_governor=Reading.of(began))
-        monkeypatch.setattr("inventory.facts.gather", lambda: machine(host=host))
+        monkeypatch.setattr("inventory.gather.gather", lambda: machine(host=host))
         asked = iter(governors)
 
         def worker(job: Job, on_event: Callable[[Event], None], **_: Any) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench.results import store
-from bench.results.history import CorruptHistoryError, History, HistoryError, default_path
-from bench.results.record import Repeat
+from bench.results.record.document import Repeat
+from bench.results.store import access
+from bench.results.store.history import CorruptHistoryError, History, HistoryError, default_path
 from tests.conftest import ROOT
 from tests.samples import blocks, document, result
 
@@ -45,7 +45,7 @@ def killed_while_training(path: Path) -> None:
     import os, signal, sys
     sys.path.insert(0, {str(ROOT)!r})
     from pathlib import Path
-    from bench.results.history import History
+    from bench.results.store.history import History
     from tests.samples import blocks, document, result
     import msgspec
     history = History(Path({str(path)!r}))
@@ -134,7 +134,7 @@ def test_two_processes_may_write_at_once(path: Path) -> None:
     import sys
     sys.path.insert(0, {str(ROOT)!r})
     from pathlib import Path
-    from bench.results.history import History
+    from bench.results.store.history import History
     from tests.samples import blocks, document
     for _ in range(5):
         history = History(Path({str(path)!r}))
@@ -199,7 +199,7 @@ def test_a_damaged_history_is_set_aside_and_kept(own_data_folder: Path) -> None:
     path = default_path()
     path.parent.mkdir(parents=True)
     path.write_bytes(b"garbage" * 1000)
-    history, problems = store.open_history()
+    history, problems = access.open_history()
     assert history.path == path
     assert len(problems) == 1
     (aside,) = path.parent.glob("history.sqlite.damaged-*")
@@ -215,14 +215,14 @@ def test_a_folder_that_cannot_be_written_to_is_stood_in_for(
     monkeypatch.setenv("XDG_DATA_HOME", str(blocked))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
-    history, problems = store.open_history()
+    history, problems = access.open_history()
     assert history.path == tmp_path / f"dlbox-{os.getuid()}" / "history.sqlite"
     assert "XDG_DATA_HOME" in problems[0].message
     assert history.path.parent.stat().st_mode & 0o077 == 0
 
 
 def test_reading_needs_no_history(own_data_folder: Path) -> None:
-    assert store.open_history_to_read() is None
+    assert access.open_history_to_read() is None
     assert not own_data_folder.exists(), "looking creates nothing"
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from provision import holding
-from provision.playbook import HOUSE
+from provision.ansible import heartbeat
+from provision.ansible.playbook import HOUSE
 from tests.conftest import ROOT, script
 from tests.test_playbook import only, run
 
@@ -125,9 +125,9 @@ while other is None:
 
 
 def test_a_live_run_gives_signs_and_says_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(holding, "PLACE", tmp_path)
-    monkeypatch.setattr(holding, "EVERY_S", 0.1)
-    with holding.Holding(tmp_path / "ssh") as held:
+    monkeypatch.setattr(heartbeat, "PLACE", tmp_path)
+    monkeypatch.setattr(heartbeat, "EVERY_S", 0.1)
+    with heartbeat.Holding(tmp_path / "ssh") as held:
         assert take(tmp_path, held.identity, dead_s=60) is None
         assert hold.lives(tmp_path, held.identity)
         assert take(tmp_path, BEN)["who"] == "anna@desk"
@@ -139,11 +139,11 @@ def test_signs_go_over_open_connections_only(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "ssh").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n')
     (tmp_path / "ssh").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(holding, "EVERY_S", 0.1)
+    monkeypatch.setattr(heartbeat, "EVERY_S", 0.1)
     sockets = tmp_path / "s"
     sockets.mkdir()
     (sockets / "file").touch()
-    with socket.socket(socket.AF_UNIX) as connection, holding.Holding(sockets) as held:
+    with socket.socket(socket.AF_UNIX) as connection, heartbeat.Holding(sockets) as held:
         connection.bind(str(sockets / "c"))
         time.sleep(1)
     asked = (tmp_path / "asked").read_text().splitlines()
@@ -165,7 +165,7 @@ def test_the_play_stops_with_a_sentence(tmp_path: Path, monkeypatch: pytest.Monk
         SCRIPT.read_text().replace('"/run/dlbox"', repr(str(place))).replace("DEAD_S = 60.0", "DEAD_S = 4.0")
     )
     (roles / "preflight/files/hold.py").write_text(text)
-    monkeypatch.setattr("provision.playbook.HOUSE", tmp_path)
+    monkeypatch.setattr("provision.ansible.playbook.HOUSE", tmp_path)
     task = json.dumps(
         {"name": "The box is this run's", "ansible.builtin.include_role": {"name": "preflight", "tasks_from": "hold"},
          "vars": {"preflight_take": "{{ taken }}"}}
@@ -189,7 +189,7 @@ def test_the_play_stops_with_a_sentence(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_the_one_who_used_sudo_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUDO_USER", "anna")
-    assert holding.who() == f"anna@{socket.gethostname()}"
+    assert heartbeat.who() == f"anna@{socket.gethostname()}"
 
 
 def test_the_script_runs_where_only_an_old_python_is() -> None:

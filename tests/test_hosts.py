@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provision.hosts import HostError, default_place, read_host, select
-from provision.inventory_file import Inventory, expand
+from provision.hosts.hosts import HostError, default_place, read_host, select
+from provision.hosts.inventory_file import Inventory, expand
 from tests.conftest import ROOT
 
 INVENTORY = """
@@ -221,7 +221,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
 
 
 def test_the_example_of_the_page_is_an_inventory(tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "inventory.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "guides" / "hosts.md").read_text(encoding="utf-8")
     path = tmp_path / "room.yml"
     path.write_text(page.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
     assert len(select(["classroom"], path)) == 11

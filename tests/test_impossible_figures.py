@@ -16,10 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from bench.results import comparison, interchange, report, soundness, sources, summary, terminal
-from bench.results.compare import compare
-from bench.results.figures import Memory, Scaling
-from bench.results.record import Document, to_json
+from bench.results.export import formats
+from bench.results.record.document import Document, to_json
+from bench.results.record.figures import Memory, Scaling
+from bench.results.report import markdown, page
+from bench.results.stats.compare import compare
+from bench.results.store import lookup, validate
+from bench.results.terminal import comparison, results
 from tests import pages
 from tests.conftest import Command
 from tests.samples import document, result
@@ -66,13 +69,13 @@ def changed(which: int, place: Place, number: float) -> bytes:
 
 def show(made: Document) -> None:
     """In every form that a person or a program can ask for."""
-    report.render(made, [])
-    summary.markdown(made)
-    for form in interchange.FORMATS.values():
+    page.render(made, [])
+    markdown.markdown(made)
+    for form in formats.FORMATS.values():
         form(made)
     console = Console(width=80, file=io.StringIO(), no_color=True)
-    terminal.show(made, console)
-    comparison.show(compare(made, sources.decode(to_json(made).encode(), "x")), console)
+    results.show(made, console)
+    comparison.show(compare(made, lookup.decode(to_json(made).encode(), "x")), console)
 
 
 EVERY = [(which, place) for which in range(3) for place in places(originals()[which])]
@@ -81,7 +84,7 @@ EVERY = [(which, place) for which in range(3) for place in places(originals()[wh
 def test_the_sound_ones_are_shown() -> None:
     assert len(EVERY) > 250
     for original in originals():
-        show(sources.decode(json.dumps(original).encode(), "x"))
+        show(lookup.decode(json.dumps(original).encode(), "x"))
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)
@@ -99,8 +102,8 @@ def test_many_impossible_numbers(where: tuple[int, Place], number: float) -> Non
 
 def refused_or_shown(where: tuple[int, Place], number: float) -> None:
     try:
-        made = sources.decode(changed(*where, number), "x.json")
-    except sources.SourceError as refusal:
+        made = lookup.decode(changed(*where, number), "x.json")
+    except lookup.SourceError as refusal:
         told = str(refusal)
     else:
         show(made)
@@ -143,8 +146,8 @@ def test_each_command_refuses_it_in_one_sentence(
 ) -> None:
     file = tmp_path / "x.json"
     file.write_bytes(changed(0, place, number))
-    with pytest.raises(sources.SourceError) as caught:
-        sources.read(file)
+    with pytest.raises(lookup.SourceError) as caught:
+        lookup.read(file)
     assert words in str(caught.value)
     if place[-1] != "flop_per_sample":
         return  # one for all: each command takes files in by the same way
@@ -165,12 +168,12 @@ def test_each_command_refuses_it_in_one_sentence(
 def test_a_number_of_any_length_is_refused_in_one_sentence(field: str, digits: int) -> None:
     text = re.sub(rf'"{field}": ?[0-9.]+', f'"{field}": {"7" * digits}', to_json(document(run_id=1)), count=1)
     assert "7" * digits in text
-    with pytest.raises(sources.SourceError) as caught:
-        sources.decode(text.encode(), "x.json")
+    with pytest.raises(lookup.SourceError) as caught:
+        lookup.decode(text.encode(), "x.json")
     assert str(caught.value).startswith("x.json ")
     assert len(str(caught.value)) < 300
 
 
 def test_what_machines_give_is_within_the_ranges() -> None:
     for made in (pages.twelve(), pages.full(), pages.on_card(), pages.cut_short()):
-        assert soundness.fault(made) is None
+        assert validate.fault(made) is None

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from inventory import facts, host, installation, kernel_log, pci
-from inventory.child import Child
-from inventory.machine import Machine
+from common.child import Child
+from inventory import gather
+from inventory.machine import driver_files, host, kernel_log, pci
+from inventory.machine.records import Machine
 
 
 def write(folder: Path, files: dict[str, str]) -> Path:
@@ -113,7 +114,7 @@ def test_library_paths_with_cuda_libraries_are_seen(tmp_path: Path, monkeypatch:
 
 def test_module_versions_of_both_kinds(tmp_path: Path) -> None:
     def read(text: str) -> tuple[str | None, str | None]:
-        found = installation.module(write(tmp_path, {"proc/driver/nvidia/version": text}))
+        found = driver_files.module(write(tmp_path, {"proc/driver/nvidia/version": text}))
         return found.module_version.value, found.module_flavour.value
 
     old = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01  Sun May 12 19:39:15 UTC 2024"
@@ -128,7 +129,7 @@ def test_kernels_are_ordered_as_they_were_made(tmp_path: Path) -> None:
         write(tmp_path, {f"lib/modules/{release}/modules.dep": "", f"boot/vmlinuz-{release}": ""})
     write(tmp_path, {"lib/modules/6.8.0-100-generic/updates/dkms/nvidia.ko.zst": ""})
     write(tmp_path, {"var/lib/dkms/nvidia/580.65.06/6.8.0-99-generic/x86_64/module/nvidia.ko": ""})
-    found = installation.read(tmp_path, "bare-metal", "6.8.0-99-generic")
+    found = driver_files.read(tmp_path, "bare-metal", "6.8.0-99-generic")
     kernels = found.kernels.value or ()
     assert [k.release for k in kernels] == ["6.8.0-99-generic", "6.8.0-100-generic", "6.11.0-9-generic"]
     assert [k.has_nvidia_module for k in kernels] == [False, True, False]
@@ -141,7 +142,7 @@ def test_packages_and_their_holds(tmp_path: Path) -> None:
         "Package: nvidia-driver-580\nStatus: hold ok installed\nVersion: 580.65.06-0\n\n"
         "Package: nvidia-settings\nStatus: install ok installed\nVersion: 510\n\n"
         "Package: nvidia-kernel-common-550\nStatus: deinstall ok config-files\nVersion: 550\n")})  # fmt: skip
-    found = installation.read(tmp_path, "bare-metal", "x").packages.value or ()
+    found = driver_files.read(tmp_path, "bare-metal", "x").packages.value or ()
     assert {p.name: p.held for p in found} == {"libnvidia-compute-580": False, "nvidia-driver-580": True}
 
 
@@ -188,8 +189,10 @@ def test_a_slow_start_is_no_hang(code: str, limits: tuple[float, float], why: st
 def test_the_probe_says_that_it_has_begun_before_it_touches_the_library(tmp_path: Path) -> None:
     """Else a slow start of Python would be taken for a library that hangs."""
     slow = tmp_path / "slow.py"
-    slow.write_text("import sys, time; time.sleep(2); from inventory import probe; sys.exit(probe.main())")
-    machine = facts.gather(sysroot=tmp_path, probe=(sys.executable, str(slow)), timeout_s=1.5)
+    slow.write_text(
+        "import sys, time; time.sleep(2); from inventory.nvml import probe; sys.exit(probe.main())"
+    )
+    machine = gather.gather(sysroot=tmp_path, probe=(sys.executable, str(slow)), timeout_s=1.5)
     assert "time" not in (machine.nvml.why or ""), machine.nvml
 
 
@@ -216,7 +219,7 @@ def test_grandchildren_are_ended_too(tmp_path: Path) -> None:
 )
 def test_a_probe_that_answers_nonsense_is_a_failed_reading(tmp_path: Path, output: bytes) -> None:
     (tmp_path / "out").write_bytes(output)
-    machine = facts.gather(sysroot=tmp_path, probe=("cat", str(tmp_path / "out")))
+    machine = gather.gather(sysroot=tmp_path, probe=("cat", str(tmp_path / "out")))
     assert isinstance(machine, Machine)
     assert machine.nvml.state == "failed"
     assert machine.nvml.why
@@ -226,5 +229,5 @@ def test_a_probe_that_stops_in_the_middle_keeps_what_it_said(tmp_path: Path) -> 
     (tmp_path / "out").write_bytes(
         b'{"opening": {"nvml": {"value": true}, "count": 2}}\n{"gpu": {"index": 0}}\n{"gpu": {"ind'
     )
-    machine = facts.gather(sysroot=tmp_path, probe=("cat", str(tmp_path / "out")))
+    machine = gather.gather(sysroot=tmp_path, probe=("cat", str(tmp_path / "out")))
     assert [g.handle.ok for g in machine.gpus] == [True, False]

@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from bench import verdict
 from bench.finding import Finding, Status
+from bench.judge import training
 from bench.measure.kernel_path import FUSED, GATE, Kernels, Recurrent, judge, why_generic
-from bench.results.record import Kernel
+from bench.results.record.document import Kernel
 from tests.samples import result
 
 GOOD = Recurrent(name="lstm", kind="LSTM")
@@ -25,7 +25,7 @@ PAIR = [msgspec.structs.replace(GOOD, name=f"{way}_lstm", pair="bilstm") for way
 def found(kernels: Kernels) -> Finding:
     """What the verdict says of it on a card."""
     kernel = Kernel(path=kernels.path, evidence=kernels.evidence, why=kernels.why)
-    findings = verdict.judge(result(on_gpu=True, kernel=kernel), gpu_expected=True)
+    findings = training.judge(result(on_gpu=True, kernel=kernel), gpu_expected=True)
     return next(finding for finding in findings if finding.id == "training.lstm-kernel")
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from provision import locking, network
-from provision.hosts import HostError
-from provision.network import Network
+from provision.artifacts import lockfiles
+from provision.hosts import network
+from provision.hosts.hosts import HostError
+from provision.hosts.network import Network
 
 PEM = "-----BEGIN CERTIFICATE-----\ncompany\n-----END CERTIFICATE-----\n"
 PIP = """\
@@ -131,12 +132,12 @@ def test_the_resolver_is_asked_through_that_network_and_no_password_is_an_argume
         asked.append((command, told))
         return f"six==1.17.{len(asked)} --hash=sha256:aa\n"
 
-    monkeypatch.setattr(locking, "_output", answer)
+    monkeypatch.setattr(lockfiles, "_output", answer)
     company = network.of_host("desk", room(tmp_path, pip_config="pip.conf", proxy="http://me:pw@proxy:1"))
-    text = locking.lock(["six"], "3.12", network=company)
+    text = lockfiles.lock(["six"], "3.12", network=company)
     ((command, told),) = asked
     assert "secret" not in " ".join(command)
     assert "pw" not in " ".join(command)
     assert "secret" in told["UV_DEFAULT_INDEX"]
-    assert locking.lock(["six"], "3.12", network=company) == text
-    assert locking.lock(["six"], "3.12") != text  # another index may answer otherwise
+    assert lockfiles.lock(["six"], "3.12", network=company) == text
+    assert lockfiles.lock(["six"], "3.12") != text  # another index may answer otherwise

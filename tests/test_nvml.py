@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from bench import health
 from bench.finding import Finding, Status
-from inventory import nvml, nvml_card
-from inventory.machine import Gpu, Machine
-from inventory.reading import Reading
+from inventory.machine.reading import Reading
+from inventory.machine.records import Gpu, Machine
+from inventory.nvml import card as nvml_card
+from inventory.nvml import library
 
 FUNCTIONS = fake_nvml.functions()
 SECOND_CHOICE = {
@@ -201,25 +202,25 @@ def test_garbage_from_any_function_ends_no_run(data: st.DataObject) -> None:
 )
 def test_a_start_that_fails_keeps_its_code(code: int, state: str) -> None:
     fake_nvml.install({"init": code})
-    reading = nvml.start()
+    reading = library.start()
     assert (reading.state, reading.code) == (state, code)
     assert reading.why
 
 
 def test_cards_that_cannot_be_counted_are_a_failed_start() -> None:
     fake_nvml.install({"count": {"code": 999}})
-    assert nvml.start().code == 999
+    assert library.start().code == 999
 
 
 def test_the_driver_tells_its_versions() -> None:
     fake_nvml.install({"driver": "580.65.06", "cuda": 12080})
-    assert nvml.driver().library_version == Reading.of("580.65.06")
-    assert nvml.driver().cuda_version == Reading.of("12.8")
+    assert library.driver().library_version == Reading.of("580.65.06")
+    assert library.driver().cuda_version == Reading.of("12.8")
     fake_nvml.install({"cuda": 7})
-    assert not nvml.driver().cuda_version.ok
+    assert not library.driver().cuda_version.ok
 
 
 def test_bytes_and_text_are_read_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pynvml, "nvmlDeviceGetName", lambda handle: b"NVIDIA GeForce RTX 3060\n")
-    assert nvml.text("nvmlDeviceGetName", None) == Reading.of("NVIDIA GeForce RTX 3060")
-    assert nvml.text("nvmlDoesNotExist").state == "not-supported"
+    assert library.text("nvmlDeviceGetName", None) == Reading.of("NVIDIA GeForce RTX 3060")
+    assert library.text("nvmlDoesNotExist").state == "not-supported"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from inventory import facts
+from inventory import gather
 
 SOURCE = Path(__file__).with_name("nvml_stub.c")
 COMPILER = shutil.which("cc") or shutil.which("gcc")
@@ -73,7 +73,7 @@ def test_each_fault_is_named_and_fails_alone(
 def test_a_library_that_hangs_is_ended(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LD_LIBRARY_PATH", str(library))
     monkeypatch.setenv("NVML_STUB_FAULT", "hang")
-    machine = facts.gather(timeout_s=1)
+    machine = gather.gather(timeout_s=1)
     assert not machine.nvml.ok
     assert "in time" in machine.nvml.why
 

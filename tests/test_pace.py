@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.pace import SLOW, Pace, in_words
+from provision.ansible.eta import SLOW, Pace, in_words
 
 DRIVER = "nvidia_driver: The packages of the driver are installed"
 PIP = "environment: The packages are installed"

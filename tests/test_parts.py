@@ -18,15 +18,17 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.commands.parts import finding
 from bench.finding import Finding
-from bench.parts import finding
-from bench.parts_measured import remembered_power
-from bench.results.history import History, default_path
-from inventory import bill, cards, parts, parts_here, yamlfile
-from inventory.bill import Bill, BillError
-from inventory.machine import Gpu, Machine, PciCard, Power
-from inventory.parts import Judgement
-from inventory.reading import Reading
+from bench.results.store.card_power import remembered_power
+from bench.results.store.history import History, default_path
+from common import yaml_lines
+from inventory.builds import bill, judge, this_machine
+from inventory.builds.bill import Bill, BillError
+from inventory.builds.judge import Judgement
+from inventory.cards import cards
+from inventory.machine.reading import Reading
+from inventory.machine.records import Gpu, Machine, PciCard, Power
 from tests import samples
 
 ROOT = Path(__file__).parent.parent
@@ -52,7 +54,7 @@ def make(tmp_path: Path, **changes: Any) -> Bill:
 
 
 def judged(chosen: Bill, **arguments: Any) -> dict[str, Judgement]:
-    found = parts.judge(chosen, today=TODAY, **arguments)
+    found = judge.judge(chosen, today=TODAY, **arguments)
     return {j.id.removeprefix("parts."): j for j in found}
 
 
@@ -76,7 +78,7 @@ def test_the_parts_on_record_of_2017_keep_their_prices() -> None:
 
 @pytest.mark.parametrize("chosen", SHIPPED.values(), ids=lambda b: b.name)
 def test_shipped_builds_are_sound_and_their_prices_marked(chosen: Bill) -> None:
-    for one in parts.judge(chosen, today=chosen.priced_on):
+    for one in judge.judge(chosen, today=chosen.priced_on):
         assert one.status in ("pass", "skip"), one.message
     for part in chosen.parts:
         assert part.price_source or part.note or chosen.note, f"{part.model}: whose price is this?"
@@ -85,12 +87,12 @@ def test_shipped_builds_are_sound_and_their_prices_marked(chosen: Bill) -> None:
 
 def test_prices_grow_old_and_history_does_not() -> None:
     later = SHIPPED["under-1000"].priced_on + datetime.timedelta(days=120)
-    stale = {j.id: j for j in parts.judge(SHIPPED["under-1000"], today=later)}["parts.prices"]
+    stale = {j.id: j for j in judge.judge(SHIPPED["under-1000"], today=later)}["parts.prices"]
     assert stale.status == "warn"
     assert stale.measured == 120
     assert stale.remedy
     assert "2 of 8 estimated" in stale.message
-    old = {j.id: j for j in parts.judge(SHIPPED["2017"], today=later)}["parts.prices"]
+    old = {j.id: j for j in judge.judge(SHIPPED["2017"], today=later)}["parts.prices"]
     assert old.status == "skip"
 
 
@@ -111,7 +113,7 @@ def test_budget(tmp_path: Path) -> None:
 def test_quantity_counts(tmp_path: Path) -> None:
     two = make(tmp_path, card={"quantity": 2})
     assert two.total_usd == 889
-    assert parts.card_power(two) == 340
+    assert judge.card_power(two) == 340
     assert judged(two)["power-connectors"].status == "pass", "one 8-pin plug each"
     assert judged(make(tmp_path, card={"quantity": 3}))["power-connectors"].status == "fail"
 
@@ -155,12 +157,12 @@ def test_the_advised_supply_is_enough(card: float, cpu: float, watts: float, atx
         processor=msgspec.structs.replace(chosen.processor, peak_w=cpu),
         supply=msgspec.structs.replace(chosen.supply, watts=watts, atx_version=atx),
     )
-    one = parts.supply(chosen, card)
+    one = judge.supply(chosen, card)
     if one.remedy:
         advised = float(one.remedy.split()[4])
         assert advised > watts
         better = msgspec.structs.replace(chosen, supply=msgspec.structs.replace(chosen.supply, watts=advised))
-        assert parts.supply(better, card).status == "pass"
+        assert judge.supply(better, card).status == "pass"
 
 
 @pytest.mark.parametrize(
@@ -238,7 +240,7 @@ def test_cards_share_the_processors_lanes(tmp_path: Path) -> None:
 
 @given(st.integers(1, 64), st.integers(1, 16))
 def test_shares_never_exceed_the_lanes(lanes: int, count: int) -> None:
-    width = parts._share(lanes, count)
+    width = judge._share(lanes, count)
     assert width in (1, 2, 4, 8, 16)
     assert width * count <= lanes or width == 1
 
@@ -266,7 +268,7 @@ def test_a_processor_with_few_lanes_narrows_the_link(tmp_path: Path) -> None:
 def test_speed_for_the_money_follows_the_card_and_the_total(tmp_path: Path) -> None:
     one = judged(make(tmp_path))["speed-per-dollar"]
     assert one.measured == pytest.approx(0.70 * 12.74 / 0.589, rel=0.01)
-    old = {j.id: j for j in parts.judge(SHIPPED["2017"], today=TODAY)}["parts.speed-per-dollar"]
+    old = {j.id: j for j in judge.judge(SHIPPED["2017"], today=TODAY)}["parts.speed-per-dollar"]
     assert old.measured == pytest.approx(0.90 * 4.37 / 0.876, rel=0.01)
     assert "FP16" not in old.message
     free = make(
@@ -282,14 +284,14 @@ def test_every_warning_and_failure_says_what_to_do(tmp_path: Path) -> None:
         card={"model": "RTX 5090", "length_mm": 400, "slots": 5},
         processor={"socket": "AM3", "pcie_lanes": 1},
     )
-    found = parts.judge(bad, today=TODAY)
+    found = judge.judge(bad, today=TODAY)
     assert {j.status for j in found} == {"fail", "warn", "pass"}
     for one in found:
         assert isinstance(finding(one), Finding)
         assert (one.remedy is not None) is (one.status in ("warn", "fail"))
         assert "\n" not in one.message
-    assert parts.worst(found) == "fail"
-    assert parts.worst(()) == "skip"
+    assert judge.worst(found) == "fail"
+    assert judge.worst(()) == "skip"
 
 
 # --- this machine -----------------------------------------------------------------------------------------
@@ -308,7 +310,7 @@ def machine(draw: Reading[float], busy: Reading[int], name: str = "NVIDIA GeForc
 
 
 def here(one: Machine, chosen: Bill | None) -> dict[str, Judgement]:
-    found = parts_here.judge(one, chosen, parts_here.load_power(one), parts_here.power_limit(one))
+    found = this_machine.judge(one, chosen, this_machine.load_power(one), this_machine.power_limit(one))
     return {j.id.removeprefix("parts."): j for j in found}
 
 
@@ -367,7 +369,7 @@ def test_power_is_taken_from_the_last_run_that_loaded_this_card() -> None:
     assert re.fullmatch(r"at most in run 4 of \d{4}-\d\d-\d\d", when)
     found = {
         j.id: j
-        for j in parts_here.judge(idle, SHIPPED["under-600"], power, parts_here.power_limit(idle), when)
+        for j in this_machine.judge(idle, SHIPPED["under-600"], power, this_machine.power_limit(idle), when)
     }
     assert "160 W at most in run 4" in found["parts.this-power"].message
     two = msgspec.structs.replace(idle, gpus=idle.gpus * 2)
@@ -514,10 +516,10 @@ class _NoAliases(yaml.SafeDumper):
 @settings(max_examples=200, deadline=None)
 def test_any_file_is_a_bill_or_one_sentence(text: str) -> None:
     try:
-        document = yamlfile.parse(text, "any.yml")
-        yamlfile.convert(document, bill._File)
+        document = yaml_lines.parse(text, "any.yml")
+        yaml_lines.convert(document, bill._File)
         said = ""
-    except yamlfile.YamlError as error:
+    except yaml_lines.YamlError as error:
         said = str(error)
     assert "\n" not in said
     assert said == "" or said.startswith("any.yml")

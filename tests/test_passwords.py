@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from provision import passwords
-from provision.passwords import PasswordError
+from provision.ansible import passwords
+from provision.ansible.passwords import PasswordError
 
 SUDO = """#!/bin/sh
 echo "$*" >> {log}

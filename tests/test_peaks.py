@@ -6,28 +6,29 @@ import time
 
 import pytest
 
-from bench import peaks
 from bench.finding import Status
-from bench.measure import extras, training
+from bench.judge import plausibility
+from bench.measure import training
 from bench.measure.events import Resident
+from bench.measure.worker import extras
 from bench.measure.workloads import WORKLOADS
-from bench.results import compare, derive
-from bench.results.figures import BatchPoint, BatchSearch, ForcedGeneric, InputShare, Probes, Work
-from bench.results.record import Kernel, Result
+from bench.results.record.document import Kernel, Result
+from bench.results.record.figures import BatchPoint, BatchSearch, ForcedGeneric, InputShare, Probes, Work
+from bench.results.stats import compare, derived
 from tests.samples import result, said
 
 PROBES = Probes(backend="tensorflow", device="cpu", on_gpu=False, matmul_tflops={"fp32": 0.2})
 
 
 def of(made: Result, what: str) -> Status | None:
-    return next((f.status for f in peaks.judge(made) if f.id == f"training.lstm-{what}"), None)
+    return next((f.status for f in plausibility.judge(made) if f.id == f"training.lstm-{what}"), None)
 
 
 @pytest.mark.parametrize(("rate", "status"), [(400.0, Status.PASS), (40_000.0, Status.FAIL)])
 def test_a_timer_that_does_not_wait_for_the_device_is_caught(rate: float, status: Status) -> None:
     """50 MFLOP a sample: 400/s are 0.02 TFLOP/s, and 40,000/s ten times what the machine can."""
     work = Work(flop_per_sample=5e7, bytes_per_sample=1e5)
-    made = derive.with_figures(result("lstm", rate, rate, work=work), probes=PROBES)
+    made = derived.with_figures(result("lstm", rate, rate, work=work), probes=PROBES)
     assert of(made, "plausible") is status
     refused = compare.refusal(made, made)
     assert (refused is not None and "not measured right" in refused) is (status is Status.FAIL)
@@ -63,7 +64,7 @@ def test_one_bad_look_at_the_pipeline_fails_no_box(shares: tuple[float, ...], st
     made = gathering.result(partial=False)
     assert made is not None
     assert of(made, "input") is status
-    found = next(f for f in peaks.judge(made) if f.id.endswith("-input"))
+    found = next(f for f in plausibility.judge(made) if f.id.endswith("-input"))
     assert "in 4 looks" in found.message
 
 
@@ -93,16 +94,16 @@ def test_memory_that_ends_at_the_next_batch_is_a_fault() -> None:
         BatchPoint(batch_size=64, samples_per_second=None, why="out of memory"),
     )
     found = BatchSearch(points=points, best_batch_size=32, ended="memory", why="64 did not fit")
-    assert peaks.judge_search("lstm", found)[0].status is Status.FAIL
+    assert plausibility.judge_search("lstm", found)[0].status is Status.FAIL
     more = (points[0], BatchPoint(batch_size=64, samples_per_second=500.0), points[1])
     later = BatchSearch(points=more, best_batch_size=64, ended="memory", why="128 did not fit")
-    assert peaks.judge_search("lstm", later)[0].status is Status.PASS
+    assert plausibility.judge_search("lstm", later)[0].status is Status.PASS
 
 
 def test_probes_that_did_not_all_run_are_no_pass() -> None:
-    assert peaks.judge_probes(PROBES)[0].status is Status.PASS
+    assert plausibility.judge_probes(PROBES)[0].status is Status.PASS
     empty = Probes(backend="jax", device="", on_gpu=False, troubles={"process": "it ended"})
-    finding = peaks.judge_probes(empty)[0]
+    finding = plausibility.judge_probes(empty)[0]
     assert finding.status is Status.WARN
     assert finding.remedy
     assert "it ended" in finding.message

@@ -15,11 +15,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dlbox import cli  # noqa: TID251 - the command is what is tested
-from inventory import facts
-from inventory.machine import Distribution, Gpu, Host, Machine, PciCard
-from inventory.reading import Reading
-from provision import plan
-from provision.stack_data import DEFAULT_PATH
+from inventory import gather
+from inventory.machine.reading import Reading
+from inventory.machine.records import Distribution, Gpu, Host, Machine, PciCard
+from provision.commands import plan
+from provision.resolve.load import DEFAULT_PATH
 
 BOX = Machine(
     read_at="2026-11-22T12:00:00+00:00",
@@ -39,7 +39,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[Machine], None]:
     """Make ``dlbox plan`` see this machine."""
 
     def see(seen: Machine) -> None:
-        monkeypatch.setattr(facts, "gather", lambda: seen)
+        monkeypatch.setattr(gather, "gather", lambda: seen)
 
     return see
 

@@ -21,11 +21,12 @@ import msgspec
 import pytest
 import scenario
 
-from bench import command
-from bench.measure import batches, runner, telemetry, training
+from bench.commands import measure
+from bench.measure import batches, runner, training
+from bench.measure.card import watch
 from bench.measure.events import Block, Event, Generic, Imported, Job, Tried
 from bench.measure.kernel_path import Kernels, Recurrent, judge
-from bench.results.figures import BatchPoint
+from bench.results.record.figures import BatchPoint
 from tests.conftest import ROOT
 from tests.samples import said
 from tests.test_telemetry import content, probe
@@ -52,12 +53,12 @@ def ask(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
             "workloads": ("cnn-lstm",), "suite": "ready", "backend": "tensorflow", "quick": True, "seed": 0,
             "repeats": None, "output": None, "expect_gpus": None, "as_json": True, **options,
         }  # fmt: skip
-        code = command.measure(asked.pop("command", "bench"), complain=pytest.fail, **asked)
+        code = measure.measure(asked.pop("command", "bench"), complain=pytest.fail, **asked)
         document = json.loads(capsys.readouterr().out)
         return code, document["verdict"], {f["id"]: f["status"] for f in document["findings"]}
 
-    monkeypatch.setattr("bench.session.installed_backends", lambda: ["tensorflow", "torch", "jax"])
-    monkeypatch.setattr("bench.session._report", lambda folder, keeper: None)
+    monkeypatch.setattr("bench.run.session.installed_backends", lambda: ["tensorflow", "torch", "jax"])
+    monkeypatch.setattr("bench.run.session._report", lambda folder, keeper: None)
     return measured
 
 
@@ -86,10 +87,10 @@ def card(ask: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[
             ],
         )
         monkeypatch.setattr(
-            telemetry.Sampler.__init__,
+            watch.Sampler.__init__,
             "__kwdefaults__",
             {
-                **(telemetry.Sampler.__init__.__kwdefaults__ or {}),
+                **(watch.Sampler.__init__.__kwdefaults__ or {}),
                 "command": probe(tmp_path, answers),
                 "every_s": 0.02,
             },
@@ -109,7 +110,7 @@ def card(ask: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[
                 on_event(Generic(samples_per_second=generic))
 
         here = scenario.load("rtx3060_idle").machine(tmp_path / "box")
-        monkeypatch.setattr("inventory.facts.gather", lambda: here)
+        monkeypatch.setattr("inventory.gather.gather", lambda: here)
         monkeypatch.setattr("bench.health.run", lambda machine, **_: [])
         monkeypatch.setattr("bench.measure.visibility.findings", lambda machine, **_: [])
         return ask(talks, workloads=("lstm",), **how)  # type: ignore[no-any-return]
@@ -169,7 +170,7 @@ def test_memory_that_ends_at_the_next_batch_fails_the_run(ask: Any, ending: str)
             return None
         on_event(Tried(point=BatchPoint(batch_size=32, samples_per_second=400.0)))
         if ending == "killed":
-            return runner.Problem(kind="out-of-memory", message="the worker was killed by SIGKILL")
+            return runner.Problem(kind="killed", message="the worker was killed by SIGKILL")
         on_event(Tried(point=BatchPoint(batch_size=64, why="memory ended"), ended=True))
         return None
 
@@ -184,7 +185,7 @@ def test_memory_that_ends_at_the_next_batch_fails_the_run(ask: Any, ending: str)
         runner.Problem(kind="crash", message="the worker was killed by SIGSEGV"),
         runner.Problem(kind="hang", message="no progress for 120 s, the limit; ended"),
         runner.Problem(kind="error", message="ValueError: boom"),
-        runner.Problem(kind="out-of-memory", message="the worker was killed by SIGKILL"),
+        runner.Problem(kind="killed", message="the worker was killed by SIGKILL"),
     ],
     ids=lambda problem: problem.message.split()[-1],
 )
@@ -224,7 +225,7 @@ def test_a_worker_killed_in_any_process_fails_the_run_and_the_rest_is_kept(ask: 
     def run(job: Job, on_event: Callable[[Event], None], **_: Any) -> runner.Problem | None:
         done.append(job)
         if len(done) - 1 == dies:
-            return runner.Problem(kind="out-of-memory", message="the worker was killed by SIGKILL")
+            return runner.Problem(kind="killed", message="the worker was killed by SIGKILL")
         for event in said(400.0, 401.0, 402.0):
             on_event(event)
         return None

@@ -14,9 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
-from provision import playbook
-from provision.outcome import HostOutcome, Outcome, sentence, unreachable_sentence
-from provision.playbook import HOUSE, Job, Secrets
+from provision.ansible import playbook
+from provision.ansible.outcome import HostOutcome, Outcome, sentence, unreachable_sentence
+from provision.ansible.playbook import HOUSE, Job, Secrets
 from tests.conftest import ROOT
 
 FIRST = """
@@ -264,7 +264,7 @@ def test_an_interrupt_leaves_no_child(tmp_path: Path, number: signal.Signals) ->
 import signal, sys
 sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
-from provision import playbook
+from provision.ansible import playbook
 from tests.test_playbook import Listener
 def stop(number, frame): raise KeyboardInterrupt
 signal.signal(signal.SIGTERM, stop)

@@ -8,28 +8,29 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.measure import probes, probing
-from bench.results.figures import Probes
+from bench.measure import machine_probes
+from bench.measure.probes import load
+from bench.results.record.figures import Probes
 from tests.samples import machine
 
-MEASURE = probing.measure
+MEASURE = machine_probes.measure
 
 LINES = [
     msgspec.json.encode(event)
     for event in (
-        probes.Opened(device="cpu", on_gpu=False, pinned=False),
-        probes.Doing(what="matmul-fp32"),
-        probes.Rate(name="matmul-fp32", value=0.15),
-        probes.Rate(name="matmul-fp32", value=0.20),
-        probes.Rate(name="matmul-fp32", value=0.18),
-        probes.Rate(name="memory-bandwidth", value=12.5),
-        probes.Rate(name="launch", value=2e-5),
+        load.Opened(device="cpu", on_gpu=False, pinned=False),
+        load.Doing(what="matmul-fp32"),
+        load.Rate(name="matmul-fp32", value=0.15),
+        load.Rate(name="matmul-fp32", value=0.20),
+        load.Rate(name="matmul-fp32", value=0.18),
+        load.Rate(name="memory-bandwidth", value=12.5),
+        load.Rate(name="launch", value=2e-5),
     )
 ]
 
 
 def test_the_best_size_is_the_peak() -> None:
-    assert probing.read("jax", LINES) == Probes(
+    assert machine_probes.read("jax", LINES) == Probes(
         backend="jax",
         device="cpu",
         on_gpu=False,
@@ -40,15 +41,15 @@ def test_the_best_size_is_the_peak() -> None:
 
 
 def test_what_broke_is_told_and_the_rest_counts() -> None:
-    broken = msgspec.json.encode(probes.Broken(name="matmul-bf16", why="no code for this card"))
-    told = probing.read("torch", [*LINES, broken], "was killed by SIGSEGV")
+    broken = msgspec.json.encode(load.Broken(name="matmul-bf16", why="no code for this card"))
+    told = machine_probes.read("torch", [*LINES, broken], "was killed by SIGSEGV")
     assert told.troubles == {"matmul-bf16": "no code for this card", "process": "was killed by SIGSEGV"}
     assert told.matmul_tflops == {"fp32": 0.20}
 
 
 @given(st.lists(st.binary(max_size=60)))
 def test_nonsense_is_passed_over(lines: list[bytes]) -> None:
-    assert probing.read("jax", lines).matmul_tflops == {}
+    assert machine_probes.read("jax", lines).matmul_tflops == {}
 
 
 def test_a_process_that_dies_leaves_a_record_without_figures() -> None:
@@ -58,5 +59,5 @@ def test_a_process_that_dies_leaves_a_record_without_figures() -> None:
 
 
 def test_a_processor_is_asked_for_fp32_alone_and_for_rates_alone() -> None:
-    job = probing.job_for(machine(), "jax")
+    job = machine_probes.job_for(machine(), "jax")
     assert (job.card, job.precisions) == (None, ("fp32",))

@@ -8,7 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
-from bench.progress import Watcher
+from common.progress import Watcher
 
 LONG = "preflight: It is looked whether another run works on this box or on another one"
 

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from dlbox import cli  # noqa: TID251 - the command is what is tested
-from provision import command, environments, own_wheel, playbook
-from provision.outcome import HostOutcome, Outcome
-from provision.own_wheel import OwnWheel
-from provision.playbook import Job
-from provision.wishes import Wishes
+from provision.ansible import playbook
+from provision.ansible.outcome import HostOutcome, Outcome
+from provision.ansible.playbook import Job
+from provision.artifacts import environments, own_wheel
+from provision.artifacts.own_wheel import OwnWheel
+from provision.commands import provision
+from provision.commands.options import Wishes
 from tests.conftest import Command
 from tests.test_playbook import Listener
 
@@ -78,7 +80,7 @@ def run(
     monkeypatch.setattr(playbook, "run", script)
     said = Said()
     agreed = None if answer is None else (lambda question: answer)
-    return command.run(Wishes(**wishes), watching, agreed, as_json=as_json, complain=said), said
+    return provision.run(Wishes(**wishes), watching, agreed, as_json=as_json, complain=said), said
 
 
 def test_it_looks_then_plans_then_installs(
@@ -138,7 +140,7 @@ def test_after_ctrl_c_it_is_said_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(playbook, "run", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        command.run(Wishes(), watching, lambda question: True, as_json=False, complain=said.append)
+        provision.run(Wishes(), watching, lambda question: True, as_json=False, complain=said.append)
     assert said == ["the same command goes on where this one stopped"]
 
 
@@ -292,7 +294,7 @@ def test_lists_are_written_with_commas_or_apart(
     monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], kept: dict[str, tuple[str, ...]]
 ) -> None:
     asked: list[Wishes] = []
-    monkeypatch.setattr(command, "run", lambda wishes, *rest, **options: asked.append(wishes) or 0)
+    monkeypatch.setattr(provision, "run", lambda wishes, *rest, **options: asked.append(wishes) or 0)
     with pytest.raises(SystemExit, match="0"):
         cli.main(["provision", *words, "--inventory", "hosts.yml", "--check"], standalone_mode=False)
     (wishes,) = asked
@@ -315,7 +317,7 @@ def test_where_one_box_is_not_fit_it_is_said_how_to_go_on_without_it(monkeypatch
     looked = Outcome(playbook="preflight", check=False, seconds=1.0, hosts=three)
     monkeypatch.setattr(playbook, "run", lambda *rest: looked)
     said = Said()
-    assert command.run(Wishes(), watching, lambda question: True, as_json=True, complain=said) == 1
+    assert provision.run(Wishes(), watching, lambda question: True, as_json=True, complain=said) == 1
     assert said == [
         "b2: it is off",
         "nothing was installed on any of them; to go on without the others: --limit b1,b3",
@@ -326,7 +328,7 @@ def test_where_one_box_is_not_fit_it_is_said_how_to_go_on_without_it(monkeypatch
 def test_an_installed_dlbox_does_not_remove_itself(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rollback: bool
 ) -> None:
-    monkeypatch.setattr("provision.wishes.INSTALLED", Path(sys.prefix).resolve().parent)
+    monkeypatch.setattr("provision.commands.options.INSTALLED", Path(sys.prefix).resolve().parent)
     script = Script(host(name="there", box=BOX), host(name="there"))
     code, said = run(monkeypatch, script, rollback=rollback)
     assert (code, script.jobs) == (2, [])

@@ -1,4 +1,4 @@
-"""docs/provisioning.md: every row is filled for dlbox, and every yes names a test that exists."""
+"""The provisioning pages: every feature has a cell for dlbox, and every named test exists."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 
 from tests.conftest import ROOT
 
-PAGE = (ROOT / "docs" / "provisioning.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "guides" / "provisioning.md").read_text(encoding="utf-8")
+RESULTS = (ROOT / "docs" / "evidence" / "provisioning.md").read_text(encoding="utf-8")
 TABLES = [
     [cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines() if line[:2] == "| "
 ]
@@ -31,6 +32,11 @@ def test_a_yes_has_its_proof(row: list[str]) -> None:
 def test_what_is_named_exists(named: str) -> None:
     file, _, test = named.partition("::")
     assert f"\ndef {test}(" in (ROOT / "tests" / file).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("named", sorted(set(re.findall(r"`(e2e/\w+\.py)`", RESULTS))))
+def test_a_file_with_results_exists(named: str) -> None:
+    assert (ROOT / "tests" / named).exists()
 
 
 @pytest.mark.parametrize("row", FAULTS, ids=lambda row: row[0])

@@ -17,7 +17,7 @@ import jsonschema
 import psutil
 import pytest
 
-from bench.results.record import json_schema
+from bench.results.record.document import json_schema
 from tests.conftest import ROOT, Command
 
 pytest.importorskip("tensorflow", reason="TensorFlow is not installed", exc_type=ImportError)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.results import record
+from bench.results.record import document as record
 from tests.samples import document
 
 RATES = st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=40)
@@ -40,7 +40,7 @@ def test_nothing_measured_is_not_a_zero() -> None:
 
 
 def test_the_schema_that_ships_is_the_one_of_the_types() -> None:
-    """Make it anew with: python -m bench.results.record > bench/results/schema.json"""
+    """Make it anew with: python -m bench.results.record.document > bench/results/record/schema.json"""
     shipped = Path(record.__file__).with_name("schema.json").read_text()
     assert json.loads(shipped) == json.loads(json.dumps(record.json_schema()))
 

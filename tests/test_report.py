@@ -12,10 +12,10 @@ import pytest
 
 from bench.finding import Finding, Status
 from bench.measure.workloads import SUITES
-from bench.results import report
-from bench.results.history import History, default_path
-from bench.results.record import to_json
-from bench.results.telemetry import CardSummary, Telemetry
+from bench.results.record.card import CardSummary, Telemetry
+from bench.results.record.document import to_json
+from bench.results.report import page as report
+from bench.results.store.history import History, default_path
 from tests import pages
 from tests.conftest import Command
 from tests.samples import document, machine, result, telemetry

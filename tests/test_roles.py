@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from provision import playbook
-from provision.playbook import HOUSE, Job
+from provision.ansible import playbook
+from provision.ansible.playbook import HOUSE, Job
 from tests.conftest import ROOT
 from tests.test_playbook import Listener, only
 

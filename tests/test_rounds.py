@@ -8,18 +8,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from bench import session
 from bench.finding import Status
-from bench.keeper import with_result
 from bench.measure import training
 from bench.measure.events import Event, Job
 from bench.measure.runner import Problem
 from bench.measure.workloads import select
-from bench.progress import quiet
-from bench.results import compare
-from bench.results.figures import BatchPoint, BatchSearch
-from bench.results.history import History, default_path
-from bench.results.record import Document
+from bench.results.record.document import Document
+from bench.results.record.figures import BatchPoint, BatchSearch
+from bench.results.stats import compare
+from bench.results.store.history import History, default_path
+from bench.run import session
+from bench.run.recorder import with_result
+from common.progress import quiet
 from tests.samples import machine, result, said
 
 TRAIN = training.train
@@ -46,7 +46,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Document]:
         def train(workload: Any, plan: Any, on_progress: Any, *, parent_pid: int) -> Any:
             return TRAIN(workload, plan, on_progress, run=act, parent_pid=parent_pid)
 
-        monkeypatch.setattr("inventory.facts.gather", machine)
+        monkeypatch.setattr("inventory.gather.gather", machine)
         monkeypatch.setattr("bench.measure.training.train", train)
         asked: dict[str, Any] = {
             "command": "bench", "workloads": tuple(select(("lstm", "gru", "cnn"))), "repeats": 3, "batch": batch,

@@ -12,18 +12,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from bench import scaling, session
 from bench.finding import Finding, Status
-from bench.health.frameworks import NAMES
+from bench.health.checks.frameworks import NAMES
+from bench.judge import scaling
+from bench.measure import machine_probes
 from bench.measure.events import Block, Event, Job
 from bench.measure.runner import Problem
 from bench.measure.workloads import select
-from bench.progress import quiet
-from bench.results.history import History, HistoryError, default_path
-from bench.results.record import Document
-from bench.results.telemetry import HARDWARE_HEAT, Telemetry
-from inventory.machine import Gpu, PciCard
-from inventory.yamlfile import YamlError
+from bench.results.record.card import HARDWARE_HEAT, Telemetry
+from bench.results.record.document import Document
+from bench.results.store.history import History, HistoryError, default_path
+from bench.run import session
+from common.progress import quiet
+from common.yaml_lines import YamlError
+from inventory.machine.records import Gpu, PciCard
 from tests.samples import machine, said, telemetry
 
 Script = dict[str, list[Event] | Problem | type[BaseException]]
@@ -38,8 +40,8 @@ def box(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Document]:
         cards = (PciCard(address="0000:01:00.0", device_id=0x2503, driver="nvidia"),) if has_card else ()
         gpus = (Gpu(index=0),) if "telemetry" in options else ()
         sampler = fake_sampler(options.pop("telemetry", None))
-        monkeypatch.setattr("bench.measure.telemetry.Sampler", sampler)
-        monkeypatch.setattr("inventory.facts.gather", lambda: machine(cards=cards, gpus=gpus))
+        monkeypatch.setattr("bench.measure.card.watch.Sampler", sampler)
+        monkeypatch.setattr("inventory.gather.gather", lambda: machine(cards=cards, gpus=gpus))
         seen = options.pop("seen", [])
         looks = options.pop("looks", [])
 
@@ -181,7 +183,7 @@ def test_a_framework_that_trains_on_the_card_is_not_asked(box: Any) -> None:
 
 
 @pytest.mark.parametrize("has_card", [True, False])
-@pytest.mark.parametrize("name", ["bands.shipped", "prediction.measured"])
+@pytest.mark.parametrize("name", ["judge.bands.shipped", "judge.prediction.measured"])
 def test_a_damaged_file_of_expectations_is_one_warning_and_the_run_goes_on(
     box: Any, monkeypatch: pytest.MonkeyPatch, name: str, has_card: bool
 ) -> None:
@@ -269,13 +271,40 @@ def test_an_interrupted_run_is_kept_as_partial(box: Any, stop: type[BaseExceptio
     assert (stored.state, stored.document) == ("partial", document)
 
 
+def test_a_run_is_in_the_history_before_anything_is_probed(box: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def probe(*_: Any, **__: Any) -> Any:
+        seen.extend(History(default_path()).runs())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(machine_probes, "measure", probe)
+    with pytest.raises(session.InterruptedRunError) as caught:
+        box()
+    assert [(run.state, run.document is not None) for run in seen] == [("running", True)]
+    document = caught.value.document
+    assert document is not None
+    assert (document.run_id, document.partial, document.verdict) == (1, True, "not-ready")
+    assert (document.probes, document.results) == (None, ())
+    stored = History(default_path()).run(1)
+    assert stored is not None
+    assert (stored.state, stored.document) == ("partial", document)
+
+
+def test_what_the_probes_gave_is_kept_before_anything_trains(box: Any) -> None:
+    with pytest.raises(session.InterruptedRunError) as caught:
+        box({"lstm": KeyboardInterrupt})
+    assert caught.value.document is not None
+    assert caught.value.document.probes is not None
+
+
 def test_ctrl_c_while_the_report_is_drawn_leaves_the_run_complete(
     box: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: Any) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bench.results.report.render", stop)
+    monkeypatch.setattr("bench.results.report.page.render", stop)
     with pytest.raises(session.InterruptedRunError) as caught:
         box(command="bench", repeats=5, quick=False, baseline=True, report=True)
     document = caught.value.document
@@ -318,10 +347,10 @@ def test_the_first_run_with_a_card_is_not_quick(box: Any) -> None:
 
 
 def test_a_full_disk_at_report_time_loses_nothing(box: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(path: Path, text: str) -> None:
+    def full(path: Path, text: str, **how: bool) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("bench.session.write_atomically", full)
+    monkeypatch.setattr("bench.run.session.write_atomically", full)
     document = box()
     assert document.report is None
     assert document.verdict == "not-ready"

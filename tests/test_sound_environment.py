@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from provision.playbook import HOUSE
+from provision.ansible.playbook import HOUSE
 from tests.conftest import script
 from tests.test_playbook import only, run
 

@@ -8,20 +8,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from bench.results import soundness, sources
-from bench.results.figures import TokenRate
-from bench.results.record import Document, Percentiles, Repeat, Result, Spread, to_json
+from bench.results.record.document import Document, Percentiles, Repeat, Result, Spread, to_json
+from bench.results.record.figures import TokenRate
+from bench.results.store import lookup, validate
 from tests import pages
 from tests.samples import blocks, document, result
 
 
 def test_what_dlbox_makes_is_sound() -> None:
     for made in (document(), pages.twelve(), pages.on_card(), pages.cut_short()):
-        assert soundness.fault(sources.decode(to_json(made).encode(), "x")) is None
+        assert validate.fault(lookup.decode(to_json(made).encode(), "x")) is None
 
 
 def told(first: Result) -> str:
-    return soundness.fault(document(results=(first,))) or ""
+    return validate.fault(document(results=(first,))) or ""
 
 
 @pytest.mark.parametrize(
@@ -65,9 +65,9 @@ def test_single_steps_that_cannot_have_been_seen() -> None:
 
 
 def test_a_result_that_is_there_twice() -> None:
-    assert soundness.fault(document(results=(result("lstm"), result("lstm")))) == "lstm is in it twice"
+    assert validate.fault(document(results=(result("lstm"), result("lstm")))) == "lstm is in it twice"
     other = result("lstm", batch_size=64, batch_kind="chosen")
-    assert soundness.fault(document(results=(result("lstm"), other))) is None
+    assert validate.fault(document(results=(result("lstm"), other))) is None
 
 
 def test_what_follows_from_the_blocks_is_taken_from_them(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_what_follows_from_the_blocks_is_taken_from_them(tmp_path: Path) -> None
 
 def written(path: Path, data: bytes) -> Document:
     path.write_bytes(data)
-    return sources.read(path)
+    return lookup.read(path)
 
 
 def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
@@ -112,11 +112,11 @@ def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [0, -1])
 def test_a_schema_that_never_was(tmp_path: Path, number: int) -> None:
     text = to_json(document(schema_version=number))
-    with pytest.raises(sources.SourceError, match=f"no schema {number}"):
+    with pytest.raises(lookup.SourceError, match=f"no schema {number}"):
         written(tmp_path / "x", text.encode())
 
 
 def test_a_file_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "_LARGEST", 1 << 20)
-    with pytest.raises(sources.SourceError, match="cannot read /dev/zero: more than 1 MiB"):
-        sources.read(Path("/dev/zero"))
+    monkeypatch.setattr(lookup, "_LARGEST", 1 << 20)
+    with pytest.raises(lookup.SourceError, match="cannot read /dev/zero: more than 1 MiB"):
+        lookup.read(Path("/dev/zero"))

@@ -7,12 +7,12 @@ import datetime
 import msgspec
 import pytest
 
-from inventory import cards
-from provision.compatibility import page
-from provision.stack import NoStack, Request, Stack, Target, resolve
-from provision.stack_data import DEFAULT_PATH, load, parse
-from provision.stack_rows import StackData
-from provision.versions import allows, split_constraint
+from inventory.cards import cards
+from provision.resolve.compatibility import page
+from provision.resolve.load import DEFAULT_PATH, load, parse
+from provision.resolve.rows import StackData
+from provision.resolve.stack import NoStack, Request, Stack, Target, resolve
+from provision.resolve.versions import allows, split_constraint
 
 DATA = load()
 TODAY = datetime.date(2026, 11, 22)
@@ -513,8 +513,8 @@ def test_a_newer_file_changes_the_answer() -> None:
 
 
 def test_the_golden_page_is_what_the_code_says() -> None:
-    kept = (DEFAULT_PATH.parent.parent / "docs" / "compatibility.md").read_text(encoding="utf-8")
-    assert page(DATA) == kept, "python -m provision.compatibility > docs/compatibility.md"
+    kept = (DEFAULT_PATH.parents[2] / "docs" / "reference" / "compatibility.md").read_text(encoding="utf-8")
+    assert page(DATA) == kept, "python -m provision.resolve.compatibility > docs/reference/compatibility.md"
     assert kept.count("\n| ") == len(DISTRIBUTIONS) * (len(cards.catalogue()) + 1)
     assert "none:" not in kept
 

@@ -12,9 +12,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inventory import cards
-from provision.stack import NoStack, Request, Stack, Target, resolve
-from provision.stack_data import DEFAULT_PATH, StackFileError, load, parse
+from inventory.cards import cards
+from provision.resolve.load import DEFAULT_PATH, StackFileError, load, parse
+from provision.resolve.stack import NoStack, Request, Stack, Target, resolve
 
 TEXT = DEFAULT_PATH.read_text(encoding="utf-8")
 DATA = load()

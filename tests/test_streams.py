@@ -11,12 +11,13 @@ from pathlib import Path
 import click
 import pytest
 
-from bench import command, session
-from bench.results import sources
-from bench.results.files import to_stdout
-from bench.results.history import History, default_path
-from bench.results.interchange import table
-from bench.results.record import Document, encoded, from_json, to_json
+from bench.commands import measure
+from bench.results.export.formats import table
+from bench.results.record.document import Document, encoded, from_json, to_json
+from bench.results.store import lookup
+from bench.results.store.history import History, default_path
+from bench.run import session
+from common.files import to_stdout
 from tests.conftest import ROOT, Command, script
 from tests.samples import document, machine
 
@@ -87,11 +88,11 @@ def test_files_are_written_though_stdout_breaks(
         raise BrokenPipeError
 
     monkeypatch.setattr(session, "run", lambda options, watcher: document())
-    monkeypatch.setattr(command, "to_stdout", broken)
-    monkeypatch.setattr(command.terminal, "show", broken)
+    monkeypatch.setattr(measure, "to_stdout", broken)
+    monkeypatch.setattr(measure.terminal, "show", broken)
     file = tmp_path / "out.csv"
     with pytest.raises(BrokenPipeError):
-        command.measure(
+        measure.measure(
             "bench", workloads=(), suite="ready", backend=None, quick=True, seed=0, repeats=None, output=None,
             expect_gpus=None, as_json=as_json, complain=print, csv=file,
         )  # fmt: skip
@@ -175,10 +176,10 @@ def test_a_comparison_names_such_a_file(odd: Path) -> None:
 def test_an_import_from_stdin_has_the_limit_of_a_file(
     dlbox: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from bench import archiving
-    from bench.results.files import STANDARD
+    from bench.commands import history as archiving
+    from common.files import STANDARD
 
-    monkeypatch.setattr(sources, "_LARGEST", 1 << 20)
+    monkeypatch.setattr(lookup, "_LARGEST", 1 << 20)
     said: list[str] = []
     with Path("/dev/zero").open() as endless:
         monkeypatch.setattr(sys, "stdin", endless)

@@ -17,11 +17,12 @@ import scenario
 from bench import health
 from bench.finding import Finding, Status
 from bench.health.check import Subject
-from bench.health.loadrun import LoadRun, Pattern, Repeats, Sample, Soaked
-from bench.measure import probes, stress
-from inventory import nvml_card
-from inventory.machine import KernelLog, Machine, Xid
-from inventory.reading import Reading
+from bench.health.load.record import LoadRun, Pattern, Repeats, Sample, Soaked
+from bench.measure import stress
+from bench.measure.probes import load
+from inventory.machine.reading import Reading
+from inventory.machine.records import KernelLog, Machine, Xid
+from inventory.nvml import card
 
 
 class NumpyDevice:
@@ -82,30 +83,30 @@ class NumpyDevice:
         return isinstance(error, MemoryError)
 
 
-JOB = probes.Job(
+JOB = load.Job(
     backend="torch", seconds=0.4, matrix=256, free_bytes=4 << 20, stream_bytes=1 << 20, chunk_cells=1 << 16
 )
 
 
-def worked(device: NumpyDevice, monkeypatch: pytest.MonkeyPatch, job: probes.Job = JOB) -> list[probes.Event]:
-    monkeypatch.setattr(probes, "open_device", lambda backend: device)
-    events: list[probes.Event] = []
-    probes.work(job, events.append)
+def worked(device: NumpyDevice, monkeypatch: pytest.MonkeyPatch, job: load.Job = JOB) -> list[load.Event]:
+    monkeypatch.setattr(load, "open_device", lambda backend: device)
+    events: list[load.Event] = []
+    load.work(job, events.append)
     return events
 
 
 def test_a_sound_device_gives_rates_and_no_wrong_cell(monkeypatch: pytest.MonkeyPatch) -> None:
     events = worked(NumpyDevice(), monkeypatch)
-    rates = {e.name: e.value for e in events if isinstance(e, probes.Rate)}
+    rates = {e.name: e.value for e in events if isinstance(e, load.Rate)}
     assert set(rates) == {"matmul-fp32", "memory-bandwidth"}
     assert all(value > 0 for value in rates.values())
-    tested = next(e for e in events if isinstance(e, probes.Tested)).pattern
+    tested = next(e for e in events if isinstance(e, load.Tested)).pattern
     assert tested.wrong_cells == 0
     assert tested.tested_bytes >= 0.75 * JOB.free_bytes
-    assert next(e for e in events if isinstance(e, probes.Repeated)).repeats.different == 0
-    assert any(isinstance(e, probes.Steady) for e in events)
+    assert next(e for e in events if isinstance(e, load.Repeated)).repeats.different == 0
+    assert any(isinstance(e, load.Steady) for e in events)
     for event in events:
-        assert msgspec.json.decode(msgspec.json.encode(event), type=probes.Event) == event
+        assert msgspec.json.decode(msgspec.json.encode(event), type=load.Event) == event
 
 
 class StuckWhenRead(NumpyDevice):
@@ -119,23 +120,23 @@ class StuckWhenRead(NumpyDevice):
 
 def test_a_cell_that_loses_a_bit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     events = worked(StuckWhenRead(), monkeypatch)
-    assert next(e for e in events if isinstance(e, probes.Tested)).pattern.wrong_cells >= len(probes.PATTERNS)
+    assert next(e for e in events if isinstance(e, load.Tested)).pattern.wrong_cells >= len(load.PATTERNS)
 
 
 def test_products_that_differ_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     events = worked(NumpyDevice(flaky=True), monkeypatch)
-    assert next(e for e in events if isinstance(e, probes.Repeated)).repeats.different > 0
+    assert next(e for e in events if isinstance(e, load.Repeated)).repeats.different > 0
 
 
 def test_a_part_that_breaks_is_told_and_the_rest_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     events = worked(NumpyDevice(memory_cells=10), monkeypatch)
-    assert [e.name for e in events if isinstance(e, probes.Broken)] == ["memory-pattern"]
-    assert any(isinstance(e, probes.Repeated) for e in events)
+    assert [e.name for e in events if isinstance(e, load.Broken)] == ["memory-pattern"]
+    assert any(isinstance(e, load.Repeated) for e in events)
 
 
 def test_memory_that_ends_early_is_tested_as_far_as_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     events = worked(NumpyDevice(memory_cells=10 * JOB.chunk_cells), monkeypatch)
-    broken = [e for e in events if isinstance(e, probes.Broken)]
+    broken = [e for e in events if isinstance(e, load.Broken)]
     assert len(broken) <= 1
 
 
@@ -160,7 +161,7 @@ def at_work(second: float, **answers: Any) -> Sample:
          "ClockInfo": {1: 1852, 2: 7300}, "CurrentClocksEventReasons": 4, **answers}
     )  # fmt: skip
     fake_nvml.install(content)
-    gpu = nvml_card.sample(0)
+    gpu = card.sample(0)
     pynvml.nvmlLib = None
     return Sample(second=second, gpu=gpu)
 

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from bench.measure import tasks
+from bench.measure.worker import tasks
 from bench.measure.workloads import DATA_TOLD, WORKLOADS, Workload
 from tests.conftest import ROOT
 
@@ -43,7 +43,7 @@ DIGESTS = {
 
 BUILD = """
 import hashlib, json
-from bench.measure import arithmetic, tasks
+from bench.measure.worker import arithmetic, tasks
 from bench.measure.workloads import WORKLOADS
 
 def plain(config):  # names count up within a process

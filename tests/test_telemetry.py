@@ -20,14 +20,15 @@ import scenario
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.measure import card_summary, telemetry, training
-from bench.measure.card_summary import Moment, Timed
+from bench.measure import training
+from bench.measure.card import summary, watch
+from bench.measure.card.summary import Moment, Timed
 from bench.measure.events import Block, Event, Imported, Job
 from bench.measure.workloads import WORKLOADS
-from bench.results.telemetry import HARDWARE, HARDWARE_HEAT, SOFTWARE_HEAT, CardSummary, Telemetry
-from inventory import nvml_card
-from inventory.machine import Gpu, Power
-from inventory.reading import Reading
+from bench.results.record.card import HARDWARE, HARDWARE_HEAT, SOFTWARE_HEAT, CardSummary, Telemetry
+from inventory.machine.reading import Reading
+from inventory.machine.records import Gpu, Power
+from inventory.nvml import card
 from tests.samples import ended, said
 
 HERE = Path(__file__).resolve().parent
@@ -48,9 +49,9 @@ def content(name: str = "rtx3060_idle", **answers: Any) -> dict[str, Any]:
 def watched(name: str = "rtx3060_idle", seconds: int = 11, **answers: Any) -> list[Moment]:
     """One reading a second, from second 0, through the real nvidia-ml-py, as the sampler notes it."""
     fake_nvml.install(content(name, **answers))
-    sampler = telemetry.Sampler(clock=iter([0.0, *map(float, range(seconds))]).__next__)
+    sampler = watch.Sampler(clock=iter([0.0, *map(float, range(seconds))]).__next__)
     sampler.worker_pid = OWN
-    moments = [sampler._moment(nvml_card.sample(0)) for _ in range(seconds)]
+    moments = [sampler._moment(card.sample(0)) for _ in range(seconds)]
     pynvml.nvmlLib = None
     return moments
 
@@ -59,7 +60,7 @@ TEN_SECONDS = [Timed(start=1.0, end=11.0, examples=2000)]
 
 
 def summed(name: str = "rtx3060_idle", **answers: Any) -> CardSummary:
-    made = card_summary.summary(watched(name, 12, **answers), TEN_SECONDS)
+    made = summary.summary(watched(name, 12, **answers), TEN_SECONDS)
     assert made is not None
     return made
 
@@ -222,7 +223,7 @@ def test_where_the_driver_does_not_tell_who_works_nobody_is_said_to_be_idle(answ
 def test_of_several_samples_of_a_program_the_newest_counts() -> None:
     answer = [{"pid": OWN, "sm": 70, "later": 9}, {"pid": OWN, "sm": 3}]
     fake_nvml.install(content(ProcessUtilization=answer))
-    (own,) = [p for p in nvml_card.sample(0).processes.value or () if p.pid == OWN]
+    (own,) = [p for p in card.sample(0).processes.value or () if p.pid == OWN]
     pynvml.nvmlLib = None
     assert own.sm_percent == 70
 
@@ -244,10 +245,10 @@ def test_reasons_count_while_the_clock_was_slow() -> None:
 
 def test_children_of_the_worker_are_the_worker() -> None:
     with psutil.Popen([sys.executable, "-c", "input()"], stdin=-1, start_new_session=True) as leader:
-        assert telemetry.belongs(leader.pid, leader.pid)
-        assert not telemetry.belongs(leader.pid, os.getpid())
-        assert telemetry.belongs(os.getpid(), os.getsid(0))
-    assert not telemetry.belongs(2**30, OWN)
+        assert watch.belongs(leader.pid, leader.pid)
+        assert not watch.belongs(leader.pid, os.getpid())
+        assert watch.belongs(os.getpid(), os.getsid(0))
+    assert not watch.belongs(2**30, OWN)
 
 
 # Sums
@@ -279,8 +280,8 @@ def test_constant_power_gives_power_times_time(
         (powered([(t, watts) for t in times]), "power samples"),
         (powered([(t, 1e6 + watts * t) for t in times], counter=True), "energy counter"),
     ):
-        found, how = card_summary.mean_power_w(moments, [span])
-        if covered >= card_summary.LEAST_ENERGY_S:
+        found, how = summary.mean_power_w(moments, [span])
+        if covered >= summary.LEAST_ENERGY_S:
             assert (found, how) == (pytest.approx(watts, rel=1e-3), method)
         else:
             assert (found, how) == (None, "none")
@@ -290,7 +291,7 @@ def test_constant_power_gives_power_times_time(
 def test_no_counter_ever_gives_less_than_nothing(points: list[tuple[float, float]]) -> None:
     ordered = sorted(points)
     start, end = ordered[0][0], ordered[-1][0]
-    risen = card_summary.rise(ordered, start, end)
+    risen = summary.rise(ordered, start, end)
     falls = any(b[1] < a[1] for a, b in itertools.pairwise(ordered))
     assert risen is None if falls else risen == pytest.approx(ordered[-1][1] - ordered[0][1])
 
@@ -303,14 +304,14 @@ def test_whatever_was_read_can_be_summed_up_and_kept(
     times: list[float], spans: list[tuple[float, float, int]]
 ) -> None:
     timed = [Timed(start=s, end=s + d, examples=n) for s, d, n in spans]
-    made = card_summary.telemetry(powered([(t, 100.0) for t in times]), timed)
+    made = summary.telemetry(powered([(t, 100.0) for t in times]), timed)
     assert msgspec.json.decode(msgspec.json.encode(made), type=Telemetry) == made
     assert (made.gpu is None) == (not times)
 
 
 def test_of_a_long_run_some_are_kept_and_no_reason_is_lost() -> None:
     moments = watched(seconds=1500, CurrentClocksEventReasons=over_time(*[0] * 700, 0x40, 0))
-    kept = card_summary.series(moments)
+    kept = summary.series(moments)
     assert len(kept.second) == len(kept.power_w) == 300
     assert sum(1 for mask in kept.event_reasons if mask) == 1
 
@@ -325,9 +326,9 @@ def test_of_two_cards_the_one_with_the_worker_is_told() -> None:
         for s in range(5)
     ]
     span = [Timed(start=0.0, end=5.0, examples=1)]
-    assert card_summary.telemetry([*busy, *own], span).gpu == 1
+    assert summary.telemetry([*busy, *own], span).gpu == 1
     blind = [msgspec.structs.replace(m, own_seen=None) for m in [*busy, *own]]
-    assert card_summary.telemetry(blind, span).gpu == 0
+    assert summary.telemetry(blind, span).gpu == 0
 
 
 # The child
@@ -346,7 +347,7 @@ def until(condition: Any, limit_s: float = 20.0) -> None:
     assert condition()
 
 
-def run_beside(sampler: telemetry.Sampler, readings: int) -> Telemetry:
+def run_beside(sampler: watch.Sampler, readings: int) -> Telemetry:
     """Let ``readings`` come in while a worker (this process) trains, or something go wrong."""
     with sampler:
         assert sampler._thread is not None
@@ -369,7 +370,7 @@ def block(seconds: float) -> Event:
 
 def test_the_child_s_readings_arrive(tmp_path: Path) -> None:
     made = content(ComputeRunningProcesses=[{"pid": os.getpid(), "memory": 3 << 30}])
-    seen = run_beside(telemetry.Sampler(command=probe(tmp_path, made), every_s=0.02), 5)
+    seen = run_beside(watch.Sampler(command=probe(tmp_path, made), every_s=0.02), 5)
     assert seen.trouble == ""
     assert seen.summary is not None
     assert (seen.summary.process_seen, seen.summary.peak_memory_bytes) == (True, 3 << 30)
@@ -379,7 +380,7 @@ def test_the_child_s_readings_arrive(tmp_path: Path) -> None:
 
 def test_what_goes_on_between_two_processes_is_not_on_the_clock() -> None:
     now = [0.0]
-    sampler = telemetry.Sampler(command=(sys.executable, "-c", ""), clock=lambda: now[0])
+    sampler = watch.Sampler(command=(sys.executable, "-c", ""), clock=lambda: now[0])
     for now[0] in (3.0, 203.0):
         with sampler:
             now[0] += 10
@@ -398,10 +399,10 @@ def test_the_energy_of_a_process_is_of_its_own_readings() -> None:
     )
     moments += [msgspec.structs.replace(m, second=m.second + 6, process=1) for m in second]
     timed = [
-        card_summary.Timed(start=1.0, end=5.5, examples=100),
-        card_summary.Timed(start=7.0, end=10.5, examples=100, process=1),
+        summary.Timed(start=1.0, end=5.5, examples=100),
+        summary.Timed(start=7.0, end=10.5, examples=100, process=1),
     ]
-    assert card_summary.mean_power_w(moments, timed) == (pytest.approx(1.0), "energy counter")
+    assert summary.mean_power_w(moments, timed) == (pytest.approx(1.0), "energy counter")
 
 
 @pytest.mark.parametrize(
@@ -412,7 +413,7 @@ def test_a_child_that_dies_or_hangs_keeps_what_came_before(
     tmp_path: Path, answer: dict[str, Any], words: str
 ) -> None:
     made = content(PowerUsage=over_time(150_000, 150_000, 150_000, 150_000, answer))
-    sampler = telemetry.Sampler(command=probe(tmp_path, made), every_s=0.02, silence_s=5.0)
+    sampler = watch.Sampler(command=probe(tmp_path, made), every_s=0.02, silence_s=5.0)
     seen = run_beside(sampler, 99)
     assert words in seen.trouble
     assert len(seen.samples.second) == 4
@@ -420,7 +421,7 @@ def test_a_child_that_dies_or_hangs_keeps_what_came_before(
 
 def test_a_card_that_falls_off_the_bus_is_told(tmp_path: Path) -> None:
     made = content(handle=over_time(*[{"code": 0}] * 3, {"code": 15}))
-    seen = run_beside(telemetry.Sampler(command=probe(tmp_path, made), every_s=0.02), 99)
+    seen = run_beside(watch.Sampler(command=probe(tmp_path, made), every_s=0.02), 99)
     assert seen.trouble == "card 0: the card has fallen off the bus"
     assert len(seen.samples.second) == 3
 
@@ -434,13 +435,13 @@ def test_a_card_that_falls_off_the_bus_is_told(tmp_path: Path) -> None:
     ],
 )
 def test_a_child_that_never_speaks_is_told(command: tuple[str, ...], words: str) -> None:
-    seen = run_beside(telemetry.Sampler(command=command), 1)
+    seen = run_beside(watch.Sampler(command=command), 1)
     assert words in seen.trouble
     assert seen.gpu is seen.summary is None
 
 
 def test_nvml_that_does_not_start_is_told(tmp_path: Path) -> None:
-    seen = run_beside(telemetry.Sampler(command=probe(tmp_path, {"init": {"code": 18}})), 1)
+    seen = run_beside(watch.Sampler(command=probe(tmp_path, {"init": {"code": 18}})), 1)
     assert "different versions" in seen.trouble
 
 
@@ -448,7 +449,7 @@ def test_training_without_a_card_starts_nothing(monkeypatch: pytest.MonkeyPatch)
     def never(*_: Any, **__: Any) -> None:
         raise AssertionError("a sampler was made")
 
-    monkeypatch.setattr("bench.measure.telemetry.Sampler", never)
+    monkeypatch.setattr("bench.measure.card.watch.Sampler", never)
     plan = training.Plan(backend="jax", seed=0, repeats=1, train_seconds=1.0)
     result, _ = ended(training.train(WORKLOADS["lstm"], plan, lambda _: None, run=talks, parent_pid=1))
     assert result is not None
@@ -461,8 +462,8 @@ def talks(job: Job, on_event: Any, **_: Any) -> None:
 
 
 def test_training_brings_its_telemetry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(telemetry.Sampler.__init__, "__kwdefaults__", {
-        **telemetry.Sampler.__init__.__kwdefaults__, "command": probe(tmp_path, content())})  # fmt: skip
+    monkeypatch.setattr(watch.Sampler.__init__, "__kwdefaults__", {
+        **watch.Sampler.__init__.__kwdefaults__, "command": probe(tmp_path, content())})  # fmt: skip
     plan = training.Plan(backend="jax", seed=0, repeats=2, train_seconds=1.0, watch_cards=True)
     result, _ = ended(training.train(WORKLOADS["lstm"], plan, lambda _: None, run=talks, parent_pid=1))
     assert result is not None

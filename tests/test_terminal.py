@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from bench.measure.workloads import WORKLOADS
-from bench.results import terminal
-from bench.results.record import Result
+from bench.results.record.document import Result
+from bench.results.terminal import results as terminal
 from tests import pages
 from tests.samples import document, result
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.measure.timing import single_steps
+from bench.measure.worker.timing import single_steps
 
 lasts = st.floats(1e-4, 10.0)
 

@@ -11,10 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from bench import exporting
-from bench.results import summary, tensorboard, weights_and_biases
-from bench.results.history import History, default_path
-from bench.results.record import Document, Result
+from bench.commands import export
+from bench.results.export import tensorboard, weights_and_biases
+from bench.results.record.document import Document, Result
+from bench.results.report import markdown
+from bench.results.store.history import History, default_path
 from tests.conftest import ROOT, Command
 from tests.samples import document, result, telemetry
 
@@ -112,8 +113,8 @@ def test_without_weights_and_biases_one_sentence_says_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(weights_and_biases.importlib.util, "find_spec", lambda name: None)
-    assert exporting.missing({"wandb": False, "csv": Path("x")}) is None
-    told = exporting.missing({"wandb": True})
+    assert export.missing({"wandb": False, "csv": Path("x")}) is None
+    told = export.missing({"wandb": True})
     assert told is not None
     assert "pip install wandb" in told
 
@@ -122,7 +123,7 @@ def test_an_offline_run_of_weights_and_biases(tmp_path: Path) -> None:
     pytest.importorskip("wandb")
     code = (
         "import sys; from pathlib import Path; from tests.test_trackers import one_run\n"
-        "from bench.results import weights_and_biases as w\n"
+        "from bench.results.export import weights_and_biases as w\n"
         "print(*w.write(one_run(), Path(sys.argv[1])), sep='\\n')"
     )
     done = subprocess.run(
@@ -170,7 +171,7 @@ def test_what_is_given_to_weights_and_biases(tmp_path: Path, monkeypatch: pytest
 def test_the_summary_keeps_hostile_words_in_their_cells() -> None:
     evil = "a|b\n| c | <img src=x> [x](http://y)"
     made = document(results=(result("lstm", device=evil),), findings=())
-    text = summary.markdown(made)
+    text = markdown.markdown(made)
     row = next(line for line in text.splitlines() if line.startswith("| lstm"))
     assert row.replace("\\|", "").count("|") == 9
     assert "\\<img" in row
@@ -179,9 +180,9 @@ def test_the_summary_keeps_hostile_words_in_their_cells() -> None:
 
 
 def test_the_summary_leads_with_what_failed() -> None:
-    text = summary.markdown(document(partial=True))
+    text = markdown.markdown(document(partial=True))
     assert text.splitlines()[-1].startswith("This is a part of a run that was cut short; ")
-    calm = summary.markdown(document(partial=True, findings=()))
+    calm = markdown.markdown(document(partial=True, findings=()))
     assert "Nothing needs a look" not in calm
     assert "cut short, and nothing in it needs a look" in calm.splitlines()[-1]
     assert "INTERRUPTED" in text.splitlines()[0]

@@ -7,14 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from bench import session, tuned
 from bench.finding import Status
 from bench.measure import runner, training
 from bench.measure.events import Job
 from bench.measure.workloads import WORKLOADS
-from bench.progress import quiet
-from bench.results.figures import BatchPoint, BatchSearch
-from bench.results.record import Document
+from bench.results.record.document import Document
+from bench.results.record.figures import BatchPoint, BatchSearch
+from bench.run import session, tuned_settings
+from common.progress import quiet
 from tests.conftest import Command
 from tests.samples import machine, said
 from workshops import settings
@@ -25,15 +25,15 @@ FAST = Setting(backend="torch", layers="fast")
 
 def entry(**changes: object) -> Entry:
     stored = Entry(
-        setting=FAST, fingerprint=WORKLOADS["lstm"].fingerprint, device=tuned.device(machine()),
-        versions=tuned.installed("torch"), samples_per_second=500.0, default_samples_per_second=400.0,
+        setting=FAST, fingerprint=WORKLOADS["lstm"].fingerprint, device=tuned_settings.device(machine()),
+        versions=tuned_settings.installed("torch"), samples_per_second=500.0, default_samples_per_second=400.0,
         at="2026-11-25T00:00:00Z",
     )  # fmt: skip
     return msgspec.structs.replace(stored, **changes)
 
 
 def test_what_was_stored_here_counts() -> None:
-    setting, told = tuned.look_up(WORKLOADS["lstm"], Book(entries={"lstm": entry()}), machine())
+    setting, told = tuned_settings.look_up(WORKLOADS["lstm"], Book(entries={"lstm": entry()}), machine())
     assert setting == FAST
     assert told.status is Status.PASS
     assert "torch, fast layers" in told.message
@@ -49,7 +49,7 @@ def test_what_was_stored_here_counts() -> None:
     ],
 )
 def test_anything_else_is_said_and_the_default_used(book: Book) -> None:
-    setting, told = tuned.look_up(WORKLOADS["lstm"], book, machine())
+    setting, told = tuned_settings.look_up(WORKLOADS["lstm"], book, machine())
     assert setting is None
     assert told.status is Status.WARN
     assert told.remedy == "dlbox tune --workload lstm"
@@ -70,7 +70,7 @@ def run_tuned(monkeypatch: pytest.MonkeyPatch, *names: str, **more: Any) -> tupl
         return original(workload, plan, on_progress, run=run, parent_pid=parent_pid)  # type: ignore[arg-type]
 
     monkeypatch.setattr("bench.measure.training.train", train)
-    monkeypatch.setattr("inventory.facts.gather", machine)
+    monkeypatch.setattr("inventory.gather.gather", machine)
     monkeypatch.setattr(session, "installed_backends", lambda: ["tensorflow", "torch"])
     options = session.Options(
         command="bench", workloads=tuple(WORKLOADS[name] for name in names), quick=True, tuned=True,

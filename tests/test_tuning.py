@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import candidates, tuning
-from bench.candidates import Measured
 from bench.measure.events import Evaluated, Event, Imported, Job, Tried
 from bench.measure.runner import Problem
 from bench.measure.workloads import WORKLOADS
-from bench.results.figures import BatchPoint, Work
+from bench.results.record.figures import BatchPoint, Work
+from bench.run import tune, tune_candidates
+from bench.run.tune_candidates import Measured
 from tests.conftest import ROOT, Command
 from workshops import settings
 from workshops.settings import Entry, Setting
@@ -36,7 +36,7 @@ ENTRY = Entry(
 
 COUNTED = """
 import msgspec, numpy as np, keras
-from bench.measure import rate, timing
+from bench.measure.worker import rate, timing
 from bench.measure.events import Block, Compiled, Job
 from bench.measure.workloads import WORKLOADS
 
@@ -118,8 +118,8 @@ def _tune(
     workload: str = "lstm",
     deadline: float = 1e9,
     clock: Callable[[], float] = lambda: 0.0,
-) -> tuning.Tuned:
-    done, _ = tuning.tune(
+) -> tune.Tuned:
+    done, _ = tune.tune(
         WORKLOADS[workload],
         tried or list(worker.rates),
         deadline=deadline,
@@ -143,7 +143,7 @@ def test_a_lucky_figure_does_not_beat_a_default_that_was_slow_once() -> None:
 
 
 def test_the_fastest_is_tried_with_several_batches_a_call() -> None:
-    several = [msgspec.structs.replace(XLA, steps_per_execution=steps) for steps in candidates.STEPS]
+    several = [msgspec.structs.replace(XLA, steps_per_execution=steps) for steps in tune_candidates.STEPS]
     rates: dict[Setting, list[float | None]] = {
         USUAL: [400.0, 400.0],
         XLA: [500.0],
@@ -151,7 +151,7 @@ def test_the_fastest_is_tried_with_several_batches_a_call() -> None:
         several[1]: [530.0],
     }
     worker = Worker(rates)
-    done, _ = tuning.tune(
+    done, _ = tune.tune(
         WORKLOADS["gru"], [USUAL, XLA], deadline=1.0, say=lambda _: None, run=worker, clock=lambda: 0
     )
     assert done.best == several[0]
@@ -163,12 +163,12 @@ def test_the_fastest_is_tried_with_several_batches_a_call() -> None:
 
 def test_what_is_near_the_fastest_may_win_with_several_batches_a_call() -> None:
     """Keras on torch takes one batch a call."""
-    several = [msgspec.structs.replace(XLA, steps_per_execution=steps) for steps in candidates.STEPS]
+    several = [msgspec.structs.replace(XLA, steps_per_execution=steps) for steps in tune_candidates.STEPS]
     assert FAST.backend == "torch"
     worker = Worker(
         {USUAL: [300.0, 300.0], FAST: [500.0], XLA: [450.0], several[0]: [560.0], several[1]: [530.0]}
     )
-    done, _ = tuning.tune(
+    done, _ = tune.tune(
         WORKLOADS["gru"], [USUAL, FAST, XLA], deadline=1.0, say=lambda _: None, run=worker, clock=lambda: 0
     )
     assert (done.best, done.samples_per_second) == (several[0], 560.0)
@@ -233,7 +233,7 @@ def test_other_numbers_count_where_the_model_learns_with_them() -> None:
         msgspec.structs.replace(USUAL, precision=name) for name in ("mixed_float16", "mixed_bfloat16")
     )
     rates: dict[Setting, list[float | None]] = {USUAL: [400.0, 400.0], half: [900.0], brain: [800.0]}
-    done, _ = tuning.tune(
+    done, _ = tune.tune(
         WORKLOADS["cnn"], [USUAL], deadline=1.0, say=lambda _: None, clock=lambda: 0, on_gpu=True,
         run=Worker(rates, {brain: 0.9}),
     )  # fmt: skip
@@ -252,13 +252,13 @@ def test_a_loss_that_is_no_number_does_not_count_and_is_named() -> None:
 
 def test_numbers_are_tried_that_the_device_has_units_for() -> None:
     def names(setting: Setting, on_gpu: bool, *flags: str) -> list[str | None]:
-        return [one.precision for one in candidates.precisions(setting, on_gpu, flags)]
+        return [one.precision for one in tune_candidates.precisions(setting, on_gpu, flags)]
 
     assert names(USUAL, True) == ["mixed_float16", "mixed_bfloat16"]
     assert names(FAST, True) == ["tf32", "mixed_float16", "mixed_bfloat16"]
     assert names(FAST, False, "avx2", "fma") == []
     assert names(USUAL, False, "avx512_bf16") == ["mixed_bfloat16"]
-    assert {one.layers for one in candidates.precisions(FAST, True, ())} == {"stock"}
+    assert {one.layers for one in tune_candidates.precisions(FAST, True, ())} == {"stock"}
 
 
 def test_several_batches_a_call_are_counted_as_what_they_are() -> None:
@@ -296,14 +296,14 @@ def test_an_interrupted_command_stores_and_says_it(
     monkeypatch: pytest.MonkeyPatch, own_data_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = Imported(seconds=1, versions={"keras": "3"}, device="cpu", on_gpu=False, precision="float32")
-    part = tuning.Tuned(
+    part = tune.Tuned(
         workload="lstm", tried=(Measured(setting=FAST, samples_per_second=500.0),), best=FAST,
         samples_per_second=500.0, default_samples_per_second=400.0, interrupted=True,
     )  # fmt: skip
-    monkeypatch.setattr(tuning, "tune", lambda *_, **__: (part, told))
-    monkeypatch.setattr(tuning, "busy_cores", lambda: 0.0)
+    monkeypatch.setattr(tune, "tune", lambda *_, **__: (part, told))
+    monkeypatch.setattr(tune, "busy_cores", lambda: 0.0)
     said: list[str] = []
-    code = tuning.command(
+    code = tune.command(
         workloads=("lstm", "gru"), suite="ready", minutes=1, as_json=True, complain=said.append
     )
     assert code == 130
@@ -326,7 +326,7 @@ def test_the_default_is_measured_even_when_time_is_up() -> None:
 def test_nothing_slower_than_the_default_is_ever_chosen(usual: list[float], others: list[float]) -> None:
     tried = [Measured(setting=USUAL, samples_per_second=rate) for rate in usual]
     tried += [Measured(setting=FAST, samples_per_second=rate) for rate in others]
-    best, rate, default = candidates.choose(tried)
+    best, rate, default = tune_candidates.choose(tried)
     assert default == max(usual)
     assert rate is not None
     assert rate >= max(usual)
@@ -334,11 +334,11 @@ def test_nothing_slower_than_the_default_is_ever_chosen(usual: list[float], othe
 
 
 def test_fast_layers_are_a_matter_of_torch_on_a_processor() -> None:
-    assert FAST in candidates.candidates(["tensorflow", "torch", "jax"], on_gpu=False)
-    on_card = candidates.candidates(["tensorflow", "torch", "jax"], on_gpu=True)
+    assert FAST in tune_candidates.candidates(["tensorflow", "torch", "jax"], on_gpu=False)
+    on_card = tune_candidates.candidates(["tensorflow", "torch", "jax"], on_gpu=True)
     assert {setting.layers for setting in on_card} == {"stock"}
-    assert candidates.candidates(["jax"], on_gpu=False) == [Setting(backend="jax")]
-    assert candidates.candidates(["tensorflow", "torch"], on_gpu=False)[0] == USUAL
+    assert tune_candidates.candidates(["jax"], on_gpu=False) == [Setting(backend="jax")]
+    assert tune_candidates.candidates(["tensorflow", "torch"], on_gpu=False)[0] == USUAL
 
 
 def test_what_was_kept_is_read_again(tmp_path: Path) -> None:

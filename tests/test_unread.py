@@ -15,17 +15,17 @@ import scenario
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import card_verdict, health, peaks, scaling
-from bench import verdict as verdict_of_training
+from bench import health
 from bench.finding import Finding, Status, verdict
 from bench.health import plausible
 from bench.health.check import Check, Subject, reach
-from bench.results.figures import ForcedGeneric, InputShare, Probes, Work
-from bench.results.record import Kernel, Scaling, Spread, from_json, to_json
-from bench.results.telemetry import CardSummary, Telemetry
-from inventory import machine as records
-from inventory.machine import Gpu, Machine
-from inventory.reading import Reading
+from bench.judge import card, plausibility, scaling, training
+from bench.results.record.card import CardSummary, Telemetry
+from bench.results.record.document import Kernel, Spread, from_json, to_json
+from bench.results.record.figures import ForcedGeneric, InputShare, Probes, Scaling, Work
+from inventory.machine import records
+from inventory.machine.reading import Reading
+from inventory.machine.records import Gpu, Machine
 from tests.samples import document, result, telemetry
 from tests.samples import machine as own_machine
 
@@ -305,7 +305,7 @@ def test_training_is_not_judged_by_what_the_card_did_not_tell(bad: Any) -> None:
         value: Any = {"power brake": bad} if bad is not None and of_dict else bad
         summary = msgspec.structs.replace(seen.summary, **{field: value})
         made = result(on_gpu=True, device="cuda:0", telemetry=msgspec.structs.replace(seen, summary=summary))
-        for finding in card_verdict.judge(made, on):
+        for finding in card.judge(made, on):
             what = finding.id.rpartition("-")[2]
             zero_is_sound = bad == 0 and field == "harmful_seconds"
             if field in NEEDED[what] and not zero_is_sound and not (field == "seconds" and bad == 10**9):
@@ -318,7 +318,7 @@ def test_without_any_telemetry_nothing_of_the_card_passes() -> None:
         own_machine(), cards=(records.PciCard(address="0000:01:00.0", device_id=0x2503),)
     )
     for seen in (None, Telemetry(), Telemetry(summary=CardSummary(seconds=5.0, readings=9))):
-        found = card_verdict.judge(result(on_gpu=True, device="cuda:0", telemetry=seen), on)
+        found = card.judge(result(on_gpu=True, device="cuda:0", telemetry=seen), on)
         assert found
         assert {f.status for f in found} == {Status.SKIP}
 
@@ -337,8 +337,8 @@ def test_a_figure_that_cannot_be_is_no_pass(bad: float) -> None:
     made = msgspec.structs.replace(
         made, input=input_, samples_per_second=Spread(median=bad, mad=0.1, values=(bad,))
     )
-    found = [*peaks.judge(made), *peaks.judge_probes(probes), *scaling.judge(made)]
-    found += verdict_of_training.judge(made, gpu_expected=False)
+    found = [*plausibility.judge(made), *plausibility.judge_probes(probes), *scaling.judge(made)]
+    found += training.judge(made, gpu_expected=False)
     about = ("plausible", "fused-pays", "probes.ran", "replicas", "scaling", "learns", "steady")
     judged_ = {end: f.status for f in found for end in about if f.id.endswith(end)}
     assert set(judged_) == set(about)

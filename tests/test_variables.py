@@ -13,10 +13,10 @@ import jinja2
 import pytest
 import yaml
 
-from inventory import cards
-from provision import variables
-from provision.stack import NoStack, Request, Stack, Target, resolve
-from provision.stack_data import load
+from inventory.cards import cards
+from provision.ansible import variables
+from provision.resolve.load import load
+from provision.resolve.stack import NoStack, Request, Stack, Target, resolve
 from tests.conftest import ROOT
 
 ROLES = ROOT / "provision" / "roles"

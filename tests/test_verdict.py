@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import verdict
 from bench.finding import VERDICTS, Finding, Status, words
 from bench.finding import verdict as overall
-from bench.results import steadiness
+from bench.judge import training
+from bench.results.stats import steadiness
 from tests.conftest import ROOT
 from tests.samples import result
 from tests.test_compare import run_of
@@ -23,16 +23,16 @@ def by_id(findings: list[Finding]) -> dict[str, Status]:
 
 
 def test_a_good_result_passes_everything() -> None:
-    assert by_id(verdict.judge(result(), gpu_expected=False)) == {
+    assert by_id(training.judge(result(), gpu_expected=False)) == {
         "training.lstm-learns": Status.PASS,
         "training.lstm-steady": Status.PASS,
     }
 
 
 def test_training_on_the_cpu_beside_a_card_fails() -> None:
-    found = by_id(verdict.judge(result(), gpu_expected=True))
+    found = by_id(training.judge(result(), gpu_expected=True))
     assert found["training.lstm-device"] is Status.FAIL
-    found = by_id(verdict.judge(result(on_gpu=True, device="RTX"), gpu_expected=True))
+    found = by_id(training.judge(result(on_gpu=True, device="RTX"), gpu_expected=True))
     assert found["training.lstm-device"] is Status.PASS
 
 
@@ -55,43 +55,43 @@ def test_training_on_the_cpu_names_the_library_that_is_missing(
         return Finding(id=f"frameworks.{name}", status=status, title="t", message=message, remedy=given)
 
     asked: list[str] = []
-    found = verdict.judge(result(), gpu_expected=True, framework=framework)[0]
+    found = training.judge(result(), gpu_expected=True, framework=framework)[0]
     assert (found.id, found.status) == ("training.lstm-device", Status.FAIL)
     assert words in found.message
     assert remedy in str(found.remedy)
     assert asked == ["tensorflow"]
-    verdict.judge(result(on_gpu=True, device="RTX"), gpu_expected=True, framework=framework)
-    verdict.judge(result(), gpu_expected=False, framework=framework)
+    training.judge(result(on_gpu=True, device="RTX"), gpu_expected=True, framework=framework)
+    training.judge(result(), gpu_expected=False, framework=framework)
     assert asked == ["tensorflow"], "a framework that did its work was asked"
 
 
 @given(st.floats(0, 1), st.floats(0, 1, exclude_min=True))
 def test_accuracy_below_the_bar_never_passes(accuracy: float, bar: float) -> None:
-    found = by_id(verdict.judge(result(accuracy=accuracy, accuracy_bar=bar), gpu_expected=False))
+    found = by_id(training.judge(result(accuracy=accuracy, accuracy_bar=bar), gpu_expected=False))
     assert found["training.lstm-learns"] is (Status.PASS if accuracy >= bar else Status.FAIL)
 
 
 @pytest.mark.parametrize("bar", [0.75, 0.0])
 def test_a_loss_that_is_no_number_fails_whatever_the_accuracy(bar: float) -> None:
-    found = verdict.judge(result(accuracy=0.95, accuracy_bar=bar, diverged=True), gpu_expected=False)[0]
+    found = training.judge(result(accuracy=0.95, accuracy_bar=bar, diverged=True), gpu_expected=False)[0]
     assert (found.id, found.status) == ("training.lstm-learns", Status.FAIL)
     assert "the loss is no number" in found.message
     assert found.remedy
 
 
 def test_training_that_was_not_judged_is_unknown() -> None:
-    found = by_id(verdict.judge(result(accuracy=None, partial=True), gpu_expected=False))
+    found = by_id(training.judge(result(accuracy=None, partial=True), gpu_expected=False))
     assert found["training.lstm-learns"] is Status.UNKNOWN
 
 
 def test_other_load_and_spread_are_told() -> None:
-    busy = verdict.judge(result("lstm", 400.0, 401.0, 399.0, other=0.3), gpu_expected=False)[-1]
+    busy = training.judge(result("lstm", 400.0, 401.0, 399.0, other=0.3), gpu_expected=False)[-1]
     assert busy.status is Status.WARN
     assert "0.3 cores" in busy.message
-    disturbed = verdict.judge(result("lstm", 400.0, 401.0, 399.0, other=1.0), gpu_expected=False)[-1]
+    disturbed = training.judge(result("lstm", 400.0, 401.0, 399.0, other=1.0), gpu_expected=False)[-1]
     assert disturbed.status is Status.FAIL
     assert "1.0 cores" in disturbed.message
-    shaky = verdict.judge(result("lstm", 200.0, 400.0, 300.0), gpu_expected=False)[-1]
+    shaky = training.judge(result("lstm", 200.0, 400.0, 300.0), gpu_expected=False)[-1]
     assert shaky.status is Status.WARN
     assert "unsteady" in shaky.message
 
@@ -100,7 +100,7 @@ def test_other_load_and_spread_are_told() -> None:
 def test_a_shared_processor_may_scatter_more_than_a_card(on_gpu: bool, status: Status) -> None:
     """8% of the median, as two idle cores of a virtual machine were seen to."""
     made = result("lstm", 400.0, 368.0, 432.0, 368.0, 432.0, on_gpu=on_gpu)
-    assert by_id(verdict.judge(made, gpu_expected=False))["training.lstm-steady"] is status
+    assert by_id(training.judge(made, gpu_expected=False))["training.lstm-steady"] is status
 
 
 def test_processes_that_differ_too_much_are_unsteady() -> None:
@@ -108,7 +108,7 @@ def test_processes_that_differ_too_much_are_unsteady() -> None:
     levels = (401.0, 398.0, 403.0, 201.0, 205.0)
     wild = run_of(*[[level * (1 + 0.01 * i) for i in (-1, 0, 1, 0)] for level in levels])
     assert wild.samples_per_second.mad / wild.samples_per_second.median < 0.12
-    found = verdict.judge(wild, gpu_expected=False)[-1]
+    found = training.judge(wild, gpu_expected=False)[-1]
     assert found.status is Status.WARN
     assert "unsteady, its processes gave 401, 398, 403, 201, 205 samples/s" in found.message
     assert "a scatter of 37.3%" in found.message
@@ -117,7 +117,7 @@ def test_processes_that_differ_too_much_are_unsteady() -> None:
 
 @pytest.mark.parametrize("number", [3, 5, 8])
 def test_processes_as_noisy_as_measured_ones_are_steady(number: int) -> None:
-    """Of 400 runs whose processes scatter as those of docs/overhead.md, one in a hundred is called unsteady."""
+    """Processes that scatter as in docs/evidence/overhead.md: about 1% of 400 runs are called unsteady."""
     rng = np.random.default_rng(number)
     noisy = steadiness.PROCESS_NOISE["cpu"]
     runs = [run_of(*[[400 * rng.lognormal(0, noisy)] * 2 for _ in range(number)]) for _ in range(400)]
@@ -126,10 +126,10 @@ def test_processes_as_noisy_as_measured_ones_are_steady(number: int) -> None:
 
 
 def test_the_limit_between_processes_is_of_the_measured_series() -> None:
-    """It is the pooled scatter of the noisier machine's table in docs/overhead.md."""
-    text = (ROOT / "docs" / "overhead.md").read_text().partition("The others, on two cores")[2]
+    """It is the pooled scatter of the noisier machine's table in docs/evidence/overhead.md."""
+    text = (ROOT / "docs" / "evidence" / "overhead.md").read_text().partition("The others, on two cores")[2]
     table = re.search(r"(?:^\|.*\n)+", text, re.MULTILINE)
-    assert table, "docs/overhead.md has lost the table of the noisier machine"
+    assert table, "docs/evidence/overhead.md has lost the table of the noisier machine"
     series: dict[tuple[str, int], list[float]] = {}
     for line in table[0].splitlines():
         cells = [cell.strip().replace(",", "") for cell in line.split("|")]
@@ -143,10 +143,10 @@ def test_the_limit_between_processes_is_of_the_measured_series() -> None:
 
 
 def test_a_model_without_a_bar_is_timed_and_not_judged_by_its_learning() -> None:
-    """The class's deep LSTM stays at chance on a sound machine (docs/learning-bar.md)."""
+    """The class's deep LSTM stays at chance on a sound machine (docs/evidence/learning-bar.md)."""
     (finding,) = [
         f
-        for f in verdict.judge(result(accuracy=0.5, accuracy_bar=0.0), gpu_expected=False)
+        for f in training.judge(result(accuracy=0.5, accuracy_bar=0.0), gpu_expected=False)
         if "learns" in f.id
     ]
     assert finding.status is Status.SKIP
@@ -156,7 +156,7 @@ def test_a_model_without_a_bar_is_timed_and_not_judged_by_its_learning() -> None
 
 @given(st.sampled_from(["error", "out-of-memory", "no-backend", "crash", "hang"]), st.text(), st.text())
 def test_every_failure_has_a_next_step(kind: str, message: str, detail: str) -> None:
-    finding = verdict.failure("lstm", "jax", kind, message, detail)
+    finding = training.failure("lstm", "jax", kind, message, detail)
     assert finding.status is Status.FAIL
     assert finding.remedy
 

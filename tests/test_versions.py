@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from provision.versions import allows, clauses, conflicts, in_python_range, release, split_constraint
+from provision.resolve.versions import allows, clauses, conflicts, in_python_range, release, split_constraint
 
 RELEASES = st.lists(st.integers(0, 30), min_size=1, max_size=4).map(lambda parts: ".".join(map(str, parts)))
 CLAUSES = st.tuples(st.sampled_from(["==", "!=", "<", "<=", ">", ">="]), RELEASES).map("".join)

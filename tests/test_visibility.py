@@ -10,9 +10,9 @@ import scenario
 
 from bench.finding import Status
 from bench.health.check import REGISTER
-from bench.health.frameworks import NAMES, Seen
+from bench.health.checks.frameworks import NAMES, Seen
 from bench.measure import visibility
-from inventory.machine import Machine
+from inventory.machine.records import Machine
 
 
 @pytest.fixture(scope="module")

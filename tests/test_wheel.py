@@ -50,8 +50,12 @@ def run(site: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[s
 
 def test_nothing_but_the_packages_is_in_it(installed: Path) -> None:
     top = {p.name for p in installed.iterdir() if not p.name.endswith(".dist-info")}
-    assert top == {"dlbox.py", "inventory", "provision", "bench", "workshops"}
-    for name in ("inventory/cards.yml", "bench/results/schema.json", "bench/results/templates/report.html"):
+    assert top == {"dlbox.py", "common", "inventory", "provision", "bench", "workshops"}
+    for name in (
+        "inventory/cards/cards.yml",
+        "bench/results/record/schema.json",
+        "bench/results/report/templates/report.html",
+    ):
         assert (installed / name).is_file(), name
 
 
@@ -67,7 +71,7 @@ def test_plan_check_and_a_report_run_from_it(installed: Path, tmp_path: Path) ->
     checked = run(installed, "check", "--json", cwd=tmp_path)
     assert json.loads(checked.stdout)["command"] == "check", checked.stderr
 
-    from bench.results.history import History, default_path
+    from bench.results.store.history import History, default_path
 
     history = History(default_path())
     history.save(history.begin(document()), document(), "complete")

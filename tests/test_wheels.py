@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inventory import cards
-from provision.drivers import capability_of
-from provision.stack import NoStack, Request, Target, resolve
-from provision.stack_data import DEFAULT_PATH, load
-from provision.versions import conflicts, in_python_range
-from provision.wheels import has_code, incompatible
+from inventory.cards import cards
+from provision.resolve.drivers import capability_of
+from provision.resolve.load import DEFAULT_PATH, load
+from provision.resolve.stack import NoStack, Request, Target, resolve
+from provision.resolve.versions import conflicts, in_python_range
+from provision.resolve.wheels import has_code, incompatible
 
 DATA = load()
 CARDS = [

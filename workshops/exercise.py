@@ -17,6 +17,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 
+from common import ending
+from common.child import die_with_parent, end, start
+from common.guard import prefix
 from workshops.catalog import Lesson
 from workshops.page import LessonError
 
@@ -67,24 +70,20 @@ def check(lesson: Lesson, path: Path, *, time_limit: float = TIME_LIMIT) -> list
 
 def _some(lesson: Lesson, path: Path, names: list[str], time_limit: float) -> list[Checked]:
     """The results of one child: of all the ``names``, or of those up to the one that ended it."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix=prefix()) as folder:
         told, errors = Path(folder) / "told", Path(folder) / "errors"
         told.touch()
         command = [sys.executable, "-m", "workshops.exercise", lesson.stem, str(path), str(told)]
+        kills = ending.kills()
         with errors.open("wb") as stderr:
-            child = subprocess.Popen(
-                [*command, str(time_limit), *names],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=stderr,
-            )
+            child = start([*command, str(time_limit), *names], stdout=subprocess.DEVNULL, stderr=stderr)
+            late = False
             try:
                 child.wait(time_limit * (len(names) + 1) + _STARTING)
             except subprocess.TimeoutExpired:
-                pass
+                late = True
             finally:
-                child.kill()
-                child.wait()
+                end(child)
         lines = [json.loads(line) for line in told.read_text(encoding="utf-8").splitlines()]
         said = errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     error = next((line["error"] for line in lines if "error" in line), None)
@@ -93,10 +92,12 @@ def _some(lesson: Lesson, path: Path, names: list[str], time_limit: float) -> li
     results = [Checked(**line) for line in lines if "solved" in line]
     if len(results) == len(names):
         return results
-    if child.returncode < 0 or any(line.startswith("Timeout (") for line in said):
+    if late or any(line.startswith("Timeout (") for line in said):
         reason = f"stopped after {time_limit:g} s: a loop that never ends?"
+    elif child.returncode:
+        reason = ending.of(child.returncode, kills, "\n".join(said[-12:])).why
     else:
-        reason = f"ended with exit code {child.returncode}"
+        reason = "ended with exit code 0"
     if not any("loaded" in line for line in lines):
         raise LessonError(f"{path} cannot be loaded: {reason}")
     return [*results, Checked(_title(names[len(results)]), False, reason)]
@@ -174,5 +175,6 @@ def _child(stem: str, path: Path, told: Path, time_limit: float, names: list[str
 
 
 if __name__ == "__main__":
+    die_with_parent()
     _child(sys.argv[1], Path(sys.argv[2]).resolve(), Path(sys.argv[3]), float(sys.argv[4]), sys.argv[5:])
     os._exit(0)  # nothing that the learner's file left behind (a thread, an exit handler) has a say any more

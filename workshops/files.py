@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,13 +16,24 @@ ROOM_BYTES = 64 * 1024
 """So much is tried out before training: a picture."""
 
 
-def write(path: Path, save: Callable[[Path], object]) -> None:
-    """``save(new)`` writes a file, which then takes the place of ``path``; raises OSError, ``path`` as it was."""
+def write(path: Path, save: Callable[[Path], object], *, private: bool = False) -> None:
+    """``save(new)`` writes a file, which then takes the place of ``path``; raises OSError, ``path`` as it was.
+
+    A new file gets the permissions that the umask leaves, an existing one keeps its own. ``private``: for this user
+    alone, 0600, and so is each folder that is missing, 0700.
+    """
     folder = path.parent / UNFINISHED
-    folder.mkdir(parents=True, exist_ok=True)
+    if private:
+        for missing in reversed([one for one in (path.parent, *path.parent.parents) if not one.exists()]):
+            missing.mkdir(mode=0o700, exist_ok=True)
+    folder.mkdir(mode=0o700 if private else 0o777, parents=True, exist_ok=True)
     new = folder / f"{os.getpid()}-{path.name}"
     try:
         save(new)
+        if private:
+            new.chmod(0o600)
+        elif path.is_file():
+            new.chmod(stat.S_IMODE(path.stat().st_mode))
         with new.open("rb") as file:
             os.fsync(file.fileno())
         new.replace(path)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
+from workshops import files
 from workshops.catalog import Expected
 
 WIDTH = 100
@@ -103,10 +104,7 @@ class Times:
     def remember(cls, key: str, seconds: float) -> None:
         path = cls._path()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            new = path.with_suffix(".new")
-            new.write_text(json.dumps(cls.load() | {key: round(seconds, 1)}) + "\n", encoding="utf-8")
-            new.replace(path)
+            files.write_json(path, cls.load() | {key: round(seconds, 1)})
         except OSError:
             return
 

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from workshops import files
 from workshops.catalog import Lesson
 from workshops.page import LessonError
 
@@ -64,9 +65,7 @@ def write(lesson: Lesson, folder: Path, *, force: bool = False) -> Path:
                 raise EditedError(
                     f"{path} was edited and is left as it is: choose another --folder, or --force to write over it."
                 )
-        new = path.with_name(f".{path.name}.part")
-        nbformat.write(book, new)
-        new.replace(path)
+        files.write(path, lambda new: nbformat.write(book, new))
     except OSError as error:
         raise LessonError(f"Cannot write {path}: {error.strerror}.") from None
     return path

@@ -108,7 +108,7 @@ def keep(name: str, entry: Entry, path: Path | None = None) -> None:
     book = msgspec.structs.replace(book, entries={**book.entries, name: entry})
     text = msgspec.json.format(msgspec.json.encode(book), indent=1) + b"\n"
     try:
-        files.write(path, lambda new: new.write_bytes(text))
+        files.write(path, lambda new: new.write_bytes(text), private=True)
     except OSError as error:
         raise SettingsError(
             f"cannot write the tuned settings {path} ({error.strerror or error}): make room there, or set "

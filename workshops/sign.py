@@ -25,7 +25,7 @@ from workshops.page import LessonError, Outcome, Page, Settings
 
 BATCH = 40 if keras.backend.backend() == "jax" else 80
 """Signs a step. It divides the counts below, since JAX compiles everything again for a smaller last batch. On a
-processor XLA's convolution takes half as long for a sign with 40 a step (docs/lesson-pace.md)."""
+processor XLA's convolution takes half as long for a sign with 40 a step (docs/evidence/lesson-pace.md)."""
 Array = NDArray[Any]
 Parts = tuple[Glyphs, Glyphs, Glyphs]
 Curves = dict[str, list[float]]

@@ -5,28 +5,27 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from bench.finding import Finding, Status
-from bench.health import (
+from bench.health import plausible
+from bench.health.check import REGISTER, Check, Subject, skipped
+from bench.health.checks import (
     driver,
     driver_setup,
     errors,
     frameworks,
     gpu,
     host,
-    load,
     memory,
     pcie,
-    plausible,
     power,
-    soak,
     thermal,
 )
-from bench.health.check import REGISTER, Check, Subject, skipped
+from bench.health.checks.gpu import silent
 from bench.health.diagnosis import diagnose
-from bench.health.gpu import silent
-from inventory import cards
-from inventory.machine import Gpu, Machine
+from bench.health.load import soak, steady
+from inventory.cards import cards
+from inventory.machine.records import Gpu, Machine
 
-_MODULES = (driver, driver_setup, gpu, pcie, thermal, power, memory, errors, host, frameworks, load, soak)
+_MODULES = (driver, driver_setup, gpu, pcie, thermal, power, memory, errors, host, frameworks, steady, soak)
 """Importing a module enters its checks in the register."""
 
 

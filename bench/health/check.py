@@ -17,9 +17,9 @@ import msgspec
 
 from bench.finding import Finding, Status
 from bench.health import plausible
-from inventory.cards import Card, is_laptop_id, is_laptop_name
-from inventory.machine import Gpu, Machine, PciCard
-from inventory.reading import Reading
+from inventory.cards.cards import Card, is_laptop_id, is_laptop_name
+from inventory.machine.reading import Reading
+from inventory.machine.records import Gpu, Machine, PciCard
 
 Measure: TypeAlias = float | int | str | bool | None
 

@@ -11,8 +11,8 @@ from enum import StrEnum
 
 import msgspec
 
-from inventory.cards import architecture_of
-from inventory.machine import Machine, PciCard
+from inventory.cards.cards import architecture_of
+from inventory.machine.records import Machine, PciCard
 
 
 class Cause(StrEnum):

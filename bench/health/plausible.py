@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from inventory.machine import Disk
-from inventory.reading import Reading
+from inventory.machine.reading import Reading
+from inventory.machine.records import Disk
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -102,31 +102,33 @@ _LONGEST = 200
 
 
 def fault(name: str, value: Any) -> str | None:
-    """Why ``value`` cannot be what the reading ``name`` gave, as one clause, or None."""
+    """Why ``value`` is impossible for the reading ``name``, as one clause, or None."""
     if value is None:
-        return "no value was given"
+        return "there is no value"
     if name in RANGES:
         numbers = value if isinstance(value, tuple) else (value,)
         bad = next((n for n in numbers if not _within(n, RANGES[name])), None) if numbers else "nothing"
-        return None if bad is None else f"{_short(bad)} was given, which cannot be"
+        return None if bad is None else f"the value {_short(bad)} is impossible"
     if name in FLAGS:
-        return None if isinstance(value, bool) else f"{_short(value)} was given for yes or no"
+        return None if isinstance(value, bool) else f"the value {_short(value)} is neither yes nor no"
     if isinstance(value, str):
         form = TEXTS.get(name)
         sound = value.strip() and len(value) <= _LONGEST and value.isprintable()
         if sound and (form is None or form.fullmatch(value)):
             return None
-        return f"{_short(value)} was given, which cannot be" if sound else "a text without sense was given"
+        return (
+            f"the value {_short(value)} is impossible"
+            if sound
+            else "the text is empty, too long or not printable"
+        )
     if isinstance(value, Disk):
         sizes = 0 < value.total_bytes < 1 << 60 and 0 <= value.free_bytes <= value.total_bytes
-        return None if sizes else "the sizes that were given contradict each other"
-    return (
-        None if isinstance(value, tuple | msgspec.Struct) else f"{_short(value)} was given, which cannot be"
-    )
+        return None if sizes else "the sizes contradict each other"
+    return None if isinstance(value, tuple | msgspec.Struct) else f"the value {_short(value)} is impossible"
 
 
 def checked(name: str, reading: Reading[Any]) -> Reading[Any]:
-    """``reading``, or a failed one where its value cannot be."""
+    """``reading``, or a failed one where its value is impossible."""
     why = fault(name, reading.value) if reading.state == "ok" else None
     return reading if why is None else Reading.failed(why, reading.code)
 

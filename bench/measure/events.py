@@ -13,7 +13,7 @@ import msgspec
 
 from bench.measure.kernel_path import Kernels
 from bench.measure.workloads import Workload
-from bench.results.figures import BatchPoint, Memory, Work
+from bench.results.record.figures import BatchPoint, Memory, Work
 from workshops.settings import Setting
 
 
@@ -91,7 +91,7 @@ class Block(msgspec.Struct, frozen=True, tag="block", kw_only=True):
     loss: float | None = None
     """Mean over the epoch up to here, as Keras reports it."""
     governor: str | None = None
-    """At the end of the block, see ``bench.measure.governor``."""
+    """At the end of the block, see ``bench.measure.worker.governor``."""
     single_steps: tuple[float, ...] = ()
     """Seconds of each step as the host saw it end; empty where the device ran behind the host, so that it saw none."""
 
@@ -108,7 +108,7 @@ class Evaluated(msgspec.Struct, frozen=True, tag="evaluated", kw_only=True):
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed", kw_only=True):
-    kind: Literal["error", "out-of-memory", "no-backend"]
+    kind: Literal["error", "out-of-memory", "no-backend", "crash", "killed"]
     message: str
 
 

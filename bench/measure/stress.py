@@ -19,20 +19,20 @@ from rich.console import Console
 from bench import health
 from bench.finding import Finding
 from bench.health.check import Subject, skipped
-from bench.health.loadrun import LoadRun, Sample, Soaked
+from bench.health.load.record import LoadRun, Sample, Soaked
 from bench.measure import backend as frameworks
-from bench.measure import probes
-from inventory import kernel_log
-from inventory.child import Child, house_variables
-from inventory.facts import PROBE
-from inventory.machine import Gpu, Machine
-from inventory.probe import Line
-from inventory.reading import Reading
+from bench.measure.probes import load as probes
+from common.child import Child, house_variables
+from inventory.gather import PROBE
+from inventory.machine import kernel_log
+from inventory.machine.reading import Reading
+from inventory.machine.records import Gpu, Machine
+from inventory.nvml.probe import Line
 
 BACKENDS = ("torch", "tensorflow", "jax")
 """torch first: it can copy from page-locked memory."""
 
-LOAD = (sys.executable, "-P", "-m", "bench.measure.probes")
+LOAD = (sys.executable, "-P", "-m", "bench.measure.probes.load")
 _STARTUP_S = 300.0
 _MARGIN_S = 120.0
 _SAY_EVERY_S = 10.0

@@ -8,7 +8,8 @@ from contextlib import nullcontext
 
 import msgspec
 
-from bench.measure import runner, telemetry
+from bench.measure import runner
+from bench.measure.card import watch
 from bench.measure.events import (
     Block,
     Compiled,
@@ -24,15 +25,9 @@ from bench.measure.events import (
 )
 from bench.measure.kernel_path import Kernels
 from bench.measure.workloads import Workload
-from bench.results import derive
-from bench.results.figures import (
-    BatchKind,
-    ForcedGeneric,
-    InputShare,
-    Memory,
-    Scaling,
-)
-from bench.results.record import Kernel, Percentiles, Repeat, Result, Spread, TimedBlock
+from bench.results.record.document import Kernel, Percentiles, Repeat, Result, Spread, TimedBlock
+from bench.results.record.figures import BatchKind, ForcedGeneric, InputShare, Memory, Scaling
+from bench.results.stats import derived
 from workshops.settings import Setting
 
 
@@ -84,7 +79,7 @@ def train(
     as ``bench.measure.runner.run`` does.
     """
     gathering = _Gathering(workload, plan)
-    sampler = telemetry.Sampler() if plan.watch_cards else None
+    sampler = watch.Sampler() if plan.watch_cards else None
 
     def known(*, partial: bool) -> Result | None:
         result = gathering.result(partial=partial)
@@ -217,7 +212,7 @@ class _Gathering:
             fused_expected=self.workload.fused,
             variant=self.workload.variant,
             tokens_per_sample=self.workload.tokens or None,
-            tokens_per_second=derive.tokens_per_second(self.workload.tokens, median),
+            tokens_per_second=derived.tokens_per_second(self.workload.tokens, median),
             data=self.workload.data_told,
             repeats=repeats,
             partial=partial,

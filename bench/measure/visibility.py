@@ -19,10 +19,10 @@ import msgspec
 
 from bench.finding import Finding
 from bench.health.check import REGISTER
-from bench.health.frameworks import NAMES, Seen
+from bench.health.checks.frameworks import NAMES, Seen
 from bench.measure import backend
-from inventory.child import Child, house_variables
-from inventory.machine import Machine
+from common.child import Child, die_with_parent, house_variables
+from inventory.machine.records import Machine
 
 _LIBRARIES = {
     "tensorflow": ("libcudart.so.12", "libcublas.so.12", "libcublasLt.so.12", "libcufft.so.11",
@@ -169,6 +169,7 @@ def _first_line(error: BaseException) -> str:
 
 def main(name: str) -> int:
     """Whatever the framework prints is kept off stdout; of its complaints, one line is passed on."""
+    die_with_parent()
     answer = os.fdopen(os.dup(1), "wb")
     with tempfile.TemporaryFile() as noise:
         os.dup2(noise.fileno(), 1)

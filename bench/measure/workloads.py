@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from bench.results.figures import Variant
+from bench.results.record.figures import Variant
 
 FAITHFUL = "-faithful"
 """Ends the names of those that ask for exactly what the class's scripts ask for."""
@@ -24,9 +24,9 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     version: int = 1
     model: str
-    """Builder in ``workshops`` (``bench.measure.tasks`` says which module; "class/..." is the class's own)."""
+    """Builder in ``workshops`` (``bench.measure.worker.tasks`` says which module; "class/..." is the class's own)."""
     data: str = "sentiment-grammar"
-    """Generator in ``bench.measure.tasks``; ``DATA_TOLD`` says what it makes."""
+    """Generator in ``bench.measure.worker.tasks``; ``DATA_TOLD`` says what it makes."""
     vocabulary: int = 1000
     """Different symbols that a model reads."""
     tokens: int = 300
@@ -37,7 +37,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     optimizer: str = "adam"
     learning_rate: float = 1e-3
     gradient_clip_norm: float = 1.0
-    """Per variable; without it one seed in eight was lost to a gradient spike (docs/learning-bar.md)."""
+    """Per variable; without it one seed in eight was lost to a gradient spike (docs/evidence/learning-bar.md)."""
     loss: str = "binary_crossentropy"
     examples_before_judging: int = 6_144
     """Training goes on until this many examples were seen, whatever the time budget: see ``accuracy_bar``."""
@@ -47,7 +47,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     can hit a spike that the next hundred steps undo."""
     accuracy_bar: float = 0.75
     """Held-out accuracy below this, after that many examples, is broken training: counting words reaches
-    0.68 on these reviews, so 0.75 needs a model that reads them (seeds measured: docs/learning-bar.md).
+    0.68 on these reviews, so 0.75 needs a model that reads them (seeds measured: docs/evidence/learning-bar.md).
     0: not judged."""
 
     fused: bool = True
@@ -100,7 +100,7 @@ def _of_the_class(name: str, **changes: Any) -> Workload:
 
 
 _SIGMOID: dict[str, Any] = {"learning_rate": 1e-2, "examples_before_judging": 12_288}
-"""At the optimizer's own rate of 0.001 these stay at chance for 10,000 examples (docs/learning-bar.md)."""
+"""At the optimizer's own rate of 0.001 these stay at chance for 10,000 examples (docs/evidence/learning-bar.md)."""
 
 WORKLOADS: dict[str, Workload] = {
     w.name: w
@@ -108,7 +108,7 @@ WORKLOADS: dict[str, Workload] = {
         Workload(name="lstm", model="lstm"),
         Workload(name="gru", model="gru"),
         Workload(name="cnn-lstm", model="cnn-lstm"),
-        Workload(  # a looser clip lost it for thousands of examples after each spike (docs/decisions.md)
+        Workload(  # why it clips so low: docs/decisions/0059-simple-rnn-clipping.md
             name="simple-rnn", version=2, model="simple-rnn", gradient_clip_norm=0.1,
             examples_before_judging=8_192, accuracy_bar=0.58, judgements=8,
         ),

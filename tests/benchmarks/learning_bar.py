@@ -17,7 +17,7 @@ def main() -> None:
     seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 8
     backend = sys.argv[2] if len(sys.argv) > 2 else "tensorflow"
     print(
-        "| workload | seed | accuracy at each judgement (examples seen) | bar | ceiling |\n|---|---|---|---|---|"
+        "| workload | seed | accuracy at each evaluation (examples seen) | bar | ceiling |\n|---|---|---|---|---|"
     )
     for workload in [WORKLOADS[name] for name in sys.argv[3:] or WORKLOADS]:
         for seed in range(seeds):

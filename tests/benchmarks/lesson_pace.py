@@ -3,7 +3,7 @@
     .venv/bin/python tests/benchmarks/lesson_pace.py [--pairs 3] [--backend NAME] [LESSON ...]
 
 Same model and examples on both sides. Every figure is a process of its own, the two sides in turns; the first pass over
-the examples, which compiles, is not timed. Writes docs/lesson-pace.json and, from it, docs/lesson-pace.md.
+the examples, which compiles, is not timed. Writes lesson-pace.json and, from it, lesson-pace.md in docs/evidence/.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT))
-KEPT, PAGE = ROOT / "docs" / "lesson-pace.json", ROOT / "docs" / "lesson-pace.md"
+KEPT, PAGE = ROOT / "docs" / "evidence" / "lesson-pace.json", ROOT / "docs" / "evidence" / "lesson-pace.md"
 BACKENDS = ("tensorflow", "torch", "jax")
 CLASS = {
     "sign": (32, "adam"),
@@ -124,18 +124,18 @@ def measured(lesson: str, backend: str, ours: bool) -> float:
 
 def render(kept: dict[str, dict[str, list[float]]]) -> str:
     lines = [
-        "# How fast the lessons train",
+        "# Training speed of the lessons",
         "",
-        "Each lesson's main model, trained as the lesson does, over the same model in plain Keras with the examples a",
-        "step and the optimizer of the class's scripts: medians of examples/s, in turns, each a process of its own, no",
-        "card. Above 1 the lesson is faster. Measured with:",
+        "The training speed of each lesson's main model, compared with the same model in plain Keras with the batch",
+        "size and the optimizer of the class's scripts. Figures are medians of examples/s. The two sides alternate,",
+        "and each figure comes from a separate process, without a card. Above a ratio of 1 the lesson is faster.",
         "",
-        "    .venv/bin/python tests/benchmarks/lesson_pace.py --pairs N     # as the table says",
+        "    .venv/bin/python tests/benchmarks/lesson_pace.py --pairs N     # N: the column `pairs`",
         "",
-        "One pair is a look: single processes scatter by a tenth. Rows are of different days and machines, two cores",
-        "each; the two sides of a row are of the same one.",
+        "Single processes differ by about 10%, so a row with one pair is only an estimate. Rows were measured on",
+        "different days and machines, all with two cores; both sides of a row were measured on the same machine.",
         "",
-        "| lesson | backend | pairs | lesson, examples/s | class's settings, examples/s | times |",
+        "| lesson | backend | pairs | lesson, examples/s | class's settings, examples/s | ratio |",
         "|---|---|---|---|---|---|",
     ]
     for key, sides in kept.items():

@@ -1,7 +1,7 @@
-"""Run lessons as a learner does and keep what came out: docs/lessons.json, and docs/lessons.md made from it.
+"""Run lessons as a learner does; write docs/evidence/lessons.json and, from it, docs/evidence/lessons.md.
 
     .venv/bin/python tests/benchmarks/lessons.py [--full] [--backend NAME] [LESSON ...]
-    .venv/bin/python tests/benchmarks/lessons.py --render        # only docs/lessons.md again
+    .venv/bin/python tests/benchmarks/lessons.py --render        # only docs/evidence/lessons.md again
 
 Each run is a process of its own, with an empty cache. Runs that are not named keep the figures they have.
 """
@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 from workshops import catalog  # noqa: E402
 from workshops.live import expected_range, number  # noqa: E402
 
-KEPT, PAGE = ROOT / "docs" / "lessons.json", ROOT / "docs" / "lessons.md"
+KEPT, PAGE = ROOT / "docs" / "evidence" / "lessons.json", ROOT / "docs" / "evidence" / "lessons.md"
 BACKENDS = ("tensorflow", "torch", "jax")
 Runs = dict[str, dict[str, Any]]
 
@@ -79,26 +79,25 @@ def machine() -> str:
 
 
 def render(kept: dict[str, Any]) -> str:
-    """docs/lessons.md as text."""
+    """docs/evidence/lessons.md as text."""
     runs: Runs = kept["runs"]
     lines = [
-        "# What came out of the lessons",
+        "# Results of the lessons",
         "",
-        f"Measured on {kept['machine']}, seed 0. Made by `tests/benchmarks/lessons.py` from "
-        "[lessons.json](lessons.json); a test holds",
-        "this page and the ranges of the lessons to those figures. Seconds are of the whole command, start-up of Keras "
-        "and compiling included.",
-        "Rows are of different days and machines, all with two cores; some are half as fast as others.",
+        f"Measured on {kept['machine']}, seed 0. This page is generated from [lessons.json](lessons.json) by",
+        "`.venv/bin/python tests/benchmarks/lessons.py --render`. A test checks that the page agrees with the file",
+        "and that the figures lie in the expected ranges of the lessons. The seconds are of the whole command,",
+        "including the start of Keras and compilation. Rows were measured on different days and machines, all with two",
+        "cores; some machines are half as fast as others.",
         "",
-        "## Every lesson, `--quick`",
+        "## All lessons with `--quick`",
         "",
         "    .venv/bin/python tests/benchmarks/lessons.py",
         "",
-        "In brackets: cores that other programs kept busy meanwhile. Where those are more than a few tenths, the "
-        "seconds say nothing",
-        "about the lesson: the promise of 60 s is for a machine that does nothing else.",
+        "In parentheses: the number of cores that other programs kept busy during the run. With more than a few",
+        "tenths the seconds say little about the lesson: the limit of 60 s applies to an otherwise idle machine.",
         "",
-        "| lesson | " + " | ".join(f"{b}, s" for b in BACKENDS) + " | promised numbers in their range |",
+        "| lesson | " + " | ".join(f"{b}, s" for b in BACKENDS) + " | figures in their expected range |",
         "|---|" + "---|" * (len(BACKENDS) + 1),
     ]
     for lesson in catalog.LESSONS:

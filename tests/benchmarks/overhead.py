@@ -21,7 +21,7 @@ from bench.measure.workloads import WORKLOADS, Workload
 BARE = """
 import os, sys, time
 import keras
-from bench.measure import tasks
+from bench.measure.worker import tasks
 from bench.measure.workloads import WORKLOADS
 work, examples = WORKLOADS[sys.argv[1]], int(sys.argv[2])
 keras.utils.set_random_seed(0)
@@ -76,7 +76,7 @@ def ours(workload: Workload) -> tuple[float, float]:
 def main() -> None:
     pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     print(
-        "| workload | pair | dlbox bench | bare fit | ratio | other load, cores |\n|---|---|---|---|---|---|"
+        "| workload | pair | dlbox bench | plain fit | ratio | other load, cores |\n|---|---|---|---|---|---|"
     )
     for name in sys.argv[2:] or list(WORKLOADS):
         ratios = []

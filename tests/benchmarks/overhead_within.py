@@ -22,9 +22,10 @@ SECONDS = 3.0
 TURNS = """
 import sys, time
 import keras, msgspec
-from bench.measure import arithmetic, backend, kernel_path, tasks
+from bench.measure.worker import arithmetic, tasks
+    from bench.measure import backend, kernel_path
 from bench.measure.events import Block, Job
-from bench.measure.timing import timer
+from bench.measure.worker.timing import timer
 from bench.measure.workloads import WORKLOADS
 work, pairs, seconds = WORKLOADS[sys.argv[1]], int(sys.argv[2]), float(sys.argv[3])
 keras.utils.set_random_seed(0)
@@ -78,7 +79,9 @@ def main() -> None:
     from bench.measure.workloads import WORKLOADS
 
     turns = int(sys.argv[1]) if len(sys.argv) > 1 else 10
-    print("| workload | turns each | timed by dlbox | bare fit | median ratio of a pair | its 95% interval |")
+    print(
+        "| workload | turns per side | timed by dlbox | plain fit | median ratio of the pairs | 95% interval |"
+    )
     print("|---|---|---|---|---|---|")
     for name in sys.argv[2:] or list(WORKLOADS):
         done = subprocess.run(

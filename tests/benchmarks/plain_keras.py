@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from bench.measure import rate, tasks
+from bench.measure.worker import rate, tasks
 from bench.measure.workloads import WORKLOADS
 from tests.benchmarks.raw_common import batches
 from workshops.settings import Setting

@@ -1,4 +1,4 @@
-"""How far the prediction from a box's probes is off, workload by workload: the tables of docs/prediction.md.
+"""How far the prediction from a box's probes is off, workload by workload: the tables of docs/evidence/prediction.md.
 
     dlbox bench --quick --suite workshop --batch workshop --json > run.json
     .venv/bin/python tests/benchmarks/prediction.py run.json               # of that run
@@ -20,14 +20,16 @@ from typing import Any
 
 import msgspec
 
-from bench import prediction
-from bench.measure import arithmetic, probes, probing, rate, tasks
+from bench.judge import prediction
 from bench.measure import backend as frameworks
+from bench.measure import machine_probes
+from bench.measure.probes import load
+from bench.measure.worker import arithmetic, rate, tasks
 from bench.measure.workloads import WORKLOADS, select
-from bench.results.figures import Probes, Work
-from bench.results.record import from_json
+from bench.results.record.document import from_json
+from bench.results.record.figures import Probes, Work
 
-HEAD = ("| workload | measured, samples/s | predicted | ratio | of which, a batch |\n|---|---|---|---|---|",)
+HEAD = ("| workload | measured, samples/s | predicted | ratio | time of a batch |\n|---|---|---|---|---|",)
 BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
 
 
@@ -76,11 +78,11 @@ def measure(what: str) -> Any:
     time.perf_counter = time.process_time
     if what == "probes":
         lines: list[bytes] = []
-        job = probes.Job(
+        job = load.Job(
             backend=BACKEND, seconds=3.0, matrix=2048, stream_bytes=256 << 20, free_bytes=1 << 30, rates_only=True
         )  # fmt: skip
-        probes.work(job, lambda event: lines.append(msgspec.json.encode(event)))
-        return msgspec.to_builtins(probing.read(BACKEND, lines))
+        load.work(job, lambda event: lines.append(msgspec.json.encode(event)))
+        return msgspec.to_builtins(machine_probes.read(BACKEND, lines))
     work = WORKLOADS[what]
     data, model = tasks.data(work, 0), tasks.model(work)
     wait = frameworks.synchroniser(BACKEND, False)

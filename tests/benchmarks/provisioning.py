@@ -21,12 +21,12 @@ from typing import Any
 
 import yaml
 
-from provision import environments, own_wheel
-from provision.plan import Question, understand
-from provision.playbook import HOUSE
-from provision.stack import resolve
-from provision.stack_data import load
-from provision.stack_model import Stack
+from provision.ansible.playbook import HOUSE
+from provision.artifacts import environments, own_wheel
+from provision.commands.plan import Question, understand
+from provision.resolve.load import load
+from provision.resolve.model import Stack
+from provision.resolve.stack import resolve
 from tests.e2e.bed import Bed
 
 DISTRIBUTIONS = {"bookworm": ("debian-12", 12), "trixie": ("debian-13", 13)}

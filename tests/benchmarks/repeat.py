@@ -15,8 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.results import compare
-from bench.results.record import Document, Result, from_json
+from bench.results.record.document import Document, Result, from_json
+from bench.results.stats import compare
 
 ENOUGH = 0.9
 """Of the workloads whose two runs have to agree."""
@@ -64,7 +64,8 @@ def table(a: Document, b: Document) -> tuple[str, int, int]:
             f"{'yes' if answer else 'no'} | {load(one):.2f}, {load(other):.2f} |"
         )
     head = (
-        "| workload | first, samples/s | second | ratio | stated by the first | kept | other load, cores |\n"
+        "| workload | first run, samples/s | second run | ratio | interval of the first run | agree "
+        "| other load, cores |\n"
         "|---|---|---|---|---|---|---|"
     )
     return "\n".join([head, *rows, "", f"{good} of {all_} differ by less than stated."]), good, all_

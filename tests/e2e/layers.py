@@ -7,10 +7,10 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from provision.plan import Question, understand
-from provision.stack import resolve
-from provision.stack_data import load
-from provision.stack_model import DriverPlan, Stack
+from provision.commands.plan import Question, understand
+from provision.resolve.load import load
+from provision.resolve.model import DriverPlan, Stack
+from provision.resolve.stack import resolve
 from tests.e2e import base
 from tests.e2e.bed import Bed
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from provision import variables
-from provision.outcome import HostOutcome
-from provision.plan import Question, understand
-from provision.stack import resolve
-from provision.stack_data import load
-from provision.stack_model import Stack
+from provision.ansible import variables
+from provision.ansible.outcome import HostOutcome
+from provision.commands.plan import Question, understand
+from provision.resolve.load import load
+from provision.resolve.model import Stack
+from provision.resolve.stack import resolve
 from tests.e2e import stand_in
 from tests.e2e.bed import Bed
 from tests.e2e.repository import Repository

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from provision import locking, own_wheel
-from provision.variables import driver
+from provision.ansible.variables import driver
+from provision.artifacts import lockfiles, own_wheel
 from tests.e2e import base, layers, machine
 from tests.e2e.bed import Bed
 from tests.e2e.machine import Machine
@@ -47,7 +47,7 @@ def image(folder: Path) -> Path:
     with Bed("provisioned", cards=["GTX 1060"], layers=[layer]) as bed:
         bed.output("sudo apt-get update -q", timeout_s=300)
         for name, needs in {"tensorflow": ["six==1.17.0"], "dlbox": own_wheel.needs()}.items():
-            (folder / f"{name}.txt").write_text(locking.lock(needs, bed.python))
+            (folder / f"{name}.txt").write_text(lockfiles.lock(needs, bed.python))
         wheel = own_wheel.build(folder)
         told: dict[str, Any] = {
             **driver(layers.plan("bookworm", "GTX 1060")),

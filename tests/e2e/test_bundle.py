@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from provision import bundle, command
-from provision.wishes import Wishes
+from provision.artifacts import bundle
+from provision.commands import provision as command
+from provision.commands.options import Wishes
 from tests.e2e.bed import Bed
 from tests.e2e.test_provision import LOOK
 from tests.test_playbook import Listener

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from provision import command, own_wheel
-from provision.wishes import Wishes
+from provision.artifacts import own_wheel
+from provision.commands import provision
+from provision.commands.options import Wishes
 from tests.e2e.bed import Bed
 from tests.e2e.test_provision import LOOK
 from tests.test_playbook import Listener
@@ -48,7 +49,7 @@ def test_one_command_makes_it_right_and_another_undoes_it(
     def run(**changes: bool) -> tuple[int, dict[str, object], list[str]]:
         said: list[str] = []
         wanted = Wishes(**{**{f: getattr(wishes, f) for f in wishes.__struct_fields__}, **changes})
-        code = command.run(wanted, watching, lambda question: True, as_json=True, complain=said.append)
+        code = provision.run(wanted, watching, lambda question: True, as_json=True, complain=said.append)
         document = json.loads(capsys.readouterr().out)
         return code, document["hosts"][0], said
 

@@ -13,8 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-from provision import locking
-from provision.environments import INSTALLER, INSTALLER_BOUNDS
+from provision.artifacts import lockfiles
+from provision.artifacts.environments import INSTALLER, INSTALLER_BOUNDS
 from tests.conftest import ROOT
 from tests.e2e import base
 from tests.e2e.bed import Bed
@@ -26,7 +26,7 @@ WORKS = (
 CONTROLLER = """
 import json, sys
 from pathlib import Path
-from provision import playbook
+from provision.ansible import playbook
 from tests.test_playbook import Listener
 folder = Path(sys.argv[1])
 job = playbook.Job(playbook=Path("site.yml"), inventories=(folder / "hosts.yml",), tags=tuple(sys.argv[2:]),
@@ -42,7 +42,7 @@ def told(bed: Bed, tmp_path: Path) -> dict[str, Any]:
     bed.output("sudo apt-get update -q", timeout_s=300)
     lock = tmp_path / "lock.txt"
     needs = ["numpy", "matplotlib", "scipy"]
-    lock.write_text(locking.lock(needs, "3.11"))
+    lock.write_text(lockfiles.lock(needs, "3.11"))
     return {
         "site_preflight": False,
         "environment_uv_lock": str(uv_lock(tmp_path)),
@@ -55,7 +55,7 @@ def told(bed: Bed, tmp_path: Path) -> dict[str, Any]:
 def uv_lock(folder: Path) -> Path:
     """As a plan names it."""
     path = folder / "uv.txt"
-    path.write_text(locking.lock([INSTALLER + INSTALLER_BOUNDS], "3.11"))
+    path.write_text(lockfiles.lock([INSTALLER + INSTALLER_BOUNDS], "3.11"))
     return path
 
 

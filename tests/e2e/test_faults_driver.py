@@ -10,8 +10,8 @@ from typing import Any
 import psutil
 import pytest
 
-from provision.outcome import HostOutcome
-from provision.variables import driver
+from provision.ansible.outcome import HostOutcome
+from provision.ansible.variables import driver
 from tests.e2e import layers, stand_in
 from tests.e2e.bed import Bed
 from tests.e2e.test_faults import start

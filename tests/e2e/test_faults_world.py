@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from provision import command, locking
-from provision.wishes import Wishes
+from provision.artifacts import lockfiles
+from provision.commands import provision
+from provision.commands.options import Wishes
 from tests.e2e.bed import Bed
 from tests.e2e.test_faults import WORKS, start, uv_lock, wait_for_pip
 from tests.e2e.test_provision import play
@@ -37,7 +38,7 @@ def island(beds_are_possible: None) -> Iterator[Bed]:
 def packages(folder: Path, *needs: str) -> dict[str, Any]:
     """An environment of some packages, on a bed whose Python cannot make environments yet."""
     lock = folder / "lock.txt"
-    lock.write_text(locking.lock(needs, "3.11"))
+    lock.write_text(lockfiles.lock(needs, "3.11"))
     return {
         "site_preflight": False,
         "environment_uv_lock": str(uv_lock(folder)),
@@ -186,7 +187,7 @@ def test_a_card_that_no_driver_is_known_for(
         before = box.output("dpkg -l")
         wishes = Wishes(hosts=(box.name,), inventory=box.inventory(tmp_path))
         said: list[str] = []
-        assert command.run(wishes, watching, lambda question: True, as_json=True, complain=said.append) == 1
+        assert provision.run(wishes, watching, lambda question: True, as_json=True, complain=said.append) == 1
         (host,) = json.loads(capsys.readouterr().out)["hosts"]
         assert host["status"] == "failed"
         assert words in host["message"], host["message"]

@@ -6,8 +6,8 @@ import difflib
 import os
 from pathlib import Path
 
-from provision import locking
-from provision.environments import JUPYTER
+from provision.artifacts import lockfiles
+from provision.artifacts.environments import JUPYTER
 from tests.e2e.bed import Bed, free_port
 from tests.e2e.test_provision import LOOK, play
 
@@ -19,8 +19,8 @@ def test_it_answers_here_with_the_token_and_goes_without_a_trace(bed: Bed, tmp_p
     bed.output("sudo apt-get update -q; sudo mkdir -p /var/lib/systemd/linger", timeout_s=300)
     before = bed.output(LOOK_HOME, timeout_s=120).splitlines()
     port = free_port()
-    (tmp_path / "tensorflow.txt").write_text(locking.lock(["six==1.17.0"], "3.11"))
-    (tmp_path / "jupyter.txt").write_text(locking.lock(JUPYTER, "3.11"))
+    (tmp_path / "tensorflow.txt").write_text(lockfiles.lock(["six==1.17.0"], "3.11"))
+    (tmp_path / "jupyter.txt").write_text(lockfiles.lock(JUPYTER, "3.11"))
     told = {
         "site_preflight": False,
         "frameworks_environments": [{"name": "tensorflow", "lock": str(tmp_path / "tensorflow.txt")}],

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from provision import locking, own_wheel
+from provision.artifacts import lockfiles, own_wheel
 from tests.e2e.bed import Bed
 from tests.e2e.test_provision import LOOK, play
 
@@ -23,9 +23,9 @@ def test_there_again_and_back_with_a_small_framework(
     with Bed("path", suite=suite) as bed:
         bed.output("sudo apt-get update -q", timeout_s=300)
         before = bed.output(LOOK, timeout_s=120).splitlines()
-        framework = locking.lock(["jax>=0.10,<0.11", "keras>=3.15,<4"], bed.python)
+        framework = lockfiles.lock(["jax>=0.10,<0.11", "keras>=3.15,<4"], bed.python)
         (tmp_path / "jax.txt").write_text(framework)
-        (tmp_path / "dlbox.txt").write_text(locking.lock(own_wheel.needs(), bed.python, over=framework))
+        (tmp_path / "dlbox.txt").write_text(lockfiles.lock(own_wheel.needs(), bed.python, over=framework))
         wheel = own_wheel.build(tmp_path)
         told: dict[str, Any] = {
             "frameworks_environments": [{"name": "jax", "lock": str(tmp_path / "jax.txt")}],

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from provision import environments, own_wheel, playbook
-from provision.outcome import HostOutcome
-from provision.plan import Question, understand
-from provision.playbook import Job
-from provision.stack import resolve
-from provision.stack_data import load
-from provision.stack_model import Stack
+from provision.ansible import playbook
+from provision.ansible.outcome import HostOutcome
+from provision.ansible.playbook import Job
+from provision.artifacts import environments, own_wheel
+from provision.commands.plan import Question, understand
+from provision.resolve.load import load
+from provision.resolve.model import Stack
+from provision.resolve.stack import resolve
 from tests.e2e import base
 from tests.e2e.bed import Bed
 from tests.test_playbook import Listener

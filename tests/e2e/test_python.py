@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from provision import locking
+from provision.artifacts import lockfiles
 from tests.e2e.bed import Bed
 from tests.e2e.test_provision import LOOK, play
 
@@ -67,7 +67,7 @@ def told(bed: Bed, build: Path, tmp_path: Path) -> dict[str, Any]:
     bed.output("sudo apt-get update -q", timeout_s=300)
     shutil.copy(build, bed.root / BUILD)
     for name in ("uv==0.13.9", "six==1.17.0"):
-        (tmp_path / f"{name[:3].strip('=')}.txt").write_text(locking.lock([name], VERSION))
+        (tmp_path / f"{name[:3].strip('=')}.txt").write_text(lockfiles.lock([name], VERSION))
     return {
         "site_preflight": False,
         "python_version": VERSION,

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from provision import variables
-from provision.outcome import HostOutcome
+from provision.ansible import variables
+from provision.ansible.outcome import HostOutcome
 from tests.e2e import layers, stand_in
 from tests.e2e.bed import Bed
 from tests.e2e.repository import Repository

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 USUAL = {"LSTM": "fast", "GRU": "loops", "SimpleRNN": "fast"}
-"""What pays most on two cores for each kind (docs/tuning.md)."""
+"""What pays most on two cores for each kind (docs/evidence/tuning.md)."""
 
 
 def quicken(model: Any, how: str | None = "fast") -> int:

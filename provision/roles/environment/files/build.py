@@ -242,6 +242,8 @@ def with_uv(
 
 def see(folder: Path, over: Path) -> None:
     """The packages of the other environment are seen."""
+    if not re.fullmatch(r"/[A-Za-z0-9._+/-]+", str(over)):  # a line that starts with "import" is executed
+        raise BuildError(f"ERROR: {str(over)[:80]!r} is no folder that a .pth file can name")
     for library in folder.glob("lib/python3.*"):
         line = f"{over}/lib/{library.name}/site-packages\n"
         (library / "site-packages/dlbox_over.pth").write_text(line, encoding="utf-8")

@@ -1,0 +1,1 @@
+"""What each command of the package does: options in, exit code out."""

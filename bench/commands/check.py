@@ -1,0 +1,166 @@
+"""What ``dlbox check`` does: read the machine, judge it, print it, write what other programs want."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.metadata
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+
+from bench import health
+from bench.finding import Finding, verdict
+from bench.results.export import checks as export
+from bench.results.record.document import SCHEMA_VERSION, Document, to_json
+from bench.results.terminal import check_results
+from common.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Complain
+from common.files import clash, is_stdout, reason, to_stdout, write_atomically
+from inventory import gather
+from inventory.builds.bill import BillError, open_bill
+from inventory.machine.records import Machine, PowerSupply
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """The command's options under their own names."""
+
+    stress: float | None = None
+    """Minutes of load."""
+    frameworks: bool = False
+    only: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    expect_gpus: int | None = None
+    power_supply: int | None = None
+    build: str | None = None
+    """A bill of materials, by name or file, whose power supply is this computer's."""
+    backend: str | None = None
+    as_json: bool = False
+    junit: Path | None = None
+    prometheus: Path | None = None
+    listing: bool = False
+    explain: str | None = None
+
+
+def run(options: Options, complain: Complain) -> int:
+    """The exit code; findings go to stdout, everything else to stderr."""
+    wrong = _wrong_choice(options)
+    if wrong:
+        complain(wrong)
+        return EXIT_USAGE
+    if options.explain is not None:
+        return _explain(options.explain, complain)
+    if options.listing:
+        return _list(options)
+    try:
+        document = examine(options, complain)
+    except BillError as error:
+        complain(str(error))
+        return EXIT_USAGE
+    if options.as_json:
+        to_stdout(to_json(document) + "\n")
+    else:
+        aside = is_stdout(options.junit) or is_stdout(options.prometheus)
+        check_results.show(document, Console(highlight=False, stderr=aside))
+    written = _export(document, options, complain)
+    if document.partial:
+        return EXIT_INTERRUPTED
+    return EXIT_FAILED if document.verdict == "not-ready" or not written else EXIT_OK
+
+
+def examine(options: Options, complain: Complain = lambda sentence: None) -> Document:
+    """Look at the machine, under load too if that was asked for. Raises BillError for a build that is none."""
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    supply = _power_supply(options)
+    machine = msgspec.structs.replace(gather.gather(), power_supply=supply)
+    findings = health.run(machine, expect_gpus=options.expect_gpus, only=options.only, skip=options.skip)
+    asked = options.frameworks or "frameworks" in options.only
+    if asked and health.wanted("frameworks", options.only, options.skip):
+        from bench.measure import visibility
+
+        findings += visibility.findings(machine)
+    interrupted = False
+    if options.stress is not None and health.wanted("load", options.only, options.skip):
+        found, interrupted = _load(machine, options, complain)
+        findings += found
+    return Document(
+        command="check",
+        verdict=verdict(findings, has_gpu=machine.has_gpu),
+        machine=machine,
+        findings=tuple(findings),
+        started_at=started,
+        dlbox_version=importlib.metadata.version("dlbox"),
+        partial=interrupted,
+    )
+
+
+def _power_supply(options: Options) -> PowerSupply | None:
+    """What the person says feeds the computer. Raises BillError."""
+    if options.power_supply is not None:
+        return PowerSupply(watts=options.power_supply, source="--power-supply")
+    if options.build is not None:
+        bill = open_bill(options.build)
+        return PowerSupply(watts=int(bill.supply.watts), source=f"the build {bill.name}")
+    return None
+
+
+def _load(machine: Machine, options: Options, say: Complain) -> tuple[list[Finding], bool]:
+    from bench.measure import stress
+
+    minutes = options.stress or 0.0
+    return stress.findings(machine, minutes=minutes, backend=options.backend, say=say)
+
+
+def _wrong_choice(options: Options) -> str | None:
+    known = health.themes()
+    for theme in (*options.only, *options.skip):
+        if theme not in known:
+            return f"there is no theme {theme!r}; there are {', '.join(known)}"
+    left = [theme for theme in options.only or known if theme not in options.skip]
+    if not left:
+        return "--skip leaves nothing of what --only asks for"
+    if left == ["load"] and options.stress is None and not options.listing:
+        return "the theme load needs minutes to work: add --stress 2"
+    wanted = (("--junit", options.junit), ("--prometheus", options.prometheus))
+    return clash(wanted, taken="--json" if options.as_json else None)
+
+
+def _explain(wanted: str, complain: Complain) -> int:
+    known = {check.id: check for check in health.checks()}
+    check = known.get(wanted.partition(":")[0])
+    if check is None:
+        near = difflib.get_close_matches(wanted, list(known), n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}?" if near else "`dlbox check --list` names them"
+        complain(f"there is no check {wanted!r}; {hint}")
+        return EXIT_USAGE
+    sys.stdout.write(check_results.explanation(check))
+    return EXIT_OK
+
+
+def _list(options: Options) -> int:
+    chosen = [check for check in health.checks() if health.wanted(check.theme, options.only, options.skip)]
+    if options.as_json:
+        names = ("id", "theme", "title", "looks_at", "limits", "applies_to", "source", "fix", "explanation")
+        rows = [{name: getattr(check, name) for name in names} for check in chosen]
+        document = {"schema_version": SCHEMA_VERSION, "command": "check --list", "checks": rows}
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    else:
+        sys.stdout.write(check_results.listing(chosen))
+    return EXIT_OK
+
+
+def _export(document: Document, options: Options, complain: Complain) -> bool:
+    written = True
+    for path, render in ((options.junit, export.junit), (options.prometheus, export.prometheus)):
+        if path is None:
+            continue
+        try:
+            write_atomically(path, render(document))
+        except OSError as error:
+            if is_stdout(path):
+                raise
+            complain(f"cannot write {path}: {reason(error)}")
+            written = False
+    return written

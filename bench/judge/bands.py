@@ -1,0 +1,187 @@
+"""Speeds that were measured on cards like this one (bands.yml), and results held against them.
+
+``python -m bench.judge.bands FILE SOURCE`` prints entries from a `dlbox history export`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from bench.finding import Finding, Status
+from bench.judge import plausibility
+from bench.measure.workloads import BACKENDS, WORKLOADS
+from bench.results.record.document import Document, Result
+from bench.results.stats import compare, derived
+from bench.results.store import archive
+from bench.results.store.lookup import SourceError
+from common import yaml_lines
+from common.files import reason
+from inventory.cards import cards
+from inventory.machine.records import Machine
+
+PATH = Path(__file__).with_name("bands.yml")
+
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Name = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class Band(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Samples/s from ``low`` to ``high`` of one workload on one card; ``source``: who measured, on what."""
+
+    card: Name
+    workload: Name
+    fingerprint: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
+    backend: Name
+    precision: Name
+    batch: Annotated[int, msgspec.Meta(ge=1)]
+    low: Positive
+    high: Positive
+    runs: Annotated[int, msgspec.Meta(ge=1)]
+    measured_on: datetime.date
+    source: Name
+
+
+class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    bands: tuple[Band, ...]
+
+
+def read(path: Path = PATH) -> tuple[Band, ...]:
+    """Raises yamlfile.YamlError, one sentence with the line."""
+    document = yaml_lines.read(path)
+    bands = yaml_lines.convert(document, _File).bands
+    seen: dict[tuple[object, ...], int] = {}
+    for number, band in enumerate(bands):
+        where = ("bands", number)
+        try:
+            cards.find(band.card)
+        except cards.UnknownCard as error:
+            raise document.error((*where, "card"), str(error)) from None
+        if band.workload not in WORKLOADS:
+            raise document.error(
+                (*where, "workload"), f"no workload {band.workload!r}: {', '.join(WORKLOADS)}"
+            )
+        if band.backend not in BACKENDS:
+            raise document.error((*where, "backend"), f"{band.backend!r} is none of {', '.join(BACKENDS)}")
+        if band.low >= band.high:
+            raise document.error((*where, "low"), f"`low` {band.low:g} is not below `high` {band.high:g}")
+        key = (
+            cards.find(band.card).name,
+            band.workload,
+            band.fingerprint,
+            band.backend,
+            band.precision,
+            band.batch,
+        )
+        if key in seen:
+            line = document.line(("bands", seen[key]))
+            raise document.error(where, f"the same band is on line {line}: keep one of them")
+        seen[key] = number
+    return bands
+
+
+@functools.cache
+def shipped() -> tuple[Band, ...]:
+    return read()
+
+
+def judge(
+    result: Result, machine: Machine, bands: Iterable[Band] | None = None
+) -> tuple[Finding | None, str]:
+    """A finding where this card has a band, else why there is none (empty without a card)."""
+    card = plausibility.card(machine)
+    if card is None or not result.on_gpu:
+        return None, ""
+    kept = shipped() if bands is None else bands
+    mine = [
+        b for b in kept if cards.find(b.card) == card and (b.workload, b.backend) == compare.key(result)[:2]
+    ]
+    same = [b for b in mine if (b.precision, b.batch) == compare.key(result)[2:4]]
+    current = [b for b in same if b.fingerprint == result.fingerprint]
+    if not current:
+        why = (
+            "the band is of another version of it" if same else f"nobody has measured {card.name} with it yet"
+        )
+        return None, f"no band of measured speed ({why})"
+    band, measured = current[0], result.samples_per_second.median
+    slow = not measured >= band.low  # so that NaN is no pass
+    where = "below" if slow else "above" if measured > band.high else "within"
+    return Finding(
+        id=f"training.{result.label}-band",
+        status=Status.FAIL if slow else Status.PASS,
+        title=f"{result.label} is as fast as on other boxes with this card",
+        message=f"{measured:,.0f} samples/s, {where} the {band.low:,.0f} to {band.high:,.0f} of {band.runs} runs on "
+        f"{card.name} ({band.source}, {band.measured_on})",
+        measured=round(measured, 3),
+        expected=round(band.low, 3),
+        unit="samples/s",
+        remedy="see what holds this box back: `dlbox check --stress 5`, other programs, `dlbox plan` for newer versions"
+        if slow
+        else None,
+    ), ""
+
+
+def entries(documents: Iterable[Document], source: str) -> list[Band]:
+    """Bands from runs: from the lowest to the highest that any of them lets expect; unusable results are left out."""
+    found: dict[tuple[str, tuple[str, str, str, int], str], list[tuple[Result, str]]] = {}
+    for document in documents:
+        card = plausibility.card(document.machine)
+        for result in document.results if card and not document.partial else ():
+            plain = result.devices == 1 and result.setting is None  # bands are of the default on one card
+            if (
+                plain
+                and result.on_gpu
+                and compare.refusal(result, result) is None
+                and derived.interval(result).low
+            ):
+                key = (card.name if card else "", compare.key(result)[:4], result.fingerprint)
+                found.setdefault(key, []).append((result, document.started_at))
+    made = []
+    for (card_name, (workload, backend, precision, batch), fingerprint), runs in found.items():
+        spans = [derived.interval(result) for result, _ in runs]
+        made.append(
+            Band(
+                card=card_name, workload=workload, fingerprint=fingerprint, backend=backend, precision=precision,
+                batch=batch, low=round(min(s.low or 0.0 for s in spans), 1),
+                high=round(max(s.high or 0.0 for s in spans), 1), runs=len(runs),
+                measured_on=datetime.date.fromisoformat(max(at for _, at in runs)[:10]), source=source,
+            )
+        )  # fmt: skip
+    return made
+
+
+def main(arguments: list[str]) -> int:
+    import yaml
+
+    if len(arguments) != 2 or not all(arguments):
+        sys.stderr.write(
+            "usage: python -m bench.judge.bands FILE SOURCE (an export of the history, and who measured)\n"
+        )
+        return 2
+    try:
+        path = Path(arguments[0])
+        made = entries(archive.documents(path.read_bytes(), path.name), arguments[1])
+    except SourceError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    except OSError as error:
+        sys.stderr.write(f"{arguments[0]} cannot be read: {reason(error)}\n")
+        return 2
+    if not made:
+        sys.stderr.write(
+            "no complete run on a card in there, of three processes a model or more, that learned\n"
+        )
+        return 1
+    sys.stdout.write(yaml.safe_dump([msgspec.to_builtins(b, builtin_types=(datetime.date,)) for b in made],
+                                    sort_keys=False, width=110))  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

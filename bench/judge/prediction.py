@@ -1,0 +1,176 @@
+"""How fast a workload should be on this very box, put together from its probes: a small model of a training step.
+
+One step of ``fit`` with B samples takes, in this model,
+
+    fit + 1 step of the loop x dependent steps + B x (recurrent FLOP / r + other FLOP / c + bytes / w)
+
+with ``fit`` and the step of the loop timed on models without arithmetic (``bench.measure.probes.step``), r and c the
+FLOP/s of products as small as those of a recurrent step and of a convolution, and w the memory bandwidth. FLOP, bytes
+and steps are counted (``bench.measure.worker.arithmetic``). Nothing overlaps and nothing is fitted. The measured
+error of each workload on each tested machine: docs/evidence/prediction.md; the limits: prediction.yml. r is measured
+at batch 32, so only batch 32 is predicted.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import statistics
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from bench.finding import Finding, Status
+from bench.results.record.document import Result
+from bench.results.record.figures import Probes, Work
+from bench.results.stats import intervals, steadiness
+from common import yaml_lines
+
+FACTOR = 2.0
+"""Slower than predicted by more than this warns where a workload was never tried on that kind of device and backend."""
+
+MARGIN = math.exp(statistics.NormalDist().inv_cdf(intervals.CONFIDENCE) * 2 * steadiness.PROCESS_NOISE["cpu"])
+"""Times the worst factor that a prediction was measured to be off by: what chance adds to it. Of four figures, two
+speeds and two sets of probes, each scatters as a process does; this is the 99% point of all four, 1.27 times."""
+
+PATH = Path(__file__).with_name("prediction.yml")
+
+BATCH = 32
+
+
+class Prediction(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds of each part of a training step, and what they come to."""
+
+    fit: float
+    loop: float
+    products: float
+    memory: float
+    samples_per_second: float
+
+    @property
+    def told(self) -> str:
+        parts = (
+            ("dependent steps", self.loop),
+            ("products", self.products),
+            ("memory", self.memory),
+            ("fit", self.fit),
+        )
+        return ", ".join(f"{1e3 * seconds:.3g} ms {name}" for name, seconds in parts)
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One machine: ``ratios`` by workload, samples/s that were measured over those that were predicted."""
+
+    machine: str
+    backend: str
+    on_gpu: bool
+    source: str
+    ratios: dict[str, Annotated[float, msgspec.Meta(gt=0)]]
+
+
+class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    machines: tuple[Measured, ...]
+
+
+@functools.cache
+def measured(path: Path = PATH) -> tuple[Measured, ...]:
+    """Raises yamlfile.YamlError, one sentence with the line."""
+    return yaml_lines.convert(yaml_lines.read(path), _File).machines
+
+
+def worst(result: Result, tried: Iterable[Measured]) -> float | None:
+    """By what factor predictions of this workload were off at the most, either way; None where it was never tried."""
+    ratios = [
+        one.ratios[result.workload]
+        for one in tried
+        if (one.backend, one.on_gpu) == (result.backend, result.on_gpu) and result.workload in one.ratios
+    ]
+    return max((max(ratio, 1 / ratio) for ratio in ratios), default=None)
+
+
+_NEEDED = {
+    "recurrent_tflops": "products as small as a recurrent step's",
+    "convolution_tflops": "products as small as a convolution's",
+    "bandwidth_gb_s": "the memory bandwidth",
+    "train_step_seconds": "a training step",
+    "step_seconds": "a step of a loop",
+}
+"""Probes that a prediction is put together from, and what they measure."""
+
+
+def predict(work: Work, batch_size: int, probes: Probes) -> Prediction | None:
+    """None where a probe is missing that this workload needs."""
+    rates = (probes.recurrent_tflops, probes.convolution_tflops, probes.bandwidth_gb_s)
+    if any(not rate for rate in rates) or probes.train_step_seconds is None or probes.step_seconds is None:
+        return None
+    recurrent, convolution, bandwidth = (float(rate or 0.0) for rate in rates)
+    other = work.flop_per_sample - work.recurrent_flop_per_sample
+    loop = probes.step_seconds * work.recurrent_steps
+    products = batch_size * (work.recurrent_flop_per_sample / recurrent + other / convolution) / 1e12
+    memory = batch_size * work.bytes_per_sample / bandwidth / 1e9
+    return Prediction(
+        fit=probes.train_step_seconds,
+        loop=loop,
+        products=products,
+        memory=memory,
+        samples_per_second=batch_size / (probes.train_step_seconds + loop + products + memory),
+    )
+
+
+def judge(
+    result: Result, probes: Probes | None, tried: Iterable[Measured] | None = None
+) -> tuple[Finding | None, str]:
+    """One sentence with its numbers, else why nothing is predicted. ``tried``: None means those of prediction.yml.
+
+    Raises yamlfile.YamlError where that cannot be read.
+    """
+    made, why = _made(result, probes)
+    if made is None:
+        return None, f"no prediction ({why})"
+    speed = result.samples_per_second.median
+    ratio = speed / made.samples_per_second
+    off = worst(result, measured() if tried is None else tried)
+    factor = FACTOR if off is None else off * MARGIN
+    slow = not ratio >= 1 / factor  # so that NaN is no pass
+    told = (
+        f"{speed:,.0f} samples/s; the probes of this box predict {made.samples_per_second:,.0f} "
+        f"({made.told} a batch), ratio {ratio:.2f}; below {1 / factor:.2f} it warns, "
+    )
+    if off is None:
+        where = f"{result.backend} on a {'card' if result.on_gpu else 'processor'}"
+        told += f"a flat limit, since {result.workload} was never tried with {where}"
+    else:
+        told += f"since predictions of {result.workload} were off by up to {off:.2f} times where it was tried"
+    return Finding(
+        id=f"training.{result.label}-predicted",
+        status=Status.WARN if slow else Status.PASS,
+        title=f"{result.label} is as fast as this box's own probes let expect",
+        message=told,
+        measured=round(speed, 3),
+        expected=round(made.samples_per_second, 3),
+        unit="samples/s",
+        remedy="run it again with nothing beside it; if it stays, `dlbox tune` looks for a faster setting, and "
+        "`dlbox bench --baseline` makes this box its own measure"
+        if slow
+        else None,
+    ), ""
+
+
+def _made(result: Result, probes: Probes | None) -> tuple[Prediction | None, str]:
+    """The prediction, else what it lacks."""
+    if result.devices > 1:
+        return None, "it is made for one device"
+    if result.batch_size != BATCH:
+        return None, f"it is made for batch {BATCH}"
+    if probes is None or result.work is None:
+        return None, "the probes did not run" if probes is None else "its arithmetic was not counted"
+    if (probes.backend, probes.on_gpu) != (result.backend, result.on_gpu):
+        there, here = (f"{on.backend} on a {'card' if on.on_gpu else 'processor'}" for on in (probes, result))
+        return None, f"the probes are of {there}, the training was of {here}"
+    made = predict(result.work, result.batch_size, probes)
+    if made is None:
+        lacking = [told for name, told in _NEEDED.items() if not getattr(probes, name)]
+        return None, f"the probe of {lacking[0]} is missing"
+    return made, ""

@@ -1,0 +1,1 @@
+"""Readings of the card while a workload trains, and their summary."""

@@ -1,0 +1,1 @@
+"""Matrix products, copies and single steps, timed in a process of their own."""

@@ -1,0 +1,151 @@
+"""Time a training run from inside ``fit``: first step, warm-up, then blocks of steps."""
+
+from __future__ import annotations
+
+import math
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from bench.measure.events import Block, Compiled, Job
+from bench.measure.worker import rate
+from bench.measure.worker.governor import Governors
+
+if TYPE_CHECKING:
+    import keras
+
+
+class OtherLoad:
+    """Processor cores kept busy by anything but this worker and the command that started it."""
+
+    def __init__(self, parent_pid: int) -> None:
+        me = psutil.Process(os.getpid())
+        self._own = [me, *me.children(recursive=True)]  # those that train on the other devices
+        if parent_pid:
+            self._own.append(psutil.Process(parent_pid))
+        self._last = self._read()
+
+    def _read(self) -> tuple[float, float]:
+        times = psutil.cpu_times()
+        busy = sum(times) - times.idle - getattr(times, "iowait", 0.0)
+        busy -= getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # counted in user already
+        own = 0.0
+        for process in self._own:
+            try:
+                spent = process.cpu_times()
+            except psutil.Error:
+                continue
+            own += spent.user + spent.system
+        return busy, own
+
+    def since_last(self, seconds: float) -> float:
+        """Mean number of busy cores over the last ``seconds``; 0 where rounding would make it negative."""
+        busy, own = self._read()
+        others = (busy - self._last[0]) - (own - self._last[1])
+        self._last = (busy, own)
+        return max(0.0, others / seconds) if seconds > 0 else 0.0
+
+
+def _loss(logs: dict[str, Any] | None) -> float | None:
+    """Read after the device was synchronised, outside of what is timed."""
+    loss = (logs or {}).get("loss")
+    return None if loss is None or not math.isfinite(float(loss)) else float(loss)
+
+
+def single_steps(began: float, ends: Sequence[tuple[float, int]], seconds: float) -> tuple[float, ...]:
+    """Seconds of each step of a block that took ``seconds``, from when the host saw calls end, of how many steps each.
+
+    The device may run behind the host, which then sees calls end as fast as it can hand them over and waits once, when
+    the block is synchronised: such times are of nothing, and none are given. The sign is a median below half the mean.
+    """
+    before = (began, *(end for end, _ in ends))
+    each = [(end - last) / done for last, (end, done) in zip(before, ends, strict=False) for _ in range(done)]
+    if not each or statistics.median(each) < seconds / len(each) / 2:
+        return ()
+    return tuple(round(one, 7) for one in each)
+
+
+def timer(
+    job: Job,
+    synchronise: Callable[[Any], None],
+    emit: Callable[[Compiled | Block], None],
+    agree: Callable[[int], int] = lambda value: value,
+) -> keras.callbacks.Callback:
+    """A Keras callback that times ``fit`` from inside and ends it when ``job`` has had enough.
+
+    ``agree``: of several processes that train together, what the first one says, once all have come so far.
+
+    The call of ``fit`` itself is never timed: on TensorFlow it can block for seconds after the last batch.
+    """
+    import keras
+
+    batch, enough = job.workload.batch_size, job.workload.examples_before_judging
+
+    class Timer(keras.callbacks.Callback):  # type: ignore[misc]
+        def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+            self.seen = self.first = 0
+            self.index = -1
+            self.block_steps = 0
+            self.steps_in_block = 0
+            self.mark = self.begun = time.perf_counter()
+
+        def on_train_batch_end(self, index: int, logs: dict[str, Any] | None = None) -> None:
+            last = rate.last_batch(index, self.params)
+            done = rate.batches_since(self.index, last)
+            self.index = last
+            self.seen += done
+            if self.block_steps:
+                self.ends.append((time.perf_counter(), done))
+                self.steps_in_block += done
+                if self.steps_in_block >= self.block_steps:
+                    self._end_block(logs)
+            elif self.seen == done:
+                self.first = done
+                synchronise(self.model)
+                now = time.perf_counter()
+                emit(Compiled(seconds=now - self.mark))
+                self.mark = now
+            elif self.seen > job.warmup_steps:
+                self._end_warmup()
+
+        def _end_warmup(self) -> None:
+            synchronise(self.model)
+            now = time.perf_counter()
+            step = (now - self.mark) / (self.seen - self.first)
+            self.block_steps = agree(max(1, round(job.block_seconds / step)))
+            self.load = OtherLoad(job.parent_pid)
+            self.governors = Governors()
+            self.ends: list[tuple[float, int]] = []
+            self.mark = self.begun = time.perf_counter()
+
+        def _end_block(self, logs: dict[str, Any] | None) -> None:
+            synchronise(self.model)
+            now = time.perf_counter()
+            seconds, trained = now - self.mark, now - self.begun
+            seen = self.seen * batch
+            ends = agree(trained >= job.train_seconds and seen >= enough)
+            emit(
+                Block(
+                    steps=self.steps_in_block,
+                    examples=self.steps_in_block * batch,
+                    seconds=seconds,
+                    other_cpu_cores=round(self.load.since_last(seconds), 3),
+                    trained_seconds=trained,
+                    examples_seen=seen,
+                    done_share=min(1.0, trained / job.train_seconds, seen / max(enough, 1)),
+                    loss=_loss(logs),
+                    governor=self.governors.read(),
+                    single_steps=single_steps(self.mark, self.ends, seconds),
+                )
+            )
+            self.steps_in_block = 0
+            self.ends = []
+            if ends:
+                self.model.stop_training = True
+            self.mark = time.perf_counter()
+
+    return Timer()

@@ -1,0 +1,1 @@
+"""The HTML page and the Markdown summary of a run."""

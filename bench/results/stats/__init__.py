@@ -1,0 +1,1 @@
+"""Statistics of a result: spread, intervals, steadiness, comparison. Pure functions."""

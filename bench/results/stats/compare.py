@@ -1,0 +1,305 @@
+"""Two results held against each other: how much faster or slower, how sure, or why they cannot be compared. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import msgspec
+
+from bench.results.record.document import SCHEMA_VERSION, Document, Result
+from bench.results.stats import intervals, steadiness
+from inventory.machine.records import Machine
+
+IMPOSSIBLE = 1.05
+"""Times the matrix peak measured beside it: more was not computed in that time. Large products are the fastest
+arithmetic there is, and the best training reaches 0.33 of them on a processor; the rest is for disturbed probes."""
+
+Outcome = Literal["faster", "slower", "not-significant", "disturbed", "not-comparable"]
+"""disturbed: they differ, and other programs took so much from one of them that it says nothing of the two."""
+
+
+class Side(msgspec.Struct, frozen=True, kw_only=True):
+    """What was compared: ``name`` as a person would say it."""
+
+    name: str
+    run_id: int | None
+    started_at: str
+    hostname: str
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """Something the two runs do not have in common and that may be why their speeds differ."""
+
+    what: str
+    a: str
+    b: str
+
+
+class Pair(msgspec.Struct, frozen=True, kw_only=True):
+    """One workload on both sides. ``ratio`` is B over A in samples/s, ``low`` to ``high`` its interval.
+
+    ``method`` says what the interval is made of (see ``bench.results.stats.intervals``), ``processes`` of how many
+    on each side. All of these are null where ``outcome`` is "not-comparable"; ``reason`` says why.
+    """
+
+    workload: str
+    backend: str
+    precision: str
+    batch_size: int
+    outcome: Outcome
+    reason: str
+    significant: bool = False
+    a_samples_per_second: float | None = None
+    b_samples_per_second: float | None = None
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    method: intervals.Method | None = None
+    processes: tuple[int, int] | None = None
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """``slower``: B is significantly slower than A in at least one workload.
+
+    ``disturbed``: it is so in one where other programs were busy during A or B, which may be why.
+    ``same_run``: both sides are one run, under one name or two.
+    ``same_machine``: host name, processor and cards are the same. Two machines may be compared, the
+    differences then say so; another workload, precision or batch may not.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    command: str = "compare"
+    a: Side
+    b: Side
+    confidence: float = intervals.CONFIDENCE
+    same_machine: bool
+    same_run: bool = False
+    differences: tuple[Difference, ...]
+    pairs: tuple[Pair, ...]
+    slower: bool
+    disturbed: bool = False
+
+    @property
+    def comparable(self) -> bool:
+        return any(pair.outcome != "not-comparable" for pair in self.pairs)
+
+
+def compare(a: Document, b: Document, *, a_name: str = "A", b_name: str = "B") -> Comparison:
+    """Every workload of either run, in the order of A and then of B."""
+    pairs = tuple(_pair(one, other) for one, other in _matched(a.results, b.results))
+    return Comparison(
+        a=_side(a, a_name),
+        b=_side(b, b_name),
+        same_machine=identity(a.machine) == identity(b.machine),
+        same_run=bool(a.results)
+        and (a.started_at, a.machine, a.results) == (b.started_at, b.machine, b.results),
+        differences=tuple(_differences(a, b)),
+        pairs=pairs,
+        slower=any(pair.outcome == "slower" for pair in pairs),
+        disturbed=any(pair.outcome == "disturbed" and (pair.ratio or 1) < 1 for pair in pairs),
+    )
+
+
+def identity(machine: Machine) -> tuple[str, ...]:
+    """What makes a machine the same one as before: its name, its processor, its cards."""
+    host = machine.host
+    return (host.hostname, f"{host.cpu_model}, {host.cpu_threads} threads", *sorted(_cards(machine)))
+
+
+def key(result: Result) -> tuple[str, str, str, int, int, str]:
+    """Two results of one key are of the same kind; of the same work when their fingerprints agree too."""
+    return (
+        result.workload,
+        result.backend,
+        result.precision,
+        result.batch_size,
+        result.devices,
+        result.trained_as,
+    )
+
+
+def refusal(a: Result, b: Result) -> str | None:
+    """Why the speeds of two results say nothing about each other, as one clause, or None."""
+    for name, one, other in (
+        ("backend", a.backend, b.backend),
+        ("precision", a.precision, b.precision),
+        ("number of devices", a.devices, b.devices),
+        ("batch size", a.batch_size, b.batch_size),
+        ("setting", a.trained_as, b.trained_as),
+    ):
+        if one != other:
+            return f"another {name}: {one} in A, {other} in B"
+    if a.fingerprint != b.fingerprint:
+        return f"not the same work: fingerprint {a.fingerprint} in A, {b.fingerprint} in B"
+    return _unusable("A", a) or _unusable("B", b)
+
+
+def _unusable(side: str, result: Result) -> str | None:
+    if result.partial:
+        return f"{side} was cut short"
+    if result.accuracy is None:
+        return f"{side} was never seen to learn"
+    if result.diverged:
+        return f"{side} did not learn (its loss is no number), so its speed does not count"
+    if result.accuracy < result.accuracy_bar:
+        return f"{side} did not learn (accuracy {result.accuracy:.3f}), so its speed does not count"
+    if result.share_of_measured_peak is not None and result.share_of_measured_peak > IMPOSSIBLE:
+        return f"{side} claims {result.share_of_measured_peak:.0%} of the machine's peak: it was not measured right"
+    if not any(repeat.blocks for repeat in result.repeats):
+        return f"{side} holds no timed block"
+    for block in result.blocks:
+        if not (block.seconds > 0 and block.examples > 0 and math.isfinite(block.samples_per_second)):
+            return f"{side} holds a block that cannot have been timed"
+    return None
+
+
+def processes(result: Result) -> list[list[float]]:
+    """Samples/s of the timed blocks of each fresh process that timed any."""
+    return [[b.samples_per_second for b in repeat.blocks] for repeat in result.repeats if repeat.blocks]
+
+
+def outcome(estimate: intervals.Estimate) -> Outcome:
+    if not estimate.significant:
+        return "not-significant"
+    return "slower" if estimate.ratio < 1 else "faster"
+
+
+def interval(estimate: intervals.Estimate) -> str:
+    """ "99% interval 0.71 to 0.83", or that there is none."""
+    if estimate.low is None or estimate.high is None:
+        return "too few blocks for an interval"
+    return f"{intervals.CONFIDENCE:.0%} interval {estimate.low:.3f} to {estimate.high:.3f}"
+
+
+def speed(samples_per_second: float) -> str:
+    """At least three digits, as a person says it: "1,118", "48.3"."""
+    return f"{samples_per_second:,.0f}" if samples_per_second >= 100 else f"{samples_per_second:.3g}"
+
+
+def _matched(a: tuple[Result, ...], b: tuple[Result, ...]) -> Iterator[tuple[Result | None, Result | None]]:
+    """Each result of A with its like in B: same key, else what is left of the same workload, else alone."""
+    left = list(b)
+    partners: list[Result | None] = [None] * len(a)
+    likenesses: tuple[Callable[[Result], object], ...] = (
+        key,
+        lambda r: (r.label, r.backend),
+        lambda r: (r.workload, r.backend),
+        lambda r: r.workload,
+    )
+    for like in likenesses:
+        for place, one in enumerate(a):
+            if partners[place] is None:
+                found = next((other for other in left if like(other) == like(one)), None)
+                if found is not None:
+                    left.remove(found)
+                    partners[place] = found
+    yield from zip(a, partners, strict=True)
+    yield from ((None, other) for other in left)
+
+
+def _pair(a: Result | None, b: Result | None) -> Pair:
+    one = a or b
+    assert one is not None  # noqa: S101 - for the type checker
+    workload, backend, precision, batch_size, *_ = key(one)
+    if a is None or b is None:
+        why: str | None = f"only in {'B' if a is None else 'A'}"
+    else:
+        why = refusal(a, b)
+    if why is not None or a is None or b is None:
+        return Pair(
+            workload=workload,
+            backend=backend,
+            precision=precision,
+            batch_size=batch_size,
+            outcome="not-comparable",
+            reason=why or "",
+        )
+    speeds_a, speeds_b = processes(a), processes(b)
+    estimate = intervals.estimate(speeds_a, speeds_b)
+    counts = (len(speeds_a), len(speeds_b))
+    return Pair(
+        workload=workload,
+        backend=backend,
+        precision=precision,
+        batch_size=batch_size,
+        outcome="disturbed"
+        if estimate.significant and any(map(steadiness.disturbed, (a, b)))
+        else outcome(estimate),
+        reason="; ".join([_reason(estimate, counts), *_doubts("A", a), *_doubts("B", b)]),
+        significant=estimate.significant,
+        a_samples_per_second=estimate.a_samples_per_second,
+        b_samples_per_second=estimate.b_samples_per_second,
+        ratio=estimate.ratio,
+        low=estimate.low,
+        high=estimate.high,
+        method=estimate.method,
+        processes=counts,
+    )
+
+
+def _doubts(side: str, result: Result) -> Iterator[str]:
+    """Why one side may be no good measure, by the limits of the verdict on a run."""
+    others, rates, unlike = steadiness.others(result), result.samples_per_second, steadiness.unlike(result)
+    if others > steadiness.BUSY_CORES:
+        yield f"other programs kept {others:.1f} cores busy during {side}, so its figure is too low"
+    if rates.median > 0 and rates.mad / rates.median > steadiness.UNSTEADY[steadiness.kind(result)]:
+        yield f"{side} is unsteady (MAD {rates.mad / rates.median:.1%} over its blocks)"
+    if len(steadiness.governors(result)) > 1:
+        yield f"the processor's governor changed during {side} ({', then '.join(steadiness.governors(result))})"
+    if unlike is not None:
+        yield f"{side} is unsteady: {unlike}"
+
+
+def _reason(estimate: intervals.Estimate, counts: tuple[int, int]) -> str:
+    basis = {
+        "processes": f"{counts[0]} processes against {counts[1]}",
+        "borrowed": f"{counts[0]} processes against {counts[1]}, taken to scatter as the {max(counts)} do",
+        "within": f"{counts[0]} process{'es' if counts[0] > 1 else ''} against {counts[1]}: the interval is "
+        "within-process only, of which no difference under "
+        f"{intervals.ONE_PROCESS_FLOOR:.0%} is called significant; --repeats 5 on both sides tells more",
+    }[estimate.method]
+    change = abs(estimate.ratio - 1)
+    if estimate.significant:
+        return f"{change:.1%} {'slower' if estimate.ratio < 1 else 'faster'}, {interval(estimate)}; {basis}"
+    return f"{change:.1%} {'less' if estimate.ratio < 1 else 'more'} is not significant, {interval(estimate)}; {basis}"
+
+
+def _side(document: Document, name: str) -> Side:
+    return Side(
+        name=name,
+        run_id=document.run_id,
+        started_at=document.started_at,
+        hostname=document.machine.host.hostname,
+    )
+
+
+def _differences(a: Document, b: Document) -> Iterator[Difference]:
+    for what, one, other in (
+        ("host", a.machine.host.hostname, b.machine.host.hostname),
+        ("processor", *(identity(d.machine)[1] for d in (a, b))),
+        ("card", *(", ".join(_cards(d.machine)) or "none" for d in (a, b))),
+        ("driver", *(d.machine.driver.library_version.value or "none" for d in (a, b))),
+        ("governor", *(d.machine.host.cpu_governor.value or "unknown" for d in (a, b))),
+        ("kernel", a.machine.host.kernel, b.machine.host.kernel),
+        ("trained on", *(", ".join(sorted({r.device for r in d.results})) for d in (a, b))),
+        ("dlbox", a.dlbox_version, b.dlbox_version),
+    ):
+        if one != other:
+            yield Difference(what=what, a=one, b=other)
+    versions_a, versions_b = _versions(a), _versions(b)
+    for name in sorted(versions_a.keys() | versions_b.keys()):
+        one, other = versions_a.get(name, "none"), versions_b.get(name, "none")
+        if one != other:
+            yield Difference(what=name, a=one, b=other)
+
+
+def _cards(machine: Machine) -> list[str]:
+    """Names as NVML gives them; a card that it cannot speak to by its number on the bus."""
+    named = [gpu.name.value for gpu in machine.gpus if gpu.name.value]
+    return named or [card.pci_id for card in machine.cards]
+
+
+def _versions(document: Document) -> dict[str, str]:
+    return {name: version for result in document.results for name, version in result.versions.items()}

@@ -1,0 +1,1 @@
+"""The history of runs: SQLite, import and export, lookup by number or file."""

@@ -1,0 +1,1 @@
+"""Results, comparisons and checks as text for a terminal."""

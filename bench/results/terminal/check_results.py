@@ -1,0 +1,146 @@
+"""Health checks for a person's eyes: the table by theme, the list of checks, the explanation of one."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Protocol
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bench.finding import Finding, Status
+from bench.results.record.document import Document
+from bench.results.terminal.results import STYLES, show_verdict
+
+
+class Described(Protocol):
+    """What a check tells of itself."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def looks_at(self) -> str: ...
+    @property
+    def limits(self) -> str: ...
+    @property
+    def applies_to(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def explanation(self) -> str: ...
+    @property
+    def fix(self) -> str: ...
+
+
+def show(document: Document, console: Console) -> None:
+    """All that was judged, by theme; then what to do; then the verdict."""
+    console.print(table(document.findings))
+    for line in _not_judged(document.findings):
+        console.print(Text(line, style="dim"), soft_wrap=not console.is_terminal)
+    steps(document.findings, console)
+    show_verdict(document, console)
+
+
+def table(findings: Sequence[Finding]) -> Table:
+    """One row a finding, without those that were skipped."""
+    grid = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
+    grid.add_column("check", no_wrap=True)
+    grid.add_column("status", no_wrap=True)
+    grid.add_column("measured, and what was expected")
+    theme = ""
+    for title, finding in _rows(findings):
+        if finding.theme != theme:
+            theme = finding.theme
+            grid.add_row(Text(theme, style="bold"), "", "")
+        status = Text(finding.status.value, style=STYLES[finding.status])
+        grid.add_row(Text(f"  {title}"), status, Text(finding.message))
+    return grid
+
+
+def _rows(findings: Sequence[Finding]) -> list[tuple[str, Finding]]:
+    """Title and finding of each row; cards of which a check says the same share one."""
+    rows = []
+    for _, group in groupby(findings, key=lambda finding: finding.id.partition(":")[0]):
+        told = [finding for finding in group if finding.status is not Status.SKIP]
+        if len(told) > 1 and len({(finding.status, finding.message) for finding in told}) == 1:
+            rows.append((f"{told[0].title} ({len(told)} GPUs)", told[0]))
+            continue
+        for finding in told:
+            number = finding.id.partition(":")[2]
+            rows.append((finding.title + (f" (GPU {number})" if number else ""), finding))
+    return rows
+
+
+def steps(findings: Iterable[Finding], console: Console) -> None:
+    """The next step for each finding that is not as it should be."""
+    for finding in findings:
+        if finding.status in (Status.PASS, Status.SKIP):
+            continue
+        console.print(
+            Text.assemble(
+                (f"{finding.status.value.upper()} ", STYLES[finding.status]),
+                f"{finding.id}: {finding.message}",
+            ),
+            soft_wrap=not console.is_terminal,
+        )
+        if finding.remedy:
+            console.print(Text(f"     -> {finding.remedy}"), soft_wrap=not console.is_terminal)
+
+
+def _not_judged(findings: Sequence[Finding]) -> list[str]:
+    """What was skipped: checks with the same reason in one line, the others by title."""
+    reasons: dict[str, dict[str, None]] = {}
+    for finding in findings:
+        if finding.status is Status.SKIP:
+            reasons.setdefault(finding.message, {})[finding.title] = None
+    lines = [
+        f"not judged, {reason}: {len(titles)} checks" for reason, titles in reasons.items() if len(titles) > 3
+    ]
+    rest = [title for titles in reasons.values() if len(titles) <= 3 for title in titles]
+    return lines + ([f"not judged here: {', '.join(rest)}"] if rest else [])
+
+
+def listing(checks: Iterable[Described]) -> str:
+    """Every check in a few lines: what it looks at, its limits, its cards, the source of the limit."""
+    blocks = []
+    for check in checks:
+        rows = {
+            "looks at": check.looks_at,
+            "limits": check.limits,
+            "applies to": check.applies_to,
+            "source": check.source,
+        }
+        body = "\n".join(_wrapped(f"    {name}: {text}", 6) for name, text in rows.items())
+        blocks.append(f"{check.id}  {check.title}\n{body}")
+    return "\n\n".join(blocks) + "\n"
+
+
+def explanation(check: Described) -> str:
+    """What one check means, when it speaks up, and how to fix what it finds."""
+    meaning = "\n\n".join(
+        part if part.startswith("  ") else _wrapped(" ".join(part.split()))
+        for part in check.explanation.split("\n\n")
+    )
+    rows = {
+        "Looks at": check.looks_at,
+        "Limits": check.limits,
+        "Applies to": check.applies_to,
+        "Source": check.source,
+        "How to fix": check.fix,
+    }
+    return (
+        f"{check.id}: {check.title}\n\n{meaning}\n\n"
+        + "\n".join(_wrapped(f"{name}: {text}", 2) for name, text in rows.items())
+        + "\n"
+    )
+
+
+def _wrapped(text: str, hang: int = 0) -> str:
+    return textwrap.fill(
+        text, 96, subsequent_indent=" " * hang, break_long_words=False, break_on_hyphens=False
+    )

@@ -1,0 +1,112 @@
+"""A comparison as a person reads it in a terminal, 80 columns wide or more."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bench.results.stats import intervals
+from bench.results.stats.compare import Comparison, Pair, Side, speed
+
+_STYLES = {
+    "faster": "green",
+    "slower": "bold red",
+    "not-significant": "",
+    "disturbed": "yellow",
+    "not-comparable": "yellow",
+}
+_WORDS = {"not-significant": "within noise", "not-comparable": "incomparable"}
+
+
+def show(comparison: Comparison, console: Console) -> None:
+    """What was compared, what differs besides the speed, the table, why, and one line that sums it up."""
+    wrap = not console.is_terminal
+    for letter, side in (("A", comparison.a), ("B", comparison.b)):
+        console.print(Text(f"{letter}: {_described(side)}"), soft_wrap=wrap)
+    if comparison.same_run:
+        console.print(
+            Text("A and B are one and the same run: they cannot differ.", style="yellow"), soft_wrap=wrap
+        )
+    if comparison.differences:
+        told = "; ".join(f"{d.what} {d.a} | {d.b}" for d in comparison.differences)
+        lead = "They differ in" if comparison.same_machine else "Different machines:"
+        console.print(
+            Text(f"{lead} {told}", style="dim" if comparison.same_machine else "yellow"), soft_wrap=wrap
+        )
+    console.print(_table(comparison))
+    for pair in comparison.pairs:
+        console.print(Text(f"{pair.workload} on {pair.backend}: {pair.reason}"), soft_wrap=wrap)
+    console.print(_summary(comparison).append(_left_out(comparison)), soft_wrap=wrap)
+
+
+def _left_out(comparison: Comparison) -> str:
+    """The exit code says nothing of these, so the last line does."""
+    names = [pair.workload for pair in comparison.pairs if pair.ratio is None]
+    if not names or not comparison.comparable:
+        return ""
+    return f" Not compared: {', '.join(names)} ({len(names)} of {len(comparison.pairs)})."
+
+
+def _described(side: Side) -> str:
+    when = side.started_at.replace("T", " ").removesuffix("+00:00")
+    return f"{side.name}, {when} UTC, on {side.hostname or 'an unnamed host'}"
+
+
+def _table(comparison: Comparison) -> Table:
+    table = Table(
+        title="Training samples per second", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
+    )
+    table.add_column("model")
+    table.add_column("backend")
+    for name in ("A", "B", "B/A", f"{intervals.CONFIDENCE:.0%} interval"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("B is")
+    for pair in comparison.pairs:
+        table.add_row(
+            Text(pair.workload),
+            Text(pair.backend),
+            _speed(pair.a_samples_per_second),
+            _speed(pair.b_samples_per_second),
+            "-" if pair.ratio is None else f"{pair.ratio:.3f}",
+            _interval(pair),
+            Text(_WORDS.get(pair.outcome, pair.outcome), style=_STYLES[pair.outcome]),
+        )
+    return table
+
+
+def _speed(value: float | None) -> str:
+    return "-" if value is None else speed(value)
+
+
+def _interval(pair: Pair) -> str:
+    if pair.low is None or pair.high is None:
+        return "-"
+    return f"{pair.low:.3f}-{pair.high:.3f}"
+
+
+def _summary(comparison: Comparison) -> Text:
+    def named(outcome: str) -> str:
+        return ", ".join(
+            f"{p.workload} ({p.ratio:.3f})" for p in comparison.pairs if p.outcome == outcome and p.ratio
+        )
+
+    slower, faster, disturbed = named("slower"), named("faster"), named("disturbed")
+    again = f"{disturbed} was measured beside other programs: close them and measure it again."
+    if not comparison.comparable:
+        return Text.assemble(
+            ("NOTHING TO COMPARE: ", "bold yellow"), "no workload is the same on both sides."
+        )
+    if slower:
+        more = f"; faster in {faster}" if faster else ""
+        return Text.assemble(
+            ("SLOWER: ", "bold red"), f"B is slower in {slower}{more}.{f' {again}' if disturbed else ''}"
+        )
+    if disturbed:
+        return Text.assemble(
+            ("NOT SURE: ", "bold yellow"), again, f" B is faster in {faster}." if faster else ""
+        )
+    if faster:
+        return Text.assemble(("FASTER: ", "bold green"), f"B is faster in {faster}, slower in none.")
+    return Text.assemble(("NO DIFFERENCE ", "bold"), "that these figures can show.")

@@ -1,0 +1,1 @@
+"""One run of bench, ready or tune: train, judge, record, report."""

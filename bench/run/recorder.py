@@ -1,0 +1,172 @@
+"""Keep the document of a run in the history while it grows; a full disk stops the keeping, not the run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import msgspec
+
+from bench.finding import Finding, Status
+from bench.results.record.document import Document, Result, TimedBlock
+from bench.results.store.access import BRING_BACK, MAKE_ROOM, Problem, open_history
+from bench.results.store.history import CorruptHistoryError, History, HistoryError, Run, State
+from common.progress import Watcher
+
+
+class Keeper:
+    """``document`` is the run as it stands, with what went wrong while it was kept among its findings."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._history: History | None = None
+        self._number: int | None = None
+        self._troubles: list[Finding] = []
+        self._document: Document | None = None
+        self._begun: set[tuple[str, int]] = set()
+        self._instead_of: Iterable[int] | None = None
+        self.folder = Path.cwd()
+        self.first_run = False
+        problems: list[Problem] = []
+        try:
+            self._history, problems = open_history()
+            self.first_run = not any(
+                r.state == "complete" and r.command == "ready" for r in self._history.runs()
+            )
+            self.folder = self._history.path.parent
+            os.environ.setdefault("MPLCONFIGDIR", str(self.folder / "matplotlib"))
+        except HistoryError as error:
+            self._lose(error)
+        for problem in problems:
+            self.trouble(_kept(Status.WARN, *problem))
+
+    @property
+    def document(self) -> Document:
+        """Raises LookupError before ``begin``."""
+        if self._document is None:
+            raise LookupError("nothing was begun")
+        return self._document
+
+    @property
+    def begun(self) -> bool:
+        return self._document is not None
+
+    def begin(self, document: Document) -> None:
+        self._take(document)
+        self._try(lambda history, _: self._begin(history))
+
+    def keep(self, document: Document) -> None:
+        """The run has come further."""
+        self._take(document)
+        self._try(lambda history, number: history.save(number, self.document))
+
+    def keep_block(self, repeat: int, block: TimedBlock, result: Result) -> None:
+        """A block was timed in process number ``repeat``; ``result``: its workload as known so far."""
+        document = msgspec.structs.replace(self.document, results=with_result(self.document.results, result))
+        key = (result.label, repeat)
+        if key in self._begun:
+            self._take(document)
+        else:
+            self._begun.add(key)
+            self.keep(document)
+        self._try(
+            lambda history, number: history.add_block(number, result.label, result.backend, repeat, block)
+        )
+
+    def finish(self, document: Document, *, baseline_instead_of: Iterable[int] | None = None) -> None:
+        """Close the run. May be called again with a later last word.
+
+        ``baseline_instead_of``: it is a baseline, and takes the place of these.
+        """
+        self._instead_of = baseline_instead_of
+        self._take(document)
+        state: State = "partial" if document.partial else "complete"
+        self._try(
+            lambda history, number: history.save(
+                number, self.document, state, baseline_instead_of=baseline_instead_of
+            )
+        )
+
+    def baselines(self) -> list[Run]:
+        """What later runs are judged against; none where the history cannot be read."""
+        found: list[Run] = []
+        self._try(lambda history, _: found.extend(history.baselines()))
+        return found
+
+    def runs(self) -> list[Run]:
+        """All that is kept, the oldest first; none where the history cannot be read."""
+        found: list[Run] = []
+        self._try(lambda history, _: found.extend(history.runs()))
+        return found
+
+    def interrupted(self) -> Document:
+        """Close the run as it stands, marked partial; one that is complete stays so."""
+        if not self.document.partial:
+            self.finish(self.document, baseline_instead_of=self._instead_of)  # perhaps just begun
+            return self.document
+        self.finish(msgspec.structs.replace(self.document, partial=True, verdict="not-ready"))
+        return self.document
+
+    def trouble(self, finding: Finding) -> None:
+        """Something is wrong with the keeping itself; said at once, and a finding of the run."""
+        self._watcher.say(f"dlbox: {finding.message}")
+        self._troubles.append(finding)
+        if self._document:
+            self._take(self._document)
+
+    def close(self) -> None:
+        if self._history:
+            self._history.close()
+
+    def _take(self, document: Document) -> None:
+        findings = [f for f in document.findings if f.id not in {t.id for t in self._troubles}]
+        failed = any(t.status is Status.FAIL for t in self._troubles)
+        self._document = msgspec.structs.replace(
+            document,
+            findings=(*findings, *self._troubles),
+            verdict="not-ready" if failed else document.verdict,
+            run_id=self._number,
+        )
+
+    def _begin(self, history: History) -> None:
+        self._number = history.begin(self.document)
+        self._take(self.document)
+
+    def _try(self, act: Callable[[History, int], None]) -> None:
+        if self._history is None:
+            return
+        try:
+            act(self._history, self._number or 0)
+        except HistoryError as error:
+            self._lose(error)
+
+    def _lose(self, error: HistoryError) -> None:
+        if self._history:
+            self._history.close()
+        self._history, self._number = None, None
+        remedy = BRING_BACK if isinstance(error, CorruptHistoryError) else MAKE_ROOM
+        told = f"{str(error).rstrip('.')}; the result is in what is printed only"
+        self.trouble(_kept(Status.FAIL, told, remedy))
+
+
+def _kept(status: Status, message: str, remedy: str) -> Finding:
+    return Finding(
+        id="results.history",
+        status=status,
+        title="results are kept in the history",
+        message=message,
+        remedy=remedy,
+    )
+
+
+def with_result(results: Iterable[Result], new: Result | None) -> tuple[Result, ...]:
+    """``results`` with ``new`` in the place of an earlier state of itself, else after those of the same workload."""
+    made = list(results)
+    if new is None:
+        return tuple(made)
+    for place, old in enumerate(made):
+        if (old.label, old.backend) == (new.label, new.backend):
+            return (*made[:place], new, *made[place + 1 :])
+    place = max((n for n, old in enumerate(made, 1) if old.workload == new.workload), default=len(made))
+    return (*made[:place], new, *made[place:])

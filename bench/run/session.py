@@ -1,0 +1,300 @@
+"""The recipe of every command: look -> check -> train -> judge -> remember -> report."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import importlib.util
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from bench import health
+from bench.finding import Finding, Status
+from bench.finding import verdict as overall
+from bench.judge import baseline as expectation
+from bench.judge import plausibility, scaling
+from bench.judge.result import Judge
+from bench.measure import training, visibility
+from bench.measure.workloads import BACKENDS, Workload
+from bench.results.record.document import Document
+from bench.results.store.history import now
+from bench.run import rounds
+from bench.run import tuned_settings as tuned
+from bench.run.recorder import Keeper
+from common.files import reason, write_atomically
+from common.numbers_cli import shortened, whole
+from common.progress import Watcher
+from inventory import gather
+from inventory.builds.bill import Bill
+from inventory.machine.records import Machine
+from workshops import settings
+
+LARGEST_BATCH = 10_000
+"""Half of the examples of a workload: larger ones leave no second step."""
+
+
+class UsageError(Exception):
+    """What was asked for cannot be done here; the message says what can."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What the person asked for."""
+
+    command: str
+    workloads: tuple[Workload, ...] = ()
+    backend: str | None = None
+    quick: bool | None = None
+    """None: quick on a CPU-only machine that has no complete run yet, full otherwise."""
+    seed: int = 0
+    repeats: int | None = None
+    output: Path | None = None
+    expect_gpus: int | None = None
+    report: bool = True
+    health_checks: bool = True
+    tuned: bool = False
+    """Train with what `dlbox tune` stored, where it counts; that chooses the backend too."""
+    baseline: bool = False
+    """Mark the run as what later ones are judged against."""
+    batch: str | int | None = None
+    """"workshop", "best", "both", or a size. None: both for a full `bench`, else the workshop's."""
+    devices: str | None = None
+    """"all", a number of cards, or "cpu:2": train on these together too."""
+    bill: Bill | None = None
+    """The box's parts and prices."""
+
+
+class InterruptedRunError(Exception):
+    """Ctrl-C (or a polite kill); ``document`` holds what was measured until then, marked partial unless it was all."""
+
+    def __init__(self, document: Document | None) -> None:
+        super().__init__("interrupted")
+        self.document = document
+
+
+def installed_backends() -> list[str]:
+    return [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
+
+
+def choose_backend(asked: str | None) -> str:
+    """The backend asked for, or the first that is installed. Raises UsageError."""
+    there = installed_backends()
+    if asked is None and there:
+        return there[0]
+    if asked in there:
+        return str(asked)
+    exists = f"installed here: {', '.join(there)}" if there else "none is installed here"
+    wanted = asked or BACKENDS[0]
+    raise UsageError(f"backend {wanted} is not installed ({exists}); get it with: ./dlbox setup {wanted}")
+
+
+def batch_size(asked: str | None) -> str | int | None:
+    """What --batch means. Raises UsageError."""
+    if asked is None or asked in ("workshop", "best", "both"):
+        return asked
+    size = whole(asked)
+    if size is not None and 1 <= size <= LARGEST_BATCH:
+        return size
+    raise UsageError(
+        f"--batch is workshop, best, both or a number from 1 to {LARGEST_BATCH:,}, not {shortened(asked)!r}"
+    )
+
+
+def run(options: Options, watcher: Watcher) -> Document:
+    """One run of ``bench`` or ``ready``, kept in the history, with its report.
+
+    Raises InterruptedRunError, UsageError.
+    """
+    backend = choose_backend(options.backend)
+    if options.tuned and options.backend:
+        raise UsageError("--tuned chooses the backend: leave out --backend, or --tuned")
+    if options.tuned and options.devices:
+        raise UsageError("--devices trains with Keras' own layers: leave out --tuned, or --devices")
+    try:
+        book = settings.read() if options.tuned else None
+    except settings.SettingsError as error:
+        raise UsageError(str(error)) from error
+    if options.baseline and (options.repeats or (1 if options.quick else 5)) < expectation.LEAST_PROCESSES:
+        raise UsageError(
+            f"a baseline needs {expectation.LEAST_PROCESSES} processes a model or more, to know how they "
+            "scatter: leave out --quick, or add --repeats 5"
+        )
+    keeper = Keeper(watcher)
+    try:
+        return _run(options, backend, keeper, watcher, book)
+    except KeyboardInterrupt:
+        raise InterruptedRunError(keeper.interrupted() if keeper.begun else None) from None
+    finally:
+        keeper.close()
+
+
+def _run(
+    options: Options, backend: str, keeper: Keeper, watcher: Watcher, book: settings.Book | None
+) -> Document:
+    watcher.begin("machine", "reading what it is")
+    machine = gather.gather()
+    devices = scaling.resolve(options.devices, machine)
+    quick = options.quick
+    if quick is None:
+        quick = not machine.has_gpu and options.command == "ready" and keeper.first_run
+    document = Document(
+        command=options.command,
+        verdict="not-ready",
+        machine=machine,
+        findings=(),
+        started_at=now(),
+        dlbox_version=importlib.metadata.version("dlbox"),
+        partial=True,
+        options={
+            "quick": quick,
+            "seed": options.seed,
+            "backend": backend,
+            "batch": options.batch,
+            **({"tuned": True} if options.tuned else {}),
+            **({"devices": options.devices} if options.devices else {}),
+        },
+    )
+    keeper.begin(
+        document
+    )  # before anything is asked or measured: a run that is killed there is in the history
+    findings: list[Finding] = []
+    if options.health_checks or options.expect_gpus is not None:
+        findings += health.run(machine, expect_gpus=options.expect_gpus)
+    findings += scaling.judge_choice(options.devices, devices, machine)
+    if options.health_checks:
+        watcher.update("asking the frameworks whether they see the card")
+        findings += [_unless_used(f, backend) for f in visibility.findings(machine)]
+    watcher.done(_machine_line(machine))
+    from bench.measure import machine_probes  # brings numpy, which `dlbox history` needs not
+
+    keeper.keep(msgspec.structs.replace(keeper.document, findings=tuple(findings)))
+    watcher.begin("probes", "matrix products, memory bandwidth, launch latency")
+    probes = machine_probes.measure(machine, backend, 3.0 if quick else 6.0)
+    findings += plausibility.judge_probes(probes)
+    findings += expectation.unreadable()
+    watcher.done(plausibility.told(probes))
+    keeper.keep(msgspec.structs.replace(keeper.document, findings=tuple(findings), probes=probes))
+    baselines = keeper.baselines()
+    plan = training.Plan(
+        backend=backend,
+        seed=options.seed,
+        repeats=options.repeats or (1 if quick else {"ready": 3}.get(options.command, 5)),
+        train_seconds=5.0 if quick else 8.0 if options.command == "ready" else 15.0,
+        watch_cards=any(gpu.handle.ok for gpu in machine.gpus),
+        resident_seconds=1.0 if quick else 3.0,
+        generic_seconds=1.0 if quick else 2.0,
+    )
+    batch = options.batch or (
+        "both" if options.command == "bench" and not quick and devices is None else "workshop"
+    )
+    course = rounds.Course(
+        batch=batch,
+        judge=Judge(
+            machine=machine,
+            baselines=() if options.baseline else tuple(baselines),
+            runs=keeper.runs(),
+            probes=probes,
+            bill=options.bill,
+            on_processor=devices is not None and devices.kind == "cpu",
+            framework=_framework(machine, tuple(findings)),
+            number=keeper.document.run_id,
+        ),
+        keeper=keeper,
+        watcher=watcher,
+        devices=devices,
+        found=findings,
+    )
+    course.run([_entry(workload, plan, book, machine) for workload in options.workloads])
+    findings = course.findings
+    why_not = expectation.why_no_baseline(findings, keeper.document)
+    if options.baseline:
+        findings.append(expectation.marked(keeper.document, why_not))
+    document = msgspec.structs.replace(
+        keeper.document,
+        findings=tuple(findings),
+        verdict=overall(findings, has_gpu=machine.has_gpu and not course.judge.on_processor),
+        partial=False,
+    )
+    becomes_one = options.baseline and why_not is None
+    keeper.finish(
+        document,
+        baseline_instead_of=expectation.superseded(document, keeper.baselines()) if becomes_one else None,
+    )
+    if options.report:
+        watcher.begin("report", "drawing it")
+        _report(options.output, keeper)
+    return keeper.document
+
+
+def _framework(machine: Machine, findings: Sequence[Finding]) -> Callable[[str], Finding]:
+    """What one framework says of the card: as found before, else it is asked when that is first wanted."""
+
+    @functools.cache
+    def told(name: str) -> Finding:
+        known = (f for f in findings if f.id == f"frameworks.{name}")
+        return next(known, None) or visibility.findings(machine, only=(name,))[0]
+
+    return told
+
+
+def _entry(
+    workload: Workload, plan: training.Plan, book: settings.Book | None, machine: Machine
+) -> rounds.Entry:
+    """How ``workload`` is trained: as stored in ``book``, where there is one, and with ``plan``."""
+    if book is None:
+        return rounds.Entry(workload=workload, plan=plan)
+    setting, said = tuned.look_up(workload, book, machine)
+    plan = msgspec.structs.replace(
+        plan,
+        setting=setting,
+        backend=setting.backend if setting else plan.backend,
+        batch_kind="chosen" if setting and setting.batch_size else "workshop",
+    )
+    return rounds.Entry(workload=tuned.as_set(workload, setting), plan=plan, said=(said,))
+
+
+def _report(folder: Path | None, keeper: Keeper) -> None:
+    """The page in ``folder``; without one beside the history, for this user alone."""
+    from bench.results.report import page as report
+
+    document = keeper.document
+    path = ((folder or keeper.folder / "reports") / report.file_name(document)).absolute()
+    document = msgspec.structs.replace(document, report=str(path))
+    try:
+        page = report.render(document, keeper.runs())
+        write_atomically(path, page, private=folder is None, follow=False)
+    except OSError as error:
+        again = f"`dlbox report {document.run_id}`" if document.run_id else "the same command again"
+        keeper.trouble(
+            Finding(
+                id="results.report",
+                status=Status.FAIL,
+                title="the report is written",
+                message=f"cannot write the report {path}: {reason(error)}; what was measured is kept",
+                remedy=f"make room or choose another place with --output, then run {again}",
+            )
+        )
+        document = msgspec.structs.replace(document, report=None)
+    keeper.finish(document)
+
+
+def _unless_used(finding: Finding, backend: str) -> Finding:
+    """A framework that is installed and was not asked for (the tests bring a JAX for processors) only warns."""
+    if finding.id == f"frameworks.{backend}" or finding.status not in (Status.FAIL, Status.UNKNOWN):
+        return finding
+    remedy = (
+        finding.remedy
+        or f"it matters only when you train with it: `--backend {finding.id.partition('.')[2]}`"
+    )
+    return msgspec.structs.replace(finding, status=Status.WARN, remedy=remedy)
+
+
+def _machine_line(machine: Machine) -> str:
+    host = machine.host
+    names = [gpu.name.value or "an NVIDIA GPU" for gpu in machine.gpus] or [
+        f"NVIDIA card {card.pci_id}" for card in machine.cards
+    ]
+    card = ", ".join(names) if names else "no NVIDIA card"
+    memory = host.memory_bytes / 2**30
+    return f"{card}; {host.cpu_model or 'CPU'}, {host.cpu_threads} threads, {memory:.0f} GiB; {host.distribution.name}"

@@ -1,0 +1,9 @@
+"""The frameworks that Keras runs on here."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Backend = Literal["tensorflow", "torch", "jax"]
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
+"""In order of preference: the first that is installed, or that has code for the card, is the default."""

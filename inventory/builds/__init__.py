@@ -1,0 +1,1 @@
+"""Bills of materials: reading them, judging them, comparing them with this machine."""

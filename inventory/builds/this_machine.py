@@ -1,0 +1,108 @@
+"""This machine against its bill of materials: the card it has, the power it draws under load."""
+
+from __future__ import annotations
+
+import msgspec
+
+from inventory.builds import judge as parts
+from inventory.builds.bill import Bill
+from inventory.builds.judge import TITLES, Judgement, judgement
+from inventory.cards import cards
+from inventory.cards.cards import Card
+from inventory.machine.reading import Reading
+from inventory.machine.records import Machine
+
+
+def load_power(machine: Machine) -> Reading[float]:
+    """Watts the cards draw together now; a value only while every one of them is at work."""
+    total = 0.0
+    for gpu in machine.gpus:
+        if not gpu.power.draw_w.ok or gpu.power.draw_w.value is None:
+            return Reading.failed(
+                f"the power of card {gpu.index} cannot be read: {gpu.power.draw_w.why}".rstrip(": ")
+            )
+        if not gpu.utilisation_percent.ok or (gpu.utilisation_percent.value or 0) < 80:
+            return Reading.failed(
+                f"card {gpu.index} is idle: look while it trains, for example under `dlbox bench`"
+            )
+        total += gpu.power.draw_w.value
+    return Reading.of(total) if machine.gpus else Reading.failed("there is no card to read")
+
+
+def power_limit(machine: Machine) -> Reading[float]:
+    """Watts the driver lets the cards draw together."""
+    total = 0.0
+    for gpu in machine.gpus:
+        if not gpu.power.limit_w.ok or gpu.power.limit_w.value is None:
+            return Reading.failed(f"the power limit of card {gpu.index} cannot be read")
+        total += gpu.power.limit_w.value
+    return Reading.of(total) if machine.gpus else Reading.failed("there is no card to read")
+
+
+def judge(
+    machine: Machine,
+    bill: Bill | None,
+    power_w: Reading[float],
+    limit_w: Reading[float],
+    when: str = "as measured under load",
+) -> tuple[Judgement, ...]:
+    """This machine against its bill. ``power_w``: what the cards drew under load, and ``when`` that was;
+    ``limit_w``: the most they may."""
+    return _same_card(machine, bill), _measured_power(machine, bill, power_w, limit_w, when)
+
+
+def _same_card(machine: Machine, bill: Bill | None) -> Judgement:
+    if not machine.has_gpu:
+        return judgement("this-card", "skip", "there is no NVIDIA card in this machine")
+    found = _cards(machine)
+    names = ", ".join(card.name if card else "a card not in the catalogue" for card in found)
+    if bill is None:
+        return judgement("this-card", "pass", f"this machine has {names}", names)
+    if [bill.card] * bill.card_part.quantity == found:
+        return judgement(
+            "this-card", "pass", f"this machine has {names}, as its bill says", names, bill.card.name
+        )
+    message = f"this machine has {names}, its bill says {bill.card_part.quantity} x {bill.card.name}"
+    remedy = "name the bill of this machine, or correct its card"
+    return judgement("this-card", "fail", message, names, bill.card.name, None, remedy)
+
+
+def _cards(machine: Machine) -> list[Card | None]:
+    if machine.gpus:
+        return [
+            cards.match(gpu.name.value, gpu.pci_device_id.value, gpu.memory_total_bytes.value)
+            for gpu in machine.gpus
+        ]
+    return [cards.match(None, card.device_id, None) for card in machine.cards]
+
+
+def _measured_power(
+    machine: Machine, bill: Bill | None, power_w: Reading[float], limit_w: Reading[float], when: str
+) -> Judgement:
+    if not machine.has_gpu:
+        return judgement("this-power", "skip", "there is no NVIDIA card to load the power supply")
+    if power_w.ok and power_w.value is not None:
+        watts, how = power_w.value, when
+    elif limit_w.ok and limit_w.value is not None:
+        watts, how = limit_w.value, f"at most, its power limit (not measured: {power_w.why})"
+    else:
+        message = f"neither the draw nor the limit of the card can be read: {power_w.why}; {limit_w.why}"
+        return judgement("this-power", "unknown", message, remedy="see what `dlbox check` says of the driver")
+    if bill is None:
+        message = f"the card draws {watts:.0f} W {how}; software cannot see which power supply feeds it"
+        return judgement(
+            "this-power", "skip", message, round(watts), None, "W", "name the bill of this machine"
+        )
+    found = parts.supply(bill, watts, how)
+    if limit_w.ok and limit_w.value is not None and limit_w.value > watts:
+        found = _with_limit(found, parts.supply(bill, limit_w.value), limit_w.value)
+    return msgspec.structs.replace(found, id="parts.this-power", title=TITLES["this-power"])
+
+
+def _with_limit(measured: Judgement, at_limit: Judgement, limit_w: float) -> Judgement:
+    """A lesson may not load the card as far as another program will: what the limit would ask is said too."""
+    message = f"{measured.message}; the card may draw {limit_w:.0f} W"
+    if at_limit.status == measured.status or at_limit.status == "pass":
+        return msgspec.structs.replace(measured, message=message)
+    message += f", and then it is {at_limit.measured} W of {at_limit.expected} W"
+    return msgspec.structs.replace(measured, message=message, status="warn", remedy=at_limit.remedy)

@@ -1,0 +1,269 @@
+"""The card catalogue as a file: what cards.yml may say, and the ``Card`` that comes of it."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from common import yaml_lines
+
+Architecture = Literal["maxwell", "pascal", "volta", "turing", "ampere", "ada", "hopper", "blackwell"]
+ModuleFlavour = Literal["closed", "open", "either"]
+Precision = Literal["fp32", "tf32", "fp16", "bf16"]
+Connector = Literal["6-pin", "8-pin", "16-pin"]
+
+Count = Annotated[int, Meta(gt=0)]
+Rate = Annotated[float, Meta(gt=0)]
+PciId = Annotated[str, Meta(pattern="^10de:[0-9a-f]{4}$")]
+DeviceId = Annotated[str, Meta(pattern="^[0-9a-f]{4}$")]
+
+
+class CatalogueError(yaml_lines.YamlError):
+    """cards.yml is wrong; the message names the line, the entry and what is expected."""
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Where a figure comes from; ``verified`` when it was read there and not only remembered."""
+
+    text: str
+    verified: bool
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """One model of graphics card. Figures are the reference design's; partner cards differ in boost clock."""
+
+    name: str
+    """As NVML prints it without the vendor; variants carry their memory: "GeForce RTX 3060 12GB"."""
+    chip: str
+    architecture: Architecture
+    compute_capability: str
+    """"8.6"."""
+    kind: Literal["consumer", "datacentre"] = "consumer"
+    cores: int
+    boost_mhz: int
+    memory_gib: int
+    """As sold; NVML reports up to 1 % less."""
+    memory_type: str
+    memory_bus_bits: int
+    memory_gbps_per_pin: float
+    """Gbit/s a data pin moves: twice the highest memory clock that NVML reports, in GHz."""
+    memory_bandwidth_gb_s: float
+    """As published, in 10^9 bytes a second."""
+    l2_bytes: int | None = None
+    tf32_tflops: float | None = None
+    """Peak with FP32 accumulation, without sparsity; None where the card has no units for the precision."""
+    fp16_tflops: float | None = None
+    bf16_tflops: float | None = None
+    tdp_w: int
+    power_supply_w: int | None = None
+    """The maker's advice for the whole computer."""
+    power_connectors: tuple[Connector, ...] | None = None
+    """Empty: the slot feeds the card alone. None: not known."""
+    length_mm: int | None = None
+    pcie_generation: int
+    pcie_lanes: int
+    launched: datetime.date
+    launch_usd: float | None = None
+    has_ecc: bool = False
+    min_driver_branch: int
+    last_driver_branch: int | None = None
+    """None: still supported by current branches."""
+    module_flavour: ModuleFlavour
+    """Kernel modules that drive the card; "either" ends at branch 615, which has open modules only."""
+    pci_ids: tuple[str, ...] = ()
+    """"10de:2503", lower case. Variants that differ in memory alone may share one."""
+    aliases: tuple[str, ...] = ()
+    note: str = ""
+    unverified: tuple[str, ...] = ()
+    """Fields whose figures are from memory."""
+    sources: tuple[tuple[str, str], ...] = ()
+    """(field, where it was read) of the others."""
+
+    @property
+    def fp32_tflops(self) -> float:
+        """Computed: one fused multiply-add, two operations, a core a cycle at boost clock."""
+        return 2 * self.cores * self.boost_mhz / 1e6
+
+    @property
+    def memory_clock_mhz(self) -> float:
+        """Nominal; NVML's maximum lies up to 4 MHz above on GDDR cards."""
+        return self.memory_gbps_per_pin * 1000 / 2
+
+    @property
+    def memory_bytes(self) -> int:
+        return self.memory_gib * 2**30
+
+    @property
+    def has_tensor_cores(self) -> bool:
+        return self.fp16_tflops is not None
+
+    def peak_tflops(self, precision: Precision) -> float | None:
+        """None where the card has no units for the precision: such a check is skipped, not failed."""
+        return {
+            "fp32": self.fp32_tflops,
+            "tf32": self.tf32_tflops,
+            "fp16": self.fp16_tflops,
+            "bf16": self.bf16_tflops,
+        }[precision]
+
+
+class _Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What follows from the architecture; tensor_* are multiples of the FP32 rate."""
+
+    min_driver_branch: Count
+    last_driver_branch: Count | None = None
+    module_flavour: ModuleFlavour
+    tensor_tf32: Rate | None = None
+    tensor_fp16: Rate | None = None
+    tensor_bf16: Rate | None = None
+
+
+class _Families(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    maxwell: _Family
+    pascal: _Family
+    volta: _Family
+    turing: _Family
+    ampere: _Family
+    ada: _Family
+    hopper: _Family
+    blackwell: _Family
+
+
+class _IdRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    first: DeviceId
+    last: DeviceId
+    architecture: Architecture
+
+
+class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A card as cards.yml writes it."""
+
+    name: Annotated[str, Meta(min_length=1)]
+    aliases: tuple[str, ...] = ()
+    chip: str
+    architecture: Architecture
+    compute_capability: Annotated[str, Meta(pattern=r"^\d+\.\d$")]
+    kind: Literal["consumer", "datacentre"] = "consumer"
+    cores: Count
+    boost_mhz: Count
+    memory_gib: Count
+    memory_type: str
+    memory_bus_bits: Count
+    memory_gbps_per_pin: Rate
+    memory_bandwidth_gb_s: Rate
+    l2_kib: Count | None = None
+    tensor_cores: bool = True
+    tf32_tflops: Rate | None = None
+    fp16_tflops: Rate | None = None
+    bf16_tflops: Rate | None = None
+    tdp_w: Count
+    power_supply_w: Count | None = None
+    power_connectors: tuple[Connector, ...] | None = None
+    length_mm: Count | None = None
+    pcie_generation: Annotated[int, Meta(ge=1, le=7)]
+    pcie_lanes: Literal[1, 2, 4, 8, 16]
+    launched: datetime.date
+    launch_usd: Rate | None = None
+    has_ecc: bool = False
+    pci_ids: tuple[PciId, ...] = ()
+    sources: dict[str, tuple[str, ...]] = {}
+    note: str = ""
+
+
+class Catalogue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """cards.yml as written."""
+
+    sources: dict[str, Source]
+    architectures: _Families
+    id_ranges: tuple[_IdRange, ...]
+    laptop_ids: tuple[DeviceId, ...]
+    cards: tuple[_Entry, ...]
+
+
+_FIGURES = (
+    "cores", "boost_mhz", "memory_gib", "memory_type", "memory_bus_bits", "memory_gbps_per_pin",
+    "memory_bandwidth_gb_s", "l2_kib", "tf32_tflops", "fp16_tflops", "bf16_tflops", "tdp_w", "power_supply_w",
+    "power_connectors", "length_mm", "pcie_generation", "pcie_lanes", "launched", "launch_usd", "has_ecc",
+    "pci_ids",
+)  # fmt: skip
+
+
+def read(path: Path) -> tuple[Catalogue, tuple[Card, ...]]:
+    """The file as written, and its cards resolved; raises ``CatalogueError``."""
+    try:
+        document = yaml_lines.read(path)
+        raw = yaml_lines.convert(document, Catalogue)
+        cards = tuple(_card(entry, raw, document, i) for i, entry in enumerate(raw.cards))
+        _check_names(raw, document)
+    except yaml_lines.YamlError as error:
+        raise CatalogueError(str(error)) from None
+    return raw, cards
+
+
+def _card(entry: _Entry, raw: Catalogue, document: yaml_lines.Document, index: int) -> Card:
+    family: _Family = getattr(raw.architectures, entry.architecture)
+    known: dict[str, Source] = {}
+    for source, fields in entry.sources.items():
+        where: yaml_lines.Where = ("cards", index, "sources", source)
+        if source not in raw.sources:
+            raise document.error(where, f"`{entry.name}` names `{source}`, which `sources` does not list")
+        for field in fields:
+            if field not in _FIGURES:
+                raise document.error(where, f"`{entry.name}` gives a source for `{field}`, not a figure")
+            known[field] = raw.sources[source]
+    given = [f for f in _FIGURES if getattr(entry, f) not in (None, (), False)]
+    fp32 = 2 * entry.cores * entry.boost_mhz / 1e6
+
+    def peak(own: float | None, multiple: float | None) -> float | None:
+        if own is not None or multiple is None or not entry.tensor_cores:
+            return own
+        return multiple * fp32
+
+    return Card(
+        name=entry.name,
+        chip=entry.chip,
+        architecture=entry.architecture,
+        compute_capability=entry.compute_capability,
+        kind=entry.kind,
+        cores=entry.cores,
+        boost_mhz=entry.boost_mhz,
+        memory_gib=entry.memory_gib,
+        memory_type=entry.memory_type,
+        memory_bus_bits=entry.memory_bus_bits,
+        memory_gbps_per_pin=entry.memory_gbps_per_pin,
+        memory_bandwidth_gb_s=entry.memory_bandwidth_gb_s,
+        l2_bytes=entry.l2_kib * 1024 if entry.l2_kib else None,
+        tf32_tflops=peak(entry.tf32_tflops, family.tensor_tf32),
+        fp16_tflops=peak(entry.fp16_tflops, family.tensor_fp16),
+        bf16_tflops=peak(entry.bf16_tflops, family.tensor_bf16),
+        tdp_w=entry.tdp_w,
+        power_supply_w=entry.power_supply_w,
+        power_connectors=entry.power_connectors,
+        length_mm=entry.length_mm,
+        pcie_generation=entry.pcie_generation,
+        pcie_lanes=entry.pcie_lanes,
+        launched=entry.launched,
+        launch_usd=entry.launch_usd,
+        has_ecc=entry.has_ecc,
+        min_driver_branch=family.min_driver_branch,
+        last_driver_branch=family.last_driver_branch,
+        module_flavour=family.module_flavour,
+        pci_ids=entry.pci_ids,
+        aliases=entry.aliases,
+        note=entry.note,
+        unverified=tuple(f for f in given if f not in known or not known[f].verified),
+        sources=tuple((f, known[f].text) for f in given if f in known),
+    )
+
+
+def _check_names(raw: Catalogue, document: yaml_lines.Document) -> None:
+    taken: dict[str, str] = {}
+    for index, entry in enumerate(raw.cards):
+        for name in (entry.name, *entry.aliases):
+            first = taken.setdefault(name.lower(), entry.name)
+            if first is not entry.name:
+                raise document.error(("cards", index), f"`{name}` already names `{first}`; names are unique")

@@ -1,0 +1,103 @@
+"""gather(): everything about this box as one Machine. It never raises for what it could not read."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from common.child import Child, house_variables
+from inventory.machine import driver_files, host, kernel_log, pci
+from inventory.machine.reading import Reading
+from inventory.machine.records import Driver, Gpu, Machine
+from inventory.nvml.probe import Line, Opening
+
+PROBE = (sys.executable, "-P", "-m", "inventory.nvml.probe")
+_MOST_CARDS = 64
+_START_S = 60
+"""For Python itself to start in the child: on a machine without a spare core, or an emulated one, many seconds."""
+_PATIENCE = 2
+"""Time limits spent on asking again before the cards left are given up."""
+
+
+def gather(*, timeout_s: float = 10, sysroot: Path = Path("/"), probe: Sequence[str] = PROBE) -> Machine:
+    """Read this box: files below ``sysroot`` here, NVML through the ``probe`` command with a time limit.
+
+    The probe runs while the files are read. It is a process of its own because NVML can crash or hang on
+    a card that fell off the bus: that becomes a failed reading, and the other cards are still read.
+    """
+    cards = pci.cards(sysroot)
+    child = Child(probe, house_variables())
+    try:
+        computer = host.read(sysroot)
+        module = driver_files.module(sysroot)
+        installed = driver_files.read(sysroot, computer.environment, computer.kernel)
+        log = kernel_log.read(sysroot, computer.environment)
+        opening, gpus = _ask(child, probe, timeout_s)
+    finally:
+        child.stop()
+    return Machine(
+        read_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        host=computer,
+        cards=cards,
+        driver=_merged(module, opening.driver if opening.nvml.ok else None),
+        nvml=opening.nvml,
+        gpus=gpus,
+        installation=installed,
+        kernel_log=log,
+    )
+
+
+def _ask(child: Child, probe: Sequence[str], timeout_s: float) -> tuple[Opening, tuple[Gpu, ...]]:
+    """All cards: where the child dies at one, that one is marked and the rest asked by another child."""
+    opening: Opening | None = None
+    gpus: dict[int, Gpu] = {}
+    deadline = time.monotonic() + _PATIENCE * timeout_s
+    while True:
+        ended = child.finish(timeout_s, start_s=_START_S)
+        found, read, garbage = _understood(ended.lines)
+        why = ended.why or ("gave no sensible answer" if garbage or found is None else "left this card out")
+        opening = opening or found or Opening(nvml=Reading.failed(f"the process that asks NVML {why}"))
+        gpus.update(read)
+        missing = [index for index in range(min(opening.count, _MOST_CARDS)) if index not in gpus]
+        if not opening.nvml.ok or not missing:
+            break
+        given_up = missing if time.monotonic() > deadline else missing[:1]
+        for index in given_up:
+            gpus[index] = Gpu(index=index, handle=Reading.failed(f"the process that asks NVML {why}"))
+        if given_up == missing:
+            break
+        skip = [part for index in sorted(gpus) for part in ("--skip", str(index))]
+        child = Child([*probe, *skip], house_variables())
+    return opening, tuple(gpus[index] for index in sorted(gpus))
+
+
+def _understood(lines: Sequence[bytes]) -> tuple[Opening | None, dict[int, Gpu], bool]:
+    """The opening, the cards, and whether something else was among them."""
+    opening: Opening | None = None
+    gpus: dict[int, Gpu] = {}
+    garbage = False
+    for line in lines:
+        try:
+            parsed = msgspec.json.decode(line, type=Line)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            garbage = True
+            continue
+        opening = opening or parsed.opening
+        if parsed.gpu is not None:
+            gpus[parsed.gpu.index] = parsed.gpu
+    return opening, gpus, garbage
+
+
+def _merged(module: Driver, library: Driver | None) -> Driver:
+    """The kernel module's side from its files, the library's from NVML itself where it answers."""
+    if library is None:
+        unknown: Reading[Any] = Reading.not_supported("NVML does not answer")
+        return msgspec.structs.replace(module, cuda_version=unknown)
+    version = library.library_version if library.library_version.ok else module.library_version
+    return msgspec.structs.replace(module, library_version=version, cuda_version=library.cuda_version)

@@ -1,0 +1,106 @@
+"""What the kernel said about the cards since it booted: Xid reports and lines of the drivers."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from common.child import Child
+from inventory.machine import kernel_files
+from inventory.machine.reading import Reading
+from inventory.machine.records import Environment, KernelLog, Xid
+
+_XID = re.compile(r"NVRM: Xid \((?:PCI:)?([0-9a-fA-F:.]+)\): (\d+)(?:,\s*(.*))?")
+_RELEVANT = re.compile(
+    r"NVRM|nvidia|nouveau|Loading of (?:unsigned )?module|Key was rejected|module verification|"
+    r"Lockdown:.*module",
+    re.IGNORECASE,
+)
+_BOOT = re.compile(r"\bLinux version \d")
+_KEPT = 50
+_MOST_RECORDS = 200_000
+
+
+def read(sysroot: Path, environment: Environment, *, timeout_s: float = 3) -> Reading[KernelLog]:
+    """From /dev/kmsg, else the journal, else the log file: the first that this user may read.
+
+    The ring buffer forgets its oldest lines; where it has, the journal comes first.
+    """
+    ring, complete = _ring_buffer(sysroot / "dev/kmsg")
+    elsewhere = environment not in ("container", "wsl2") and sysroot == Path("/")
+    if ring is not None and (complete or not elsewhere):
+        return Reading.of(parse(ring, "/dev/kmsg"))
+    if ring is None and environment in ("container", "wsl2"):
+        return Reading.not_supported("the kernel log belongs to the host and is not visible here")
+    if elsewhere:
+        journal = Child(["journalctl", "--dmesg", "--boot", "--output=cat", "--no-pager", "--quiet"])
+        ended = journal.finish(timeout_s)
+        if not ended.why and ended.output.strip():
+            return Reading.of(parse((line.decode("utf-8", "replace") for line in ended.lines), "journalctl"))
+    if ring is not None:
+        return Reading.of(parse(ring, "/dev/kmsg, which has lost its oldest lines"))
+    for name in ("var/log/kern.log", "var/log/messages", "var/log/syslog"):
+        content = kernel_files.text(sysroot / name, 64 << 20)
+        if content:
+            return Reading.of(parse(_since_boot(content.splitlines()), f"/{name}"))
+    if not (sysroot / "dev/kmsg").exists():
+        return Reading.not_supported("this system shows no kernel log")
+    return Reading.no_permission("the kernel log is closed to this user")
+
+
+def parse(lines: Iterable[str], source: str) -> KernelLog:
+    """Pick out the faults and what may explain a card that does not work."""
+    xids: list[Xid] = []
+    others: list[str] = []
+    for line in lines:
+        found = _XID.search(line)
+        if found:
+            message = (found.group(3) or "").strip()[:200]
+            xids.append(Xid(code=int(found.group(2)), address=_full(found.group(1)), message=message))
+        elif _RELEVANT.search(line):
+            others.append(line.strip()[:300])
+    return KernelLog(source=source, xids=tuple(xids[-1000:]), nvidia=tuple(others[-_KEPT:]))
+
+
+def _full(address: str) -> str:
+    """ "PCI:0000:01:00" and "0000:01:00.0" as one form without the function."""
+    return address.lower().partition(".")[0]
+
+
+def _ring_buffer(path: Path) -> tuple[list[str] | None, bool]:
+    """Messages of the kernel's ring buffer without waiting for new ones; None if it may not be read.
+
+    Each read of the device gives one record: "priority,sequence,time,flags;text". The second value says
+    whether the first record is the first since boot.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return None, False
+    records: list[str] = []
+    try:
+        while len(records) < _MOST_RECORDS:
+            try:
+                record = os.read(descriptor, 8192)
+            except BrokenPipeError:
+                continue  # records were overwritten while we read: the next read goes on after the gap
+            except BlockingIOError:
+                break
+            except OSError:
+                return None, False
+            if not record:
+                break
+            records += record.decode("utf-8", "replace").splitlines()
+    finally:
+        os.close(descriptor)
+    first = re.match(r"\d+,(\d+),", records[0]) if records else None
+    lines = [line.partition(";")[2] if re.match(r"\d+,\d+,", line) else line for line in records]
+    return lines, first is None or int(first.group(1)) == 0
+
+
+def _since_boot(lines: list[str]) -> list[str]:
+    """A log file holds several boots: keep what follows the last kernel banner."""
+    last = max((number for number, line in enumerate(lines) if _BOOT.search(line)), default=0)
+    return lines[last:]

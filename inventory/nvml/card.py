@@ -1,0 +1,270 @@
+"""Everything that NVML tells of one card, as a Gpu: each value with its unit, range and reason for absence.
+
+Struct versions are those of nvidia-ml-py 13.615.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from inventory.machine.reading import Reading
+from inventory.machine.records import Errors, Gpu, GpuProcess
+from inventory.nvml import sensors
+from inventory.nvml.library import converted, first, number, read, switch, text
+
+_MEMORY_SECOND = 0x02000028
+"""Version of the second memory struct, which counts the driver's reserve apart."""
+
+_RECENT_US = 1_000_000
+"""Of the driver's samples of what each program does, those of the last second."""
+
+
+def gpus(count: int, skip: frozenset[int] = frozenset()) -> Iterator[Gpu]:
+    """Read one card after the other, so that a crash at one loses none before it."""
+    for index in range(count):
+        if index not in skip:
+            yield gpu(index)
+
+
+def sample(index: int) -> Gpu:
+    """What changes while a card works, and no more: cheap enough to be read every second."""
+    handle = read("nvmlDeviceGetHandleByIndex", index)
+    if not handle.ok:
+        return Gpu(index=index, handle=Reading.failed(handle.why, handle.code))
+    device = handle.value
+    fields = sensors.fields(
+        device,
+        sensors.FIELD_MEMORY_TEMPERATURE,
+        sensors.FIELD_SW_THERMAL_US,
+        sensors.FIELD_HW_THERMAL_US,
+        sensors.FIELD_POWER_BRAKE_US,
+    )
+    return Gpu(
+        index=index,
+        temperatures=sensors.temperatures(device, fields[sensors.FIELD_MEMORY_TEMPERATURE]),
+        power=sensors.power(device),
+        clocks=sensors.clocks(device, fields),
+        link=sensors.link(device),
+        fan_percent=sensors.fans(device),
+        utilisation_percent=converted(read("nvmlDeviceGetUtilizationRates", device), sensors.utilisation),
+        processes=converted(_processes(device), lambda listed: _at_work(device, listed)),
+    )
+
+
+def gpu(index: int) -> Gpu:
+    handle = read("nvmlDeviceGetHandleByIndex", index)
+    if not handle.ok:
+        return Gpu(
+            index=index,
+            handle=Reading(
+                state="no-permission" if handle.code == 4 else "failed",
+                code=handle.code,
+                why=handle.why or "NVML gave no handle",
+            ),
+        )
+    device = handle.value
+    total, used, reserved = _memory(device)
+    fields = sensors.fields(
+        device,
+        sensors.FIELD_MEMORY_TEMPERATURE,
+        sensors.FIELD_RECOVERY_ACTION,
+        sensors.FIELD_SW_THERMAL_US,
+        sensors.FIELD_HW_THERMAL_US,
+        sensors.FIELD_POWER_BRAKE_US,
+    )
+    pci = read("nvmlDeviceGetPciInfo", device)
+    return Gpu(
+        index=index,
+        name=text("nvmlDeviceGetName", device),
+        uuid=text("nvmlDeviceGetUUID", device),
+        pci_address=converted(pci, _address),
+        pci_device_id=converted(pci, _device_id),
+        compute_capability=converted(read("nvmlDeviceGetCudaComputeCapability", device), _capability),
+        memory_total_bytes=total,
+        memory_used_bytes=used,
+        memory_reserved_bytes=reserved,
+        bar1_total_bytes=converted(read("nvmlDeviceGetBAR1MemoryInfo", device), _bar1),
+        memory_bus_bits=number("nvmlDeviceGetMemoryBusWidth", device, low=32, high=16384),
+        cores=number("nvmlDeviceGetNumGpuCores", device, low=1, high=1_000_000),
+        temperatures=sensors.temperatures(device, fields[sensors.FIELD_MEMORY_TEMPERATURE]),
+        power=sensors.power(device),
+        clocks=sensors.clocks(device, fields),
+        link=sensors.link(device),
+        errors=_errors(device, fields[sensors.FIELD_RECOVERY_ACTION]),
+        fan_percent=sensors.fans(device),
+        fan_rpm=number("nvmlDeviceGetFanSpeedRPM", device, low=0, high=30_000),
+        utilisation_percent=converted(read("nvmlDeviceGetUtilizationRates", device), sensors.utilisation),
+        compute_mode=number("nvmlDeviceGetComputeMode", device, low=0, high=3),
+        persistence=switch("nvmlDeviceGetPersistenceMode", device),
+        display_active=switch("nvmlDeviceGetDisplayActive", device),
+        mig=switch("nvmlDeviceGetMigMode", device),
+        vbios_version=text("nvmlDeviceGetVbiosVersion", device),
+        gsp_version=text("nvmlDeviceGetGspFirmwareVersion", device),
+        processes=_processes(device),
+    )
+
+
+def _memory(device: Any) -> tuple[Reading[int], Reading[int], Reading[int]]:
+    """Total, used by programs, reserved by the driver: bytes. The first struct counts the reserve as used."""
+
+    def bounded(value: int) -> int:
+        if not 0 <= value <= 1 << 43:
+            raise ValueError(f"NVML gave {value} bytes, which cannot be")
+        return int(value)
+
+    second = read("nvmlDeviceGetMemoryInfo", device, _MEMORY_SECOND)
+    if second.state != "not-supported":
+        return (
+            converted(second, lambda m: bounded(m.total) or _none()),
+            converted(second, lambda m: bounded(m.used)),
+            converted(second, lambda m: bounded(m.reserved)),
+        )
+    plain = read("nvmlDeviceGetMemoryInfo", device)
+    return (
+        converted(plain, lambda m: bounded(m.total) or _none()),
+        converted(plain, lambda m: bounded(m.used)),
+        Reading.not_supported("this driver counts its reserve as used", 13),
+    )
+
+
+def _none() -> int:
+    raise ValueError("NVML gave 0 bytes, which cannot be")
+
+
+def _address(info: Any) -> str:
+    raw = info.busId
+    raw = raw.decode("ascii", "replace") if isinstance(raw, bytes) else str(raw)
+    domain, bus, device = raw.strip().lower().split(":")
+    return f"{int(domain, 16):04x}:{int(bus, 16):02x}:{device}"
+
+
+def _device_id(info: Any) -> int:
+    vendor, device = int(info.pciDeviceId) & 0xFFFF, int(info.pciDeviceId) >> 16
+    if vendor != 0x10DE:
+        raise ValueError(f"NVML gave PCI id {vendor:04x}:{device:04x}, which is not NVIDIA's")
+    return device
+
+
+def _capability(value: Any) -> str:
+    major, minor = value
+    if not (1 <= major <= 99 and 0 <= minor <= 9):
+        raise ValueError(f"NVML gave compute capability {major}.{minor}, which cannot be")
+    return f"{major}.{minor}"
+
+
+def _bar1(info: Any) -> int:
+    total = int(info.bar1Total)
+    if not 1 << 20 <= total <= 1 << 43:
+        raise ValueError(f"NVML gave a BAR1 of {total} bytes, which cannot be")
+    return total
+
+
+def _errors(device: Any, recovery_action: Reading[int]) -> Errors:
+    def ecc(kind: int, counter: int) -> Reading[int]:
+        return number("nvmlDeviceGetTotalEccErrors", device, kind, counter, low=0, high=1 << 62)
+
+    def retired() -> Reading[int]:
+        pages = [converted(read("nvmlDeviceGetRetiredPages", device, cause), len) for cause in (0, 1)]
+        bad = next((p for p in pages if not p.ok), None)
+        return bad if bad is not None else Reading.of(sum(p.value or 0 for p in pages))
+
+    def rows(which: int) -> Reading[Any]:
+        return converted(remapped, lambda value: int(value[which]))
+
+    def flag(which: int) -> Reading[bool]:
+        return converted(remapped, lambda value: _flag(value[which]))
+
+    def inforom() -> Reading[bool]:
+        answer = read("nvmlDeviceValidateInforom", device)
+        if answer.code == 14:
+            return Reading.of(False)
+        return Reading.of(True) if answer.state == "ok" else answer
+
+    remapped = read("nvmlDeviceGetRemappedRows", device)
+    mode = read("nvmlDeviceGetEccMode", device)
+    return Errors(
+        ecc_enabled=converted(mode, lambda m: _flag(m[0])),
+        ecc_pending=converted(mode, lambda m: _flag(m[1])),
+        ecc_corrected=ecc(0, 0),
+        ecc_uncorrected=ecc(1, 0),
+        ecc_uncorrected_lifetime=ecc(1, 1),
+        retired_pages=retired(),
+        retirement_pending=switch("nvmlDeviceGetRetiredPagesPendingStatus", device),
+        remapped_rows_corrected=rows(0),
+        remapped_rows_uncorrected=rows(1),
+        remap_pending=flag(2),
+        remap_failed=flag(3),
+        inforom_valid=inforom(),
+        inforom_version=text("nvmlDeviceGetInforomImageVersion", device),
+        recovery_action=recovery_action,
+    )
+
+
+def _flag(value: Any) -> bool:
+    if value not in (0, 1):
+        raise ValueError(f"NVML gave {value} for a yes/no")
+    return bool(value)
+
+
+def _processes(device: Any) -> Reading[tuple[GpuProcess, ...]]:
+    """Programs on the card, in both lists. Under WSL2 there is no list."""
+    found: dict[int, GpuProcess] = {}
+    answers = {
+        "graphics": _process_list(device, "Graphics"),
+        "compute": _process_list(device, "Compute"),
+    }
+    for kind, answer in answers.items():
+        for entry in answer.value or ():
+            with suppress(AttributeError, TypeError, ValueError):
+                pid = int(entry.pid)
+                if 0 < pid < 1 << 31:
+                    used = entry.usedGpuMemory
+                    found[pid] = GpuProcess(
+                        pid=pid,
+                        kind="compute" if kind == "compute" else "graphics",
+                        name=_process_name(pid),
+                        memory_bytes=used if used and used < 1 << 43 else None,
+                        draws=pid in found,
+                    )
+    for answer in (answers["compute"], answers["graphics"]):
+        if answer.state == "failed" or (answer is answers["compute"] and answer.state != "ok"):
+            return converted(answer, lambda value: ())
+    return Reading.of(tuple(found.values()))
+
+
+def _at_work(device: Any, listed: tuple[GpuProcess, ...]) -> tuple[GpuProcess, ...]:
+    """``listed`` with what each does, where the driver tells (Maxwell and later, no card in parts)."""
+    since = time.time_ns() // 1000 - _RECENT_US
+    answer = read("nvmlDeviceGetProcessUtilization", device, since) if listed else Reading.of(())
+    if answer.code in (0, 6):  # nothing ran since then; nvidia-ml-py makes an error of an empty answer
+        answer = Reading.of(())
+    shares = converted(answer, _shares)
+    if shares.value is None:
+        return listed
+    return tuple(msgspec.structs.replace(p, sm_percent=shares.value.get(p.pid, 0)) for p in listed)
+
+
+def _shares(samples: Any) -> dict[int, int]:
+    """Percent by process number, of each the newest; those that ran nothing are not in it."""
+    ordered = sorted(samples, key=lambda sample: int(sample.timeStamp))
+    return {int(s.pid): int(s.smUtil) for s in ordered if 0 <= s.smUtil <= 100}
+
+
+def _process_list(device: Any, kind: str) -> Reading[Any]:
+    return first(
+        lambda: read(f"nvmlDeviceGet{kind}RunningProcesses_v3", device),
+        lambda: read(f"nvmlDeviceGet{kind}RunningProcesses_v2", device),
+    )
+
+
+def _process_name(pid: int) -> str:
+    try:
+        return "".join(c for c in Path(f"/proc/{pid}/comm").read_text(errors="replace") if c.isprintable())
+    except OSError:
+        return ""

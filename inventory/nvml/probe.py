@@ -1,0 +1,89 @@
+"""The child process that asks NVML: ``python -m inventory.nvml.probe`` prints one JSON document a line.
+
+First ``{"begun": true}``, before the library is touched, so that whoever waits does not count Python's own start. Then
+``{"opening": {"nvml": ..., "count": N, "driver": ...}}``, then one ``{"gpu": ...}`` for each card as soon as it
+is read, so that a crash or a hang at one card loses no other. With ``--watch SECONDS`` it repeats short
+samples until it is stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from typing import IO
+
+import msgspec
+
+from common.child import die_with_parent
+from inventory.machine.reading import Reading
+from inventory.machine.records import Driver, Gpu
+
+
+class Opening(msgspec.Struct, frozen=True, kw_only=True):
+    """The first line: whether NVML came up and how many cards it has."""
+
+    nvml: Reading[bool]
+    count: int = 0
+    driver: Driver = Driver()
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of the child's output; exactly one of the three is set."""
+
+    begun: bool = False
+    opening: Opening | None = None
+    gpu: Gpu | None = None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="inventory.nvml.probe", description=__doc__)
+    parser.add_argument(
+        "--skip", type=int, action="append", default=[], metavar="INDEX", help="do not read this card"
+    )
+    parser.add_argument("--watch", type=float, metavar="SECONDS", help="read again every so many seconds")
+    options = parser.parse_args(arguments)
+    die_with_parent()
+    with _private_stdout() as out:
+        return report(out, frozenset(options.skip), options.watch)
+
+
+def report(out: IO[bytes], skip: frozenset[int], watch: float | None) -> int:
+    from inventory.nvml import card  # loading the library is what this process is for
+    from inventory.nvml import library as nvml
+
+    _write(out, Line(begun=True))
+    count = nvml.start()
+    if not count.ok:
+        _write(out, Line(opening=Opening(nvml=nvml.converted(count, bool))))
+        return 0
+    number = count.value or 0
+    _write(out, Line(opening=Opening(nvml=Reading.of(True), count=number, driver=nvml.driver())))
+    while True:
+        if watch is None:
+            for gpu in card.gpus(number, skip):
+                _write(out, Line(gpu=gpu))
+            return 0
+        for index in range(number):
+            _write(out, Line(gpu=card.sample(index)))
+        time.sleep(watch)
+
+
+def _write(out: IO[bytes], line: Line) -> None:
+    out.write(msgspec.json.encode(line) + b"\n")
+    out.flush()
+
+
+def _private_stdout() -> IO[bytes]:
+    """The real standard output for us alone; what the library prints goes to standard error."""
+    private = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return private
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (BrokenPipeError, KeyboardInterrupt):
+        sys.exit(1)

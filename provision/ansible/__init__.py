@@ -1,0 +1,1 @@
+"""Running Ansible: progress, log, outcome."""

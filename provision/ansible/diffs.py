@@ -1,0 +1,96 @@
+"""What a dry run would change, in words that fit a screen; the log file has every line of it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from provision.artifacts.lockfiles import packages
+
+LINES_SHOWN = 24
+"""Of one file. Longer ones are lists of packages and the like, which nobody reads on a screen."""
+
+_TELLING = ("state", "mode", "owner", "group", "src")
+
+
+def describe(result: Mapping[str, Any]) -> str | None:
+    """The difference that a task's result carries; None where it has none."""
+    found = result.get("diff")
+    parts = [found] if isinstance(found, dict) else found if isinstance(found, list) else []
+    told = [text for part in parts if isinstance(part, dict) for text in _part(part, result)]
+    return "\n".join(told) or None
+
+
+def _part(part: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[str]:
+    before, after = part.get("before", ""), part.get("after", "")
+    if isinstance(part.get("prepared"), str):
+        yield from _cut(part["prepared"].strip().splitlines())
+    elif isinstance(before, dict) and isinstance(after, dict):
+        yield _fields(before, after)
+    elif isinstance(before, str) and isinstance(after, str) and before != after:
+        place = _place(part, result)
+        yield from _file(place, before, after)
+
+
+def _place(part: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+    """The file on the box: what the difference names may be a temporary one on this machine."""
+    told = result.get("invocation")
+    told = told if isinstance(told, dict) else {}
+    inner = told.get("module_args")
+    for source in (result, told, inner if isinstance(inner, dict) else {}):
+        for key in ("dest", "path"):
+            if isinstance(source.get(key), str):
+                return str(source[key])
+    return str(part.get("after_header") or part.get("before_header") or "a file")
+
+
+def _fields(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """ "/opt/dlbox: absent -> directory"."""
+    keys = [key for key in _TELLING if before.get(key) != after.get(key)]
+    keys += [key for key in after if key not in (*_TELLING, "path") and before.get(key) != after[key]]
+    told = (
+        f"{'' if key == 'state' else f'{key} '}{_short(before.get(key))} -> {_short(after.get(key))}"
+        for key in keys
+    )
+    return f"{after.get('path') or before.get('path') or 'it'}: {', '.join(told)}"
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def _file(place: str, before: str, after: str) -> Iterator[str]:
+    old, new = packages(before), packages(after)
+    if new and (old or not before):  # a lock file: who reads hashes?
+        yield from _packages(place, old, new)
+        return
+    how = "would be new" if not before else "would be emptied" if not after else "would change"
+    yield f"{place} {how}:"
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=2)
+    yield from _cut([line for line in lines if not line.startswith(("--- ", "+++ ", "@@ "))])
+
+
+def _packages(place: str, old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
+    if not old:
+        yield f"{place} would be new, with {len(new)} packages:"
+        yield ", ".join(f"{name} {version}" for name, version in new.items())
+        return
+    told = [f"+ {name} {version}" for name, version in new.items() if name not in old]
+    told += [f"- {name} {version}" for name, version in old.items() if name not in new]
+    told += [
+        f"{name} {old[name]} -> {version}"
+        for name, version in new.items()
+        if name in old and old[name] != version
+    ]
+    yield f"{place} would change:"
+    yield from _cut(sorted(told, key=lambda line: re.sub(r"^[+-] ", "", line)) or ["only hashes"])
+
+
+def _cut(lines: list[str]) -> Iterator[str]:
+    yield from lines[:LINES_SHOWN]
+    if len(lines) > LINES_SHOWN:
+        yield f"... and {len(lines) - LINES_SHOWN} lines more, which are in the log"

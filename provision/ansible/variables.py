@@ -1,0 +1,111 @@
+"""Between the resolver and the playbooks: what a box said becomes a request, and a stack becomes role variables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from inventory.cards import cards, families
+from provision.resolve import box_reading
+from provision.resolve.model import Repository, Request, Stack, Target
+
+
+class _BoxCard(msgspec.Struct, frozen=True):
+    address: str
+    device_id: int
+    driver: str | None = None
+
+
+class _BoxDistribution(msgspec.Struct, frozen=True):
+    id: str
+    version: str
+
+
+class Box(msgspec.Struct, frozen=True, kw_only=True):
+    """What the role preflight reads of a box (``preflight_box``), as far as a plan needs it."""
+
+    machine_type: str
+    kernel: str
+    kernels: tuple[str, ...]
+    """Installed, the newest last. A container runs its host's kernel, which is not among them."""
+    distribution: _BoxDistribution
+    environment: str
+    secure_boot: bool | None
+    cards: tuple[_BoxCard, ...]
+
+
+def request(reading: dict[str, Any]) -> Request:
+    """The box as the resolver's question. Prebuilt modules follow the kernel that boots next: the newest.
+
+    Raises ReadingError where a field is not what it should be.
+    """
+    box = msgspec.convert(box_reading.read(reading), Box)
+    return Request(
+        distribution=f"{box.distribution.id}-{box.distribution.version}".rstrip("-"),
+        targets=tuple(_target(card.device_id) for card in box.cards),
+        kernel=box.kernels[-1] if box.kernels else "",
+        secure_boot=box.secure_boot,
+        machine_type=box.machine_type,
+        environment=box.environment,
+    )
+
+
+def _target(device_id: int) -> Target:
+    card = cards.match(None, device_id, None)
+    if card is not None:
+        return Target(name=card.name, architecture=card.architecture, capability=card.compute_capability)
+    return Target(name=f"10de:{device_id:04x}", architecture=families.of_id(device_id))
+
+
+def driver(stack: Stack) -> dict[str, Any]:
+    """The variables of the role nvidia_driver. Empty without a card: the role is not run then."""
+    plan = stack.driver
+    if plan is None:
+        return {}
+    found: dict[str, Any] = {
+        "nvidia_driver_branch": plan.branch,
+        "nvidia_driver_flavour": plan.flavour,
+        "nvidia_driver_source": plan.source,
+        "nvidia_driver_packages": list(plan.packages),
+        "nvidia_driver_components": _components(stack),
+        "nvidia_driver_needs_mok": plan.needs_mok is True,
+    }
+    if plan.repository is not None:
+        found["nvidia_driver_repository"] = _repository(plan.repository)
+    return found
+
+
+def toolkit(stack: Stack) -> dict[str, Any]:
+    """The variables of the role cuda. Empty where no system toolkit is planned: the role is not run then."""
+    plan = stack.cuda
+    if plan is None or plan.toolkit is None:
+        return {}
+    found: dict[str, Any] = {
+        "cuda_version": plan.toolkit,
+        "cuda_packages": list(plan.toolkit_packages),
+        "cuda_capabilities": list(plan.capabilities),
+        "cuda_components": _components(stack),
+    }
+    if plan.toolkit_repository is not None:
+        found["cuda_repository"] = _repository(plan.toolkit_repository)
+        found["cuda_pin"] = stack.driver is None or stack.driver.repository is None
+    return found
+
+
+def cudnn(stack: Stack) -> dict[str, Any]:
+    """The variables of the role cudnn. Empty where no environment has one: the role is not run then."""
+    if stack.cudnn is None or not stack.cudnn.versions:
+        return {}
+    return {"cudnn_environments": dict(stack.cudnn.versions)}
+
+
+def _components(stack: Stack) -> list[str]:
+    """Driver and toolkit share one source file, so each is told of all."""
+    of_driver = stack.driver.components if stack.driver is not None else ()
+    of_toolkit = stack.cuda.toolkit_components if stack.cuda is not None else ()
+    return list(dict.fromkeys((*of_driver, *of_toolkit)))
+
+
+def _repository(found: Repository) -> dict[str, str]:
+    return {"uri": found.uri, "key_url": found.key_url, "fingerprint": found.fingerprint}

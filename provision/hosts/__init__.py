@@ -1,0 +1,1 @@
+"""Ansible's inventory file: hosts, groups and the network that they are on."""

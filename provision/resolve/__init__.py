@@ -1,0 +1,1 @@
+"""Card and distribution -> versions, each with its reason and source."""

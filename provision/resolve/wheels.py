@@ -1,0 +1,228 @@
+"""Which Python, frameworks and cuDNN: wheels that carry code for every card, in environments that agree."""
+
+from __future__ import annotations
+
+import msgspec
+
+from provision.resolve.drivers import Refused, architecture_of, capability_of
+from provision.resolve.model import Request, Target
+from provision.resolve.rows import DistributionRow, Framework, FrameworkRow, LibraryRow, StackData
+from provision.resolve.versions import allows, clauses, in_python_range, release
+
+ORDER: tuple[Framework, ...] = ("tensorflow", "torch", "jax")
+"""Which becomes Keras's default backend: TensorFlow where its wheels run; then torch, whose LSTM and GRU both
+have cuDNN kernels under Keras; JAX's GRU has none."""
+
+
+class Wheel(msgspec.Struct, frozen=True):
+    """One framework, and the cuDNN it loads."""
+
+    row: FrameworkRow
+    library: LibraryRow | None
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    python: str
+    wheels: dict[Framework, Wheel]
+    missing: dict[Framework, str]
+    python_refusals: tuple[str, ...]
+    """Why the distribution's own Python does not serve; empty where it does."""
+
+
+def has_code(code: tuple[str, ...], capability: str) -> bool:
+    """Code runs on its own major capability from its minor up: 8.0 code on 8.6, never on 9.0 or 7.5."""
+    major, minor = _capability(capability)
+    return any(m == major and n <= minor for m, n in map(_capability, code))
+
+
+def in_code_range(code: tuple[str, str], capability: str) -> bool:
+    """Whether a compiler that builds for a range of capabilities builds for this one."""
+    return _capability(code[0]) <= _capability(capability) <= _capability(code[1])
+
+
+def _capability(text: str) -> tuple[int, int]:
+    major, _, minor = text.partition(".")
+    return int(major), int(minor or 0)
+
+
+def refuse_code(row: FrameworkRow, target: Target, data: StackData) -> str | None:
+    """A wheel without the card's code fails at its first kernel, or trains on the CPU without a word."""
+    capability = capability_of(target, data)
+    if not has_code(row.code, capability):
+        return (
+            f"{row.framework} {row.version} has code for {', '.join(row.code)} "
+            f"and none for {target.name} ({capability})"
+        )
+    if row.documented_from and _capability(capability) < _capability(row.documented_from):
+        return (
+            f"{row.framework} promises cards from {row.documented_from} on, and {target.name} is {capability}"
+        )
+    return None
+
+
+def refuse_driver(row: FrameworkRow, branch: int) -> str | None:
+    """CUDA 13 wheels need driver 580, CUDA 12 wheels 525."""
+    if row.min_driver is not None and branch < row.min_driver:
+        return (
+            f"{row.framework} {row.version} needs driver {row.min_driver} or later, and this one is {branch}"
+        )
+    return None
+
+
+def refuse_python(row: FrameworkRow, python: str) -> str | None:
+    if not in_python_range(python, row.python):
+        low, high = row.python
+        return f"{row.framework} {row.version} has wheels for Python {low} to {high}, not {python}"
+    return None
+
+
+def library_for(row: FrameworkRow, targets: tuple[Target, ...], data: StackData) -> LibraryRow | None:
+    """The first cuDNN that the framework's range allows and that has code for every card."""
+    if row.library is None:
+        return None
+    for library in data.library(row.library):
+        allowed = allows(row.requires.get(row.library, ""), library.version)
+        if allowed and all(has_code(library.code, capability_of(t, data)) for t in targets):
+            return library
+    return None
+
+
+def first_without_code(package: str, targets: tuple[Target, ...], data: StackData) -> str | None:
+    """ "9.11": the first release of a library, after those with code, that has none for some card."""
+    capabilities = [capability_of(target, data) for target in targets]
+    serving = [
+        release(row.version)
+        for row in data.library(package)
+        if all(has_code(row.code, c) for c in capabilities)
+    ]
+    lacking = [
+        release(row.version)
+        for row in data.library(package)
+        if not all(has_code(row.code, c) for c in capabilities)
+    ]
+    after = sorted(version for version in lacking if serving and version > max(serving))
+    return ".".join(str(part) for part in after[0][:2]) if after else None
+
+
+def incompatible(first: FrameworkRow, second: FrameworkRow) -> list[str]:
+    """Packages on which two frameworks' own ranges have no version in common, in words."""
+    found = []
+    for name in sorted(first.requires.keys() & second.requires.keys()):
+        both = f"{first.requires[name]},{second.requires[name]}"
+        mentioned = (".".join(str(n) for n in version) for _, version in clauses(both))
+        if not any(allows(both, version) for version in mentioned):
+            found.append(
+                f"{first.framework} {first.version} wants {name}{first.requires[name]}, "
+                f"{second.framework} {second.version} {name}{second.requires[name]}"
+            )
+    return found
+
+
+def choose(request: Request, distribution: DistributionRow, branch: int | None, data: StackData) -> Choice:
+    """Python and one wheel a framework. ``branch`` None: CPU builds. Raises Refused."""
+    pythons = _pythons(distribution, data)
+    wanted = request.frameworks or ORDER
+    possible = {
+        framework: {p: wheel for p in pythons if (wheel := _wheel(framework, p, request, branch, data))}
+        for framework in wanted
+    }
+    missing = {
+        framework: _why_none(framework, pythons, request, branch, data)
+        for framework in wanted
+        if not possible[framework]
+    }
+    if request.frameworks and missing:
+        raise Refused("; ".join(missing.values()))
+    kept = [framework for framework in ORDER if possible.get(framework)]
+    if not kept:
+        raise Refused("; ".join(missing.values()))
+    for python in pythons:
+        if all(python in possible[framework] for framework in kept):
+            own = python == distribution.python
+            return Choice(
+                python=python,
+                wheels={framework: possible[framework][python] for framework in kept},
+                missing=missing,
+                python_refusals=() if own else _own_python(distribution, kept, request, branch, data),
+            )
+    raise Refused(f"no one Python has wheels of {' and '.join(kept)} for these cards")
+
+
+def _pythons(distribution: DistributionRow, data: StackData) -> list[str]:
+    """The distribution's own first, then those that can be brought; all must run dlbox and Keras."""
+    candidates = dict.fromkeys((distribution.python, *data.python[0].preferred))
+    return [p for p in candidates if not _refuse_python_itself(p, data)]
+
+
+def _refuse_python_itself(python: str, data: StackData) -> list[str]:
+    keras, dlbox = data.keras[0], data.python[0].dlbox
+    found = []
+    if not in_python_range(python, keras.python):
+        found.append(f"Keras {keras.version} needs Python {keras.python[0]} to {keras.python[1]}")
+    if not in_python_range(python, dlbox):
+        found.append(f"dlbox itself needs Python {dlbox[0]} to {dlbox[1]}")
+    return found
+
+
+def _refusal(
+    row: FrameworkRow, python: str, request: Request, branch: int | None, data: StackData
+) -> str | None:
+    if branch is not None:
+        for target in request.targets:
+            why = refuse_code(row, target, data)
+            if why:
+                return why
+        why = refuse_driver(row, branch)
+        if why:
+            return why
+        if row.library and library_for(row, request.targets, data) is None:
+            names = " and ".join(t.name for t in request.targets)
+            return f"no {row.library} that {row.framework} {row.version} accepts has code for {names}"
+    return refuse_python(row, python)
+
+
+def _rows(framework: Framework, branch: int | None, data: StackData) -> list[FrameworkRow]:
+    device = "cpu" if branch is None else "gpu"
+    return [row for row in data.frameworks if row.framework == framework and row.device == device]
+
+
+def _wheel(
+    framework: Framework, python: str, request: Request, branch: int | None, data: StackData
+) -> Wheel | None:
+    for row in _rows(framework, branch, data):
+        if _refusal(row, python, request, branch, data) is None:
+            return Wheel(row, library_for(row, request.targets, data))
+    return None
+
+
+def _why_none(
+    framework: Framework, pythons: list[str], request: Request, branch: int | None, data: StackData
+) -> str:
+    if branch is not None:
+        names = {architecture_of(target, data).name for target in request.targets}
+        for gap in data.gaps:
+            if gap.framework == framework and names & set(gap.architectures):
+                return gap.why.rstrip(".")
+    rows = _rows(framework, branch, data)
+    why = _refusal(rows[0], pythons[0], request, branch, data) if rows and pythons else None
+    return why or f"no {framework} wheel is known"
+
+
+def _own_python(
+    distribution: DistributionRow,
+    kept: list[Framework],
+    request: Request,
+    branch: int | None,
+    data: StackData,
+) -> tuple[str, ...]:
+    """Why not the Python that is there: what no wheel of a framework, nor Keras, nor dlbox has."""
+    found: list[str] = []
+    for framework in kept:
+        if _wheel(framework, distribution.python, request, branch, data) is None:
+            highest = max((row.python[1] for row in _rows(framework, branch, data)), key=release)
+            if release(distribution.python) > release(highest):
+                found.append(f"no stable {framework} wheel exists for Python {distribution.python}")
+            else:
+                which = f"{framework} wheel for these cards" if request.targets else f"{framework} wheel"
+                found.append(f"no {which} exists for Python {distribution.python}")
+    return (*found, *_refuse_python_itself(distribution.python, data))

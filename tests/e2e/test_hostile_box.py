@@ -1,0 +1,85 @@
+"""A box whose kernels, sources and packages are called like templates and commands: refused by field, nothing runs."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from provision.ansible import playbook
+from provision.ansible.playbook import Job
+from provision.commands import provision
+from provision.commands.options import Wishes
+from tests.e2e import base
+from tests.e2e.bed import Bed
+from tests.test_playbook import Listener
+
+NAMES = (
+    "6.8-{{ lookup('pipe', 'touch $CANARY') }}",
+    '9.9-{% set x = lookup("pipe", "touch $CANARY") %}{{ x }}',
+    "9.8-$(touch $CANARY)",
+)
+
+
+@contextlib.contextmanager
+def watching() -> Iterator[Listener]:
+    yield Listener()
+
+
+@pytest.fixture
+def canary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "canary"
+    monkeypatch.setenv("CANARY", str(path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return path
+
+
+def plant(bed: Bed, name: str) -> None:
+    place = shlex.quote(f"/lib/modules/{name}")
+    bed.output(f"sudo mkdir -p {place} && sudo touch {place}/modules.order")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("check", [True, False])
+def test_a_kernel_that_is_called_like_a_template(
+    bed: Bed, tmp_path: Path, canary: Path, name: str, check: bool
+) -> None:
+    plant(bed, name)
+    said: list[str] = []
+    wishes = Wishes(hosts=(bed.name,), inventory=bed.inventory(tmp_path), check=check)
+    try:
+        code = provision.run(wishes, watching, lambda question: True, as_json=True, complain=said.append)
+    finally:
+        bed.output(f"sudo rm -r {shlex.quote(f'/lib/modules/{name}')}")
+    assert code == 1
+    assert 'is not a kernel release: "' in said[0]
+    assert not canary.exists()
+    assert bed.run(f"test -e /opt/dlbox || test -e {base.USER}").returncode == 1
+
+
+def test_variables_like_templates(bed: Bed, tmp_path: Path, canary: Path) -> None:
+    """As if the gate had let them pass."""
+    for name in NAMES:
+        told = {
+            "nvidia_driver_packages": [f"linux-headers-{name}"],
+            "nvidia_driver_branch": 580,
+            "nvidia_driver_flavour": "open",
+            "nvidia_driver_source": "dkms",
+            "frameworks_environments": [],
+            "frameworks_python_packages": [name],
+            "apt_mirror": name,
+            "proxy": name,
+            "site_preflight": False,
+        }
+        job = Job(
+            playbook=Path("site.yml"),
+            inventories=(bed.inventory(tmp_path),),
+            variables={bed.name: told},
+            check=True,
+        )
+        outcome = playbook.run(job, Listener(), tmp_path / "logs")
+        assert [host.status for host in outcome.hosts] == ["failed"], outcome
+        assert not canary.exists()

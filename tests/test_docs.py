@@ -1,0 +1,96 @@
+"""The documents: generated pages are current, links and paths exist, every page is in its index."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests import decision_index
+from tests.benchmarks import lesson_pace
+from tests.conftest import ROOT
+
+DOCS = ROOT / "docs"
+PAGES = sorted(path for path in DOCS.rglob("*.md"))
+DECISIONS = sorted((DOCS / "decisions").glob("[0-9]*.md"))
+SOURCES = sorted(
+    path
+    for name in ("bench", "common", "inventory", "provision", "tests", "workshops")
+    for path in (ROOT / name).rglob("*")
+    if path.suffix in (".py", ".yml", ".j2") and path != Path(__file__)
+)
+NAMED = re.compile(r"\bdocs/[\w/.-]+\.(?:md|json|png)\b")
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", DECISIONS, ids=name)
+def test_a_decision_has_all_fields(path: Path) -> None:
+    decision = decision_index.read(path)
+    assert list(decision.sections)[:3] == list(decision_index.SECTIONS[:3])
+    assert list(decision.sections) == [s for s in decision_index.SECTIONS if s in decision.sections]
+    assert all(decision.sections.values())
+
+
+def test_decisions_are_numbered_by_date_without_gaps() -> None:
+    found = decision_index.decisions()
+    assert [one.number for one in found] == [f"{n:04d}" for n in range(1, len(found) + 1)]
+    assert [one.date for one in found] == sorted(one.date for one in found)
+
+
+def test_a_superseding_decision_exists_and_is_newer() -> None:
+    found = {one.number: one for one in decision_index.decisions()}
+    replaced = [one for one in found.values() if one.superseded_by]
+    assert replaced
+    for one in replaced:
+        assert one.superseded_by is not None
+        assert one.number < one.superseded_by
+        assert one.superseded_by in found
+
+
+def test_the_index_of_decisions_is_current() -> None:
+    written = (DOCS / "decisions" / "README.md").read_text(encoding="utf-8")
+    assert written == decision_index.page(), "python -m tests.decision_index > docs/decisions/README.md"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [("- Date: 2026-11-22\n", ""), ("accepted", "maybe"), ("# 0001:", "# 0002:"), ("# 0001: ", "0001 ")],
+)
+def test_a_decision_without_a_field_is_refused(change: tuple[str, str], tmp_path: Path) -> None:
+    text = "# 0001: A title\n\n- Date: 2026-11-22\n- Status: accepted\n\n## Context\n\nx\n"
+    path = tmp_path / "0001-a-title.md"
+    path.write_text(text, encoding="utf-8")
+    assert decision_index.read(path).sections == {"Context": "x"}
+    path.write_text(text.replace(*change), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"0001-a-title\.md: "):
+        decision_index.read(path)
+
+
+def test_the_index_of_pages_names_every_page() -> None:
+    named = set(re.findall(r"\]\(([^)#]+\.md)\)", (DOCS / "README.md").read_text(encoding="utf-8")))
+    pages = {str(path.relative_to(DOCS)) for path in PAGES if path not in DECISIONS}
+    assert named == pages - {"README.md"}
+
+
+@pytest.mark.parametrize("path", [*PAGES, *sorted(ROOT.glob("*.md"))], ids=name)
+def test_relative_links_lead_to_files(path: Path) -> None:
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    targets = [target.split("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", text)]
+    missing = [t for t in targets if t and "://" not in t and not (path.parent / t).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if NAMED.search(p.read_text("utf-8"))], ids=name)
+def test_documents_that_the_code_names_exist(path: Path) -> None:
+    missing = [n for n in NAMED.findall(path.read_text(encoding="utf-8")) if not (ROOT / n).exists()]
+    assert not missing
+
+
+def test_the_page_of_the_lessons_speed_is_generated_from_its_figures() -> None:
+    figures = json.loads(lesson_pace.KEPT.read_text(encoding="utf-8"))
+    assert lesson_pace.PAGE.read_text(encoding="utf-8") == lesson_pace.render(figures)
