@@ -21,7 +21,8 @@ from bench.results import archive, compare, derive
 from bench.results.files import reason
 from bench.results.record import Document, Result
 from bench.results.sources import SourceError
-from inventory import cards, yamlfile
+from common import yaml_lines
+from inventory import cards
 from inventory.machine import Machine
 
 PATH = Path(__file__).with_name("bands.yml")
@@ -51,9 +52,9 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def read(path: Path = PATH) -> tuple[Band, ...]:
-    """Raises yamlfile.YamlError, one sentence with the line."""
-    document = yamlfile.read(path)
-    bands = yamlfile.convert(document, _File).bands
+    """Raises yaml_lines.YamlError, one sentence with the line."""
+    document = yaml_lines.read(path)
+    bands = yaml_lines.convert(document, _File).bands
     seen: dict[tuple[object, ...], int] = {}
     for number, band in enumerate(bands):
         where = ("bands", number)

@@ -14,8 +14,8 @@ from bench.results import compare, derive, noise, steadiness
 from bench.results.figures import Probes
 from bench.results.history import Run
 from bench.results.record import Document, Result
+from common.yaml_lines import YamlError
 from inventory.machine import Machine
-from inventory.yamlfile import YamlError
 
 LEAST_PROCESSES = noise.LEAST_PROCESSES
 """Fewer processes a model do not show how they scatter, so nothing could be judged against them."""

@@ -26,7 +26,7 @@ from bench.finding import Finding, Status
 from bench.results import noise, steadiness
 from bench.results.figures import Probes, Work
 from bench.results.record import Result
-from inventory import yamlfile
+from common import yaml_lines
 
 FACTOR = 2.0
 """Slower than predicted by more than this warns where a workload was never tried on that kind of device and backend."""
@@ -76,8 +76,8 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 @functools.cache
 def measured(path: Path = PATH) -> tuple[Measured, ...]:
-    """Raises yamlfile.YamlError, one sentence with the line."""
-    return yamlfile.convert(yamlfile.read(path), _File).machines
+    """Raises yaml_lines.YamlError, one sentence with the line."""
+    return yaml_lines.convert(yaml_lines.read(path), _File).machines
 
 
 def worst(result: Result, tried: Iterable[Measured]) -> float | None:
@@ -124,7 +124,7 @@ def judge(
 ) -> tuple[Finding | None, str]:
     """One sentence with its numbers, else why nothing is predicted. ``tried``: None means those of prediction.yml.
 
-    Raises yamlfile.YamlError where that cannot be read.
+    Raises yaml_lines.YamlError where that cannot be read.
     """
     made, why = _made(result, probes)
     if made is None:

@@ -10,7 +10,8 @@ from typing import Annotated, Literal, TypeAlias, TypeVar
 import msgspec
 from msgspec import Meta
 
-from inventory import cards, families, yamlfile
+from common import yaml_lines
+from inventory import cards, families
 from inventory.cards import Card
 
 Dollars = Annotated[float, Meta(ge=0, le=1_000_000)]
@@ -23,7 +24,7 @@ Connector = Literal["6-pin", "8-pin", "16-pin"]
 FormFactor = Literal["mini-itx", "micro-atx", "atx", "e-atx"]
 
 
-class BillError(yamlfile.YamlError):
+class BillError(yaml_lines.YamlError):
     """The bill cannot be used; the message is one sentence with file, line and what is expected."""
 
 
@@ -155,13 +156,13 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
 def read(path: Path) -> Bill:
     """One bill; raises ``BillError``."""
     try:
-        document = yamlfile.read(path)
-        return _bill(path.stem, yamlfile.convert(document, _File), document)
-    except yamlfile.YamlError as error:
+        document = yaml_lines.read(path)
+        return _bill(path.stem, yaml_lines.convert(document, _File), document)
+    except yaml_lines.YamlError as error:
         raise BillError(str(error)) from None
 
 
-def _bill(name: str, raw: _File, document: yamlfile.Document) -> Bill:
+def _bill(name: str, raw: _File, document: yaml_lines.Document) -> Bill:
     card_part = _one(CardPart, raw, document)
     try:
         card = cards.find(card_part.model)
@@ -186,7 +187,7 @@ def _bill(name: str, raw: _File, document: yamlfile.Document) -> Bill:
     )
 
 
-def _one(type_: type[P], raw: _File, document: yamlfile.Document) -> P:
+def _one(type_: type[P], raw: _File, document: yaml_lines.Document) -> P:
     found = [(index, part) for index, part in enumerate(raw.parts) if isinstance(part, type_)]
     if not found:
         raise document.error(("parts",), f"`parts` lacks one of `kind: {type_.__struct_config__.tag}`")

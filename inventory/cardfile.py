@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from inventory import yamlfile
+from common import yaml_lines
 
 Architecture = Literal["maxwell", "pascal", "volta", "turing", "ampere", "ada", "hopper", "blackwell"]
 ModuleFlavour = Literal["closed", "open", "either"]
@@ -22,7 +22,7 @@ PciId = Annotated[str, Meta(pattern="^10de:[0-9a-f]{4}$")]
 DeviceId = Annotated[str, Meta(pattern="^[0-9a-f]{4}$")]
 
 
-class CatalogueError(yamlfile.YamlError):
+class CatalogueError(yaml_lines.YamlError):
     """cards.yml is wrong; the message names the line, the entry and what is expected."""
 
 
@@ -195,20 +195,20 @@ _FIGURES = (
 def read(path: Path) -> tuple[Catalogue, tuple[Card, ...]]:
     """The file as written, and its cards resolved; raises ``CatalogueError``."""
     try:
-        document = yamlfile.read(path)
-        raw = yamlfile.convert(document, Catalogue)
+        document = yaml_lines.read(path)
+        raw = yaml_lines.convert(document, Catalogue)
         cards = tuple(_card(entry, raw, document, i) for i, entry in enumerate(raw.cards))
         _check_names(raw, document)
-    except yamlfile.YamlError as error:
+    except yaml_lines.YamlError as error:
         raise CatalogueError(str(error)) from None
     return raw, cards
 
 
-def _card(entry: _Entry, raw: Catalogue, document: yamlfile.Document, index: int) -> Card:
+def _card(entry: _Entry, raw: Catalogue, document: yaml_lines.Document, index: int) -> Card:
     family: _Family = getattr(raw.architectures, entry.architecture)
     known: dict[str, Source] = {}
     for source, fields in entry.sources.items():
-        where: yamlfile.Where = ("cards", index, "sources", source)
+        where: yaml_lines.Where = ("cards", index, "sources", source)
         if source not in raw.sources:
             raise document.error(where, f"`{entry.name}` names `{source}`, which `sources` does not list")
         for field in fields:
@@ -260,7 +260,7 @@ def _card(entry: _Entry, raw: Catalogue, document: yamlfile.Document, index: int
     )
 
 
-def _check_names(raw: Catalogue, document: yamlfile.Document) -> None:
+def _check_names(raw: Catalogue, document: yaml_lines.Document) -> None:
     taken: dict[str, str] = {}
     for index, entry in enumerate(raw.cards):
         for name in (entry.name, *entry.aliases):

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from inventory import yamlfile
+from common import yaml_lines
 from provision.inventory_file import HostError, Inventory, Said
 from provision.stack_rows import Framework
 
@@ -86,12 +86,12 @@ def _value(host: str, field: str, said: Said) -> Any:
         value = [str(v) if isinstance(v, int) and not isinstance(v, bool) else v for v in value]
     if field == "frameworks" and isinstance(value, str):
         value = [value]
-    document = yamlfile.Document(str(said.path), {"name": host, field: value}, {(field,): said.line})
+    document = yaml_lines.Document(str(said.path), {"name": host, field: value}, {(field,): said.line})
     if "{{" in str(value):
         problem = f"`{field}` of {host} is a template, which a plan does not fill in: write the value"
         raise HostError(str(document.error((field,), problem)))
     try:
-        yamlfile.convert(document, HostFacts)
-    except yamlfile.YamlError as error:
+        yaml_lines.convert(document, HostFacts)
+    except yaml_lines.YamlError as error:
         raise HostError(str(error)) from None
     return value

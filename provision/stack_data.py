@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from inventory import yamlfile
+from common import yaml_lines
 from provision.stack_rows import (
     ArchitectureRow,
     BranchRow,
@@ -59,20 +59,20 @@ def load(path: Path | str = DEFAULT_PATH) -> StackData:
     path = Path(path)
     name = path.name if path == DEFAULT_PATH else str(path)
     try:
-        return _checked(yamlfile.read(path, name))
-    except yamlfile.YamlError as error:
+        return _checked(yaml_lines.read(path, name))
+    except yaml_lines.YamlError as error:
         raise StackFileError(str(error)) from None
 
 
 def parse(text: str, name: str = "stack.yml") -> StackData:
     """As ``load``, from text."""
     try:
-        return _checked(yamlfile.parse(text, name))
-    except yamlfile.YamlError as error:
+        return _checked(yaml_lines.parse(text, name))
+    except yaml_lines.YamlError as error:
         raise StackFileError(str(error)) from None
 
 
-def _checked(document: yamlfile.Document) -> StackData:
+def _checked(document: yaml_lines.Document) -> StackData:
     if not isinstance(document.data, dict):
         raise document.error((), "expected a mapping with schema_version, date and the tables")
     version = document.data.get("schema_version")
@@ -80,7 +80,7 @@ def _checked(document: yamlfile.Document) -> StackData:
         raise document.error(
             ("schema_version",), f"`schema_version`: expected {SCHEMA_VERSION}, got `{version}`"
         )
-    file = yamlfile.convert(document, _File)
+    file = yaml_lines.convert(document, _File)
     names = [name for name in _File.__struct_fields__ if name not in ("schema_version", "date")]
     tables = {name: getattr(file, name) for name in names}
     for table, rows in tables.items():
@@ -102,7 +102,7 @@ _REQUIREMENT = re.compile(_WHEEL.pattern + r"(?:\[[A-Za-z0-9._,-]+\])?")
 class _Check:
     """What one row says of another: names that are used exist, versions read, no trap is named."""
 
-    def __init__(self, document: yamlfile.Document, data: StackData) -> None:
+    def __init__(self, document: yaml_lines.Document, data: StackData) -> None:
         self.document = document
         self.data = data
         self.distributions = [row.id for row in data.distributions]

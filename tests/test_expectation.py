@@ -22,8 +22,8 @@ from bench.measure.workloads import SUITES, WORKLOADS
 from bench.results.figures import Probes, Work
 from bench.results.history import Run
 from bench.results.record import Document, Result, to_json
+from common.yaml_lines import YamlError
 from inventory.machine import Machine
-from inventory.yamlfile import YamlError
 from tests.conftest import ROOT
 from tests.samples import document, machine, result
 from tests.test_compare import FIVE, run_of

@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-PACKAGES = ("inventory", "provision", "bench", "workshops")
+PACKAGES = ("common", "inventory", "provision", "bench", "workshops")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 

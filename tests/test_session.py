@@ -22,8 +22,8 @@ from bench.progress import quiet
 from bench.results.history import History, HistoryError, default_path
 from bench.results.record import Document
 from bench.results.telemetry import HARDWARE_HEAT, Telemetry
+from common.yaml_lines import YamlError
 from inventory.machine import Gpu, PciCard
-from inventory.yamlfile import YamlError
 from tests.samples import machine, said, telemetry
 
 Script = dict[str, list[Event] | Problem | type[BaseException]]

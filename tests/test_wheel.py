@@ -50,7 +50,7 @@ def run(site: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[s
 
 def test_nothing_but_the_packages_is_in_it(installed: Path) -> None:
     top = {p.name for p in installed.iterdir() if not p.name.endswith(".dist-info")}
-    assert top == {"dlbox.py", "inventory", "provision", "bench", "workshops"}
+    assert top == {"dlbox.py", "common", "inventory", "provision", "bench", "workshops"}
     for name in ("inventory/cards.yml", "bench/results/schema.json", "bench/results/templates/report.html"):
         assert (installed / name).is_file(), name
 
