@@ -18,7 +18,7 @@ from rich.text import Text
 from inventory import cards, facts
 from provision import distributions
 from provision.boxes import of_machine, targets
-from provision.hosts import HostError, read_host, select
+from provision.hosts import HostError, Inventory, default_place, read_host, select
 from provision.stack import NoStack, Request, Stack, resolve
 from provision.stack_data import DEFAULT_PATH, StackFileError, load
 from provision.stack_model import Reason
@@ -86,9 +86,10 @@ def _room(
     from provision import plan_room
 
     outcomes: dict[str, Stack | NoStack] = {}
+    inventory = Inventory(question.inventory or default_place())
     for name in names:
         try:
-            outcomes[name] = resolve(of_host(name, question, data), data)
+            outcomes[name] = resolve(of_host(name, question, data, inventory), data)
         except (UsageError, HostError, cards.UnknownCard) as error:
             outcomes[name] = NoStack(because=str(error).rstrip("."), nearest=None)
     return plan_room.tell(outcomes, data, as_json=as_json, complain=complain)
@@ -160,9 +161,12 @@ def _with_wishes(request: Request, question: Question) -> Request:
     )
 
 
-def of_host(name: str, question: Question, data: StackData) -> Request:
-    """A host of the inventory as a request. Raises HostError, UsageError, UnknownCard."""
-    host = read_host(name, question.inventory)
+def of_host(name: str, question: Question, data: StackData, inventory: Inventory | None = None) -> Request:
+    """A host of the inventory as a request. Raises HostError, UsageError, UnknownCard.
+
+    ``inventory``: where it was read already.
+    """
+    host = read_host(name, inventory or question.inventory)
     names = host.card_names
     if names is None and host.is_this_machine:
         request = of_machine(facts.gather())
