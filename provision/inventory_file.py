@@ -7,6 +7,7 @@ judge in the tests). Templates and vaulted values are not evaluated: a plan need
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import string
 from collections.abc import Iterable
@@ -60,7 +61,8 @@ class Inventory:
         self._inline: dict[str, Variables] = {}
         self._seen: set[tuple[str, int]] = set()
         self._mentions = 0
-        self._files: dict[tuple[Path, str], Variables] = {}
+        self._files: dict[tuple[str, str], Variables] = {}
+        self._listed: dict[str, frozenset[str]] = {}
         for name, node in _mapping(place, "an inventory").items():
             self._add_group(str(name), node, None)
         self._groups_by_host: dict[str, list[_Group]] = {}
@@ -111,9 +113,12 @@ class Inventory:
 
     def _beside(self, folder: str, name: str) -> Variables:
         """Read once: the hosts of a group share what is said of it."""
-        key = self.place.parent / folder, name
+        key = folder, name
         if key not in self._files:
-            self._files[key] = _beside(*key)
+            if folder not in self._listed:
+                self._listed[folder] = _names_in(self.place.parent / folder)
+            there = any(f"{name}{suffix}" in self._listed[folder] for suffix in _SUFFIXES)
+            self._files[key] = _beside(self.place.parent / folder, name) if there else {}
         return self._files[key]
 
     def _add_group(self, name: str, node: Any, parent: str | None) -> None:
@@ -274,6 +279,13 @@ def _said(variables: object, path: Path) -> Variables:
     if not isinstance(variables, yaml_values.Lined):
         return {}
     return {str(name): Said(value, path, variables.lines[name]) for name, value in variables.items()}
+
+
+def _names_in(folder: Path) -> frozenset[str]:
+    try:
+        return frozenset(os.listdir(folder))
+    except OSError:
+        return frozenset()
 
 
 def _beside(folder: Path, name: str) -> Variables:

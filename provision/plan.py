@@ -60,9 +60,10 @@ def plan(question: Question, *, as_json: bool, complain: Complain) -> int:
         if question.hosts or question.inventory is not None:
             if question.cards or question.distro:
                 raise UsageError(_HOST_ALONE)
-            names = select(question.hosts or ("all",), question.inventory)
+            inventory = Inventory(question.inventory or default_place())
+            names = select(question.hosts or ("all",), inventory)
             if names != question.hosts or len(names) > 1:
-                return _room(question, names, data, as_json=as_json, complain=complain)
+                return _room(question, names, inventory, data, as_json=as_json, complain=complain)
         request = understand(question, data)
     except (UsageError, StackFileError, HostError, cards.UnknownCard) as error:
         complain(str(error).rstrip("."))
@@ -81,15 +82,22 @@ def plan(question: Question, *, as_json: bool, complain: Complain) -> int:
 
 
 def _room(
-    question: Question, names: tuple[str, ...], data: StackData, *, as_json: bool, complain: Complain
+    question: Question,
+    names: tuple[str, ...],
+    inventory: Inventory,
+    data: StackData,
+    *,
+    as_json: bool,
+    complain: Complain,
 ) -> int:
     from provision import plan_room
 
     outcomes: dict[str, Stack | NoStack] = {}
-    inventory = Inventory(question.inventory or default_place())
+    known: dict[Request, Stack | NoStack] = {}  # boxes alike have one answer
     for name in names:
         try:
-            outcomes[name] = resolve(of_host(name, question, data, inventory), data)
+            request = of_host(name, question, data, inventory)
+            outcomes[name] = known.get(request) or known.setdefault(request, resolve(request, data))
         except (UsageError, HostError, cards.UnknownCard) as error:
             outcomes[name] = NoStack(because=str(error).rstrip("."), nearest=None)
     return plan_room.tell(outcomes, data, as_json=as_json, complain=complain)
