@@ -14,6 +14,7 @@ from bench.results.history import History, HistoryError, default_path
 from bench.results.record import SCHEMA_VERSION
 from bench.results.sources import SourceError, bounded
 from bench.results.store import open_history_to_read
+from common.shown import visible
 
 EXIT_SOUND, EXIT_NOT, EXIT_USAGE = 0, 1, 2
 
@@ -45,7 +46,7 @@ def export(file: Path, *, number: int | None, complain: Complain) -> int:
     if is_stdout(file):
         return EXIT_SOUND
     left_out = f"; {len(runs) - count} under way or not readable left out" if count < len(runs) else ""
-    sys.stdout.write(f"{_runs(count)} written to {file}{left_out}\n")
+    sys.stdout.write(visible(f"{_runs(count)} written to {file}{left_out}\n"))
     return EXIT_SOUND
 
 

@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
 
 from bench import health
 from bench.finding import Finding, verdict
 from bench.results import checks, export
 from bench.results.files import clash, is_stdout, reason, to_stdout, write_atomically
 from bench.results.record import SCHEMA_VERSION, Document, to_json
+from common.console import Console
+from common.shown import visible
 from inventory import facts
 from inventory.bill import BillError, open_bill
 from inventory.machine import Machine, PowerSupply
@@ -64,10 +65,10 @@ def run(options: Options, complain: Complain) -> int:
         complain(str(error))
         return EXIT_USAGE
     if options.as_json:
-        to_stdout(to_json(document) + "\n")
+        to_stdout(visible(to_json(document)) + "\n")
     else:
         aside = is_stdout(options.junit) or is_stdout(options.prometheus)
-        checks.show(document, Console(highlight=False, stderr=aside))
+        checks.show(document, Console(stderr=aside))
     written = _export(document, options, complain)
     if document.partial:
         return EXIT_INTERRUPTED

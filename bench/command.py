@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
 
 from bench import exporting, scaling, session
 from bench.measure.workloads import UnknownWorkloadError, select
@@ -18,6 +17,8 @@ from bench.results.files import reason, to_stdout, write_atomically
 from bench.results.history import HistoryError, Run, default_path
 from bench.results.record import SCHEMA_VERSION, Document, to_json
 from bench.results.store import open_history_to_read
+from common.console import Console
+from common.shown import on_terminal, visible
 from inventory.bill import BillError, open_bill
 
 EXIT_SOUND, EXIT_NOT, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
@@ -114,7 +115,7 @@ def history(*, limit: int, as_json: bool, complain: Complain) -> int:
         }
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     elif runs:
-        Console().print(terminal.history_table(runs))
+        Console(highlight=True).print(terminal.history_table(runs))
     else:
         sys.stdout.write("Nothing was measured yet: `dlbox ready` does.\n")
     return EXIT_SOUND
@@ -159,7 +160,7 @@ def write_report(
         complain("nothing was measured yet: `dlbox history` lists the runs, `dlbox ready` makes one")
         return EXIT_USAGE
     if markdown:
-        sys.stdout.write(summary.markdown(document))
+        sys.stdout.write(visible(summary.markdown(document)))
     if markdown or any(files.values()):
         return exporting.write(document, files, complain)
     path = ((output or default_path().parent / "reports") / report.file_name(document)).absolute()
@@ -168,7 +169,7 @@ def write_report(
     except OSError as error:
         complain(f"cannot write the report {path}: {reason(error)}; choose another place with --output")
         return EXIT_NOT
-    sys.stdout.write(f"{path}\n")
+    sys.stdout.write(on_terminal(f"{path}\n", sys.stdout))
     return EXIT_SOUND
 
 
@@ -180,9 +181,9 @@ def _give(
         return exporting.write(document, files, complain)
     finally:
         if as_json:
-            to_stdout(to_json(document) + "\n")
+            to_stdout(visible(to_json(document)) + "\n")
         else:
-            terminal.show(document, Console(highlight=False, stderr=exporting.on_stdout(files)))
+            terminal.show(document, Console(stderr=exporting.on_stdout(files)))
 
 
 def _listed(run: Run) -> dict[str, object]:

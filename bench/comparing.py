@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rich.console import Console
-
 from bench.results import comparison, sources
 from bench.results.compare import Comparison, compare
 from bench.results.files import to_stdout
 from bench.results.history import HistoryError
 from bench.results.record import to_json
 from bench.results.store import open_history_to_read
+from common.console import Console
 
 EXIT_SOUND, EXIT_NOT, EXIT_USAGE = 0, 1, 2
 
@@ -39,7 +38,7 @@ def run(a: str, b: str, *, as_json: bool, complain: Callable[[str], None]) -> in
     if as_json:
         to_stdout(to_json(found) + "\n")
     else:
-        comparison.show(found, Console(highlight=False))
+        comparison.show(found, Console())
     if not found.comparable:
         complain(f"{a_name} and {b_name} have no comparable result: {_why_none(found)}")
         return EXIT_USAGE

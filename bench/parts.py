@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 
 import msgspec
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +16,7 @@ from bench.finding import Finding, Status
 from bench.parts_measured import remembered_power
 from bench.results.record import SCHEMA_VERSION
 from bench.results.terminal import STYLES
+from common.console import Console
 from inventory import bill, facts, parts, parts_here
 from inventory.bill import Bill
 from inventory.parts import Judgement
@@ -57,7 +57,7 @@ def run(
             {"build": _described(chosen) if chosen else None, "findings": msgspec.to_builtins(findings)}
         )
     else:
-        _show(chosen, findings, Console(highlight=False))
+        _show(chosen, findings, Console())
     return EXIT_NOT if parts.worst(judgements) in ("fail", "unknown") else EXIT_SOUND
 
 
@@ -81,9 +81,9 @@ def _list(bills: tuple[Bill, ...], as_json: bool) -> int:
         marked = one.priced_on.isoformat() + (f", {one.estimates} estimated" if one.estimates else "")
         budget = f"${one.budget_usd:,.0f}" if one.budget_usd else "-"
         table.add_row(one.name, one.title, f"${one.total_usd:,.2f}", budget, marked)
-    console = Console(highlight=False)
+    console = Console()
     console.print(table)
-    console.print("`dlbox parts BUILD` judges one; a file of your own works too.", markup=False)
+    console.print("`dlbox parts BUILD` judges one; a file of your own works too.")
     return EXIT_SOUND
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
 from bench import session
@@ -25,6 +24,7 @@ from bench.progress import Watcher
 from bench.results.history import now
 from bench.results.record import SCHEMA_VERSION
 from bench.tuned import as_set, device
+from common.console import Console
 from inventory import facts, host
 from inventory.machine import Machine
 from workshops import settings
@@ -323,7 +323,7 @@ def _show(done: Sequence[Tuned]) -> None:
             rate = f"{measured.samples_per_second:,.0f}" if measured.samples_per_second else "-"
             mark = "stored" if measured.setting == one.best and number < len(one.tried) else measured.why
             table.add_row("" if number else one.workload, measured.setting.told, rate, mark)
-    console = Console(highlight=False)
+    console = Console()
     console.print(table)
     for one in done:
         if one.why:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TextIO
 
 LONGEST = 80
 """Characters of one value from outside that a message repeats."""
@@ -31,6 +32,11 @@ def visible(text: str) -> str:
 def _escape(match: re.Match[str]) -> str:
     units = match[0].encode("utf-16-be")
     return "".join(f"\\u{int.from_bytes(units[i : i + 2]):04x}" for i in range(0, len(units), 2))
+
+
+def on_terminal(text: str, stream: TextIO) -> str:
+    """``text`` for ``stream``: as it is for a program that reads it, ``visible`` for a person at a terminal."""
+    return visible(text) if stream.isatty() else text
 
 
 def shortened(value: object, most: int = LONGEST) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from rich.console import Console
 
+from common.console import Console
 from provision import bundling
 from provision.bundle import BundleError
 from provision.hosts import HostError, host_names
@@ -76,7 +76,7 @@ def run(
         check=wishes.check,
     )
     try:
-        console = Console(quiet=as_json, highlight=False)
+        console = Console(quiet=as_json)
         outcome = Installation(wishes, data, watching, agreed or _no, console).run(job)
     except (LockError, WheelError, BundleError) as error:
         complain(str(error))
@@ -114,12 +114,12 @@ def _tell(outcome: Outcome, console: Console, complain: Complain) -> None:
         complain(outcome.error)
     for host in outcome.hosts:
         for text in (*host.differences, *(f"{host.name}: {note}" for note in host.notes)):
-            console.print(text, markup=False, soft_wrap=True)
+            console.print(text, soft_wrap=True)
         line = _line(host, check=outcome.check)
         if host.status in ("failed", "unreachable"):
             complain(f"{line} ({host.log} has the details)" if host.log else line)
         else:
-            console.print(line, markup=False, soft_wrap=True)
+            console.print(line, soft_wrap=True)
     fit = [host.name for host in outcome.hosts if host.status in ("ok", "changed")]
     if outcome.playbook == "preflight" and len(outcome.hosts) > len(fit) > 0:
         complain(

@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 import platformdirs
-from rich.console import Console
 from rich.text import Text
 
+from common.console import Console
 from provision import bundle, environments, network, own_wheel, playbook, variables
 from provision.bundle import Bundle, BundleError
 from provision.hosts import default_place, read_host

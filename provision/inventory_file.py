@@ -7,7 +7,6 @@ judge in the tests). Templates and vaulted values are not evaluated: a plan need
 from __future__ import annotations
 
 import itertools
-import os
 import re
 import string
 from collections.abc import Iterable
@@ -283,7 +282,7 @@ def _said(variables: object, path: Path) -> Variables:
 
 def _names_in(folder: Path) -> frozenset[str]:
     try:
-        return frozenset(os.listdir(folder))
+        return frozenset(path.name for path in folder.iterdir())
     except OSError:
         return frozenset()
 

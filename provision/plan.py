@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from common.console import Console
 from inventory import cards, facts
 from provision import distributions
 from provision.boxes import of_machine, targets
@@ -77,7 +77,7 @@ def plan(question: Question, *, as_json: bool, complain: Complain) -> int:
         if outcome.nearest is not None:
             complain(nearest_sentence(outcome, data))
     else:
-        show(outcome, data, Console())
+        show(outcome, data, Console(highlight=True))
     return EXIT_NONE if isinstance(outcome, NoStack) else EXIT_STACK
 
 

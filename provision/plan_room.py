@@ -6,10 +6,10 @@ import json
 import sys
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from common.console import Console
 from provision import plan
 from provision.plan import EXIT_NONE, EXIT_STACK, SCHEMA_VERSION, Complain
 from provision.stack import NoStack, Stack
@@ -23,7 +23,7 @@ def tell(outcomes: dict[str, Stack | NoStack], data: StackData, *, as_json: bool
         json.dump(document(outcomes), sys.stdout, indent=2)
         sys.stdout.write("\n")
     else:
-        _show({n: o for n, o in outcomes.items() if isinstance(o, Stack)}, data, Console(highlight=False))
+        _show({n: o for n, o in outcomes.items() if isinstance(o, Stack)}, data, Console())
     for name, outcome in missing.items():
         complain(f"{name}: {outcome.because}")
         if outcome.nearest is not None:
@@ -61,7 +61,7 @@ def _show(stacks: dict[str, Stack], data: StackData, console: Console) -> None:
     for warning, names in said.items():
         who = "all" if len(names) == len(stacks) > 1 else ", ".join(names)
         console.print(Text.assemble(("! ", "yellow"), f"{who}: {warning}"))
-    console.print("`dlbox plan --host HOST` gives packages and reasons.", markup=False)
+    console.print("`dlbox plan --host HOST` gives packages and reasons.")
 
 
 def _cells(stack: Stack, data: StackData) -> tuple[str, ...]:

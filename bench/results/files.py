@@ -12,6 +12,8 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from common.shown import on_terminal
+
 STANDARD = Path("-")
 
 _DESCRIPTORS = re.compile(r"/proc/(self|thread-self|\d+)(/task/\d+)?/fd/(\d+)")
@@ -77,7 +79,7 @@ def _to_descriptor(number: int, text: str) -> None:
 def to_stdout(text: str) -> None:
     """What a program reads: as UTF-8, whatever the terminal shows. Raises OSError."""
     sys.stdout.flush()
-    sys.stdout.buffer.write(_bytes(text))
+    sys.stdout.buffer.write(_bytes(on_terminal(text, sys.stdout)))
     sys.stdout.flush()
 
 
