@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.results import archive
-from bench.results.files import STANDARD, is_stdout, reason, write_atomically
+from bench.results.files import STANDARD, descriptor, is_stdout, reason, write_atomically
 from bench.results.history import History, HistoryError, default_path
 from bench.results.record import SCHEMA_VERSION
 from bench.results.sources import SourceError, bounded
 from bench.results.store import open_history_to_read
-from common.shown import visible
+from common.inputs import InputError, open_regular
+from common.shown import place, visible
 
 EXIT_SOUND, EXIT_NOT, EXIT_USAGE = 0, 1, 2
 
@@ -114,11 +115,14 @@ def prune(
 
 
 def _read(file: Path) -> bytes:
-    """Raises OSError, ValueError."""
-    if file == STANDARD:
+    """Raises SourceError, OSError, ValueError."""
+    if file == STANDARD or descriptor(file) == 0:
         return bounded(sys.stdin.buffer)
-    with file.open("rb") as source:
-        return bounded(source)
+    try:
+        with open_regular(file) as source:
+            return bounded(source)
+    except InputError as error:
+        raise SourceError(f"cannot read {place(file)}: {error.reason}") from None
 
 
 def _span(numbers: list[int]) -> str:

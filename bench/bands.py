@@ -18,10 +18,9 @@ from bench import peaks
 from bench.finding import Finding, Status
 from bench.measure.workloads import BACKENDS, WORKLOADS
 from bench.results import archive, compare, derive
-from bench.results.files import reason
 from bench.results.record import Document, Result
-from bench.results.sources import SourceError
-from common import yaml_lines
+from bench.results.sources import SourceError, bounded
+from common import inputs, yaml_lines
 from inventory import cards
 from inventory.machine import Machine
 
@@ -165,12 +164,10 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         path = Path(arguments[0])
-        made = entries(archive.documents(path.read_bytes(), path.name), arguments[1])
-    except SourceError as error:
+        with inputs.open_regular(path, arguments[0]) as file:
+            made = entries(archive.documents(bounded(file), path.name), arguments[1])
+    except (SourceError, inputs.InputError) as error:
         sys.stderr.write(f"{error}\n")
-        return 2
-    except OSError as error:
-        sys.stderr.write(f"{arguments[0]} cannot be read: {reason(error)}\n")
         return 2
     if not made:
         sys.stderr.write(

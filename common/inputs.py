@@ -25,15 +25,16 @@ _CHUNK = 1 << 20
 class InputError(ValueError):
     """The file cannot be used; the message is one sentence that begins with its name.
 
-    ``reason``: the last part of it where the file could not be read at all, else "".
+    ``reason``: the last part of it where the file could not be read at all, else "". ``missing``: there is none.
     """
 
     reason = ""
+    missing = False
 
     @classmethod
-    def unread(cls, name: str, reason: str) -> InputError:
+    def unread(cls, name: str, reason: str, *, missing: bool = False) -> InputError:
         error = cls(f"{name} cannot be read: {reason}")
-        error.reason = reason
+        error.reason, error.missing = reason, missing
         return error
 
 
@@ -54,7 +55,8 @@ def open_regular(path: Path, name: str | None = None) -> BinaryIO:
             file.close()
             raise
     except OSError as error:
-        raise InputError.unread(name, error.strerror or str(error)) from None
+        missing = isinstance(error, FileNotFoundError)
+        raise InputError.unread(name, error.strerror or str(error), missing=missing) from None
     except InputError:
         raise
     except ValueError:  # a NUL in the name

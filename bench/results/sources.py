@@ -15,6 +15,8 @@ from bench.results import compare, soundness
 from bench.results.files import reason
 from bench.results.history import History, Run
 from bench.results.record import SCHEMA_VERSION, Document, from_json
+from common import inputs
+from common.shown import place
 
 WORDS = ("last", "previous", "baseline")
 
@@ -77,16 +79,18 @@ def find(which: str, store: History | None, *, beside: Document | None = None) -
 def read(path: Path) -> Document:
     """The document in ``path``. Raises SourceError."""
     try:
-        with path.open("rb") as source:
+        with inputs.open_regular(path) as source:
             data = bounded(source)
-    except FileNotFoundError as error:
+    except inputs.InputError as error:
+        if not error.missing:
+            raise SourceError(f"cannot read {place(path)}: {error.reason}") from error
         words = ", ".join(WORDS)
         raise SourceError(
-            f"{path} is neither a run's number, nor {words}, nor a file: `dlbox history` lists the runs"
+            f"{place(path)} is neither a run's number, nor {words}, nor a file: `dlbox history` lists the runs"
         ) from error
     except (OSError, ValueError) as error:
-        raise SourceError(f"cannot read {path}: {reason(error)}") from error
-    return decode(data, str(path))
+        raise SourceError(f"cannot read {place(path)}: {reason(error)}") from error
+    return decode(data, place(path))
 
 
 def bounded(source: IO[bytes]) -> bytes:
