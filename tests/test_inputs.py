@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import random
 import resource
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -153,16 +153,15 @@ def test_aliases_and_merges_of_an_inventory_are_taken_as_yaml_says(tmp_path: Pat
 
 @given(st.recursive(
     st.none() | st.booleans() | st.integers(-(10**12), 10**12) | st.text("abc -:#'[]{}\n", max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abcd", min_size=1, max_size=3), inner, max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abcd", min_size=1), inner, max_size=4),
     max_leaves=15,
 ))  # fmt: skip
 @settings(deadline=None)
 def test_what_is_written_is_read(data: object) -> None:
-    import yaml
-
     text = yaml.safe_dump(data)
     assert yaml_values.parse(text, "any.yml") == data
-    assert yaml_lines.parse(text.replace("&", "").replace("*", ""), "any.yml").data == data or "&" in text
+    if "&" not in text:  # PyYAML writes aliases for empty lists that are one object
+        assert yaml_lines.parse(text, "any.yml").data == data
 
 
 def test_mutated_files_are_refused_in_a_sentence(tmp_path: Path) -> None:
@@ -247,11 +246,16 @@ def test_a_model_whose_configuration_is_huge_is_refused_by_its_directory(tmp_pat
     folder.mkdir()
     with zipfile.ZipFile(folder / "it.keras", "w", zipfile.ZIP_DEFLATED) as packed:
         packed.writestr("metadata.json", "{}")
-        packed.writestr("config.json", b" " * (300 << 20))
+        packed.writestr("config.json", b" " * (200 << 20))
         packed.writestr("model.weights.h5", b"")
+    with zipfile.ZipFile(folder / "larger.keras", "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("config.json", b" " * (300 << 20))
     from workshops import kept
+    from workshops.data import archive
 
-    with pytest.raises(Exception, match=r"config\.json unpacks to 314,572,800 bytes"):
+    with pytest.raises(archive.ArchiveError, match="unpacks to far more than it should"):
+        kept._check_sizes(folder / "larger.keras")
+    with pytest.raises(archive.ArchiveError, match=r"config\.json unpacks to 209,715,200 bytes"):
         kept._check_sizes(folder / "it.keras")
 
 
@@ -296,7 +300,6 @@ def test_a_table_is_decoded_to_its_end(tmp_path: Path) -> None:
 
 
 def test_a_hostile_document_of_another_box_is_a_sentence(tmp_path: Path) -> None:
-    random.seed(0)
     for number, content in enumerate(
         ("[" * 100_000, json.dumps({"schema_version": "9" * 5000}), "9" * 100_000)
     ):

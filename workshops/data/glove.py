@@ -124,7 +124,7 @@ def _decoded(path: Path, number: int, line: bytes, dimensions: int) -> list[str]
         numbers = b" ".join(parts[-dimensions:] if dimensions else parts[1:])
         if not numbers.isascii() or number == 1:
             raise GloveError(
-                f"{path}, line {number}: byte {error.start} of it is not UTF-8: unpack the file first."
+                f"{path}, line {number}: byte {error.start} of it is not UTF-8; if the file is packed, unpack it first."
             ) from None
         return [part.decode("utf-8", "surrogateescape") for part in parts]
 
@@ -185,6 +185,8 @@ def label(path: Path) -> str:
                 with _zip(file) as packed:
                     return Path(_smallest(path, packed)).name
     except inputs.InputError as error:
+        if error.missing:
+            return path.name
         raise GloveError(f"Cannot read {path}: {error.reason}.") from None
     except archive.ArchiveError as error:
         raise GloveError(f"Cannot read {path}: {error}") from None
