@@ -239,7 +239,7 @@ def published(page: Page, vectors: Path | Answers) -> None:
 # king_and_queen(page, vectors)
 # path = vectors_file(page, page.settings)  # None, unless you write Settings(data="real") or name a file
 # if path:
-#     published(page, path)
+#     published(page, read_vectors(page, path))
 # outcome = page.close()
 
 # %% [markdown]
