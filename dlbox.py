@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from common import shown
 from common.exit_codes import EXIT_INTERRUPTED
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -85,7 +86,8 @@ def listed(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 
 
 def complain(sentence: str) -> None:
-    click.echo(f"dlbox: {sentence}", err=True)
+    """One sentence on stderr; what it repeats from outside is shortened, and control characters are not sent."""
+    click.echo(f"dlbox: {shown.sentence(sentence)}", err=True)
 
 
 def measuring(command: Any) -> Any:
@@ -289,7 +291,7 @@ def history_prune_command(keep: int | None, older_than: float | None, yes: bool,
 
     if not yes and not sys.stdin.isatty():
         raise click.UsageError("nobody is there to be asked: add --yes")
-    confirm = None if yes else lambda question: click.confirm(question, err=True)
+    confirm = None if yes else lambda question: click.confirm(shown.sentence(question), err=True)
     sys.exit(
         history.prune(keep=keep, older_than=older_than, confirm=confirm, as_json=as_json, complain=complain)
     )
@@ -442,7 +444,7 @@ def _yes(question: str) -> bool:
 
 
 def _ask(question: str) -> bool:
-    return click.confirm(question, err=True)
+    return click.confirm(shown.sentence(question), err=True)
 
 
 @cli.group("workshop", short_help="The lessons this box was built for.")

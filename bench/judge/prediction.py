@@ -76,7 +76,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 @functools.cache
 def measured(path: Path = PATH) -> tuple[Measured, ...]:
-    """Raises yamlfile.YamlError, one sentence with the line."""
+    """Raises yaml_lines.YamlError, one sentence with the line."""
     return yaml_lines.convert(yaml_lines.read(path), _File).machines
 
 
@@ -124,7 +124,7 @@ def judge(
 ) -> tuple[Finding | None, str]:
     """One sentence with its numbers, else why nothing is predicted. ``tried``: None means those of prediction.yml.
 
-    Raises yamlfile.YamlError where that cannot be read.
+    Raises yaml_lines.YamlError where that cannot be read.
     """
     made, why = _made(result, probes)
     if made is None:
