@@ -10,10 +10,38 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+MEMORY_OF_A_WORKER = 2 * 2**30
+"""Bytes: a process of pytest and a framework that it starts."""
+
+# A busy machine is no fault of what is tested. `./dlbox test slow` takes the second profile.
+settings.register_profile(
+    "usual", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("thorough", settings.get_profile("usual"), max_examples=1000)
+settings.load_profile("usual")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Workers of `pytest -n auto`: one a processor and 2 GiB of memory; none where one file alone is to be run."""
+    files = {argument.partition("::")[0] for argument in config.args}
+    if all(name.endswith(".py") for name in files) and len(files) == 1:
+        return 0
+    return max(1, min(len(os.sched_getaffinity(0)), psutil.virtual_memory().available // MEMORY_OF_A_WORKER))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that search for a counterexample are marked, for `./dlbox test slow` to search longer."""
+    for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker("search")
 
 
 def script(path: Path) -> Any:
