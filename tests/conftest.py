@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.frameworks import Framework
 
 ROOT = Path(__file__).resolve().parent.parent
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -35,6 +39,14 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     if all(name.endswith(".py") for name in files) and len(files) == 1:
         return 0
     return max(1, min(len(os.sched_getaffinity(0)), psutil.virtual_memory().available // MEMORY_OF_A_WORKER))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """JAX compiles what several tests compile once, also where each is a process of its own."""
+    if config.cache is not None:
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(config.cache.mkdir("jax")))
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -89,6 +101,20 @@ def no_probing(monkeypatch: pytest.MonkeyPatch) -> None:
         why="64 was no faster than 32",
     )
     monkeypatch.setattr(batches, "search", lambda *args, **options: (found, None))
+
+
+@pytest.fixture(scope="module")
+def frameworks() -> Iterator[Callable[[str], Framework]]:
+    """A process for each backend that is asked for, shared by the tests of a module; skips where it is missing."""
+    with contextlib.ExitStack() as stack:
+
+        @functools.cache
+        def framework(backend: str) -> Framework:
+            if importlib.util.find_spec(backend) is None:
+                pytest.skip(f"{backend} is not installed")
+            return stack.enter_context(Framework(backend))
+
+        yield framework
 
 
 @pytest.fixture
