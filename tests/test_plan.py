@@ -124,7 +124,7 @@ def test_a_distribution_as_people_name_it(name: str, meant: str) -> None:
 )
 def test_a_release_that_is_not_covered_has_no_stack(name: str, nearest: str) -> None:
     found = answer("--card", "3060", "--distro", name, code=1)
-    assert "is not covered" in found["error"]
+    assert "is not supported" in found["error"]
     assert found["nearest"]["distribution"] == nearest
 
 

@@ -199,9 +199,13 @@ ROLE_VALUES: dict[str, Any] = {
     "nvidia_driver_repository": {"uri": "https://a/b/"},
     "jupyter_port": 8888,
     "__nvidia_driver_missing": ["contrib", "non-free"],
-    "__nvidia_driver_suites": ["trixie"],
-    "__nvidia_driver_archive": "http://deb.debian.org/debian",
-    "__nvidia_driver_archive_key": "/usr/share/keyrings/a.gpg",
+    "distribution_release": {
+        "archive": {
+            "uri": "http://deb.debian.org/debian",
+            "suites": ["trixie"],
+            "keyring": "/usr/share/keyrings/a.gpg",
+        },
+    },
     "__nvidia_driver_files": {"keyring": "/etc/apt/keyrings/a.asc", "pin": "/etc/a"},
     "__nvidia_driver_compiled": True,
     "__nvidia_driver_finished": False,

@@ -15,6 +15,7 @@ import msgspec
 from common import yaml_lines
 from common.sourced import Sourced
 from inventory.cards.architectures import Flavour
+from provision.ansible.clean_text import shown
 from provision.distributions.row_checks import (
     ADDRESS,
     APT_NAME,
@@ -172,14 +173,14 @@ def read(
         document = yaml_lines.read(path)
         version = document.data.get("schema_version") if isinstance(document.data, dict) else None
         if version != SCHEMA_VERSION:
-            found = "nothing" if version is None else f"`{version}`"
+            found = "nothing" if version is None else f"`{shown(version)}`"
             raise document.error(
                 ("schema_version",), f"`schema_version`: expected {SCHEMA_VERSION}, got {found}"
             )
         row = yaml_lines.convert(document, DistributionRow)
         if path.stem != row.id:
             raise document.error(
-                ("id",), f"`id`: expected `{path.stem}`, the name of the file, got `{row.id}`"
+                ("id",), f"`id`: expected `{path.stem}`, the name of the file, got `{shown(row.id)}`"
             )
         _DistributionChecks(document, row, everywhere).all()
     except yaml_lines.YamlError as error:
@@ -217,7 +218,7 @@ class _DistributionChecks(RowChecks):
         if not re.fullmatch(r"[a-z]+-\d+(\.\d+)?", row.id, re.ASCII):
             self.fail((), "id", f"expected a name such as ubuntu-24.04, got {row.id}")
         self.versions((), "python", [row.python])
-        self.names((), "codename", NAME, [row.codename])
+        self.names((), "codename", NAME, [row.codename, *row.aliases])
         self.names((), "python_packages", APT_NAME, row.python_packages)
         self.names((), "own_driver_module", APT_NAME, [row.own_driver_module])
         self.names((), "dkms_certificate", PATH, [row.dkms_certificate])

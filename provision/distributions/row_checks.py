@@ -43,7 +43,8 @@ class RowChecks:
                 row = f" of `{section}`"
             case _:
                 row = ""
-        raise self.document.error((*where, field), f"`{field}`{row}: {plain(expected)[:_LONGEST]}")
+        text = " ".join(plain(expected).split())[:_LONGEST]
+        raise self.document.error((*where, field), f"`{field}`{row}: {text}")
 
     def versions(self, where: yaml_lines.Where, field: str, values: Iterable[str | None]) -> None:
         """Every value that is not None is a final release version."""

@@ -11,6 +11,7 @@ import msgspec
 from common import yaml_lines
 from common.versions import allows, release, version_range
 from inventory.cards import architectures
+from provision.ansible.clean_text import shown
 from provision.distributions import distribution_file
 from provision.distributions.distribution_file import DistributionRow, ForbiddenRow, forbidden_by
 from provision.distributions.row_checks import (
@@ -109,7 +110,7 @@ def _converted(document: yaml_lines.Document) -> _StackFile:
     version = document.data.get("schema_version")
     if version != SCHEMA_VERSION:
         raise document.error(
-            ("schema_version",), f"`schema_version`: expected {SCHEMA_VERSION}, got `{version}`"
+            ("schema_version",), f"`schema_version`: expected {SCHEMA_VERSION}, got `{shown(version)}`"
         )
     file = yaml_lines.convert(document, _StackFile)
     for table in _StackFile.__struct_fields__:

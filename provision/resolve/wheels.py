@@ -168,7 +168,7 @@ def _refuse_python_itself(python: str, data: StackData) -> list[str]:
     keras, dlbox = data.keras, data.python.dlbox
     found = []
     if not in_python_range(python, keras.python):
-        found.append(f"Keras {keras.version} needs Python {keras.python} to {keras.python[1]}")
+        found.append(f"Keras {keras.version} needs Python {keras.python[0]} to {keras.python[1]}")
     if not in_python_range(python, dlbox):
         found.append(f"dlbox itself needs Python {dlbox[0]} to {dlbox[1]}")
     return found
