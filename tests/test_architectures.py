@@ -27,7 +27,10 @@ def test_cards_take_branches_and_modules_from_the_table() -> None:
         row = architectures.find(card.architecture)
         assert row is not None
         assert card.compute_capability in row.capabilities
-        assert (card.min_driver_branch, card.last_driver_branch) == (row.first_branch, row.last_branch)
+        assert card.last_driver_branch == row.last_branch
+        assert card.min_driver_branch == row.first_branch_of_chip(card.chip)
+        for pci_id in card.pci_ids:
+            assert card.min_driver_branch == row.first_branch_of(int(pci_id.partition(":")[2], 16)), card.name
         assert card.module_flavour == row.module_flavour
 
 

@@ -292,7 +292,7 @@ def test_a_role_refuses_a_hostile_value_before_it_does_anything(
         assert host.status == "failed", (text, host)
         assert host.changed == ()
         assert re.search(
-            "is not an address|is not the name|is one of a package|not an address", host.message or ""
+            "is not an address|is not a user name|name that no package can have", host.message or ""
         ), host
         assert not canary.exists()
 

@@ -68,6 +68,10 @@ class ArchitectureRow(Sourced, frozen=True, kw_only=True):
                 return chip.first_branch
         return self.first_branch
 
+    def first_branch_of_chip(self, chip: str) -> int:
+        """First driver branch that supports a chip such as "GA106"."""
+        return next((each.first_branch for each in self.exceptions if each.chip == chip), self.first_branch)
+
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     architectures: tuple[ArchitectureRow, ...]

@@ -225,7 +225,7 @@ def _card(entry: _Entry, raw: Catalogue, document: yaml_lines.Document, index: i
         launched=entry.launched,
         launch_usd=entry.launch_usd,
         has_ecc=entry.has_ecc,
-        min_driver_branch=family.first_branch,
+        min_driver_branch=family.first_branch_of_chip(entry.chip),
         last_driver_branch=family.last_branch,
         module_flavour=family.module_flavour,
         pci_ids=entry.pci_ids,

@@ -27,12 +27,12 @@ def architecture_of(target: Target, data: StackData) -> ArchitectureRow:
     """The row of the card's architecture. Raises Refused for another maker and for an unknown architecture."""
     row = data.architecture(target.architecture) if target.architecture else None
     if target.maker != "NVIDIA":
-        raise Refused(f"{target.name} is a card by {target.maker}, and dlbox supports NVIDIA cards only")
+        raise Refused(
+            f"{target.name} is not an NVIDIA card but a card by {target.maker}, and dlbox supports NVIDIA cards only"
+        )
     if row is None:
         families = ", ".join(r.name.capitalize() for r in data.architectures if _is_supported(r, data))
-        raise Refused(
-            f"current drivers and wheels do not support the architecture of {target.name} (supported: {families})"
-        )
+        raise Refused(f"current drivers and wheels do not support {target.name}; they support {families}")
     return row
 
 
@@ -162,7 +162,7 @@ def _explanation(
             has = " and ".join(dict.fromkeys(str(row.branch) for row in rows))
             family = (target.architecture or "").capitalize()
             return (
-                f"the last driver branch for {target.name} ({family}) is {last}, "
+                f"{target.name} is a {family} card, the last driver branch for {family} is {last}, "
                 f"and {distribution.name} has {has}; no wheel of TensorFlow, torch or JAX contains code for it either"
                 if not any(_has_wheel(row.code, target, data) for row in data.frameworks)
                 else f"the last driver branch for {target.name} is {last}, and {distribution.name} has {has}"

@@ -105,7 +105,7 @@ def _python_reason(c: Selection) -> Reason:
         why = f"Every package has wheels for the Python of {c.distribution.name}."
         return _reason("python", c.selected.python, why, c.distribution)
     why = (
-        f"{c.distribution.name} has Python {c.distribution.python}: {_join(c.selected.python_refusals, '; ')}. "
+        f"{c.distribution.name} brings Python {c.distribution.python}, but {_join(c.selected.python_refusals, '; ')}. "
         + c.data.python.why
     )
     return _reason("python", f"{c.selected.python} ({c.data.python.tool})", why, c.data.python)
