@@ -71,8 +71,14 @@ def test_what_is_whole_stays(root: Path) -> None:
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "a file cut off": (lambda p: (p / "numpy/__init__.py").write_text("b"), "numpy/__init__.py: changed since pip installed it"),
-    "a file gone": (lambda p: (p / "six_pack/__init__.py").unlink(), "six_pack/__init__.py: changed since pip installed it"),
+    "a file cut off": (
+        lambda p: (p / "numpy/__init__.py").write_text("b"),
+        "numpy/__init__.py: changed since pip installed it",
+    ),
+    "a file gone": (
+        lambda p: (p / "six_pack/__init__.py").unlink(),
+        "six_pack/__init__.py: changed since pip installed it",
+    ),
     "a folder gone": (lambda p: shutil.rmtree(p / "numpy"), "changed since pip installed it"),
     "a command gone": (lambda p: (p / "../../../bin/dlbox").unlink(), "bin/dlbox: changed since pip installed it"),
     "a package gone": (lambda p: shutil.rmtree(p / "numpy-1.0.dist-info"), "numpy: not installed"),

@@ -68,7 +68,9 @@ def build(plan: dict[str, Any]) -> None:
             place.mkdir(mode=0o755, parents=True, exist_ok=True)
         say("the environment is made")
         carried = None if plan["over"] else carried_pip(plan["python"], held)
-        without = ["--without-pip"] if plan["over"] or carried else []  # venv itself takes seconds to install pip
+        without = (
+            ["--without-pip"] if plan["over"] or carried else []
+        )  # venv itself takes seconds to install pip
         run([plan["python"], "-m", "venv", *without, str(folder)], held)
         if carried:
             itself = [str(folder / "bin/python"), f"{carried}/pip", "install", "-q"]

@@ -123,7 +123,9 @@ def disagreeing(folder: Path) -> Iterator[str]:
                     size = os.stat(path).st_size  # noqa: PTH116
                 except OSError:
                     size = -1
-                if size != (int(row[2]) if row[2].isdigit() else max(size, 0)):  # the list has no size of its own
+                if size != (
+                    int(row[2]) if row[2].isdigit() else max(size, 0)
+                ):  # the list has no size of its own
                     yield os.path.relpath(path, str(folder))
 
 

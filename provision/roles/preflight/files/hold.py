@@ -47,7 +47,9 @@ def lives(place: Path, identity: str, dead_s: float = DEAD_S) -> bool:
             state = path.stat()
         except OSError:
             return False
-        if state.st_size > 0 or time.time() - state.st_mtime > dead_s:  # the run has ended, or its heartbeat is too old
+        if (
+            state.st_size > 0 or time.time() - state.st_mtime > dead_s
+        ):  # the run has ended, or its heartbeat is too old
             return False
         first = state.st_mtime_ns if first is None else first
         if state.st_mtime_ns != first:
