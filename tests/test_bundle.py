@@ -14,6 +14,8 @@ from provision.artifacts.bundle import Bundle, BundleError
 from provision.artifacts.own_wheel import OwnWheel
 from provision.commands import provision
 from provision.commands.options import Wishes
+from provision.distributions import distribution_file
+from provision.distributions.distribution_file import PackageArchive
 from provision.hosts.network import PLAIN, Network
 from provision.resolve.stack import Request, Stack, Target, resolve
 from tests.test_playbook import Listener
@@ -249,15 +251,20 @@ def test_a_damaged_wheel_is_fetched_again(tmp_path: Path, monkeypatch: pytest.Mo
     assert (tmp_path / "six.whl").read_text() == "six"
 
 
-@pytest.mark.parametrize("on", ["ubuntu-22.04", "ubuntu-24.04", "ubuntu-26.04", "debian-12", "debian-13"])
+def archive(on: str) -> PackageArchive:
+    return distribution_file.read(distribution_file.FOLDER / f"{on}.yml")[1].archive
+
+
+@pytest.mark.parametrize("on", [path.stem for path in distribution_file.files(distribution_file.FOLDER)])
 def test_apts_sources_are_the_releases_own(on: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "is_file", lambda path: True)
-    text = archive_packages._sources(stack(on, ADA), PLAIN, None, None)
+    text = archive_packages._sources(stack(on, ADA), archive(on), PLAIN, None, None)
     assert f"signed-by=/usr/share/keyrings/{on.partition('-')[0]}-archive-keyring.gpg" in text
     assert "-security" in text
     if on.startswith("debian"):
         assert "non-free" in text
-    mirrored = archive_packages._sources(stack(on, ADA), Network(apt_mirror="http://m/x/"), None, None)
+    mirror = Network(apt_mirror="http://m/x/")
+    mirrored = archive_packages._sources(stack(on, ADA), archive(on), mirror, None, None)
     assert all(line.split("] ")[1].startswith("http://m/x") for line in mirrored.splitlines())
 
 
@@ -266,7 +273,7 @@ def test_a_release_whose_keys_are_not_here_is_refused_with_the_package(
 ) -> None:
     monkeypatch.setattr(Path, "is_file", lambda path: False)
     with pytest.raises(BundleError, match="apt install ubuntu-keyring"):
-        archive_packages._sources(stack("ubuntu-24.04"), PLAIN, None, None)
+        archive_packages._sources(stack("ubuntu-24.04"), archive("ubuntu-24.04"), PLAIN, None, None)
 
 
 def test_pythons_build_is_uvs_newest_of_this_kind() -> None:

@@ -22,7 +22,7 @@ BANDWIDTH_EXCEPTIONS = {"H200": 0.03}
 
 @NAMED
 def test_bandwidth_follows_from_memory_clock_and_bus_width(card: Card) -> None:
-    computed = 2 * card.memory_clock_mhz * card.memory_bus_bits / 8 / 1000
+    computed = card.memory_gbps_per_pin * card.memory_bus_bits / 8
     tolerance = BANDWIDTH_EXCEPTIONS.get(card.name, 0.003)
     assert card.memory_bandwidth_gb_s == pytest.approx(computed, rel=tolerance)
 

@@ -158,7 +158,7 @@ def test_the_play_stops_with_a_sentence(tmp_path: Path, monkeypatch: pytest.Monk
     roles = tmp_path / "roles"
     place = tmp_path / "run"
     (roles / "preflight").mkdir(parents=True)
-    for part in ("tasks", "meta", "defaults", "vars"):
+    for part in ("tasks", "meta", "defaults"):
         (roles / "preflight" / part).symlink_to(HOUSE / "roles/preflight" / part)
     (roles / "preflight/files").mkdir()
     text = (

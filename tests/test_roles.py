@@ -30,6 +30,7 @@ OWN = (
     "bundle",
     "preflight",
     "nvidia_driver",
+    "distribution",
 )
 SPECS: dict[str, dict[str, Any]] = {
     role: yaml.safe_load((ROLES / role / "meta" / "argument_specs.yml").read_text())["argument_specs"]

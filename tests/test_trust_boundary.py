@@ -199,9 +199,13 @@ ROLE_VALUES: dict[str, Any] = {
     "nvidia_driver_repository": {"uri": "https://a/b/"},
     "jupyter_port": 8888,
     "__nvidia_driver_missing": ["contrib", "non-free"],
-    "__nvidia_driver_suites": ["trixie"],
-    "__nvidia_driver_archive": "http://deb.debian.org/debian",
-    "__nvidia_driver_archive_key": "/usr/share/keyrings/a.gpg",
+    "distribution_release": {
+        "archive": {
+            "uri": "http://deb.debian.org/debian",
+            "suites": ["trixie"],
+            "keyring": "/usr/share/keyrings/a.gpg",
+        },
+    },
     "__nvidia_driver_files": {"keyring": "/etc/apt/keyrings/a.asc", "pin": "/etc/a"},
     "__nvidia_driver_compiled": True,
     "__nvidia_driver_finished": False,
@@ -288,7 +292,7 @@ def test_a_role_refuses_a_hostile_value_before_it_does_anything(
         assert host.status == "failed", (text, host)
         assert host.changed == ()
         assert re.search(
-            "is not an address|is not the name|is one of a package|not an address", host.message or ""
+            "is not an address|is not a user name|name that no package can have", host.message or ""
         ), host
         assert not canary.exists()
 

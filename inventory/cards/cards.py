@@ -10,12 +10,12 @@ from pathlib import Path
 
 import msgspec
 
+from inventory.cards.architectures import ModuleFlavour
 from inventory.cards.catalogue_file import (
     Architecture,
     Card,
     Catalogue,
     CatalogueError,
-    ModuleFlavour,
     Precision,
     read,
 )

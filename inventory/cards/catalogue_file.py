@@ -10,16 +10,16 @@ import msgspec
 from msgspec import Meta
 
 from common import yaml_lines
+from inventory.cards import architectures
+from inventory.cards.architectures import DeviceId, ModuleFlavour
 
 Architecture = Literal["maxwell", "pascal", "volta", "turing", "ampere", "ada", "hopper", "blackwell"]
-ModuleFlavour = Literal["closed", "open", "either"]
 Precision = Literal["fp32", "tf32", "fp16", "bf16"]
 Connector = Literal["6-pin", "8-pin", "16-pin"]
 
 Count = Annotated[int, Meta(gt=0)]
 Rate = Annotated[float, Meta(gt=0)]
 PciId = Annotated[str, Meta(pattern="^10de:[0-9a-f]{4}$")]
-DeviceId = Annotated[str, Meta(pattern="^[0-9a-f]{4}$")]
 
 
 class CatalogueError(yaml_lines.YamlError):
@@ -89,11 +89,6 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
         return 2 * self.cores * self.boost_mhz / 1e6
 
     @property
-    def memory_clock_mhz(self) -> float:
-        """Nominal; NVML's maximum lies up to 4 MHz above on GDDR cards."""
-        return self.memory_gbps_per_pin * 1000 / 2
-
-    @property
     def memory_bytes(self) -> int:
         return self.memory_gib * 2**30
 
@@ -109,28 +104,6 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
             "fp16": self.fp16_tflops,
             "bf16": self.bf16_tflops,
         }[precision]
-
-
-class _Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What follows from the architecture; tensor_* are multiples of the FP32 rate."""
-
-    min_driver_branch: Count
-    last_driver_branch: Count | None = None
-    module_flavour: ModuleFlavour
-    tensor_tf32: Rate | None = None
-    tensor_fp16: Rate | None = None
-    tensor_bf16: Rate | None = None
-
-
-class _Families(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    maxwell: _Family
-    pascal: _Family
-    volta: _Family
-    turing: _Family
-    ampere: _Family
-    ada: _Family
-    hopper: _Family
-    blackwell: _Family
 
 
 class _IdRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -178,7 +151,6 @@ class Catalogue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """cards.yml as written."""
 
     sources: dict[str, Source]
-    architectures: _Families
     id_ranges: tuple[_IdRange, ...]
     laptop_ids: tuple[DeviceId, ...]
     cards: tuple[_Entry, ...]
@@ -205,7 +177,11 @@ def read(path: Path) -> tuple[Catalogue, tuple[Card, ...]]:
 
 
 def _card(entry: _Entry, raw: Catalogue, document: yaml_lines.Document, index: int) -> Card:
-    family: _Family = getattr(raw.architectures, entry.architecture)
+    family = architectures.find(entry.architecture)
+    if family is None:
+        raise document.error(
+            ("cards", index, "architecture"), f"`{entry.architecture}` has no row in architectures.yml"
+        )
     known: dict[str, Source] = {}
     for source, fields in entry.sources.items():
         where: yaml_lines.Where = ("cards", index, "sources", source)
@@ -249,8 +225,8 @@ def _card(entry: _Entry, raw: Catalogue, document: yaml_lines.Document, index: i
         launched=entry.launched,
         launch_usd=entry.launch_usd,
         has_ecc=entry.has_ecc,
-        min_driver_branch=family.min_driver_branch,
-        last_driver_branch=family.last_driver_branch,
+        min_driver_branch=family.first_branch_of_chip(entry.chip),
+        last_driver_branch=family.last_branch,
         module_flavour=family.module_flavour,
         pci_ids=entry.pci_ids,
         aliases=entry.aliases,

@@ -9,6 +9,7 @@ import msgspec
 from inventory.cards import cards, families
 from provision.resolve import box_reading
 from provision.resolve.model import Repository, Request, Stack, Target
+from provision.resolve.rows import StackData
 
 
 class _BoxCard(msgspec.Struct, frozen=True):
@@ -56,6 +57,11 @@ def _target(device_id: int) -> Target:
     if card is not None:
         return Target(name=card.name, architecture=card.architecture, capability=card.compute_capability)
     return Target(name=f"10de:{device_id:04x}", architecture=families.of_id(device_id))
+
+
+def distributions(data: StackData) -> dict[str, Any]:
+    """The variable of the role distribution: the folder from which the plan read the distribution files."""
+    return {"distribution_folder": str(data.folder.resolve())}
 
 
 def driver(stack: Stack) -> dict[str, Any]:

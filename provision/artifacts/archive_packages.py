@@ -12,15 +12,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from common.child import environment
 from common.guard import prefix
-from provision.ansible.playbook import HOUSE, Watcher
+from provision.ansible.playbook import Watcher
 from provision.artifacts import bundle
 from provision.artifacts.bundle import BundleError
+from provision.distributions.distribution_file import DistributionRow, PackageArchive
 from provision.hosts.network import Network
 from provision.resolve.model import Repository, Stack
 
@@ -43,7 +41,13 @@ _STATUS = re.compile(r"^dlstatus:[^:]*:([0-9.]+):(.*)$")
 
 
 def fetch(
-    stack: Stack, kernel: str, network: Network, folder: Path, told: Mapping[str, str], watcher: Watcher
+    stack: Stack,
+    release: DistributionRow,
+    kernel: str,
+    network: Network,
+    folder: Path,
+    told: Mapping[str, str],
+    watcher: Watcher,
 ) -> None:
     """``debs`` with an index that apt reads, and ``keys``. Raises BundleError."""
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
@@ -56,10 +60,10 @@ def fetch(
         repository = _repository(stack)
         if repository is not None:
             apt.use(_key(repository, keys / "nvidia.asc", told))
-        apt.configure(_sources(stack, network, repository, apt.key), _preferences(stack))
+        apt.configure(_sources(stack, release.archive, network, repository, apt.key), _preferences(stack))
         watcher.update("package lists")
         apt.get("update", "-o", "APT::Update::Error-Mode=any")
-        headers = _headers(stack, kernel, apt)
+        headers = _headers(stack, release, kernel, apt)
         kept = set()
         for recommended, names in (
             ("true", [*bundle.with_recommended(stack), *headers]),
@@ -170,34 +174,24 @@ def _repository(stack: Stack) -> Repository | None:
     return (stack.driver.repository if stack.driver is not None else None) or of_toolkit
 
 
-def _sources(stack: Stack, network: Network, repository: Repository | None, key: Path | None) -> str:
-    name, _, version = stack.distribution.partition("-")
-    row = _archive(name, version)
-    keyring = Path(row["__nvidia_driver_archive_key"])
+def _sources(
+    stack: Stack, archive: PackageArchive, network: Network, repository: Repository | None, key: Path | None
+) -> str:
+    """Source lines for apt: the archive or its mirror, its security updates, and NVIDIA's repository."""
+    keyring = Path(archive.keyring)
     if not keyring.is_file():
-        package = "ubuntu-keyring" if name == "ubuntu" else "debian-archive-keyring"
         raise BundleError(
-            f"the keys of {stack.distribution}'s archive are not here: sudo apt install {package}"
+            f"the keys of the archive of {stack.distribution} are missing: sudo apt install {archive.keyring_package}"
         )
-    components = ["main", *(["universe", "restricted"] if name == "ubuntu" else [])]
+    components = list(archive.components)
     for plan in (stack.driver and stack.driver.components, stack.cuda and stack.cuda.toolkit_components):
         components += [component for component in plan or () if component not in components]
-    uri = network.apt_mirror.rstrip("/") or row["__nvidia_driver_archive"]
-    lines = [(uri, suite) for suite in row["__nvidia_driver_suites"]]
-    if name == "debian":
-        security = f"{uri}-security"
-        lines.append((security, f"{row['__nvidia_driver_suites'][0]}-security"))
+    uri = network.apt_mirror.rstrip("/") or archive.uri
+    lines = [(uri, suite) for suite in archive.suites]
+    if archive.security is not None:
+        lines.append((f"{uri}{archive.security.suffix}", archive.security.suite))
     text = "".join(f"deb [signed-by={keyring}] {at} {suite} {' '.join(components)}\n" for at, suite in lines)
     return text + (f"deb [signed-by={key}] {repository.uri} /\n" if repository is not None else "")
-
-
-def _archive(name: str, version: str) -> dict[str, Any]:
-    """The same addresses that the role writes."""
-    file = f"{name.capitalize()}_{version.partition('.')[0]}.yml"
-    found: dict[str, Any] = yaml.safe_load(
-        (HOUSE / "roles/nvidia_driver/vars" / file).read_text(encoding="utf-8")
-    )
-    return found
 
 
 def _preferences(stack: Stack) -> str:
@@ -207,13 +201,13 @@ def _preferences(stack: Stack) -> str:
     return _ONLY_TOOLKIT if _repository(stack) is not None else ""
 
 
-def _headers(stack: Stack, kernel: str, apt: _Apt) -> list[str]:
+def _headers(stack: Stack, release: DistributionRow, kernel: str, apt: _Apt) -> list[str]:
     """Where modules are compiled on the box: for its kernel, else for the newest of the release, which comes along."""
     if stack.driver is None or stack.driver.source == "prebuilt":
         return []
     if not kernel:
-        what = "amd64" if stack.distribution.startswith("debian") else "generic"
-        return [f"linux-headers-{what}", f"linux-image-{what}"]
+        flavour = release.kernel.flavour
+        return [f"linux-headers-{flavour}", f"linux-image-{flavour}"]
     if not apt.knows(f"linux-headers-{kernel}"):
         raise BundleError(
             f"the archive has no headers for kernel {kernel}: update the box's kernel first, and say the new one"

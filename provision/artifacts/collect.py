@@ -25,6 +25,7 @@ from provision.artifacts import archive_packages, bundle, environments, own_whee
 from provision.artifacts.bundle import BundleError, Manifest
 from provision.artifacts.lockfiles import packages
 from provision.artifacts.python_builds import fetch_python
+from provision.distributions import distribution_file
 from provision.hosts.network import Network
 from provision.resolve.model import Stack
 
@@ -43,6 +44,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """Of the box; empty: the newest of its release."""
     jupyter: bool = True
     network: Network = Network()
+    distributions: Path = distribution_file.FOLDER
+    """The folder of the distribution files."""
 
 
 def collect(wanted: Wanted, folder: Path, watcher: Watcher) -> Manifest:
@@ -67,7 +70,8 @@ def collect(wanted: Wanted, folder: Path, watcher: Watcher) -> Manifest:
                 old.unlink()
             for name, text in locks.items():
                 (place / f"{name}.txt").write_text(text, encoding="utf-8")
-            archive_packages.fetch(stack, wanted.kernel, wanted.network, folder, told, watcher)
+            _, release = distribution_file.read(wanted.distributions / f"{stack.distribution}.yml")
+            archive_packages.fetch(stack, release, wanted.kernel, wanted.network, folder, told, watcher)
             _wheels(stack, locks, folder / "wheels", told, watcher)
             if stack.python.source != "distribution":
                 fetch_python(stack.python.version, folder / "python", told, watcher)

@@ -95,7 +95,9 @@ def _for(request: Request, data: StackData, where: network.Network, *, jupyter: 
     stack = resolve(request, data)
     if isinstance(stack, NoStack):
         raise BundleError(stack.error)
-    return Wanted(stack=stack, kernel=request.kernel, jupyter=jupyter, network=where)
+    return Wanted(
+        stack=stack, kernel=request.kernel, jupyter=jupyter, network=where, distributions=data.folder
+    )
 
 
 def _tell(manifest: Manifest, folder: Path, *, as_json: bool) -> None:

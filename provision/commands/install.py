@@ -157,6 +157,7 @@ class Installation:
                 locks=None if taken is None else _locks(taken, jupyter=wishes.jupyter),
             ),
             **network.variables(where),
+            **variables.distributions(self._data),
             "nvidia_driver_reboot": wishes.reboot,
             **({"nvidia_driver_mok_enrol": True} if wishes.enrol_key else {}),
             "site_preflight": False,

@@ -11,6 +11,7 @@ import msgspec
 
 from common.console import Console
 from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
+from provision.ansible import variables
 from provision.ansible.outcome import HostOutcome, Outcome
 from provision.ansible.playbook import THIS_MACHINE, Job
 from provision.artifacts.bundle import BundleError
@@ -83,6 +84,7 @@ def run(
             limit=",".join(named) if wishes.hosts else None,
             hosts=named,
             check=wishes.check,
+            variables={name: variables.distributions(data) for name in named},
         )
         console = Console(quiet=as_json)
         outcome = Installation(wishes, data, watching, agreed or _no, console).run(job)

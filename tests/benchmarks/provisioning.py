@@ -102,11 +102,11 @@ def bare(told: dict[str, Any], major: int) -> str:
         lines.append("export PIP_CERT=/root/ca.pem")
     lines.append("mkdir -p /opt/bare/tmp; export TMPDIR=/opt/bare/tmp PIP_CACHE_DIR=/opt/bare/cache")
     if told.get("nvidia_driver_packages"):
-        suites = yaml.safe_load((HOUSE / f"roles/nvidia_driver/vars/Debian_{major}.yml").read_text())
+        archive = yaml.safe_load((HOUSE / f"distributions/debian-{major}.yml").read_text())["archive"]
         components = " ".join(told["nvidia_driver_components"])
         lines += [
-            f"echo 'deb {suites['__nvidia_driver_archive']} {suite} {components}' >> /etc/apt/sources.list.d/bare.list"
-            for suite in suites["__nvidia_driver_suites"]
+            f"echo 'deb {archive['uri']} {suite} {components}' >> /etc/apt/sources.list.d/bare.list"
+            for suite in archive["suites"]
         ]
         lines += [
             "apt-get update -q",

@@ -100,8 +100,8 @@ def test_debians_toolkit_comes_is_tried_and_goes(bed: Bed, told: dict[str, Any],
 @pytest.mark.parametrize(
     ("script", "words"),
     [
-        (nvcc("10.1"), "the plan is CUDA 11.8, and nvcc says"),
-        (nvcc("11.8", "12 + 84 gave 0", 1), "does not compute: 12 + 84 gave 0"),
+        (nvcc("10.1"), "the plan has CUDA 11.8, and nvcc reports"),
+        (nvcc("11.8", "12 + 84 gave 0", 1), "does not compute correctly: 12 + 84 gave 0"),
         (
             "#!/bin/sh\ncase $1 in --version) echo release 11.8, ;; *) echo no g++ >&2; exit 1 ;; esac\n",
             "no g++",
