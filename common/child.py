@@ -6,7 +6,6 @@ import atexit
 import contextlib
 import itertools
 import os
-import selectors
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from typing import IO
 import msgspec
 
 from common import ending, guard
+from common.pipe_reader import PipeReader
 
 _OUTPUT_LIMIT = 4 << 20
 _TIMES_ITS_START = 20
@@ -207,20 +207,19 @@ class Child:
         deadline = self.started + (start_s or timeout_s)
         assert process.stdout is not None  # noqa: S101  # PIPE was asked for
         output = bytearray()
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
+        with PipeReader(process.stdout) as reader:
             while True:
                 left = deadline - time.monotonic()
-                if left <= 0 or not selector.select(left):
+                received = reader.read(left) if left > 0 else []
+                if not received:
                     late = "did not start in time" if start_s and not output else "did not answer in time"
                     return bytes(output), f"{late} and was ended", deadline
-                chunk = os.read(process.stdout.fileno(), 65536)
-                if not chunk:
+                if received[0].closed:
                     return bytes(output), "", deadline
                 if start_s and not output:
                     slow = min(_TIMES_ITS_START * _used(process.pid), start_s)
                     deadline = time.monotonic() + max(timeout_s, slow)
-                output += chunk
+                output += received[0].data
                 if len(output) > _OUTPUT_LIMIT:
                     return bytes(output), "printed without end and was stopped", deadline
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import selectors
 import sys
 import time
 from collections import Counter
@@ -24,6 +22,7 @@ from bench.measure import backend as frameworks
 from bench.measure.probes import load as probes
 from common.child import Child, house_variables
 from common.console import Console
+from common.pipe_reader import PipeReader
 from inventory.gather import PROBE
 from inventory.machine import kernel_log
 from inventory.machine.reading import Reading
@@ -153,25 +152,17 @@ def _listen(worker: Child, watcher: Child | None, recorder: _Recorder, seconds: 
     takers = {worker.process.stdout: recorder.event}
     if watcher is not None and watcher.process is not None and watcher.process.stdout is not None:
         takers[watcher.process.stdout] = recorder.sample
-    buffers: dict[Any, bytes] = dict.fromkeys(takers, b"")
-    with selectors.DefaultSelector() as selector:
-        for source in takers:
-            selector.register(source, selectors.EVENT_READ)
+    with PipeReader(*takers) as reader:
         while True:
             left = deadline - time.monotonic()
-            ready = selector.select(max(0.0, left)) if left > 0 else []
-            if not ready:
+            received = reader.read(left) if left > 0 else []
+            if not received:
                 return "made no progress and was ended"
-            for key, _ in ready:
-                pipe: Any = key.fileobj
-                chunk = os.read(pipe.fileno(), 65536)
-                if not chunk and pipe is worker.process.stdout:
+            for output in received:
+                if output.closed and output.pipe is worker.process.stdout:
                     return worker.finish(time.monotonic() - worker.started + 10).why
-                if not chunk:
-                    selector.unregister(pipe)
-                *lines, buffers[pipe] = (buffers[pipe] + chunk).split(b"\n")
-                for line in lines:
-                    takers[pipe](line)
+                for line in output.lines:
+                    takers[output.pipe](line)
 
 
 class _Recorder:
