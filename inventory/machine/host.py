@@ -34,6 +34,11 @@ _VARIABLES = (
     "TF_FORCE_GPU_ALLOW_GROWTH",
 )
 
+_HOST_NAME_LENGTH = 255
+_NOT_IN_HOST_NAMES = frozenset("/\\<>|\"'`$;&{}")
+"""Characters with a meaning in paths, shells, markup or templates. A stored result whose host name has one is refused
+(bench/results/record/grammar.py)."""
+
 _CUDA_LIBRARY = re.compile(r"lib(cudart|cudnn|cublas|cublasLt|cufft|cusolver|cusparse|nccl|nvrtc)(_\w+)?\.so")
 
 
@@ -43,7 +48,7 @@ def read(sysroot: Path = Path("/")) -> Host:
     memory = psutil.virtual_memory()
     release = kernel_files.text(sysroot / "proc/sys/kernel/osrelease") or platform.release()
     return Host(
-        hostname=platform.node(),
+        hostname=host_name(platform.node()),
         distribution=_distribution(sysroot),
         kernel=release,
         architecture=platform.machine(),
@@ -67,6 +72,16 @@ def read(sysroot: Path = Path("/")) -> Host:
         library_path_clashes=_clashes(),
         variables={name: os.environ[name] for name in _VARIABLES if name in os.environ},
     )
+
+
+def host_name(text: str) -> str:
+    """``text`` as a name that a stored result may have, of at most 255 characters.
+
+    The kernel accepts any bytes as a host name. A "-" replaces each character that cannot be printed or has a meaning
+    in paths, shells, markup or templates; all other names stay as they are.
+    """
+    legal = (c if c.isprintable() and c not in _NOT_IN_HOST_NAMES else "-" for c in text[:_HOST_NAME_LENGTH])
+    return "".join(legal)
 
 
 def _clashes() -> tuple[str, ...]:
