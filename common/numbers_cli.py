@@ -13,8 +13,3 @@ def whole(text: str) -> int | None:
     """
     digits = text.lstrip("0") or text[-1:]
     return int(digits) if text.isascii() and text.isdigit() and len(digits) <= _LONGEST else None
-
-
-def shortened(text: str, most: int = 40) -> str:
-    """For a sentence that repeats what was written."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"

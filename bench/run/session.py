@@ -24,8 +24,9 @@ from bench.run import rounds
 from bench.run import tuned_settings as tuned
 from bench.run.recorder import Keeper
 from common.files import reason, write_atomically
-from common.numbers_cli import shortened, whole
+from common.numbers_cli import whole
 from common.progress import Watcher
+from common.shown import shortened
 from inventory import gather
 from inventory.builds.bill import Bill
 from inventory.machine.records import Machine
@@ -97,7 +98,7 @@ def batch_size(asked: str | None) -> str | int | None:
     if size is not None and 1 <= size <= LARGEST_BATCH:
         return size
     raise UsageError(
-        f"--batch is workshop, best, both or a number from 1 to {LARGEST_BATCH:,}, not {shortened(asked)!r}"
+        f"--batch is workshop, best, both or a number from 1 to {LARGEST_BATCH:,}, not {shortened(asked, 40)!r}"
     )
 
 
