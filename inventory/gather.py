@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from common.child import Child, house_variables
+from common.child import Child, python_path_variables
 from inventory.machine import driver_files, host, kernel_log, pci
 from inventory.machine.reading import Reading
 from inventory.machine.records import Driver, Gpu, Machine
@@ -32,7 +32,7 @@ def gather(*, timeout_s: float = 10, sysroot: Path = Path("/"), probe: Sequence[
     a card that fell off the bus: that becomes a failed reading, and the other cards are still read.
     """
     cards = pci.cards(sysroot)
-    child = Child(probe, house_variables())
+    child = Child(probe, python_path_variables())
     try:
         computer = host.read(sysroot)
         module = driver_files.module(sysroot)
@@ -73,7 +73,7 @@ def _ask(child: Child, probe: Sequence[str], timeout_s: float) -> tuple[Opening,
         if given_up == missing:
             break
         skip = [part for index in sorted(gpus) for part in ("--skip", str(index))]
-        child = Child([*probe, *skip], house_variables())
+        child = Child([*probe, *skip], python_path_variables())
     return opening, tuple(gpus[index] for index in sorted(gpus))
 
 

@@ -17,13 +17,13 @@ CODES = st.integers(-64, 255).filter(bool)
 def test_memory_is_never_named_without_evidence(code: int, counts: tuple[int | None, int | None]) -> None:
     before, now = counts
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ending, "kills", lambda: now)
-        assert ending.of(code, before, "everything was fine").kind != "out-of-memory"
+        patch.setattr(ending, "oom_kills", lambda: now)
+        assert ending.explain(code, before, "everything was fine").kind != "out-of-memory"
 
 
 @given(CODES)
 def test_every_end_is_told_with_its_code_or_signal(code: int) -> None:
-    told = ending.of(code, None)
+    told = ending.explain(code, None)
     assert told.kind == ("killed" if code in (-1, -2, -9, -15) else told.kind)
     assert str(code) in told.why if code > 0 else ("SIG" in told.why or str(-code) in told.why)
 
@@ -31,9 +31,9 @@ def test_every_end_is_told_with_its_code_or_signal(code: int) -> None:
 def test_the_kernel_s_count_is_evidence_of_a_sigkill_and_of_nothing_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ending, "kills", lambda: 6)
-    assert ending.of(-9, 5).kind == "out-of-memory"
-    assert (ending.of(-15, 5).kind, ending.of(-11, 5).kind, ending.of(1, 5).kind) == (
+    monkeypatch.setattr(ending, "oom_kills", lambda: 6)
+    assert ending.explain(-9, 5).kind == "out-of-memory"
+    assert (ending.explain(-15, 5).kind, ending.explain(-11, 5).kind, ending.explain(1, 5).kind) == (
         "killed",
         "crash",
         "crash",
@@ -56,8 +56,8 @@ def test_the_kernel_s_count_is_evidence_of_a_sigkill_and_of_nothing_else(
     ],
 )
 def test_the_framework_s_own_words_are_evidence(words: str, told: bool) -> None:
-    assert ending.speaks_of_memory(words) is told
-    assert (ending.of(-6, None, words).kind == "out-of-memory") is told
+    assert ending.reports_out_of_memory(words) is told
+    assert (ending.explain(-6, None, words).kind == "out-of-memory") is told
 
 
 def laid_out(root: Path, **files: str) -> Path:
@@ -100,7 +100,7 @@ EVENTS = "low 0\noom 3\noom_kill 2\noom_group_kill 0\n"
 def test_the_own_group_s_count_goes_before_the_machine_s(
     tmp_path: Path, files: dict[str, str], expected: int | None
 ) -> None:
-    assert ending.kills(laid_out(tmp_path, **files)) == expected
+    assert ending.oom_kills(laid_out(tmp_path, **files)) == expected
 
 
 @given(st.binary(max_size=200), st.binary(max_size=200))
@@ -111,4 +111,4 @@ def test_counters_that_make_no_sense_are_no_count(
     (root / "proc/self").mkdir(parents=True)
     (root / "proc/self/cgroup").write_bytes(group)
     (root / "proc/vmstat").write_bytes(count)
-    assert ending.kills(root) is None or b"oom_kill" in count
+    assert ending.oom_kills(root) is None or b"oom_kill" in count

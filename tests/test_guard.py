@@ -37,7 +37,9 @@ def until(true: Callable[[], bool], seconds: float = 30) -> bool:
 
 
 def carriers_of(pid: int) -> list[int]:
-    return [number for number, marks in guard.carriers() if any(m.startswith(f"{pid}-") for m in marks)]
+    return [
+        number for number, marks in guard.marked_processes() if any(m.startswith(f"{pid}-") for m in marks)
+    ]
 
 
 @pytest.fixture
@@ -237,6 +239,6 @@ def test_without_a_temporary_directory_children_start_all_the_same(monkeypatch: 
     def none(**_: object) -> str:
         raise FileNotFoundError("No usable temporary directory found")
 
-    monkeypatch.setattr(child._Own, "folder", None)
+    monkeypatch.setattr(child._ProcessState, "folder", None)
     monkeypatch.setattr(child.tempfile, "mkdtemp", none)
     assert child.Child([sys.executable, "-c", "print(1)"]).finish(60).output == b"1\n"

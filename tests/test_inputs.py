@@ -177,7 +177,7 @@ def test_mutated_files_are_refused_in_a_sentence(tmp_path: Path) -> None:
     ("path", "why"),
     [
         ("/dev/zero", "a device, not a regular file"),
-        ("/proc/self/environ", "made by the kernel as it is read, not a regular file"),
+        ("/proc/self/environ", "a file that the kernel generates, not a regular file"),
         ("/proc/kmsg", "not a regular file"),
         ("/sys/kernel/notes", "not a regular file"),
         ("/", "Is a directory, not a regular file"),

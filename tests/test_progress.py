@@ -8,7 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
-from common.progress import Watcher
+from common.progress import ProgressDisplay
 
 LONG = "preflight: It is looked whether another run works on this box or on another one"
 
@@ -16,7 +16,7 @@ LONG = "preflight: It is looked whether another run works on this box or on anot
 @pytest.mark.parametrize("wide", [60, 80, 100, 200])
 def test_what_it_is_at_gives_way_and_the_time_left_stays(wide: int) -> None:
     out = io.StringIO()
-    with Watcher(Console(file=out, force_terminal=True, width=wide, highlight=False)) as watcher:
+    with ProgressDisplay(Console(file=out, force_terminal=True, width=wide, highlight=False)) as watcher:
         watcher.begin("site", "starting")
         watcher.update(LONG, share=0.4, rate="under a minute left")
         assert watcher._bar is not None
@@ -36,7 +36,7 @@ def test_what_it_is_at_gives_way_and_the_time_left_stays(wide: int) -> None:
 def test_the_clock_goes_on_where_the_work_takes_longer_than_was_thought() -> None:
     now = [100.0]
     out = io.StringIO()
-    with Watcher(Console(file=out, force_terminal=True, width=80, highlight=False)) as watcher:
+    with ProgressDisplay(Console(file=out, force_terminal=True, width=80, highlight=False)) as watcher:
         assert watcher._bar is not None
         watcher._bar.get_time = lambda: now[0]
         watcher.begin("site", "starting")
@@ -46,6 +46,6 @@ def test_the_clock_goes_on_where_the_work_takes_longer_than_was_thought() -> Non
         (task,) = watcher._bar.tasks
         assert (task.finished, task.elapsed) == (False, 83)
     lines = io.StringIO()
-    plain = Watcher(Console(file=lines, highlight=False))
+    plain = ProgressDisplay(Console(file=lines, highlight=False))
     plain.update("The box trains", share=1.0)
     assert "99%" in lines.getvalue()

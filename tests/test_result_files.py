@@ -91,7 +91,9 @@ def devices(folder: Path) -> tuple[Path, Path]:
 def test_a_device_stays_one(
     dlbox: Command, stored: Document, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
-    for device, why in zip(devices(tmp_path), ("No space left on device", "a disk is no file"), strict=True):
+    for device, why in zip(
+        devices(tmp_path), ("No space left on device", "a disk cannot be a result file"), strict=True
+    ):
         before = device.lstat()
         done = dlbox(*options, str(device))
         assert done.returncode == 1

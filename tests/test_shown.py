@@ -18,7 +18,7 @@ from rich.text import Text
 
 from common import shown
 from common.console import Console
-from common.progress import Watcher
+from common.progress import ProgressDisplay
 from tests.conftest import ROOT
 
 STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -91,7 +91,7 @@ def test_a_console_prints_no_control_characters_and_no_markup(terminal: bool) ->
 def test_progress_prints_what_it_is_given() -> None:
     console = Console(file=io.StringIO(), width=200)
     console._force_terminal = True
-    watcher = Watcher(console)
+    watcher = ProgressDisplay(console)
     with watcher:
         watcher.begin(f"[bold]box{NASTY}", "starting")
         watcher.update("[/] unbalanced", 0.5, "[red]")

@@ -58,7 +58,7 @@ def run(
     The worker and all its children are gone when this returns or raises.
     """
     limits = limits or Limits()
-    before = ending.kills()
+    before = ending.oom_kills()
     with _scratch() as errors:
         process = child.start(
             command,
@@ -135,7 +135,7 @@ def _ending(process: subprocess.Popen[bytes], before: int | None, errors: IO[byt
         return Problem(kind="hang", message="the worker did not exit after its final message; killed")
     if code == 0:
         return None
-    found = ending.of(code, before, _tail(errors))
+    found = ending.explain(code, before, _tail(errors))
     return Problem(kind=found.kind, message=f"the worker {found.why}")
 
 

@@ -20,7 +20,7 @@ from bench.health.check import Subject, skipped
 from bench.health.load.record import LoadRun, Sample, Soaked
 from bench.measure import backend as frameworks
 from bench.measure.probes import load as probes
-from common.child import Child, house_variables
+from common.child import Child, python_path_variables
 from common.console import Console
 from common.pipe_reader import PipeReader
 from inventory.gather import PROBE
@@ -126,9 +126,9 @@ def measure(
 ) -> LoadRun:
     """One card under load by one framework; no child outlives this."""
     job = job_for(subject, seconds, backend)
-    variables = {**frameworks.environment(backend), **house_variables()}
+    variables = {**frameworks.environment(backend), **python_path_variables()}
     worker = Child([*load, msgspec.json.encode(job).decode()], variables)
-    watcher = Child([*probe, "--watch", "1"], house_variables()) if subject is not None else None
+    watcher = Child([*probe, "--watch", "1"], python_path_variables()) if subject is not None else None
     recorder = _Recorder(backend, job, subject, say)
     problem, interrupted = "", False
     try:

@@ -25,7 +25,7 @@ from bench.run import tuned_settings as tuned
 from bench.run.recorder import Keeper
 from common.files import reason, write_atomically
 from common.numbers_cli import whole
-from common.progress import Watcher
+from common.progress import ProgressDisplay
 from common.shown import shortened
 from inventory import gather
 from inventory.builds.bill import Bill
@@ -102,7 +102,7 @@ def batch_size(asked: str | None) -> str | int | None:
     )
 
 
-def run(options: Options, watcher: Watcher) -> Document:
+def run(options: Options, watcher: ProgressDisplay) -> Document:
     """One run of ``bench`` or ``ready``, kept in the history, with its report.
 
     Raises InterruptedRunError, UsageError.
@@ -131,7 +131,7 @@ def run(options: Options, watcher: Watcher) -> Document:
 
 
 def _run(
-    options: Options, backend: str, keeper: Keeper, watcher: Watcher, book: settings.Book | None
+    options: Options, backend: str, keeper: Keeper, watcher: ProgressDisplay, book: settings.Book | None
 ) -> Document:
     watcher.begin("machine", "reading what it is")
     machine = gather.gather()

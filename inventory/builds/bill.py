@@ -162,7 +162,7 @@ def read(path: Path) -> Bill:
         raise BillError(str(error)) from None
 
 
-def _bill(name: str, raw: _File, document: yaml_lines.Document) -> Bill:
+def _bill(name: str, raw: _File, document: yaml_lines.YamlDocument) -> Bill:
     card_part = _one(CardPart, raw, document)
     try:
         card = cards.find(card_part.model)
@@ -187,7 +187,7 @@ def _bill(name: str, raw: _File, document: yaml_lines.Document) -> Bill:
     )
 
 
-def _one(type_: type[P], raw: _File, document: yaml_lines.Document) -> P:
+def _one(type_: type[P], raw: _File, document: yaml_lines.YamlDocument) -> P:
     found = [(index, part) for index, part in enumerate(raw.parts) if isinstance(part, type_)]
     if not found:
         raise document.error(("parts",), f"`parts` lacks one of `kind: {type_.__struct_config__.tag}`")

@@ -204,7 +204,7 @@ def read(path: Path) -> tuple[Catalogue, tuple[Card, ...]]:
     return raw, cards
 
 
-def _card(entry: _Entry, raw: Catalogue, document: yaml_lines.Document, index: int) -> Card:
+def _card(entry: _Entry, raw: Catalogue, document: yaml_lines.YamlDocument, index: int) -> Card:
     family: _Family = getattr(raw.architectures, entry.architecture)
     known: dict[str, Source] = {}
     for source, fields in entry.sources.items():
@@ -260,7 +260,7 @@ def _card(entry: _Entry, raw: Catalogue, document: yaml_lines.Document, index: i
     )
 
 
-def _check_names(raw: Catalogue, document: yaml_lines.Document) -> None:
+def _check_names(raw: Catalogue, document: yaml_lines.YamlDocument) -> None:
     taken: dict[str, str] = {}
     for index, entry in enumerate(raw.cards):
         for name in (entry.name, *entry.aliases):

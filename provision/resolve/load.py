@@ -73,7 +73,7 @@ def parse(text: str, name: str = "stack.yml") -> StackData:
         raise StackFileError(str(error)) from None
 
 
-def _checked(document: yaml_lines.Document) -> StackData:
+def _checked(document: yaml_lines.YamlDocument) -> StackData:
     if not isinstance(document.data, dict):
         raise document.error((), "expected a mapping with schema_version, date and the tables")
     version = document.data.get("schema_version")
@@ -109,7 +109,7 @@ _REQUIREMENT = re.compile(_WHEEL.pattern + r"(?:\[[A-Za-z0-9._,-]+\])?")
 class _Check:
     """What one row says of another: names that are used exist, versions read, no trap is named."""
 
-    def __init__(self, document: yaml_lines.Document, data: StackData) -> None:
+    def __init__(self, document: yaml_lines.YamlDocument, data: StackData) -> None:
         self.document = document
         self.data = data
         self.distributions = [row.id for row in data.distributions]

@@ -17,7 +17,7 @@ from bench.measure.card import summary
 from bench.measure.card.summary import Moment, Timed
 from bench.measure.events import Block, Event, Imported
 from bench.results.record.card import Telemetry
-from common.child import Child, house_variables
+from common.child import Child, python_path_variables
 from common.pipe_reader import PipeReader
 from inventory.gather import PROBE
 from inventory.machine.records import Gpu, GpuProcess
@@ -66,7 +66,7 @@ class Sampler:
         self._ended = threading.Event()  # an earlier thread may still look at its own
         self.worker_pid = 0
         try:
-            self._child = Child(self._command, house_variables())
+            self._child = Child(self._command, python_path_variables())
             self._thread = threading.Thread(target=self._watch, args=(self._child, self._ended), daemon=True)
             self._thread.start()
         except (OSError, RuntimeError) as error:  # no more processes or threads for this user
