@@ -1,8 +1,8 @@
 """Parse YAML into a tree of nodes with line numbers and limits on size, depth, aliases, keys and numbers.
 
 The text is read as a stream of events, so that a file can neither fill the memory nor overflow the stack: parsing
-stops at the first event beyond a limit. PyYAML's own constructors convert each scalar. ``yaml_lines`` and ``yaml_values`` turn
-the tree into values.
+stops at the first event beyond a limit. PyYAML's own constructors convert each scalar. ``yaml_lines`` and
+``yaml_values`` turn the tree into values.
 """
 
 from __future__ import annotations
