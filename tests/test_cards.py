@@ -201,11 +201,11 @@ def test_unknown_cards_are_answered_with_the_nearest_names() -> None:
         cards.find("gtx 3060")
     with pytest.raises(UnknownCard, match=r"nearest: GeForce GTX 1060 6GB, GeForce GTX 1060 3GB"):
         cards.find("GTX 1060 5GB")
-    with pytest.raises(UnknownCard, match=r"laptop chip"):
+    with pytest.raises(UnknownCard, match=r"laptop GPU"):
         cards.find("RTX 3060 Laptop GPU")
     with pytest.raises(UnknownCard, match=r"10de:2bb1 .* Blackwell card; nearest: GeForce RTX 5090"):
         cards.find("10de:2bb1")
-    with pytest.raises(UnknownCard, match=r"10de:1c20 is a laptop chip"):
+    with pytest.raises(UnknownCard, match=r"10de:1c20 is a laptop GPU"):
         cards.find("10de:1c20")
 
 
@@ -300,7 +300,11 @@ def _broken(tmp_path: Path, old: str, new: str) -> str:
         ("    cores: 640\n", "", "`GeForce GTX 750 Ti` lacks `cores`"),
         ("cores: 640", "cores: 640\n    cores: 641", "`cores` is given twice"),
         ("architecture: pascal\n    c", "architecture: tesla\n    c", "`turing` or `volta`, got `tesla`"),
-        ("pci-ids: [pci_ids]", "hearsay: [pci_ids]", "names `hearsay`, which `sources` does not list"),
+        (
+            "pci-ids: [pci_ids]",
+            "hearsay: [pci_ids]",
+            "names the source `hearsay`, which `sources` does not list",
+        ),
         ("pci-ids: [pci_ids]", "pci-ids: [colour]", "gives a source for `colour`"),
         ('"10de:1380"', '"10DE:1380"', "`pci_ids`"),
         ('name: "GeForce GTX 950"', 'name: "GeForce GTX 750 Ti"', "`GeForce GTX 750 Ti` already names"),

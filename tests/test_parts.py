@@ -54,7 +54,7 @@ def make(tmp_path: Path, **changes: Any) -> Bill:
 
 
 def judged(chosen: Bill, **arguments: Any) -> dict[str, Judgement]:
-    found = judge.judge(chosen, today=TODAY, **arguments)
+    found = judge.judge_bill(chosen, today=TODAY, **arguments)
     return {j.id.removeprefix("parts."): j for j in found}
 
 
@@ -78,7 +78,7 @@ def test_the_parts_on_record_of_2017_keep_their_prices() -> None:
 
 @pytest.mark.parametrize("chosen", SHIPPED.values(), ids=lambda b: b.name)
 def test_shipped_builds_are_sound_and_their_prices_marked(chosen: Bill) -> None:
-    for one in judge.judge(chosen, today=chosen.priced_on):
+    for one in judge.judge_bill(chosen, today=chosen.priced_on):
         assert one.status in ("pass", "skip"), one.message
     for part in chosen.parts:
         assert part.price_source or part.note or chosen.note, f"{part.model}: whose price is this?"
@@ -87,12 +87,12 @@ def test_shipped_builds_are_sound_and_their_prices_marked(chosen: Bill) -> None:
 
 def test_prices_grow_old_and_history_does_not() -> None:
     later = SHIPPED["under-1000"].priced_on + datetime.timedelta(days=120)
-    stale = {j.id: j for j in judge.judge(SHIPPED["under-1000"], today=later)}["parts.prices"]
+    stale = {j.id: j for j in judge.judge_bill(SHIPPED["under-1000"], today=later)}["parts.prices"]
     assert stale.status == "warn"
     assert stale.measured == 120
     assert stale.remedy
     assert "2 of 8 estimated" in stale.message
-    old = {j.id: j for j in judge.judge(SHIPPED["2017"], today=later)}["parts.prices"]
+    old = {j.id: j for j in judge.judge_bill(SHIPPED["2017"], today=later)}["parts.prices"]
     assert old.status == "skip"
 
 
@@ -105,7 +105,7 @@ def test_budget(tmp_path: Path) -> None:
     over = judged(chosen, budget_usd=500)["budget"]
     assert over.status == "fail"
     assert (over.measured, over.expected, over.unit) == (589.0, 500, "USD")
-    assert over.remedy == "save $89.00; the dearest part is RTX 3060 12GB at $300.00"
+    assert over.remedy == "save $89.00; the most expensive part is RTX 3060 12GB at $300.00"
     assert judged(make(tmp_path, top={"budget_usd": None}))["budget"].status == "skip"
     assert judged(chosen, budget_usd=589)["budget"].status == "pass"
 
@@ -121,12 +121,12 @@ def test_quantity_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "status", "words"),
     [
-        ({}, "pass", "308 W of 550 W, spikes to 410 W"),
+        ({}, "pass", "308 W of 550 W, with spikes up to 410 W"),
         ({"power_supply": {"watts": 300}}, "fail", "308 W of 300 W"),
-        ({"power_supply": {"watts": 350}}, "warn", "above 80% of its rating"),
-        ({"power_supply": {"watts": 500}}, "warn", "the card's maker advises 550 W"),
+        ({"power_supply": {"watts": 350}}, "warn", "above 80% of its rated power"),
+        ({"power_supply": {"watts": 500}}, "warn", "the maker of the card recommends 550 W"),
         # A small supply for its load cuts off on the spikes before it is overloaded for good.
-        ({"power_supply": {"watts": 650}, "card": {"power_w": 480}}, "warn", "may cut off"),
+        ({"power_supply": {"watts": 650}, "card": {"power_w": 480}}, "warn", "may switch off"),
         ({"power_supply": {"watts": 650, "atx_version": 3.1}, "card": {"power_w": 480}}, "warn", "above 80%"),
         (
             {"power_supply": {"watts": 800, "atx_version": 3.1}, "card": {"power_w": 480}},
@@ -140,7 +140,7 @@ def test_power_supply(tmp_path: Path, changes: dict[str, Any], status: str, word
     assert one.status == status
     assert words in one.message
     if status != "pass":
-        assert re.fullmatch(r"take a supply of \d+ W or more", one.remedy or "")
+        assert re.fullmatch(r"use a power supply of at least \d+ W", one.remedy or "")
 
 
 @given(
@@ -157,12 +157,12 @@ def test_the_advised_supply_is_enough(card: float, cpu: float, watts: float, atx
         processor=msgspec.structs.replace(chosen.processor, peak_w=cpu),
         supply=msgspec.structs.replace(chosen.supply, watts=watts, atx_version=atx),
     )
-    one = judge.supply(chosen, card)
+    one = judge.power_supply(chosen, card)
     if one.remedy:
-        advised = float(one.remedy.split()[4])
+        advised = float(one.remedy.split()[7])
         assert advised > watts
         better = msgspec.structs.replace(chosen, supply=msgspec.structs.replace(chosen.supply, watts=advised))
-        assert judge.supply(better, card).status == "pass"
+        assert judge.power_supply(better, card).status == "pass"
 
 
 @pytest.mark.parametrize(
@@ -213,13 +213,13 @@ def test_length_and_slots(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("card", "board", "status", "words"),
     [
-        ("RTX 3060", (4, 16), "pass", "4.0 x16, 31.5 GB/s; the card could do 4.0 x16"),
+        ("RTX 3060", (4, 16), "pass", "4.0 x16, 31.5 GB/s; the card supports 4.0 x16"),
         ("RTX 3060", (3, 16), "pass", "3.0 x16, 15.8 GB/s"),
         ("RTX 3060", (4, 8), "warn", "4.0 x8"),
         ("RTX 3060", (2, 16), "warn", "2.0 x16"),
         ("RTX 4060", (4, 16), "pass", "the link will be 4.0 x8"),
         ("RTX 5060", (3, 16), "warn", "the link will be 3.0 x8, 7.9 GB/s"),
-        ("RTX 3060", (3, 1), "fail", "too slow to feed it"),
+        ("RTX 3060", (3, 1), "fail", "too slow for the card"),
     ],
 )
 def test_pcie_lanes(tmp_path: Path, card: str, board: tuple[int, int], status: str, words: str) -> None:
@@ -240,7 +240,7 @@ def test_cards_share_the_processors_lanes(tmp_path: Path) -> None:
 
 @given(st.integers(1, 64), st.integers(1, 16))
 def test_shares_never_exceed_the_lanes(lanes: int, count: int) -> None:
-    width = judge._share(lanes, count)
+    width = judge._lanes_per_card(lanes, count)
     assert width in (1, 2, 4, 8, 16)
     assert width * count <= lanes or width == 1
 
@@ -268,7 +268,7 @@ def test_a_processor_with_few_lanes_narrows_the_link(tmp_path: Path) -> None:
 def test_speed_for_the_money_follows_the_card_and_the_total(tmp_path: Path) -> None:
     one = judged(make(tmp_path))["speed-per-dollar"]
     assert one.measured == pytest.approx(0.70 * 12.74 / 0.589, rel=0.01)
-    old = {j.id: j for j in judge.judge(SHIPPED["2017"], today=TODAY)}["parts.speed-per-dollar"]
+    old = {j.id: j for j in judge.judge_bill(SHIPPED["2017"], today=TODAY)}["parts.speed-per-dollar"]
     assert old.measured == pytest.approx(0.90 * 4.37 / 0.876, rel=0.01)
     assert "FP16" not in old.message
     free = make(
@@ -284,14 +284,14 @@ def test_every_warning_and_failure_says_what_to_do(tmp_path: Path) -> None:
         card={"model": "RTX 5090", "length_mm": 400, "slots": 5},
         processor={"socket": "AM3", "pcie_lanes": 1},
     )
-    found = judge.judge(bad, today=TODAY)
+    found = judge.judge_bill(bad, today=TODAY)
     assert {j.status for j in found} == {"fail", "warn", "pass"}
     for one in found:
         assert isinstance(finding(one), Finding)
         assert (one.remedy is not None) is (one.status in ("warn", "fail"))
         assert "\n" not in one.message
-    assert judge.worst(found) == "fail"
-    assert judge.worst(()) == "skip"
+    assert judge.worst_status(found) == "fail"
+    assert judge.worst_status(()) == "skip"
 
 
 # --- this machine -----------------------------------------------------------------------------------------
@@ -310,7 +310,9 @@ def machine(draw: Reading[float], busy: Reading[int], name: str = "NVIDIA GeForc
 
 
 def here(one: Machine, chosen: Bill | None) -> dict[str, Judgement]:
-    found = this_machine.judge(one, chosen, this_machine.load_power(one), this_machine.power_limit(one))
+    found = this_machine.judge_machine(
+        one, chosen, this_machine.load_power(one), this_machine.power_limit(one)
+    )
     return {j.id.removeprefix("parts."): j for j in found}
 
 
@@ -337,7 +339,7 @@ def test_what_the_limit_would_ask_is_said_beside_what_was_measured(tmp_path: Pat
     tight = here(busy, make(tmp_path, power_supply={"watts": 300}))["this-power"]
     assert tight.status == "warn"
     assert "90 W as measured under load" in tight.message
-    assert "and then it is 308 W of 300 W" in tight.message
+    assert "which makes 308 W of 300 W" in tight.message
     assert tight.remedy
 
 
@@ -369,7 +371,9 @@ def test_power_is_taken_from_the_last_run_that_loaded_this_card() -> None:
     assert re.fullmatch(r"at most in run 4 of \d{4}-\d\d-\d\d", when)
     found = {
         j.id: j
-        for j in this_machine.judge(idle, SHIPPED["under-600"], power, this_machine.power_limit(idle), when)
+        for j in this_machine.judge_machine(
+            idle, SHIPPED["under-600"], power, this_machine.power_limit(idle), when
+        )
     }
     assert "160 W at most in run 4" in found["parts.this-power"].message
     two = msgspec.structs.replace(idle, gpus=idle.gpus * 2)
@@ -389,7 +393,7 @@ def test_another_card_than_the_bill_says(tmp_path: Path) -> None:
         "this-card"
     ]
     assert found.status == "fail"
-    assert found.message == "this machine has GeForce RTX 3060 12GB, its bill says 1 x GeForce GTX 1060 6GB"
+    assert found.message == "this machine has GeForce RTX 3060 12GB, its bill has 1 x GeForce GTX 1060 6GB"
 
 
 def test_machines_without_card_driver_or_bill(tmp_path: Path) -> None:
@@ -416,11 +420,11 @@ BAD = {
     "a price in octal": ("price_usd: 300", "price_usd: 0300", "YAML reads `0300` as 192"),
     "a price on the clock": ("price_usd: 300", "price_usd: 3:00", "YAML reads `3:00` as 180"),
     "colour in a name": ("model: RTX 3060 12GB", 'model: "\\e[31mRTX 3060"', "without control characters"),
-    "another maker's card": ("model: RTX 3060 12GB", "model: RX 7600", "is AMD's"),
+    "another maker's card": ("model: RTX 3060 12GB", "model: RX 7600", "is a card by AMD"),
     "a negative wattage": ("tdp_w: 65", "tdp_w: -65", "`tdp_w` is expected to be a number > 0, got `-65`"),
     "a wattage with its unit": ("watts: 550", "watts: 550 W", "`watts` is expected to be a number, got `550 W`"),
     "an unknown card": ("model: RTX 3060 12GB", "model: RTX 3065", 'no card "RTX 3065" in the catalogue; nearest'),
-    "a laptop chip": ("model: RTX 3060 12GB", "model: RTX 3060 Laptop GPU", "is a laptop chip"),
+    "a laptop GPU": ("model: RTX 3060 12GB", "model: RTX 3060 Laptop GPU", "is a laptop GPU"),
     "an unknown kind": ("kind: case", "kind: chassis", "`case`, `cooler` or `other`, got `chassis`"),
     "an unknown field": ("    watts: 550", "    power: 550\n    watts: 550", "`power` is not a field known here"),
     "no kind": ("  - kind: case\n    model", "  - model", "lacks `kind`"),
@@ -473,7 +477,7 @@ def test_the_line_is_the_right_one(tmp_path: Path) -> None:
         ("- a\n- b\n", "the file is expected to be a mapping, got a list"),
         ("just words", "got `just words`"),
         ("parts: 3\ntitle: x\npriced_on: 2026-01-01", "`parts` is expected to be a list"),
-        ("title: x\npriced_on: 2026-01-01\nparts: []", "lacks one of `kind: card`"),
+        ("title: x\npriced_on: 2026-01-01\nparts: []", "has no part of `kind: card`"),
         ("title: x\n---\ntitle: y", "not valid YAML"),
         ("[" * 5000, "bills.yml"),
         ("a: " * 50, "not valid YAML"),
@@ -493,7 +497,7 @@ def test_required_parts_may_be_there_once(tmp_path: Path) -> None:
     for kind in ("card", "processor", "board", "power-supply"):
         less = {**data, "parts": [p for p in data["parts"] if p["kind"] != kind]}
         path.write_text(yaml.safe_dump(less))
-        with pytest.raises(BillError, match=f"`parts` lacks one of `kind: {kind}`"):
+        with pytest.raises(BillError, match=f"`parts` has no part of `kind: {kind}`"):
             bill.read(path)
         more = {**data, "parts": data["parts"] + [p for p in data["parts"] if p["kind"] == kind]}
         path.write_text(yaml.dump(more, Dumper=_NoAliases))
@@ -517,7 +521,7 @@ class _NoAliases(yaml.SafeDumper):
 def test_any_file_is_a_bill_or_one_sentence(text: str) -> None:
     try:
         document = yaml_lines.parse(text, "any.yml")
-        yaml_lines.convert(document, bill._File)
+        yaml_lines.convert(document, bill._BillFile)
         said = ""
     except yaml_lines.YamlError as error:
         said = str(error)
@@ -567,7 +571,7 @@ def test_a_build_by_name_and_by_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("1999",), "there is no build `1999`: give a file, or one of 2017, under-1000, under-600"),
+        (("1999",), "there is no build `1999`: name a file or one of 2017, under-1000, under-600"),
         (("nowhere/mine.yml",), "mine.yml cannot be read: No such file or directory"),
         (("a" * 5000,), "there is no build `aaa"),
         (("a/" * 3000,), "cannot be read: File name too long"),
