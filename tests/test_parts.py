@@ -1,4 +1,4 @@
-"""`dlbox parts`: bills are read with clear complaints, judged by their figures, and shown."""
+"""`dlbox parts`: bills are read with clear error messages, judged by their figures, and printed."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ def judged(chosen: Bill, **arguments: Any) -> dict[str, Judgement]:
     return {j.id.removeprefix("parts."): j for j in found}
 
 
-# --- the bills that come with dlbox -----------------------------------------------------------------------
+# --- the included bills -----------------------------------------------------------------------
 
 
-def test_the_builds_that_were_promised() -> None:
+def test_included_builds_meet_their_budgets() -> None:
     assert list(SHIPPED) == ["2017", "under-1000", "under-600"]
     assert SHIPPED["2017"].card == cards.find("GTX 1060")
     assert SHIPPED["2017"].historic
@@ -70,14 +70,14 @@ def test_the_builds_that_were_promised() -> None:
     assert SHIPPED["under-600"].total_usd < 600
 
 
-def test_the_parts_on_record_of_2017_keep_their_prices() -> None:
+def test_recorded_parts_of_2017_keep_their_prices() -> None:
     known = {p.model: p.price_usd for p in SHIPPED["2017"].parts}
     assert known["ASUS B150I PRO GAMING/WIFI/AURA"] == 125
     assert known["Thermaltake Core V1"] == 50
 
 
 @pytest.mark.parametrize("chosen", SHIPPED.values(), ids=lambda b: b.name)
-def test_shipped_builds_are_sound_and_their_prices_marked(chosen: Bill) -> None:
+def test_included_builds_pass_and_mark_estimated_prices(chosen: Bill) -> None:
     for one in judge.judge_bill(chosen, today=chosen.priced_on):
         assert one.status in ("pass", "skip"), one.message
     for part in chosen.parts:
@@ -85,7 +85,7 @@ def test_shipped_builds_are_sound_and_their_prices_marked(chosen: Bill) -> None:
     assert chosen.oldest_price <= chosen.priced_on
 
 
-def test_prices_grow_old_and_history_does_not() -> None:
+def test_old_prices_get_a_warning_except_historic_ones() -> None:
     later = SHIPPED["under-1000"].priced_on + datetime.timedelta(days=120)
     stale = {j.id: j for j in judge.judge_bill(SHIPPED["under-1000"], today=later)}["parts.prices"]
     assert stale.status == "warn"
@@ -110,7 +110,7 @@ def test_budget(tmp_path: Path) -> None:
     assert judged(chosen, budget_usd=589)["budget"].status == "pass"
 
 
-def test_quantity_counts(tmp_path: Path) -> None:
+def test_quantities_multiply_price_and_power(tmp_path: Path) -> None:
     two = make(tmp_path, card={"quantity": 2})
     assert two.total_usd == 889
     assert judge.card_power(two) == 340
@@ -125,7 +125,7 @@ def test_quantity_counts(tmp_path: Path) -> None:
         ({"power_supply": {"watts": 300}}, "fail", "308 W of 300 W"),
         ({"power_supply": {"watts": 350}}, "warn", "above 80% of its rated power"),
         ({"power_supply": {"watts": 500}}, "warn", "the maker of the card recommends 550 W"),
-        # A small supply for its load cuts off on the spikes before it is overloaded for good.
+        # A small power supply switches off on power spikes before it is permanently overloaded.
         ({"power_supply": {"watts": 650}, "card": {"power_w": 480}}, "warn", "may switch off"),
         ({"power_supply": {"watts": 650, "atx_version": 3.1}, "card": {"power_w": 480}}, "warn", "above 80%"),
         (
@@ -150,7 +150,9 @@ def test_power_supply(tmp_path: Path, changes: dict[str, Any], status: str, word
     atx=st.sampled_from([None, 2.4, 3.1]),
 )
 @settings(max_examples=60, deadline=None)
-def test_the_advised_supply_is_enough(card: float, cpu: float, watts: float, atx: float | None) -> None:
+def test_the_recommended_power_supply_passes(
+    card: float, cpu: float, watts: float, atx: float | None
+) -> None:
     chosen = SHIPPED["under-600"]
     chosen = msgspec.structs.replace(
         chosen,
@@ -190,7 +192,7 @@ def test_power_connectors(
     assert judged(chosen)["power-connectors"].status == status
 
 
-def test_what_does_not_go_together(tmp_path: Path) -> None:
+def test_incompatible_parts_fail(tmp_path: Path) -> None:
     fit = judged(make(tmp_path, processor={"socket": "AM5"}, memory={"memory_type": "DDR5"}))["fit"]
     assert fit.status == "fail"
     assert "needs socket AM5, the board has AM4" in fit.message
@@ -230,7 +232,7 @@ def test_pcie_lanes(tmp_path: Path, card: str, board: tuple[int, int], status: s
     assert words in one.message
 
 
-def test_cards_share_the_processors_lanes(tmp_path: Path) -> None:
+def test_several_cards_share_the_lanes_of_the_processor(tmp_path: Path) -> None:
     one = judged(make(tmp_path, card={"quantity": 2}, processor={"pcie_lanes": 16}))["pcie-lanes"]
     assert "of each of 2 cards will be 3.0 x8" in one.message
     assert one.status == "warn"
@@ -239,13 +241,13 @@ def test_cards_share_the_processors_lanes(tmp_path: Path) -> None:
 
 
 @given(st.integers(1, 64), st.integers(1, 16))
-def test_shares_never_exceed_the_lanes(lanes: int, count: int) -> None:
+def test_lanes_per_card_never_exceed_the_total(lanes: int, count: int) -> None:
     width = judge._lanes_per_card(lanes, count)
     assert width in (1, 2, 4, 8, 16)
     assert width * count <= lanes or width == 1
 
 
-def test_a_box_without_memory_or_disk_is_told(tmp_path: Path) -> None:
+def test_missing_memory_or_storage_gives_a_warning(tmp_path: Path) -> None:
     data = yaml.safe_load(TEXT)
     assert judged(make(tmp_path))["whole"].status == "pass"
     data["parts"] = [p for p in data["parts"] if p["kind"] not in ("memory", "storage")]
@@ -265,7 +267,7 @@ def test_a_processor_with_few_lanes_narrows_the_link(tmp_path: Path) -> None:
     assert judged(none)["pcie-lanes"].status == "skip"
 
 
-def test_speed_for_the_money_follows_the_card_and_the_total(tmp_path: Path) -> None:
+def test_speed_per_dollar_follows_card_and_total_price(tmp_path: Path) -> None:
     one = judged(make(tmp_path))["speed-per-dollar"]
     assert one.measured == pytest.approx(0.70 * 12.74 / 0.589, rel=0.01)
     old = {j.id: j for j in judge.judge_bill(SHIPPED["2017"], today=TODAY)}["parts.speed-per-dollar"]
@@ -277,7 +279,7 @@ def test_speed_for_the_money_follows_the_card_and_the_total(tmp_path: Path) -> N
     assert judged(free)["speed-per-dollar"].status == "pass"
 
 
-def test_every_warning_and_failure_says_what_to_do(tmp_path: Path) -> None:
+def test_every_warning_and_failure_has_a_remedy(tmp_path: Path) -> None:
     bad = make(
         tmp_path,
         top={"budget_usd": 100, "priced_on": "2020-01-01"},
@@ -316,7 +318,7 @@ def here(one: Machine, chosen: Bill | None) -> dict[str, Judgement]:
     return {j.id.removeprefix("parts."): j for j in found}
 
 
-def test_power_measured_under_load_is_held_against_the_supply(tmp_path: Path) -> None:
+def test_power_under_load_is_compared_with_the_power_supply(tmp_path: Path) -> None:
     one = machine(Reading.of(168.4), Reading.of(99))
     found = here(one, make(tmp_path))
     assert found["this-card"].status == "pass"
@@ -325,13 +327,13 @@ def test_power_measured_under_load_is_held_against_the_supply(tmp_path: Path) ->
     assert here(one, make(tmp_path, power_supply={"watts": 250}))["this-power"].status == "fail"
 
 
-def test_an_idle_card_is_judged_by_its_limit_and_says_so(tmp_path: Path) -> None:
+def test_an_idle_card_is_judged_by_its_power_limit(tmp_path: Path) -> None:
     found = here(machine(Reading.of(9.1), Reading.of(0)), make(tmp_path))["this-power"]
     assert found.status == "pass"
     assert "170 W at most, its power limit (not measured: card 0 is idle" in found.message
 
 
-def test_what_the_limit_would_ask_is_said_beside_what_was_measured(tmp_path: Path) -> None:
+def test_the_message_has_measured_power_and_power_limit(tmp_path: Path) -> None:
     busy = machine(Reading.of(90.0), Reading.of(99))
     found = here(busy, make(tmp_path))["this-power"]
     assert found.status == "pass"
@@ -344,7 +346,7 @@ def test_what_the_limit_would_ask_is_said_beside_what_was_measured(tmp_path: Pat
 
 
 def remember(gpu_name: str, hostname: str, **changes: Any) -> None:
-    """A kept run that watched its card: 160 W in timed training."""
+    """Store a run with telemetry: 160 W during timed training."""
     kept = samples.document()
     result = msgspec.structs.replace(kept.results[0], telemetry=samples.telemetry(**changes))
     gpu = Gpu(index=0, name=Reading.of(gpu_name))
@@ -356,7 +358,7 @@ def remember(gpu_name: str, hostname: str, **changes: Any) -> None:
     history.close()
 
 
-def test_power_is_taken_from_the_last_run_that_loaded_this_card() -> None:
+def test_power_comes_from_the_last_run_with_this_card() -> None:
     idle = machine(Reading.of(9.0), Reading.of(0))
     assert "no run is kept" in remembered_power(idle)[0].why
     remember("NVIDIA GeForce RTX 3060", "another")
@@ -380,7 +382,7 @@ def test_power_is_taken_from_the_last_run_that_loaded_this_card() -> None:
     assert not remembered_power(two)[0].ok
 
 
-def test_what_cannot_be_read_is_unknown_and_never_a_pass(tmp_path: Path) -> None:
+def test_unreadable_power_is_unknown_and_never_a_pass(tmp_path: Path) -> None:
     one = machine(Reading.failed("lost"), Reading.of(99))
     gpu = msgspec.structs.replace(one.gpus[0], power=Power(draw_w=Reading.failed("lost")))
     found = here(msgspec.structs.replace(one, gpus=(gpu,)), make(tmp_path))["this-power"]
@@ -388,7 +390,7 @@ def test_what_cannot_be_read_is_unknown_and_never_a_pass(tmp_path: Path) -> None
     assert found.remedy
 
 
-def test_another_card_than_the_bill_says(tmp_path: Path) -> None:
+def test_a_card_that_differs_from_the_bill_fails(tmp_path: Path) -> None:
     found = here(machine(Reading.of(1.0), Reading.of(0)), make(tmp_path, card={"model": "GTX 1060"}))[
         "this-card"
     ]
@@ -448,7 +450,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("old", "new", "expected"), BAD.values(), ids=BAD)
-def test_bad_data_gets_file_line_and_what_is_expected(
+def test_invalid_data_gives_file_line_and_expected_value(
     tmp_path: Path, old: str, new: str, expected: str
 ) -> None:
     assert old in TEXT
@@ -462,7 +464,7 @@ def test_bad_data_gets_file_line_and_what_is_expected(
     assert "\n" not in message
 
 
-def test_the_line_is_the_right_one(tmp_path: Path) -> None:
+def test_the_message_has_the_line_of_the_error(tmp_path: Path) -> None:
     path = tmp_path / "mine.yml"
     path.write_text(TEXT.replace("tdp_w: 65", "tdp_w: -65"))
     line = next(n for n, text in enumerate(path.read_text().splitlines(), 1) if "-65" in text)
@@ -483,7 +485,7 @@ def test_the_line_is_the_right_one(tmp_path: Path) -> None:
         ("a: " * 50, "not valid YAML"),
     ],
 )
-def test_what_is_no_bill(tmp_path: Path, text: str, expected: str) -> None:
+def test_files_that_are_not_bills_are_refused(tmp_path: Path, text: str, expected: str) -> None:
     path = tmp_path / "bills.yml"
     path.write_text(text)
     with pytest.raises(BillError) as caught:
@@ -491,7 +493,7 @@ def test_what_is_no_bill(tmp_path: Path, text: str, expected: str) -> None:
     assert expected in str(caught.value)
 
 
-def test_required_parts_may_be_there_once(tmp_path: Path) -> None:
+def test_required_parts_must_occur_exactly_once(tmp_path: Path) -> None:
     data = yaml.safe_load(TEXT)
     path = tmp_path / "mine.yml"
     for kind in ("card", "processor", "board", "power-supply"):
@@ -518,7 +520,7 @@ class _NoAliases(yaml.SafeDumper):
     max_leaves=12,
 ).map(lambda data: yaml.dump(data, Dumper=_NoAliases))))  # fmt: skip
 @settings(max_examples=200, deadline=None)
-def test_any_file_is_a_bill_or_one_sentence(text: str) -> None:
+def test_any_text_is_a_bill_or_gives_one_sentence(text: str) -> None:
     try:
         document = yaml_lines.parse(text, "any.yml")
         yaml_lines.convert(document, bill._BillFile)
@@ -584,7 +586,7 @@ def test_a_build_by_name_and_by_file(tmp_path: Path) -> None:
         (("tests",), "tests cannot be read: Is a directory"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_sentence(
+def test_invalid_arguments_give_one_sentence(
     arguments: tuple[str, ...], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)

@@ -1,4 +1,4 @@
-"""The line that moves while the machine works fits its terminal, and keeps what a person waits for."""
+"""The progress line fits the terminal and always shows the remaining time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LONG = "preflight: It is looked whether another run works on this box or on anot
 
 
 @pytest.mark.parametrize("wide", [60, 80, 100, 200])
-def test_what_it_is_at_gives_way_and_the_time_left_stays(wide: int) -> None:
+def test_a_narrow_terminal_cuts_the_step_and_keeps_the_remaining_time(wide: int) -> None:
     out = io.StringIO()
     with ProgressDisplay(Console(file=out, force_terminal=True, width=wide, highlight=False)) as watcher:
         watcher.begin("site", "starting")
@@ -33,7 +33,7 @@ def test_what_it_is_at_gives_way_and_the_time_left_stays(wide: int) -> None:
     assert "site: 1 changed in 3 s" in frames
 
 
-def test_the_clock_goes_on_where_the_work_takes_longer_than_was_thought() -> None:
+def test_the_clock_continues_if_the_work_takes_longer_than_estimated() -> None:
     now = [100.0]
     out = io.StringIO()
     with ProgressDisplay(Console(file=out, force_terminal=True, width=80, highlight=False)) as watcher:

@@ -101,7 +101,8 @@ def _budget(bill: Bill, budget_usd: float | None) -> Judgement:
     if total <= budget_usd:
         return judgement("budget", "pass", message, total, budget_usd, "USD")
     costliest = max(bill.parts, key=lambda part: part.cost_usd)
-    remedy = f"save ${total - budget_usd:,.2f}; the most expensive part is {costliest.model} at ${costliest.cost_usd:,.2f}"
+    price = f"{costliest.model} at ${costliest.cost_usd:,.2f}"
+    remedy = f"save ${total - budget_usd:,.2f}; the most expensive part is {price}"
     return judgement("budget", "fail", message, total, budget_usd, "USD", remedy)
 
 
