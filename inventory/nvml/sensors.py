@@ -148,13 +148,13 @@ def utilisation(rates: Any) -> int:
     return int(rates.gpu)
 
 
-def fields(device: Any, *wanted: int) -> dict[int, Reading[int]]:
+def fields(device: Any, *numbers: int) -> dict[int, Reading[int]]:
     """Numbered values by field number; each has its own return code, in addition to that of the call."""
-    answer = read("nvmlDeviceGetFieldValues", device, list(wanted))
+    answer = read("nvmlDeviceGetFieldValues", device, list(numbers))
     if answer.value is None:
-        return {field: converted(answer, int) for field in wanted}
+        return {field: converted(answer, int) for field in numbers}
     found: dict[int, Reading[int]] = {}
-    for field, entry in zip(wanted, answer.value, strict=True):
+    for field, entry in zip(numbers, answer.value, strict=True):
         found[field] = refused(entry.nvmlReturn) if entry.nvmlReturn else converted(Reading.of(entry), _field)
     return found
 
