@@ -13,7 +13,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import IO
 
@@ -240,6 +239,6 @@ def _cpu_seconds(pid: int) -> float:
 
 def python_path_variables() -> dict[str, str]:
     """The variable PYTHONPATH with which a child imports the same packages as this process, installed or not."""
-    root = str(Path(str(resources.files("common"))).resolve().parent)
+    root = str(Path(__file__).resolve().parents[__name__.count(".")])
     inherited = os.environ.get("PYTHONPATH", "")
     return {"PYTHONPATH": f"{root}{os.pathsep}{inherited}" if inherited else root}
