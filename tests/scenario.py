@@ -1,4 +1,4 @@
-"""Scenarios: computers described in YAML files. ``load("rtx3060_idle").machine(folder)`` reads one with the real code."""
+"""Scenarios: computers in YAML files. ``load("rtx3060_idle").machine(folder)`` reads one with the real code."""
 
 from __future__ import annotations
 
