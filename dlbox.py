@@ -421,7 +421,7 @@ def provision_command(
     yes: bool, ask_become_pass: bool, ask_vault_pass: bool, as_json: bool, **wishes: Any
 ) -> None:
     """Make this machine right, or HOSTs of the inventory: driver, frameworks, dlbox; then ask the box itself."""
-    from common.progress import Watcher
+    from common.progress import ProgressDisplay
     from provision.ansible import passwords
     from provision.commands import provision as command
     from provision.commands.options import Wishes, collects
@@ -436,7 +436,7 @@ def provision_command(
         complain(str(error))
         sys.exit(1)
     wanted = Wishes(secrets=secrets, **wishes)
-    sys.exit(command.run(wanted, Watcher, agreed, as_json=as_json, complain=complain))
+    sys.exit(command.run(wanted, ProgressDisplay, agreed, as_json=as_json, complain=complain))
 
 
 def _yes(question: str) -> bool:

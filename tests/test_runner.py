@@ -99,7 +99,7 @@ def test_json_of_others_is_passed_over(line: bytes) -> None:
         ("os.kill(os.getpid(), signal.SIGSEGV)", "crash", "SIGSEGV"),
         ("os.kill(os.getpid(), signal.SIGKILL)", "killed", "SIGKILL"),
         ("os.kill(os.getpid(), signal.SIGTERM)", "killed", "SIGTERM"),
-        ("sys.stderr.write('MemoryError'); sys.exit(1)", "out-of-memory", "wrote that memory ran out"),
+        ("sys.stderr.write('MemoryError'); sys.exit(1)", "out-of-memory", "reported that memory ran out"),
         (
             "os.write(2, b'terminate called after std::bad_alloc'); os.kill(os.getpid(), signal.SIGABRT)",
             "out-of-memory",

@@ -10,7 +10,7 @@ from bench.results.export.formats import FORMATS
 from bench.results.record.document import Document
 from bench.results.store.history import default_path
 from common.exit_codes import EXIT_FAILED, EXIT_OK
-from common.files import clash, is_stdout, reason, told, write_atomically
+from common.files import clash, display_name, is_stdout, reason, write_atomically
 
 
 def impossible(files: Mapping[str, Path | bool | None], *, taken: str | None) -> str | None:
@@ -55,7 +55,7 @@ def write(
         )
         option = _option(name)
         if not document.results:
-            complain(f"{told(path)} was not written: there is no training result to put into it")
+            complain(f"{display_name(path)} was not written: there is no training result to put into it")
             code = EXIT_FAILED
             continue
         try:

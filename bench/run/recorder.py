@@ -12,13 +12,13 @@ from bench.finding import Finding, Status
 from bench.results.record.document import Document, Result, TimedBlock
 from bench.results.store.access import BRING_BACK, MAKE_ROOM, Problem, open_history
 from bench.results.store.history import CorruptHistoryError, History, HistoryError, Run, State
-from common.progress import Watcher
+from common.progress import ProgressDisplay
 
 
 class Keeper:
     """``document`` is the run as it stands, with what went wrong while it was kept among its findings."""
 
-    def __init__(self, watcher: Watcher) -> None:
+    def __init__(self, watcher: ProgressDisplay) -> None:
         self._watcher = watcher
         self._history: History | None = None
         self._number: int | None = None

@@ -24,8 +24,9 @@ from bench.run import rounds
 from bench.run import tuned_settings as tuned
 from bench.run.recorder import Keeper
 from common.files import reason, write_atomically
-from common.numbers_cli import shortened, whole
-from common.progress import Watcher
+from common.numbers_cli import whole
+from common.progress import ProgressDisplay
+from common.shown import shortened
 from inventory import gather
 from inventory.builds.bill import Bill
 from inventory.machine.records import Machine
@@ -97,11 +98,11 @@ def batch_size(asked: str | None) -> str | int | None:
     if size is not None and 1 <= size <= LARGEST_BATCH:
         return size
     raise UsageError(
-        f"--batch is workshop, best, both or a number from 1 to {LARGEST_BATCH:,}, not {shortened(asked)!r}"
+        f"--batch is workshop, best, both or a number from 1 to {LARGEST_BATCH:,}, not {shortened(asked, 40)!r}"
     )
 
 
-def run(options: Options, watcher: Watcher) -> Document:
+def run(options: Options, watcher: ProgressDisplay) -> Document:
     """One run of ``bench`` or ``ready``, kept in the history, with its report.
 
     Raises InterruptedRunError, UsageError.
@@ -130,7 +131,7 @@ def run(options: Options, watcher: Watcher) -> Document:
 
 
 def _run(
-    options: Options, backend: str, keeper: Keeper, watcher: Watcher, book: settings.Book | None
+    options: Options, backend: str, keeper: Keeper, watcher: ProgressDisplay, book: settings.Book | None
 ) -> Document:
     watcher.begin("machine", "reading what it is")
     machine = gather.gather()

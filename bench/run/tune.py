@@ -24,7 +24,7 @@ from bench.run.tune_candidates import GAIN, Measured, candidates, choose, longer
 from bench.run.tuned_settings import as_set, device
 from common.console import Console
 from common.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Complain
-from common.progress import Watcher
+from common.progress import ProgressDisplay
 from inventory import gather
 from inventory.machine import host
 from inventory.machine.records import Machine
@@ -256,7 +256,7 @@ def command(
     done: list[Tuned] = []
     code, busy = EXIT_OK, None
     try:
-        with Watcher() as watcher:
+        with ProgressDisplay() as watcher:
             watcher.begin("machine", "reading what it is")
             machine = gather.gather()
             watcher.done(device(machine))

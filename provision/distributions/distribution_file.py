@@ -167,7 +167,7 @@ def forbidden_by(package: str, rows: tuple[ForbiddenRow, ...]) -> ForbiddenRow |
 
 def read(
     path: Path, everywhere: tuple[ForbiddenRow, ...] = ()
-) -> tuple[yaml_lines.Document, DistributionRow]:
+) -> tuple[yaml_lines.YamlDocument, DistributionRow]:
     """The file and its content. ``everywhere``: packages that no release may install. Raises StackFileError."""
     try:
         document = yaml_lines.read(path)
@@ -202,7 +202,7 @@ class _DistributionChecks(RowChecks):
     """Fields that the schema alone cannot check."""
 
     def __init__(
-        self, document: yaml_lines.Document, row: DistributionRow, everywhere: tuple[ForbiddenRow, ...]
+        self, document: yaml_lines.YamlDocument, row: DistributionRow, everywhere: tuple[ForbiddenRow, ...]
     ) -> None:
         super().__init__(document)
         self._row, self._forbidden = row, (*everywhere, *row.forbidden)

@@ -31,7 +31,7 @@ class StackFileError(ValueError):
 class RowChecks:
     """Checks fields of one document. ``where`` is the place of a row: ("drivers", 2), ("archive",) or ()."""
 
-    def __init__(self, document: yaml_lines.Document) -> None:
+    def __init__(self, document: yaml_lines.YamlDocument) -> None:
         self.document = document
 
     def fail(self, where: yaml_lines.Where, field: str, expected: str) -> NoReturn:

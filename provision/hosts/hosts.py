@@ -91,7 +91,7 @@ def _value(host: str, field: str, said: Said) -> Any:
         value = [str(v) if isinstance(v, int) and not isinstance(v, bool) else v for v in value]
     if field == "frameworks" and isinstance(value, str):
         value = [value]
-    document = yaml_lines.Document(placed(said.path), {"name": host, field: value}, {(field,): said.line})
+    document = yaml_lines.YamlDocument(placed(said.path), {"name": host, field: value}, {(field,): said.line})
     if _is_template(value):
         problem = (
             f"`{field}` of {shortened(host)} is a template, which a plan does not fill in: write the value"

@@ -81,7 +81,7 @@ def parse(text: str, name: str = "stack.yml", distributions: Path | None = None)
     return _checked(document, distributions or distribution_file.FOLDER)
 
 
-def _checked(document: yaml_lines.Document, folder: Path) -> StackData:
+def _checked(document: yaml_lines.YamlDocument, folder: Path) -> StackData:
     try:
         file = _converted(document)
         _StackChecks(document, file).all()
@@ -104,7 +104,7 @@ def _checked(document: yaml_lines.Document, folder: Path) -> StackData:
     )
 
 
-def _converted(document: yaml_lines.Document) -> _StackFile:
+def _converted(document: yaml_lines.YamlDocument) -> _StackFile:
     if not isinstance(document.data, dict):
         raise document.error((), "expected a mapping with schema_version, date and the tables")
     version = document.data.get("schema_version")
@@ -153,7 +153,7 @@ def _distributions(folder: Path, file: _StackFile) -> tuple[DistributionRow, ...
 class _StackChecks(RowChecks):
     """References between the rows, and fields that the schema alone cannot check."""
 
-    def __init__(self, document: yaml_lines.Document, file: _StackFile) -> None:
+    def __init__(self, document: yaml_lines.YamlDocument, file: _StackFile) -> None:
         super().__init__(document)
         self._file = file
 
