@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 import pytest
 
 from tests import decision_index
-from tests.benchmarks import lesson_pace
 from tests.conftest import ROOT
 
 DOCS = ROOT / "docs"
@@ -52,11 +50,6 @@ def test_a_superseding_decision_exists_and_is_newer() -> None:
         assert one.superseded_by in found
 
 
-def test_the_index_of_decisions_is_current() -> None:
-    written = (DOCS / "decisions" / "README.md").read_text(encoding="utf-8")
-    assert written == decision_index.page(), "python -m tests.decision_index > docs/decisions/README.md"
-
-
 @pytest.mark.parametrize(
     "change",
     [("- Date: 2026-11-22\n", ""), ("accepted", "maybe"), ("# 0001:", "# 0002:"), ("# 0001: ", "0001 ")],
@@ -89,8 +82,3 @@ def test_relative_links_lead_to_files(path: Path) -> None:
 def test_documents_that_the_code_names_exist(path: Path) -> None:
     missing = [n for n in NAMED.findall(path.read_text(encoding="utf-8")) if not (ROOT / n).exists()]
     assert not missing
-
-
-def test_the_page_of_the_lessons_speed_is_generated_from_its_figures() -> None:
-    figures = json.loads(lesson_pace.KEPT.read_text(encoding="utf-8"))
-    assert lesson_pace.PAGE.read_text(encoding="utf-8") == lesson_pace.render(figures)
