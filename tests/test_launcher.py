@@ -365,6 +365,20 @@ def test_test_installs_what_the_tests_need_and_passes_arguments_on(
     assert box.run("test").stderr == ""
 
 
+def test_regenerate_runs_the_generators_in_the_clone(ready: Box) -> None:
+    """The generators need what dlbox itself needs, and no package of the tests."""
+    done = ready.run("regenerate", "--check")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ready.calls == ["-m tests.regenerate --check"]
+
+
+def test_the_help_of_set_up_names_every_command_of_the_launcher(box: Box) -> None:
+    shown = box.run("setup", "--help").stdout
+    verbs = re.findall(r"^    ([a-z]+)\)$", (box.clone / "dlbox").read_text(), re.MULTILINE)
+    assert {"setup", "test", "regenerate"} <= set(verbs)
+    assert all(f"./dlbox {verb}" in shown for verb in verbs), shown
+
+
 @pytest.mark.parametrize("code", [1, 5])
 def test_no_selected_tests_is_not_a_success(ready: Box, code: int) -> None:
     (ready.state / "pytest").write_text(str(code))
