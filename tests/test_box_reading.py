@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 
 from inventory.machine.records import Distribution, Host, Machine
 from provision.ansible import playbook, variables
-from provision.ansible.outcome import HostOutcome, Outcome
-from provision.ansible.playbook import Job
+from provision.ansible.outcome import HostOutcome, PlaybookOutcome
+from provision.ansible.playbook import PlaybookJob
 from provision.artifacts import environments, own_wheel
 from provision.artifacts.own_wheel import OwnWheel
-from provision.commands.options import Wishes
-from provision.commands.provision import right, run
+from provision.commands.interaction import Interaction
+from provision.commands.options import ProvisionOptions
+from provision.commands.provision import is_success, run
 from provision.resolve import box_reading, boxes
 from provision.resolve.box_reading import ReadingError
 from tests.hostile import placed, texts
@@ -172,15 +173,15 @@ def box(name: str, reading: Any, **fields: Any) -> HostOutcome:
 
 def provision(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, looked: tuple[HostOutcome, ...], **wishes: Any
-) -> tuple[int, Said, list[Job]]:
+) -> tuple[int, Said, list[PlaybookJob]]:
     """`provision` over an inventory of these hosts; the second playbook finds all of its hosts ready."""
-    jobs: list[Job] = []
+    jobs: list[PlaybookJob] = []
 
-    def play(job: Job, *rest: object) -> Outcome:
+    def play(job: PlaybookJob, *rest: object) -> PlaybookOutcome:
         jobs.append(job)
         ready = tuple(HostOutcome(name=name, status="changed", verdict="ready") for name in job.variables)
         hosts = looked if job.playbook.stem == "preflight" else ready
-        return Outcome(playbook=job.playbook.stem, check=job.check, seconds=1.0, hosts=hosts)
+        return PlaybookOutcome(playbook=job.playbook.stem, check=job.check, seconds=1.0, hosts=hosts)
 
     monkeypatch.setattr(playbook, "run", play)
     monkeypatch.setattr(own_wheel, "build", lambda folder: OwnWheel(path=folder / "dlbox.whl", sha256="ab"))
@@ -189,8 +190,8 @@ def provision(
     place = tmp_path / "hosts.yml"
     place.write_text(json.dumps({"all": {"hosts": {host.name: {} for host in looked}}}), encoding="utf-8")
     said = Said()
-    asked = Wishes(inventory=place, **wishes)
-    code = run(asked, watching, lambda question: True, as_json=True, complain=said)
+    asked = ProvisionOptions(inventory=place, **wishes)
+    code = run(asked, Interaction(watching, lambda question: True, said, True))
     return code, said, jobs
 
 
@@ -232,7 +233,7 @@ def test_where_every_box_is_refused_nothing_is_installed(
 @pytest.mark.parametrize("verdict", ["uncertain", "unknown", "fine", "{{ 1 }}", ""])
 def test_only_a_known_good_verdict_is_right(verdict: str) -> None:
     host = HostOutcome(name="desk", status="ok", verdict="ready")
-    outcome = Outcome(playbook="site", check=False, seconds=1.0, hosts=(host,))
-    assert right(outcome)
+    outcome = PlaybookOutcome(playbook="site", check=False, seconds=1.0, hosts=(host,))
+    assert is_success(outcome)
     wrong = msgspec.structs.replace(host, verdict=verdict)
-    assert not right(msgspec.structs.replace(outcome, hosts=(host, wrong)))
+    assert not is_success(msgspec.structs.replace(outcome, hosts=(host, wrong)))

@@ -13,7 +13,8 @@ from provision.artifacts import archive_packages, bundle, collect, environments,
 from provision.artifacts.bundle import Bundle, BundleError
 from provision.artifacts.own_wheel import OwnWheel
 from provision.commands import provision
-from provision.commands.options import Wishes
+from provision.commands.interaction import Interaction
+from provision.commands.options import ProvisionOptions
 from provision.hosts.network import PLAIN, Network
 from provision.resolve.stack import Request, Stack, Target, resolve
 from tests.test_playbook import Listener
@@ -65,7 +66,7 @@ def test_a_folder_with_a_space_in_its_name_is_an_address_for_pip(folder: Path, t
     assert "my%20bundle/wheels\n" in (tmp_path / "pip.conf").read_text()
     assert told["python_mirror"].endswith("my%20bundle/python")
     sent = read(moved).variables(tmp_path / "pip.conf", here=False)
-    assert (sent["bundle_source"], sent["bundle_folder"]) == (str(moved), bundle.ON_THE_BOX)
+    assert (sent["bundle_source"], sent["bundle_folder"]) == (str(moved), bundle.FOLDER_ON_BOX)
 
 
 def _edit(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
@@ -94,7 +95,9 @@ def test_nothing_is_installed_from_a_bundle_that_is_not_sound(
     script = Script()
     monkeypatch.setattr("provision.ansible.playbook.run", script)
     said = Said()
-    code = provision.run(Wishes(bundle=folder), watching, lambda question: True, as_json=False, complain=said)
+    code = provision.run(
+        ProvisionOptions(bundle=folder), Interaction(watching, lambda question: True, said, False)
+    )
     assert code == 1
     assert script.jobs == []
     assert words in said[0]
@@ -114,12 +117,12 @@ def test_nothing_is_installed_from_a_bundle_that_is_not_sound(
 def test_a_bundle_for_another_box_is_refused_with_what_it_lacks(
     folder: Path, other: Stack, jupyter: bool, words: str
 ) -> None:
-    assert words in (read(folder).lacks(other, jupyter=jupyter) or "")
+    assert words in (read(folder).missing(other, jupyter=jupyter) or "")
 
 
 def test_a_bundle_for_this_box_lacks_nothing(folder: Path) -> None:
-    assert read(folder).lacks(stack(), jupyter=False) is None
-    assert read(folder).lacks(stack(frameworks=("tensorflow",)), jupyter=False) is None
+    assert read(folder).missing(stack(), jupyter=False) is None
+    assert read(folder).missing(stack(frameworks=("tensorflow",)), jupyter=False) is None
 
 
 def test_what_is_installed_comes_from_the_bundle(
@@ -135,8 +138,8 @@ def test_what_is_installed_comes_from_the_bundle(
     bundle.write(folder, bundle.contents(stack(), jupyter=True), "dlbox-1.whl", Listener())
     script = Script(host(box=BOX), host(status="changed", changed=("a",), verdict="ready"))
     monkeypatch.setattr("provision.ansible.playbook.run", script)
-    wishes = Wishes(bundle=folder, frameworks=("tensorflow",))
-    assert provision.run(wishes, watching, lambda question: True, as_json=False, complain=Said()) == 0
+    wishes = ProvisionOptions(bundle=folder, frameworks=("tensorflow",))
+    assert provision.run(wishes, Interaction(watching, lambda question: True, Said(), False)) == 0
     told = script.jobs[1].variables["localhost"]
     assert told["bundle_folder"] == str(folder)
     assert told["bundle_source"] == ""  # it lies on this machine already
@@ -158,7 +161,9 @@ def test_what_is_installed_comes_from_the_bundle(
 )
 def test_what_cannot_be_meant_is_a_wrong_call(wishes: dict[str, Any], words: str) -> None:
     said = Said()
-    code = provision.run(Wishes(**wishes), watching, lambda question: True, as_json=False, complain=said)
+    code = provision.run(
+        ProvisionOptions(**wishes), Interaction(watching, lambda question: True, said, False)
+    )
     assert code == 2
     assert words in said[0]
 
@@ -166,7 +171,7 @@ def test_what_cannot_be_meant_is_a_wrong_call(wishes: dict[str, Any], words: str
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(BundleError, match=r"thesis\.tex"):
-        collect.collect(collect.Wanted(stack=stack()), tmp_path, Listener())
+        collect.collect(bundle.BundleRequest(stack=stack()), tmp_path, Listener())
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
@@ -194,12 +199,12 @@ def test_the_manifest_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(own_wheel, "build", build)
     monkeypatch.chdir(tmp_path.parent)
     place = Path(tmp_path.name)  # as people name it: from where they stand
-    wanted = collect.Wanted(stack=stack())
+    wanted = bundle.BundleRequest(stack=stack())
     with pytest.raises(BundleError, match="cable"):
         collect.collect(wanted, place, Listener())
-    assert not bundle.is_whole(tmp_path)
+    assert not bundle.is_complete(tmp_path)
     found = collect.collect(wanted, place, Listener())
-    assert bundle.is_whole(tmp_path)
+    assert bundle.is_complete(tmp_path)
     assert set(found.files) == {"locks/tensorflow.txt", "dlbox-1-py3-none-any.whl"}
     assert calls == [["six==1 --hash=sha256:aa"]] * 2
 
@@ -229,7 +234,7 @@ def test_only_wheels_that_are_not_there_are_asked_for(
     monkeypatch.setattr(collect, "_download", lambda lines, *rest: asked.extend(lines))
     text = f"six==1 \\\n    --hash=sha256:{digest} \\\n    --hash=sha256:{'0' * 64}\n"
     text += f"seven==2 --hash=sha256:{'1' * 64}\n"
-    collect._wheels(stack(), {"tensorflow": text, "jax": text}, tmp_path, {}, Listener())
+    collect._fetch_wheels(stack(), {"tensorflow": text, "jax": text}, tmp_path, {}, Listener())
     assert asked == [f"seven==2 --hash=sha256:{'1' * 64}"]
     assert [path.name for path in tmp_path.iterdir()] == ["six.whl"]
 
@@ -245,7 +250,7 @@ def test_a_damaged_wheel_is_fetched_again(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(collect, "_download", download)
     text = f"six==1 --hash=sha256:{digest}\n"
-    collect._wheels(stack(), {"tensorflow": text}, tmp_path, {}, Listener())
+    collect._fetch_wheels(stack(), {"tensorflow": text}, tmp_path, {}, Listener())
     assert (tmp_path / "six.whl").read_text() == "six"
 
 
@@ -270,6 +275,6 @@ def test_a_release_whose_keys_are_not_here_is_refused_with_the_package(
 
 
 def test_pythons_build_is_uvs_newest_of_this_kind() -> None:
-    address = python_builds._address("3.12", {})
+    address = python_builds._url("3.12", {})
     assert "/cpython-3.12." in address
     assert address.endswith("x86_64-unknown-linux-gnu-install_only_stripped.tar.gz")

@@ -206,8 +206,8 @@ def test_the_wheel_of_a_checkout_and_of_an_installation_hold_the_same(tmp_path: 
 
 
 def test_dlbox_needs_no_extra_to_run() -> None:
-    assert any(line.startswith("click") for line in own_wheel.needs())
-    assert not any("tensorflow" in line for line in own_wheel.needs())
+    assert any(line.startswith("click") for line in own_wheel.requirements())
+    assert not any("tensorflow" in line for line in own_wheel.requirements())
 
 
 def cudnn(packages: Path, number: int) -> subprocess.CompletedProcess[str]:

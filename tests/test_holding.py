@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from provision.ansible import heartbeat
-from provision.ansible.playbook import HOUSE
+from provision.ansible.playbook import PROVISION_DIR
 from tests.conftest import ROOT, script
 from tests.test_playbook import only, run
 
-SCRIPT = HOUSE / "roles/preflight/files/hold.py"
+SCRIPT = PROVISION_DIR / "roles/preflight/files/hold.py"
 ANNA, BEN = "a" * 32, "b" * 32
 
 
@@ -125,9 +125,9 @@ while other is None:
 
 
 def test_a_live_run_gives_signs_and_says_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heartbeat, "PLACE", tmp_path)
+    monkeypatch.setattr(heartbeat, "FOLDER", tmp_path)
     monkeypatch.setattr(heartbeat, "EVERY_S", 0.1)
-    with heartbeat.Holding(tmp_path / "ssh") as held:
+    with heartbeat.Heartbeat(tmp_path / "ssh") as held:
         assert take(tmp_path, held.identity, dead_s=60) is None
         assert hold.lives(tmp_path, held.identity)
         assert take(tmp_path, BEN)["who"] == "anna@desk"
@@ -143,7 +143,7 @@ def test_signs_go_over_open_connections_only(tmp_path: Path, monkeypatch: pytest
     sockets = tmp_path / "s"
     sockets.mkdir()
     (sockets / "file").touch()
-    with socket.socket(socket.AF_UNIX) as connection, heartbeat.Holding(sockets) as held:
+    with socket.socket(socket.AF_UNIX) as connection, heartbeat.Heartbeat(sockets) as held:
         connection.bind(str(sockets / "c"))
         time.sleep(1)
     asked = (tmp_path / "asked").read_text().splitlines()
@@ -159,13 +159,13 @@ def test_the_play_stops_with_a_sentence(tmp_path: Path, monkeypatch: pytest.Monk
     place = tmp_path / "run"
     (roles / "preflight").mkdir(parents=True)
     for part in ("tasks", "meta", "defaults", "vars"):
-        (roles / "preflight" / part).symlink_to(HOUSE / "roles/preflight" / part)
+        (roles / "preflight" / part).symlink_to(PROVISION_DIR / "roles/preflight" / part)
     (roles / "preflight/files").mkdir()
     text = (
         SCRIPT.read_text().replace('"/run/dlbox"', repr(str(place))).replace("DEAD_S = 60.0", "DEAD_S = 4.0")
     )
     (roles / "preflight/files/hold.py").write_text(text)
-    monkeypatch.setattr("provision.ansible.playbook.HOUSE", tmp_path)
+    monkeypatch.setattr("provision.ansible.playbook.PROVISION_DIR", tmp_path)
     task = json.dumps(
         {"name": "The box is this run's", "ansible.builtin.include_role": {"name": "preflight", "tasks_from": "hold"},
          "vars": {"preflight_take": "{{ taken }}"}}

@@ -11,7 +11,7 @@ import yaml
 from dlbox import cli  # noqa: TID251 - the command is what is tested
 from provision.artifacts import bundle
 from provision.artifacts.bundle import BundleError
-from provision.commands.options import Wishes, wrong
+from provision.commands.options import ProvisionOptions, conflict
 from provision.resolve.load import DEFAULT_PATH, StackFileError, parse
 from tests.hostile import placed, texts
 from tests.test_playbook import Listener
@@ -77,8 +77,8 @@ def test_a_manifest_that_is_none_is_refused(tmp_path: Path, content: bytes) -> N
 
 @pytest.mark.parametrize("name", ['a"; APT::Update::Pre-Invoke {"touch canary"}; //', "a\nb", "a\\b"])
 def test_the_folder_of_a_bundle_cannot_end_a_value_of_apt(name: str, tmp_path: Path) -> None:
-    assert "--bundle" in (wrong(Wishes(bundle=tmp_path / name)) or "")
-    assert wrong(Wishes(bundle=tmp_path / "a folder (1)")) is None
+    assert "--bundle" in (conflict(ProvisionOptions(bundle=tmp_path / name)) or "")
+    assert conflict(ProvisionOptions(bundle=tmp_path / "a folder (1)")) is None
 
 
 def test_options_of_plan_are_data(tmp_path: Path) -> None:

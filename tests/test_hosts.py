@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provision.hosts.hosts import HostError, default_place, read_host, select
+from provision.hosts.hosts import HostError, default_inventory, read_host, select
 from provision.hosts.inventory_file import Inventory, expand
 from tests.conftest import ROOT
 
@@ -110,7 +110,7 @@ def test_no_inventory_at_all(tmp_path: Path) -> None:
 
 def test_the_shipped_inventory_has_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert default_place().name == "hosts.yml"
+    assert default_inventory().name == "hosts.yml"
     assert read_host("localhost").is_this_machine
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.ansible.eta import SLOW, Pace, in_words
+from provision.ansible.eta import SLOW, TimeEstimate, in_words
 
 DRIVER = "nvidia_driver: The packages of the driver are installed"
 PIP = "environment: The packages are installed"
@@ -14,13 +14,13 @@ PIP = "environment: The packages are installed"
 
 def test_a_box_without_a_card_is_not_told_of_the_drivers_minutes(tmp_path: Path) -> None:
     place = tmp_path / "site.pace.json"
-    assert Pace(place).seconds_left == sum(SLOW.values())
-    without = Pace(place, driver=False).seconds_left
+    assert TimeEstimate(place).seconds_left == sum(SLOW.values())
+    without = TimeEstimate(place, driver=False).seconds_left
     assert without == sum(s for task, s in SLOW.items() if not task.startswith("nvidia_driver: "))
-    assert Pace(place, slow=False).seconds_left == 0
+    assert TimeEstimate(place, slow=False).seconds_left == 0
     place.write_text(f'[["{DRIVER}", 400.0], ["{PIP}", 70.0]]')  # as another box had it
-    assert Pace(place).seconds_left == 470
-    assert Pace(place, driver=False).seconds_left == 70
+    assert TimeEstimate(place).seconds_left == 470
+    assert TimeEstimate(place, driver=False).seconds_left == 70
 
 
 def test_what_is_over_does_not_come_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,7 +28,7 @@ def test_what_is_over_does_not_come_again(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     place = tmp_path / "site.pace.json"
     place.write_text(f'[["first", 5.0], ["{PIP}", 70.0], ["last", 5.0]]')
-    pace = Pace(place)
+    pace = TimeEstimate(place)
     pace.begin("first")
     now[0] += 4
     assert pace.seconds_left == 76
@@ -38,7 +38,7 @@ def test_what_is_over_does_not_come_again(tmp_path: Path, monkeypatch: pytest.Mo
     assert pace.seconds_left == 70
     assert 0 < pace.share < 1
     pace.finish(keep=True)
-    assert Pace(place).seconds_left == 14
+    assert TimeEstimate(place).seconds_left == 14
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(20.0, "under a minute left"), (250.0, "about 4 min left")])

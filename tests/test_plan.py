@@ -18,7 +18,7 @@ from dlbox import cli  # noqa: TID251 - the command is what is tested
 from inventory import gather
 from inventory.machine.reading import Reading
 from inventory.machine.records import Distribution, Gpu, Host, Machine, PciCard
-from provision.commands import plan
+from provision.commands import plan_output
 from provision.resolve.load import DEFAULT_PATH
 
 BOX = Machine(
@@ -289,10 +289,10 @@ def test_a_machine_without_a_card_is_told_so(machine: Callable[[Machine], None])
     machine(msgspec.structs.replace(BOX, cards=()))
     result = run()
     assert result.exit_code == 0
-    assert plan.CPU_ONLY in " ".join(result.stdout.split())
+    assert plan_output.CPU_ONLY in " ".join(result.stdout.split())
     found = answer()
     assert found["driver"] is None
-    assert found["message"] == plan.CPU_ONLY
+    assert found["message"] == plan_output.CPU_ONLY
 
 
 def test_a_card_the_catalogue_lacks_is_planned_by_its_family(machine: Callable[[Machine], None]) -> None:

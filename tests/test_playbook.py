@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from provision.ansible import playbook
-from provision.ansible.outcome import HostOutcome, Outcome, sentence, unreachable_sentence
-from provision.ansible.playbook import HOUSE, Job, Secrets
+from provision.ansible.outcome import HostOutcome, PlaybookOutcome, failure_sentence, unreachable_sentence
+from provision.ansible.playbook import PROVISION_DIR, PlaybookJob, Secrets
 from tests.conftest import ROOT
 
 FIRST = """
@@ -50,12 +50,12 @@ def write(folder: Path, *tasks: str, first: str = FIRST) -> Path:
     return path
 
 
-def run(folder: Path, *tasks: str, secrets: Secrets | None = None, **job: Any) -> Outcome:
+def run(folder: Path, *tasks: str, secrets: Secrets | None = None, **job: Any) -> PlaybookOutcome:
     path = write(folder, *tasks)
-    return playbook.run(Job(playbook=path, **job), Listener(), folder / "logs", secrets)
+    return playbook.run(PlaybookJob(playbook=path, **job), Listener(), folder / "logs", secrets)
 
 
-def only(outcome: Outcome) -> HostOutcome:
+def only(outcome: PlaybookOutcome) -> HostOutcome:
     assert outcome.error is None
     (host,) = outcome.hosts
     return host
@@ -82,7 +82,7 @@ def test_what_one_playbook_gathered_the_next_one_knows(tmp_path: Path) -> None:
     task = f"{{name: The home is known, ansible.builtin.assert: {json.dumps(known)}}}"
     path = write(tmp_path, task, first=gathers)
     for facts, again in ((tmp_path / "facts", True), (tmp_path / "facts", False), (None, True)):
-        outcome = playbook.run(Job(playbook=path, facts=facts), Listener(), tmp_path / "logs")
+        outcome = playbook.run(PlaybookJob(playbook=path, facts=facts), Listener(), tmp_path / "logs")
         assert only(outcome).status == "ok"
         assert ("Gathering Facts" in (tmp_path / "logs/localhost.log").read_text()) is again
 
@@ -93,11 +93,11 @@ def test_nothing_is_left_in_the_temporary_folder_or_the_tree(
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
-    before = sorted(HOUSE.rglob("*"))
+    before = sorted(PROVISION_DIR.rglob("*"))
     path = write(tmp_path, copy(tmp_path))
-    assert playbook.run(Job(playbook=path), Listener(), tmp_path / "logs").succeeded
+    assert playbook.run(PlaybookJob(playbook=path), Listener(), tmp_path / "logs").succeeded
     assert not list(temporary.iterdir())
-    assert [p for p in sorted(HOUSE.rglob("*")) if "__pycache__" not in p.parts] == [
+    assert [p for p in sorted(PROVISION_DIR.rglob("*")) if "__pycache__" not in p.parts] == [
         p for p in before if "__pycache__" not in p.parts
     ]
 
@@ -195,7 +195,7 @@ def test_a_host_out_of_reach_does_not_stop_the_others(tmp_path: Path) -> None:
 def test_what_never_comes_to_a_host_is_an_error_in_words(tmp_path: Path, content: str, words: str) -> None:
     path = tmp_path / "broken.yml"
     path.write_text(content)
-    outcome = playbook.run(Job(playbook=path), Listener(), tmp_path / "logs")
+    outcome = playbook.run(PlaybookJob(playbook=path), Listener(), tmp_path / "logs")
     told = outcome.error or only(outcome).message or ""
     assert words in told
     assert not outcome.succeeded
@@ -218,12 +218,12 @@ def test_facts_say_reboot_and_verdict(tmp_path: Path) -> None:
 def test_progress_counts_down_and_learns(tmp_path: Path) -> None:
     path = write(tmp_path, "{name: It takes a while, ansible.builtin.wait_for: {timeout: 2}}", copy(tmp_path))
     listener = Listener()
-    assert playbook.run(Job(playbook=path), listener, tmp_path).succeeded
+    assert playbook.run(PlaybookJob(playbook=path), listener, tmp_path).succeeded
     assert sum(line.startswith("It takes a while: ") for line in listener.heard) >= 3
     assert listener.heard[-1].startswith("1 changed in ")
     learned = dict(json.loads((tmp_path / "tiny.pace.json").read_text()))
     assert 1.5 < learned["It takes a while"] < 30
-    playbook.run(Job(playbook=path), listener, tmp_path)
+    playbook.run(PlaybookJob(playbook=path), listener, tmp_path)
     assert any(line == "It takes a while: under a minute left" for line in listener.heard)
 
 
@@ -269,7 +269,7 @@ from tests.test_playbook import Listener
 def stop(number, frame): raise KeyboardInterrupt
 signal.signal(signal.SIGTERM, stop)
 try:
-    playbook.run(playbook.Job(playbook=Path({str(path)!r})), Listener(), Path({str(tmp_path / "logs")!r}))
+    playbook.run(playbook.PlaybookJob(playbook=Path({str(path)!r})), Listener(), Path({str(tmp_path / "logs")!r}))
 except KeyboardInterrupt:
     sys.exit(130)
 """
@@ -331,7 +331,7 @@ def _words(process: psutil.Process) -> list[str]:
     ],
 )
 def test_a_result_becomes_one_sentence(result: dict[str, Any], said: str) -> None:
-    assert sentence(result) == said
+    assert failure_sentence(result) == said
 
 
 def test_a_network_that_is_cut_is_the_reason_not_what_came_of_it() -> None:
@@ -342,8 +342,8 @@ def test_a_network_that_is_cut_is_the_reason_not_what_came_of_it() -> None:
         {"msg": "non-zero return code", "stderr": pip},
         {"msg": "No package matching 'python3-venv' is available"},
     ):
-        assert "check its network" in sentence(result)
-    assert "network" not in sentence(
+        assert "check its network" in failure_sentence(result)
+    assert "network" not in failure_sentence(
         {"msg": "non-zero return code", "stderr": "ERROR: No matching distribution"}
     )
 
@@ -353,7 +353,7 @@ def test_a_certificate_that_is_not_trusted_is_the_reason() -> None:
         "WARNING: Retrying after connection broken by 'SSLError(SSLCertVerificationError(1, '[SSL: "
         "CERTIFICATE_VERIFY_FAILED] certificate verify failed'))'\nERROR: No matching distribution found for six"
     )
-    assert "`extra_ca_bundle`" in sentence({"msg": "non-zero return code", "stderr": pip})
+    assert "`extra_ca_bundle`" in failure_sentence({"msg": "non-zero return code", "stderr": pip})
 
 
 def test_the_usual_reasons_for_silence_have_remedies() -> None:

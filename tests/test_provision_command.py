@@ -13,12 +13,13 @@ import pytest
 
 from dlbox import cli  # noqa: TID251 - the command is what is tested
 from provision.ansible import playbook
-from provision.ansible.outcome import HostOutcome, Outcome
-from provision.ansible.playbook import Job
+from provision.ansible.outcome import HostOutcome, PlaybookOutcome
+from provision.ansible.playbook import PlaybookJob
 from provision.artifacts import environments, own_wheel
 from provision.artifacts.own_wheel import OwnWheel
 from provision.commands import provision
-from provision.commands.options import Wishes
+from provision.commands.interaction import Interaction
+from provision.commands.options import ProvisionOptions
 from tests.conftest import Command
 from tests.test_playbook import Listener
 
@@ -37,13 +38,13 @@ class Script:
     """Stands for playbook.run: remembers the jobs and gives the outcomes in turn."""
 
     def __init__(self, *hosts: HostOutcome) -> None:
-        self.jobs: list[Job] = []
+        self.jobs: list[PlaybookJob] = []
         self._hosts = list(hosts)
 
-    def __call__(self, job: Job, *rest: object) -> Outcome:
+    def __call__(self, job: PlaybookJob, *rest: object) -> PlaybookOutcome:
         self.jobs.append(job)
         host = self._hosts.pop(0)
-        return Outcome(playbook=job.playbook.stem, check=job.check, seconds=1.0, hosts=(host,))
+        return PlaybookOutcome(playbook=job.playbook.stem, check=job.check, seconds=1.0, hosts=(host,))
 
 
 class Said(list[str]):
@@ -80,7 +81,7 @@ def run(
     monkeypatch.setattr(playbook, "run", script)
     said = Said()
     agreed = None if answer is None else (lambda question: answer)
-    return provision.run(Wishes(**wishes), watching, agreed, as_json=as_json, complain=said), said
+    return provision.run(ProvisionOptions(**wishes), Interaction(watching, agreed, said, as_json)), said
 
 
 def test_it_looks_then_plans_then_installs(
@@ -135,12 +136,12 @@ def test_the_enrolment_of_a_key_is_wished_for_and_its_password_shown(
 def test_after_ctrl_c_it_is_said_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
 
-    def interrupt(*rest: object) -> Outcome:
+    def interrupt(*rest: object) -> PlaybookOutcome:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(playbook, "run", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        provision.run(Wishes(), watching, lambda question: True, as_json=False, complain=said.append)
+        provision.run(ProvisionOptions(), Interaction(watching, lambda question: True, said.append, False))
     assert said == ["the same command goes on where this one stopped"]
 
 
@@ -293,7 +294,7 @@ def test_a_toolkit_is_wanted_by_the_command_or_by_the_inventory(
 def test_lists_are_written_with_commas_or_apart(
     monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], kept: dict[str, tuple[str, ...]]
 ) -> None:
-    asked: list[Wishes] = []
+    asked: list[ProvisionOptions] = []
     monkeypatch.setattr(provision, "run", lambda wishes, *rest, **options: asked.append(wishes) or 0)
     with pytest.raises(SystemExit, match="0"):
         cli.main(["provision", *words, "--inventory", "hosts.yml", "--check"], standalone_mode=False)
@@ -314,10 +315,10 @@ def test_where_one_box_is_not_fit_it_is_said_how_to_go_on_without_it(monkeypatch
         host(name="b2", status="unreachable", message="it is off"),
         host(name="b3"),
     )
-    looked = Outcome(playbook="preflight", check=False, seconds=1.0, hosts=three)
+    looked = PlaybookOutcome(playbook="preflight", check=False, seconds=1.0, hosts=three)
     monkeypatch.setattr(playbook, "run", lambda *rest: looked)
     said = Said()
-    assert provision.run(Wishes(), watching, lambda question: True, as_json=True, complain=said) == 1
+    assert provision.run(ProvisionOptions(), Interaction(watching, lambda question: True, said, True)) == 1
     assert said == [
         "b2: it is off",
         "nothing was installed on any of them; to go on without the others: --limit b1,b3",
@@ -328,7 +329,7 @@ def test_where_one_box_is_not_fit_it_is_said_how_to_go_on_without_it(monkeypatch
 def test_an_installed_dlbox_does_not_remove_itself(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rollback: bool
 ) -> None:
-    monkeypatch.setattr("provision.commands.options.INSTALLED", Path(sys.prefix).resolve().parent)
+    monkeypatch.setattr("provision.commands.options.INSTALL_DIR", Path(sys.prefix).resolve().parent)
     script = Script(host(name="there", box=BOX), host(name="there"))
     code, said = run(monkeypatch, script, rollback=rollback)
     assert (code, script.jobs) == (2, [])

@@ -14,14 +14,15 @@ import jinja2
 import pytest
 import yaml
 
+from common.files import safe_name
 from provision.ansible import playbook
-from provision.ansible.clean_text import file_name, plain, shown
-from provision.ansible.playbook import HOUSE, Job
+from provision.ansible.playbook import PROVISION_DIR, PlaybookJob
+from provision.clean_text import plain, shown
 from tests.conftest import Command
 from tests.hostile import placed, texts
 from tests.test_playbook import Listener, only, run
 
-ROLES = HOUSE / "roles"
+ROLES = PROVISION_DIR / "roles"
 TASKS = """
 - name: Values are shown
   ansible.builtin.debug: {msg: "{{ told }} {{ told.texts[0] }}"}
@@ -90,12 +91,14 @@ def test_every_text_in_the_hosts_file_is_marked(tmp_path: Path, monkeypatch: pyt
     found: list[dict[str, Any]] = []
 
     def look(self: Any) -> int:
-        found.append(json.loads(self._sources()[-1].read_text()))
+        found.append(json.loads(self._inventories()[-1].read_text()))
         return 0
 
-    monkeypatch.setattr(playbook._Run, "_play", look)
+    monkeypatch.setattr(playbook._PlaybookRun, "_play", look)
     values = {"a": "x", "b": ["y", {"c": "z", "d": 1, "e": None, "f": True}], "g": ("h",)}
-    playbook.run(Job(playbook=Path("site.yml"), variables={"localhost": values}), Listener(), tmp_path)
+    playbook.run(
+        PlaybookJob(playbook=Path("site.yml"), variables={"localhost": values}), Listener(), tmp_path
+    )
     (document,) = found
     told = document["all"]["hosts"]["localhost"]
     assert told.pop("ansible_connection") == "local"
@@ -174,7 +177,7 @@ def test_a_name_that_is_none_of_a_host_is_refused(dlbox: Command, tmp_path: Path
 def test_a_file_name_is_made_and_never_leaves_its_folder(tmp_path: Path) -> None:
     names = ["desk-01", "desk.example.com", "..", ".", "", "/etc/passwd", "../x", "a/b", "a_b", "a\0b", "a\nb", "-a",
              ".a", "x" * 5000, "x" * 4999, "ü", "\ud800", *texts(tmp_path / "canary")]  # fmt: skip
-    made = [file_name(name) for name in names]
+    made = [safe_name(name) for name in names]
     assert made[:2] == names[:2]
     assert len(set(made)) == len(set(names))
     for name in made:
@@ -280,7 +283,7 @@ def test_a_role_refuses_a_hostile_value_before_it_does_anything(
             )
         )
         outcome = playbook.run(
-            Job(playbook=path, check=True, variables={"localhost": {**values, name: value}}),
+            PlaybookJob(playbook=path, check=True, variables={"localhost": {**values, name: value}}),
             Listener(),
             tmp_path / "l",
         )

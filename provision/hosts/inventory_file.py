@@ -1,7 +1,7 @@
-"""An Ansible inventory in YAML: which hosts there are, in which groups, and what is said of each and where.
+"""Read an Ansible inventory in YAML: its hosts, their groups and variables, and where each variable is defined.
 
-Read are the file and the group_vars and host_vars beside it, in Ansible's order (its own `ansible-inventory` is the
-judge in the tests). Templates and vaulted values are not evaluated: a plan needs none of them.
+Reads the file and the group_vars and host_vars beside it, with Ansible's precedence (the tests compare the result with
+`ansible-inventory`). Templates and vaulted values are not evaluated: a plan does not need them.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ _MOST_HOSTS = 10_000
 
 
 class HostError(LookupError):
-    """The host is not there, or says too little; the message is one sentence."""
+    """The host does not exist, or its inventory cannot be used; the message is one sentence."""
 
 
-class Said(NamedTuple):
-    """One variable: its value, and where it stands."""
+class InventoryValue(NamedTuple):
+    """One variable: its value, and the file and line that define it."""
 
     value: Any
     path: Path
     line: int
 
 
-Variables = dict[str, Said]
+Variables = dict[str, InventoryValue]
 
 
 class _Lined(dict[Any, Any]):
-    """A mapping that knows on which line each key stands."""
+    """A mapping that knows the line of each key."""
 
     lines: dict[Any, int]
 
 
 class _Loader(yaml.SafeLoader):
-    """Ansible's own tags (!vault, !unsafe) stand for values that a plan does not need."""
+    """Reads Ansible's own tags (!vault, !unsafe) as None: a plan does not need these values."""
 
 
 def _ignored(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> None:
@@ -71,7 +71,7 @@ _Loader.add_constructor("tag:yaml.org,2002:map", _lined)
 
 
 class _Group:
-    """A group as all its mentions together make it."""
+    """A group, merged from all places in the file that mention it."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -81,16 +81,16 @@ class _Group:
 
 
 class Inventory:
-    """The hosts of one inventory file. Raises HostError where the file is none."""
+    """The hosts of one inventory file. Raises HostError where the file is not an inventory."""
 
-    def __init__(self, place: Path) -> None:
-        self.place = place
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self._groups: dict[str, _Group] = {"all": _Group("all")}
         self._inline: dict[str, Variables] = {}
         self._seen: set[tuple[str, int]] = set()
-        whole = _mapping(place, "an inventory")
-        for name, node in whole.items():
-            self._add_group(self._named(name, "group", whole), node, None)
+        document = _mapping(path, "an inventory")
+        for name, node in document.items():
+            self._add_group(self._named(name, "group", document), node, None)
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -111,22 +111,22 @@ class Inventory:
         return found
 
     def unknown(self, name: str) -> HostError:
-        """The complaint that this host is not there, with those that are."""
+        """The error for a host that does not exist; it lists existing ones."""
         names = ", ".join(sorted(self.hosts)[:20])
         has = f"it has {names}" if names else "it has none"
-        return HostError(f'no host "{name}" in {self.place}: {has}')
+        return HostError(f'no host "{name}" in {self.path}: {has}')
 
     def variables(self, host: str) -> Variables:
-        """What is said of a host: groups from the outermost in, then files beside, then the host's own."""
+        """The variables of a host, by increasing precedence: groups from the outermost in, then the host's own."""
         groups = sorted(self._groups_of(host), key=self._rank)
-        files = self.place.parent / "group_vars"
+        files = self.path.parent / "group_vars"
         found: Variables = {}
         for group in groups:
             found |= group.variables
         for group in groups:
             found |= _beside(files, group.name)
         found |= self._inline[host]
-        return found | _beside(self.place.parent / "host_vars", host)
+        return found | _beside(self.path.parent / "host_vars", host)
 
     def _add_group(self, name: str, node: Any, parent: str | None) -> None:
         group = self._groups.setdefault(name, _Group(name))
@@ -135,7 +135,7 @@ class Inventory:
         if node is None or (name, id(node)) in self._seen:
             return
         self._seen.add((name, id(node)))
-        where = f'group "{name}" of {self.place}'
+        where = f'group "{name}" of {self.path}'
         if not isinstance(node, dict):
             raise HostError(f"{where} is expected to be a mapping with hosts, children or vars")
         for key in ("hosts", "children", "vars"):
@@ -144,22 +144,22 @@ class Inventory:
                     key, "vars: {a: 1}"
                 )
                 raise HostError(f"{where}: {key} is expected to be a mapping, as in `{example}`")
-        group.variables |= _said(node.get("vars"), self.place)
+        group.variables |= _values(node.get("vars"), self.path)
         hosts = node.get("hosts") or {}
         for pattern, variables in hosts.items():
             text = self._named(pattern, "host", hosts)
             for host in expand(without_port(text)):
                 self._checked(host, text, hosts)
                 group.hosts[host] = None
-                self._inline[host] = self._inline.get(host, {}) | _said(variables, self.place)
+                self._inline[host] = self._inline.get(host, {}) | _values(variables, self.path)
                 if len(self._inline) > _MOST_HOSTS:
-                    raise HostError(f"{self.place} names more than {_MOST_HOSTS} hosts")
+                    raise HostError(f"{self.path} names more than {_MOST_HOSTS} hosts")
         children = node.get("children") or {}
         for child, content in children.items():
             self._add_group(self._named(child, "group", children), content, name)
 
     def _named(self, key: object, what: str, mapping: dict[Any, Any]) -> str:
-        """The key as text. Raises HostError, with file and line, where YAML read something else."""
+        """The key as text. Raises HostError with file and line where YAML read it as another type."""
         try:
             return check_text(key, what, mapping)
         except NameRefusedError as error:
@@ -174,7 +174,7 @@ class Inventory:
     def _refused(self, key: object, mapping: dict[Any, Any], error: NameRefusedError) -> HostError:
         line = line_of(key, mapping)
         where = f", line {line}" if line is not None else ""
-        return HostError(f"{self.place}{where}: {error}")
+        return HostError(f"{self.path}{where}: {error}")
 
     def _groups_of(self, host: str) -> set[_Group]:
         found = {self._groups["all"]}
@@ -195,7 +195,7 @@ class Inventory:
         return found
 
     def _rank(self, group: _Group) -> tuple[int, int, str]:
-        """Deeper groups win over outer ones, then the priority, then the name."""
+        """Sorting key for precedence: depth of the group, then its priority, then its name."""
         priority = group.variables.get("ansible_group_priority")
         number = priority.value if priority and isinstance(priority.value, int) else 1
         return self._depth(group, frozenset()), number, group.name
@@ -204,13 +204,13 @@ class Inventory:
         if group.name == "all":
             return 0
         if group.name in above:
-            raise HostError(f'group "{group.name}" of {self.place} is a child of itself')
+            raise HostError(f'group "{group.name}" of {self.path} is a child of itself')
         inside = above | {group.name}
         return 1 + max((self._depth(self._groups[name], inside) for name in group.parents), default=0)
 
 
 def expand(pattern: str) -> list[str]:
-    """ "desk-[01:03]" -> desk-01, desk-02, desk-03; as Ansible counts, leading zeros kept."""
+    """ "desk-[01:03]" -> desk-01, desk-02, desk-03: the ranges of Ansible, with leading zeros. Raises HostError."""
     match = _RANGE.search(pattern)
     if match is None:
         return [pattern]
@@ -224,7 +224,7 @@ def expand(pattern: str) -> list[str]:
         letters = string.ascii_letters
         members = list(letters[letters.find(low) : letters.find(high) + 1 : step]) if low.isalpha() else []
     if not members:
-        raise HostError(f"{pattern}: the range {match[0]} holds nothing")
+        raise HostError(f"{pattern}: the range {match[0]} is empty")
     head, tail = pattern[: match.start()], pattern[match.end() :]
     return [f"{head}{member}{rest}" for rest in expand(tail) for member in members]
 
@@ -238,13 +238,13 @@ def _mapping(path: Path, what: str) -> dict[Any, Any]:
             f"cannot read {str(path)[:200]}: {getattr(error, 'strerror', None) or error}"
         ) from None
     if len(content) > _LARGEST_BYTES:
-        raise HostError(f"{path} is larger than {_LARGEST_BYTES >> 20} MiB: no inventory is")
+        raise HostError(f"{path} is not an inventory: it is larger than {_LARGEST_BYTES >> 20} MiB")
     try:
         document = yaml.load(content.decode("utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError, TypeError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or "not text in UTF-8 or a value out of range"
+        problem = getattr(error, "problem", None) or "not UTF-8 text, or a value out of range"
         raise HostError(f"{path}{where}: not valid YAML: {' '.join(str(problem).split())}") from None
     if document is None:
         return {}
@@ -253,26 +253,26 @@ def _mapping(path: Path, what: str) -> dict[Any, Any]:
     return document
 
 
-def _said(variables: object, path: Path) -> Variables:
+def _values(variables: object, path: Path) -> Variables:
     if not isinstance(variables, dict):
         return {}
     lines = getattr(variables, "lines", {})
-    return {str(name): Said(value, path, lines.get(name, 1)) for name, value in variables.items()}
+    return {str(name): InventoryValue(value, path, lines.get(name, 1)) for name, value in variables.items()}
 
 
 def _beside(folder: Path, name: str) -> Variables:
-    """group_vars/NAME.yml, or every file below group_vars/NAME/. A vaulted file is left alone."""
+    """Variables of group_vars/NAME.yml, or of every file below group_vars/NAME/. Vaulted files are skipped."""
     for suffix in _SUFFIXES:
         path = folder / f"{name}{suffix}"
         try:
-            alone = [] if _is_vault(path) else [path]
-            files = _files(path) if path.is_dir() else alone if path.is_file() else None
+            single = [] if _is_vault(path) else [path]
+            files = _files(path) if path.is_dir() else single if path.is_file() else None
         except OSError:
             files = None
         if files is not None:
             found: Variables = {}
             for file in files:
-                found |= _said(_mapping(file, "variables"), file)
+                found |= _values(_mapping(file, "variables"), file)
             return found
     return {}
 

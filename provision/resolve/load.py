@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from common import yaml_lines
-from provision.ansible.clean_text import plain
+from provision.clean_text import plain
 from provision.resolve.rows import (
     ArchitectureRow,
     BranchRow,

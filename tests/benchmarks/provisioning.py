@@ -21,9 +21,9 @@ from typing import Any
 
 import yaml
 
-from provision.ansible.playbook import HOUSE
+from provision.ansible.playbook import PROVISION_DIR
 from provision.artifacts import environments, own_wheel
-from provision.commands.plan import Question, understand
+from provision.commands.plan_requests import PlanOptions, request
 from provision.resolve.load import load
 from provision.resolve.model import Stack
 from provision.resolve.stack import resolve
@@ -39,7 +39,7 @@ def main(suite: str, *cards: str) -> None:
     distribution, major = DISTRIBUTIONS[suite]
     data = load()
     stack = resolve(
-        understand(Question(cards=cards, distro=distribution, frameworks=("tensorflow",)), data), data
+        request(PlanOptions(cards=cards, distro=distribution, frameworks=("tensorflow",)), data), data
     )
     assert isinstance(stack, Stack), stack
     figures: dict[str, Any] = {"suite": suite, "cards": list(cards)}
@@ -102,7 +102,7 @@ def bare(told: dict[str, Any], major: int) -> str:
         lines.append("export PIP_CERT=/root/ca.pem")
     lines.append("mkdir -p /opt/bare/tmp; export TMPDIR=/opt/bare/tmp PIP_CACHE_DIR=/opt/bare/cache")
     if told.get("nvidia_driver_packages"):
-        suites = yaml.safe_load((HOUSE / f"roles/nvidia_driver/vars/Debian_{major}.yml").read_text())
+        suites = yaml.safe_load((PROVISION_DIR / f"roles/nvidia_driver/vars/Debian_{major}.yml").read_text())
         components = " ".join(told["nvidia_driver_components"])
         lines += [
             f"echo 'deb {suites['__nvidia_driver_archive']} {suite} {components}' >> /etc/apt/sources.list.d/bare.list"

@@ -7,7 +7,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from provision.commands.plan import Question, understand
+from provision.commands.plan_requests import PlanOptions, request
 from provision.resolve.load import load
 from provision.resolve.model import DriverPlan, Stack
 from provision.resolve.stack import resolve
@@ -21,13 +21,13 @@ MINUTES_TO_BUILD = 60
 def plan(suite: str, card: str, *frameworks: str, cuda_toolkit: bool = False) -> Stack:
     """What the resolver says for a card on a suite."""
     data = load()
-    wanted = Question(
+    wanted = PlanOptions(
         cards=(card,),
         distro=DISTROS[suite],
         frameworks=frameworks or ("tensorflow",),  # type: ignore[arg-type]
         cuda_toolkit=cuda_toolkit,
     )
-    stack = resolve(understand(wanted, data), data)
+    stack = resolve(request(wanted, data), data)
     assert isinstance(stack, Stack), stack
     return stack
 

@@ -15,7 +15,7 @@ import pytest
 
 from provision.ansible import variables
 from provision.ansible.outcome import HostOutcome
-from provision.commands.plan import Question, understand
+from provision.commands.plan_requests import PlanOptions, request
 from provision.resolve.load import load
 from provision.resolve.model import Stack
 from provision.resolve.stack import resolve
@@ -45,7 +45,7 @@ ID_LIKE=debian
 def told(card: str, distro: str) -> dict[str, Any]:
     """The variables of the plan for a card, without any framework."""
     data = load()
-    stack = resolve(understand(Question(cards=(card,), distro=distro, frameworks=("torch",)), data), data)
+    stack = resolve(request(PlanOptions(cards=(card,), distro=distro, frameworks=("torch",)), data), data)
     assert isinstance(stack, Stack), stack
     nothing_more = {"frameworks_environments": [], "frameworks_python_packages": []}
     return {**variables.driver(stack), **nothing_more}

@@ -46,7 +46,7 @@ def image(folder: Path) -> Path:
     layer = layers.driver("bookworm")
     with Bed("provisioned", cards=["GTX 1060"], layers=[layer]) as bed:
         bed.output("sudo apt-get update -q", timeout_s=300)
-        for name, needs in {"tensorflow": ["six==1.17.0"], "dlbox": own_wheel.needs()}.items():
+        for name, needs in {"tensorflow": ["six==1.17.0"], "dlbox": own_wheel.requirements()}.items():
             (folder / f"{name}.txt").write_text(lockfiles.lock(needs, bed.python))
         wheel = own_wheel.build(folder)
         told: dict[str, Any] = {

@@ -12,7 +12,8 @@ import pytest
 
 from provision.artifacts import bundle
 from provision.commands import provision as command
-from provision.commands.options import Wishes
+from provision.commands.interaction import Interaction
+from provision.commands.options import ProvisionOptions
 from tests.e2e.bed import Bed
 from tests.e2e.test_provision import LOOK
 from tests.test_playbook import Listener
@@ -32,18 +33,18 @@ def test_a_box_without_a_network_there_again_and_back(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     said: list[str] = []
 
-    def provision(wishes: Wishes, **changes: bool) -> tuple[int, dict[str, object]]:
-        wishes = Wishes(
+    def provision(wishes: ProvisionOptions, **changes: bool) -> tuple[int, dict[str, object]]:
+        wishes = ProvisionOptions(
             hosts=wishes.hosts, inventory=wishes.inventory, jupyter=False, **changes, bundle=wishes.bundle
         )
-        code = command.run(wishes, watching, lambda question: True, as_json=True, complain=said.append)
+        code = command.run(wishes, Interaction(watching, lambda question: True, said.append, True))
         text = capsys.readouterr().out
         return code, json.loads(text) if text else {}
 
     with Bed("offline", own_network=True) as bed:
         box = {"cards": [], "distribution": "debian-12", "frameworks": ["jax"]}
         folder = tmp_path / "a bundle"
-        wishes = Wishes(hosts=(bed.name,), inventory=bed.inventory(tmp_path, **box), bundle=folder)
+        wishes = ProvisionOptions(hosts=(bed.name,), inventory=bed.inventory(tmp_path, **box), bundle=folder)
         bed.network.cut_off_the_world()
         before = bed.output(LOOK, timeout_s=120).splitlines()
 
@@ -72,7 +73,7 @@ def test_a_box_without_a_network_there_again_and_back(
         (host,) = done["hosts"]  # type: ignore[misc]
         assert (code, host["status"], host["changed"]) == (0, "ok", []), json.dumps(host)
 
-        back = Wishes(hosts=wishes.hosts, inventory=wishes.inventory, rollback=True)
-        assert command.run(back, watching, lambda question: True, as_json=True, complain=said.append) == 0
+        back = ProvisionOptions(hosts=wishes.hosts, inventory=wishes.inventory, rollback=True)
+        assert command.run(back, Interaction(watching, lambda question: True, said.append, True)) == 0
         after = bed.output(LOOK, timeout_s=120).splitlines()
         assert not list(difflib.unified_diff(before, after, lineterm="", n=0))

@@ -13,7 +13,8 @@ import pytest
 
 from provision.artifacts import own_wheel
 from provision.commands import provision
-from provision.commands.options import Wishes
+from provision.commands.interaction import Interaction
+from provision.commands.options import ProvisionOptions
 from tests.e2e.bed import Bed
 from tests.e2e.test_provision import LOOK
 from tests.test_playbook import Listener
@@ -40,7 +41,7 @@ def test_one_command_makes_it_right_and_another_undoes_it(
     wheel = own_wheel.build(tmp_path)  # once: the checkout may change while this runs
     monkeypatch.setattr(own_wheel, "build", lambda folder: wheel)
     bundle = os.environ.get("SSL_CERT_FILE", "")
-    wishes = Wishes(
+    wishes = ProvisionOptions(
         hosts=(bed.name,),
         inventory=bed.inventory(tmp_path, extra_ca_bundle=bundle, frameworks=["tensorflow"]),
         jupyter=False,
@@ -48,8 +49,8 @@ def test_one_command_makes_it_right_and_another_undoes_it(
 
     def run(**changes: bool) -> tuple[int, dict[str, object], list[str]]:
         said: list[str] = []
-        wanted = Wishes(**{**{f: getattr(wishes, f) for f in wishes.__struct_fields__}, **changes})
-        code = provision.run(wanted, watching, lambda question: True, as_json=True, complain=said.append)
+        wanted = ProvisionOptions(**{**{f: getattr(wishes, f) for f in wishes.__struct_fields__}, **changes})
+        code = provision.run(wanted, Interaction(watching, lambda question: True, said.append, True))
         document = json.loads(capsys.readouterr().out)
         return code, document["hosts"][0], said
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from provision import lock_text
 from provision.artifacts import lockfiles
 from provision.hosts import network
 from tests.e2e.bed import Bed
@@ -36,7 +37,7 @@ def test_certificates_index_and_mirror_of_a_company_there_again_and_back(bed: Be
         theirs = network.of_host(bed.name, bed.inventory(tmp_path, **said))
         lock = tmp_path / "lock.txt"
         lock.write_text(lockfiles.lock(["six"], bed.python, network=theirs))
-        assert lockfiles.packages(lock.read_text()) == {"six": "1.17.0"}
+        assert lock_text.packages(lock.read_text()) == {"six": "1.17.0"}
         told = {
             **network.variables(theirs),
             "apt_mirror": theirs.apt_mirror,

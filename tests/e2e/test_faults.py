@@ -29,7 +29,7 @@ from pathlib import Path
 from provision.ansible import playbook
 from tests.test_playbook import Listener
 folder = Path(sys.argv[1])
-job = playbook.Job(playbook=Path("site.yml"), inventories=(folder / "hosts.yml",), tags=tuple(sys.argv[2:]),
+job = playbook.PlaybookJob(playbook=Path("site.yml"), inventories=(folder / "hosts.yml",), tags=tuple(sys.argv[2:]),
                    variables=json.loads((folder / "variables.json").read_text()))
 playbook.run(job, Listener(), folder / "logs")
 """

@@ -14,7 +14,8 @@ import pytest
 
 from provision.artifacts import lockfiles
 from provision.commands import provision
-from provision.commands.options import Wishes
+from provision.commands.interaction import Interaction
+from provision.commands.options import ProvisionOptions
 from tests.e2e.bed import Bed
 from tests.e2e.test_faults import WORKS, start, uv_lock, wait_for_pip
 from tests.e2e.test_provision import play
@@ -185,9 +186,9 @@ def test_a_card_that_no_driver_is_known_for(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     with Bed("unknown", cards=[card]) as box:
         before = box.output("dpkg -l")
-        wishes = Wishes(hosts=(box.name,), inventory=box.inventory(tmp_path))
+        wishes = ProvisionOptions(hosts=(box.name,), inventory=box.inventory(tmp_path))
         said: list[str] = []
-        assert provision.run(wishes, watching, lambda question: True, as_json=True, complain=said.append) == 1
+        assert provision.run(wishes, Interaction(watching, lambda question: True, said.append, True)) == 1
         (host,) = json.loads(capsys.readouterr().out)["hosts"]
         assert host["status"] == "failed"
         assert words in host["message"], host["message"]

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from provision.ansible import playbook
-from provision.ansible.playbook import Job
+from provision.ansible.playbook import PlaybookJob
 from provision.commands import provision
-from provision.commands.options import Wishes
+from provision.commands.interaction import Interaction
+from provision.commands.options import ProvisionOptions
 from tests.e2e import base
 from tests.e2e.bed import Bed
 from tests.test_playbook import Listener
@@ -49,9 +50,9 @@ def test_a_kernel_that_is_called_like_a_template(
 ) -> None:
     plant(bed, name)
     said: list[str] = []
-    wishes = Wishes(hosts=(bed.name,), inventory=bed.inventory(tmp_path), check=check)
+    wishes = ProvisionOptions(hosts=(bed.name,), inventory=bed.inventory(tmp_path), check=check)
     try:
-        code = provision.run(wishes, watching, lambda question: True, as_json=True, complain=said.append)
+        code = provision.run(wishes, Interaction(watching, lambda question: True, said.append, True))
     finally:
         bed.output(f"sudo rm -r {shlex.quote(f'/lib/modules/{name}')}")
     assert code == 1
@@ -74,7 +75,7 @@ def test_variables_like_templates(bed: Bed, tmp_path: Path, canary: Path) -> Non
             "proxy": name,
             "site_preflight": False,
         }
-        job = Job(
+        job = PlaybookJob(
             playbook=Path("site.yml"),
             inventories=(bed.inventory(tmp_path),),
             variables={bed.name: told},

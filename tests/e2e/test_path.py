@@ -25,7 +25,9 @@ def test_there_again_and_back_with_a_small_framework(
         before = bed.output(LOOK, timeout_s=120).splitlines()
         framework = lockfiles.lock(["jax>=0.10,<0.11", "keras>=3.15,<4"], bed.python)
         (tmp_path / "jax.txt").write_text(framework)
-        (tmp_path / "dlbox.txt").write_text(lockfiles.lock(own_wheel.needs(), bed.python, over=framework))
+        (tmp_path / "dlbox.txt").write_text(
+            lockfiles.lock(own_wheel.requirements(), bed.python, over=framework)
+        )
         wheel = own_wheel.build(tmp_path)
         told: dict[str, Any] = {
             "frameworks_environments": [{"name": "jax", "lock": str(tmp_path / "jax.txt")}],

@@ -13,9 +13,9 @@ import pytest
 
 from provision.ansible import playbook
 from provision.ansible.outcome import HostOutcome
-from provision.ansible.playbook import Job
+from provision.ansible.playbook import PlaybookJob
 from provision.artifacts import environments, own_wheel
-from provision.commands.plan import Question, understand
+from provision.commands.plan_requests import PlanOptions, request
 from provision.resolve.load import load
 from provision.resolve.model import Stack
 from provision.resolve.stack import resolve
@@ -34,7 +34,7 @@ def play(
     bed: base.Box, folder: Path, name: str, variables: dict[str, Any], *tags: str, check: bool = False
 ) -> HostOutcome:
     """A playbook on a bed, over SSH."""
-    job = Job(
+    job = PlaybookJob(
         playbook=Path(name),
         inventories=(bed.inventory(folder),),
         variables={bed.name: variables},
@@ -54,8 +54,8 @@ class Box:
     def __init__(self, bed: Bed, folder: Path) -> None:
         self.bed, self._folder = bed, folder
         data = load()
-        question = Question(cards=("GTX 1060",), distro="debian-12", frameworks=("tensorflow",))
-        stack = resolve(understand(question, data), data)
+        question = PlanOptions(cards=("GTX 1060",), distro="debian-12", frameworks=("tensorflow",))
+        stack = resolve(request(question, data), data)
         assert isinstance(stack, Stack)
         self.stack = stack
         self.variables: dict[str, Any] = environments.role_variables(stack, folder, own_wheel.build(folder))

@@ -1,0 +1,18 @@
+"""One-sentence messages on stderr."""
+
+from __future__ import annotations
+
+import click
+
+from common.exit_codes import Complain
+
+__all__ = ["Complain", "complain", "print_error"]
+
+
+def print_error(sentence: str) -> None:
+    """Print "dlbox: SENTENCE" on stderr."""
+    click.echo(f"dlbox: {sentence}", err=True)
+
+
+complain = print_error
+"""The former name."""
