@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from provision.ansible.playbook import PROVISION_DIR
+from provision import PROVISION_DIR
 from tests.conftest import script
 
 RECORD = PROVISION_DIR / "roles/record/files/record.py"

@@ -20,8 +20,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from provision import PROVISION_DIR
 from provision.ansible.outcome import failure_sentence
-from provision.ansible.playbook import PROVISION_DIR
 from tests.conftest import script
 
 SCRIPT = PROVISION_DIR / "roles/environment/files/build.py"

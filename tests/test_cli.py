@@ -47,7 +47,7 @@ def test_nothing_heavy_is_imported_at_start(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(commands()))
-def test_every_command_and_option_explains_itself(name: str) -> None:
+def test_every_command_and_option_has_a_help_text(name: str) -> None:
     command = commands()[name]
     assert command.help
     for parameter in command.params:
@@ -60,7 +60,7 @@ def test_the_readme_names_every_command(name: str) -> None:
     assert f"dlbox {name}" in (ROOT / "README.md").read_text()
 
 
-def test_no_command_is_shown_that_is_not_built() -> None:
+def test_the_commands_are_these() -> None:
     promised = {
         "plan",
         "provision",
@@ -114,7 +114,7 @@ def test_no_command_is_shown_that_is_not_built() -> None:
         (["provision", "--rollback", "--tags", "jupyter", "--yes"], "leave out --tags"),
     ],
 )
-def test_a_wrong_call_gets_one_sentence_and_exit_code_2(
+def test_a_usage_error_prints_one_sentence_and_exits_with_2(
     dlbox: Command, arguments: list[str], words: str
 ) -> None:
     done = dlbox(*arguments)
@@ -138,7 +138,7 @@ def test_an_empty_history_says_what_to_do(dlbox: Command) -> None:
     assert listed["runs"] == []
 
 
-def test_a_damaged_history_is_told_and_left_as_it_is(dlbox: Command, own_data_folder: Path) -> None:
+def test_a_damaged_history_is_reported_and_not_changed(dlbox: Command, own_data_folder: Path) -> None:
     path = own_data_folder / "dlbox" / "history.sqlite"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"x" * 5000)

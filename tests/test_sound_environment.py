@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from provision.ansible.playbook import PROVISION_DIR
+from provision import PROVISION_DIR
 from tests.conftest import script
 from tests.test_playbook import only, run
 

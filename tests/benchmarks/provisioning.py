@@ -21,7 +21,8 @@ from typing import Any
 
 import yaml
 
-from provision.ansible.playbook import PROVISION_DIR
+from provision import PROVISION_DIR
+from provision.ansible.eta import TRAINING_TASK
 from provision.artifacts import environments, own_wheel
 from provision.commands.plan_requests import PlanOptions, request
 from provision.resolve.load import load
@@ -30,7 +31,7 @@ from provision.resolve.stack import resolve
 from tests.e2e.bed import Bed
 
 DISTRIBUTIONS = {"bookworm": ("debian-12", 12), "trixie": ("debian-13", 13)}
-JUDGING = ("The box looks at itself", "The box trains and judges itself")
+JUDGING = ("The hardware of the box is checked", TRAINING_TASK)
 LIMIT_S = 3600.0
 
 

@@ -16,12 +16,12 @@ from provision.commands.interaction import Interaction
 from provision.commands.options import ProvisionOptions
 from tests.e2e.bed import Bed
 from tests.e2e.test_provision import LOOK
-from tests.test_playbook import Listener
+from tests.test_playbook import RecordingProgress
 
 
 @contextlib.contextmanager
-def watching() -> Iterator[Listener]:
-    yield Listener()
+def open_progress() -> Iterator[RecordingProgress]:
+    yield RecordingProgress()
 
 
 def test_a_box_without_a_network_there_again_and_back(
@@ -37,7 +37,7 @@ def test_a_box_without_a_network_there_again_and_back(
         wishes = ProvisionOptions(
             hosts=wishes.hosts, inventory=wishes.inventory, jupyter=False, **changes, bundle=wishes.bundle
         )
-        code = command.run(wishes, Interaction(watching, lambda question: True, said.append, True))
+        code = command.run(wishes, Interaction(open_progress, lambda question: True, said.append, True))
         text = capsys.readouterr().out
         return code, json.loads(text) if text else {}
 
@@ -74,6 +74,6 @@ def test_a_box_without_a_network_there_again_and_back(
         assert (code, host["status"], host["changed"]) == (0, "ok", []), json.dumps(host)
 
         back = ProvisionOptions(hosts=wishes.hosts, inventory=wishes.inventory, rollback=True)
-        assert command.run(back, Interaction(watching, lambda question: True, said.append, True)) == 0
+        assert command.run(back, Interaction(open_progress, lambda question: True, said.append, True)) == 0
         after = bed.output(LOOK, timeout_s=120).splitlines()
         assert not list(difflib.unified_diff(before, after, lineterm="", n=0))

@@ -17,12 +17,12 @@ from provision.commands.interaction import Interaction
 from provision.commands.options import ProvisionOptions
 from tests.e2e.bed import Bed
 from tests.e2e.test_provision import LOOK
-from tests.test_playbook import Listener
+from tests.test_playbook import RecordingProgress
 
 
 @contextlib.contextmanager
-def watching() -> Iterator[Listener]:
-    yield Listener()
+def open_progress() -> Iterator[RecordingProgress]:
+    yield RecordingProgress()
 
 
 @pytest.fixture(params=["bookworm", "trixie"])
@@ -50,7 +50,7 @@ def test_one_command_makes_it_right_and_another_undoes_it(
     def run(**changes: bool) -> tuple[int, dict[str, object], list[str]]:
         said: list[str] = []
         wanted = ProvisionOptions(**{**{f: getattr(wishes, f) for f in wishes.__struct_fields__}, **changes})
-        code = provision.run(wanted, Interaction(watching, lambda question: True, said.append, True))
+        code = provision.run(wanted, Interaction(open_progress, lambda question: True, said.append, True))
         document = json.loads(capsys.readouterr().out)
         return code, document["hosts"][0], said
 

@@ -27,11 +27,11 @@ CONTROLLER = """
 import json, sys
 from pathlib import Path
 from provision.ansible import playbook
-from tests.test_playbook import Listener
+from tests.test_playbook import RecordingProgress
 folder = Path(sys.argv[1])
 job = playbook.PlaybookJob(playbook=Path("site.yml"), inventories=(folder / "hosts.yml",), tags=tuple(sys.argv[2:]),
                    variables=json.loads((folder / "variables.json").read_text()))
-playbook.run(job, Listener(), folder / "logs")
+playbook.run(job, RecordingProgress(), folder / "logs")
 """
 
 

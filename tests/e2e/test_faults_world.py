@@ -19,14 +19,14 @@ from provision.commands.options import ProvisionOptions
 from tests.e2e.bed import Bed
 from tests.e2e.test_faults import WORKS, start, uv_lock, wait_for_pip
 from tests.e2e.test_provision import play
-from tests.test_playbook import Listener
+from tests.test_playbook import RecordingProgress
 
 FRAMEWORKS = "frameworks"
 
 
 @contextlib.contextmanager
-def watching() -> Iterator[Listener]:
-    yield Listener()
+def open_progress() -> Iterator[RecordingProgress]:
+    yield RecordingProgress()
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +188,9 @@ def test_a_card_that_no_driver_is_known_for(
         before = box.output("dpkg -l")
         wishes = ProvisionOptions(hosts=(box.name,), inventory=box.inventory(tmp_path))
         said: list[str] = []
-        assert provision.run(wishes, Interaction(watching, lambda question: True, said.append, True)) == 1
+        assert (
+            provision.run(wishes, Interaction(open_progress, lambda question: True, said.append, True)) == 1
+        )
         (host,) = json.loads(capsys.readouterr().out)["hosts"]
         assert host["status"] == "failed"
         assert words in host["message"], host["message"]

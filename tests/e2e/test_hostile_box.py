@@ -16,7 +16,7 @@ from provision.commands.interaction import Interaction
 from provision.commands.options import ProvisionOptions
 from tests.e2e import base
 from tests.e2e.bed import Bed
-from tests.test_playbook import Listener
+from tests.test_playbook import RecordingProgress
 
 NAMES = (
     "6.8-{{ lookup('pipe', 'touch $CANARY') }}",
@@ -26,8 +26,8 @@ NAMES = (
 
 
 @contextlib.contextmanager
-def watching() -> Iterator[Listener]:
-    yield Listener()
+def open_progress() -> Iterator[RecordingProgress]:
+    yield RecordingProgress()
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_a_kernel_that_is_called_like_a_template(
     said: list[str] = []
     wishes = ProvisionOptions(hosts=(bed.name,), inventory=bed.inventory(tmp_path), check=check)
     try:
-        code = provision.run(wishes, Interaction(watching, lambda question: True, said.append, True))
+        code = provision.run(wishes, Interaction(open_progress, lambda question: True, said.append, True))
     finally:
         bed.output(f"sudo rm -r {shlex.quote(f'/lib/modules/{name}')}")
     assert code == 1
@@ -81,6 +81,6 @@ def test_variables_like_templates(bed: Bed, tmp_path: Path, canary: Path) -> Non
             variables={bed.name: told},
             check=True,
         )
-        outcome = playbook.run(job, Listener(), tmp_path / "logs")
+        outcome = playbook.run(job, RecordingProgress(), tmp_path / "logs")
         assert [host.status for host in outcome.hosts] == ["failed"], outcome
         assert not canary.exists()

@@ -21,7 +21,7 @@ from provision.resolve.model import Stack
 from provision.resolve.stack import resolve
 from tests.e2e import base
 from tests.e2e.bed import Bed
-from tests.test_playbook import Listener
+from tests.test_playbook import RecordingProgress
 
 LOOK = (
     "dpkg -l; cd / && sudo find etc opt usr/local var/lib/dlbox -printf '%p %y %m %u %s %l\\n' 2>/dev/null | sort;"
@@ -41,7 +41,7 @@ def play(
         tags=tags,
         check=check,
     )
-    outcome = playbook.run(job, Listener(), folder / "logs")
+    outcome = playbook.run(job, RecordingProgress(), folder / "logs")
     assert outcome.error is None
     (host,) = outcome.hosts
     print(name, *tags, f"{outcome.seconds} s:", host.status, host.task, host.message)
