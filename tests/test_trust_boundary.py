@@ -28,7 +28,9 @@ TASKS = """
 - name: Values are shown
   ansible.builtin.debug: {msg: "{{ given }} {{ given.texts[0] }}"}
 - name: Values are kept as a fact
-  ansible.builtin.set_fact: {again: "{{ given.texts }}", one: "{{ given.texts[item | int] }} {{ given.texts | to_json }}"}
+  ansible.builtin.set_fact:
+    again: "{{ given.texts }}"
+    one: "{{ given.texts[item | int] }} {{ given.texts | to_json }}"
   loop: "{{ range(given.texts | length) | list }}"
 - name: A program prints them
   ansible.builtin.command: {argv: [echo, "{{ item }}"]}
