@@ -129,7 +129,8 @@ def bare(role_vars: dict[str, Any], major: int) -> str:
         ]
     lines += [
         "python3 -m venv /opt/bare/dlbox",
-        f"/opt/bare/dlbox/bin/pip install -q --require-hashes --no-deps -r /root/{Path(role_vars['dlbox_app_lock']).name}",
+        "/opt/bare/dlbox/bin/pip install -q --require-hashes --no-deps "
+        f"-r /root/{Path(role_vars['dlbox_app_lock']).name}",
         f"/opt/bare/dlbox/bin/pip install -q --no-deps /root/{Path(role_vars['dlbox_app_wheel']['path']).name}",
     ]
     return "".join(f"{line}\n" for line in lines)
