@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from common import shown
 from common.backends import BACKENDS
 from common.click_types import FiniteNumber, Folder, WholeNumber
 from common.exit_codes import EXIT_INTERRUPTED
@@ -240,7 +241,7 @@ def history_prune_command(keep: int | None, older_than: float | None, yes: bool,
 
     if not yes and not sys.stdin.isatty():
         raise click.UsageError("nobody is there to be asked: add --yes")
-    confirm = None if yes else lambda question: click.confirm(question, err=True)
+    confirm = None if yes else lambda question: click.confirm(shown.sentence(question), err=True)
     sys.exit(
         history.prune(keep=keep, older_than=older_than, confirm=confirm, as_json=as_json, complain=complain)
     )

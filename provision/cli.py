@@ -11,6 +11,7 @@ import click
 from common.backends import BACKENDS
 from common.click_types import CommaSeparatedChoice, Folder, comma_list, merge_lists
 from common.messages import print_error
+from common.shown import sentence
 
 TAGS = ("driver", "cuda", "frameworks", "cudnn", "dlbox", "jupyter", "verify")
 """Parts of the installation that --tags selects."""
@@ -130,4 +131,4 @@ def _agree(question: str) -> bool:
 
 
 def _ask(question: str) -> bool:
-    return click.confirm(question, err=True)
+    return click.confirm(sentence(question), err=True)

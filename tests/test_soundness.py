@@ -116,7 +116,10 @@ def test_a_schema_that_never_was(tmp_path: Path, number: int) -> None:
         written(tmp_path / "x", text.encode())
 
 
-def test_a_file_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lookup, "_LARGEST", 1 << 20)
-    with pytest.raises(lookup.SourceError, match="cannot read /dev/zero: more than 1 MiB"):
+    with pytest.raises(lookup.SourceError, match="cannot read /dev/zero: a device, not a regular file"):
         lookup.read(Path("/dev/zero"))
+    (tmp_path / "huge.json").write_bytes(b" " * ((1 << 20) + 1))
+    with pytest.raises(lookup.SourceError, match=r"huge\.json: more than 1 MiB"):
+        lookup.read(tmp_path / "huge.json")

@@ -89,7 +89,7 @@ def test_files_are_written_though_stdout_breaks(
 
     monkeypatch.setattr(session, "run", lambda options, watcher: document())
     monkeypatch.setattr(measure, "to_stdout", broken)
-    monkeypatch.setattr(measure.terminal, "show", broken)
+    monkeypatch.setattr(measure.results, "show", broken)
     file = tmp_path / "out.csv"
     with pytest.raises(BrokenPipeError):
         measure.measure(

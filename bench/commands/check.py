@@ -10,15 +10,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
 
 from bench import health
 from bench.finding import Finding, verdict
 from bench.results.export import checks as export
 from bench.results.record.document import SCHEMA_VERSION, Document, to_json
 from bench.results.terminal import check_results
+from common.console import Console
 from common.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Complain
 from common.files import clash, is_stdout, reason, to_stdout, write_atomically
+from common.shown import visible
 from inventory import gather
 from inventory.builds.bill import BillError, open_bill
 from inventory.machine.records import Machine, PowerSupply
@@ -60,10 +61,10 @@ def run(options: Options, complain: Complain) -> int:
         complain(str(error))
         return EXIT_USAGE
     if options.as_json:
-        to_stdout(to_json(document) + "\n")
+        to_stdout(visible(to_json(document)) + "\n")
     else:
         aside = is_stdout(options.junit) or is_stdout(options.prometheus)
-        check_results.show(document, Console(highlight=False, stderr=aside))
+        check_results.show(document, Console(stderr=aside))
     written = _export(document, options, complain)
     if document.partial:
         return EXIT_INTERRUPTED

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 
 import msgspec
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +16,7 @@ from bench.finding import Finding, Status
 from bench.results.record.document import SCHEMA_VERSION
 from bench.results.store.card_power import remembered_power
 from bench.results.terminal.results import STYLES
+from common.console import Console
 from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from inventory import gather
 from inventory.builds import bill, judge, this_machine
@@ -57,7 +57,7 @@ def run(
             {"build": _described(chosen) if chosen else None, "findings": msgspec.to_builtins(findings)}
         )
     else:
-        _show(chosen, findings, Console(highlight=False))
+        _show(chosen, findings, Console())
     return EXIT_FAILED if judge.worst(judgements) in ("fail", "unknown") else EXIT_OK
 
 
@@ -81,9 +81,9 @@ def _list(bills: tuple[Bill, ...], as_json: bool) -> int:
         marked = one.priced_on.isoformat() + (f", {one.estimates} estimated" if one.estimates else "")
         budget = f"${one.budget_usd:,.0f}" if one.budget_usd else "-"
         table.add_row(one.name, one.title, f"${one.total_usd:,.2f}", budget, marked)
-    console = Console(highlight=False)
+    console = Console()
     console.print(table)
-    console.print("`dlbox parts BUILD` judges one; a file of your own works too.", markup=False)
+    console.print("`dlbox parts BUILD` judges one; a file of your own works too.")
     return EXIT_OK
 
 

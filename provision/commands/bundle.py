@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
 
+from common.console import Console
 from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from common.json_output import print_json
 from inventory import gather
@@ -47,7 +47,7 @@ def run(
     except BundleError as error:
         print_error(str(error))
         return EXIT_FAILED
-    print_plan(wanted.stack, data, Console(quiet=interaction.as_json, highlight=False))
+    print_plan(wanted.stack, data, Console(quiet=interaction.as_json))
     if not interaction.agrees(f"Collect this in {folder}?"):
         print_error("nothing was collected")
         return EXIT_FAILED
@@ -108,9 +108,8 @@ def _print_result(manifest: Manifest, folder: Path, *, as_json: bool) -> None:
             },
         )  # fmt: skip
         return
-    console = Console(highlight=False)
+    console = Console()
     console.print(
         f"The bundle is complete. Copy {folder} to the box, or to a computer that reaches it over SSH, and run `dlbox "
         f"provision --bundle {folder.name}` there: it installs from the folder and needs no internet connection.",
-        markup=False,
     )

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 import platformdirs
-from rich.console import Console
 from rich.text import Text
 
+from common.console import Console
 from common.files import safe_name
 from common.guard import prefix
 from provision.ansible import playbook, variables

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
+from common.console import Console
 from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
 from common.json_output import print_json
 from inventory.cards import cards
@@ -16,9 +15,10 @@ from provision.commands.plan_requests import (
     request,
     request_of_host,
 )
-from provision.hosts.hosts import HostError, select
+from provision.hosts.hosts import HostError, Inventory, default_inventory, select
 from provision.resolve.box_reading import ReadingError
 from provision.resolve.load import DEFAULT_PATH, StackFileError, load
+from provision.resolve.model import Request
 from provision.resolve.rows import StackData
 from provision.resolve.stack import NoStack, Stack, resolve
 
@@ -31,9 +31,10 @@ def run(options: PlanOptions, *, as_json: bool, print_error: Complain) -> int:
         if options.hosts or options.inventory is not None:
             if options.cards or options.distro:
                 raise PlanOptionsError(HOST_EXCLUDES_CARD)
-            names = select(options.hosts or ("all",), options.inventory)
+            inventory = Inventory(options.inventory or default_inventory())
+            names = select(options.hosts or ("all",), inventory)
             if names != options.hosts or len(names) > 1:
-                outcomes = _outcomes(names, options, data)
+                outcomes = _outcomes(names, inventory, options, data)
                 return _print_outcomes(outcomes, data, as_json=as_json, print_error=print_error)
         outcome = resolve(request(options, data), data)
     except ReadingError as error:
@@ -49,16 +50,22 @@ def run(options: PlanOptions, *, as_json: bool, print_error: Complain) -> int:
         if outcome.nearest is not None:
             print_error(plan_output.nearest_sentence(outcome, data))
     else:
-        plan_output.print_plan(outcome, data, Console())
+        plan_output.print_plan(outcome, data, Console(highlight=True))
     return EXIT_FAILED if isinstance(outcome, NoStack) else EXIT_OK
 
 
-def _outcomes(names: tuple[str, ...], options: PlanOptions, data: StackData) -> dict[str, Stack | NoStack]:
+def _outcomes(
+    names: tuple[str, ...], inventory: Inventory, options: PlanOptions, data: StackData
+) -> dict[str, Stack | NoStack]:
     """Host -> its plan, or why there is none."""
     outcomes: dict[str, Stack | NoStack] = {}
+    resolved: dict[Request, Stack | NoStack] = {}  # equal boxes are resolved once
     for name in names:
         try:
-            outcomes[name] = resolve(request_of_host(name, options, data), data)
+            found = request_of_host(name, options, data, inventory)
+            if found not in resolved:
+                resolved[found] = resolve(found, data)
+            outcomes[name] = resolved[found]
         except (PlanOptionsError, HostError, ReadingError, cards.UnknownCard) as error:
             outcomes[name] = NoStack(because=str(error).rstrip("."), nearest=None)
     return outcomes
@@ -74,7 +81,7 @@ def _print_outcomes(
         print_json("plan", {"hosts": hosts})
     else:
         stacks = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, Stack)}
-        plan_output.print_plans(stacks, data, Console(highlight=False))
+        plan_output.print_plans(stacks, data, Console())
     for name, outcome in without_stack.items():
         print_error(f"{name}: {outcome.because}")
         if outcome.nearest is not None:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from common.console import Console
 from provision.resolve.model import Reason
 from provision.resolve.rows import StackData
 from provision.resolve.stack import NoStack, Stack
@@ -71,7 +71,7 @@ def print_plans(stacks: Mapping[str, Stack], data: StackData, console: Console) 
     for warning, names in warnings.items():
         who = "all" if len(names) == len(stacks) > 1 else ", ".join(names)
         console.print(Text.assemble(("! ", "yellow"), f"{who}: {warning}"))
-    console.print("`dlbox plan --host HOST` shows packages and reasons.", markup=False)
+    console.print("`dlbox plan --host HOST` shows packages and reasons.")
 
 
 def nearest_sentence(outcome: NoStack, data: StackData) -> str:

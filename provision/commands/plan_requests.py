@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from inventory import gather
-from provision.hosts.hosts import read_host
+from provision.hosts.hosts import Inventory, read_host
 from provision.resolve import distributions
 from provision.resolve.boxes import of_machine, targets
 from provision.resolve.model import Request
@@ -66,9 +66,15 @@ def request(options: PlanOptions, data: StackData) -> Request:
     return _with_options(found, options)
 
 
-def request_of_host(name: str, options: PlanOptions, data: StackData) -> Request:
-    """The request for a host of the inventory. Raises HostError, PlanOptionsError, UnknownCard, ReadingError."""
-    host = read_host(name, options.inventory)
+def request_of_host(
+    name: str, options: PlanOptions, data: StackData, inventory: Inventory | None = None
+) -> Request:
+    """The request for a host of the inventory.
+
+    ``inventory``: pass it where it was already read; by default ``options.inventory`` is read. Raises HostError,
+    PlanOptionsError, UnknownCard, ReadingError.
+    """
+    host = read_host(name, inventory or options.inventory)
     names = host.card_names
     if names is None and host.is_this_machine:
         found = of_machine(gather.gather())

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
 
+from common.console import Console
 from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
 from common.json_output import print_json
 from provision.ansible.outcome import HostOutcome, PlaybookOutcome
@@ -72,7 +72,7 @@ def _install(
     options: ProvisionOptions, data: StackData, paths: tuple[Path, ...], interaction: Interaction
 ) -> int:
     print_error = interaction.print_error
-    console = Console(quiet=interaction.as_json, highlight=False)
+    console = Console(quiet=interaction.as_json)
     try:
         hosts = select(options.hosts, options.inventory) if options.hosts else (THIS_MACHINE,)
         job = PlaybookJob(
@@ -113,12 +113,12 @@ def _print_outcome(outcome: PlaybookOutcome, console: Console, print_error: Comp
         print_error(outcome.error)
     for host in outcome.hosts:
         for text in (*host.differences, *(f"{host.name}: {note}" for note in host.notes)):
-            console.print(text, markup=False, soft_wrap=True)
+            console.print(text, soft_wrap=True)
         line = _line(host, check=outcome.check)
         if host.status in ("failed", "unreachable"):
             print_error(f"{line} (log: {host.log})" if host.log else line)
         else:
-            console.print(line, markup=False, soft_wrap=True)
+            console.print(line, soft_wrap=True)
     good = [host.name for host in outcome.hosts if host.status in ("ok", "changed")]
     if outcome.playbook == "preflight" and len(outcome.hosts) > len(good) > 0:
         print_error(

@@ -10,10 +10,12 @@ from typing import Any
 import msgspec
 
 from common import yaml_lines
+from common.shown import place as shown_path
+from common.shown import shortened
 from provision.hosts.inventory_file import HostError, Inventory, InventoryValue
 from provision.resolve.rows import Framework
 
-__all__ = ["HostError", "HostFacts", "default_inventory", "host_names", "read_host", "select"]
+__all__ = ["HostError", "HostFacts", "Inventory", "default_inventory", "host_names", "read_host", "select"]
 
 LOCAL_INVENTORY = Path("inventory/hosts.yml")
 """Relative to the working directory."""
@@ -57,20 +59,28 @@ def host_names(path: Path | None = None) -> tuple[str, ...]:
     """All hosts of the inventory, in its order. Raises HostError where it cannot be read or has none."""
     inventory = Inventory(path or default_inventory())
     if not inventory.hosts:
-        raise HostError(f"{inventory.path} has no hosts: add them as in `all: {{hosts: {{box1: {{}}}}}}`")
+        raise HostError(
+            f"{shown_path(inventory.path)} has no hosts: add them as in `all: {{hosts: {{box1: {{}}}}}}`"
+        )
     return inventory.hosts
 
 
-def select(patterns: Iterable[str], path: Path | None = None) -> tuple[str, ...]:
-    """The hosts that match "desk-01", "desk-*", a group or "all", without duplicates. Raises HostError."""
-    inventory = Inventory(path or default_inventory())
+def select(patterns: Iterable[str], source: Path | Inventory | None = None) -> tuple[str, ...]:
+    """The hosts that match "desk-01", "desk-*", a group or "all", without duplicates. Raises HostError.
+
+    ``source``: the path of an inventory, or an inventory that was already read.
+    """
+    inventory = source if isinstance(source, Inventory) else Inventory(source or default_inventory())
     return tuple(dict.fromkeys(host for pattern in patterns for host in inventory.select(pattern)))
 
 
-def read_host(name: str, path: Path | None = None) -> HostFacts:
-    """The host's facts. Raises HostError where it is unknown, unreadable, or a value has a wrong type."""
-    inventory = Inventory(path or default_inventory())
-    if name not in inventory.hosts:
+def read_host(name: str, source: Path | Inventory | None = None) -> HostFacts:
+    """The host's facts. Raises HostError where it is unknown, unreadable, or a value has a wrong type.
+
+    ``source``: as in ``select``.
+    """
+    inventory = source if isinstance(source, Inventory) else Inventory(source or default_inventory())
+    if name not in inventory:
         raise inventory.unknown(name)
     found: dict[str, Any] = {"name": name}
     for field, entry in inventory.variables(name).items():
@@ -89,12 +99,20 @@ def _value(host: str, field: str, entry: InventoryValue) -> Any:
         value = [str(v) if isinstance(v, int) and not isinstance(v, bool) else v for v in value]
     if field == "frameworks" and isinstance(value, str):
         value = [value]
-    document = yaml_lines.Document(str(entry.path), {"name": host, field: value}, {(field,): entry.line})
-    if "{{" in str(value):
-        problem = f"`{field}` of {host} is a template, which a plan does not render: write the value itself"
+    document = yaml_lines.Document(
+        shown_path(entry.path), {"name": host, field: value}, {(field,): entry.line}
+    )
+    if _is_template(value):
+        problem = f"`{field}` of {shortened(host)} is a template, which a plan does not render: write the value itself"
         raise HostError(str(document.error((field,), problem)))
     try:
         yaml_lines.convert(document, HostFacts)
     except yaml_lines.YamlError as error:
         raise HostError(str(error)) from None
     return value
+
+
+def _is_template(value: Any) -> bool:
+    return (
+        "{{" in value if isinstance(value, str) else isinstance(value, list) and any(map(_is_template, value))
+    )

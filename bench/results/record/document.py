@@ -266,7 +266,26 @@ def to_json(document: msgspec.Struct) -> str:
 
 def from_json(data: str | bytes) -> Document:
     """Raises msgspec.ValidationError naming the place that does not fit."""
-    return msgspec.json.decode(data, type=Document)
+    try:
+        return msgspec.json.decode(data, type=Document)
+    except msgspec.ValidationError:
+        given = msgspec.json.decode(data)
+        if not _without_next_step(given):
+            raise
+        return msgspec.convert(given, Document)
+
+
+def _without_next_step(given: Any) -> bool:
+    """Whether an older dlbox wrote it, whose findings of status unknown had no remedy: those get one in place."""
+    found = given.get("findings") if isinstance(given, dict) else None
+    bare = [
+        finding
+        for finding in (found if isinstance(found, list) else ())
+        if isinstance(finding, dict) and finding.get("status") == "unknown" and not finding.get("remedy")
+    ]
+    for finding in bare:
+        finding["remedy"] = "look again: dlbox check"
+    return bool(bare)
 
 
 def json_schema() -> dict[str, Any]:

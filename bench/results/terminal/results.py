@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -214,5 +213,5 @@ def history_table(runs: list[Run]) -> Table:
         if run.baseline:
             verdict += ", baseline"
         started = run.started_at.replace("T", " ").removesuffix("+00:00")
-        table.add_row(str(run.id), *(escape(text) for text in (started, run.command, verdict, what)))
+        table.add_row(str(run.id), *(Text(text) for text in (started, run.command, verdict, what)))
     return table
