@@ -36,7 +36,7 @@ def test_only_display_functions_of_nvidia_count(tmp_path: Path) -> None:
 
 
 def test_a_copy_of_sysfs_without_links_is_read_too(tmp_path: Path) -> None:
-    """Test beds and containers bind a folder over /sys/bus/pci/devices: no links, few files."""
+    """Containers, those of the e2e tests too, mount a folder over /sys/bus/pci/devices: no links, few files."""
     found = pci.cards(write(tmp_path, card()))[0]
     assert found.driver is None
     assert found.link_width.state == found.slot_width_max.state == "not-supported"
