@@ -16,78 +16,13 @@ from typing import Any
 import click
 
 from common import shown
+from common.backends import BACKENDS
+from common.click_types import FiniteNumber, Folder, WholeNumber
 from common.exit_codes import EXIT_INTERRUPTED
+from common.lazy_group import LazyCommand, LazyGroup
+from common.messages import complain
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-class Whole(click.IntRange):
-    """click says "integer range" where a person says whole number."""
-
-    name = "whole number"
-
-
-class Number(click.FloatRange):
-    """click lets "nan" through, which is in no range."""
-
-    name = "number"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        number = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
-        return number
-
-
-class Folder(click.Path):
-    """A folder to write to or read from; "-", stdout everywhere else, is none."""
-
-    def __init__(self) -> None:
-        super().__init__(file_okay=False, path_type=Path)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from common.files import is_stdout
-
-        path = super().convert(value, param, ctx)
-        if is_stdout(path):
-            raise click.BadParameter("a folder is expected, and stdout is none", ctx, param)
-        return path
-
-
-class Several(click.Choice[str]):
-    """One of these, or more with commas between them; ``flat`` makes one tuple of them."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return tuple(super(Several, self).convert(word, param, ctx) for word in some(value, param, ctx))
-
-
-def parts(value: str) -> list[str]:
-    """As people write lists: "b1,b9"."""
-    return [word for word in (part.strip() for part in value.split(",")) if word]
-
-
-def some(value: str, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
-    """At least one: what a script meant by an empty variable is not "everything"."""
-    words = parts(value)
-    if not words:
-        raise click.BadParameter("it is empty", ctx, param)
-    return words
-
-
-def flat(ctx: click.Context, param: click.Parameter, groups: tuple[Any, ...]) -> tuple[str, ...]:
-    """Each once, in the order they came."""
-    every = [w for group in groups for w in (some(group, param, ctx) if isinstance(group, str) else group)]
-    return tuple(dict.fromkeys(every))
-
-
-def listed(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
-    """As ``flat``, of an option that is given once."""
-    return () if value is None else flat(ctx, param, (value,))
-
-
-def complain(sentence: str) -> None:
-    """One sentence on stderr; what it repeats from outside is shortened, and control characters are not sent."""
-    click.echo(f"dlbox: {shown.sentence(sentence)}", err=True)
 
 
 def measuring(command: Any) -> Any:
@@ -110,7 +45,7 @@ def measuring(command: Any) -> Any:
             ),
             click.option(
                 "--backend",
-                type=click.Choice(["tensorflow", "torch", "jax"]),
+                type=click.Choice(BACKENDS),
                 help="What Keras runs on.  [default: the first of these that is installed]",
             ),
             click.option(
@@ -121,14 +56,14 @@ def measuring(command: Any) -> Any:
             ),
             click.option(
                 "--seed",
-                type=Whole(0, 2**31 - 1),
+                type=WholeNumber(0, 2**31 - 1),
                 default=0,
                 show_default=True,
                 help="Of the data and of the weights.",
             ),
             click.option(
                 "--repeats",
-                type=Whole(1, 100),
+                type=WholeNumber(1, 100),
                 help="Fresh processes a model.  [default: 1 quick, 3 ready, 5 bench]",
             ),
             click.option(
@@ -144,7 +79,7 @@ def measuring(command: Any) -> Any:
                 help="Folder for the report.  [default: beside the history]",
             ),
             click.option(
-                "--expect-gpus", type=Whole(0), metavar="N", help="Fail when fewer cards are found."
+                "--expect-gpus", type=WholeNumber(0), metavar="N", help="Fail when fewer cards are found."
             ),
             click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout."),
         )
@@ -171,7 +106,20 @@ def exporting(command: Any) -> Any:
     return command
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+COMMANDS = {
+    "plan": LazyCommand("provision.cli:plan_command", "Show which versions fit this machine, and why."),
+    "provision": LazyCommand(
+        "provision.cli:provision_command", "Install what the plan says, on this machine or on others."
+    ),
+}
+"""Commands that a package's cli.py defines; it is imported when one of them is used."""
+
+
+@click.group(
+    cls=LazyGroup,
+    table=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="dlbox", prog_name="dlbox")
 def cli() -> None:
     """Turn a PC with one consumer NVIDIA card into a deep learning box that is known to work.
@@ -190,17 +138,19 @@ def ready_command(**options: Any) -> None:
 
 
 @cli.command("check", short_help="Is the hardware sound? In about a second.")
-@click.option("--stress", type=Number(0, 24 * 60, min_open=True), metavar="MINUTES",
+@click.option("--stress", type=FiniteNumber(0, 24 * 60, min_open=True), metavar="MINUTES",
               help="Put the card under load for so long, and judge that too.")  # fmt: skip
 @click.option("--frameworks", is_flag=True, help="Ask each installed framework whether it sees the card.")
 @click.option("--only", multiple=True, metavar="THEME", help="Only this theme; may be repeated.")
 @click.option("--skip", multiple=True, metavar="THEME", help="Not this theme; may be repeated.")
-@click.option("--expect-gpus", type=Whole(0), metavar="N", help="Fail when fewer cards are found.")
-@click.option("--power-supply", type=Whole(1), metavar="WATTS", help="What the computer's supply can give.")
+@click.option("--expect-gpus", type=WholeNumber(0), metavar="N", help="Fail when fewer cards are found.")
+@click.option(
+    "--power-supply", type=WholeNumber(1), metavar="WATTS", help="What the computer's supply can give."
+)
 @click.option(
     "--build", metavar="BUILD", help="The parts of this computer, for its power supply: see `parts`."
 )
-@click.option("--backend", type=click.Choice(["tensorflow", "torch", "jax"]),
+@click.option("--backend", type=click.Choice(BACKENDS),
               help="What makes the load.  [default: the first of these that is installed]")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write a JUnit XML file too.")
@@ -238,7 +188,7 @@ def bench_command(**options: Any) -> None:
               help="Only this model (lstm, gru, cnn, ...); may be repeated.")  # fmt: skip
 @click.option("--suite", type=click.Choice(["ready", "workshop", "full"]), default="workshop", show_default=True,
               help="Three models, all twelve of the workshop, or those and the class's own variants.")  # fmt: skip
-@click.option("--minutes", type=Number(0, 24 * 60, min_open=True), default=30.0, show_default=True,
+@click.option("--minutes", type=FiniteNumber(0, 24 * 60, min_open=True), default=30.0, show_default=True,
               help="Start nothing new after so long.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def tune_command(**options: Any) -> None:
@@ -249,7 +199,7 @@ def tune_command(**options: Any) -> None:
 
 
 @cli.group("history", short_help="What was measured on this machine.", invoke_without_command=True)
-@click.option("--limit", type=Whole(1), default=20, show_default=True, help="How many runs.")
+@click.option("--limit", type=WholeNumber(1), default=20, show_default=True, help="How many runs.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_context
 def history_group(context: click.Context, limit: int, as_json: bool) -> None:
@@ -262,7 +212,7 @@ def history_group(context: click.Context, limit: int, as_json: bool) -> None:
 
 @history_group.command("export")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
-@click.option("--run", "number", type=Whole(1), metavar="ID", help="Only this run.  [default: all]")
+@click.option("--run", "number", type=WholeNumber(1), metavar="ID", help="Only this run.  [default: all]")
 def history_export_command(file: Path, number: int | None) -> None:
     """Write runs to FILE (- for stdout): JSON Lines, each line what --json printed for a run."""
     from bench.commands import history
@@ -281,8 +231,8 @@ def history_import_command(file: Path, as_json: bool) -> None:
 
 
 @history_group.command("prune")
-@click.option("--keep", type=Whole(0), metavar="N", help="The newest N runs stay.")
-@click.option("--older-than", type=Number(0, 36_500), metavar="DAYS", help="Only older runs go.")
+@click.option("--keep", type=WholeNumber(0), metavar="N", help="The newest N runs stay.")
+@click.option("--older-than", type=FiniteNumber(0, 36_500), metavar="DAYS", help="Only older runs go.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def history_prune_command(keep: int | None, older_than: float | None, yes: bool, as_json: bool) -> None:
@@ -344,109 +294,6 @@ def parts_command(build: str | None, budget: float | None, this: bool, as_json: 
     sys.exit(parts.run(build, this=this, budget=budget, as_json=as_json, complain=complain))
 
 
-@cli.command("plan", short_help="Which versions fit this box, and why?")
-@click.option(
-    "--card",
-    "cards",
-    multiple=True,
-    metavar="NAME",
-    help='A card, as in "RTX 3060" or 10de:2503; may be repeated.',
-)
-@click.option("--distro", metavar="NAME", help="As in ubuntu-24.04 or debian-12.")
-@click.option(
-    "--host",
-    "hosts",
-    multiple=True,
-    metavar="NAME",
-    help="A host or group of the inventory, or `all`; may be repeated.",
-)
-@click.option(
-    "--inventory",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The inventory; without --host all of it.  [default: inventory/hosts.yml]",
-)
-@click.option(
-    "--framework",
-    "frameworks",
-    multiple=True,
-    type=click.Choice(["tensorflow", "torch", "jax"]),
-    help="Must be part of it; may be repeated.  [default: all that run on the card]",
-)
-@click.option("--secure-boot/--no-secure-boot", default=None, help="[default: as read, or unknown]")
-@click.option("--kernel", default="", metavar="RELEASE", help="As `uname -r` prints it.  [default: as read]")
-@click.option("--cuda-toolkit", is_flag=True, help="With a system CUDA toolkit, for compiling.")
-@click.option(
-    "--stack",
-    "stack_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="A newer table of versions than the built-in one.",
-)
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def plan_command(as_json: bool, **options: Any) -> None:
-    """Which driver, CUDA, cuDNN and frameworks fit this box, or one that does not exist yet, and why."""
-    from provision.commands import plan
-
-    sys.exit(plan.plan(plan.Question(**options), as_json=as_json, complain=complain))
-
-
-@cli.command("provision", short_help="Install what the plan says, here or on other boxes.")
-@click.argument("hosts", nargs=-1, metavar="[HOST]...", callback=flat)
-@click.option("--inventory", type=click.Path(path_type=Path, dir_okay=False),
-              help="The inventory; without HOSTs all of it.  [default: inventory/hosts.yml]")  # fmt: skip
-@click.option("--limit", metavar="HOSTS", callback=listed,
-              help="Of HOSTs, else of the inventory, only these; commas between them.")  # fmt: skip
-@click.option("--framework", "frameworks", multiple=True, type=Several(["tensorflow", "torch", "jax"]), callback=flat,
-              help="Only this; may be repeated.  [default: all that run on the card]")  # fmt: skip
-@click.option("--cuda-toolkit", is_flag=True, help="With a system CUDA toolkit, for compiling.")
-@click.option("--tags", multiple=True, callback=flat,
-              type=Several(["driver", "cuda", "frameworks", "cudnn", "dlbox", "jupyter", "verify"]),
-              help="Only this part; may be repeated, or several with commas between them.")  # fmt: skip
-@click.option("--stack", "stack_file", type=click.Path(path_type=Path, dir_okay=False),
-              help="A newer table of versions than the built-in one.")  # fmt: skip
-@click.option("--jupyter/--no-jupyter", default=True, show_default=True, help="JupyterLab as a service.")
-@click.option("--check", is_flag=True, help="Change nothing; show what would change.")
-@click.option("--reboot", is_flag=True, help="Reboot where it is needed, but never this machine.")
-@click.option("--enrol-key", is_flag=True,
-              help="With Secure Boot: prepare that the firmware trusts modules compiled on the box.")  # fmt: skip
-@click.option("--rollback", is_flag=True, help="Undo what dlbox installed, as it was recorded.")
-@click.option("--bundle", type=Folder(), metavar="DIR",
-              help="Collect in DIR what the box needs; once whole, install from it without a network.")  # fmt: skip
-@click.option("--card", "cards", multiple=True, help="With --bundle: collect for a box with this card.")
-@click.option("--distro", metavar="NAME", help="With --bundle: and with this release, as ubuntu-24.04.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--ask-become-pass", is_flag=True, help="Ask for the password of sudo on the hosts.")
-@click.option("--ask-vault-pass", is_flag=True, help="Ask for the password of the inventory's vault.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def provision_command(
-    yes: bool, ask_become_pass: bool, ask_vault_pass: bool, as_json: bool, **wishes: Any
-) -> None:
-    """Make this machine right, or HOSTs of the inventory: driver, frameworks, dlbox; then ask the box itself."""
-    from common.progress import ProgressDisplay
-    from provision.ansible import passwords
-    from provision.commands import provision as command
-    from provision.commands.options import Wishes, collects
-
-    here = not wishes["hosts"] and not wishes["limit"] and wishes["inventory"] is None
-    here = here and not collects(wishes["bundle"], wishes["cards"])
-    agreed = _yes if yes else _ask if sys.stdin.isatty() else None
-    here = here and (agreed is not None or wishes["check"])  # else nothing will be done
-    try:
-        secrets = passwords.ask(become=ask_become_pass, vault=ask_vault_pass, here=here)
-    except passwords.PasswordError as error:
-        complain(str(error))
-        sys.exit(1)
-    wanted = Wishes(secrets=secrets, **wishes)
-    sys.exit(command.run(wanted, ProgressDisplay, agreed, as_json=as_json, complain=complain))
-
-
-def _yes(question: str) -> bool:
-    return True
-
-
-def _ask(question: str) -> bool:
-    return click.confirm(shown.sentence(question), err=True)
-
-
 @cli.group("workshop", short_help="The lessons this box was built for.")
 def workshop_group() -> None:
     """The lessons this box was built for: they run anywhere, offline, and say what should come out."""
@@ -459,7 +306,7 @@ def lesson_backend(command: Any) -> Any:
     """The option that picks what Keras runs on."""
     return click.option(
         "--backend",
-        type=click.Choice(["tensorflow", "torch", "jax"]),
+        type=click.Choice(BACKENDS),
         help="What Keras runs on.  [default: KERAS_BACKEND, else the first of these that is installed]",
     )(command)
 
@@ -479,9 +326,13 @@ def workshop_list_command(as_json: bool) -> None:
 @click.option(
     "--cell", metavar="NAME", help="Only this kind of cell (simple-rnn, lstm, gru; by-hand also conv)."
 )
-@click.option("--epochs", type=Whole(1), help="How often to go through the data.  [default: the lesson's]")
+@click.option(
+    "--epochs", type=WholeNumber(1), help="How often to go through the data.  [default: the lesson's]"
+)
 @click.option("--quick", is_flag=True, help="The short form: a minute on two CPU cores.")
-@click.option("--seed", type=Whole(0, 2**31 - 1), default=0, show_default=True, help="Of data and weights.")
+@click.option(
+    "--seed", type=WholeNumber(0, 2**31 - 1), default=0, show_default=True, help="Of data and weights."
+)
 @click.option("--data", default="embedded", show_default=True, metavar="SET", help="Another data set (list).")
 @click.option(
     "--corpus",

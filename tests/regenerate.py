@@ -119,8 +119,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="./dlbox regenerate", description="Write every generated file of the repository again."
     )
-    parser.add_argument("--check", action="store_true", help="change nothing; exit code 1 if a file is outdated")
-    parser.add_argument("--into", type=Path, default=ROOT, metavar="FOLDER", help="another copy of the repository")
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; exit code 1 if a file is outdated"
+    )
+    parser.add_argument(
+        "--into", type=Path, default=ROOT, metavar="FOLDER", help="another copy of the repository"
+    )
     parser.add_argument("--list", action="store_true", help="print the generated files and what they contain")
     options = parser.parse_args(arguments)
     if options.list:

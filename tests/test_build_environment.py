@@ -20,11 +20,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.ansible.outcome import sentence
-from provision.ansible.playbook import HOUSE
+from provision import PROVISION_DIR
+from provision.ansible.outcome import failure_sentence
 from tests.conftest import script
 
-SCRIPT = HOUSE / "roles/environment/files/build.py"
+SCRIPT = PROVISION_DIR / "roles/environment/files/build.py"
 build = script(SCRIPT)
 UV = Path(sys.executable).with_name("uv")
 
@@ -194,7 +194,7 @@ def test_an_index_that_is_not_reached_is_named_as_the_reason(box: Box) -> None:
     ended = box.build(box.plan("a", uv=""), **here)
     assert ended.returncode == 1
     assert "Could not fetch URL http://127.0.0.1:9/simple/tiny/" in ended.stderr
-    assert "check its network" in sentence({"msg": "non-zero return code", "stdout": ended.stderr})
+    assert "check its network" in failure_sentence({"msg": "non-zero return code", "stdout": ended.stderr})
 
 
 def test_pip_comes_from_what_python_carries_whatever_pip_is_told(box: Box) -> None:

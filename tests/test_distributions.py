@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from bench.health.checks import driver as driver_checks
 from dlbox import cli  # noqa: TID251 - the command is what is tested
 from inventory.cards import cards
+from provision import PROVISION_DIR
 from provision.ansible import playbook
-from provision.ansible.playbook import HOUSE, Job
+from provision.ansible.playbook import PlaybookJob
 from provision.distributions import distribution_file, role_metas
 from provision.distributions.row_checks import StackFileError
 from provision.resolve.load import DEFAULT_PATH, load
@@ -164,7 +165,7 @@ def test_the_role_loads_the_file_of_each_machine(stack_file: Path, tmp_path: Pat
                "distribution_folder": str(load(stack_file).folder)}
         for name, (distribution, version, codename) in MACHINES.items()
     }  # fmt: skip
-    job = Job(playbook=path, inventories=(inventory,), variables=values, hosts=tuple(MACHINES))
+    job = PlaybookJob(playbook=path, inventories=(inventory,), variables=values, hosts=tuple(MACHINES))
     outcome = playbook.run(job, Listener(), tmp_path / "logs")
     assert {host.name for host in outcome.hosts} == set(MACHINES)
     for host in outcome.hosts:
@@ -180,10 +181,10 @@ def test_the_role_loads_the_file_of_each_machine(stack_file: Path, tmp_path: Pat
 
 def test_the_metadata_of_every_role_names_every_release() -> None:
     rows = role_metas.shipped()
-    stale = [str(path) for path, _ in role_metas.changed_metas(HOUSE / "roles", rows)]
+    stale = [str(path) for path, _ in role_metas.changed_metas(PROVISION_DIR / "roles", rows)]
     assert stale == [], "run: python -m provision.distributions.role_metas"
-    metas = list((HOUSE / "roles").glob("*/meta/main.yml"))
-    assert len(metas) == len(list((HOUSE / "roles").iterdir()))
+    metas = list((PROVISION_DIR / "roles").glob("*/meta/main.yml"))
+    assert len(metas) == len(list((PROVISION_DIR / "roles").iterdir()))
     for path in metas:
         platforms = yaml.safe_load(path.read_text(encoding="utf-8"))["galaxy_info"]["platforms"]
         assert {name for platform in platforms for name in platform["versions"]} == {
@@ -193,8 +194,8 @@ def test_the_metadata_of_every_role_names_every_release() -> None:
 
 def test_a_new_release_enters_the_metadata_of_the_roles(stack_file: Path, tmp_path: Path) -> None:
     roles = tmp_path / "roles"
-    for path in (HOUSE / "roles").glob("*/meta/main.yml"):
-        copied = roles / path.relative_to(HOUSE / "roles")
+    for path in (PROVISION_DIR / "roles").glob("*/meta/main.yml"):
+        copied = roles / path.relative_to(PROVISION_DIR / "roles")
         copied.parent.mkdir(parents=True)
         shutil.copy(path, copied)
     rows = load(stack_file).distributions

@@ -98,9 +98,13 @@ PENDING = {
 
 def recipes() -> dict[str, str]:
     """The text of each section "Add a ..." of CONTRIBUTING."""
-    parts = re.split(r"^## (.+)\n", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    parts = re.split(
+        r"^## (.+)\n", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
     sections = dict(zip(parts[1::2], parts[2::2], strict=True))
-    return {re.sub(r"Add an? ", "", title): text for title, text in sections.items() if title.startswith("Add ")}
+    return {
+        re.sub(r"Add an? ", "", title): text for title, text in sections.items() if title.startswith("Add ")
+    }
 
 
 def test_contributing_has_a_numbered_recipe_for_each_kind_of_addition() -> None:

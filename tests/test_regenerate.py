@@ -95,6 +95,8 @@ def test_the_reference_of_the_commands_has_every_command_and_option() -> None:
             for name in command.list_commands(context):
                 below = command.get_command(context, name)
                 assert below is not None
-                waiting.append((f"{words} {name}", below, click.Context(below, info_name=name, parent=context)))
+                waiting.append(
+                    (f"{words} {name}", below, click.Context(below, info_name=name, parent=context))
+                )
     assert set(sections) == seen
     assert len(seen) > 15

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from provision.ansible.playbook import HOUSE
+from provision import PROVISION_DIR
 from tests.conftest import script
 from tests.test_playbook import only, run
 
-SCRIPT = HOUSE / "roles/environment/files/sound.py"
+SCRIPT = PROVISION_DIR / "roles/environment/files/sound.py"
 
 
 sound = script(SCRIPT)

@@ -15,7 +15,7 @@ import msgspec
 from common import yaml_lines
 from common.sourced import Sourced
 from inventory.cards.architectures import Flavour
-from provision.ansible.clean_text import shown
+from provision.clean_text import shown
 from provision.distributions.row_checks import (
     ADDRESS,
     APT_NAME,

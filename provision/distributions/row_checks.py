@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from common import yaml_lines
 from common.versions import release
-from provision.ansible.clean_text import plain
+from provision.clean_text import plain
 
 _LONGEST = 400
 """Characters of a message that quotes a value of the file."""

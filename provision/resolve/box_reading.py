@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from provision.ansible.clean_text import shown
+from provision.clean_text import shown
 
 
 class ReadingError(ValueError):

@@ -11,7 +11,7 @@ import msgspec
 from common import yaml_lines
 from common.versions import allows, release, version_range
 from inventory.cards import architectures
-from provision.ansible.clean_text import shown
+from provision.clean_text import shown
 from provision.distributions import distribution_file
 from provision.distributions.distribution_file import DistributionRow, ForbiddenRow, forbidden_by
 from provision.distributions.row_checks import (

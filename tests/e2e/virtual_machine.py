@@ -1,7 +1,7 @@
-"""One computer under QEMU, in software: its own kernel, its own firmware if asked, and a power cord that can be pulled.
+"""A virtual machine under QEMU, without hardware virtualization: own kernel, own firmware on request, power cuts.
 
-Its disk is made of a bed's files, so that what takes long is installed at native speed first. Where a test needs a
-card on the bus, the machine hides its PCI bus behind a folder that looks like one, as a bed does.
+Its disk is made of a container's files, so that slow installations run at native speed first. Where a test needs a
+card, a folder that looks like a PCI bus is mounted over the machine's own, as in a container.
 """
 
 from __future__ import annotations
@@ -14,29 +14,33 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.e2e import base
-from tests.e2e.bed import SSH_OPTIONS, Bed, free_port
+from tests.e2e.container import SSH_OPTIONS, Container, free_port
 
 TOOLS = {"qemu-system-x86_64": "qemu-system-x86", "mke2fs": "e2fsprogs"}
 BOOT_LIMIT_S = 900
 FIRMWARE = Path("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd")
-_WORDS = "root=/dev/vda rw console=ttyS0 panic=1"
+_KERNEL_ARGUMENTS = "root=/dev/vda rw console=ttyS0 panic=1"
 _NETWORK = "[Match]\nName=en* eth*\n[Network]\nDHCP=ipv4\n"
 
 
 def lacking() -> str | None:
-    """Why there can be no machine here, in one sentence; None where there can."""
+    """Why no virtual machine can run here, in one sentence; None where one can."""
     missing = sorted(package for tool, package in TOOLS.items() if shutil.which(tool) is None)
-    return f"machines need Debian's packages: sudo apt install {' '.join(missing)}" if missing else None
+    return (
+        f"virtual machines need these Debian packages: sudo apt install {' '.join(missing)}"
+        if missing
+        else None
+    )
 
 
 def disk(root: Path, image: Path, *, gib: int = 12) -> None:
-    """An ext4 image of a root folder, made ready to boot as a machine of its own."""
-    ssh = root / "etc/ssh/sshd_config.d/bed.conf"
+    """Make a bootable ext4 image of a root folder."""
+    ssh = root / "etc/ssh/sshd_config.d/dlbox-test.conf"
     ssh.write_text("UseDNS no\n")
     for unit in ("systemd-networkd.service", "networking.service"):
         (root / "etc/systemd/system" / unit).unlink(missing_ok=True)
     (root / "etc/systemd/network").mkdir(exist_ok=True)
-    (root / "etc/systemd/network/80-bed.network").write_text(_NETWORK)
+    (root / "etc/systemd/network/80-dlbox-test.network").write_text(_NETWORK)
     wants = root / "etc/systemd/system/multi-user.target.wants"
     wants.mkdir(exist_ok=True)
     (wants / "systemd-networkd.service").symlink_to("/lib/systemd/system/systemd-networkd.service")
@@ -49,20 +53,20 @@ def disk(root: Path, image: Path, *, gib: int = 12) -> None:
 
 
 def kernel(root: Path) -> tuple[Path, Path]:
-    """The newest kernel below a root and its initramfs."""
+    """The newest kernel in a root folder, and its initramfs."""
     newest = max((root / "boot").glob("vmlinuz-*"), key=lambda path: path.stat().st_mtime)
     return newest, newest.with_name(newest.name.replace("vmlinuz-", "initrd.img-"))
 
 
-def loaders(bed: Bed, folder: Path) -> Path:
+def loaders(container: Container, folder: Path) -> Path:
     """Debian's boot loaders, as Microsoft and Debian signed them, unpacked below a folder."""
     place = "/var/tmp/loaders"
-    bed.output(
+    container.output(
         f"mkdir {place} && cd {place} && apt-get download -q shim-signed grub-efi-amd64-signed"
         " && for deb in *.deb; do dpkg -x $deb .; done",
         timeout_s=300,
     )
-    shutil.move(bed.root / place.lstrip("/"), folder / "loaders")
+    shutil.move(container.root / place.lstrip("/"), folder / "loaders")
     return folder / "loaders/usr/lib"
 
 
@@ -74,11 +78,13 @@ def efi(signed: Path, esp: Path, vmlinuz: Path, initrd: Path) -> None:
     shutil.copy(signed / "grub/x86_64-efi-signed/grubx64.efi.signed", esp / "EFI/BOOT/grubx64.efi")
     shutil.copy(vmlinuz, esp / "vmlinuz")
     shutil.copy(initrd, esp / "initrd.img")
-    (esp / "EFI/debian/grub.cfg").write_text(f"linux /vmlinuz {_WORDS}\ninitrd /initrd.img\nboot\n")
+    (esp / "EFI/debian/grub.cfg").write_text(
+        f"linux /vmlinuz {_KERNEL_ARGUMENTS}\ninitrd /initrd.img\nboot\n"
+    )
 
 
-class Machine:
-    """A context manager: running inside, gone after. ``image`` is written to."""
+class VirtualMachine:
+    """A context manager: the machine runs inside it. ``image`` is changed."""
 
     def __init__(
         self, folder: Path, image: Path, vmlinuz: Path, initrd: Path, public: str, *, esp: Path | None = None
@@ -97,7 +103,7 @@ class Machine:
     def console(self) -> str:
         return (self._folder / "console.log").read_text(errors="replace")
 
-    def __enter__(self) -> Machine:
+    def __enter__(self) -> VirtualMachine:
         self.boot()
         return self
 
@@ -122,7 +128,16 @@ class Machine:
     def _firmware(self) -> list[str]:
         if self._esp is None:
             vmlinuz, initrd = self._kernel
-            return ["-machine", "q35", "-kernel", str(vmlinuz), "-initrd", str(initrd), "-append", _WORDS]
+            return [
+                "-machine",
+                "q35",
+                "-kernel",
+                str(vmlinuz),
+                "-initrd",
+                str(initrd),
+                "-append",
+                _KERNEL_ARGUMENTS,
+            ]
         variables = self._folder / "variables.fd"
         if not variables.exists():
             shutil.copy(FIRMWARE.with_name("OVMF_VARS_4M.ms.fd"), variables)
@@ -138,7 +153,7 @@ class Machine:
         deadline = time.monotonic() + limit_s
         while self.run("true", timeout_s=60).returncode != 0:
             if time.monotonic() > deadline or self._process is None or self._process.poll() is not None:
-                raise RuntimeError(f"the machine does not answer:\n{self.console[-3000:]}")
+                raise RuntimeError(f"SSH to the virtual machine does not work:\n{self.console[-3000:]}")
             time.sleep(2)
 
     def cut_power(self) -> None:
@@ -148,7 +163,7 @@ class Machine:
             self._process = None
 
     def link(self, *, on: bool) -> None:
-        """The network cable."""
+        """Plug the network cable in or out."""
         self.monitor(f"set_link nic0 {'on' if on else 'off'}")
 
     def monitor(self, command: str) -> None:
@@ -159,7 +174,7 @@ class Machine:
             time.sleep(0.5)
 
     def run(self, command: str, *, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
-        """A shell command as the machine's ordinary user, over SSH; 255 where it does not answer in time."""
+        """Run a shell command over SSH as the machine's ordinary user; exit code 255 after a timeout."""
         words = [
             "ssh", *SSH_OPTIONS, "-o", "ConnectTimeout=40", "-i", str(self.key),
             "-o", f"UserKnownHostsFile={self.known_hosts}", "-p", str(self.port), f"{base.USER}@127.0.0.1", command,
@@ -177,9 +192,9 @@ class Machine:
             return subprocess.CompletedProcess(words, 255, "", "timed out")
 
     def inventory(self, folder: Path, **variables: object) -> Path:
-        """An Ansible inventory that names this machine, with the patience that it needs."""
-        patience = {"ansible_ssh_timeout": 120, **variables}
-        return base.inventory(folder, self.name, self.port, self.known_hosts, **patience)
+        """Write an Ansible inventory with this machine as its host and a long SSH timeout."""
+        options = {"ansible_ssh_timeout": 120, **variables}
+        return base.inventory(folder, self.name, self.port, self.known_hosts, **options)
 
     def output(self, command: str, *, timeout_s: float = 300) -> str:
         ended = self.run(command, timeout_s=timeout_s)

@@ -1,4 +1,4 @@
-"""One run at a time on a box: who holds it is named, and what died holds nothing."""
+"""One run at a time on a box: the other run is named, and a run without heartbeat is ignored."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
+from provision import PROVISION_DIR
 from provision.ansible import heartbeat
-from provision.ansible.playbook import HOUSE
 from tests.conftest import ROOT, script
 from tests.test_playbook import only, run
 
-SCRIPT = HOUSE / "roles/preflight/files/hold.py"
+SCRIPT = PROVISION_DIR / "roles/preflight/files/hold.py"
 ANNA, BEN = "a" * 32, "b" * 32
 
 
@@ -31,7 +31,7 @@ def take(place: Path, identity: str, name: str = "box", who: str = "anna@desk", 
 
 
 class Beats:
-    """A controller that lives."""
+    """Heartbeats of a running controller."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._ended = path, threading.Event()
@@ -49,7 +49,7 @@ class Beats:
         self._thread.join()
 
 
-def test_a_box_is_free_then_somebodys_then_free_again(tmp_path: Path) -> None:
+def test_a_second_run_is_refused_until_the_first_has_ended(tmp_path: Path) -> None:
     place = tmp_path / "dlbox"
     assert hold.in_the_way(place, ANNA, "box") is None
     assert take(place, ANNA) is None
@@ -58,44 +58,44 @@ def test_a_box_is_free_then_somebodys_then_free_again(tmp_path: Path) -> None:
         assert (other["who"], other["minutes"], other["twin"]) == ("anna@desk", 0, None)
         assert time.strftime("%Y-%m-%d %H:") in other["since"]
         assert hold.in_the_way(place, BEN, "box", 3) == other
-        assert take(place, ANNA) is None  # its own, as after a reboot
-    os.truncate(hold.beat(place, ANNA), 1)  # what a run does at its end
+        assert take(place, ANNA) is None  # reserved by the same run, as after a reboot
+    os.truncate(hold.beat(place, ANNA), 1)  # as a run does at its end
     assert take(place, BEN) is None
     assert hold.holder(place)["id"] == BEN
     assert not hold.beat(place, ANNA).exists()
 
 
-def test_a_run_that_died_is_waited_for_once_and_followed(tmp_path: Path) -> None:
+def test_a_box_is_free_after_its_run_died(tmp_path: Path) -> None:
     assert take(tmp_path, ANNA) is None
     began = time.monotonic()
     assert take(tmp_path, BEN, dead_s=1.5) is None
     assert 1 < time.monotonic() - began < 6
     os.utime(hold.beat(tmp_path, BEN), (1, 1))
     began = time.monotonic()
-    assert take(tmp_path, ANNA, dead_s=60) is None  # long silent: nobody waits
+    assert take(tmp_path, ANNA, dead_s=60) is None  # no heartbeat for long: no wait
     assert time.monotonic() - began < 1
 
 
-def test_a_clock_that_was_set_back_does_not_hold_a_box(tmp_path: Path) -> None:
+def test_a_clock_set_back_does_not_reserve_a_box(tmp_path: Path) -> None:
     assert take(tmp_path, ANNA) is None
     os.utime(hold.beat(tmp_path, ANNA), (time.time() + 9e6, time.time() + 9e6))
     assert take(tmp_path, BEN, dead_s=1) is None
 
 
 @pytest.mark.parametrize("record", ["", "{", "[]", '{"id": 1}'])
-def test_a_damaged_record_holds_nothing(tmp_path: Path, record: str) -> None:
+def test_a_damaged_record_reserves_nothing(tmp_path: Path, record: str) -> None:
     (tmp_path / "run.json").write_text(record)
     assert take(tmp_path, BEN) is None
     assert hold.holder(tmp_path)["id"] == BEN
 
 
-def test_one_machine_under_two_names_is_told(tmp_path: Path) -> None:
+def test_one_machine_under_two_names_is_reported(tmp_path: Path) -> None:
     assert take(tmp_path, ANNA, "box1") is None
     with Beats(hold.beat(tmp_path, ANNA)):
         assert take(tmp_path, ANNA, "box9")["twin"] == "box1"
 
 
-def test_of_many_at_once_one_gets_it(tmp_path: Path) -> None:
+def test_of_many_concurrent_runs_one_reserves_the_box(tmp_path: Path) -> None:
     code = f"""
 import importlib.util, json, os, sys, time
 spec = importlib.util.spec_from_file_location("dlbox_hold", {str(SCRIPT)!r})
@@ -114,28 +114,28 @@ while other is None:
         for letter in "abcdef"
     ]
     try:
-        said = [json.loads(process.stdout.readline()) for process in started if process.stdout]
+        answers = [json.loads(process.stdout.readline()) for process in started if process.stdout]
     finally:
         for process in started:
             process.kill()
             process.communicate()
-    assert said.count(None) == 1
-    (winner,) = [letter for letter, other in zip("abcdef", said, strict=True) if other is None]
-    assert {other["who"] for other in said if other is not None} == {winner}
+    assert answers.count(None) == 1
+    (winner,) = [letter for letter, other in zip("abcdef", answers, strict=True) if other is None]
+    assert {other["who"] for other in answers if other is not None} == {winner}
 
 
-def test_a_live_run_gives_signs_and_says_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heartbeat, "PLACE", tmp_path)
+def test_a_run_sends_heartbeats_and_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat, "FOLDER", tmp_path)
     monkeypatch.setattr(heartbeat, "EVERY_S", 0.1)
-    with heartbeat.Holding(tmp_path / "ssh") as held:
-        assert take(tmp_path, held.identity, dead_s=60) is None
-        assert hold.lives(tmp_path, held.identity)
+    with heartbeat.Heartbeat(tmp_path / "ssh") as beats:
+        assert take(tmp_path, beats.identity, dead_s=60) is None
+        assert hold.lives(tmp_path, beats.identity)
         assert take(tmp_path, BEN)["who"] == "anna@desk"
     assert take(tmp_path, BEN, dead_s=60) is None
 
 
-def test_signs_go_over_open_connections_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in for ssh notes what it is asked; a file that is no connection is left alone."""
+def test_heartbeats_use_open_connections_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fake ssh logs its arguments; a file that is not a socket is ignored."""
     (tmp_path / "ssh").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n')
     (tmp_path / "ssh").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
@@ -143,31 +143,34 @@ def test_signs_go_over_open_connections_only(tmp_path: Path, monkeypatch: pytest
     sockets = tmp_path / "s"
     sockets.mkdir()
     (sockets / "file").touch()
-    with socket.socket(socket.AF_UNIX) as connection, heartbeat.Holding(sockets) as held:
+    with socket.socket(socket.AF_UNIX) as connection, heartbeat.Heartbeat(sockets) as beats:
         connection.bind(str(sockets / "c"))
         time.sleep(1)
     asked = (tmp_path / "asked").read_text().splitlines()
     assert len(asked) >= 2
     assert all(f"ControlPath={sockets / 'c'} -o ProxyCommand=false" in line for line in asked)
-    assert asked[0].endswith(f"open-already touch -c /run/dlbox/beat-{held.identity}")
-    assert asked[-1].endswith(f"open-already truncate -c -s 1 /run/dlbox/beat-{held.identity}")
+    assert asked[0].endswith(f"open-already touch -c /run/dlbox/beat-{beats.identity}")
+    assert asked[-1].endswith(f"open-already truncate -c -s 1 /run/dlbox/beat-{beats.identity}")
 
 
-def test_the_play_stops_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real tasks, on a copy of the script that looks below this test's folder instead of /run."""
+def test_the_role_fails_with_a_sentence_while_another_run_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The role's own tasks, with a copy of its script that uses this test's folder instead of /run."""
     roles = tmp_path / "roles"
     place = tmp_path / "run"
     (roles / "preflight").mkdir(parents=True)
     for part in ("tasks", "meta", "defaults"):
-        (roles / "preflight" / part).symlink_to(HOUSE / "roles/preflight" / part)
+        (roles / "preflight" / part).symlink_to(PROVISION_DIR / "roles/preflight" / part)
     (roles / "preflight/files").mkdir()
     text = (
         SCRIPT.read_text().replace('"/run/dlbox"', repr(str(place))).replace("DEAD_S = 60.0", "DEAD_S = 4.0")
     )
     (roles / "preflight/files/hold.py").write_text(text)
-    monkeypatch.setattr("provision.ansible.playbook.HOUSE", tmp_path)
+    monkeypatch.setattr("provision.ansible.playbook.PROVISION_DIR", tmp_path)
     task = json.dumps(
-        {"name": "The box is this run's", "ansible.builtin.include_role": {"name": "preflight", "tasks_from": "hold"},
+        {"name": "This run has reserved the box",
+         "ansible.builtin.include_role": {"name": "preflight", "tasks_from": "hold"},
          "vars": {"preflight_take": "{{ taken }}"}}
     )  # fmt: skip
     variables = {"localhost": {"ansible_become": False, "ansible_facts": {}, "taken": False}}
@@ -187,12 +190,12 @@ def test_the_play_stops_with_a_sentence(tmp_path: Path, monkeypatch: pytest.Monk
     assert (host.status, host.changed) == ("ok", ()), host
 
 
-def test_the_one_who_used_sudo_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_user_who_called_sudo_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUDO_USER", "anna")
     assert heartbeat.who() == f"anna@{socket.gethostname()}"
 
 
-def test_the_script_runs_where_only_an_old_python_is() -> None:
+def test_the_script_is_valid_python_3_8() -> None:
     lint = Path(sys.executable).with_name("ruff")
     done = subprocess.run(
         [str(lint), "check", "--isolated", "--target-version", "py38", "--select", "E9,F", str(SCRIPT)],

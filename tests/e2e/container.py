@@ -1,8 +1,7 @@
-"""One machine to provision: boots in a second on an overlay, answers on SSH, forgets everything on reset.
+"""A test machine in a systemd-nspawn container: boots in a second on an overlay, has SSH, can be reset.
 
-It shares the network of the computer that runs the tests, so its sshd listens on a free port of 127.0.0.1; or it has
-one of its own, which can be cut (network.py). It has its own systemd, its own files and, if asked, its own PCI bus; not
-its own kernel.
+It uses the host's network, with its sshd on a free port of 127.0.0.1, or a network of its own that can be cut
+(network.py). It has its own systemd, its own files and, if requested, its own PCI bus, but not its own kernel.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ from types import TracebackType
 import psutil
 
 from tests.e2e import base
-from tests.e2e.network import Network
+from tests.e2e.network import NetworkNamespace
 
 CARDS = {"GTX 1060": 0x1C03, "RTX 3060": 0x2503, "RTX 5060": 0x2D05, "GTX 970": 0x13C2, "RTX 4060": 0x2882}
-"""Cards a bed can pretend to have, and their PCI device ids. Any other id is written as a number: "0x1fff"."""
+"""Cards that can appear on a container's PCI bus, and their device ids. Write any other id as a number: "0x1fff"."""
 
 PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
 
@@ -39,8 +38,8 @@ def free_port() -> int:
         return port
 
 
-class Bed:
-    """A context manager: booted inside, gone after."""
+class Container:
+    """A context manager: booted on entry, removed on exit."""
 
     def __init__(
         self,
@@ -51,22 +50,22 @@ class Bed:
         layers: Sequence[Path] = (),
         own_network: bool = False,
     ) -> None:
-        """``layers``: what earlier beds wrote (see layers.py), the lowest first, between the base and this one."""
+        """``layers``: folders that earlier containers wrote (see layers.py), the lowest first, on top of the base."""
         self.name = name
         self.suite = suite
         self.port = free_port()
         self.key = base.cache() / "id_ed25519"
         self._lower = [*reversed(layers), base.build(suite)]
-        self._folder = base.cache() / "beds" / f"{os.getpid()}-{name}"
+        self._folder = base.cache() / "containers" / f"{os.getpid()}-{name}"
         self.cards = cards
         self._network = (
-            Network(f"dlbox-{self.port}", self._folder / "slirp", self.port) if own_network else None
+            NetworkNamespace(f"dlbox-{self.port}", self._folder / "slirp", self.port) if own_network else None
         )
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
-    def network(self) -> Network:
-        """Its own network, where it was asked for one."""
+    def network(self) -> NetworkNamespace:
+        """Its own network; only with ``own_network``."""
         assert self._network is not None
         return self._network
 
@@ -77,25 +76,25 @@ class Bed:
 
     @property
     def root(self) -> Path:
-        """The bed's files, seen from outside."""
+        """The container's root file system on the host."""
         return self._folder / "root"
 
     @property
     def written(self) -> Path:
-        """What the bed wrote over its layers, as overlayfs keeps it."""
+        """The overlay's upper folder: what the container wrote."""
         return self._folder / "upper"
 
     @property
     def card_folder(self) -> Path:
-        """What is laid over /sys/bus/pci/devices."""
+        """The folder that is mounted over /sys/bus/pci/devices."""
         return self._folder / "pci"
 
     @property
     def known_hosts(self) -> Path:
-        """The host key, as a person who knows the box would have it."""
+        """A known_hosts file with the container's host key."""
         return self._folder / "known_hosts"
 
-    def __enter__(self) -> Bed:
+    def __enter__(self) -> Container:
         self._lay()
         self.boot()
         return self
@@ -107,21 +106,21 @@ class Bed:
         self._clear()
 
     def reset(self) -> None:
-        """A bed as new: what was written since the start is dropped."""
+        """Drop everything that was written since the start, and boot again."""
         self.kill()
         self._clear()
         self._lay()
         self.boot()
 
     def boot(self) -> None:
-        """Start it and wait until it answers."""
+        """Start the container and wait for SSH."""
         command = [
             "systemd-nspawn", "-q", "-D", str(self.root), "--boot", "--register=no", "--keep-unit",
             "--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=pipe",
             *([f"--network-namespace-path={self._network.namespace}"] if self._network else []),
             *([f"--bind-ro={self._folder / 'pci'}:/sys/bus/pci/devices"] if self.cards else []),
         ]  # fmt: skip
-        # Exit code 133 is how a container asks to be started again: a reboot.
+        # systemd-nspawn exits with 133 when the container reboots.
         again = f'while "$@"; [ $? -eq {_REBOOT} ]; do :; done'
         with (self._folder / "console.log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -131,22 +130,24 @@ class Bed:
         self.wait()
 
     def wait(self, limit_s: float = _BOOT_LIMIT_S) -> None:
-        """Until it answers on SSH."""
+        """Wait until SSH works."""
         deadline = time.monotonic() + limit_s
         while self.run("true").returncode != 0:
             if time.monotonic() > deadline or self._process is None or self._process.poll() is not None:
                 tail = (self._folder / "console.log").read_text(errors="replace")[-2000:]
-                raise RuntimeError(f"the bed {self.name} does not answer:\n{tail}")
+                raise RuntimeError(f"SSH to the container {self.name} does not work:\n{tail}")
             time.sleep(0.2)
 
     def kill(self) -> None:
-        """A power cut."""
+        """Kill all its processes at once, like a power cut."""
         if self._process is not None:
             every: list[psutil.Process] = []
             with contextlib.suppress(psutil.NoSuchProcess):
                 own = psutil.Process(self._process.pid)
                 every = [own, *own.children(recursive=True)]
-            for process in every:  # the loop that starts it again first, its init then takes all others along
+            for (
+                process
+            ) in every:  # first the loop that would restart it; killing its init ends all other processes
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
             self._process.wait()
@@ -154,14 +155,14 @@ class Bed:
             self._process = None
 
     def halt(self) -> None:
-        """A shutdown as systemd does it, so that everything is written."""
+        """Shut down through systemd, so that all files are written."""
         self.run("sudo systemctl poweroff")
         if self._process is not None:
             self._process.wait(timeout=_BOOT_LIMIT_S)
         self.kill()
 
     def run(self, command: str, *, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
-        """A shell command on the bed, as its ordinary user, over SSH."""
+        """Run a shell command in the container over SSH, as its ordinary user."""
         return subprocess.run(
             ["ssh", *SSH_OPTIONS, "-o", "ConnectTimeout=5", "-i", str(self.key),
              "-o", f"UserKnownHostsFile={self.known_hosts}", "-p", str(self.port), f"{base.USER}@127.0.0.1", command],
@@ -169,13 +170,13 @@ class Bed:
         )  # fmt: skip
 
     def output(self, command: str, *, timeout_s: float = 60) -> str:
-        """What a command that must succeed prints."""
+        """The output of a command that must succeed."""
         ended = self.run(command, timeout_s=timeout_s)
         assert ended.returncode == 0, f"{command}: {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
         return ended.stdout
 
     def inventory(self, folder: Path, **variables: object) -> Path:
-        """An Ansible inventory that names this bed."""
+        """Write an Ansible inventory with this container as its host."""
         return base.inventory(folder, self.name, self.port, self.known_hosts, **variables)
 
     def _lay(self) -> None:
@@ -185,11 +186,11 @@ class Bed:
         lower = ":".join(map(str, self._lower))
         layers = f"lowerdir={lower},upperdir={self.written},workdir={self._folder / 'work'}"
         subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, str(self.root)], check=True)
-        address = "0.0.0.0" if self._network else "127.0.0.1"  # noqa: S104 - in a network of its own
+        address = "0.0.0.0" if self._network else "127.0.0.1"  # noqa: S104 - in its own network
         sshd = f"Port {self.port}\nListenAddress {address}\nUseDNS no\n"
-        (self.root / "etc/ssh/sshd_config.d/bed.conf").write_text(sshd)
-        # Debian 13's user manager does not end in a container, and the next login waits for it for two minutes.
-        logind = self.root / "etc/systemd/logind.conf.d/bed.conf"
+        (self.root / "etc/ssh/sshd_config.d/dlbox-test.conf").write_text(sshd)
+        # Debian 13's user manager does not stop in a container, and the next login would wait two minutes for it.
+        logind = self.root / "etc/systemd/logind.conf.d/dlbox-test.conf"
         logind.parent.mkdir(exist_ok=True)
         logind.write_text("[Login]\nUserStopDelaySec=infinity\n")
         if self._network:
@@ -197,7 +198,7 @@ class Bed:
             (self.root / "etc/resolv.conf").write_text(f"nameserver {self._network.resolver}\n")
         else:
             shutil.copy("/etc/resolv.conf", self.root / "etc/resolv.conf")
-        (self.root / "etc/hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {base.USER}-bed\n")
+        (self.root / "etc/hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {base.USER}-test\n")
         public = (self.root / "etc/ssh/ssh_host_ed25519_key.pub").read_text().split()[:2]
         self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {' '.join(public)}\n")
         for slot, card in enumerate(self.cards, start=1):
@@ -207,7 +208,7 @@ class Bed:
     def _clear(self) -> None:
         if self._network:
             self._network.stop()
-        for options in ([], [], [], ["--lazy"]):  # what held it may take a moment to go
+        for options in ([], [], [], ["--lazy"]):  # processes that use it may take a moment to end
             if (
                 subprocess.run(
                     ["umount", *options, str(self.root)], capture_output=True, check=False
@@ -220,7 +221,7 @@ class Bed:
 
 
 def _plug(folder: Path, device: int) -> None:
-    """A display function as sysfs shows it: enough for lspci and for dlbox."""
+    """Write a PCI display device as in sysfs, complete enough for lspci and dlbox."""
     folder.mkdir(parents=True)
     (folder / "vendor").write_text("0x10de\n")
     (folder / "device").write_text(f"{device:#06x}\n")
