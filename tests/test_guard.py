@@ -36,7 +36,7 @@ def until(true: Callable[[], bool], seconds: float = 30) -> bool:
     return done
 
 
-def carriers_of(pid: int) -> list[int]:
+def marked_by(pid: int) -> list[int]:
     return [
         number for number, marks in guard.marked_processes() if any(m.startswith(f"{pid}-") for m in marks)
     ]
@@ -68,7 +68,7 @@ def owner(tmp_path: Path, temporary: Path) -> Iterator[Callable[[str], subproces
     for process in made:
         process.kill()
         process.wait()
-        for pid in carriers_of(process.pid):
+        for pid in marked_by(process.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -78,11 +78,11 @@ def test_nothing_outlives_a_killed_process(
     owner: Callable[[str], subprocess.Popen[bytes]], temporary: Path, number: int
 ) -> None:
     process = owner("time.sleep(600)")
-    assert len(carriers_of(process.pid)) == 2
+    assert len(marked_by(process.pid)) == 2
     assert len(list(temporary.iterdir())) == 1
     process.send_signal(number)
     process.wait()
-    assert until(lambda: not carriers_of(process.pid))
+    assert until(lambda: not marked_by(process.pid))
     assert until(lambda: not list(temporary.iterdir()))
 
 
@@ -116,7 +116,7 @@ def test_the_next_guard_cleans_up_after_a_process_without_a_guard(
     subprocess.run(
         [sys.executable, "-c", next_one], cwd=ROOT, env={**os.environ, "TMPDIR": str(temporary)}, check=True
     )
-    assert carriers_of(process.pid) == []
+    assert marked_by(process.pid) == []
     assert list(temporary.iterdir()) == []
 
 
@@ -130,9 +130,9 @@ def test_killing_a_child_kills_descendants_in_other_sessions(tmp_path: Path) -> 
     one = child.start([sys.executable, "-c", textwrap.dedent(code)])
     other = child.start([sys.executable, "-c", SLEEP])
     assert until((tmp_path / "runs").exists)
-    before = len(carriers_of(os.getpid()))
+    before = len(marked_by(os.getpid()))
     child.end(one)
-    assert until(lambda: len(carriers_of(os.getpid())) == before - 2)
+    assert until(lambda: len(marked_by(os.getpid())) == before - 2)
     assert other.poll() is None
     child.end(other)
 
