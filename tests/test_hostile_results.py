@@ -18,7 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.finding import Finding, Status
-from bench.results.export import checks, formats, tensorboard
+from bench.results.export import tensorboard
+from bench.results.export.junit import junit_xml
+from bench.results.export.prometheus import prometheus_text
+from bench.results.export.spreadsheet import csv_table
 from bench.results.record.card import Series, Telemetry
 from bench.results.record.document import Document, to_json
 from bench.results.report import page
@@ -267,8 +270,8 @@ def refused_or_written_in_every_form(made: Any) -> None:
     if found is None:
         return
     show(found)
-    ElementTree.fromstring(checks.junit(found))  # noqa: S314 - made here
-    checks.prometheus(found)
+    ElementTree.fromstring(junit_xml(found))  # noqa: S314 - made here
+    prometheus_text(found)
     with tempfile.TemporaryDirectory() as folder:
         tensorboard.write(found, Path(folder))
 
@@ -292,7 +295,7 @@ def test_a_spreadsheet_gets_no_formula() -> None:
         machine=machine(host=host),
         results=(result("lstm", device="@card", data=" =x"), result("gru", device="cpu = 1", data="-")),
     )
-    first, second = csv.DictReader(io.StringIO(formats.table(made)))
+    first, second = csv.DictReader(io.StringIO(csv_table(made)))
     assert [first[name] for name in ("cpu_model", "hostname", "device", "data")] == [
         "'=HYPERLINK(0)", "'+box", "'@card", "' =x",
     ]  # fmt: skip
@@ -307,8 +310,8 @@ def test_findings_for_other_programs_are_well_formed(name: str, text: str, measu
         id=f"{name}.x:{text}", status=Status.PASS, title=text, message=name, measured=measured, unit=text
     )
     made = document(machine=machine(host=host), findings=(finding,), command=name)
-    ElementTree.fromstring(checks.junit(made))  # noqa: S314 - made here
-    lines = checks.prometheus(made).split("\n")
+    ElementTree.fromstring(junit_xml(made))  # noqa: S314 - made here
+    lines = prometheus_text(made).split("\n")
     assert all(line.startswith(("#", "dlbox_")) for line in lines if line)
     (line,) = (line for line in lines if line.startswith("dlbox_check_measured{"))
     value = line.rpartition("} ")[2]

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from bench.results.export import formats
+from bench.results.export.registry import formats
 from bench.results.record.document import Document, to_json
 from bench.results.record.figures import Memory, Scaling
 from bench.results.report import markdown, page
@@ -71,8 +71,9 @@ def show(made: Document) -> None:
     """In every form that a person or a program can ask for."""
     page.render(made, [])
     markdown.markdown(made)
-    for form in formats.FORMATS.values():
-        form(made)
+    for export_format in formats("run"):
+        if export_format.render is not None:
+            export_format.render(made)
     console = Console(width=80, file=io.StringIO(), no_color=True)
     results.show(made, console)
     comparison.show(compare(made, lookup.decode(to_json(made).encode(), "x")), console)

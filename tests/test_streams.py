@@ -12,7 +12,7 @@ import click
 import pytest
 
 from bench.commands import measure
-from bench.results.export.formats import table
+from bench.results.export.spreadsheet import csv_table
 from bench.results.record.document import Document, encoded, from_json, to_json
 from bench.results.store import lookup
 from bench.results.store.history import History, default_path
@@ -77,7 +77,7 @@ def test_a_closed_stderr_takes_no_file_s_place(stored: Document, tmp_path: Path)
     file = tmp_path / "x.csv"
     done = redirected("2>&-", "report", "1", "--csv", str(file))
     assert done.returncode == 0
-    assert file.read_text() == table(History(default_path()).runs()[0].document or stored)
+    assert file.read_text() == csv_table(History(default_path()).runs()[0].document or stored)
 
 
 @pytest.mark.parametrize("as_json", [True, False])
@@ -89,14 +89,14 @@ def test_files_are_written_though_stdout_breaks(
 
     monkeypatch.setattr(session, "run", lambda options, watcher: document())
     monkeypatch.setattr(measure, "to_stdout", broken)
-    monkeypatch.setattr(measure.terminal, "show", broken)
+    monkeypatch.setattr("bench.results.terminal.results.show", broken)
     file = tmp_path / "out.csv"
     with pytest.raises(BrokenPipeError):
         measure.measure(
             "bench", workloads=(), suite="ready", backend=None, quick=True, seed=0, repeats=None, output=None,
             expect_gpus=None, as_json=as_json, complain=print, csv=file,
         )  # fmt: skip
-    assert file.read_text() == table(document())
+    assert file.read_text() == csv_table(document())
 
 
 @pytest.mark.parametrize("environment", ASCII)

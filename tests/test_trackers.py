@@ -112,7 +112,7 @@ def test_the_command_writes_logs_and_prints_markdown(dlbox: Command, tmp_path: P
 def test_without_weights_and_biases_one_sentence_says_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(weights_and_biases.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert export.missing({"wandb": False, "csv": Path("x")}) is None
     told = export.missing({"wandb": True})
     assert told is not None
