@@ -312,7 +312,7 @@ def test_a_name_that_dlbox_does_not_give_is_refused(
     file.write_text(to_json(dressed_up))
     done = dlbox("history", "import", str(file))
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert "`results.workload` is not a name that dlbox gives" in done.stderr
+    assert "`results.workload` is not a name that dlbox writes" in done.stderr
     store = History(default_path())
     store.save(store.begin(dressed_up), dressed_up, "complete")  # as an earlier dlbox took it in
     store.save(store.begin(at(2)), at(2), "complete")

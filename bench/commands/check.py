@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import importlib.metadata
-import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,10 +14,11 @@ from rich.console import Console
 from bench import health
 from bench.commands import export
 from bench.finding import Finding, verdict
-from bench.results.record.document import SCHEMA_VERSION, Document, to_json
+from bench.results.record.document import Document, to_json
 from bench.results.terminal import check_results
 from common.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Complain
 from common.files import to_stdout
+from common.json_output import print_json
 from inventory import gather
 from inventory.builds.bill import BillError, open_bill
 from inventory.machine.records import Machine, PowerSupply
@@ -146,8 +146,7 @@ def _list(options: Options) -> int:
     if options.as_json:
         names = ("id", "theme", "title", "looks_at", "limits", "applies_to", "source", "fix", "explanation")
         rows = [{name: getattr(check, name) for name in names} for check in chosen]
-        document = {"schema_version": SCHEMA_VERSION, "command": "check --list", "checks": rows}
-        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+        print_json("check --list", {"checks": rows})
     else:
         sys.stdout.write(check_results.listing(chosen))
     return EXIT_OK

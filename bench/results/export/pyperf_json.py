@@ -7,7 +7,7 @@ import platform
 import re
 
 from bench.results.export.registry import ExportFormat, register
-from bench.results.record.document import Document, Repeat, Result, apart
+from bench.results.record.document import Document, Repeat, Result, with_distinct_kinds
 
 
 def pyperf_json(document: Document) -> str:
@@ -42,7 +42,7 @@ def pyperf_json(document: Document) -> str:
             ),
             "runs": [_run(repeat) for repeat in r.repeats if repeat.blocks],
         }
-        for r, kind in apart(document.results)
+        for r, kind in with_distinct_kinds(document.results)
         if r.blocks
     ]
     return json.dumps({"benchmarks": benchmarks, "metadata": common, "version": "1.0"}) + "\n"

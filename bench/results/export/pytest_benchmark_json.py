@@ -6,7 +6,7 @@ import json
 import statistics
 
 from bench.results.export.registry import ExportFormat, register
-from bench.results.record.document import Document, Result, apart
+from bench.results.record.document import Document, Result, with_distinct_kinds
 
 
 def pytest_benchmark_json(document: Document) -> str:
@@ -29,7 +29,9 @@ def pytest_benchmark_json(document: Document) -> str:
                     "project": "dlbox",
                     "branch": "(unknown)",
                 },
-                "benchmarks": [_benchmark(r, kind) for r, kind in apart(document.results) if r.blocks],
+                "benchmarks": [
+                    _benchmark(r, kind) for r, kind in with_distinct_kinds(document.results) if r.blocks
+                ],
                 "datetime": document.started_at,
                 "version": "5.0.0",
                 "dlbox_version": document.dlbox_version,

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from bench.results.export.registry import ExportFormat, register
-from bench.results.record.document import Document, Repeat, Result, apart, stamp
+from bench.results.record.document import Document, Repeat, Result, file_stamp, with_distinct_kinds
 from common.files import inside, safe_name, write_atomically
 
 _POLYNOMIAL = 0x82F63B78
@@ -34,13 +34,13 @@ def write(document: Document, folder: Path) -> list[Path]:
     """
     written = []
     clock = datetime.fromisoformat(document.started_at).timestamp()
-    for result, kind in apart(document.results):
+    for result, kind in with_distinct_kinds(document.results):
         together = f"{result.devices}-devices" if result.devices > 1 else ""
         parts = (result.workload, result.backend, kind, f"batch{result.batch_size}", together)
         below = safe_name("-".join(filter(None, parts)))
         for number, repeat in enumerate(result.repeats):
             name = f"events.out.tfevents.{max(int(clock), 0)}.dlbox"
-            path = inside(folder, stamp(document), below, f"process-{number}", name)
+            path = inside(folder, file_stamp(document), below, f"process-{number}", name)
             write_atomically(path, b"".join(_records(document, result, repeat, clock)), follow=False)
             clock += (repeat.import_seconds or 0.0) + (repeat.compile_seconds or 0.0)
             clock += sum(block.seconds for block in repeat.blocks)

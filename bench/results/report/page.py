@@ -10,7 +10,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from bench.finding import Status, words
-from bench.results.record.document import Document, Result, stamp
+from bench.results.record.document import Document, Result, file_stamp
 from bench.results.report import charts, markdown, roofline
 from bench.results.stats import compare
 from bench.results.store.history import Run
@@ -138,4 +138,4 @@ def _expected(document: Document, result: Result) -> float | None:
 
 def file_name(document: Document) -> str:
     """Of the page: made of the command and of what tells this run from others."""
-    return f"{safe_name('dlbox', document.command, stamp(document))}.html"
+    return f"{safe_name('dlbox', document.command, file_stamp(document))}.html"

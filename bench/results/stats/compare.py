@@ -8,8 +8,9 @@ from typing import Literal
 
 import msgspec
 
-from bench.results.record.document import SCHEMA_VERSION, Document, Result
+from bench.results.record.document import Document, Result
 from bench.results.stats import intervals, steadiness
+from common.json_output import SCHEMA_VERSION
 from inventory.machine.records import Machine
 
 IMPOSSIBLE = 1.05

@@ -21,7 +21,7 @@ import msgspec
 import platformdirs
 import psutil
 
-from bench.results.record.document import Document, TimedBlock, encoded, from_json
+from bench.results.record.document import Document, TimedBlock, from_json, to_json_line
 from bench.results.record.grammar import harmless, misnamed
 from bench.results.stats import derived
 from common.files import for_owner_only, private_folder, reason
@@ -224,7 +224,7 @@ class History:
         self._db.close()
 
     def _write(self, run: int, state: State, document: Document) -> None:
-        text = encoded(msgspec.structs.replace(document, run_id=run)).decode()
+        text = to_json_line(msgspec.structs.replace(document, run_id=run)).decode()
         self._db.execute("UPDATE runs SET state = ?, document = ? WHERE id = ?", (state, text, run))
 
     def _write_ahead(self) -> None:

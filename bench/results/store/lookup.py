@@ -13,12 +13,13 @@ from typing import IO
 
 import msgspec
 
-from bench.results.record.document import SCHEMA_VERSION, Document, from_json
+from bench.results.record.document import Document, from_json
 from bench.results.record.grammar import harmless
 from bench.results.stats import compare
 from bench.results.store import validate
 from bench.results.store.history import History, Run
 from common.files import descriptor, reason
+from common.json_output import SCHEMA_VERSION
 from common.numbers_cli import shortened, whole
 
 WORDS = ("last", "previous", "baseline")
