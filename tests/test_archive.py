@@ -135,8 +135,8 @@ GOOD = msgspec.json.encode(at(9)).decode()
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "holds no run"),
-        ("\n \n", "holds no run"),
+        ("", "contains no run"),
+        ("\n \n", "contains no run"),
         ("not json", "is not JSON"),
         (GOOD + "\n{}\n", "line 2 is not a result"),
         (GOOD + "\n" + GOOD[:-20] + "\n", "line 2 is not JSON"),
@@ -144,7 +144,7 @@ GOOD = msgspec.json.encode(at(9)).decode()
         (GOOD.replace("2026-11-09T12:00:00+00:00", "yesterday"), "`started_at` is not a time"),
         (GOOD.replace("T12:00:00+00:00", "T12:00:00"), "`started_at` is not in UTC"),
         (GOOD.replace("testbox", "\\u001b[31mbox"), "control characters"),
-        (GOOD.replace('"steps":10', '"steps":0'), "cannot have been timed"),
+        (GOOD.replace('"steps":10', '"steps":0'), "impossible time"),
         (GOOD.replace('"command":"ready"', '"command":"check"'), "without training results"),
         (GOOD.replace('"batch_size":32', '"batch_size":"many"'), "batch_size"),
     ],

@@ -176,7 +176,7 @@ def test_an_unsteady_run_is_never_a_baseline(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"partial": True}, "lstm: was cut short"),
+        ({"partial": True}, "lstm was interrupted"),
         ({"accuracy": 0.4}, "did not learn"),
         ({"repeats": run_of(*FIVE[:2]).repeats}, "fewer than 3 processes"),
     ],

@@ -86,7 +86,7 @@ def test_no_command_is_shown_that_is_not_built() -> None:
         (["bench", "--backend", "caffe"], "tensorflow"),
         (["bench", "--colour"], "No such option"),
         (["benhc"], "No such command"),
-        (["report", "x"], "nor a file"),
+        (["report", "x"], "not a file"),
         (["report", "0"], "no run 0"),
         (["report"], "nothing was measured yet"),
         (["report", "7"], "no run 7"),

@@ -65,7 +65,7 @@ def test_damage_in_the_middle_is_set_aside_and_the_run_is_kept(path: Path) -> No
     (finding,) = [f for f in keeper.document.findings if f.id == "results.history"]
     (aside,) = path.parent.glob("history.sqlite.damaged-*")
     assert finding.status is Status.WARN
-    assert f"it is kept as {aside}, and a new one is begun" in finding.message
+    assert f"it was renamed to {aside}, and a new history was created" in finding.message
     assert "history import" in (finding.remedy or "")
     assert aside.read_bytes() == damaged
     keeper.close()
@@ -163,7 +163,7 @@ def test_a_history_whose_tables_are_others_is_set_aside(path: Path) -> None:
         db.execute("DROP TABLE runs")
     db.close()
     history, (problem,) = access.open_history()
-    assert "was damaged: it is kept as" in problem.message
+    assert "was damaged: it was renamed to" in problem.message
     assert history.runs() == []
 
 
@@ -191,7 +191,7 @@ def test_a_full_disk_with_tmp_on_it_is_one_sentence(tmp_path: Path, monkeypatch:
     blocked.write_text("")
     monkeypatch.setenv("XDG_DATA_HOME", str(blocked))
     no_temporary_directory(monkeypatch)
-    with pytest.raises(HistoryError, match="no temporary directory has room") as caught:
+    with pytest.raises(HistoryError, match="no temporary directory is writable") as caught:
         access.open_history()
     assert str(blocked) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -200,7 +200,7 @@ def test_a_full_disk_with_tmp_on_it_is_one_sentence(tmp_path: Path, monkeypatch:
     keeper.finish(document())
     (finding,) = [f for f in keeper.document.findings if f.id == "results.history"]
     assert finding.status is Status.FAIL
-    assert "make room there" in (finding.remedy or "")
+    assert "free disk space" in (finding.remedy or "")
     assert keeper.document.run_id is None
 
 

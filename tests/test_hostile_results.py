@@ -189,12 +189,12 @@ def test_a_history_that_holds_such_readings_is_drawn_without_them(tmp_path: Path
 @pytest.mark.parametrize(
     ("made", "words"),
     [
-        (document(results=tuple(result("lstm", batch_size=n) for n in range(1, 200))), "`results` holds 199 entries"),
-        (document(results=(result("lstm", repeats=result("lstm").repeats * 3000),)), "`repeats` holds 3,000 entries"),
-        (document(findings=document().findings * 2000), "`findings` holds 6,000 entries"),
-        (document(options={f"o{n}": n for n in range(5000)}), "`options` holds 5,000 entries"),
-        (document(machine=machine(gpus=(Gpu(index=0),) * 300)), "`gpus` holds 300 entries"),
-        (document(findings=(Finding(id="a.b", status=Status.PASS, title="x", message="x" * 50_000),)), "a text of 50,"),
+        (document(results=tuple(result("lstm", batch_size=n) for n in range(1, 200))), "`results` has 199 entries"),
+        (document(results=(result("lstm", repeats=result("lstm").repeats * 3000),)), "`repeats` has 3,000 entries"),
+        (document(findings=document().findings * 2000), "`findings` has 6,000 entries"),
+        (document(options={f"o{n}": n for n in range(5000)}), "`options` has 5,000 entries"),
+        (document(machine=machine(gpus=(Gpu(index=0),) * 300)), "`gpus` has 300 entries"),
+        (document(findings=(Finding(id="a.b", status=Status.PASS, title="x", message="x" * 50_000),)), "text has 50,"),
     ],
 )  # fmt: skip
 def test_more_than_a_page_can_show_is_refused(made: Document, words: str) -> None:

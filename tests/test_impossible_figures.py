@@ -119,7 +119,7 @@ def refused_or_shown(where: tuple[int, Place], number: float) -> None:
         (
             ("results", 0, "work", "flop_per_sample"),
             -1,
-            "`work.flop_per_sample` of lstm is below what can be",
+            "`work.flop_per_sample` of lstm is below the minimum of",
         ),
         (("probes", "matmul_tflops", "fp32"), -3, "`probes.matmul_tflops.fp32` is below"),
         (("results", 0, "devices"), 0, "`devices` of lstm is below"),
@@ -133,7 +133,7 @@ def refused_or_shown(where: tuple[int, Place], number: float) -> None:
         (
             ("results", 0, "repeats", 0, "blocks", 0, "examples"),
             10**400,
-            "a block of lstm cannot have been timed",
+            "a block of lstm has an impossible time",
         ),
         (
             ("results", 0, "repeats", 0, "blocks", 0, "steps"),

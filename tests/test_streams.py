@@ -48,7 +48,7 @@ def redirected(redirection: str, *arguments: str, **options: object) -> subproce
     ("arguments", "words"),
     [
         (("history", "prune", "--keep", "3"), b"nobody is there to be asked: add --yes"),
-        (("history", "import", "-"), b"- holds no run; nothing was imported"),
+        (("history", "import", "-"), b"- contains no run; nothing was imported"),
     ],
 )
 def test_a_closed_stdin_is_nobody_and_nothing(
@@ -184,7 +184,7 @@ def test_an_import_from_stdin_has_the_limit_of_a_file(
     with Path("/dev/zero").open() as endless:
         monkeypatch.setattr(sys, "stdin", endless)
         assert archiving.bring_in(STANDARD, as_json=False, complain=said.append) == 2
-    assert said == ["cannot read -: more than 1 MiB"]
+    assert said == ["cannot read -: it is larger than 1 MiB"]
 
 
 def test_no_room_for_a_temporary_file_is_no_bug_of_ours(
@@ -199,5 +199,5 @@ def test_no_room_for_a_temporary_file_is_no_bug_of_ours(
         script(ROOT / "dlbox.py").main()
     told = capsys.readouterr().err
     assert (caught.value.code, told.count("\n")) == (1, 1)
-    assert "no temporary directory has room" in told
+    assert "no temporary directory is writable" in told
     assert "unexpected" not in told

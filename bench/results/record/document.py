@@ -60,11 +60,13 @@ class Percentiles(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Percentiles:
+        """Percentiles of ``values`` in seconds. Raises ValueError if there are none."""
         ordered = sorted(values)
         if not ordered:
             raise ValueError("no values to summarise")
 
-        def at(share: float) -> float:  # linear between neighbours, as NumPy does by default
+        # Linear interpolation, as in NumPy. statistics.quantiles rounds so that p5 can exceed p50 for equal values.
+        def at(share: float) -> float:
             place = share * (len(ordered) - 1)
             low = int(place)
             high = min(low + 1, len(ordered) - 1)
@@ -147,7 +149,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     partial: bool = False
     """The run was interrupted: the figures are of what was measured until then."""
     telemetry: Telemetry | None = None
-    """Readings of the card during training; null without a card, and in results of versions that did not record them."""
+    """Readings of the card during training; null without a card, or from versions that did not record them."""
     batch_kind: BatchKind = "workshop"
     fused_expected: bool = True
     """False where the arguments in the class's script rule out a fused kernel."""

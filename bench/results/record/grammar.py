@@ -41,7 +41,7 @@ def harmless(text: str, *, keep: str = "") -> str:
 
 
 def misnamed(document: Document) -> str | None:
-    """The first name that does not match its pattern, as one clause, or None. The clause names the field, not the value."""
+    """The first name that does not match its pattern, as one clause with the field's name, or None."""
     for where, pattern, value in _names(document):
         if not pattern.fullmatch(value):
             return (
