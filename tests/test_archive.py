@@ -319,7 +319,7 @@ def test_a_name_that_dlbox_does_not_give_is_refused(
     store.close()
     done = dlbox("history")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "not readable by this dlbox" in done.stdout
+    assert "damaged, or written by a newer dlbox" in done.stdout
     assert "bold" not in done.stdout
     assert "lstm" in done.stdout, "the other run is listed"
     done = dlbox("report", "1")

@@ -264,7 +264,7 @@ def test_the_table_is_the_golden_one(capsys: pytest.CaptureFixture[str]) -> None
 def test_a_run_against_itself_is_said_to_be_one(dlbox: Command, stored: History) -> None:
     told = dlbox("compare", "2", "last")
     assert told.returncode == 0
-    assert "A and B are one and the same run" in told.stdout
+    assert "A and B are the same run" in told.stdout
     assert json.loads(dlbox("compare", "2", "last", "--json").stdout)["same_run"] is True
     assert json.loads(dlbox("compare", "1", "2", "--json").stdout)["same_run"] is False
 
@@ -328,14 +328,14 @@ def test_a_disturbed_side_is_no_plain_regression(dlbox: Command, tmp_path: Path)
     done = dlbox("compare", *map(str, paths))
     assert done.returncode == 1
     assert "SLOWER" not in done.stdout
-    assert "NOT SURE: lstm (0.499) was measured beside other programs" in done.stdout
+    assert "UNCERTAIN: other programs were running during lstm (0.499)" in done.stdout
     assert "other programs used 1.5 cores during B, so its speed is too low" in done.stdout
     told = json.loads(dlbox("compare", *map(str, paths), "--json").stdout)
     assert (told["slower"], told["disturbed"]) == (False, True)
     assert (told["pairs"][0]["outcome"], told["pairs"][0]["significant"]) == ("disturbed", True)
     back = dlbox("compare", *map(str, reversed(paths)))
     assert (back.returncode, "FASTER" in back.stdout) == (0, False)
-    assert "busy during A" in back.stdout
+    assert "cores during A" in back.stdout
 
 
 def test_a_row_tells_of_a_side_that_is_unsteady() -> None:
@@ -444,5 +444,5 @@ def test_the_last_line_names_what_was_not_compared() -> None:
         console,
     )
     assert isinstance(console.file, io.StringIO)
-    last = " ".join(console.file.getvalue().split("NO DIFFERENCE")[1].split())
-    assert last == "that these figures can show. Not compared: gru (1 of 2)."
+    last = " ".join(console.file.getvalue().split("NO DIFFERENCE:")[1].split())
+    assert last == "no model differs significantly. Not compared: gru (1 of 2)."

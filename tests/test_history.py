@@ -118,15 +118,27 @@ def test_a_run_that_is_under_way_is_left_alone(path: Path) -> None:
     assert [r.state for r in mine.runs()] == ["complete", "complete"]
 
 
-def test_a_new_file_is_waited_for_while_another_process_writes_its_first(path: Path) -> None:
+def test_opening_a_new_file_waits_for_the_lock_of_another_process(path: Path) -> None:
     path.parent.mkdir(parents=True)
-    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    ends = threading.Timer(0.5, other.execute, ("COMMIT",))
-    ends.start()
-    History(path).close()
-    ends.join()
+    opened, errors = threading.Event(), []
+
+    def open_history() -> None:
+        try:
+            History(path).close()
+        except HistoryError as error:
+            errors.append(error)
+        opened.set()
+
+    opener = threading.Thread(target=open_history)
+    opener.start()
+    assert not opened.wait(0.5), "it must neither open nor fail while the file is locked"
+    other.execute("COMMIT")
     other.close()
+    opener.join(timeout=60)
+    assert opened.is_set()
+    assert errors == []
 
 
 def test_two_processes_may_write_at_once(path: Path) -> None:

@@ -75,16 +75,16 @@ def test_the_card_is_shown_where_it_was_watched() -> None:
     page = report.render(document(results=watched()))
     labels = re.findall(r'<svg role="img" aria-label="([^"]+)"', page)
     assert labels[2:] == [
-        "The card while lstm trained, over time: clock 1,792 to 1,852 MHz; at most 83 °C; 160 W on average; "
+        "The card during training of lstm, over time: clock 1,792 to 1,852 MHz; maximum 83 °C; 160 W on average; "
         "software thermal slowdown for 4.5 s",
-        "The card while gru trained, over time: at most 83 °C",
+        "The card during training of gru, over time: maximum 83 °C",
     ]
     drawn = page.split("<svg")[3]
-    assert "held down by heat or a power fault" in drawn
-    assert "at its power limit (harmless)" in drawn
-    assert "cnn-lstm: the card could not be watched to the end: NVML did not start: no permission." in page
+    assert "clock reduced by heat or a power fault" in drawn
+    assert "at the power limit (normal)" in drawn
+    assert "cnn-lstm: reading the card failed: NVML did not start: no permission." in page
     assert "a&lt;b (1)" in page
-    assert "alone, by\nenergy counter and nothing (not told)." in page
+    assert "card only, from\nenergy counter and no source." in page
 
 
 def chart_told(page: str, start: str) -> str:
@@ -96,7 +96,8 @@ def test_a_rate_is_held_against_its_band_its_past_and_what_was_expected() -> Non
     now = pages.twelve()
     told = chart_told(report.render(now, pages.past(now, 0.9, 1.1, 2.9)), "Training throughput")
     assert (
-        "gru 342 samples/s, a repeat expected from 317 to 368, expected 402, median of 3 earlier 376" in told
+        "gru 342 samples/s, expected of another run 317 to 368, expected speed 402, median of 3 earlier runs 376"
+        in told
     )
     assert told.count("earlier") == 12
 
@@ -120,10 +121,10 @@ def test_another_kind_of_run_is_not_its_past(change: str) -> None:
     if change == "later":
         old = msgspec.structs.replace(old, started_at="2027-01-01T00:00:00+00:00")
     alike = msgspec.structs.replace(run, document=msgspec.structs.replace(run.document, results=same))
-    assert report.known(now, [alike])[0].earlier == (9100.0,)
+    assert report.references_of(now, [alike])[0].earlier == (9100.0,)
     state = "partial" if change == "interrupted" else "complete"
     other = msgspec.structs.replace(run, document=old, state=state)
-    assert report.known(now, [other])[0].earlier == ()
+    assert report.references_of(now, [other])[0].earlier == ()
 
 
 def test_the_roofline_has_every_model_and_both_roofs() -> None:
@@ -131,7 +132,7 @@ def test_the_roofline_has_every_model_and_both_roofs() -> None:
     told = chart_told(page, "Roofline")
     assert told.startswith("Roofline: memory 318 GB/s, matrix peak fp32 11.2 TFLOP/s, tf32 22.4 TFLOP/s")
     # 9,100 x 55 MFLOP; 27.5 FLOP per byte x 318 GB/s = 8.745 TFLOP/s
-    assert "lstm 0.5 TFLOP/s at 27.5 FLOP per byte, 6% of what memory allows" in told
+    assert "lstm 0.5 TFLOP/s at 27.5 FLOP per byte, 6% of the memory limit" in told
     assert told.count("FLOP per byte") == 3
     drawn = page.split('aria-label="Roofline')[1].split("</svg>")[0]
     assert all(f">{name}</text>" in drawn for name in ("lstm", "gru", "cnn-lstm", "memory 318 GB/s"))
@@ -152,9 +153,9 @@ def test_the_roofline_has_every_model_and_both_roofs() -> None:
                     pages.ON_CARD, bandwidth_gb_s=None, troubles={"bandwidth": "out of memory"}
                 )
             },
-            "gave nothing (bandwidth: out of memory)",
+            "has no result (bandwidth: out of memory)",
         ),
-        ({"results": (result("lstm"),)}, "arithmetic of these models is not known"),
+        ({"results": (result("lstm"),)}, "number of operations of these models is unknown"),
     ],
 )
 def test_no_roofline_says_why(changes: Any, why: str) -> None:
@@ -168,7 +169,7 @@ def test_what_shows_the_kernel_is_on_the_page() -> None:
     page = report.render(pages.on_card())
     assert "fused, 9.0 times the generic one" in page
     assert "the primitive rnn_fwd is in the jaxpr" in page
-    assert "lstm: the fastest batch here is 512" in page
+    assert "lstm: the fastest batch size is 512" in page
 
 
 def test_nothing_on_the_page_points_outside() -> None:
@@ -240,7 +241,7 @@ def test_long_lists_of_what_is_right_do_not_stand_before_the_charts(
         id="host.disk", status=status, title="Disk space", message="9 GiB free", remedy="make room"
     )
     page = report.render(document(findings=(calm, other), results=results))
-    (mark,) = re.findall(r"<details([^>]*)><summary>\d that are as they should be", page)
+    (mark,) = re.findall(r"<details([^>]*)><summary>\d passed or skipped", page)
     assert (mark == " open") is unfolded
 
 
@@ -251,7 +252,7 @@ def test_what_was_measured_beside_the_speed_is_on_the_page() -> None:
     page = report.render(msgspec.structs.replace(made, results=(first, slow)))
     for words in ("119,097", "368 to 428", "4%", "700", "0.396", "thousand, 999 USD on 2026-11-01"):
         assert words in page
-    assert "lstm, the fast variant, trains 3.97 times its samples/s" in page
+    assert "its fast variant lstm has 3.97 times the samples/s" in page
 
 
 @pytest.mark.parametrize("verdict", ["ready", "cpu-only", "not-ready"])

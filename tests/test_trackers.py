@@ -176,15 +176,15 @@ def test_the_summary_keeps_hostile_words_in_their_cells() -> None:
     assert row.replace("\\|", "").count("|") == 9
     assert "\\<img" in row
     assert "\\[x](" in row
-    assert text.endswith("Nothing needs a look.\n")
+    assert text.endswith("Nothing needs attention.\n")
 
 
 def test_the_summary_leads_with_what_failed() -> None:
     text = markdown.markdown(document(partial=True))
-    assert text.splitlines()[-1].startswith("This is a part of a run that was cut short; ")
+    assert text.splitlines()[-1].startswith("The run was interrupted, so this is a part of it; ")
     calm = markdown.markdown(document(partial=True, findings=()))
-    assert "Nothing needs a look" not in calm
-    assert "cut short, and nothing in it needs a look" in calm.splitlines()[-1]
+    assert "Nothing needs attention" not in calm
+    assert "so this is a part of it, and nothing in it needs attention" in calm.splitlines()[-1]
     assert "INTERRUPTED" in text.splitlines()[0]
     assert "- **warn**, disk space: 12.0 GB are free in /home. Next step: make room" in text
     assert "| lstm | tensorflow | cpu, float32 | 32 | 400 |" in text
