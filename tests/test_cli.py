@@ -1,4 +1,4 @@
-"""The command as a person types it."""
+"""The command line: help, usage errors, start-up and broken environments."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_help_lists_every_command_with_one_line(dlbox: Command) -> None:
         (["provision", "--rollback", "--tags", "jupyter", "--yes"], "leave out --tags"),
     ],
 )
-def test_a_wrong_call_gets_one_sentence_and_exit_code_2(
+def test_a_usage_error_is_one_sentence_with_exit_code_2(
     dlbox: Command, arguments: list[str], words: str
 ) -> None:
     done = dlbox(*arguments)
@@ -132,7 +132,7 @@ def test_version(dlbox: Command) -> None:
     assert (done.returncode, done.stdout.split()[0]) == (0, "dlbox,")
 
 
-def test_an_empty_history_says_what_to_do(dlbox: Command) -> None:
+def test_an_empty_history_names_the_next_command(dlbox: Command) -> None:
     done = dlbox("history")
     assert done.returncode == 0
     assert "dlbox ready" in done.stdout
@@ -140,7 +140,7 @@ def test_an_empty_history_says_what_to_do(dlbox: Command) -> None:
     assert listed["runs"] == []
 
 
-def test_a_damaged_history_is_told_and_left_as_it_is(dlbox: Command, own_data_folder: Path) -> None:
+def test_a_damaged_history_is_reported_and_not_changed(dlbox: Command, own_data_folder: Path) -> None:
     path = own_data_folder / "dlbox" / "history.sqlite"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"x" * 5000)

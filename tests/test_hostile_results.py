@@ -1,5 +1,4 @@
-"""A result file made by somebody else: nothing in it names a file, and what is not refused can be written in every
-form."""
+"""Hostile result files: no value in them names a file, and every file that is accepted can be exported in all formats."""
 
 from __future__ import annotations
 
@@ -84,8 +83,8 @@ def everything_below(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_no_field_leads_out_of_the_folder(tmp_path: Path, field: Place) -> None:
-    """Neither where a file is read nor where the document is one of an earlier dlbox, which took any name."""
+def test_no_field_names_a_file_outside_of_the_folder(tmp_path: Path, field: Place) -> None:
+    """This applies to files, and to documents stored by earlier versions, which accepted any name."""
     for number, text in enumerate(HOSTILE):
         made = put(originals()[1], field, text)
         folder = tmp_path / str(number)
@@ -123,7 +122,7 @@ def test_the_report_of_a_file_stays_in_the_folder(dlbox: Command, tmp_path: Path
     assert "<html" in (folder / "dlbox-ready-20261122200000.html").read_text()
 
 
-def test_a_link_among_the_event_files_leads_nowhere(tmp_path: Path) -> None:
+def test_a_link_below_the_folder_is_not_followed(tmp_path: Path) -> None:
     folder, elsewhere = tmp_path / "asked", tmp_path / "elsewhere"
     folder.mkdir()
     elsewhere.mkdir()
@@ -134,7 +133,7 @@ def test_a_link_among_the_event_files_leads_nowhere(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.text() | st.sampled_from(HOSTILE), min_size=1, max_size=4))
-def test_a_made_name_is_one_plain_file_name(parts: list[str]) -> None:
+def test_a_safe_name_is_one_plain_file_name(parts: list[str]) -> None:
     name = files.safe_name(*parts)
     assert Path(name).name == name
     assert 0 < len(name) <= 100
@@ -145,7 +144,7 @@ def test_a_made_name_is_one_plain_file_name(parts: list[str]) -> None:
         assert files.safe_name(*parts) != files.safe_name(*parts, "x")
 
 
-def test_names_that_differ_only_in_what_is_replaced_stay_apart() -> None:
+def test_names_that_differ_only_in_replaced_characters_stay_different() -> None:
     assert files.safe_name("a b") != files.safe_name("a_b") == "a_b"
     assert files.safe_name("x" * 200 + "a") != files.safe_name("x" * 200 + "b")
 
@@ -159,7 +158,7 @@ def test_names_that_differ_only_in_what_is_replaced_stay_apart() -> None:
         (Series(second=(0.0, 2.0, 1.0)), "`telemetry.samples.second` goes back in time"),
     ],
 )
-def test_readings_that_cannot_be_drawn_are_refused_by_every_way_in(samples: Series, words: str) -> None:
+def test_readings_that_cannot_be_drawn_are_refused_by_report_and_import(samples: Series, words: str) -> None:
     text = to_json(document(results=(result("lstm", telemetry=telemetry(samples=samples)),))).encode()
     for take in (lookup.decode, archive.documents):
         with pytest.raises(lookup.SourceError, match=words.replace(".", r"\.")):
@@ -175,8 +174,8 @@ def test_timed_spans_that_end_before_they_start_are_refused() -> None:
 @pytest.mark.parametrize(
     "column", ["sm_mhz", "temperature_c", "power_w", "utilisation_percent", "event_reasons"]
 )
-def test_a_history_that_holds_such_readings_is_drawn_without_them(tmp_path: Path, column: str) -> None:
-    """An earlier dlbox took them in."""
+def test_stored_readings_that_cannot_be_drawn_are_left_out(tmp_path: Path, column: str) -> None:
+    """Earlier versions stored them."""
     whole = telemetry()
     for values in ((), (1, 2, 3), tuple(range(500))):
         samples = msgspec.structs.replace(whole.samples, **{column: values})
@@ -197,7 +196,7 @@ def test_a_history_that_holds_such_readings_is_drawn_without_them(tmp_path: Path
         (document(findings=(Finding(id="a.b", status=Status.PASS, title="x", message="x" * 50_000),)), "text has 50,"),
     ],
 )  # fmt: skip
-def test_more_than_a_page_can_show_is_refused(made: Document, words: str) -> None:
+def test_documents_that_are_too_large_for_a_page_are_refused(made: Document, words: str) -> None:
     with pytest.raises(lookup.SourceError, match=words):
         lookup.decode(to_json(made).encode(), "x.json")
 
@@ -289,7 +288,7 @@ def test_many_mutated_documents(made: Any) -> None:
     refused_or_written_in_every_form(made)
 
 
-def test_a_spreadsheet_gets_no_formula() -> None:
+def test_formulas_are_escaped_in_the_csv_table() -> None:
     host = msgspec.structs.replace(machine().host, cpu_model="=HYPERLINK(0)", hostname="+box")
     made = document(
         machine=machine(host=host),
@@ -304,7 +303,7 @@ def test_a_spreadsheet_gets_no_formula() -> None:
 
 
 @given(st.text(), st.text(), st.floats())
-def test_findings_for_other_programs_are_well_formed(name: str, text: str, measured: float) -> None:
+def test_exported_findings_are_well_formed(name: str, text: str, measured: float) -> None:
     host = msgspec.structs.replace(machine().host, hostname=name)
     finding = Finding(
         id=f"{name}.x:{text}", status=Status.PASS, title=text, message=name, measured=measured, unit=text
@@ -318,7 +317,7 @@ def test_findings_for_other_programs_are_well_formed(name: str, text: str, measu
     assert value in ("NaN", "+Inf", "-Inf") or float(value) == measured
 
 
-def test_a_pipe_that_nobody_writes_to_is_refused_at_once(dlbox: Command, tmp_path: Path) -> None:
+def test_a_pipe_without_a_writer_is_refused_at_once(dlbox: Command, tmp_path: Path) -> None:
     import os
 
     os.mkfifo(tmp_path / "pipe")

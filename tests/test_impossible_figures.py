@@ -1,4 +1,4 @@
-"""A file with a figure that cannot be is refused in one sentence; what is not refused can be shown in every form."""
+"""Files with impossible figures are refused in one sentence; files that are accepted can be shown in all formats."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def show(made: Document) -> None:
 EVERY = [(which, place) for which in range(3) for place in places(originals()[which])]
 
 
-def test_the_sound_ones_are_shown() -> None:
+def test_valid_documents_are_shown() -> None:
     assert len(EVERY) > 250
     for original in originals():
         show(lookup.decode(json.dumps(original).encode(), "x"))
@@ -142,7 +142,7 @@ def refused_or_shown(where: tuple[int, Place], number: float) -> None:
         ),
     ],
 )
-def test_each_command_refuses_it_in_one_sentence(
+def test_each_command_refuses_an_impossible_figure_in_one_sentence(
     dlbox: Command, tmp_path: Path, place: Place, number: float, words: str
 ) -> None:
     file = tmp_path / "x.json"
@@ -175,6 +175,6 @@ def test_a_number_of_any_length_is_refused_in_one_sentence(field: str, digits: i
     assert len(str(caught.value)) < 300
 
 
-def test_what_machines_give_is_within_the_ranges() -> None:
+def test_documents_of_dlbox_are_within_the_ranges() -> None:
     for made in (pages.twelve(), pages.full(), pages.on_card(), pages.cut_short()):
         assert validate.fault(made) is None

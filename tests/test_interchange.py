@@ -1,4 +1,4 @@
-"""What other programs make of a result: read back by the very programs it is written for."""
+"""Exported results, read back by the programs that they are written for."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def looked_for_the_best() -> Document:
     return document(run_id=7, results=(look, best), options={"batch": "best"})
 
 
-def test_two_results_of_one_batch_have_two_names(tmp_path: Path) -> None:
+def test_two_results_with_one_batch_size_have_different_names(tmp_path: Path) -> None:
     made = looked_for_the_best()
     suite = pyperf.BenchmarkSuite.loads(pyperf_json(made))
     assert suite.get_benchmark_names() == [
@@ -72,7 +72,7 @@ def test_two_results_of_one_batch_have_two_names(tmp_path: Path) -> None:
         assert len(folders) == sum(len(r.repeats) for r in together.results)
 
 
-def test_the_table_has_a_row_a_result_and_every_figure() -> None:
+def test_the_table_has_one_row_per_result_with_every_figure() -> None:
     made = two_models()
     rows = list(csv.DictReader(io.StringIO(csv_table(made))))
     assert [row["workload"] for row in rows] == ["lstm", "cnn-lstm"]
@@ -84,7 +84,7 @@ def test_the_table_has_a_row_a_result_and_every_figure() -> None:
         assert (row["keras_version"], row["driver_version"]) == ("3.15.1", "")
 
 
-def test_the_table_tells_how_long_a_card_was_held_down() -> None:
+def test_the_table_has_the_seconds_of_reduced_clocks() -> None:
     from tests.pages import on_card
 
     rows = list(csv.DictReader(io.StringIO(csv_table(on_card()))))
@@ -104,7 +104,7 @@ def lines_of(made: Document) -> list[dict[str, Any]]:
     return [json.loads(line.removeprefix(":::MLLOG ")) for line in mllog_lines(made).splitlines()]
 
 
-def test_the_log_lines_are_those_of_mlperf_s_own_encoder() -> None:
+def test_the_log_lines_equal_those_of_mlperf_s_encoder() -> None:
     text = mllog_lines(two_models())
     for line, entry in zip(text.splitlines(), lines_of(two_models()), strict=True):
         assert line == mllog._encode_log(**entry)
@@ -130,7 +130,7 @@ def missed(everything: str, namespace: str, ruleset: str, folder: Path) -> set[s
 
 
 @pytest.mark.parametrize("ruleset", ["4.1.0", "5.1.0"])
-def test_each_batch_of_a_workload_is_a_run_of_its_own(tmp_path: Path, ruleset: str) -> None:
+def test_each_batch_size_of_a_workload_is_a_separate_run(tmp_path: Path, ruleset: str) -> None:
     everything = mllog_lines(batches_and_devices())
     names = list(dict.fromkeys(e["namespace"] for e in lines_of(batches_and_devices())))
     assert names == [
@@ -142,7 +142,7 @@ def test_each_batch_of_a_workload_is_a_run_of_its_own(tmp_path: Path, ruleset: s
         assert missed(everything, name, ruleset, tmp_path) == ONLY_STATED | judged
 
 
-def test_no_two_results_have_one_name(tmp_path: Path) -> None:
+def test_all_results_have_different_names(tmp_path: Path) -> None:
     made = batches_and_devices()
     path = tmp_path / "a.json"
     path.write_text(pyperf_json(made))
@@ -161,7 +161,7 @@ def test_no_two_results_have_one_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ruleset", ["4.1.0", "5.1.0"])
-def test_mlperf_s_parser_and_checker_take_each_process_for_a_run(tmp_path: Path, ruleset: str) -> None:
+def test_mlperf_s_parser_and_checker_accept_each_process_as_a_run(tmp_path: Path, ruleset: str) -> None:
     """All that its checker misses is what a submission to MLPerf would have to state."""
     everything = mllog_lines(two_models())
     whole = tmp_path / "result.txt"
@@ -173,7 +173,7 @@ def test_mlperf_s_parser_and_checker_take_each_process_for_a_run(tmp_path: Path,
     assert missed(everything, "lstm/tensorflow/0", ruleset, tmp_path) == ONLY_STATED
 
 
-def test_a_log_tells_which_process_learned_and_how_fast_each_block_was() -> None:
+def test_the_log_has_the_speed_of_each_block_and_the_status_of_each_process() -> None:
     made = two_models()
     told = [e for e in lines_of(made) if e["namespace"] == "lstm/tensorflow/0"]
     rates = [e["value"]["throughput"] for e in told if e["key"] == "tracked_stats"]
@@ -187,7 +187,7 @@ def test_a_log_tells_which_process_learned_and_how_fast_each_block_was() -> None
 
 
 @pytest.mark.parametrize(("bar", "learning"), [(0.0, "not judged"), (0.99, "missed")])
-def test_no_run_is_a_success_whose_learning_nobody_saw(bar: float, learning: str) -> None:
+def test_a_run_without_measured_accuracy_is_not_a_success(bar: float, learning: str) -> None:
     made = two_models()
     one = msgspec.structs.replace(made.results[0], accuracy_bar=bar)
     told = lines_of(msgspec.structs.replace(made, results=(one,)))
@@ -229,7 +229,7 @@ def test_pyperf_compares_two_of_them(tmp_path: Path) -> None:
     assert "cpu_model_name: Example CPU" in shown.stdout
 
 
-def test_odd_texts_do_not_stop_pyperf() -> None:
+def test_pyperf_accepts_empty_texts_and_line_breaks() -> None:
     host = msgspec.structs.replace(machine().host, hostname="", cpu_model="a\nb")
     text = pyperf_json(document(machine=machine(host=host)))
     suite = pyperf.BenchmarkSuite.loads(text)
@@ -240,14 +240,16 @@ FILES = {one.parameter: one.render for one in formats("run") if one.render is no
 
 
 @pytest.mark.parametrize("kind", sorted(FILES))
-def test_every_format_takes_a_result_that_was_cut_short(kind: str) -> None:
+def test_every_format_accepts_an_interrupted_result(kind: str) -> None:
     short = result("gru", 100.0, partial=True, accuracy=None, compile_seconds=None, import_seconds=None)
     bare = msgspec.structs.replace(short.repeats[0], accuracy=None, import_seconds=None, compile_seconds=None)
     made = document(results=(msgspec.structs.replace(short, repeats=(bare,)),), partial=True)
     assert "gru" in FILES[kind](made)
 
 
-def test_the_store_gives_all_three_and_no_page(dlbox: Command, own_data_folder: Path, tmp_path: Path) -> None:
+def test_a_stored_run_is_exported_in_all_formats_without_a_page(
+    dlbox: Command, own_data_folder: Path, tmp_path: Path
+) -> None:
     history = History(default_path())
     for made in (document(), two_models()):
         history.save(history.begin(made), made, "complete")
@@ -264,7 +266,7 @@ def test_the_store_gives_all_three_and_no_page(dlbox: Command, own_data_folder: 
     assert dlbox("report", "9", "--csv", "x.csv").returncode == 2
 
 
-def test_a_file_that_cannot_be_written_says_how_to_try_again(dlbox: Command, tmp_path: Path) -> None:
+def test_the_error_of_a_failed_export_says_how_to_retry(dlbox: Command, tmp_path: Path) -> None:
     history = History(default_path())
     history.save(history.begin(document()), document(), "complete")
     (tmp_path / "file").write_text("")
@@ -274,7 +276,7 @@ def test_a_file_that_cannot_be_written_says_how_to_try_again(dlbox: Command, tmp
     assert "dlbox report 1 --csv FILE" in done.stderr
 
 
-def test_nothing_trained_is_nothing_written(tmp_path: Path) -> None:
+def test_a_run_without_results_is_not_exported(tmp_path: Path) -> None:
     said: list[str] = []
     code = export.write(document(results=()), {"csv": tmp_path / "x.csv", "mllog": None}, said.append)
     assert (code, len(said)) == (1, 1)
@@ -288,7 +290,7 @@ def bench(*arguments: str) -> int:
     return CliRunner().invoke(command, ["bench", *arguments]).exit_code
 
 
-def test_bench_writes_them_when_it_ends_and_when_it_is_interrupted(
+def test_bench_exports_at_its_end_and_when_interrupted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(ROOT))
@@ -308,7 +310,7 @@ def test_bench_writes_them_when_it_ends_and_when_it_is_interrupted(
     assert bench("--pyperf", str(tmp_path / "file" / "x.json")) == 1
 
 
-def test_pytest_benchmark_has_the_same_figures_as_its_own_statistics() -> None:
+def test_statistics_equal_those_of_pytest_benchmark() -> None:
     stats = pytest.importorskip("pytest_benchmark.stats")
     for count in (1, 2, 3, 4, 5, 6, 7, 8, 23):
         seconds = [float(v) for v in np.random.default_rng(count).lognormal(size=count)]
@@ -333,7 +335,7 @@ def test_pytest_benchmark_compares_two_of_them(tmp_path: Path) -> None:
     assert "Failed to load" not in done.stdout + done.stderr
 
 
-def test_pytest_benchmark_holds_each_block_and_the_median() -> None:
+def test_pytest_benchmark_json_has_each_block_and_the_median() -> None:
     made = two_models()
     told = json.loads(pytest_benchmark_json(made))
     for one, entry in zip(made.results, told["benchmarks"], strict=True):

@@ -19,7 +19,7 @@ _UNUSED_IDS = (
 
 
 def svg(figure: Any, description: str) -> str:
-    """A matplotlib figure as one <svg> element with ``description`` as text alternative. Equal figures give equal SVG."""
+    """A matplotlib figure as one <svg> element, with ``description`` as its text alternative; deterministic."""
     import matplotlib
 
     settings: Any = {
