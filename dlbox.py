@@ -16,6 +16,8 @@ from typing import Any
 import click
 
 from bench.commands.export import export_options
+from common import shown
+from common.click_types import Folder
 from common.exit_codes import EXIT_INTERRUPTED
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -37,21 +39,6 @@ class Number(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
         return number
-
-
-class Folder(click.Path):
-    """A folder to write to or read from; "-", stdout everywhere else, is none."""
-
-    def __init__(self) -> None:
-        super().__init__(file_okay=False, path_type=Path)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from common.files import is_stdout
-
-        path = super().convert(value, param, ctx)
-        if is_stdout(path):
-            raise click.BadParameter(f'expected a folder, got "{value}" (stdout)', ctx, param)
-        return path
 
 
 class Several(click.Choice[str]):
@@ -86,7 +73,8 @@ def listed(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 
 
 def complain(sentence: str) -> None:
-    click.echo(f"dlbox: {sentence}", err=True)
+    """One sentence on stderr; what it repeats from outside is shortened, and control characters are not sent."""
+    click.echo(f"dlbox: {shown.sentence(sentence)}", err=True)
 
 
 def measuring(command: Any) -> Any:
@@ -271,7 +259,7 @@ def history_prune_command(keep: int | None, older_than: float | None, yes: bool,
 
     if not yes and not sys.stdin.isatty():
         raise click.UsageError("nobody is there to be asked: add --yes")
-    confirm = None if yes else lambda question: click.confirm(question, err=True)
+    confirm = None if yes else lambda question: click.confirm(shown.sentence(question), err=True)
     sys.exit(
         history.prune(keep=keep, older_than=older_than, confirm=confirm, as_json=as_json, complain=complain)
     )
@@ -424,7 +412,7 @@ def _yes(question: str) -> bool:
 
 
 def _ask(question: str) -> bool:
-    return click.confirm(question, err=True)
+    return click.confirm(shown.sentence(question), err=True)
 
 
 @cli.group("workshop", short_help="The lessons this box was built for.")

@@ -1,1 +1,4 @@
-"""What several packages need: YAML with line numbers, child processes, files, progress. Imports no other package."""
+"""What several packages need: files of a person, terminal output, child processes, exit codes.
+
+Imports no other package.
+"""

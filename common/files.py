@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from common.shown import on_terminal
+
 STANDARD = Path("-")
 
 _DESCRIPTORS = re.compile(r"/proc/(self|thread-self|\d+)(/task/\d+)?/fd/(\d+)")
@@ -134,7 +136,7 @@ def _to_descriptor(number: int, data: bytes) -> None:
 
 def to_stdout(text: str) -> None:
     """What a program reads: as UTF-8, whatever the terminal shows. Raises OSError."""
-    _to_stdout(_bytes(text))
+    _to_stdout(_bytes(on_terminal(text, sys.stdout)))
 
 
 def _to_stdout(data: bytes) -> None:

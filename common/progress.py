@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from common.console import Console
 
 SECONDS_BETWEEN_LINES = 10.0
 """Where there is no terminal to redraw, a line now and then shows that work goes on."""
@@ -21,7 +22,7 @@ class Watcher:
     """Speaks to a person while work goes on. Redraws twice a second at most: the bar must not cost speed."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True, highlight=False)
+        self.console = console or Console(stderr=True)
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._label = ""
@@ -29,9 +30,9 @@ class Watcher:
         if self.console.is_terminal:
             self._bar = Progress(
                 SpinnerColumn(),
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=_BAR),
-                TextColumn("{task.fields[rate]}"),
+                TextColumn("{task.fields[rate]}", markup=False),
                 TimeElapsedColumn(),
                 console=self.console,
                 transient=True,
@@ -52,7 +53,7 @@ class Watcher:
     def say(self, sentence: str) -> None:
         """One line that stays."""
         self._spoke = time.monotonic()
-        self.console.print(sentence, markup=False, soft_wrap=True)
+        self.console.print(sentence, soft_wrap=True)
 
     def begin(self, label: str, doing: str) -> None:
         """A piece of work starts: "lstm on tensorflow (1 of 3)", "starting"."""

@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-import yaml
+
+from common import inputs, yaml_nodes
+from common.shown import UNSAFE, place, shortened
+from common.yaml_nodes import Mapping, Node, Scalar, Sequence, YamlError
+
+__all__ = ["Document", "Where", "YamlError", "convert", "parse", "quoted", "read"]
 
 T = TypeVar("T")
 Key = str | int
 Where = tuple[Key, ...]
 """Path into the document: ("cards", 3, "cores")."""
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _WORDS = {
     "int": "a whole number",
     "float": "a number",
@@ -30,14 +34,6 @@ _WORDS = {
 }
 _NUMBER = re.compile(r"[-+]?(0|[1-9]\d*)?(\.\d*)?([eE][-+]?\d+)?|0x[0-9A-Fa-f]+")
 """YAML 1.1 has more: 0300 is 192 there, and 3:00 is 180."""
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
-_DEEPEST = 32
-_LARGEST_BYTES = 4 << 20
-"""What people write by hand is thousands of times smaller; a device file never ends."""
-
-
-class YamlError(ValueError):
-    """The file cannot be used; the message is one sentence for the person who edits it."""
 
 
 class Document(NamedTuple):
@@ -65,39 +61,23 @@ class Document(NamedTuple):
 
 def read(path: Path, name: str | None = None) -> Document:
     """Parse the file; refuse what the YAML library would silently mend, such as a key given twice."""
-    name = name or path.name
+    name = name or place(path.name)
     try:
-        with path.open("rb") as stream:
-            content = stream.read(_LARGEST_BYTES + 1)
-    except OSError as error:
-        raise YamlError(f"{name[:200]} cannot be read: {error.strerror or error}") from None
-    except ValueError:  # a NUL in the name
-        raise YamlError("no file can have that name") from None
-    if len(content) > _LARGEST_BYTES:
-        raise YamlError(f"{name} is larger than {_LARGEST_BYTES >> 20} MiB: no such file is")
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise YamlError(f"{name} is not text in UTF-8 (byte {error.start})") from None
-    return parse(text, name)
+        return parse(inputs.read_text(path, yaml_nodes.LARGEST_BYTES, name), name)
+    except inputs.InputError as error:
+        raise YamlError(str(error)) from None
 
 
 def parse(text: str, name: str) -> Document:
-    try:
-        loader = _Loader(text)
-        try:
-            node = loader.get_single_node()
-            document = Document(name, None, {(): 1})
-            if node is None:
-                return document
-            data = _build(node, (), document, loader, set())
-            return document._replace(data=data)
-        finally:
-            loader.dispose()
-    except yaml.YAMLError as error:
-        raise YamlError(_broken(error, name)) from None
-    except RecursionError:
-        raise YamlError(f"{name} is nested too deeply to be read") from None
+    """As ``read``, from text."""
+    document = Document(name, None, {(): 1})
+    node = yaml_nodes.compose(text, name, aliases=False)
+    return document if node is None else document._replace(data=_build(node, (), document))
+
+
+def quoted(text: object) -> str:
+    """A value as a complaint repeats it."""
+    return f"`{shortened(text)}`"
 
 
 def convert(document: Document, type_: type[T], where: Where = ()) -> T:
@@ -108,69 +88,50 @@ def convert(document: Document, type_: type[T], where: Where = ()) -> T:
         raise _explain(document, str(error), where, type_) from None
 
 
-def _build(node: Any, where: Where, document: Document, loader: Any, seen: set[int]) -> Any:
-    line = node.start_mark.line + 1
-    document.lines.setdefault(where, line)
-    # Aliases are not needed here, and following them lets a short file grow without bound.
-    if id(node) in seen:
-        raise YamlError(f"{document.name}, line {line}: write the value out instead of an alias (*name)")
-    seen.add(id(node))
-    if len(where) > _DEEPEST:
-        raise YamlError(f"{document.name}, line {line}: is nested too deeply to be read")
-    if isinstance(node, yaml.SequenceNode):
-        return [_build(child, (*where, i), document, loader, seen) for i, child in enumerate(node.value)]
-    if isinstance(node, yaml.MappingNode):
-        return _build_mapping(node, where, document, loader, seen)
-    return _scalar(node, document.name, loader)
+def _build(node: Node, where: Where, document: Document) -> Any:
+    document.lines.setdefault(where, node.line)
+    if isinstance(node, Sequence):
+        return [_build(child, (*where, i), document) for i, child in enumerate(node.items)]
+    if isinstance(node, Mapping):
+        return _build_mapping(node, where, document)
+    assert isinstance(node, Scalar)  # noqa: S101
+    return _scalar(node, document.name)
 
 
-def _build_mapping(
-    node: Any, where: Where, document: Document, loader: Any, seen: set[int]
-) -> dict[str, Any]:
+def _build_mapping(node: Mapping, where: Where, document: Document) -> dict[str, Any]:
     result: dict[str, Any] = {}
-    for key_node, value_node in node.value:
-        line = key_node.start_mark.line + 1
-        is_scalar = isinstance(key_node, yaml.ScalarNode)
-        key = _scalar(key_node, document.name, loader) if is_scalar else None
+    for key_node, value_node in node.pairs:
+        line = key_node.line
+        key = _scalar(key_node, document.name) if isinstance(key_node, Scalar) else None
         if not isinstance(key, str):
-            shown = f"`{key_node.value}`" if is_scalar else "this key"
+            shown = quoted(key_node.text) if isinstance(key_node, Scalar) else "this key"
             raise YamlError(f"{document.name}, line {line}: {shown} is expected to be a name in text")
         if key in result:
-            first = f"`{key}` is given twice, first on line {document.lines[(*where, key)]}"
+            first = f"{quoted(key)} is given twice, first on line {document.lines[(*where, key)]}"
             raise YamlError(f"{document.name}, line {line}: {first}; keep one of them")
         document.lines[(*where, key)] = line
-        result[key] = _build(value_node, (*where, key), document, loader, seen)
+        result[key] = _build(value_node, (*where, key), document)
     return result
 
 
-def _scalar(node: Any, name: str, loader: Any) -> Any:
-    line = node.start_mark.line + 1
-    if node.tag == "tag:yaml.org,2002:merge":
+def _scalar(node: Scalar, name: str) -> Any:
+    if yaml_nodes.is_merge(node):
         return None
-    try:
-        value = loader.construct_object(node)
-    except (ValueError, OverflowError):
-        raise YamlError(
-            f"{name}, line {line}: `{node.value}` looks like a number or date and is none; put text in quotes"
-        ) from None
+    if node.tag.startswith("!"):
+        problem = f"not valid YAML: the tag {quoted(node.tag)} is not known here: leave it out"
+        raise YamlError(f"{name}, line {node.line}: {problem}")
+    value, shown = yaml_nodes.value(node, name), quoted(node.text)
     if isinstance(value, float) and not math.isfinite(value):
-        raise YamlError(f"{name}, line {line}: expected a number, got `{node.value}`")
-    if type(value) in (int, float) and not _NUMBER.fullmatch(node.value):
+        raise YamlError(f"{name}, line {node.line}: expected a number, got {shown}")
+    if type(value) in (int, float) and not _NUMBER.fullmatch(node.text):
         raise YamlError(
-            f"{name}, line {line}: `{node.value}` would be read as {value:g}: write the number as 300 or 299.99"
+            f"{name}, line {node.line}: {shown} would be read as {value:g}: write the number as 300 or 299.99"
         )
-    if isinstance(value, str) and (found := _CONTROL.search(value)):
-        raise YamlError(f"{name}, line {line}: text without control characters is expected, got {found[0]!r}")
+    if isinstance(value, str) and (found := UNSAFE.search(value)):
+        raise YamlError(
+            f"{name}, line {node.line}: text without control characters is expected, got {found[0]!r}"
+        )
     return value
-
-
-def _broken(error: yaml.YAMLError, name: str) -> str:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "cannot be parsed"
-    problem = " ".join(str(problem).split())
-    if mark is None:
-        return f"{name} is not valid YAML: {problem}"
-    return f"{name}, line {mark.line + 1}: not valid YAML: {problem}"
 
 
 def _explain(document: Document, message: str, base: Where, type_: Any) -> YamlError:
@@ -178,19 +139,19 @@ def _explain(document: Document, message: str, base: Where, type_: Any) -> YamlE
     where = base + _parts(path.rstrip("`"))
     unknown = re.fullmatch(r"Object contains unknown field `(.*)`", text)
     if unknown:
-        return document.error((*where, unknown[1]), f"`{unknown[1]}` is not a field known here")
+        return document.error((*where, unknown[1]), f"{quoted(unknown[1])} is not a field known here")
     missing = re.fullmatch(r"Object missing required field `(.*)`", text)
     if missing:
         return document.error(where, f"{_entry(document, where)} lacks `{missing[1]}`")
-    subject = f"`{where[-1]}`" if where and isinstance(where[-1], str) else _entry(document, where)
+    subject = quoted(where[-1]) if where and isinstance(where[-1], str) else _entry(document, where)
     got = _shown(document, where)
     expected = re.fullmatch(r"Expected `(.*?)`(?:, got `(.*?)`|(.*))", text)
     if expected:
         types = [w.strip() for w in expected[1].split("|")]
         wanted = " or ".join(_WORDS.get(t, t) for t in types if t != "null")
         bound = re.sub(r"\.0$", "", expected[3] or "")
-        quoted = " in quotes; take them away" if _is_quoted_number(document, where) else ""
-        return document.error(where, f"{subject} is expected to be {wanted}{bound}, got {got}{quoted}")
+        marked = " in quotes; take them away" if _is_quoted_number(document, where) else ""
+        return document.error(where, f"{subject} is expected to be {wanted}{bound}, got {got}{marked}")
     if "RFC3339" in text:
         return document.error(where, f"{subject} is expected to be {_WORDS['date']}, got {got}")
     if text.startswith(("Invalid enum value", "Invalid value")):
@@ -241,10 +202,12 @@ def _entry(document: Document, where: Where) -> str:
     except (KeyError, IndexError, TypeError):
         value = None
     if isinstance(value, dict) and isinstance(value.get("name"), str):
-        return f"`{value['name']}`"
+        return quoted(value["name"])
     if not where:
         return "the file"
-    return f"`{where[-1]}`" if isinstance(where[-1], str) else f"entry {where[-1] + 1} of `{where[-2]}`"
+    return (
+        quoted(where[-1]) if isinstance(where[-1], str) else f"entry {where[-1] + 1} of {quoted(where[-2])}"
+    )
 
 
 def _is_quoted_number(document: Document, where: Where) -> bool:
@@ -270,5 +233,4 @@ def _shown(document: Document, where: Where) -> str:
         return str(value).lower()
     if isinstance(value, datetime.date):
         return f"`{value.isoformat()}`"
-    text = str(value)
-    return f"`{text[:40]}…`" if len(text) > 40 else f"`{text}`"
+    return f"`{shortened(value, 41)}`"

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -45,31 +44,6 @@ def test_nothing_heavy_is_imported_at_start(arguments: list[str]) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr.endswith("HEAVY:"), done.stderr
-
-
-def with_subcommands(command: click.Command, name: str = "") -> Iterator[tuple[str, click.Command]]:
-    """The command and all below it, with their full names."""
-    yield name, command
-    if isinstance(command, click.Group):
-        context = click.Context(command)
-        for below in command.list_commands(context):
-            found = command.get_command(context, below)
-            assert found is not None
-            yield from with_subcommands(found, f"{name} {below}".strip())
-
-
-def test_every_command_and_option_has_a_help_text() -> None:
-    for name, command in commands().items():
-        for full_name, one in with_subcommands(command, name):
-            assert one.help, full_name
-            for parameter in one.params:
-                if isinstance(parameter, click.Option):
-                    assert parameter.help, f"{full_name} {parameter.opts}"
-
-
-@pytest.mark.parametrize("name", sorted(commands()))
-def test_the_readme_names_every_command(name: str) -> None:
-    assert f"dlbox {name}" in (ROOT / "README.md").read_text()
 
 
 def test_help_lists_every_command_with_one_line(dlbox: Command) -> None:

@@ -337,16 +337,21 @@ def test_backends_are_added_and_kept_up_to_date(ready: Box) -> None:
 
 # The tests.
 
+PARALLEL = ["-n", "auto", "--dist", "worksteal"]
+
 
 @pytest.mark.parametrize(
     ("typed", "asked"),
     [
-        ([], ["-m", "not slow and not e2e"]),
-        (["slow", "-x"], ["-m", "slow and not e2e", "-x"]),
+        ([], [*PARALLEL, "-m", "not slow and not e2e"]),
+        (
+            ["slow", "-x"],
+            ["-m", "(slow or search) and not e2e", "--hypothesis-profile", "thorough", "-x"],
+        ),
         (["e2e"], ["-m", "e2e"]),
         (
-            ["tests/test_cli.py", "-k", "a or b"],
-            ["-m", "not slow and not e2e", "tests/test_cli.py", "-k", "a or b"],
+            ["tests/test_cli.py", "-n0", "-k", "a or b"],
+            [*PARALLEL, "-m", "not slow and not e2e", "tests/test_cli.py", "-n0", "-k", "a or b"],
         ),
     ],
 )

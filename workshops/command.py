@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from common.shown import on_terminal, visible
 from workshops import catalog, exercise, kept, lines, notebook, start
 from workshops.catalog import Lesson, UnknownLessonError
 from workshops.live import columns
@@ -84,12 +85,11 @@ def check(name: str, folder: Path, *, solutions: bool, as_json: bool, complain: 
         )
     else:
         if new:
-            print(f"The exercises are now in {path}: mend them there and run this again.\n")
+            print(visible(f"The exercises are now in {path}: mend them there and run this again.\n"))
         for result in results:
-            print(
-                f"{'solved' if result.solved else 'to do '}  {result.name}{': ' if result.hint else ''}{result.hint}"
-            )
-        print(f"\n{solved} of {len(results)} solved ({path})")
+            hint = f": {result.hint}" if result.hint else ""
+            print(visible(f"{'solved' if result.solved else 'to do '}  {result.name}{hint}"))
+        print(visible(f"\n{solved} of {len(results)} solved ({path})"))
     return EXIT_SOUND if results and solved == len(results) else EXIT_NOT
 
 
@@ -100,7 +100,7 @@ def write_notebook(name: str, folder: Path, *, force: bool, complain: Complain) 
         lessons = catalog.LESSONS if name == "all" else (catalog.find(name),)
         for lesson in lessons:
             try:
-                print(notebook.write(lesson, folder, force=force))
+                print(on_terminal(str(notebook.write(lesson, folder, force=force)), sys.stdout))
             except notebook.EditedError as error:
                 complain(str(error).rstrip("."))
                 code = EXIT_NOT
@@ -137,7 +137,7 @@ def predict(
         path = kept.find(lesson, folder, model)
         start.set_backend(backend)
         loaded = kept.load(path, lesson)
-        print(importlib.import_module(lesson.module).predict(loaded, text))
+        print(visible(str(importlib.import_module(lesson.module).predict(loaded, text))))
     except (UnknownLessonError, LessonError) as error:
         complain(str(error).rstrip("."))
         return EXIT_USAGE

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import zipfile
 from pathlib import Path
 from typing import Any
 
+from common import inputs
+from common.shown import shortened
 from workshops.catalog import Lesson
+from workshops.data import archive
 from workshops.page import LessonError
 
 Shape = tuple[int | None, ...]
@@ -44,6 +48,10 @@ def load(path: Path, lesson: Lesson) -> Any:
         importlib.import_module(f"workshops.{page}")  # its own layers have to be known
     again = f"`dlbox workshop run {lesson.name} --save`"
     try:
+        _check_sizes(path)
+    except (archive.ArchiveError, inputs.InputError, zipfile.BadZipFile, OSError, RuntimeError) as error:
+        raise LessonError(f"{path} cannot be loaded: {_reason(error)}; remove it, then {again}.") from None
+    try:
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:  # whatever a file of anybody's makes Keras say
         raise LessonError(
@@ -52,6 +60,34 @@ def load(path: Path, lesson: Lesson) -> Any:
     if not fits(model, lesson):
         raise LessonError(f"{path} is no model of the lesson {lesson.name}: remove it, then {again}.")
     return model
+
+
+_LARGEST_MODEL = 256 << 20
+"""Bytes of all of a kept model, unpacked."""
+_LARGEST_TEXTS = 8 << 20
+"""Bytes of one of its JSON files."""
+
+
+def _check_sizes(path: Path) -> None:
+    """Keras reads a model's configuration as a whole, so its directory is looked at before."""
+    with inputs.open_regular(path) as file, archive.open_zip(file, "it", _LARGEST_MODEL) as packed:
+        for info in packed.infolist():
+            if info.filename.endswith(".json") and info.file_size > _LARGEST_TEXTS:
+                raise archive.ArchiveError(
+                    f"its {shortened(info.filename)} unpacks to {info.file_size:,} bytes, "
+                    f"and {_LARGEST_TEXTS:,} are the most"
+                )
+            parts = Path(info.filename).parts
+            if info.filename.startswith("/") or ".." in parts:
+                raise archive.ArchiveError(f"it holds {shortened(info.filename)!r}, which points outside")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, archive.ArchiveError):
+        return str(error).rstrip(".")
+    if isinstance(error, inputs.InputError):
+        return error.reason
+    return "it is damaged or of another lesson"
 
 
 def fits(model: Any, lesson: Lesson) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+from common.shown import visible
 from workshops import catalog, files, lines, pace, questions, tuned
 from workshops.catalog import Expected, Lesson
 from workshops.live import Progress, Times, cell, columns, duration, expected_range, number, open_on_desktop
@@ -54,16 +55,17 @@ class Page:
 
     def say(self, text: str = "") -> None:
         """A paragraph, wrapped."""
-        self.out.write(textwrap.fill(" ".join(text.split()), self.width) + "\n")
+        self.out.write(textwrap.fill(" ".join(visible(text).split()), self.width) + "\n")
         self.out.flush()
 
     def line(self, text: str = "") -> None:
         """One line as it stands (numbers, matrices); one that is too long for the terminal is folded."""
-        self.out.write(f"{lines.folded(text, self.width)}\n")
+        self.out.write(f"{lines.folded(visible(text), self.width)}\n")
         self.column = 0
         self.out.flush()
 
     def heading(self, text: str) -> None:
+        text = visible(text)
         self.out.write(f"\n{text}\n{'-' * min(len(text), self.width)}\n")
 
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -73,7 +75,7 @@ class Page:
 
     def stream(self, text: str) -> None:
         """Text as it comes, no line end but where the terminal's line is full."""
-        text, self.column = lines.flowed(text, self.column, self.width)
+        text, self.column = lines.flowed(visible(text), self.column, self.width)
         self.out.write(text)
         self.out.flush()
 

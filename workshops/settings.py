@@ -14,9 +14,11 @@ from typing import Literal
 import msgspec
 import platformdirs
 
+from common import inputs
 from workshops import files
 
 SCHEMA_VERSION = 1
+_LARGEST_BYTES = 4 << 20
 
 
 Precision = Literal["tf32", "mixed_float16", "mixed_bfloat16"]
@@ -87,10 +89,15 @@ def read(path: Path | None = None) -> Book:
     """Nothing where there is no file. Raises SettingsError for one that is damaged or of a later dlbox."""
     path = path or default_path()
     try:
-        book = msgspec.json.decode(path.read_bytes(), type=Book)
-    except FileNotFoundError:
-        return Book()
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        book = msgspec.json.decode(inputs.read_bytes(path, _LARGEST_BYTES), type=Book)
+    except inputs.InputError as error:
+        if error.missing:
+            return Book()
+        why = error.reason or "it is too large"
+        raise SettingsError(
+            f"cannot read the tuned settings {path} ({why}): remove the file and tune again"
+        ) from error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise SettingsError(
             f"cannot read the tuned settings {path} ({error}): remove the file and tune again"
         ) from error

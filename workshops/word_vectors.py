@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -184,23 +184,44 @@ def vectors_file(page: Page, settings: Settings) -> Path | None:
         raise LessonError(str(error)) from None
 
 
-def published(page: Page, path: Path) -> None:
-    """Questions to the vectors of the file at ``path``, and the forty words in them."""
+class Answers(NamedTuple):
+    """What the vectors of a file say: ``found`` by word, the nearest words to each question that was ``asked``."""
+
+    name: str
+    found: dict[str, Any]
+    asked: list[tuple[str, str, str]]
+    nearest: list[list[tuple[str, float]]]
+    odd: list[int]
+
+
+def read_vectors(page: Page, path: Path) -> Answers:
+    """All that is asked of the file at ``path``; raises LessonError, before anything is trained."""
+    odd: list[int] = []
 
     def watch(line: int) -> None:
         page.progress.write(f"  {line:,} words read\n")
 
     try:
         name = glove.label(path)
-        page.heading(f"King - man + woman in {name}")
         more = {word for question in ASKED[1:] for word in question} | set(analogies.WORDS)
         found = {word: glove.unit(v) for word, v in glove.pick(path, ASKED[0], more).items()}
         asked = [question for question in ASKED if all(word in found for word in question)]
         targets = [found[a2] - found[a] + found[b] for a, a2, b in asked]
-        answers = glove.nearest(path, targets, asked, watch=watch)
+        return Answers(
+            name, found, asked, glove.nearest(path, targets, asked, watch=watch, odd=odd.append), odd
+        )
     except glove.GloveError as error:
         raise LessonError(str(error)) from None
-    for (a, a2, b), near in zip(asked, answers, strict=True):
+
+
+def published(page: Page, vectors: Path | Answers) -> None:
+    """Questions to the vectors of a file, which may have been read already, and the forty words in them."""
+    answers = read_vectors(page, vectors) if isinstance(vectors, Path) else vectors
+    name, found, asked, nearest, odd = answers
+    page.heading(f"King - man + woman in {name}")
+    if odd:
+        page.say(f"{len(odd):,} of its words are not text in UTF-8, the first on line {odd[0]:,}: left out.")
+    for (a, a2, b), near in zip(asked, nearest, strict=True):
         page.line(f"  {a} : {a2} = {b} : {', '.join(f'{word} {cosine:.4f}' for word, cosine in near)}")
     if name == "glove.6B.50d.txt":
         page.say("Published for these vectors: queen 0.8524, throne 0.7664, prince 0.7592.")
@@ -218,7 +239,7 @@ def published(page: Page, path: Path) -> None:
 # king_and_queen(page, vectors)
 # path = vectors_file(page, page.settings)  # None, unless you write Settings(data="real") or name a file
 # if path:
-#     published(page, path)
+#     published(page, read_vectors(page, path))
 # outcome = page.close()
 
 # %% [markdown]
@@ -235,9 +256,10 @@ def run(settings: Settings, page: Page | None = None) -> Outcome:
     page = page or Page(catalog.find("word-vectors"), settings)
     page.announce()
     path = vectors_file(page, settings)
+    answers = read_vectors(page, path) if path else None
     encodings(page)
     corpus = planted(page)
     king_and_queen(page, train_glove(page, corpus))
-    if path:
-        published(page, path)
+    if answers:
+        published(page, answers)
     return page.close()

@@ -9,16 +9,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
 
 from bench import health
 from bench.commands import export
 from bench.finding import Finding, verdict
 from bench.results.record.document import Document, to_json
 from bench.results.terminal import check_results
+from common.console import Console
 from common.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Complain
 from common.files import to_stdout
 from common.json_output import print_json
+from common.shown import visible
 from inventory import gather
 from inventory.builds.bill import BillError, open_bill
 from inventory.machine.records import Machine, PowerSupply
@@ -60,10 +61,9 @@ def run(options: Options, complain: Complain) -> int:
         complain(str(error))
         return EXIT_USAGE
     if options.as_json:
-        to_stdout(to_json(document) + "\n")
+        to_stdout(visible(to_json(document)) + "\n")
     else:
-        console = Console(highlight=False, stderr=export.on_stdout(options.exports))
-        check_results.show(document, console)
+        check_results.show(document, Console(stderr=export.on_stdout(options.exports)))
     written = export.write(document, options.exports, complain, source="check") == EXIT_OK
     if document.partial:
         return EXIT_INTERRUPTED

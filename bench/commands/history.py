@@ -10,10 +10,12 @@ from pathlib import Path
 from bench.results.store import archive
 from bench.results.store.access import open_history_to_read
 from bench.results.store.history import History, HistoryError, default_path
-from bench.results.store.lookup import SourceError, bounded, opened
+from bench.results.store.lookup import SourceError, bounded
 from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
-from common.files import STANDARD, is_stdout, reason, write_atomically
+from common.files import STANDARD, descriptor, is_stdout, reason, write_atomically
+from common.inputs import InputError, open_regular
 from common.json_output import print_json
+from common.shown import place, visible
 
 
 def export(file: Path, *, number: int | None, complain: Complain) -> int:
@@ -41,7 +43,7 @@ def export(file: Path, *, number: int | None, complain: Complain) -> int:
     if is_stdout(file):
         return EXIT_OK
     left_out = f"; {len(runs) - count} under way or not readable left out" if count < len(runs) else ""
-    sys.stdout.write(f"{_runs(count)} written to {file}{left_out}\n")
+    sys.stdout.write(visible(f"{_runs(count)} written to {file}{left_out}\n"))
     return EXIT_OK
 
 
@@ -109,11 +111,14 @@ def prune(
 
 
 def _read(file: Path) -> bytes:
-    """Raises OSError, ValueError."""
-    if file == STANDARD:
+    """Raises SourceError, OSError, ValueError."""
+    if file == STANDARD or descriptor(file) == 0:
         return bounded(sys.stdin.buffer)
-    with opened(file) as source:
-        return bounded(source)
+    try:
+        with open_regular(file) as source:
+            return bounded(source)
+    except InputError as error:
+        raise SourceError(f"cannot read {place(file)}: {error.reason}") from None
 
 
 def _span(numbers: list[int]) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
 
 from bench.commands import export
 from bench.judge import scaling
@@ -20,10 +19,12 @@ from bench.results.store.access import open_history_to_read
 from bench.results.store.history import HistoryError, Run, default_path
 from bench.results.terminal import results
 from bench.run import session
+from common.console import Console
 from common.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Complain
 from common.files import reason, to_stdout, write_atomically
 from common.json_output import print_json
 from common.progress import Watcher
+from common.shown import on_terminal, visible
 from inventory.builds.bill import BillError, open_bill
 
 
@@ -110,7 +111,7 @@ def history(*, limit: int, as_json: bool, complain: Complain) -> int:
     if as_json:
         print_json("history", {"runs": [_listed(run) for run in runs]})
     elif runs:
-        Console().print(results.history_table(runs))
+        Console(highlight=True).print(results.history_table(runs))
     else:
         sys.stdout.write("Nothing was measured yet: `dlbox ready` does.\n")
     return EXIT_OK
@@ -155,7 +156,7 @@ def write_report(
         complain("nothing was measured yet: `dlbox history` lists the runs, `dlbox ready` makes one")
         return EXIT_USAGE
     if markdown:
-        sys.stdout.write(summary.markdown(document))
+        sys.stdout.write(visible(summary.markdown(document)))
     if markdown or any(files.values()):
         return export.write(document, files, complain)
     path = ((output or default_path().parent / "reports") / page.file_name(document)).absolute()
@@ -164,7 +165,7 @@ def write_report(
     except OSError as error:
         complain(f"cannot write the report {path}: {reason(error)}; choose another place with --output")
         return EXIT_FAILED
-    sys.stdout.write(f"{path}\n")
+    sys.stdout.write(on_terminal(f"{path}\n", sys.stdout))
     return EXIT_OK
 
 
@@ -176,9 +177,9 @@ def _give(
         return export.write(document, files, complain)
     finally:
         if as_json:
-            to_stdout(to_json(document) + "\n")
+            to_stdout(visible(to_json(document)) + "\n")
         else:
-            results.show(document, Console(highlight=False, stderr=export.on_stdout(files)))
+            results.show(document, Console(stderr=export.on_stdout(files)))
 
 
 def _listed(run: Run) -> dict[str, object]:

@@ -7,13 +7,13 @@ import math
 from collections.abc import Callable
 
 import msgspec
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from bench.finding import Finding, Status
 from bench.results.store.card_power import remembered_power
 from bench.results.terminal.results import STYLES
+from common.console import Console
 from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from common.json_output import print_json
 from inventory import gather
@@ -54,7 +54,7 @@ def run(
         described = _described(chosen) if chosen else None
         print_json("parts", {"build": described, "findings": msgspec.to_builtins(findings)})
     else:
-        _show(chosen, findings, Console(highlight=False))
+        _show(chosen, findings, Console())
     return EXIT_FAILED if judge.worst(judgements) in ("fail", "unknown") else EXIT_OK
 
 
@@ -78,9 +78,9 @@ def _list(bills: tuple[Bill, ...], as_json: bool) -> int:
         marked = one.priced_on.isoformat() + (f", {one.estimates} estimated" if one.estimates else "")
         budget = f"${one.budget_usd:,.0f}" if one.budget_usd else "-"
         table.add_row(one.name, one.title, f"${one.total_usd:,.2f}", budget, marked)
-    console = Console(highlight=False)
+    console = Console()
     console.print(table)
-    console.print("`dlbox parts BUILD` judges one; a file of your own works too.", markup=False)
+    console.print("`dlbox parts BUILD` judges one; a file of your own works too.")
     return EXIT_OK
 
 

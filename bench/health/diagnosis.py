@@ -74,6 +74,20 @@ _REFUSED = re.compile(
 _GONE = re.compile(r"fallen off the bus", re.IGNORECASE)
 
 
+EVIDENCE = (
+    "driver.module_version",
+    "driver.module_flavour",
+    "driver.library_version",
+    "gpus.pci_address",
+    "host.secure_boot",
+    "installation.dkms",
+    "installation.kernels",
+    "installation.packages",
+    "kernel_log",
+)
+"""Readings that name the cause of a fault. A driver that NVML shows at work on every card passes without them."""
+
+
 def diagnose(machine: Machine) -> tuple[Diagnosis, ...]:
     """Every card that NVML does not have, with its cause; empty on a machine without trouble."""
     if machine.nvml.ok:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from rich.console import Console
+from rich.text import Text
 
 from bench import health
 from bench.finding import Finding
@@ -23,6 +23,7 @@ from bench.health.load.record import LoadRun, Sample, Soaked
 from bench.measure import backend as frameworks
 from bench.measure.probes import load as probes
 from common.child import Child, house_variables
+from common.console import Console
 from inventory.gather import PROBE
 from inventory.machine import kernel_log
 from inventory.machine.reading import Reading
@@ -187,8 +188,8 @@ class _Recorder:
         self.soak: list[Soaked] = []
         self.samples: list[Sample] = []
         self.doing = f"starting {backend}"
-        self.console = Console(stderr=True, highlight=False)
-        self.status = self.console.status(self.doing) if self.console.is_terminal else None
+        self.console = Console(stderr=True)
+        self.status = self.console.status(Text(self.doing)) if self.console.is_terminal else None
 
     def display(self) -> AbstractContextManager[Any]:
         return self.status if self.status is not None else nullcontext()
@@ -233,7 +234,7 @@ class _Recorder:
         if self.samples:
             text += _state(self.samples[-1].gpu)
         if self.status is not None:
-            self.status.update(text)
+            self.status.update(Text(text))
         elif time.monotonic() - self.said >= _SAY_EVERY_S:
             self.said = time.monotonic()
             self.say(text)

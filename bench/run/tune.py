@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
 from bench.measure import runner
@@ -22,6 +21,7 @@ from bench.results.store.history import now
 from bench.run import session
 from bench.run.tune_candidates import GAIN, Measured, candidates, choose, longer_calls, precisions
 from bench.run.tuned_settings import as_set, device
+from common.console import Console
 from common.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Complain
 from common.json_output import SCHEMA_VERSION
 from common.progress import Watcher
@@ -324,7 +324,7 @@ def _show(done: Sequence[Tuned]) -> None:
             rate = f"{measured.samples_per_second:,.0f}" if measured.samples_per_second else "-"
             mark = "stored" if measured.setting == one.best and number < len(one.tried) else measured.why
             table.add_row("" if number else one.workload, measured.setting.told, rate, mark)
-    console = Console(highlight=False)
+    console = Console()
     console.print(table)
     for one in done:
         if one.why:

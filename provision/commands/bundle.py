@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
 
+from common.console import Console
 from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
 from inventory import gather
 from inventory.cards import cards
@@ -53,7 +53,7 @@ def run(
     except BundleError as error:
         complain(str(error))
         return EXIT_FAILED
-    plan.show(wanted.stack, data, Console(quiet=as_json, highlight=False))
+    plan.show(wanted.stack, data, Console(quiet=as_json))
     if not agreed(f"Collect this in {folder}?"):
         complain("nothing was collected")
         return EXIT_FAILED
@@ -108,9 +108,8 @@ def _tell(manifest: Manifest, folder: Path, *, as_json: bool) -> None:
         json.dump(document, sys.stdout, indent=2)
         sys.stdout.write("\n")
         return
-    console = Console(highlight=False)
+    console = Console()
     console.print(
         f"Collected. Take {folder} to the box, or to a computer that reaches it, and run `dlbox provision --bundle "
         f"{folder.name}` there: it installs from the folder and asks no network.",
-        markup=False,
     )

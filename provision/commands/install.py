@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 import platformdirs
-from rich.console import Console
 from rich.text import Text
 
+from common.console import Console
 from common.guard import prefix
 from provision.ansible import playbook, variables
 from provision.ansible.clean_text import file_name

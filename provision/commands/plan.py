@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from common.console import Console
 from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
 from inventory import gather
 from inventory.cards import cards
-from provision.hosts.hosts import HostError, read_host, select
+from provision.hosts.hosts import HostError, Inventory, default_place, read_host, select
 from provision.resolve import distributions
 from provision.resolve.box_reading import ReadingError
 from provision.resolve.boxes import of_machine, targets
@@ -58,9 +58,10 @@ def plan(question: Question, *, as_json: bool, complain: Complain) -> int:
         if question.hosts or question.inventory is not None:
             if question.cards or question.distro:
                 raise UsageError(_HOST_ALONE)
-            names = select(question.hosts or ("all",), question.inventory)
+            inventory = Inventory(question.inventory or default_place())
+            names = select(question.hosts or ("all",), inventory)
             if names != question.hosts or len(names) > 1:
-                return _room(question, names, data, as_json=as_json, complain=complain)
+                return _room(question, names, inventory, data, as_json=as_json, complain=complain)
         request = understand(question, data)
     except ReadingError as error:
         complain(f"this machine: {error}")
@@ -77,19 +78,27 @@ def plan(question: Question, *, as_json: bool, complain: Complain) -> int:
         if outcome.nearest is not None:
             complain(nearest_sentence(outcome, data))
     else:
-        show(outcome, data, Console())
+        show(outcome, data, Console(highlight=True))
     return EXIT_FAILED if isinstance(outcome, NoStack) else EXIT_OK
 
 
 def _room(
-    question: Question, names: tuple[str, ...], data: StackData, *, as_json: bool, complain: Complain
+    question: Question,
+    names: tuple[str, ...],
+    inventory: Inventory,
+    data: StackData,
+    *,
+    as_json: bool,
+    complain: Complain,
 ) -> int:
     from provision.commands import plan_room
 
     outcomes: dict[str, Stack | NoStack] = {}
+    known: dict[Request, Stack | NoStack] = {}  # boxes alike have one answer
     for name in names:
         try:
-            outcomes[name] = resolve(of_host(name, question, data), data)
+            request = of_host(name, question, data, inventory)
+            outcomes[name] = known.get(request) or known.setdefault(request, resolve(request, data))
         except (UsageError, HostError, ReadingError, cards.UnknownCard) as error:
             outcomes[name] = NoStack(because=str(error).rstrip("."), nearest=None)
     return plan_room.tell(outcomes, data, as_json=as_json, complain=complain)
@@ -161,9 +170,12 @@ def _with_wishes(request: Request, question: Question) -> Request:
     )
 
 
-def of_host(name: str, question: Question, data: StackData) -> Request:
-    """A host of the inventory as a request. Raises HostError, UsageError, UnknownCard."""
-    host = read_host(name, question.inventory)
+def of_host(name: str, question: Question, data: StackData, inventory: Inventory | None = None) -> Request:
+    """A host of the inventory as a request. Raises HostError, UsageError, UnknownCard.
+
+    ``inventory``: where it was read already.
+    """
+    host = read_host(name, inventory or question.inventory)
     names = host.card_names
     if names is None and host.is_this_machine:
         request = of_machine(gather.gather())

@@ -6,10 +6,10 @@ import json
 import sys
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from common.console import Console
 from common.exit_codes import EXIT_FAILED, EXIT_OK, Complain
 from provision.commands import plan
 from provision.commands.plan import SCHEMA_VERSION
@@ -24,7 +24,7 @@ def tell(outcomes: dict[str, Stack | NoStack], data: StackData, *, as_json: bool
         json.dump(document(outcomes), sys.stdout, indent=2)
         sys.stdout.write("\n")
     else:
-        _show({n: o for n, o in outcomes.items() if isinstance(o, Stack)}, data, Console(highlight=False))
+        _show({n: o for n, o in outcomes.items() if isinstance(o, Stack)}, data, Console())
     for name, outcome in missing.items():
         complain(f"{name}: {outcome.because}")
         if outcome.nearest is not None:
@@ -62,7 +62,7 @@ def _show(stacks: dict[str, Stack], data: StackData, console: Console) -> None:
     for warning, names in said.items():
         who = "all" if len(names) == len(stacks) > 1 else ", ".join(names)
         console.print(Text.assemble(("! ", "yellow"), f"{who}: {warning}"))
-    console.print("`dlbox plan --host HOST` gives packages and reasons.", markup=False)
+    console.print("`dlbox plan --host HOST` gives packages and reasons.")
 
 
 def _cells(stack: Stack, data: StackData) -> tuple[str, ...]:

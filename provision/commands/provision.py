@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from rich.console import Console
 
+from common.console import Console
 from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
 from provision.ansible.outcome import HostOutcome, Outcome
 from provision.ansible.playbook import THIS_MACHINE, Job
@@ -84,7 +84,7 @@ def run(
             hosts=named,
             check=wishes.check,
         )
-        console = Console(quiet=as_json, highlight=False)
+        console = Console(quiet=as_json)
         outcome = Installation(wishes, data, watching, agreed or _no, console).run(job)
     except (LockError, WheelError, BundleError) as error:
         complain(str(error))
@@ -122,12 +122,12 @@ def _tell(outcome: Outcome, console: Console, complain: Complain) -> None:
         complain(outcome.error)
     for host in outcome.hosts:
         for text in (*host.differences, *(f"{host.name}: {note}" for note in host.notes)):
-            console.print(text, markup=False, soft_wrap=True)
+            console.print(text, soft_wrap=True)
         line = _line(host, check=outcome.check)
         if host.status in ("failed", "unreachable"):
             complain(f"{line} ({host.log} has the details)" if host.log else line)
         else:
-            console.print(line, markup=False, soft_wrap=True)
+            console.print(line, soft_wrap=True)
     fit = [host.name for host in outcome.hosts if host.status in ("ok", "changed")]
     if outcome.playbook == "preflight" and len(outcome.hosts) > len(fit) > 0:
         complain(

@@ -10,10 +10,12 @@ from typing import Any
 import msgspec
 
 from common import yaml_lines
+from common.shown import place as placed
+from common.shown import shortened
 from provision.hosts.inventory_file import HostError, Inventory, Said
 from provision.resolve.rows import Framework
 
-__all__ = ["HostError", "HostFacts", "default_place", "host_names", "read_host", "select"]
+__all__ = ["HostError", "HostFacts", "Inventory", "default_place", "host_names", "read_host", "select"]
 
 LOCAL_PLACE = Path("inventory/hosts.yml")
 
@@ -58,16 +60,19 @@ def host_names(place: Path | None = None) -> tuple[str, ...]:
     return inventory.hosts
 
 
-def select(patterns: Iterable[str], place: Path | None = None) -> tuple[str, ...]:
+def select(patterns: Iterable[str], place: Path | Inventory | None = None) -> tuple[str, ...]:
     """The hosts of "desk-01", "desk-*", a group or "all", each once. Raises HostError."""
-    inventory = Inventory(place or default_place())
+    inventory = place if isinstance(place, Inventory) else Inventory(place or default_place())
     return tuple(dict.fromkeys(host for pattern in patterns for host in inventory.select(pattern)))
 
 
-def read_host(name: str, place: Path | None = None) -> HostFacts:
-    """The host's facts. Raises HostError where it is unknown, unreadable, or a value is of the wrong kind."""
-    inventory = Inventory(place or default_place())
-    if name not in inventory.hosts:
+def read_host(name: str, place: Path | Inventory | None = None) -> HostFacts:
+    """The host's facts. Raises HostError where it is unknown, unreadable, or a value is of the wrong kind.
+
+    ``place``: an inventory that was read already where there are many hosts to ask for.
+    """
+    inventory = place if isinstance(place, Inventory) else Inventory(place or default_place())
+    if name not in inventory:
         raise inventory.unknown(name)
     found: dict[str, Any] = {"name": name}
     for field, said in inventory.variables(name).items():
@@ -86,12 +91,20 @@ def _value(host: str, field: str, said: Said) -> Any:
         value = [str(v) if isinstance(v, int) and not isinstance(v, bool) else v for v in value]
     if field == "frameworks" and isinstance(value, str):
         value = [value]
-    document = yaml_lines.Document(str(said.path), {"name": host, field: value}, {(field,): said.line})
-    if "{{" in str(value):
-        problem = f"`{field}` of {host} is a template, which a plan does not fill in: write the value"
+    document = yaml_lines.Document(placed(said.path), {"name": host, field: value}, {(field,): said.line})
+    if _is_template(value):
+        problem = (
+            f"`{field}` of {shortened(host)} is a template, which a plan does not fill in: write the value"
+        )
         raise HostError(str(document.error((field,), problem)))
     try:
         yaml_lines.convert(document, HostFacts)
     except yaml_lines.YamlError as error:
         raise HostError(str(error)) from None
     return value
+
+
+def _is_template(value: Any) -> bool:
+    return (
+        "{{" in value if isinstance(value, str) else isinstance(value, list) and any(map(_is_template, value))
+    )

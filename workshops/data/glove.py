@@ -6,18 +6,23 @@ import contextlib
 import gzip
 import heapq
 import io
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from common import inputs
+from workshops.data import archive
 from workshops.data.download import Remote
 
 Vector = NDArray[np.float32]
+_LARGEST_BYTES = 64 << 30
+"""Of an archive, unpacked; it is read line by line."""
 LONGEST_LINE = 1 << 18
 """Bytes; 300 numbers need about 3,000. A file without line ends must not fill the memory."""
 
@@ -56,12 +61,15 @@ class GloveError(Exception):
     """The file is not what it should be; the message is one sentence for the learner."""
 
 
-def stream(path: Path, watch: Callable[[int], None] | None = None) -> Iterator[tuple[str, Vector]]:
+def stream(
+    path: Path, watch: Callable[[int], None] | None = None, odd: Callable[[int], None] | None = None
+) -> Iterator[tuple[str, Vector]]:
     """(word, vector) line by line; from a .gz file too, and from the smallest .txt file of a .zip.
 
     Raises GloveError with the number of a bad line. A word may contain blanks (some of the published sets
     have such words): the length of the first line's vector decides where the numbers begin. A first line
-    "count dimensions", as word2vec writes it, is left out. ``watch`` gets the line number now and then.
+    "count dimensions", as word2vec writes it, is left out. ``watch`` gets the line number now and then. A word
+    that is not UTF-8, which published sets have some of, is left out; ``odd`` gets the number of its line.
     """
     dimensions = 0
     try:
@@ -71,7 +79,7 @@ def stream(path: Path, watch: Callable[[int], None] | None = None) -> Iterator[t
                     watch(number)
                 if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
                     raise GloveError(f"{path}, line {number}: too long for a word and its vector.")
-                parts = line.decode("utf-8").rstrip().split(" ")
+                parts = _decoded(path, number, line, dimensions)
                 if number == 1 and len(parts) == 2 and all(part.isdecimal() for part in parts):
                     continue
                 if not dimensions:
@@ -86,13 +94,39 @@ def stream(path: Path, watch: Callable[[int], None] | None = None) -> Iterator[t
                     raise GloveError(f"{path}, line {number}: a number is not a number.") from None
                 if not np.isfinite(vector).all():
                     raise GloveError(f"{path}, line {number}: a number is infinite or missing.")
-                yield " ".join(parts[:-dimensions]), vector
-    except UnicodeDecodeError:
-        raise GloveError(f"{path} is not text in UTF-8: unpack it first.") from None
+                word = " ".join(parts[:-dimensions])
+                if not word.isascii() and _LOST.search(word):
+                    if odd:
+                        odd(number)
+                    continue
+                yield word, vector
+    except inputs.InputError as error:
+        raise GloveError(f"Cannot read {path}: {error.reason}.") from None
+    except archive.ArchiveError as error:
+        raise GloveError(f"Cannot read {path}: {error}") from None
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise GloveError(f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.") from None
     except (NotImplementedError, RuntimeError) as error:  # an unknown method of packing, a password
         raise GloveError(f"Cannot unpack {path}: {error}.") from None
+
+
+_LOST = re.compile("[\udc80-\udcff]")
+"""Bytes of a word that are not UTF-8, as ``surrogateescape`` keeps them."""
+
+
+def _decoded(path: Path, number: int, line: bytes, dimensions: int) -> list[str]:
+    """The parts of a line; what is not UTF-8 of a word becomes lone surrogates. Raises GloveError where the
+    numbers are not text."""
+    try:
+        return line.decode("utf-8").rstrip().split(" ")
+    except UnicodeDecodeError as error:
+        parts = line.rstrip().split(b" ")
+        numbers = b" ".join(parts[-dimensions:] if dimensions else parts[1:])
+        if not numbers.isascii() or number == 1:
+            raise GloveError(
+                f"{path}, line {number}: byte {error.start} of it is not UTF-8; if the file is packed, unpack it first."
+            ) from None
+        return [part.decode("utf-8", "surrogateescape") for part in parts]
 
 
 def pick(path: Path, words: Collection[str], more: Collection[str] = ()) -> dict[str, Vector]:
@@ -119,6 +153,7 @@ def nearest(
     leave_out: Sequence[Collection[str]],
     count: int = 3,
     watch: Callable[[int], None] | None = None,
+    odd: Callable[[int], None] | None = None,
 ) -> list[list[tuple[str, float]]]:
     """For each target the ``count`` words with the largest cosine, best first; one pass for all of them.
 
@@ -126,7 +161,7 @@ def nearest(
     """
     directions = np.stack([unit(target) for target in targets])
     heaps: list[list[tuple[float, str]]] = [[] for _ in targets]
-    for word, vector in stream(path, watch):
+    for word, vector in stream(path, watch, odd):
         for heap, out, cosine in zip(heaps, leave_out, (directions @ unit(vector)).tolist(), strict=True):
             if len(heap) < count or cosine > heap[0][0]:
                 if word in out:
@@ -145,9 +180,16 @@ def unit(vector: Vector) -> Vector:
 def label(path: Path) -> str:
     """The name of what ``stream`` reads: the file itself, or the one inside an archive."""
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as packed:
-                return Path(_smallest(path, packed)).name
+        with inputs.open_regular(path) as file:
+            if zipfile.is_zipfile(file):
+                with _zip(file) as packed:
+                    return Path(_smallest(path, packed)).name
+    except inputs.InputError as error:
+        if error.missing:
+            return path.name
+        raise GloveError(f"Cannot read {path}: {error.reason}.") from None
+    except archive.ArchiveError as error:
+        raise GloveError(f"Cannot read {path}: {error}") from None
     except (OSError, zipfile.BadZipFile) as error:
         raise GloveError(f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.") from None
     return path.name
@@ -162,12 +204,18 @@ def _smallest(path: Path, packed: zipfile.ZipFile) -> str:
 
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[IO[bytes]]:
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as packed, packed.open(_smallest(path, packed)) as inside:
-            yield cast("IO[bytes]", io.BufferedReader(cast("io.RawIOBase", inside), 1 << 20))
-    elif path.suffix == ".gz":
-        with gzip.open(path) as unpacked:
-            yield cast("IO[bytes]", unpacked)
-    else:
-        with path.open("rb") as file:
+    with inputs.open_regular(path) as file:
+        if zipfile.is_zipfile(file):
+            with _zip(file) as packed, packed.open(_smallest(path, packed)) as inside:
+                yield cast("IO[bytes]", io.BufferedReader(cast("io.RawIOBase", inside), 1 << 20))
+            return
+        file.seek(0)
+        if path.suffix == ".gz":
+            with gzip.GzipFile(fileobj=file, mode="rb") as unpacked:
+                yield cast("IO[bytes]", unpacked)
+        else:
             yield file
+
+
+def _zip(file: BinaryIO) -> zipfile.ZipFile:
+    return archive.open_zip(file, "it", _LARGEST_BYTES)

@@ -267,7 +267,29 @@ def to_json(document: msgspec.Struct) -> str:
 
 def from_json(data: str | bytes) -> Document:
     """Decode a document. Raises msgspec.ValidationError with the field that does not fit."""
-    return msgspec.json.decode(data, type=Document)
+    try:
+        return msgspec.json.decode(data, type=Document)
+    except msgspec.ValidationError:
+        given = msgspec.json.decode(data)
+        if not _add_missing_remedies(given):
+            raise
+        return msgspec.convert(given, Document)
+
+
+def _add_missing_remedies(given: Any) -> bool:
+    """Give a remedy to findings of status unknown without one, as earlier versions wrote them; whether any lacked it.
+
+    ``given``: a decoded JSON document, which is changed.
+    """
+    found = given.get("findings") if isinstance(given, dict) else None
+    lacking = [
+        finding
+        for finding in (found if isinstance(found, list) else ())
+        if isinstance(finding, dict) and finding.get("status") == "unknown" and not finding.get("remedy")
+    ]
+    for finding in lacking:
+        finding["remedy"] = "check again: dlbox check"
+    return bool(lacking)
 
 
 def json_schema() -> dict[str, Any]:

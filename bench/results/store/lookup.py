@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import errno
-import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -18,9 +15,11 @@ from bench.results.record.grammar import harmless
 from bench.results.stats import compare
 from bench.results.store import validate
 from bench.results.store.history import History, Run
-from common.files import descriptor, reason
+from common import inputs
+from common.files import reason
 from common.json_output import SCHEMA_VERSION
 from common.numbers_cli import shortened, whole
+from common.shown import place
 
 WORDS = ("last", "previous", "baseline")
 """Names of runs in the history."""
@@ -81,33 +80,18 @@ def find(which: str, store: History | None, *, beside: Document | None = None) -
 def read(path: Path) -> Document:
     """The document in a file. Raises SourceError."""
     try:
-        with opened(path) as source:
+        with inputs.open_regular(path) as source:
             data = bounded(source)
-    except FileNotFoundError as error:
+    except inputs.InputError as error:
+        if not error.missing:
+            raise SourceError(f"cannot read {place(path)}: {error.reason}") from error
         words = ", ".join(WORDS)
         raise SourceError(
-            f"{path} is not the number of a run, not {words}, and not a file: `dlbox history` lists the runs"
+            f"{place(path)} is not the number of a run, not {words}, and not a file: `dlbox history` lists the runs"
         ) from error
     except (OSError, ValueError) as error:
-        raise SourceError(f"cannot read {path}: {reason(error)}") from error
-    return decode(data, str(path))
-
-
-@contextlib.contextmanager
-def opened(path: Path) -> Iterator[IO[bytes]]:
-    """Open a regular file, a character device, or an open file of this process (/dev/stdin, a shell's <(command)).
-
-    Other pipes and block devices are refused, without waiting for a writer. Raises OSError.
-    """
-    own = descriptor(path) is not None
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (0 if own else os.O_NONBLOCK | os.O_NOCTTY))
-    with os.fdopen(handle, "rb") as source:
-        mode = os.fstat(handle).st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not own and not (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):
-            raise OSError(errno.EINVAL, "it is not a regular file")
-        yield source
+        raise SourceError(f"cannot read {place(path)}: {reason(error)}") from error
+    return decode(data, place(path))
 
 
 def bounded(source: IO[bytes]) -> bytes:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -221,5 +220,5 @@ def history_table(runs: list[Run]) -> Table:
         if run.baseline:
             verdict += ", baseline"
         started = run.started_at.replace("T", " ").removesuffix("+00:00")
-        table.add_row(str(run.id), *(escape(text) for text in (started, run.command, verdict, speeds)))
+        table.add_row(str(run.id), *(Text(text) for text in (started, run.command, verdict, speeds)))
     return table

@@ -1,0 +1,89 @@
+"""Plain values of a YAML file that follows another program's rules: aliases, merges and keys of any kind are taken.
+
+Mappings know on which line each key stands. ``yaml_lines`` is for dlbox's own files, and stricter.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from common import yaml_nodes
+from common.shown import shortened
+from common.yaml_nodes import Mapping, Node, Scalar, Sequence, YamlError
+
+
+class Lined(dict[Any, Any]):
+    """A mapping that knows on which line each key stands."""
+
+    lines: dict[Any, int]
+
+
+def parse(text: str, name: str) -> Any:
+    """The one document in ``text``; None where there is none. Raises YamlError with file and line.
+
+    A value with a tag that only another program understands (!vault) is None too.
+    """
+    node = yaml_nodes.compose(text, name, aliases=True)
+    return None if node is None else _Builder(name).build(node)
+
+
+class _Builder:
+    """A value of each node, once: what an alias names is one and the same object."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._made: dict[Node, Any] = {}
+
+    def build(self, node: Node) -> Any:
+        if node not in self._made:
+            self._made[node] = self._value(node)
+        return self._made[node]
+
+    def _value(self, node: Node) -> Any:
+        if node.tag.startswith("!"):
+            return None
+        if isinstance(node, Sequence):
+            return [self.build(item) for item in node.items]
+        if isinstance(node, Mapping):
+            return self._mapping(node)
+        assert isinstance(node, Scalar)  # noqa: S101
+        value = yaml_nodes.value(node, self.name)
+        if isinstance(value, str) and "\0" in value:
+            raise self._error(node, "the text holds a NUL character")
+        return value
+
+    def _mapping(self, node: Mapping) -> Lined:
+        """The own keys win over those that are merged in (<<), the first of several merged mappings over the later."""
+        found = Lined()
+        found.lines = {}
+        own: set[Any] = set()
+        for key_node, value_node in node.pairs:
+            if yaml_nodes.is_merge(key_node):
+                continue
+            key = self._key(key_node)
+            if key in own:
+                first = found.lines[key]
+                problem = f'not valid YAML: "{shortened(key)}" is given twice, first on line {first}'
+                raise self._error(key_node, problem)
+            own.add(key)
+            found.lines[key] = key_node.line
+            found[key] = self.build(value_node)
+        for key_node, value_node in node.merges():
+            merged = value_node.items if isinstance(value_node, Sequence) else [value_node]
+            for one in merged:
+                if not isinstance(one, Mapping):
+                    raise self._error(key_node, "not valid YAML: `<<` is expected to name mappings")
+                more = self.build(one)
+                for key in more:
+                    if key not in found:
+                        found[key] = more[key]
+                        found.lines[key] = more.lines[key]
+        return found
+
+    def _key(self, node: Node) -> Any:
+        if not isinstance(node, Scalar) or node.tag.startswith("!"):
+            raise self._error(node, "not valid YAML: a key is expected to be a name")
+        return self.build(node)
+
+    def _error(self, node: Node, problem: str) -> YamlError:
+        return YamlError(f"{self.name}, line {node.line}: {problem}")
