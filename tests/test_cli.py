@@ -79,7 +79,7 @@ def test_help_lists_every_command_with_one_line(dlbox: Command) -> None:
         (["bench", "--backend", "caffe"], "tensorflow"),
         (["bench", "--colour"], "No such option"),
         (["benhc"], "No such command"),
-        (["report", "x"], "nor a file"),
+        (["report", "x"], "not a file"),
         (["report", "0"], "no run 0"),
         (["report"], "nothing was measured yet"),
         (["report", "7"], "no run 7"),
@@ -123,7 +123,7 @@ def test_version(dlbox: Command) -> None:
     assert (done.returncode, done.stdout.split()[0]) == (0, "dlbox,")
 
 
-def test_an_empty_history_says_what_to_do(dlbox: Command) -> None:
+def test_an_empty_history_names_the_next_command(dlbox: Command) -> None:
     done = dlbox("history")
     assert done.returncode == 0
     assert "dlbox ready" in done.stdout

@@ -43,7 +43,7 @@ REPEATED_CLASSES = {
         "Options",
         "Outcome",
     ),
-    *("PowerSupply", "Problem", "Reviews", "Text", "UsageError", "Watcher", "_File"),
+    *("PowerSupply", "Reviews", "Text", "UsageError", "Watcher", "_File"),
 }
 
 
