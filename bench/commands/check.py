@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from bench import health
-from bench.finding import Finding, verdict
+from bench.finding import Finding, FindingName, verdict
 from bench.results.export import checks as export
 from bench.results.record.document import SCHEMA_VERSION, Document, to_json
 from bench.results.terminal import check_results
@@ -130,7 +130,7 @@ def _wrong_choice(options: Options) -> str | None:
 
 def _explain(wanted: str, complain: Complain) -> int:
     known = {check.id: check for check in health.checks()}
-    check = known.get(wanted.partition(":")[0])
+    check = known.get(str(FindingName.of(wanted)._replace(subject=None)))
     if check is None:
         near = difflib.get_close_matches(wanted, list(known), n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(near)}?" if near else "`dlbox check --list` names them"

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import msgspec
 
-from bench.finding import Finding, Status
+from bench.finding import TRAINING, Finding, Status
 from bench.judge import plausibility
 from bench.measure.workloads import BACKENDS, WORKLOADS
 from bench.results.record.document import Document, Result
@@ -112,7 +112,9 @@ def judge(
     slow = not measured >= band.low  # so that NaN is no pass
     where = "below" if slow else "above" if measured > band.high else "within"
     return Finding(
-        id=f"training.{result.label}-band",
+        theme=TRAINING,
+        check="band",
+        subject=result.label,
         status=Status.FAIL if slow else Status.PASS,
         title=f"{result.label} is as fast as on other boxes with this card",
         message=f"{measured:,.0f} samples/s, {where} the {band.low:,.0f} to {band.high:,.0f} of {band.runs} runs on "

@@ -22,7 +22,7 @@ from typing import Annotated
 
 import msgspec
 
-from bench.finding import Finding, Status
+from bench.finding import TRAINING, Finding, Status
 from bench.results.record.document import Result
 from bench.results.record.figures import Probes, Work
 from bench.results.stats import intervals, steadiness
@@ -144,7 +144,9 @@ def judge(
     else:
         told += f"since predictions of {result.workload} were off by up to {off:.2f} times where it was tried"
     return Finding(
-        id=f"training.{result.label}-predicted",
+        theme=TRAINING,
+        check="predicted",
+        subject=result.label,
         status=Status.WARN if slow else Status.PASS,
         title=f"{result.label} is as fast as this box's own probes let expect",
         message=told,

@@ -152,7 +152,8 @@ class Keeper:
 
 def _kept(status: Status, message: str, remedy: str) -> Finding:
     return Finding(
-        id="results.history",
+        theme="results",
+        check="history",
         status=status,
         title="results are kept in the history",
         message=message,

@@ -232,7 +232,7 @@ def _framework(machine: Machine, findings: Sequence[Finding]) -> Callable[[str],
 
     @functools.cache
     def told(name: str) -> Finding:
-        known = (f for f in findings if f.id == f"frameworks.{name}")
+        known = (f for f in findings if (f.theme, f.check) == ("frameworks", name))
         return next(known, None) or visibility.findings(machine, only=(name,))[0]
 
     return told
@@ -268,7 +268,8 @@ def _report(folder: Path | None, keeper: Keeper) -> None:
         again = f"`dlbox report {document.run_id}`" if document.run_id else "the same command again"
         keeper.trouble(
             Finding(
-                id="results.report",
+                theme="results",
+                check="report",
                 status=Status.FAIL,
                 title="the report is written",
                 message=f"cannot write the report {path}: {reason(error)}; what was measured is kept",
@@ -281,12 +282,9 @@ def _report(folder: Path | None, keeper: Keeper) -> None:
 
 def _unless_used(finding: Finding, backend: str) -> Finding:
     """A framework that is installed and was not asked for (the tests bring a JAX for processors) only warns."""
-    if finding.id == f"frameworks.{backend}" or finding.status not in (Status.FAIL, Status.UNKNOWN):
+    if finding.check == backend or finding.status not in (Status.FAIL, Status.UNKNOWN):
         return finding
-    remedy = (
-        finding.remedy
-        or f"it matters only when you train with it: `--backend {finding.id.partition('.')[2]}`"
-    )
+    remedy = finding.remedy or f"it matters only when you train with it: `--backend {finding.check}`"
     return msgspec.structs.replace(finding, status=Status.WARN, remedy=remedy)
 
 

@@ -49,7 +49,8 @@ def device(machine: Machine) -> str:
 
 def _told(workload: Workload, status: Status, message: str) -> Finding:
     return Finding(
-        id=f"tuned.{workload.name}",
+        theme="tuned",
+        check=workload.name,
         status=status,
         title=f"{workload.name} is trained with its tuned setting",
         message=message,

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import jinja2
 from markupsafe import Markup, escape
 
-from bench.finding import Status, words
+from bench.finding import TRAINING, Status, words
 from bench.results.record.document import Document, Result, stamp
 from bench.results.report import charts, markdown, roofline
 from bench.results.stats import compare
@@ -129,8 +129,8 @@ def known(document: Document, runs: Iterable[Run]) -> dict[int, charts.Known]:
 def _expected(document: Document, result: Result) -> float | None:
     """The first figure in samples/s that a finding held this result against."""
     for finding in document.findings:
-        about = finding.id.removeprefix(f"training.{result.label}-")
-        held = about in ("baseline", "band", "predicted") and finding.unit == "samples/s"
+        about = (finding.theme, finding.subject) == (TRAINING, result.label)
+        held = about and finding.check in ("baseline", "band", "predicted") and finding.unit == "samples/s"
         if held and isinstance(finding.expected, int | float):
             return float(finding.expected) or None
     return None
