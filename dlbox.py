@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from bench.commands.export import export_options
 from common import shown
 from common.exit_codes import EXIT_INTERRUPTED
 
@@ -50,7 +51,7 @@ class Folder(click.Path):
 
         path = super().convert(value, param, ctx)
         if is_stdout(path):
-            raise click.BadParameter("a folder is expected, and stdout is none", ctx, param)
+            raise click.BadParameter(f'expected a folder, got "{value}" (stdout)', ctx, param)
         return path
 
 
@@ -153,24 +154,6 @@ def measuring(command: Any) -> Any:
     return command
 
 
-def exporting(command: Any) -> Any:
-    """The options that ``bench`` and ``report`` share: the result for other programs."""
-    to_sync = "Offline runs of Weights & Biases beside the history."
-    command = click.option("--wandb", is_flag=True, help=to_sync)(command)
-    for name, what in (
-        ("tensorboard", "A folder of TensorBoard logs."),
-        ("pytest-benchmark-json", "A file for `pytest-benchmark compare`; - is stdout."),
-        ("pyperf", "A file for `pyperf compare_to`; - is stdout."),
-        ("mllog", "A file of MLPerf log lines; - is stdout."),
-        ("csv", "A file with a table, one row a model; - is stdout."),
-    ):
-        folder = name == "tensorboard"
-        kind = Folder() if folder else click.Path(path_type=Path, dir_okay=False)
-        metavar = "FOLDER" if folder else "FILE"
-        command = click.option(f"--{name}", type=kind, metavar=metavar, help=what)(command)
-    return command
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="dlbox", prog_name="dlbox")
 def cli() -> None:
@@ -203,16 +186,15 @@ def ready_command(**options: Any) -> None:
 @click.option("--backend", type=click.Choice(["tensorflow", "torch", "jax"]),
               help="What makes the load.  [default: the first of these that is installed]")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write a JUnit XML file too.")
-@click.option("--prometheus", type=click.Path(path_type=Path, dir_okay=False),
-              help="Write a file for node_exporter's textfile folder too.")  # fmt: skip
+@export_options("check")
 @click.option("--list", "listing", is_flag=True, help="Say what every check looks at, and its limits.")
 @click.option("--explain", metavar="CHECK_ID", help="Say what a check means and how to fix what it finds.")
 def check_command(**options: Any) -> None:
     """Is the hardware sound? Ask the card and the system, in about a second."""
-    from bench.commands import check
+    from bench.commands import check, export
 
-    sys.exit(check.run(check.Options(**options), complain))
+    exports = export.take(options, "check")
+    sys.exit(check.run(check.Options(exports=exports, **options), complain))
 
 
 @cli.command("bench", short_help="How fast is it? Train, and keep the figures.")
@@ -225,7 +207,7 @@ def check_command(**options: Any) -> None:
 )
 @click.option("--devices", metavar="WHICH",
               help="Train on several at once too: all cards, a number of them, or cpu:2 (virtual ones).")  # fmt: skip
-@exporting
+@export_options("run")
 def bench_command(**options: Any) -> None:
     """How fast is it? Train the workshop's models in fresh processes and keep the figures."""
     from bench.commands import measure as command
@@ -319,7 +301,7 @@ def compare_command(a: str, b: str, as_json: bool) -> None:
     help="Folder for the page.  [default: beside the history]",
 )
 @click.option("--markdown", is_flag=True, help="A summary to paste elsewhere, on stdout.")
-@exporting
+@export_options("run")
 def report_command(which: str | None, output: Path | None, **files: Path | bool | None) -> None:
     """Write the page of run ID again (the last run's without one) and say where.
 

@@ -1,5 +1,4 @@
-"""A result file made by somebody else: nothing in it names a file, and what is not refused can be written in every
-form."""
+"""Hostile result files: no value in them names a file, and each accepted file can be exported in all formats."""
 
 from __future__ import annotations
 
@@ -18,7 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.finding import Finding, Status
-from bench.results.export import checks, formats, tensorboard
+from bench.results.export import tensorboard
+from bench.results.export.junit import junit_xml
+from bench.results.export.prometheus import prometheus_text
+from bench.results.export.spreadsheet import csv_table
 from bench.results.record.card import Series, Telemetry
 from bench.results.record.document import Document, to_json
 from bench.results.report import page
@@ -81,8 +83,8 @@ def everything_below(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_no_field_leads_out_of_the_folder(tmp_path: Path, field: Place) -> None:
-    """Neither where a file is read nor where the document is one of an earlier dlbox, which took any name."""
+def test_no_field_names_a_file_outside_of_the_folder(tmp_path: Path, field: Place) -> None:
+    """This applies to files, and to documents stored by earlier versions, which accepted any name."""
     for number, text in enumerate(HOSTILE):
         made = put(originals()[1], field, text)
         folder = tmp_path / str(number)
@@ -120,7 +122,7 @@ def test_the_report_of_a_file_stays_in_the_folder(dlbox: Command, tmp_path: Path
     assert "<html" in (folder / "dlbox-ready-20261122200000.html").read_text()
 
 
-def test_a_link_among_the_event_files_leads_nowhere(tmp_path: Path) -> None:
+def test_a_link_below_the_folder_is_not_followed(tmp_path: Path) -> None:
     folder, elsewhere = tmp_path / "asked", tmp_path / "elsewhere"
     folder.mkdir()
     elsewhere.mkdir()
@@ -131,7 +133,7 @@ def test_a_link_among_the_event_files_leads_nowhere(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.text() | st.sampled_from(HOSTILE), min_size=1, max_size=4))
-def test_a_made_name_is_one_plain_file_name(parts: list[str]) -> None:
+def test_a_safe_name_is_one_plain_file_name(parts: list[str]) -> None:
     name = files.safe_name(*parts)
     assert Path(name).name == name
     assert 0 < len(name) <= 100
@@ -142,7 +144,7 @@ def test_a_made_name_is_one_plain_file_name(parts: list[str]) -> None:
         assert files.safe_name(*parts) != files.safe_name(*parts, "x")
 
 
-def test_names_that_differ_only_in_what_is_replaced_stay_apart() -> None:
+def test_names_that_differ_only_in_replaced_characters_stay_different() -> None:
     assert files.safe_name("a b") != files.safe_name("a_b") == "a_b"
     assert files.safe_name("x" * 200 + "a") != files.safe_name("x" * 200 + "b")
 
@@ -156,7 +158,7 @@ def test_names_that_differ_only_in_what_is_replaced_stay_apart() -> None:
         (Series(second=(0.0, 2.0, 1.0)), "`telemetry.samples.second` goes back in time"),
     ],
 )
-def test_readings_that_cannot_be_drawn_are_refused_by_every_way_in(samples: Series, words: str) -> None:
+def test_readings_that_cannot_be_drawn_are_refused_by_report_and_import(samples: Series, words: str) -> None:
     text = to_json(document(results=(result("lstm", telemetry=telemetry(samples=samples)),))).encode()
     for take in (lookup.decode, archive.documents):
         with pytest.raises(lookup.SourceError, match=words.replace(".", r"\.")):
@@ -172,8 +174,8 @@ def test_timed_spans_that_end_before_they_start_are_refused() -> None:
 @pytest.mark.parametrize(
     "column", ["sm_mhz", "temperature_c", "power_w", "utilisation_percent", "event_reasons"]
 )
-def test_a_history_that_holds_such_readings_is_drawn_without_them(tmp_path: Path, column: str) -> None:
-    """An earlier dlbox took them in."""
+def test_stored_readings_that_cannot_be_drawn_are_left_out(tmp_path: Path, column: str) -> None:
+    """Earlier versions stored them."""
     whole = telemetry()
     for values in ((), (1, 2, 3), tuple(range(500))):
         samples = msgspec.structs.replace(whole.samples, **{column: values})
@@ -186,15 +188,15 @@ def test_a_history_that_holds_such_readings_is_drawn_without_them(tmp_path: Path
 @pytest.mark.parametrize(
     ("made", "words"),
     [
-        (document(results=tuple(result("lstm", batch_size=n) for n in range(1, 200))), "`results` holds 199 entries"),
-        (document(results=(result("lstm", repeats=result("lstm").repeats * 3000),)), "`repeats` holds 3,000 entries"),
-        (document(findings=document().findings * 2000), "`findings` holds 6,000 entries"),
-        (document(options={f"o{n}": n for n in range(5000)}), "`options` holds 5,000 entries"),
-        (document(machine=machine(gpus=(Gpu(index=0),) * 300)), "`gpus` holds 300 entries"),
-        (document(findings=(Finding(id="a.b", status=Status.PASS, title="x", message="x" * 50_000),)), "a text of 50,"),
+        (document(results=tuple(result("lstm", batch_size=n) for n in range(1, 200))), "`results` has 199 entries"),
+        (document(results=(result("lstm", repeats=result("lstm").repeats * 3000),)), "`repeats` has 3,000 entries"),
+        (document(findings=document().findings * 2000), "`findings` has 6,000 entries"),
+        (document(options={f"o{n}": n for n in range(5000)}), "`options` has 5,000 entries"),
+        (document(machine=machine(gpus=(Gpu(index=0),) * 300)), "`gpus` has 300 entries"),
+        (document(findings=(Finding(id="a.b", status=Status.PASS, title="x", message="x" * 50_000),)), "text has 50,"),
     ],
 )  # fmt: skip
-def test_more_than_a_page_can_show_is_refused(made: Document, words: str) -> None:
+def test_documents_that_are_too_large_for_a_page_are_refused(made: Document, words: str) -> None:
     with pytest.raises(lookup.SourceError, match=words):
         lookup.decode(to_json(made).encode(), "x.json")
 
@@ -267,8 +269,8 @@ def refused_or_written_in_every_form(made: Any) -> None:
     if found is None:
         return
     show(found)
-    ElementTree.fromstring(checks.junit(found))  # noqa: S314 - made here
-    checks.prometheus(found)
+    ElementTree.fromstring(junit_xml(found))  # noqa: S314 - made here
+    prometheus_text(found)
     with tempfile.TemporaryDirectory() as folder:
         tensorboard.write(found, Path(folder))
 
@@ -286,13 +288,13 @@ def test_many_mutated_documents(made: Any) -> None:
     refused_or_written_in_every_form(made)
 
 
-def test_a_spreadsheet_gets_no_formula() -> None:
+def test_formulas_are_escaped_in_the_csv_table() -> None:
     host = msgspec.structs.replace(machine().host, cpu_model="=HYPERLINK(0)", hostname="+box")
     made = document(
         machine=machine(host=host),
         results=(result("lstm", device="@card", data=" =x"), result("gru", device="cpu = 1", data="-")),
     )
-    first, second = csv.DictReader(io.StringIO(formats.table(made)))
+    first, second = csv.DictReader(io.StringIO(csv_table(made)))
     assert [first[name] for name in ("cpu_model", "hostname", "device", "data")] == [
         "'=HYPERLINK(0)", "'+box", "'@card", "' =x",
     ]  # fmt: skip
@@ -301,21 +303,21 @@ def test_a_spreadsheet_gets_no_formula() -> None:
 
 
 @given(st.text(), st.text(), st.floats())
-def test_findings_for_other_programs_are_well_formed(name: str, text: str, measured: float) -> None:
+def test_exported_findings_are_well_formed(name: str, text: str, measured: float) -> None:
     host = msgspec.structs.replace(machine().host, hostname=name)
     finding = Finding(
         id=f"{name}.x:{text}", status=Status.PASS, title=text, message=name, measured=measured, unit=text
     )
     made = document(machine=machine(host=host), findings=(finding,), command=name)
-    ElementTree.fromstring(checks.junit(made))  # noqa: S314 - made here
-    lines = checks.prometheus(made).split("\n")
+    ElementTree.fromstring(junit_xml(made))  # noqa: S314 - made here
+    lines = prometheus_text(made).split("\n")
     assert all(line.startswith(("#", "dlbox_")) for line in lines if line)
     (line,) = (line for line in lines if line.startswith("dlbox_check_measured{"))
     value = line.rpartition("} ")[2]
     assert value in ("NaN", "+Inf", "-Inf") or float(value) == measured
 
 
-def test_a_pipe_that_nobody_writes_to_is_refused_at_once(dlbox: Command, tmp_path: Path) -> None:
+def test_a_pipe_without_a_writer_is_refused_at_once(dlbox: Command, tmp_path: Path) -> None:
     import os
 
     os.mkfifo(tmp_path / "pipe")

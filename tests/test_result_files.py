@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.results.export import formats
+from bench.results.export.spreadsheet import csv_table
 from bench.results.record.document import Document
 from bench.results.store.history import History, default_path
 from common import files
@@ -38,7 +38,7 @@ def test_a_link_stays_one_and_its_target_is_written(dlbox: Command, stored: Docu
         done = dlbox("report", "1", "--csv", str(path))
         assert (done.returncode, done.stderr) == (0, "")
         assert path.is_symlink()
-    assert target.read_text() == (tmp_path / "not-there.csv").read_text() == formats.table(stored)
+    assert target.read_text() == (tmp_path / "not-there.csv").read_text() == csv_table(stored)
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
     assert sorted(p.name for p in target.parent.iterdir()) == ["target.csv"]
 
@@ -108,7 +108,7 @@ def test_stdout_by_its_names_is_stdout(dlbox: Command, stored: Document, tmp_pat
     assert exported.pop().count("\n") == 1, "and no word beside it"
     for name in by_name:
         done = dlbox("report", "1", "--csv", name)
-        assert (done.returncode, done.stdout, done.stderr) == (0, formats.table(stored), "")
+        assert (done.returncode, done.stdout, done.stderr) == (0, csv_table(stored), "")
     assert Path("/dev/stdout").is_symlink()
 
 
@@ -123,7 +123,7 @@ def test_what_stdout_was_redirected_to_is_added_to(dlbox: Command, stored: Docum
     command = [sys.executable, "-P", str(ROOT / "dlbox.py"), "report", "1", "--csv", "/dev/fd/1"]
     with kept.open("a") as out:
         assert subprocess.run(command, stdout=out, check=False).returncode == 0
-    assert kept.read_text() == "before\n" + formats.table(stored)
+    assert kept.read_text() == "before\n" + csv_table(stored)
 
 
 def test_a_person_reads_on_stderr_where_stdout_is_a_file_s(
@@ -144,11 +144,11 @@ def test_a_person_reads_on_stderr_where_stdout_is_a_file_s(
         (("report", "1", "--csv", "-", "--markdown"), "--markdown and --csv"),
         (
             ("report", "1", "--tensorboard", "-"),
-            "Invalid value for '--tensorboard': a folder is expected",
+            "Invalid value for '--tensorboard': expected a folder, got",
         ),
         (
             ("report", "1", "--output", "-"),
-            "Invalid value for '--output': a folder is expected",
+            "Invalid value for '--output': expected a folder, got",
         ),
         (("provision", "--bundle", "/dev/stdout"), "Invalid value for '--bundle'"),
         (("workshop", "run", "by-hand", "--output", "-"), "Invalid value for '--output'"),
@@ -157,7 +157,7 @@ def test_a_person_reads_on_stderr_where_stdout_is_a_file_s(
         (("bench", "--quick", "--csv", "-", "--json"), "--json and --csv"),
         (
             ("ready", "--quick", "--output", "-"),
-            "Invalid value for '--output': a folder is expected",
+            "Invalid value for '--output': expected a folder, got",
         ),
         (("check", "--junit", "-", "--json"), "--json and --junit"),
         (("check", "--junit", "-", "--prometheus", "-"), "--junit and --prometheus"),

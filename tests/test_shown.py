@@ -110,7 +110,7 @@ HOSTS = (
 
 CARDS = (
     'all: {hosts: {h1: {card: "RTX 9\\e[2J\\u2066", distribution: ubuntu-24.04}, '
-    'h2: {card: RTX 3060, distribution: ubuntu-24.04}}}'
+    "h2: {card: RTX 3060, distribution: ubuntu-24.04}}}"
 )
 """As HOSTS, with host names that are accepted."""
 

@@ -12,8 +12,8 @@ import click
 import pytest
 
 from bench.commands import measure
-from bench.results.export.formats import table
-from bench.results.record.document import Document, encoded, from_json, to_json
+from bench.results.export.spreadsheet import csv_table
+from bench.results.record.document import Document, from_json, to_json, to_json_line
 from bench.results.store import lookup
 from bench.results.store.history import History, default_path
 from bench.run import session
@@ -48,7 +48,7 @@ def redirected(redirection: str, *arguments: str, **options: object) -> subproce
     ("arguments", "words"),
     [
         (("history", "prune", "--keep", "3"), b"nobody is there to be asked: add --yes"),
-        (("history", "import", "-"), b"- holds no run; nothing was imported"),
+        (("history", "import", "-"), b"- contains no run; nothing was imported"),
     ],
 )
 def test_a_closed_stdin_is_nobody_and_nothing(
@@ -77,7 +77,7 @@ def test_a_closed_stderr_takes_no_file_s_place(stored: Document, tmp_path: Path)
     file = tmp_path / "x.csv"
     done = redirected("2>&-", "report", "1", "--csv", str(file))
     assert done.returncode == 0
-    assert file.read_text() == table(History(default_path()).runs()[0].document or stored)
+    assert file.read_text() == csv_table(History(default_path()).runs()[0].document or stored)
 
 
 @pytest.mark.parametrize("as_json", [True, False])
@@ -89,14 +89,14 @@ def test_files_are_written_though_stdout_breaks(
 
     monkeypatch.setattr(session, "run", lambda options, watcher: document())
     monkeypatch.setattr(measure, "to_stdout", broken)
-    monkeypatch.setattr(measure.results, "show", broken)
+    monkeypatch.setattr("bench.results.terminal.results.show", broken)
     file = tmp_path / "out.csv"
     with pytest.raises(BrokenPipeError):
         measure.measure(
             "bench", workloads=(), suite="ready", backend=None, quick=True, seed=0, repeats=None, output=None,
             expect_gpus=None, as_json=as_json, complain=print, csv=file,
         )  # fmt: skip
-    assert file.read_text() == table(document())
+    assert file.read_text() == csv_table(document())
 
 
 @pytest.mark.parametrize("environment", ASCII)
@@ -141,8 +141,8 @@ def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_run_is_kept_below_a_path_that_is_no_text(odd: Path) -> None:
     made = document(report=str(odd / "page.html"))
-    assert from_json(encoded(made)).report == str(odd / "page.html").replace("\udce9", "\ufffd")
-    assert from_json(to_json(made)) == from_json(encoded(made))
+    assert from_json(to_json_line(made)).report == str(odd / "page.html").replace("\udce9", "\ufffd")
+    assert from_json(to_json(made)) == from_json(to_json_line(made))
     history = History(default_path())
     number = history.begin(made)
     history.save(number, made, "complete")
@@ -184,7 +184,7 @@ def test_an_import_from_stdin_has_the_limit_of_a_file(
     with Path("/dev/zero").open() as endless:
         monkeypatch.setattr(sys, "stdin", endless)
         assert archiving.bring_in(STANDARD, as_json=False, complain=said.append) == 2
-    assert said == ["cannot read -: more than 1 MiB"]
+    assert said == ["cannot read -: it is larger than 1 MiB"]
 
 
 def test_no_room_for_a_temporary_file_is_no_bug_of_ours(
@@ -199,5 +199,5 @@ def test_no_room_for_a_temporary_file_is_no_bug_of_ours(
         script(ROOT / "dlbox.py").main()
     told = capsys.readouterr().err
     assert (caught.value.code, told.count("\n")) == (1, 1)
-    assert "no temporary directory has room" in told
+    assert "no temporary directory is writable" in told
     assert "unexpected" not in told

@@ -111,7 +111,7 @@ def test_processes_that_differ_too_much_are_unsteady() -> None:
     found = training.judge(wild, gpu_expected=False)[-1]
     assert found.status is Status.WARN
     assert "unsteady, its processes gave 401, 398, 403, 201, 205 samples/s" in found.message
-    assert "a scatter of 37.3%" in found.message
+    assert "a standard deviation of 37.3%" in found.message
     assert "below 9.5%" in found.message
 
 

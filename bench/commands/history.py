@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.results.record.document import SCHEMA_VERSION
 from bench.results.store import archive
 from bench.results.store.access import open_history_to_read
 from bench.results.store.history import History, HistoryError, default_path
@@ -16,6 +14,7 @@ from bench.results.store.lookup import SourceError, bounded
 from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
 from common.files import STANDARD, descriptor, is_stdout, reason, write_atomically
 from common.inputs import InputError, open_regular
+from common.json_output import print_json
 from common.shown import place, visible
 
 
@@ -67,7 +66,7 @@ def bring_in(file: Path, *, as_json: bool, complain: Complain) -> int:
         return EXIT_FAILED
     known = len(documents) - len(added)
     if as_json:
-        _print_json("history import", imported=added, already_there=known)
+        print_json("history import", {"imported": added, "already_there": known})
     else:
         sys.stdout.write(
             f"{_runs(len(added))} imported" + (f", {known} known already" if known else "") + "\n"
@@ -105,7 +104,7 @@ def prune(
         complain(str(error))
         return EXIT_FAILED
     if as_json:
-        _print_json("history prune", removed=removed, left=len(runs) - len(removed))
+        print_json("history prune", {"removed": removed, "left": len(runs) - len(removed)})
     else:
         sys.stdout.write(f"{_runs(len(removed))} removed, {len(runs) - len(removed)} left\n")
     return EXIT_OK
@@ -128,8 +127,3 @@ def _span(numbers: list[int]) -> str:
 
 def _runs(count: int) -> str:
     return f"{count} run{'' if count == 1 else 's'}"
-
-
-def _print_json(command: str, **fields: object) -> None:
-    document = {"schema_version": SCHEMA_VERSION, "command": command, **fields}
-    sys.stdout.write(json.dumps(document, indent=2) + "\n")

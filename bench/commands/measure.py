@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ import msgspec
 from bench.commands import export
 from bench.judge import scaling
 from bench.measure.workloads import UnknownWorkloadError, select
-from bench.results.record.document import SCHEMA_VERSION, Document, to_json
+from bench.results.record.document import Document, to_json
 from bench.results.report import markdown as summary
 from bench.results.report import page
 from bench.results.store import lookup
@@ -23,6 +22,7 @@ from bench.run import session
 from common.console import Console
 from common.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Complain
 from common.files import reason, to_stdout, write_atomically
+from common.json_output import print_json
 from common.progress import Watcher
 from common.shown import on_terminal, visible
 from inventory.builds.bill import BillError, open_bill
@@ -109,12 +109,7 @@ def history(*, limit: int, as_json: bool, complain: Complain) -> int:
         complain(str(error))
         return EXIT_FAILED
     if as_json:
-        document = {
-            "schema_version": SCHEMA_VERSION,
-            "command": "history",
-            "runs": [_listed(run) for run in runs],
-        }
-        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+        print_json("history", {"runs": [_listed(run) for run in runs]})
     elif runs:
         Console(highlight=True).print(results.history_table(runs))
     else:

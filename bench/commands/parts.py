@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import json
 import math
-import sys
 from collections.abc import Callable
 
 import msgspec
@@ -13,11 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.finding import Finding, Status
-from bench.results.record.document import SCHEMA_VERSION
 from bench.results.store.card_power import remembered_power
 from bench.results.terminal.results import STYLES
 from common.console import Console
 from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+from common.json_output import print_json
 from inventory import gather
 from inventory.builds import bill, judge, this_machine
 from inventory.builds.bill import Bill
@@ -53,9 +51,8 @@ def run(
         judgements += this_machine.judge(machine, chosen, power, this_machine.power_limit(machine), when)
     findings = tuple(finding(judgement) for judgement in judgements)
     if as_json:
-        _print_json(
-            {"build": _described(chosen) if chosen else None, "findings": msgspec.to_builtins(findings)}
-        )
+        described = _described(chosen) if chosen else None
+        print_json("parts", {"build": described, "findings": msgspec.to_builtins(findings)})
     else:
         _show(chosen, findings, Console())
     return EXIT_FAILED if judge.worst(judgements) in ("fail", "unknown") else EXIT_OK
@@ -69,7 +66,7 @@ def finding(judgement: Judgement) -> Finding:
 
 def _list(bills: tuple[Bill, ...], as_json: bool) -> int:
     if as_json:
-        _print_json({"builds": [_described(b) for b in bills]})
+        print_json("parts", {"builds": [_described(b) for b in bills]})
         return EXIT_OK
     table = Table(title="Builds that come with dlbox", title_justify="left", title_style="bold")
     table.add_column("build")
@@ -129,8 +126,3 @@ def _described(chosen: Bill) -> dict[str, object]:
         "note": chosen.note,
         "parts": msgspec.to_builtins(chosen.parts),
     }
-
-
-def _print_json(content: dict[str, object]) -> None:
-    document = {"schema_version": SCHEMA_VERSION, "command": "parts", **content}
-    sys.stdout.write(json.dumps(document, indent=2) + "\n")

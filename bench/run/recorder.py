@@ -10,8 +10,8 @@ import msgspec
 
 from bench.finding import Finding, Status
 from bench.results.record.document import Document, Result, TimedBlock
-from bench.results.store.access import BRING_BACK, MAKE_ROOM, Problem, open_history
-from bench.results.store.history import CorruptHistoryError, History, HistoryError, Run, State
+from bench.results.store.access import BRING_BACK, MAKE_ROOM, HistoryProblem, open_history
+from bench.results.store.history import CorruptHistoryError, History, HistoryError, Run, RunState
 from common.progress import Watcher
 
 
@@ -28,7 +28,7 @@ class Keeper:
         self._instead_of: Iterable[int] | None = None
         self.folder = Path.cwd()
         self.first_run = False
-        problems: list[Problem] = []
+        problems: list[HistoryProblem] = []
         try:
             self._history, problems = open_history()
             self.first_run = not any(
@@ -81,7 +81,7 @@ class Keeper:
         """
         self._instead_of = baseline_instead_of
         self._take(document)
-        state: State = "partial" if document.partial else "complete"
+        state: RunState = "partial" if document.partial else "complete"
         self._try(
             lambda history, number: history.save(
                 number, self.document, state, baseline_instead_of=baseline_instead_of

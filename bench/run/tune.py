@@ -17,13 +17,13 @@ from bench.measure import runner
 from bench.measure.batches import LEAST_EXAMPLES_PER_SIZE
 from bench.measure.events import Evaluated, Event, Imported, Job, Tried
 from bench.measure.workloads import UnknownWorkloadError, Workload, select
-from bench.results.record.document import SCHEMA_VERSION
 from bench.results.store.history import now
 from bench.run import session
 from bench.run.tune_candidates import GAIN, Measured, candidates, choose, longer_calls, precisions
 from bench.run.tuned_settings import as_set, device
 from common.console import Console
 from common.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Complain
+from common.json_output import SCHEMA_VERSION
 from common.progress import Watcher
 from inventory import gather
 from inventory.machine import host

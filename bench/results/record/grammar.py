@@ -1,7 +1,7 @@
-"""What a name in a result document may look like, whoever wrote it: the user's history, an export, a file. Pure.
+"""Patterns that names in a result document must match, whether it comes from the history, an export or a file.
 
-Names become parts of file names, of charts, and of labels in other programs' formats. Free texts (messages, models of
-processors and cards) do not; they are escaped where they are shown.
+Names become parts of file names, charts and labels in formats of other programs. Free text (messages, processor and
+card models) does not; it is escaped where it is shown.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ _FINDING = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+-]{0,199}")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(\+00:00|Z)")
 _HOST = re.compile(r"[^\x00-\x1f\x7f-\x9f/\\<>|\"'`$;&{}]{0,255}")
 _KEY = re.compile(r"[^\x00-\x1f\x7f-\x9f\\<>|\"`${}]{1,200}")
-"""Names of reasons and of other programs ("python (4242)"), environment variables."""
+"""For names of reasons, other programs ("python (4242)") and environment variables."""
 
 _STEERING = "\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069"
-"""What turns the direction of the text beside it, or breaks its line."""
+"""Characters that change the reading direction of the text after them, or break the line."""
 
 _CONTROLS = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff{_STEERING}]")
-"""What steers a terminal, or stands in no text."""
+"""Control characters of terminals, and code points that are not text."""
 
 
 def steers(text: str) -> bool:
-    """Whether ``text`` holds control characters other than tabs and line breaks, or changes the reading direction."""
+    """Whether ``text`` has control characters other than tabs and line breaks, or changes the reading direction."""
     return _CONTROLS.search(text) is not None
 
 
 def harmless(text: str, *, keep: str = "") -> str:
-    """``text`` in one line: a question mark stands for each control character, a space for line breaks and tabs.
+    """``text`` in one line: a question mark replaces each control character, a space each line break and tab.
 
-    ``keep``: line breaks or tabs that stay.
+    ``keep``: characters out of line break and tab that are not replaced.
     """
     return "".join(" " if c in "\n\t" and c not in keep else c for c in _CONTROLS.sub("?", text))
 
 
 def misnamed(document: Document) -> str | None:
-    """The first name that no run of dlbox has, as one clause; None where all are sound. Says where, not what it is."""
+    """The first name that does not match its pattern, as one clause with the field's name, or None."""
     for where, pattern, value in _names(document):
         if not pattern.fullmatch(value):
             return (
-                f"`{where}` is not a name that dlbox gives"
+                f"`{where}` is not a name that dlbox writes"
                 if pattern is not _TIME
                 else f"`{where}` is not a time"
             )

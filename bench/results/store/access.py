@@ -1,4 +1,4 @@
-"""Where results go: the user's data folder, or a stand-in when that cannot be written to."""
+"""Opens the history: in the user's data folder, or in a temporary folder if that cannot be written to."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from bench.results.store.history import CorruptHistoryError, History, HistoryErr
 from common.files import reason
 
 WRITE_HERE = "set XDG_DATA_HOME to a folder that you can write to"
-MAKE_ROOM = f"make room there and make it writable, or {WRITE_HERE}"
+MAKE_ROOM = f"free disk space and make the folder writable, or {WRITE_HERE}"
 _NAME = "history.sqlite"
-BRING_BACK = "bring its runs back with `dlbox history import` from an export, or put a copy in its place"
+BRING_BACK = "restore its runs from an export with `dlbox history import`, or replace the file with a backup"
 
 
-class Problem(NamedTuple):
-    """One sentence, and what helps."""
+class HistoryProblem(NamedTuple):
+    """What is wrong with the history, as one sentence, and the next step."""
 
     message: str
     remedy: str
 
 
-def open_history() -> tuple[History, list[Problem]]:
-    """A store to write to, and what is not as it should be.
+def open_history() -> tuple[History, list[HistoryProblem]]:
+    """A history to write to, and the problems with the usual one.
 
-    A store that is damaged anywhere is kept under another name and a new one begun; one that cannot be written to is
-    left alone, and a folder of this user below the temporary directory stands in for it.
+    A damaged history is renamed, and a new one is created. A history that cannot be written to is not changed; a new
+    one in a folder of this user below the temporary directory replaces it.
 
-    Raises HistoryError when even that folder cannot be used.
+    Raises HistoryError if that folder cannot be used either.
     """
     path = default_path()
     try:
@@ -44,25 +44,23 @@ def open_history() -> tuple[History, list[Problem]]:
                 part = path.with_name(path.name + suffix)
                 if part.exists():
                     part.rename(aside.with_name(aside.name + suffix))
-            told = f"the history was damaged: it is kept as {aside}, and a new one is begun."
-            return History(path), [Problem(told, BRING_BACK)]
+            message = f"the history was damaged: it was renamed to {aside}, and a new history was created."
+            return History(path), [HistoryProblem(message, BRING_BACK)]
         except (OSError, HistoryError) as error:
-            problem = (
-                f"the history {path} is damaged, and no new one can be begun ({reason(error).rstrip('.')})"
-            )
+            problem = f"the history {path} is damaged, and a new one cannot be created ({reason(error).rstrip('.')})"
     except HistoryError as error:
         problem = str(error).rstrip(".")
     try:
-        found = _stand_in()
+        found = _temporary_history()
     except (OSError, HistoryError) as error:
         raise HistoryError(
-            f"{problem}, and nothing stands in for it ({reason(error).rstrip('.')})."
+            f"{problem}, and neither can a temporary folder be used ({reason(error).rstrip('.')})."
         ) from error
-    return found, [Problem(f"{problem}; this run is kept in {found.path}: {WRITE_HERE}.", MAKE_ROOM)]
+    return found, [HistoryProblem(f"{problem}; this run is stored in {found.path}: {WRITE_HERE}.", MAKE_ROOM)]
 
 
-def _stand_in() -> History:
-    """A history below the temporary directory: where earlier runs went if that can be used, else in a new folder.
+def _temporary_history() -> History:
+    """A history below the temporary directory: that of earlier runs if it can be used, else one in a new folder.
 
     Raises OSError, HistoryError.
     """
@@ -76,18 +74,18 @@ def _stand_in() -> History:
 
 
 def _examined(path: Path) -> History:
-    """Opening reads a few pages, and most runs are on others. Raises CorruptHistoryError, HistoryError."""
+    """Open a history and check every page: opening alone reads only a few. Raises CorruptHistoryError, HistoryError."""
     history = History(path)
     try:
         history.examine()
     except HistoryError:
-        history.close()  # or it would remove the write-ahead log of the store that comes in its place
+        history.close()  # an open one would remove the write-ahead log of its replacement
         raise
     return history
 
 
 def open_history_to_read() -> History | None:
-    """The user's store, or None where nothing has been measured yet. Raises HistoryError."""
+    """The user's history, or None if nothing has been measured yet. Raises HistoryError."""
     path = default_path()
     try:
         if not path.exists():
@@ -103,15 +101,15 @@ def open_history_to_read() -> History | None:
 
 
 def _private_folder() -> tuple[Path, bool]:
-    """A folder below the temporary directory that is this user's and nobody else's, and whether it is a new one.
+    """A folder below the temporary directory that only this user can access, and whether it is new.
 
-    Its name can be foreseen, so that the next run finds it, and so another user can have taken it: for a file, a link
-    or a folder of their own. Then a new folder is made, whose name cannot be foreseen. Raises OSError.
+    Its name is predictable, so that the next run finds it. Another user can have created a file, link or folder of this
+    name; then a folder with a random name is created. Raises OSError.
     """
     try:
         below = Path(tempfile.gettempdir())
-    except FileNotFoundError as error:  # Python tries to write to each that it knows of
-        raise OSError(error.errno, "no temporary directory has room or can be written to") from error
+    except FileNotFoundError as error:  # Python found no directory that it can write to
+        raise OSError(error.errno, "no temporary directory is writable and has free space") from error
     folder = below / f"dlbox-{os.geteuid()}"
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
