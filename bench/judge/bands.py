@@ -47,14 +47,14 @@ class Band(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     source: Name
 
 
-class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _BandFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     bands: tuple[Band, ...]
 
 
 def read(path: Path = PATH) -> tuple[Band, ...]:
     """Raises yaml_lines.YamlError, one sentence with the line."""
     document = yaml_lines.read(path)
-    bands = yaml_lines.convert(document, _File).bands
+    bands = yaml_lines.convert(document, _BandFile).bands
     seen: dict[tuple[object, ...], int] = {}
     for number, band in enumerate(bands):
         where = ("bands", number)

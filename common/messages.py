@@ -1,0 +1,19 @@
+"""One-sentence messages on stderr."""
+
+from __future__ import annotations
+
+import click
+
+from common import shown
+from common.exit_codes import Complain
+
+__all__ = ["Complain", "complain", "print_error"]
+
+
+def print_error(sentence: str) -> None:
+    """Print "dlbox: SENTENCE" on stderr. Long values in it are shortened; control characters are not sent."""
+    click.echo(f"dlbox: {shown.sentence(sentence)}", err=True)
+
+
+complain = print_error
+"""The former name."""
