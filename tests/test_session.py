@@ -72,7 +72,7 @@ def box(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Document]:
         command = options.pop("command", "ready")
         names = options.pop("workloads", ())
         return session.run(
-            session.Options(command=command, workloads=tuple(select(names)), **options), quiet()
+            session.RunOptions(command=command, workloads=tuple(select(names)), **options), quiet()
         )
 
     return ready
@@ -383,11 +383,13 @@ def test_the_report_goes_where_it_is_asked_to(box: Any, tmp_path: Path) -> None:
 
 def test_a_backend_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "installed_backends", lambda: ["tensorflow"])
-    with pytest.raises(session.UsageError, match=r"torch is not installed.*tensorflow.*\./dlbox setup torch"):
+    with pytest.raises(
+        session.RunOptionsError, match=r"torch is not installed.*tensorflow.*\./dlbox setup torch"
+    ):
         session.choose_backend("torch")
     assert session.choose_backend(None) == "tensorflow"
     monkeypatch.setattr(session, "installed_backends", list)
-    with pytest.raises(session.UsageError, match="none is installed"):
+    with pytest.raises(session.RunOptionsError, match="none is installed"):
         session.choose_backend(None)
 
 
