@@ -26,6 +26,7 @@ from bench.results.terminal import check_results
 from inventory import gather
 from inventory.machine.reading import Reading
 from inventory.machine.records import Machine
+from tests import checks_page
 
 GOLDEN = Path(__file__).with_name("golden")
 """DLBOX_GOLDEN=write pytest tests/test_checkup.py writes these files anew: look at the difference then."""
