@@ -111,15 +111,6 @@ def test_a_dry_run_shows_the_difference_and_does_nothing(tmp_path: Path) -> None
     assert not (tmp_path / "made").exists()
 
 
-def test_what_the_person_is_to_know_is_told_and_kept_from_others(tmp_path: Path) -> None:
-    """Once for each time it is said; the log may tell a password for one use, so it is its owner's alone."""
-    note = "{name: The person is told, ansible.builtin.debug: {msg: 'A blue screen appears: type 12345678.'}}"
-    variable = "{name: A value is shown, ansible.builtin.debug: {var: inventory_hostname}}"
-    host = only(run(tmp_path, note, variable))
-    assert host.notes == ("A blue screen appears: type 12345678.",)
-    assert (tmp_path / "logs" / "localhost.log").stat().st_mode & 0o777 == 0o600
-
-
 def test_the_failing_task_is_named_with_its_reason(tmp_path: Path) -> None:
     host = only(
         run(
@@ -156,15 +147,6 @@ def test_a_second_call_goes_on_where_the_first_failed(tmp_path: Path) -> None:
     assert only(run(tmp_path, *tasks)).message == "Not yet."
     (tmp_path / "free").touch()
     assert only(run(tmp_path, *tasks)).changed == ("The file two is there",)
-
-
-def test_a_failure_that_the_playbook_deals_with_is_none(tmp_path: Path) -> None:
-    block = {
-        "name": "It is tried",
-        "block": [{"name": "It fails", "ansible.builtin.fail": {"msg": "no"}}],
-        "rescue": [{"name": "It is mended", "ansible.builtin.debug": {"msg": "yes"}}],
-    }
-    assert only(run(tmp_path, json.dumps(block))).status == "ok"
 
 
 def test_a_host_out_of_reach_does_not_stop_the_others(tmp_path: Path) -> None:
@@ -209,10 +191,36 @@ def test_tags_choose_and_variables_reach_their_host(tmp_path: Path) -> None:
     assert not (tmp_path / "made").exists()
 
 
-def test_facts_say_reboot_and_verdict(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> tuple[HostOutcome, Path]:
+    """What one playbook told of this machine, and its log."""
+    folder = tmp_path_factory.mktemp("sound")
+    block = {
+        "name": "It is tried",
+        "block": [{"name": "It fails", "ansible.builtin.fail": {"msg": "no"}}],
+        "rescue": [{"name": "It is mended", "ansible.builtin.debug": {"var": "inventory_hostname"}}],
+    }
     facts = "{nvidia_driver_reboot_needed: true, verify_verdict: ready}"
-    host = only(run(tmp_path, f"{{name: It is known, ansible.builtin.set_fact: {facts}}}"))
-    assert (host.reboot_needed, host.verdict) == (True, "ready")
+    note = "{name: The person is told, ansible.builtin.debug: {msg: 'A blue screen appears: type 12345678.'}}"
+    outcome = run(
+        folder, json.dumps(block), note, f"{{name: It is known, ansible.builtin.set_fact: {facts}}}"
+    )
+    return only(outcome), folder / "logs" / "localhost.log"
+
+
+def test_what_the_person_is_to_know_is_told_and_kept_from_others(sound: tuple[HostOutcome, Path]) -> None:
+    """Once for each time it is said; the log may tell a password for one use, so it is its owner's alone."""
+    host, log = sound
+    assert host.notes == ("A blue screen appears: type 12345678.",)
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_failure_that_the_playbook_deals_with_is_none(sound: tuple[HostOutcome, Path]) -> None:
+    assert (sound[0].status, sound[0].task) == ("ok", None)
+
+
+def test_facts_say_reboot_and_verdict(sound: tuple[HostOutcome, Path]) -> None:
+    assert (sound[0].reboot_needed, sound[0].verdict) == (True, "ready")
 
 
 def test_progress_counts_down_and_learns(tmp_path: Path) -> None:

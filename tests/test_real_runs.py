@@ -74,7 +74,8 @@ def all_gone(processes: list[psutil.Process]) -> bool:
 
 
 def test_a_benchmark_from_end_to_end(dlbox: Command, tmp_path: Path) -> None:
-    done = dlbox("bench", "--quick", "--output", str(tmp_path / "out"), *HYBRID)
+    """Of two processes: the first is judged, the second has nothing to be judged by and is only timed."""
+    done = dlbox("bench", "--quick", "--repeats", "2", "--output", str(tmp_path / "out"), *HYBRID)
     told = json.loads(done.stdout)
     assert is_sound(told, done.returncode), done.stderr
     jsonschema.validate(told, json_schema())
@@ -85,9 +86,12 @@ def test_a_benchmark_from_end_to_end(dlbox: Command, tmp_path: Path) -> None:
     assert result["compile_seconds"] > result["step_seconds"]["p50"]
     assert 0 < result["single_step_seconds"]["p5"] <= result["single_step_seconds"]["p95"]
     assert Path(told["report"]).parent == tmp_path / "out"
-    blocks = result["repeats"][0]["blocks"]
-    assert len(blocks) == len(result["samples_per_second"]["values"])
-    assert sum(b["examples"] for b in blocks) + 640 <= result["examples_seen"]
+    assert not result["partial"]
+    assert [r["seed"] for r in result["repeats"]] == [0, 1]
+    first, second = (r["blocks"] for r in result["repeats"])
+    assert min(len(first), len(second)) > 3
+    assert len(first) + len(second) == len(result["samples_per_second"]["values"])
+    assert sum(b["examples"] for b in first) + 640 <= result["examples_seen"]
 
     listed = json.loads(dlbox("history", "--json").stdout)["runs"]
     assert [(r["id"], r["state"]) for r in listed] == [(told["run_id"], "complete")]
@@ -98,17 +102,6 @@ def test_a_benchmark_from_end_to_end(dlbox: Command, tmp_path: Path) -> None:
     again = dlbox("report", "1", "--output", str(tmp_path / "out"))
     assert again.stdout.strip() == told["report"]
     assert Path(told["report"]).is_file()
-
-
-def test_every_process_after_the_first_is_timed_too(dlbox: Command) -> None:
-    """The later ones have nothing to be judged by: they are only timed."""
-    done = dlbox("bench", "--quick", "--repeats", "2", *HYBRID)
-    told = json.loads(done.stdout)
-    assert is_sound(told, done.returncode), done.stdout
-    (result,) = told["results"]
-    assert not result["partial"]
-    assert [len(r["blocks"]) > 3 for r in result["repeats"]] == [True, True]
-    assert [r["seed"] for r in result["repeats"]] == [0, 1]
 
 
 def test_kill_9_in_the_middle_of_training(
@@ -130,7 +123,8 @@ def test_kill_9_in_the_middle_of_training(
     assert dlbox("report").returncode == 0
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+# SIGTERM goes the way of SIGINT from the first line on: tests/test_signals.py.
+@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_an_interrupt_saves_says_so_and_leaves_nothing_running(
     training: subprocess.Popen[str], how: signal.Signals, dlbox: Command
 ) -> None:
@@ -148,6 +142,7 @@ def test_an_interrupt_saves_says_so_and_leaves_nothing_running(
     assert run["state"] == "partial"
 
 
+@pytest.mark.slow  # a made-up worker on such a place: tests/test_session.py
 def test_a_place_that_cannot_be_written_to(dlbox: Command, tmp_path: Path) -> None:
     """The same as a read-only home, which a test that may run as root cannot have."""
     blocked = tmp_path / "blocked"
