@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ pytest.importorskip("tensorflow", reason="TensorFlow is not installed", exc_type
 HYBRID = ("--workload", "cnn-lstm", "--json")
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 240) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if condition():
@@ -45,7 +45,7 @@ def blocks_stored(data: Path) -> int:
 
 
 @pytest.fixture
-def training(own_data_folder: Path) -> subprocess.Popen[str]:
+def training(own_data_folder: Path) -> Iterator[subprocess.Popen[str]]:
     """A benchmark that is in the middle of training its first model."""
     process = subprocess.Popen(
         [sys.executable, "-P", str(ROOT / "dlbox.py"), "bench", "--full", *HYBRID],
@@ -53,9 +53,13 @@ def training(own_data_folder: Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_for(lambda: blocks_stored(own_data_folder) >= 2 or process.poll() is not None)
-    assert process.poll() is None, process.communicate()
-    return process
+    try:
+        wait_for(lambda: blocks_stored(own_data_folder) >= 2 or process.poll() is not None)
+        assert process.poll() is None, process.communicate()
+        yield process
+    finally:
+        process.kill()  # the worker ends with it
+        process.wait()
 
 
 def is_sound(told: dict[str, Any], code: int) -> bool:
