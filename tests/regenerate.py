@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -98,6 +99,27 @@ def lesson_speed() -> str:
     from tests.benchmarks import lesson_pace
 
     return lesson_pace.render(json.loads(lesson_pace.KEPT.read_text(encoding="utf-8")))
+
+
+@cache
+def _role_metadata() -> dict[Path, str]:
+    """The metadata of each role whose platforms are not those of the distribution files."""
+    from provision.distributions import role_metas
+
+    return dict(role_metas.changed_metas(ROOT / "provision" / "roles", role_metas.shipped()))
+
+
+def _register_roles() -> None:
+    for file in sorted((ROOT / "provision" / "roles").glob("*/meta/main.yml")):
+
+        def platforms(file: Path = file) -> str:
+            """The metadata of a role; its platforms are from provision/distributions."""
+            return _role_metadata().get(file) or file.read_text(encoding="utf-8")
+
+        generates(str(file.relative_to(ROOT)))(platforms)
+
+
+_register_roles()
 
 
 def outdated(folder: Path) -> dict[Path, str]:

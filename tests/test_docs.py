@@ -86,7 +86,6 @@ def test_documents_that_the_code_names_exist(path: Path) -> None:
 
 RECIPES = ("health check", "card", "lesson", "distribution", "workload", "chart", "export format")
 PENDING = {
-    "provision/distributions/ID.yml",
     "workshops/models/workshop.py",
     *(
         f"workshops/lessons/NAME/{name}.py"

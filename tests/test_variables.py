@@ -220,10 +220,10 @@ def toolkit(on: str, name: str) -> str:
 
 
 def test_the_toolkits_sources_are_exactly_these() -> None:
-    """UPDATE_GOLDEN=1 writes the file again."""
+    """DLBOX_GOLDEN=write writes the file again."""
     text = "".join(toolkit(row.id, name) for row in DATA.distributions for name in FAMILIES)
     golden = ROOT / "tests" / "golden" / "toolkit.txt"
-    if os.environ.get("UPDATE_GOLDEN"):
+    if os.environ.get("DLBOX_GOLDEN") == "write":
         golden.write_text(text, encoding="utf-8")
     assert text == golden.read_text(encoding="utf-8")
 
@@ -262,10 +262,10 @@ def rendered(on: str, name: str, data: StackData = DATA) -> str:
 
 
 def test_apt_is_told_exactly_this() -> None:
-    """UPDATE_GOLDEN=1 writes the file again."""
+    """DLBOX_GOLDEN=write writes the file again."""
     text = "\n".join(rendered(row.id, name) for row in DATA.distributions for name in FAMILIES)
     golden = ROOT / "tests" / "golden" / "apt.txt"
-    if os.environ.get("UPDATE_GOLDEN"):
+    if os.environ.get("DLBOX_GOLDEN") == "write":
         golden.write_text(text, encoding="utf-8")
     assert text == golden.read_text(encoding="utf-8")
 
