@@ -109,7 +109,8 @@ def plan_command(as_json: bool, **options: Any) -> None:
               help="The inventory; without HOSTs all of it.  [default: inventory/hosts.yml]")  # fmt: skip
 @click.option("--limit", metavar="HOSTS", callback=comma_list,
               help="Of HOSTs, else of the inventory, only these; commas between them.")  # fmt: skip
-@click.option("--framework", "frameworks", multiple=True, type=CommaSeparatedChoice(["tensorflow", "torch", "jax"]), callback=merge_lists,
+@click.option("--framework", "frameworks", multiple=True, callback=merge_lists,
+              type=CommaSeparatedChoice(["tensorflow", "torch", "jax"]),
               help="Only this; may be repeated.  [default: all that run on the card]")  # fmt: skip
 @click.option("--cuda-toolkit", is_flag=True, help="With a system CUDA toolkit, for compiling.")
 @click.option("--tags", multiple=True, callback=merge_lists,
