@@ -125,7 +125,7 @@ def nothing(found: list[Finding]) -> str:
     """What is said where there is no measure at all."""
     finding = only(found)
     assert (finding.id.rpartition("-")[2], finding.status) == ("expected", Status.SKIP)
-    assert finding.message.startswith("nothing was expected of its speed: ")
+    assert finding.message.startswith("its speed has nothing to be compared with: ")
     assert "`dlbox bench --baseline`" in finding.message
     return finding.message
 

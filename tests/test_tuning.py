@@ -247,7 +247,7 @@ def test_a_loss_that_is_no_number_does_not_count_and_is_named() -> None:
     done = _tune(worker, [USUAL, FAST])
     assert done.best == FAST
     assert {one.why for one in done.tried if one.setting == at(64)} == {
-        "it did not learn: the loss is no number"
+        "training diverged (the loss is NaN)"
     }
 
 

@@ -75,7 +75,7 @@ def test_accuracy_below_the_bar_never_passes(accuracy: float, bar: float) -> Non
 def test_a_loss_that_is_no_number_fails_whatever_the_accuracy(bar: float) -> None:
     found = training.judge(result(accuracy=0.95, accuracy_bar=bar, diverged=True), gpu_expected=False)[0]
     assert (found.id, found.status) == ("training.lstm-learns", Status.FAIL)
-    assert "the loss is no number" in found.message
+    assert "training diverged (the loss is NaN)" in found.message
     assert found.remedy
 
 
