@@ -136,7 +136,7 @@ def provision_command(
     yes: bool, ask_become_pass: bool, ask_vault_pass: bool, as_json: bool, **wishes: Any
 ) -> None:
     """Make this machine right, or HOSTs of the inventory: driver, frameworks, dlbox; then ask the box itself."""
-    from common.progress import Watcher
+    from common.progress import ProgressDisplay
     from provision.ansible import passwords
     from provision.commands import provision as command
     from provision.commands.options import Wishes, collects
@@ -151,7 +151,7 @@ def provision_command(
         print_error(str(error))
         sys.exit(1)
     wanted = Wishes(secrets=secrets, **wishes)
-    sys.exit(command.run(wanted, Watcher, agreed, as_json=as_json, complain=print_error))
+    sys.exit(command.run(wanted, ProgressDisplay, agreed, as_json=as_json, complain=print_error))
 
 
 def _yes(question: str) -> bool:
@@ -174,7 +174,7 @@ def lesson_backend(command: Any) -> Any:
     """The option that picks what Keras runs on."""
     return click.option(
         "--backend",
-        type=click.Choice(["tensorflow", "torch", "jax"]),
+        type=click.Choice(BACKENDS),
         help="What Keras runs on.  [default: KERAS_BACKEND, else the first of these that is installed]",
     )(command)
 

@@ -1,4 +1,4 @@
-"""What several packages need: files of a person, terminal output, child processes, exit codes.
+"""Code that several packages use: files, YAML, terminal output, child processes, exit codes.
 
-Imports no other package.
+This package imports none of the other packages.
 """

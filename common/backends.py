@@ -1,4 +1,4 @@
-"""The frameworks that Keras runs on here."""
+"""The frameworks on which Keras runs."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from typing import Literal, get_args
 
 Backend = Literal["tensorflow", "torch", "jax"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
-"""In order of preference: the first that is installed, or that has code for the card, is the default."""
+"""In order of preference: the first that is installed, or that supports the card, is the default."""

@@ -1,4 +1,4 @@
-"""The one place where a console of rich is made: whatever is printed there is filtered, and never read as markup."""
+"""The only class of rich console that dlbox uses: it filters the text and does not interpret markup."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from common.shown import visible
 
 
 class Console(RichConsole):
-    """A console whose text may come from outside: ``[bold]`` and ``:name:`` are printed as they stand, control
-    characters and those that turn the direction of text as their escapes."""
+    """A console for text from outside, such as file contents.
+
+    It prints ``[bold]`` and ``:name:`` unchanged, and escapes control characters and characters that change the
+    direction of text.
+    """
 
     def __init__(
         self,
@@ -25,7 +28,7 @@ class Console(RichConsole):
         file: IO[str] | None = None,
         width: int | None = None,
     ) -> None:
-        """``highlight``: numbers and addresses in colour. ``file``, ``width``: instead of stdout and its columns."""
+        """``highlight`` colours numbers and addresses. ``file`` and ``width`` replace stdout and its width."""
         super().__init__(
             stderr=stderr, quiet=quiet, highlight=highlight, file=file, width=width, markup=False, emoji=False
         )

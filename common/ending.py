@@ -1,4 +1,4 @@
-"""Why a process ended: by itself, by a crash, by a kill, or because memory ran out, which needs evidence."""
+"""Why a process failed: an error, a crash, a signal, or, only with evidence, because memory ran out."""
 
 from __future__ import annotations
 
@@ -11,63 +11,64 @@ from typing import Literal
 import msgspec
 
 _CRASHES = frozenset({"SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS"})
-"""What a process gets for its own mistakes. Every other signal comes from someone else."""
+"""Signals that a process gets for its own errors. Every other signal comes from another process."""
 
 _MEMORY = re.compile(
     r"resource_?exhausted|out[ _]?of[ _]?memory|\boom\b|_alloc_failed\b|_allocation_failed\b|\bbad_alloc\b"
     r"|can(?:no|')t allocate memory(?! in static tls)|cudaErrorMemoryAllocation|\bMemoryError\b",
     re.IGNORECASE,
 )
-"""A library that finds no room for its thread-local variables "cannot allocate memory in static TLS block"."""
-
+"""The exception: "cannot allocate memory in static TLS block" means that a library could not be loaded."""
 
 _HARMLESS = "not a failure"
-"""TensorFlow's allocator warns so where it goes on with less memory."""
+"""Part of a warning of TensorFlow's allocator, which then continues with less memory."""
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
-    """``why`` continues a sentence that begins with the process."""
+    """``why`` is the predicate of a sentence whose subject is the process."""
 
     kind: Literal["out-of-memory", "killed", "crash"]
     why: str
 
 
-def of(code: int, kills_before: int | None, words: str = "") -> Ending:
-    """Of a process that ended with ``code``, which is not 0: negative is a signal, as in ``subprocess``.
+def explain(code: int, oom_kills_before: int | None, output: str = "") -> Ending:
+    """Why a process ended with ``code``, which is not 0; a negative code is a signal, as in ``subprocess``.
 
-    ``kills_before``: what ``kills`` gave before it started. ``words``: the last lines that it wrote.
+    ``oom_kills_before``: the value of ``oom_kills`` before the start. ``output``: the last lines that it wrote.
 
-    Anybody can send a SIGKILL. That memory ran out is said only where the kernel counts such a kill meanwhile, or the
-    process wrote it.
+    Any process can send SIGKILL. The kind is "out-of-memory" only if the kernel has counted such a kill since the
+    start, or if the process reported it.
     """
     name = _name(-code) if code < 0 else ""
     crashed = name in _CRASHES
     how = f"ended with exit code {code}"
     if name:
         how = f"crashed ({name})" if crashed else f"was killed by {name}"
-    if speaks_of_memory(words):
-        return Ending(kind="out-of-memory", why=f"{how}, and wrote that memory ran out")
+    if reports_out_of_memory(output):
+        return Ending(kind="out-of-memory", why=f"{how} after it reported that memory ran out")
     if crashed or code >= 0:
         return Ending(kind="crash", why=how)
     if name == "SIGKILL":
-        now = kills()
-        if now is None or kills_before is None:
-            return Ending(kind="killed", why=f"{how}; the kernel does not tell whether memory ran out")
-        if now > kills_before:
-            return Ending(kind="out-of-memory", why=f"{how}, and the kernel counts a kill for lack of memory")
-        return Ending(kind="killed", why=f"{how}; the kernel counts no kill for lack of memory")
+        now = oom_kills()
+        if now is None or oom_kills_before is None:
+            return Ending(kind="killed", why=f"{how}; the kernel does not report whether memory ran out")
+        if now > oom_kills_before:
+            return Ending(
+                kind="out-of-memory", why=f"{how}; the kernel counted a kill because memory ran out"
+            )
+        return Ending(kind="killed", why=f"{how}; the kernel counted no kill because memory ran out")
     return Ending(kind="killed", why=how)
 
 
-def speaks_of_memory(words: str) -> bool:
-    """Whether memory of the card or of the machine ended, in the words of any framework."""
-    return any(_MEMORY.search(line) and _HARMLESS not in line for line in words.splitlines())
+def reports_out_of_memory(text: str) -> bool:
+    """Whether ``text`` is a message of any framework that memory of the card or the computer ran out."""
+    return any(_MEMORY.search(line) and _HARMLESS not in line for line in text.splitlines())
 
 
-def kills(root: Path = Path("/")) -> int | None:
-    """Programs that the kernel killed because memory ran out; None where it does not say.
+def oom_kills(root: Path = Path("/")) -> int | None:
+    """How many programs the kernel has killed because memory ran out; None if it does not report this.
 
-    Those of this process' own control group where it is counted there, else those of the whole machine since its boot.
+    Counts this process' control group if that has a counter, else the whole computer since it booted.
     """
     for path in (*_counters(root), root / "proc/vmstat"):
         with contextlib.suppress(OSError):
@@ -78,7 +79,7 @@ def kills(root: Path = Path("/")) -> int | None:
 
 
 def _counters(root: Path) -> list[Path]:
-    """Files of the control group, of version 2 and of version 1."""
+    """Files with the counter of the control group, for cgroup versions 2 and 1."""
     try:
         lines = (root / "proc/self/cgroup").read_text(errors="replace").splitlines()
     except OSError:
@@ -87,10 +88,10 @@ def _counters(root: Path) -> list[Path]:
     for line in lines:
         _, _, rest = line.partition(":")
         controllers, _, group = rest.partition(":")
-        if ".." in group.split("/"):  # of a group outside what can be seen here
+        if ".." in group.split("/"):  # a group that is not visible from here
             continue
         if not controllers:
-            groups = root / "sys/fs/cgroup"  # a container may see its own group alone, as the root
+            groups = root / "sys/fs/cgroup"  # a container may see only its own group, as the root group
             found += [groups / group.strip("/") / "memory.events", groups / "memory.events"]
         elif "memory" in controllers.split(","):
             found.append(root / "sys/fs/cgroup/memory" / group.strip("/") / "memory.oom_control")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 EXIT_OK = 0
-"""Ready, sound, done."""
+"""The command did its work, and everything that it judged is right."""
 EXIT_FAILED = 1
-"""Not ready, not sound, not done; or it could not be determined."""
+"""Something failed or is not right, or it could not be determined."""
 EXIT_USAGE = 2
-"""The command line, or a file that it names, cannot be used."""
+"""The command line or a file that it names is not valid."""
 EXIT_INTERRUPTED = 130
-"""Ctrl-C, or a signal that asks the command to end; what was measured until then is stored."""
+"""Ctrl-C or a termination signal stopped the command; results measured before that are stored."""
 
 Complain = Callable[[str], None]
 """Prints one sentence on stderr."""

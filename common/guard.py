@@ -1,11 +1,12 @@
-"""End what a dead dlbox leaves: its children, their children, and its temporary files.
+"""Clean up after a dlbox process that was killed: its children, their children, and its temporary files.
 
-A process that is killed cannot tidy up, so another one does it: ``python -I -S guard.py IDENTITY FOLDER`` waits until
-the process called IDENTITY has ended, however that was, then kills every process that carries its mark and removes
-its files from the temporary directory FOLDER. At its start it does the same for dead owners that had no guard.
+A killed process cannot clean up, so another process does: ``python -I -S guard.py IDENTITY FOLDER`` waits until the
+owner, the process with that identity, has ended for any reason. It then kills every process that carries the owner's
+mark and removes the owner's files from the temporary directory FOLDER. At its start it does the same for dead owners
+that had no guard.
 
-The mark is in the environment, which children of children inherit, whatever session or group they make for
-themselves. Everything is done as this user, to this user's own processes and files. Needs the standard library alone.
+The mark is an environment variable, which all descendants inherit, even in another session or process group. The guard
+runs as this user and affects only processes and files of this user. It needs only the standard library.
 """
 
 from __future__ import annotations
@@ -23,29 +24,29 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MARK = "DLBOX_RUN"
-"""The variable: identities of all who started a process, the outermost first, with ``:`` between them."""
+"""Environment variable: the identities of the dlbox processes above a process, outermost first, joined by ``:``."""
 
 FAREWELL = b"."
-"""What the owner writes at an orderly end."""
+"""The owner writes it to the guard's stdin when it ends normally."""
 
-_LOOK_S = 1.0
+_POLL_S = 1.0
 _PAUSE_S = 0.1
-_EMPTY_LOOKS = 3
-"""A process between fork and exec carries no mark yet: after a kill, only several looks without a find are the end."""
+_EMPTY_SCANS = 3
+"""A process between fork and exec has no mark yet, so one scan that finds no process is not enough after a kill."""
 
-_MOST_S = 10.0
+_LONGEST_CLEAN_UP_S = 10.0
 _FOREIGN_S = 7 * 86400.0
-"""Nobody knows whether an owner in another container or before a reboot is alive: its files are left for a week."""
+"""The state of an owner in another container or from before a reboot is unknown: its files stay for a week."""
 
 _NAME = re.compile(r"dlbox-(\d{1,10}-\d{1,20}-[0-9a-f]{4})-")
 _IDENTITY = re.compile(r"(\d{1,10}-\d{1,20}-[0-9a-f]{4})(?:\.\d+)?")
 
 
 def identity(pid: int | None = None) -> str:
-    """``PID-START-PLACE`` of a process, of this one without ``pid``; "" where there is no such process.
+    """``PID-START-NAMESPACE`` of a process, by default of this one; "" if there is no such process.
 
-    START: clock ticks from the boot to its start, so that a process that got the number later is another one. PLACE: a
-    digest of the boot and the process number space in which both are valid.
+    START: clock ticks from boot to the start of the process, which distinguishes it from a later process with the same
+    id. NAMESPACE: a digest of the boot id and the PID namespace in which both numbers are valid.
     """
     number = os.getpid() if pid is None else pid
     try:
@@ -56,7 +57,7 @@ def identity(pid: int | None = None) -> str:
 
 
 def prefix() -> str:
-    """With which the names of this process' temporary files begin: so a later run knows whose they were."""
+    """The start of the names of this process' temporary files, by which a later run finds their owner."""
     return f"dlbox-{identity()}-"
 
 
@@ -70,17 +71,18 @@ def _place() -> str:
 
 
 def _alive(owner: str) -> bool:
-    """Also where it cannot be known."""
+    """Whether the owner runs; True if that cannot be determined."""
     return not _known(owner) or identity(int(owner.split("-")[0])) == owner
 
 
 def _known(owner: str) -> bool:
+    """Whether the owner ran since this boot and in this PID namespace."""
     return owner.rpartition("-")[2] == _place()
 
 
-def carriers() -> Iterator[tuple[int, list[str]]]:
-    """This user's processes that carry a mark, each with the identities in it."""
-    wanted = f"{MARK}=".encode()
+def marked_processes() -> Iterator[tuple[int, list[str]]]:
+    """This user's processes that carry a mark, each with the identities in its mark."""
+    variable_name = f"{MARK}=".encode()
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
@@ -90,26 +92,26 @@ def carriers() -> Iterator[tuple[int, list[str]]]:
             variables = Path(entry.path, "environ").read_bytes()
         except OSError:
             continue
-        if wanted not in variables:
+        if variable_name not in variables:
             continue
         for variable in variables.split(b"\0"):
-            if variable.startswith(wanted):
-                yield int(entry.name), variable[len(wanted) :].decode(errors="replace").split(":")
+            if variable.startswith(variable_name):
+                yield int(entry.name), variable[len(variable_name) :].decode(errors="replace").split(":")
 
 
 def end(mark: str) -> int:
-    """Kill every process that carries ``mark``; how many there were."""
-    return _kill(pid for pid, marks in carriers() if mark in marks)
+    """Kill every process that carries ``mark``; returns how many were killed."""
+    return _kill(pid for pid, marks in marked_processes() if mark in marks)
 
 
 def end_orphans() -> int:
-    """Kill every process one of whose owners is dead."""
+    """Kill every process that has a dead owner; returns how many were killed."""
 
     def orphaned(marks: list[str]) -> bool:
         owners = [found[1] for mark in marks if (found := _IDENTITY.fullmatch(mark))]
         return any(not _alive(owner) for owner in owners)
 
-    return _kill(pid for pid, marks in carriers() if orphaned(marks))
+    return _kill(pid for pid, marks in marked_processes() if orphaned(marks))
 
 
 def _kill(pids: Iterator[int]) -> int:
@@ -122,7 +124,7 @@ def _kill(pids: Iterator[int]) -> int:
 
 
 def clean(folder: Path, owner: str | None = None) -> None:
-    """Remove from ``folder`` what ``owner`` left there; without ``owner``, what any dead owner left."""
+    """Remove the files of ``owner`` from ``folder``; without ``owner``, the files of all dead owners."""
     try:
         entries = list(os.scandir(folder))
     except OSError:
@@ -151,25 +153,26 @@ def clean(folder: Path, owner: str | None = None) -> None:
 
 
 def main(owner: str, folder: Path) -> None:
+    """Wait for the end of ``owner``, then clean up after it."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # it ends with its owner, and never before
+        signal.signal(number, signal.SIG_IGN)  # the guard must outlive its owner
     end_orphans()
     clean(folder)
-    orderly = _wait(owner)
-    deadline, empty = time.monotonic() + _MOST_S, 0
-    while empty < (1 if orderly else _EMPTY_LOOKS) and time.monotonic() < deadline:
+    normal = _wait(owner)
+    deadline, empty = time.monotonic() + _LONGEST_CLEAN_UP_S, 0
+    while empty < (1 if normal else _EMPTY_SCANS) and time.monotonic() < deadline:
         empty = 0 if end(owner) else empty + 1
-        if empty < _EMPTY_LOOKS and not (orderly and empty):
+        if empty < _EMPTY_SCANS and not (normal and empty):
             time.sleep(_PAUSE_S)
     clean(folder, owner)
 
 
 def _wait(owner: str) -> bool:
-    """Until the owner has ended; whether it said so."""
+    """Wait for the end of the owner; returns whether it ended normally."""
     while True:
-        if select.select([0], [], [], _LOOK_S)[0]:
+        if select.select([0], [], [], _POLL_S)[0]:
             return os.read(0, 1) == FAREWELL
-        if not _alive(owner):  # a copy of it, forked and not ended yet, still has the pipe
+        if not _alive(owner):  # a forked copy of the owner may hold the pipe open
             return False
 
 

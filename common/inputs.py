@@ -1,4 +1,4 @@
-"""Read a file that a person named: regular, of bounded size, and text in UTF-8 from its first byte to its last."""
+"""Read a file that a person names: a regular file of bounded size, its text valid UTF-8 throughout."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ _KINDS = (
     (stat.S_ISSOCK, "a socket"),
 )
 _KERNEL = ("/proc", "/sys")
-"""Their files have no size and may answer without end, or change the machine by being read."""
+"""Files there have no size, may be endless, and reading some of them changes the state of the computer."""
 _CHUNK = 1 << 20
 
 
 class InputError(ValueError):
     """The file cannot be used; the message is one sentence that begins with its name.
 
-    ``reason``: the last part of it where the file could not be read at all, else "". ``missing``: there is none.
+    ``reason``: why the file could not be read, without its name; "" if it was read but its content cannot be used.
+    ``missing``: the file does not exist.
     """
 
     reason = ""
@@ -39,9 +40,9 @@ class InputError(ValueError):
 
 
 def open_regular(path: Path, name: str | None = None) -> BinaryIO:
-    """The file opened for reading. Raises InputError for what is missing or not a regular file.
+    """Open a file for reading. Raises InputError if it is missing or not a regular file.
 
-    A pipe or device is never opened: that could wait for ever, or do something.
+    Pipes and devices are never opened: that could block for ever or have side effects.
     """
     name = name or place(path)
     try:
@@ -49,7 +50,7 @@ def open_regular(path: Path, name: str | None = None) -> BinaryIO:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         file = os.fdopen(handle, "rb")
         try:
-            _refuse_irregular(os.fstat(handle), name)  # it may be another one by now
+            _refuse_irregular(os.fstat(handle), name)  # the file may have been replaced meanwhile
             return file
         except BaseException:
             file.close()
@@ -59,8 +60,8 @@ def open_regular(path: Path, name: str | None = None) -> BinaryIO:
         raise InputError.unread(name, error.strerror or str(error), missing=missing) from None
     except InputError:
         raise
-    except ValueError:  # a NUL in the name
-        raise InputError.unread(name, "no file can have that name") from None
+    except ValueError:  # the name contains a NUL
+        raise InputError.unread(name, "no file can have this name") from None
 
 
 def read_bytes(path: Path, limit: int, name: str | None = None) -> bytes:
@@ -72,12 +73,12 @@ def read_bytes(path: Path, limit: int, name: str | None = None) -> bytes:
         except OSError as error:
             raise InputError.unread(name, error.strerror or str(error)) from None
     if len(content) > limit:
-        raise InputError(f"{name} is larger than {limit >> 20} MiB: no such file is")
+        raise InputError(f"{name} is larger than {limit >> 20} MiB, the limit for such a file")
     return content
 
 
 def text_of(content: bytes, name: str) -> str:
-    """``content`` as text, without a byte order mark. Raises InputError with the place of what is not UTF-8."""
+    """``content`` as text, without a byte order mark. Raises InputError with the position of the first invalid byte."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise InputError(f"{name} is not text in UTF-8 but in UTF-16: save it as UTF-8")
     try:
@@ -88,13 +89,13 @@ def text_of(content: bytes, name: str) -> str:
 
 
 def read_text(path: Path, limit: int, name: str | None = None) -> str:
-    """``read_bytes`` and ``text_of`` in one."""
+    """The text of a regular file of at most ``limit`` bytes. Raises InputError as ``read_bytes`` and ``text_of`` do."""
     name = name or place(path)
     return text_of(read_bytes(path, limit, name), name)
 
 
 def check_utf8(file: BinaryIO, name: str) -> None:
-    """Read ``file`` from where it stands to its end in pieces. Raises InputError as ``text_of`` does."""
+    """Read ``file`` in pieces from its current position to its end. Raises InputError as ``text_of`` does."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     start, line = 0, 1
     while True:
@@ -120,7 +121,7 @@ def _refuse_irregular(found: os.stat_result, name: str) -> None:
     if stat.S_ISREG(found.st_mode):
         if found.st_dev not in _kernel_devices():
             return
-        what = "made by the kernel as it is read"
+        what = "a file that the kernel generates"
     else:
         what = next((word for test, word in _KINDS if test(found.st_mode)), "of another kind")
     raise InputError.unread(name, f"{what}, not a regular file")

@@ -1,4 +1,4 @@
-"""The envelope that every ``--json`` document has: ``schema_version`` and ``command`` first."""
+"""The envelope of every ``--json`` document: its first keys are ``schema_version`` and ``command``."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 SCHEMA_VERSION = 1
-"""Of every document that ``--json`` prints. It rises when a key is removed or its meaning changes."""
+"""Version of every document that ``--json`` prints. It rises when a key is removed or changes its meaning."""
 
 
 def envelope(command: str, content: Mapping[str, Any]) -> dict[str, Any]:
-    """``content`` behind the two keys that every document has."""
+    """``content`` after the two keys of the envelope."""
     return {"schema_version": SCHEMA_VERSION, "command": command, **content}
 
 
 def print_json(command: str, content: Mapping[str, Any]) -> None:
-    """One document on stdout."""
+    """Print one document on stdout."""
     sys.stdout.write(json.dumps(envelope(command, content), indent=2) + "\n")

@@ -11,7 +11,7 @@ __all__ = ["Complain", "complain", "print_error"]
 
 
 def print_error(sentence: str) -> None:
-    """Print "dlbox: SENTENCE" on stderr. Long values in it are shortened; control characters are not sent."""
+    """Print "dlbox: SENTENCE" on stderr, with long values shortened and control characters escaped."""
     click.echo(f"dlbox: {shown.sentence(sentence)}", err=True)
 
 

@@ -1,7 +1,8 @@
-"""YAML as a tree whose size, depth, aliases, keys and numbers are bounded before any value is made of it.
+"""Parse YAML into a tree of nodes with line numbers and limits on size, depth, aliases, keys and numbers.
 
-The text is read as a stream of events, so that a file can neither fill the memory nor exhaust the stack: the first
-event beyond a limit ends it. Values are made by PyYAML's own constructors, scalar by scalar.
+The text is read as a stream of events, so that a file can neither fill the memory nor overflow the stack: parsing
+stops at the first event beyond a limit. PyYAML's own constructors convert each scalar. ``yaml_lines`` and
+``yaml_values`` turn the tree into values.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ import yaml
 from common.shown import shortened
 
 LARGEST_BYTES = 4 << 20
-"""What people write by hand is thousands of times smaller."""
+"""Files that people write by hand are a thousand times smaller."""
 MOST_NODES = 200_000
 MOST_EXPANDED = 400_000
-"""Nodes that there would be with every alias (*name) and merge (<<) written out."""
+"""Nodes after every alias (*name) and merge (<<) is replaced by its target."""
 DEEPEST = 64
 LONGEST_KEY = 1024
-"""Characters; YAML's own limit for a key without a question mark."""
+"""Characters: YAML's limit for a key that has no question mark."""
 LONGEST_NUMBER = 64
-"""Characters of what reads as a number or date: more than any has, few enough for every way to write one."""
+"""Characters of a number or date. All real ones are shorter, and this length is fast to convert in any notation."""
 
 _PREFIX = "tag:yaml.org,2002:"
 _MERGE = f"{_PREFIX}merge"
@@ -39,12 +40,12 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class YamlError(ValueError):
-    """The file cannot be used; the message is one sentence for the person who edits it."""
+    """The file is not valid; the message is one sentence for the person who edits it."""
 
 
 @dataclass(eq=False, slots=True)
 class Node:
-    """One value: ``tag`` as YAML resolves it, ``line`` from 1, ``size`` in nodes with aliases written out."""
+    """One node: its ``tag`` as YAML resolves it, its ``line`` from 1, its ``size`` in nodes with aliases replaced."""
 
     tag: str
     line: int
@@ -66,22 +67,26 @@ class Mapping(Node):
     pairs: list[tuple[Node, Node]] = field(default_factory=list)
 
     def merges(self) -> Iterator[tuple[Node, Node]]:
+        """The pairs whose key is ``<<``."""
         return ((key, value) for key, value in self.pairs if key.tag == _MERGE)
 
 
 def is_merge(node: Node) -> bool:
+    """Whether the node is the key ``<<``."""
     return node.tag == _MERGE
 
 
 def compose(text: str, name: str, *, aliases: bool) -> Node | None:
-    """The tree of the one document in ``text``; None where there is none. Raises YamlError with file and line.
+    """The tree of the only document in ``text``; None if there is none. Raises YamlError with file and line.
 
-    ``aliases``: whether *name may be used; where not, one is refused.
+    ``aliases``: whether *name is allowed.
     """
     found = _UNREADABLE.search(text, 1 if text.startswith("\ufeff") else 0)
     if found:
         line = text.count("\n", 0, found.start()) + 1
-        raise YamlError(f"{name}, line {line}: not valid YAML: it holds the character U+{ord(found[0]):04X}")
+        raise YamlError(
+            f"{name}, line {line}: not valid YAML: it contains the character U+{ord(found[0]):04X}"
+        )
     composer = _Composer(name, aliases)
     with _in_a_sentence(name):
         loader = _Loader(text)
@@ -94,7 +99,7 @@ def compose(text: str, name: str, *, aliases: bool) -> Node | None:
 
 
 class _Composer:
-    """Events, one after the other, to a tree."""
+    """Builds the tree from one event after the other."""
 
     def __init__(self, name: str, aliases: bool) -> None:
         self.name = name
@@ -102,7 +107,7 @@ class _Composer:
         self.root: Node | None = None
         self._count = self._documents = 0
         self._open: list[tuple[Node, Node | None]] = []
-        """Collections that have begun; of a mapping, the key that waits for its value too."""
+        """Unfinished collections; for a mapping also the key whose value comes next."""
         self._anchors: dict[str, Node] = {}
 
     def take(self, event: Any, loader: Any) -> None:
@@ -110,7 +115,7 @@ class _Composer:
         if isinstance(event, yaml.DocumentStartEvent):
             self._documents += 1
             if self._documents > 1:
-                self._refuse(line, "not valid YAML: it holds a second document (after ---)")
+                self._refuse(line, "not valid YAML: it contains a second document (after ---)")
         elif isinstance(event, yaml.AliasEvent):
             self._add(self._target(event, line), line)
         elif isinstance(event, yaml.ScalarEvent):
@@ -129,33 +134,29 @@ class _Composer:
                 self._check_tag(opened)
             self._anchor(event, opened)
             if len(self._open) >= DEEPEST:
-                self._refuse(line, f"is nested too deeply to be read (more than {DEEPEST} levels)")
+                self._refuse(line, f"is nested too deeply (more than {DEEPEST} levels)")
             self._open.append((opened, None))
         elif isinstance(event, (yaml.SequenceEndEvent, yaml.MappingEndEvent)):
             done, _ = self._open.pop()
             self._add(done, done.line)
 
     def _add(self, node: Node, line: int) -> None:
-        """Put a node that is complete where it belongs."""
+        """Put a complete node into its parent."""
         self._count += 1
         if self._count > MOST_NODES:
-            self._refuse(line, f"the file holds more than {MOST_NODES:,} values, and no such file does")
+            self._refuse(line, f"the file contains more than {MOST_NODES:,} values, the limit")
         if not self._open:
             self.root = node
             return
         parent, key = self._open[-1]
         parent.size += node.size
         if parent.size > MOST_EXPANDED:
-            self._refuse(
-                line, f"its aliases (*name) stand for more than {MOST_EXPANDED:,} values: write less"
-            )
+            self._refuse(line, f"its aliases (*name) expand to more than {MOST_EXPANDED:,} values, the limit")
         if isinstance(parent, Sequence):
             parent.items.append(node)
         elif key is None:
             if isinstance(node, Scalar) and len(node.text) > LONGEST_KEY:
-                self._refuse(
-                    line, f"a key has {len(node.text):,} characters, and {LONGEST_KEY:,} are the most"
-                )
+                self._refuse(line, f"a key has {len(node.text):,} characters, the limit is {LONGEST_KEY:,}")
             self._open[-1] = parent, node
         else:
             assert isinstance(parent, Mapping)  # noqa: S101
@@ -169,12 +170,14 @@ class _Composer:
     def _target(self, event: Any, line: int) -> Node:
         shown = shortened(event.anchor)
         if not self.aliases:
-            self._refuse(line, f"write the value out instead of an alias (*{shown})")
+            self._refuse(line, f"aliases (*{shown}) are not supported: write the value itself")
         target = self._anchors.get(event.anchor)
         if target is None:
-            self._refuse(line, f"not valid YAML: the alias *{shown} names nothing above it")
+            self._refuse(line, f"not valid YAML: the alias *{shown} has no anchor above it")
         if any(target is opened for opened, _ in self._open):
-            self._refuse(line, f"the alias *{shown} stands inside of what it names, which would never end")
+            self._refuse(
+                line, f"the alias *{shown} is inside the value that it names, which would be endless"
+            )
         return target
 
     def _check_scalar(self, node: Scalar) -> None:
@@ -183,15 +186,15 @@ class _Composer:
         if node.tag in _NUMBERS and len(node.text) > LONGEST_NUMBER:
             self._refuse(
                 node.line,
-                f"`{shortened(node.text, 40)}` reads as a number or date of {len(node.text):,} characters, and "
-                f"{LONGEST_NUMBER} are the most: put text in quotes",
+                f"`{shortened(node.text, 40)}` is a number or date of {len(node.text):,} characters, the limit is "
+                f"{LONGEST_NUMBER}: put text in quotes",
             )
 
     def _check_tag(self, node: Node) -> None:
-        """A tag of one's own (!vault) is for the reader to judge; of YAML's own there are no others."""
+        """Custom tags (!vault) are left to the caller; other tags of YAML itself are refused."""
         if not node.tag.startswith("!"):
             shown = shortened(node.tag.replace(_PREFIX, "!!"))
-            self._refuse(node.line, f"not valid YAML: the tag `{shown}` is not known here: leave it out")
+            self._refuse(node.line, f"not valid YAML: the tag `{shown}` is not supported: remove it")
 
     def _refuse(self, line: int, problem: str) -> NoReturn:
         raise YamlError(f"{self.name}, line {line}: {problem}")
@@ -205,23 +208,23 @@ _MAKERS = {
 
 
 def value(node: Scalar, name: str) -> Any:
-    """The value of a scalar, as YAML 1.1 reads it; text for a tag of one's own. Raises YamlError."""
+    """The value of a scalar by the rules of YAML 1.1; its text if it has a custom tag. Raises YamlError."""
     maker = _MAKERS.get(node.tag)
     if maker is None:
         return node.text
     try:
         return maker(_CONSTRUCTOR, yaml.ScalarNode(node.tag, node.text))
     except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, yaml.YAMLError):
-        # PyYAML's own ways to fail where a tag (!!int "") forces what the text is not
+        # PyYAML's errors for a tag that does not fit the text, such as !!int ""
         raise YamlError(
-            f"{name}, line {node.line}: `{shortened(node.text)}` looks like a number or date and is none; "
+            f"{name}, line {node.line}: `{shortened(node.text)}` looks like a number or date but is not valid: "
             "put text in quotes"
         ) from None
 
 
 @contextmanager
 def _in_a_sentence(name: str) -> Iterator[None]:
-    """Whatever the YAML library ends with becomes a YamlError."""
+    """Convert every error of the YAML library to a YamlError."""
     try:
         yield
     except yaml.YAMLError as error:

@@ -1,6 +1,7 @@
-"""Plain values of a YAML file that follows another program's rules: aliases, merges and keys of any kind are taken.
+"""Read YAML files that follow the rules of another program, such as Ansible inventories (``provision/hosts``).
 
-Mappings know on which line each key stands. ``yaml_lines`` is for dlbox's own files, and stricter.
+Aliases, merges and keys of any type are allowed. Mappings have the line number of each key. ``yaml_lines`` reads
+dlbox's own files and is stricter.
 """
 
 from __future__ import annotations
@@ -13,22 +14,22 @@ from common.yaml_nodes import Mapping, Node, Scalar, Sequence, YamlError
 
 
 class Lined(dict[Any, Any]):
-    """A mapping that knows on which line each key stands."""
+    """A mapping with the line number (from 1) of each key."""
 
     lines: dict[Any, int]
 
 
 def parse(text: str, name: str) -> Any:
-    """The one document in ``text``; None where there is none. Raises YamlError with file and line.
+    """The value of the only document in ``text``; None if there is none. Raises YamlError with file and line.
 
-    A value with a tag that only another program understands (!vault) is None too.
+    A value with a custom tag such as !vault, which only the other program understands, becomes None.
     """
     node = yaml_nodes.compose(text, name, aliases=True)
     return None if node is None else _Builder(name).build(node)
 
 
 class _Builder:
-    """A value of each node, once: what an alias names is one and the same object."""
+    """Makes the value of each node once: an alias and its anchor are the same object."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -49,11 +50,11 @@ class _Builder:
         assert isinstance(node, Scalar)  # noqa: S101
         value = yaml_nodes.value(node, self.name)
         if isinstance(value, str) and "\0" in value:
-            raise self._error(node, "the text holds a NUL character")
+            raise self._error(node, "the text contains a NUL character")
         return value
 
     def _mapping(self, node: Mapping) -> Lined:
-        """The own keys win over those that are merged in (<<), the first of several merged mappings over the later."""
+        """Own keys take precedence over merged ones (<<), and earlier merged mappings over later ones."""
         found = Lined()
         found.lines = {}
         own: set[Any] = set()
@@ -72,7 +73,9 @@ class _Builder:
             merged = value_node.items if isinstance(value_node, Sequence) else [value_node]
             for one in merged:
                 if not isinstance(one, Mapping):
-                    raise self._error(key_node, "not valid YAML: `<<` is expected to name mappings")
+                    raise self._error(
+                        key_node, "not valid YAML: the value of `<<` must be a mapping or a list of mappings"
+                    )
                 more = self.build(one)
                 for key in more:
                     if key not in found:
@@ -82,7 +85,7 @@ class _Builder:
 
     def _key(self, node: Node) -> Any:
         if not isinstance(node, Scalar) or node.tag.startswith("!"):
-            raise self._error(node, "not valid YAML: a key is expected to be a name")
+            raise self._error(node, "not valid YAML: a key must be a scalar value")
         return self.build(node)
 
     def _error(self, node: Node, problem: str) -> YamlError:

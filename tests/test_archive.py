@@ -1,4 +1,4 @@
-"""`dlbox history export`, `import` and `prune`: no run is lost, duplicated or overwritten, with several writers too."""
+"""`dlbox history export`, `import` and `prune`: no run is lost, duplicated or overwritten, with several writers."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ GOOD = msgspec.json.encode(at(9)).decode()
         ("not json", "is not JSON"),
         (GOOD + "\n{}\n", "line 2 is not a result"),
         (GOOD + "\n" + GOOD[:-20] + "\n", "line 2 is not JSON"),
-        (GOOD.replace('"schema_version":1', '"schema_version":7'), "newer dlbox (schema 7)"),
+        (GOOD.replace('"schema_version":1', '"schema_version":7'), "newer dlbox (schema version 7)"),
         (GOOD.replace("2026-11-09T12:00:00+00:00", "yesterday"), "`started_at` is not a time"),
         (GOOD.replace("T12:00:00+00:00", "T12:00:00"), "`started_at` is not in UTC"),
         (GOOD.replace("testbox", "\\u001b[31mbox"), "control characters"),
@@ -323,7 +323,7 @@ def test_a_name_that_dlbox_does_not_write_is_refused(
     store.close()
     done = dlbox("history")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "damaged, or written by a newer dlbox" in done.stdout
+    assert "cannot be read" in done.stdout
     assert "bold" not in done.stdout
     assert "lstm" in done.stdout, "the other run is listed"
     done = dlbox("report", "1")

@@ -1,4 +1,4 @@
-"""The gate for what a box says: a sound reading passes whole, and anything else is refused by the name of its field."""
+"""The check of a box's facts: valid ones are accepted unchanged, others are refused with the name of the field."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from hypothesis import strategies as st
 
 from inventory.machine.records import Distribution, Host, Machine
 from provision.ansible import playbook, variables
-from provision.ansible.outcome import HostOutcome, Outcome
-from provision.ansible.playbook import Job
+from provision.ansible.outcome import HostOutcome, PlaybookOutcome
+from provision.ansible.playbook import PlaybookJob
 from provision.artifacts import environments, own_wheel
 from provision.artifacts.own_wheel import OwnWheel
-from provision.commands.options import Wishes
-from provision.commands.provision import right, run
+from provision.commands.interaction import Interaction
+from provision.commands.options import ProvisionOptions
+from provision.commands.provision import is_success, run
 from provision.resolve import box_reading, boxes
 from provision.resolve.box_reading import ReadingError
 from tests.hostile import placed, texts
-from tests.test_playbook import Listener
+from tests.test_playbook import RecordingProgress
 from tests.test_variables import read, root
 
 __all__ = ["root"]  # a fixture: the files of a box
@@ -50,14 +51,14 @@ READING: dict[str, Any] = {
 }  # fmt: skip
 
 
-def test_a_sound_reading_passes_whole(root: Path) -> None:
+def test_valid_facts_are_accepted_unchanged(root: Path) -> None:
     assert box_reading.read(READING) == READING
     real = read(root)
     assert box_reading.read(real) == real
     assert set(READING) == set(real) == {*box_reading.READING.required, *box_reading.READING.optional}
 
 
-def test_text_that_would_be_evaluated_is_refused_in_every_field(tmp_path: Path) -> None:
+def test_hostile_text_is_refused_in_every_field(tmp_path: Path) -> None:
     for text in texts(tmp_path / "canary"):
         for where, hostile in placed(READING, text):
             passes = hostile
@@ -101,7 +102,7 @@ FIELDS = [
 
 
 @pytest.mark.parametrize(("field", "value", "words"), FIELDS)
-def test_the_field_is_named_and_its_value_is_short(field: str, value: object, words: str) -> None:
+def test_the_message_names_the_field_and_shortens_its_value(field: str, value: object, words: str) -> None:
     with pytest.raises(ReadingError) as caught:
         box_reading.read({**READING, field: value})
     message = str(caught.value)
@@ -111,7 +112,7 @@ def test_the_field_is_named_and_its_value_is_short(field: str, value: object, wo
 
 
 @pytest.mark.parametrize("name", sorted(box_reading.READING.required))
-def test_a_field_that_a_plan_needs_is_missed_by_name(name: str) -> None:
+def test_a_missing_field_is_named(name: str) -> None:
     with pytest.raises(ReadingError, match=f'field "{name}" is missing'):
         box_reading.read({key: value for key, value in READING.items() if key != name})
 
@@ -125,7 +126,7 @@ ANYTHING = st.recursive(
 
 @settings(max_examples=300, deadline=None)
 @given(ANYTHING, st.sampled_from(sorted(READING)))
-def test_whatever_a_box_says_is_read_or_refused(value: Any, field: str) -> None:
+def test_any_facts_are_accepted_or_refused(value: Any, field: str) -> None:
     for document in (value, {**copy.deepcopy(READING), field: value}):
         found, refusal = judged(document)
         assert refusal.isprintable()
@@ -151,19 +152,21 @@ def judged(document: Any) -> tuple[Any, str]:
         Host(distribution=Distribution(id="ubuntu", version="24.04\n")),
     ],
 )
-def test_this_machine_passes_the_same_gate(host: Host) -> None:
+def test_the_facts_of_this_machine_are_checked_too(host: Host) -> None:
     with pytest.raises(ReadingError, match="field "):
         boxes.of_machine(Machine(host=host, read_at="2026-01-01T00:00:00Z"))
 
 
-class Said(list[str]):
+class Messages(list[str]):
+    """Records error messages."""
+
     def __call__(self, sentence: str) -> None:
         self.append(sentence)
 
 
 @contextlib.contextmanager
-def watching() -> Iterator[Listener]:
-    yield Listener()
+def open_progress() -> Iterator[RecordingProgress]:
+    yield RecordingProgress()
 
 
 def box(name: str, reading: Any, **fields: Any) -> HostOutcome:
@@ -171,16 +174,16 @@ def box(name: str, reading: Any, **fields: Any) -> HostOutcome:
 
 
 def provision(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, looked: tuple[HostOutcome, ...], **wishes: Any
-) -> tuple[int, Said, list[Job]]:
-    """`provision` over an inventory of these hosts; the second playbook finds all of its hosts ready."""
-    jobs: list[Job] = []
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, looked: tuple[HostOutcome, ...], **options: Any
+) -> tuple[int, Messages, list[PlaybookJob]]:
+    """Run `provision` with an inventory of these hosts; in the second playbook all hosts are ready."""
+    jobs: list[PlaybookJob] = []
 
-    def play(job: Job, *rest: object) -> Outcome:
+    def play(job: PlaybookJob, *rest: object) -> PlaybookOutcome:
         jobs.append(job)
         ready = tuple(HostOutcome(name=name, status="changed", verdict="ready") for name in job.variables)
         hosts = looked if job.playbook.stem == "preflight" else ready
-        return Outcome(playbook=job.playbook.stem, check=job.check, seconds=1.0, hosts=hosts)
+        return PlaybookOutcome(playbook=job.playbook.stem, check=job.check, seconds=1.0, hosts=hosts)
 
     monkeypatch.setattr(playbook, "run", play)
     monkeypatch.setattr(own_wheel, "build", lambda folder: OwnWheel(path=folder / "dlbox.whl", sha256="ab"))
@@ -188,14 +191,14 @@ def provision(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     place = tmp_path / "hosts.yml"
     place.write_text(json.dumps({"all": {"hosts": {host.name: {} for host in looked}}}), encoding="utf-8")
-    said = Said()
-    asked = Wishes(inventory=place, **wishes)
-    code = run(asked, watching, lambda question: True, as_json=True, complain=said)
-    return code, said, jobs
+    messages = Messages()
+    asked = ProvisionOptions(inventory=place, **options)
+    code = run(asked, Interaction(open_progress, lambda question: True, messages, True))
+    return code, messages, jobs
 
 
 @pytest.mark.parametrize("check", [False, True])
-def test_a_box_that_is_refused_is_reported_and_the_others_go_on(
+def test_a_box_with_invalid_facts_fails_and_the_others_continue(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], check: bool
 ) -> None:
     hostile = {**READING, "kernels": ["6.8-{{ lookup('pipe', 'id > pwned') }}"]}
@@ -204,7 +207,7 @@ def test_a_box_that_is_refused_is_reported_and_the_others_go_on(
         box("good", READING),
         box("worse", {}, status="failed", task="a", message="b"),
     )
-    code, said, jobs = provision(monkeypatch, tmp_path, looked, check=check)
+    code, messages, jobs = provision(monkeypatch, tmp_path, looked, check=check)
     assert code == 1
     assert [job.playbook.stem for job in jobs] == ["preflight", "site"]
     assert jobs[1].limit == "good"
@@ -212,7 +215,8 @@ def test_a_box_that_is_refused_is_reported_and_the_others_go_on(
     assert list(jobs[1].variables) == ["good"]
     assert "pwned" not in json.dumps(jobs[1].variables)
     assert any(
-        'bad: "The reading of the box is checked" failed: field "kernels[0]" is not' in line for line in said
+        'bad: task "The facts of the box are checked" failed: field "kernels[0]" is not' in line
+        for line in messages
     )
     document = json.loads(capsys.readouterr().out)
     assert document["succeeded"] is False
@@ -221,18 +225,18 @@ def test_a_box_that_is_refused_is_reported_and_the_others_go_on(
     ]  # fmt: skip
 
 
-def test_where_every_box_is_refused_nothing_is_installed(
+def test_if_all_boxes_have_invalid_facts_nothing_is_installed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    code, said, jobs = provision(monkeypatch, tmp_path, (box("bad", {**READING, "kernel": "a b"}),))
+    code, messages, jobs = provision(monkeypatch, tmp_path, (box("bad", {**READING, "kernel": "a b"}),))
     assert (code, len(jobs)) == (1, 1)
-    assert "kernel release" in said[0]
+    assert "kernel release" in messages[0]
 
 
 @pytest.mark.parametrize("verdict", ["uncertain", "unknown", "fine", "{{ 1 }}", ""])
-def test_only_a_known_good_verdict_is_right(verdict: str) -> None:
+def test_only_a_good_verdict_is_success(verdict: str) -> None:
     host = HostOutcome(name="desk", status="ok", verdict="ready")
-    outcome = Outcome(playbook="site", check=False, seconds=1.0, hosts=(host,))
-    assert right(outcome)
+    outcome = PlaybookOutcome(playbook="site", check=False, seconds=1.0, hosts=(host,))
+    assert is_success(outcome)
     wrong = msgspec.structs.replace(host, verdict=verdict)
-    assert not right(msgspec.structs.replace(outcome, hosts=(host, wrong)))
+    assert not is_success(msgspec.structs.replace(outcome, hosts=(host, wrong)))

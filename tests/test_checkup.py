@@ -26,6 +26,7 @@ from bench.results.terminal import check_results
 from inventory import gather
 from inventory.machine.reading import Reading
 from inventory.machine.records import Machine
+from tests import checks_page
 
 GOLDEN = Path(__file__).with_name("golden")
 """DLBOX_GOLDEN=write pytest tests/test_checkup.py writes these files anew: look at the difference then."""
@@ -242,7 +243,16 @@ def test_a_check_that_breaks_hides_no_other(box: Machine, monkeypatch: pytest.Mo
     assert "ZeroDivisionError" in told[0].message
 
 
-def test_the_table_of_checks_names_every_check() -> None:
-    page = Path(__file__).parent.parent / "docs" / "reference" / "checks.md"
+def test_the_reference_lists_every_check_with_its_limit_and_remedy() -> None:
+    rows = {row.split("`")[1]: row for row in checks_page.page().splitlines() if row.startswith("| `")}
+    assert set(rows) == {check.id for check in health.checks()}
+    for check in health.checks():
+        for text in (check.title, check.limits, check.source, check.fix):
+            assert " ".join(text.split()) in rows[check.id].replace("\\|", "|")
+
+
+def test_the_comparison_with_other_checkers_names_checks_that_exist() -> None:
+    page = Path(__file__).parent.parent / "docs" / "evidence" / "other-checkers.md"
     named = set(re.findall(r"`([a-z]+\.[a-z0-9-]+)`", page.read_text()))
-    assert named == {check.id for check in health.checks()}
+    assert named
+    assert named <= {check.id for check in health.checks()}

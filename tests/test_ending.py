@@ -1,4 +1,4 @@
-"""How a process ended: a kill is a kill, and memory is named only with evidence."""
+"""Why a process ended: "out of memory" is reported only with evidence."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ CODES = st.integers(-64, 255).filter(bool)
 def test_memory_is_never_named_without_evidence(code: int, counts: tuple[int | None, int | None]) -> None:
     before, now = counts
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ending, "kills", lambda: now)
-        assert ending.of(code, before, "everything was fine").kind != "out-of-memory"
+        patch.setattr(ending, "oom_kills", lambda: now)
+        assert ending.explain(code, before, "everything was fine").kind != "out-of-memory"
 
 
 @given(CODES)
-def test_every_end_is_told_with_its_code_or_signal(code: int) -> None:
-    told = ending.of(code, None)
-    assert told.kind == ("killed" if code in (-1, -2, -9, -15) else told.kind)
-    assert str(code) in told.why if code > 0 else ("SIG" in told.why or str(-code) in told.why)
+def test_every_exit_reason_names_the_code_or_the_signal(code: int) -> None:
+    reason = ending.explain(code, None)
+    assert reason.kind == ("killed" if code in (-1, -2, -9, -15) else reason.kind)
+    assert str(code) in reason.why if code > 0 else ("SIG" in reason.why or str(-code) in reason.why)
 
 
-def test_the_kernel_s_count_is_evidence_of_a_sigkill_and_of_nothing_else(
+def test_the_kernel_s_count_explains_only_sigkill(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ending, "kills", lambda: 6)
-    assert ending.of(-9, 5).kind == "out-of-memory"
-    assert (ending.of(-15, 5).kind, ending.of(-11, 5).kind, ending.of(1, 5).kind) == (
+    monkeypatch.setattr(ending, "oom_kills", lambda: 6)
+    assert ending.explain(-9, 5).kind == "out-of-memory"
+    assert (ending.explain(-15, 5).kind, ending.explain(-11, 5).kind, ending.explain(1, 5).kind) == (
         "killed",
         "crash",
         "crash",
@@ -41,7 +41,7 @@ def test_the_kernel_s_count_is_evidence_of_a_sigkill_and_of_nothing_else(
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("output", "expected"),
     [
         ("RESOURCE_EXHAUSTED: Out of memory while trying to allocate", True),
         ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB", True),
@@ -55,9 +55,9 @@ def test_the_kernel_s_count_is_evidence_of_a_sigkill_and_of_nothing_else(
         ("the room is full of bloom", False),
     ],
 )
-def test_the_framework_s_own_words_are_evidence(words: str, told: bool) -> None:
-    assert ending.speaks_of_memory(words) is told
-    assert (ending.of(-6, None, words).kind == "out-of-memory") is told
+def test_error_messages_of_frameworks_are_evidence(output: str, expected: bool) -> None:
+    assert ending.reports_out_of_memory(output) is expected
+    assert (ending.explain(-6, None, output).kind == "out-of-memory") is expected
 
 
 def laid_out(root: Path, **files: str) -> Path:
@@ -97,18 +97,18 @@ EVENTS = "low 0\noom 3\noom_kill 2\noom_group_kill 0\n"
         ),
     ],
 )
-def test_the_own_group_s_count_goes_before_the_machine_s(
+def test_the_count_of_the_own_control_group_takes_precedence(
     tmp_path: Path, files: dict[str, str], expected: int | None
 ) -> None:
-    assert ending.kills(laid_out(tmp_path, **files)) == expected
+    assert ending.oom_kills(laid_out(tmp_path, **files)) == expected
 
 
 @given(st.binary(max_size=200), st.binary(max_size=200))
-def test_counters_that_make_no_sense_are_no_count(
+def test_invalid_counters_are_ignored(
     tmp_path_factory: pytest.TempPathFactory, group: bytes, count: bytes
 ) -> None:
     root = tmp_path_factory.mktemp("root")
     (root / "proc/self").mkdir(parents=True)
     (root / "proc/self/cgroup").write_bytes(group)
     (root / "proc/vmstat").write_bytes(count)
-    assert ending.kills(root) is None or b"oom_kill" in count
+    assert ending.oom_kills(root) is None or b"oom_kill" in count

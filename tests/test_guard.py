@@ -1,4 +1,4 @@
-"""What a killed process leaves is ended and removed: its children, theirs, and temporary files; never another's."""
+"""After a process is killed, its children, their children and its temporary files are removed, and no others."""
 
 from __future__ import annotations
 
@@ -36,8 +36,10 @@ def until(true: Callable[[], bool], seconds: float = 30) -> bool:
     return done
 
 
-def carriers_of(pid: int) -> list[int]:
-    return [number for number, marks in guard.carriers() if any(m.startswith(f"{pid}-") for m in marks)]
+def marked_by(pid: int) -> list[int]:
+    return [
+        number for number, marks in guard.marked_processes() if any(m.startswith(f"{pid}-") for m in marks)
+    ]
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def temporary(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def owner(tmp_path: Path, temporary: Path) -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
-    """A process that starts a child, which starts one of its own in another session, and then does ``more``."""
+    """A process whose child starts a grandchild in another session; the process then runs ``more``."""
     made: list[subprocess.Popen[bytes]] = []
 
     def begin(more: str) -> subprocess.Popen[bytes]:
@@ -66,7 +68,7 @@ def owner(tmp_path: Path, temporary: Path) -> Iterator[Callable[[str], subproces
     for process in made:
         process.kill()
         process.wait()
-        for pid in carriers_of(process.pid):
+        for pid in marked_by(process.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -76,15 +78,15 @@ def test_nothing_outlives_a_killed_process(
     owner: Callable[[str], subprocess.Popen[bytes]], temporary: Path, number: int
 ) -> None:
     process = owner("time.sleep(600)")
-    assert len(carriers_of(process.pid)) == 2
+    assert len(marked_by(process.pid)) == 2
     assert len(list(temporary.iterdir())) == 1
     process.send_signal(number)
     process.wait()
-    assert until(lambda: not carriers_of(process.pid))
+    assert until(lambda: not marked_by(process.pid))
     assert until(lambda: not list(temporary.iterdir()))
 
 
-def test_the_guard_ends_with_its_owner_and_nothing_is_left_then(
+def test_the_guard_exits_after_its_owner_and_leaves_nothing(
     owner: Callable[[str], subprocess.Popen[bytes]], tmp_path: Path, temporary: Path
 ) -> None:
     process = owner(
@@ -101,7 +103,7 @@ def test_the_guard_ends_with_its_owner_and_nothing_is_left_then(
     assert list(temporary.iterdir()) == []
 
 
-def test_what_a_dead_process_without_a_guard_left_is_ended_by_the_next(
+def test_the_next_guard_cleans_up_after_a_process_without_a_guard(
     owner: Callable[[str], subprocess.Popen[bytes]], temporary: Path
 ) -> None:
     process = owner("time.sleep(600)")
@@ -114,11 +116,11 @@ def test_what_a_dead_process_without_a_guard_left_is_ended_by_the_next(
     subprocess.run(
         [sys.executable, "-c", next_one], cwd=ROOT, env={**os.environ, "TMPDIR": str(temporary)}, check=True
     )
-    assert carriers_of(process.pid) == []
+    assert marked_by(process.pid) == []
     assert list(temporary.iterdir()) == []
 
 
-def test_ending_a_child_ends_what_made_a_session_of_its_own(tmp_path: Path) -> None:
+def test_killing_a_child_kills_descendants_in_other_sessions(tmp_path: Path) -> None:
     code = f"""
     import subprocess, sys, time
     subprocess.Popen([sys.executable, "-c", {SLEEP!r}], start_new_session=True)
@@ -128,14 +130,14 @@ def test_ending_a_child_ends_what_made_a_session_of_its_own(tmp_path: Path) -> N
     one = child.start([sys.executable, "-c", textwrap.dedent(code)])
     other = child.start([sys.executable, "-c", SLEEP])
     assert until((tmp_path / "runs").exists)
-    before = len(carriers_of(os.getpid()))
+    before = len(marked_by(os.getpid()))
     child.end(one)
-    assert until(lambda: len(carriers_of(os.getpid())) == before - 2)
+    assert until(lambda: len(marked_by(os.getpid())) == before - 2)
     assert other.poll() is None
     child.end(other)
 
 
-def test_a_child_whose_parent_is_dead_already_ends_itself() -> None:
+def test_a_child_exits_if_its_parent_is_already_dead() -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     code = "import sys; from common.child import die_with_parent; die_with_parent(); sys.exit(7)"
@@ -178,7 +180,7 @@ def dead() -> str:
     return name or "1-1-0000"
 
 
-def test_only_what_dead_runs_of_this_user_left_is_removed(temporary: Path) -> None:
+def test_only_files_of_dead_runs_of_this_user_are_removed(temporary: Path) -> None:
     alive = guard.identity()
     number, start, place = alive.split("-")
     foreign = "0000" if place != "0000" else "1111"
@@ -200,7 +202,7 @@ def test_only_what_dead_runs_of_this_user_left_is_removed(temporary: Path) -> No
     assert {path.name for path in temporary.iterdir()} == set(kept)
 
 
-def test_a_link_in_the_place_of_a_folder_is_not_followed(temporary: Path, tmp_path: Path) -> None:
+def test_a_link_instead_of_a_folder_is_not_followed(temporary: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis").touch()
     (temporary / f"dlbox-{dead()}-x").symlink_to(tmp_path / "mine")
@@ -209,7 +211,7 @@ def test_a_link_in_the_place_of_a_folder_is_not_followed(temporary: Path, tmp_pa
     assert list(temporary.iterdir()) == []
 
 
-def test_another_user_s_files_are_left(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_of_another_user_are_not_removed(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (temporary / f"dlbox-{dead()}-x").mkdir()
     mine = os.getuid()
     monkeypatch.setattr(os, "getuid", lambda: mine + 1)
@@ -217,11 +219,11 @@ def test_another_user_s_files_are_left(temporary: Path, monkeypatch: pytest.Monk
     assert len(list(temporary.iterdir())) == 1
 
 
-def test_a_folder_that_cannot_be_read_is_no_matter(tmp_path: Path) -> None:
+def test_an_unreadable_folder_is_ignored(tmp_path: Path) -> None:
     guard.clean(tmp_path / "nowhere")
 
 
-def test_an_identity_is_of_one_process_alone() -> None:
+def test_every_process_has_its_own_identity() -> None:
     assert guard.identity() == guard.identity(os.getpid())
     assert guard.identity(os.getppid()) != guard.identity()
     assert guard.identity(2**22 + 1) == ""
@@ -233,10 +235,10 @@ def test_temporary_files_of_children_go_to_a_folder_that_is_removed() -> None:
     assert Path(line.decode()).name.startswith(guard.prefix())
 
 
-def test_without_a_temporary_directory_children_start_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_children_start_without_a_temporary_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     def none(**_: object) -> str:
         raise FileNotFoundError("No usable temporary directory found")
 
-    monkeypatch.setattr(child._Own, "folder", None)
+    monkeypatch.setattr(child._ProcessState, "folder", None)
     monkeypatch.setattr(child.tempfile, "mkdtemp", none)
     assert child.Child([sys.executable, "-c", "print(1)"]).finish(60).output == b"1\n"

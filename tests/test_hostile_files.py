@@ -1,4 +1,4 @@
-"""A stack file, a manifest and options with hostile texts in their fields: refused by the field, never evaluated."""
+"""Hostile text in the fields of a stack file, a manifest and options: refused by field, never evaluated."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import yaml
 from dlbox import cli  # noqa: TID251 - the command is what is tested
 from provision.artifacts import bundle
 from provision.artifacts.bundle import BundleError
-from provision.commands.options import Wishes, wrong
+from provision.commands.options import ProvisionOptions, conflict
 from provision.resolve.load import DEFAULT_PATH, StackFileError, parse
 from tests.hostile import placed, texts
-from tests.test_playbook import Listener
+from tests.test_playbook import RecordingProgress
 
 STACK = yaml.safe_load(DEFAULT_PATH.read_text(encoding="utf-8"))
 FREE_TEXT = {"source", "why", "cards", "kind", "name"}
-"""Shown to a person, in no package name and no file."""
+"""Only displayed: part of no package name and no file."""
 
 
-def test_a_stack_file_with_a_hostile_text_in_any_field_is_refused_or_shows_it_only(tmp_path: Path) -> None:
-    """The first row of each table, each of its fields."""
+def test_hostile_text_in_a_stack_file_is_refused_or_only_displayed(tmp_path: Path) -> None:
+    """In each field of the first row of each table."""
     text = texts(tmp_path / "canary")[0]
     for table, rows in STACK.items():
         if not isinstance(rows, list):
@@ -54,14 +54,14 @@ MANIFEST = {
 }  # fmt: skip
 
 
-def test_a_manifest_with_a_hostile_text_in_any_field_is_refused(tmp_path: Path) -> None:
+def test_hostile_text_in_a_manifest_is_refused(tmp_path: Path) -> None:
     for text in texts(tmp_path / "canary"):
         for where, hostile in placed(MANIFEST, text):
             if where == ".contents.cards[0]":
-                continue  # free text, compared and shown
+                continue  # free text, only compared and displayed
             (tmp_path / bundle.MANIFEST).write_text(json.dumps(hostile), encoding="utf-8")
             with pytest.raises(BundleError) as caught:
-                bundle.read(tmp_path, Listener())
+                bundle.read(tmp_path, RecordingProgress())
             assert "\n" not in str(caught.value)
             assert not (tmp_path / "canary").exists()
 
@@ -69,19 +69,19 @@ def test_a_manifest_with_a_hostile_text_in_any_field_is_refused(tmp_path: Path) 
 @pytest.mark.parametrize(
     "content", [b"\xff\xfe", b"[" * 100_000, b"{}", b"", b'{"wheel": "a"}', b"null", b"1" * 5000]
 )
-def test_a_manifest_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_an_invalid_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / bundle.MANIFEST).write_bytes(content)
     with pytest.raises(BundleError):
-        bundle.read(tmp_path, Listener())
+        bundle.read(tmp_path, RecordingProgress())
 
 
 @pytest.mark.parametrize("name", ['a"; APT::Update::Pre-Invoke {"touch canary"}; //', "a\nb", "a\\b"])
-def test_the_folder_of_a_bundle_cannot_end_a_value_of_apt(name: str, tmp_path: Path) -> None:
-    assert "--bundle" in (wrong(Wishes(bundle=tmp_path / name)) or "")
-    assert wrong(Wishes(bundle=tmp_path / "a folder (1)")) is None
+def test_a_bundle_path_that_breaks_apt_syntax_is_refused(name: str, tmp_path: Path) -> None:
+    assert "--bundle" in (conflict(ProvisionOptions(bundle=tmp_path / name)) or "")
+    assert conflict(ProvisionOptions(bundle=tmp_path / "a folder (1)")) is None
 
 
-def test_options_of_plan_are_data(tmp_path: Path) -> None:
+def test_hostile_options_of_plan_are_not_evaluated(tmp_path: Path) -> None:
     canary = tmp_path / "canary"
     place = tmp_path / "hosts.yml"
     for text in texts(canary):
@@ -100,7 +100,7 @@ def test_options_of_plan_are_data(tmp_path: Path) -> None:
 
 
 def plan_of(words: tuple[str, ...]) -> int:
-    """The exit code of `dlbox plan`, run in this process; an exception but SystemExit is a failure."""
+    """The exit code of `dlbox plan`, run in this process; any exception except SystemExit fails the test."""
     with pytest.raises(SystemExit) as ended:
         cli.main(["plan", *words])
     return int(ended.value.code or 0)

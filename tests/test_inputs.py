@@ -1,4 +1,4 @@
-"""Files from outside that would hang, crash or flood: each ends in a sentence, in bounded time and memory."""
+"""Files that would cause a hang, a crash or endless output give one sentence, in bounded time and memory."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from provision.hosts.inventory_file import HostError, Inventory, count, expand
 from tests.conftest import ROOT
 
 CPU_SECONDS = 20
-"""A bound that only what hangs reaches, on a machine that does other things too."""
+"""Only a hang takes longer, even on a busy computer."""
 MEMORY_BYTES = 1 << 30
-"""Of addresses; half of it are libraries that are mapped."""
+"""Limit of the address space; half of it are mapped libraries."""
 
 
 def limited(*arguments: str, folder: Path, command: str = "dlbox.py") -> subprocess.CompletedProcess[str]:
-    """The command with limits of the kernel: what hangs is ended with SIGXCPU, what grows with MemoryError."""
+    """The command with resource limits: a hang ends with SIGXCPU, too much memory with MemoryError."""
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
@@ -98,7 +98,7 @@ HOSTILE: dict[str, str | bytes] = {
 
 
 @pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
-def test_a_hostile_inventory_ends_in_a_sentence(tmp_path: Path, content: str | bytes) -> None:
+def test_a_hostile_inventory_gives_one_sentence(tmp_path: Path, content: str | bytes) -> None:
     raw = content if isinstance(content, bytes) else content.encode()
     (tmp_path / "hosts.yml").write_bytes(raw)
     done = limited("plan", "--inventory", "hosts.yml", folder=tmp_path)
@@ -143,7 +143,7 @@ def test_ranges_are_counted_as_they_are_expanded(low: int, span: int, step: int,
     assert count(pattern) == len(expand(pattern)) == len(set(expand(pattern)))
 
 
-def test_aliases_and_merges_of_an_inventory_are_taken_as_yaml_says(tmp_path: Path) -> None:
+def test_aliases_and_merges_of_an_inventory_follow_yaml(tmp_path: Path) -> None:
     text = "x: &x {a: 1, b: 2}\ny: &y {b: 3, c: 4}\nz:\n  <<: [*x, *y]\n  a: 5\nw: *x\n"
     found = yaml_values.parse(text, "any.yml")
     assert found["z"] == {"a": 5, "b": 2, "c": 4}
@@ -157,33 +157,33 @@ def test_aliases_and_merges_of_an_inventory_are_taken_as_yaml_says(tmp_path: Pat
     max_leaves=15,
 ))  # fmt: skip
 @settings(deadline=None)
-def test_what_is_written_is_read(data: object) -> None:
+def test_yaml_that_was_written_is_read_unchanged(data: object) -> None:
     text = yaml.safe_dump(data)
     assert yaml_values.parse(text, "any.yml") == data
     if "&" not in text:  # PyYAML writes aliases for empty lists that are one object
         assert yaml_lines.parse(text, "any.yml").data == data
 
 
-def test_mutated_files_are_refused_in_a_sentence(tmp_path: Path) -> None:
-    """In one child with limits: thousands of small damages to a bill and an inventory."""
+def test_mutated_files_are_refused_with_one_sentence(tmp_path: Path) -> None:
+    """One child with resource limits reads thousands of slightly damaged bills and inventories."""
     done = limited(str(tmp_path), folder=ROOT, command="tests/mutate_files.py")
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-# -- files that are none --------------------------------------------------------------------------------
+# -- not regular files --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("path", "why"),
     [
         ("/dev/zero", "a device, not a regular file"),
-        ("/proc/self/environ", "made by the kernel as it is read, not a regular file"),
+        ("/proc/self/environ", "a file that the kernel generates, not a regular file"),
         ("/proc/kmsg", "not a regular file"),
         ("/sys/kernel/notes", "not a regular file"),
         ("/", "Is a directory, not a regular file"),
     ],
 )
-def test_what_is_not_a_regular_file_is_not_read(path: str, why: str) -> None:
+def test_only_regular_files_are_read(path: str, why: str) -> None:
     if not Path(path).exists():
         pytest.skip(f"{path} is not on this machine")
     with pytest.raises(inputs.InputError, match=why):
@@ -202,9 +202,7 @@ def test_what_is_not_a_regular_file_is_not_read(path: str, why: str) -> None:
         ("bench", "--build", "PIPE", "--quick"),
     ],
 )
-def test_a_pipe_without_a_writer_is_refused_and_not_waited_for(
-    tmp_path: Path, command: tuple[str, ...]
-) -> None:
+def test_a_pipe_without_a_writer_is_refused_at_once(tmp_path: Path, command: tuple[str, ...]) -> None:
     pipe = tmp_path / "pipe.yml"
     os.mkfifo(pipe)
     done = limited(*(str(pipe) if word == "PIPE" else word for word in command), folder=tmp_path)
@@ -223,7 +221,7 @@ def test_a_pipe_beside_the_inventory_is_refused(tmp_path: Path, kind: str) -> No
 
 @given(st.binary(max_size=300), st.integers(1, 40))
 @settings(deadline=None)
-def test_text_is_decoded_in_pieces_as_it_is_whole(content: bytes, size: int) -> None:
+def test_decoding_in_pieces_gives_the_same_result(content: bytes, size: int) -> None:
     class Pieces(io.BytesIO):
         def read(self, limit: int | None = -1, /) -> bytes:
             return super().read(size)
@@ -259,7 +257,7 @@ def test_a_model_whose_configuration_is_huge_is_refused_by_its_directory(tmp_pat
         kept._check_sizes(folder / "it.keras")
 
 
-def test_an_archive_that_unpacks_to_far_more_is_stopped(tmp_path: Path) -> None:
+def test_an_archive_with_a_huge_content_is_refused(tmp_path: Path) -> None:
     from workshops.data import archive
 
     header = tarfile.TarInfo("train/pos/1.txt")
@@ -275,7 +273,7 @@ def test_an_archive_that_unpacks_to_far_more_is_stopped(tmp_path: Path) -> None:
             list(archive.contents(tmp_path / name, lambda name: True, total_bytes=8 << 20))
 
 
-def test_a_word_that_is_not_text_is_left_out_and_counted(tmp_path: Path) -> None:
+def test_a_word_that_is_not_utf_8_is_skipped_and_counted(tmp_path: Path) -> None:
     from workshops.data import glove
 
     path = tmp_path / "v.txt"
@@ -299,7 +297,7 @@ def test_a_table_is_decoded_to_its_end(tmp_path: Path) -> None:
         sign_mnist.read(path)
 
 
-def test_a_hostile_document_of_another_box_is_a_sentence(tmp_path: Path) -> None:
+def test_a_hostile_reading_of_another_computer_gives_one_sentence(tmp_path: Path) -> None:
     for number, content in enumerate(
         ("[" * 100_000, json.dumps({"schema_version": "9" * 5000}), "9" * 100_000)
     ):
@@ -307,7 +305,7 @@ def test_a_hostile_document_of_another_box_is_a_sentence(tmp_path: Path) -> None
         is_a_sentence(limited("report", f"./{number}.json", folder=tmp_path), codes=(2,))
 
 
-def test_limits_leave_room_for_what_people_write() -> None:
+def test_limits_accept_the_files_that_people_write() -> None:
     names = [path.stem for path in bill.builds_folder().glob("*.yml")]
     assert names
     text = (ROOT / "inventory" / "cards" / "cards.yml").read_text()

@@ -65,7 +65,7 @@ def test_one_bad_look_at_the_pipeline_fails_no_box(shares: tuple[float, ...], st
     assert made is not None
     assert of(made, "input") is status
     found = next(f for f in plausibility.judge(made) if f.id.endswith("-input"))
-    assert "in 4 looks" in found.message
+    assert "in 4 measurements" in found.message
 
 
 def test_looks_are_taken_in_turns_and_slow_ones_are_fewer() -> None:

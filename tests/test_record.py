@@ -42,7 +42,7 @@ def test_a_summary_of_no_values_raises_an_error() -> None:
 
 
 def test_the_packaged_schema_equals_the_generated_one() -> None:
-    """Make it anew with: python -m bench.results.record.document > bench/results/record/schema.json"""
+    """To regenerate: python -m bench.results.record.document > bench/results/record/schema.json"""
     shipped = Path(record.__file__).with_name("schema.json").read_text()
     assert json.loads(shipped) == json.loads(json.dumps(record.json_schema()))
 

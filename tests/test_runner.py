@@ -99,7 +99,7 @@ def test_json_of_others_is_passed_over(line: bytes) -> None:
         ("os.kill(os.getpid(), signal.SIGSEGV)", "crash", "SIGSEGV"),
         ("os.kill(os.getpid(), signal.SIGKILL)", "killed", "SIGKILL"),
         ("os.kill(os.getpid(), signal.SIGTERM)", "killed", "SIGTERM"),
-        ("sys.stderr.write('MemoryError'); sys.exit(1)", "out-of-memory", "wrote that memory ran out"),
+        ("sys.stderr.write('MemoryError'); sys.exit(1)", "out-of-memory", "reported that memory ran out"),
         (
             "os.write(2, b'terminate called after std::bad_alloc'); os.kill(os.getpid(), signal.SIGABRT)",
             "out-of-memory",
@@ -128,10 +128,10 @@ def test_every_way_to_die_is_told_by_name(code: str, kind: str, words: str) -> N
 
 def test_a_kill_is_one_for_memory_where_the_kernel_counts_it(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = iter((3, 4))
-    monkeypatch.setattr(ending, "kills", lambda: next(counts))
+    monkeypatch.setattr(ending, "oom_kills", lambda: next(counts))
     problem, _ = run("os.kill(os.getpid(), signal.SIGKILL)")
     assert problem is not None
-    assert (problem.kind, "lack of memory" in problem.message) == ("out-of-memory", True)
+    assert (problem.kind, "memory ran out" in problem.message) == ("out-of-memory", True)
 
 
 def test_the_last_words_on_stderr_are_kept() -> None:

@@ -1,4 +1,4 @@
-"""What comes from outside cannot steer a terminal, whichever way it gets there."""
+"""Text from outside cannot send control sequences to a terminal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rich.text import Text
 
 from common import shown
 from common.console import Console
-from common.progress import Watcher
+from common.progress import ProgressDisplay
 from tests.conftest import ROOT
 
 STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -34,7 +34,7 @@ def run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @given(st.text())
-def test_nothing_that_steers_is_left_and_the_rest_is_as_it_was(text: str) -> None:
+def test_control_characters_are_escaped_and_other_text_is_unchanged(text: str) -> None:
     made = shown.visible(text)
     assert not STEERING.search(made)
     assert shown.visible(made) == made
@@ -45,13 +45,13 @@ def test_nothing_that_steers_is_left_and_the_rest_is_as_it_was(text: str) -> Non
 
 
 @given(st.dictionaries(st.text(), st.text() | st.just(NASTY), max_size=4))
-def test_a_json_document_says_the_same(document: dict[str, str]) -> None:
+def test_escaping_does_not_change_a_json_document(document: dict[str, str]) -> None:
     text = json.dumps(document, ensure_ascii=False, indent=1)
     assert json.loads(shown.visible(text)) == document
 
 
 @given(st.text(max_size=500), st.integers(2, 80))
-def test_a_value_is_never_longer_than_asked(text: str, most: int) -> None:
+def test_a_shortened_value_never_exceeds_the_limit(text: str, most: int) -> None:
     made = shown.shortened(text, most)
     assert len(made) <= most
     assert "\n" not in made
@@ -88,10 +88,10 @@ def test_a_console_prints_no_control_characters_and_no_markup(terminal: bool) ->
     assert ":smile:" in said
 
 
-def test_progress_prints_what_it_is_given() -> None:
+def test_progress_prints_markup_unchanged() -> None:
     console = Console(file=io.StringIO(), width=200)
     console._force_terminal = True
-    watcher = Watcher(console)
+    watcher = ProgressDisplay(console)
     with watcher:
         watcher.begin(f"[bold]box{NASTY}", "starting")
         watcher.update("[/] unbalanced", 0.5, "[red]")
@@ -141,7 +141,9 @@ CARDS = (
         ("bench", f"--{NASTY}"),
     ],
 )
-def test_no_command_repeats_what_steers_a_terminal(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_no_command_prints_control_characters_of_its_arguments(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
     (tmp_path / "hosts.yml").write_text(HOSTS, encoding="utf-8")
     (tmp_path / "cards.yml").write_text(CARDS, encoding="utf-8")
     if "\0" in "".join(arguments):
@@ -178,7 +180,7 @@ def test_no_command_repeats_what_steers_a_terminal(tmp_path: Path, arguments: tu
         ("Z" * 3000,),
     ],
 )
-def test_a_long_value_is_repeated_in_short(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_messages_shorten_long_values(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     done = run(*arguments, folder=tmp_path)
     assert "Traceback" not in done.stderr
     assert "Z Z " * 21 not in done.stderr + done.stdout

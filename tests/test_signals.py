@@ -1,4 +1,4 @@
-"""A closed terminal and a polite kill end a command as Ctrl-C does; what ends it twice is one end."""
+"""SIGHUP and SIGTERM end a command as Ctrl-C does; a second signal changes nothing."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ def started(folder: Path, before: str = "") -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("second", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("first", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
-def test_a_second_signal_does_not_end_the_keeping(tmp_path: Path, first: int, second: int) -> None:
+def test_a_second_signal_does_not_interrupt_storing_the_results(
+    tmp_path: Path, first: int, second: int
+) -> None:
     process = started(tmp_path)
     process.send_signal(first)
     assert appears(tmp_path / "keeping")
@@ -71,7 +73,7 @@ def test_a_second_signal_does_not_end_the_keeping(tmp_path: Path, first: int, se
     assert said.endswith("kept\ndlbox: interrupted\n")
 
 
-def test_a_later_ctrl_c_ends_the_keeping_too(tmp_path: Path) -> None:
+def test_a_later_ctrl_c_interrupts_storing_the_results(tmp_path: Path) -> None:
     process = started(tmp_path, "import time; real = time.monotonic; time.monotonic = lambda: 1000 * real()")
     process.send_signal(signal.SIGINT)
     assert appears(tmp_path / "keeping")
@@ -82,7 +84,7 @@ def test_a_later_ctrl_c_ends_the_keeping_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
-def test_what_is_ignored_at_the_start_stays_ignored(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_ignored_at_the_start_stays_ignored(tmp_path: Path, number: signal.Signals) -> None:
     process = started(tmp_path, f"import signal; signal.signal({int(number)}, signal.SIG_IGN)")
     process.send_signal(number)
     time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""stdin, stdout and stderr as callers leave them: closed, broken, in ASCII, and paths that are no text."""
+"""stdin, stdout and stderr may be closed, broken or ASCII, and paths may be invalid UTF-8."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ASCII = [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTH
 
 @pytest.fixture
 def stored(own_data_folder: Path) -> Document:
-    """Two runs of a box whose name is not in ASCII."""
+    """Two runs of a computer whose name is not ASCII."""
     history = History(default_path())
     host = machine().host
     for _ in range(2):
@@ -51,7 +51,7 @@ def redirected(redirection: str, *arguments: str, **options: object) -> subproce
         (("history", "import", "-"), b"- contains no run; nothing was imported"),
     ],
 )
-def test_a_closed_stdin_is_nobody_and_nothing(
+def test_a_closed_stdin_is_an_empty_stdin_without_a_terminal(
     stored: Document, arguments: tuple[str, ...], words: bytes
 ) -> None:
     done = redirected("<&-", *arguments)
@@ -64,16 +64,14 @@ def test_a_closed_stdin_is_nobody_and_nothing(
     [("history",), ("history", "--json"), ("parts",), ("report", "1", "--csv", "-"), ("check", "--only", "host"),
      ("history", "export", "-"), ("compare", "1", "2", "--json")],
 )  # fmt: skip
-def test_a_closed_stdout_is_told_before_anything_is_done(
-    stored: Document, arguments: tuple[str, ...]
-) -> None:
+def test_a_closed_stdout_is_reported_before_any_work(stored: Document, arguments: tuple[str, ...]) -> None:
     done = redirected(">&-", *arguments)
     assert (done.returncode, done.stderr.count(b"\n")) == (2, 1), done.stderr
     assert b"stdout is closed" in done.stderr
 
 
-def test_a_closed_stderr_takes_no_file_s_place(stored: Document, tmp_path: Path) -> None:
-    """The lowest number that is free goes to the next file that is opened."""
+def test_a_closed_stderr_is_not_replaced_by_another_file(stored: Document, tmp_path: Path) -> None:
+    """The next file that is opened gets the lowest free file descriptor."""
     file = tmp_path / "x.csv"
     done = redirected("2>&-", "report", "1", "--csv", str(file))
     assert done.returncode == 0
@@ -81,7 +79,7 @@ def test_a_closed_stderr_takes_no_file_s_place(stored: Document, tmp_path: Path)
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_files_are_written_though_stdout_breaks(
+def test_files_are_written_if_stdout_breaks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_json: bool
 ) -> None:
     def broken(*_: object, **__: object) -> None:
@@ -115,7 +113,7 @@ def test_a_terminal_in_ascii_shows_everything(
 
 
 @pytest.mark.parametrize("environment", ASCII)
-def test_what_programs_read_is_utf_8_everywhere(stored: Document, environment: dict[str, str]) -> None:
+def test_output_for_programs_is_always_utf_8(stored: Document, environment: dict[str, str]) -> None:
     command_line = [sys.executable, "-P", str(ROOT / "dlbox.py")]
     for arguments in (("history", "export", "-", "--run", "1"), ("report", "1", "--csv", "-")):
         done = subprocess.run(
@@ -132,14 +130,14 @@ def test_json_is_utf_8_on_a_stdout_that_is_not(capsysbinary: pytest.CaptureFixtu
 
 @pytest.fixture
 def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder whose name is no text, as the place of the history."""
+    """A history folder whose name is not valid UTF-8."""
     folder = tmp_path / os.fsdecode(b"caf\xe9")
     folder.mkdir()
     monkeypatch.setenv("XDG_DATA_HOME", str(folder))
     return folder
 
 
-def test_a_run_is_kept_below_a_path_that_is_no_text(odd: Path) -> None:
+def test_a_run_is_stored_below_a_path_that_is_not_utf_8(odd: Path) -> None:
     made = document(report=str(odd / "page.html"))
     assert from_json(to_json_line(made)).report == str(odd / "page.html").replace("\udce9", "\ufffd")
     assert from_json(to_json(made)) == from_json(to_json_line(made))
@@ -152,7 +150,7 @@ def test_a_run_is_kept_below_a_path_that_is_no_text(odd: Path) -> None:
     assert found.document.report == str(odd / "page.html").replace("\udce9", "\ufffd")
 
 
-def test_a_page_below_such_a_path_is_found_by_what_was_printed(odd: Path) -> None:
+def test_the_printed_path_of_a_page_that_is_not_utf_8_is_usable(odd: Path) -> None:
     history = History(default_path())
     history.save(history.begin(document()), document(), "complete")
     done = redirected("", "report", "1")
@@ -187,7 +185,7 @@ def test_an_import_from_stdin_has_the_limit_of_a_file(
     assert said == ["cannot read -: it is larger than 1 MiB"]
 
 
-def test_no_room_for_a_temporary_file_is_no_bug_of_ours(
+def test_a_full_temporary_directory_is_reported_as_such(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(**_: object) -> None:

@@ -1,6 +1,6 @@
-"""Text from a box, a bundle, a stack file or a person is data for Ansible, for apt, for systemd and for shells.
+"""Text from a box, a bundle, a stack file or a person is never evaluated by Ansible, apt, systemd or a shell.
 
-Every text here would make a canary file if it were evaluated as a template, a command or a line of its own.
+Every text would create a canary file if it were evaluated as a template, a command or a line of its own.
 """
 
 from __future__ import annotations
@@ -14,20 +14,24 @@ import jinja2
 import pytest
 import yaml
 
+from common.files import safe_name
+from provision import PROVISION_DIR
 from provision.ansible import playbook
-from provision.ansible.clean_text import file_name, plain, shown
-from provision.ansible.playbook import HOUSE, Job
+from provision.ansible.playbook import PlaybookJob
+from provision.clean_text import plain, shown
 from tests.conftest import Command
 from tests.hostile import placed, texts
-from tests.test_playbook import Listener, only, run
+from tests.test_playbook import RecordingProgress, only, run
 
-ROLES = HOUSE / "roles"
+ROLES = PROVISION_DIR / "roles"
 TASKS = """
 - name: Values are shown
-  ansible.builtin.debug: {msg: "{{ told }} {{ told.texts[0] }}"}
+  ansible.builtin.debug: {msg: "{{ given }} {{ given.texts[0] }}"}
 - name: Values are kept as a fact
-  ansible.builtin.set_fact: {again: "{{ told.texts }}", one: "{{ told.texts[item | int] }} {{ told.texts | to_json }}"}
-  loop: "{{ range(told.texts | length) | list }}"
+  ansible.builtin.set_fact:
+    again: "{{ given.texts }}"
+    one: "{{ given.texts[item | int] }} {{ given.texts | to_json }}"
+  loop: "{{ range(given.texts | length) | list }}"
 - name: A program prints them
   ansible.builtin.command: {argv: [echo, "{{ item }}"]}
   loop: "{{ again }}"
@@ -39,14 +43,14 @@ TASKS = """
   loop: "{{ back + [dlbox_run.who] }}"
   when: item | length > 0
 - name: A document that was printed is read
-  ansible.builtin.set_fact: {read: "{{ (told.texts | to_json | from_json) + [told | to_json] }}"}
+  ansible.builtin.set_fact: {read: "{{ (given.texts | to_json | from_json) + [given | to_json] }}"}
 - name: A script takes them as arguments
-  ansible.builtin.script: {cmd: "arguments.py {{ told.texts | to_json | quote }}", executable: /usr/bin/python3}
+  ansible.builtin.script: {cmd: "arguments.py {{ given.texts | to_json | quote }}", executable: /usr/bin/python3}
   register: arguments
 - name: Values become files
   ansible.builtin.template: {src: all.j2, dest: "{{ folder }}/all.txt", mode: "0644"}
 - name: Values are a file
-  ansible.builtin.copy: {content: "{{ told | to_json }}", dest: "{{ folder }}/all.json", mode: "0644"}
+  ansible.builtin.copy: {content: "{{ given | to_json }}", dest: "{{ folder }}/all.json", mode: "0644"}
 - name: The inventory's own template is Ansible's
   ansible.builtin.assert: {that: mine == 'mine-and-yours', quiet: true}
 """
@@ -59,48 +63,48 @@ def inventory(folder: Path) -> Path:
     return place
 
 
-def test_ansible_evaluates_nothing_that_dlbox_hands_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Through facts, loops, conditions, JSON, arguments, templates and files; what arrives is the text itself."""
+def test_ansible_evaluates_no_variable_of_dlbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In facts, loops, conditions, JSON, arguments, templates and files the text arrives unchanged."""
     canary = tmp_path / "canary"
     every = list(texts(canary))
-    monkeypatch.setenv("SUDO_USER", every[0])  # becomes a part of dlbox_run
+    monkeypatch.setenv("SUDO_USER", every[0])  # becomes part of dlbox_run
     (tmp_path / "templates").mkdir()
     (tmp_path / "templates/all.j2").write_text(
-        "{{ told.texts | join('|') }}{{ again[0] }}{{ told.deep[0].a }}"
+        "{{ given.texts | join('|') }}{{ again[0] }}{{ given.deep[0].a }}"
     )
     (tmp_path / "files").mkdir()
     (tmp_path / "files/arguments.py").write_text("import sys\nsys.stdout.write(sys.argv[1])\n")
-    told = {"texts": every, "deep": [{"a": every[1]}], **{f"name{n}": text for n, text in enumerate(every)}}
+    given = {"texts": every, "deep": [{"a": every[1]}], **{f"name{n}": text for n, text in enumerate(every)}}
     tasks = [json.dumps(task) for task in yaml.safe_load(TASKS)]
     outcome = run(
         tmp_path, *tasks, inventories=(inventory(tmp_path),), hosts=("desk",),
-        variables={"desk": {"told": told, "folder": str(tmp_path)}},
+        variables={"desk": {"given": given, "folder": str(tmp_path)}},
     )  # fmt: skip
     host = only(outcome)
     assert host.status == "changed", host
     assert not canary.exists()
-    assert json.loads((tmp_path / "all.json").read_text()) == told
+    assert json.loads((tmp_path / "all.json").read_text()) == given
     assert (tmp_path / "all.txt").read_text() == "|".join(every) + every[0] + every[1]
 
 
 def test_every_text_in_the_hosts_file_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read while Ansible reads it, whatever the variables are."""
+    """The file is read at the moment when Ansible would read it."""
     found: list[dict[str, Any]] = []
 
     def look(self: Any) -> int:
-        found.append(json.loads(self._sources()[-1].read_text()))
+        found.append(json.loads(self._inventories()[-1].read_text()))
         return 0
 
-    monkeypatch.setattr(playbook._Run, "_play", look)
+    monkeypatch.setattr(playbook._PlaybookRun, "_play", look)
     values = {"a": "x", "b": ["y", {"c": "z", "d": 1, "e": None, "f": True}], "g": ("h",)}
-    playbook.run(Job(playbook=Path("site.yml"), variables={"localhost": values}), Listener(), tmp_path)
+    playbook.run(
+        PlaybookJob(playbook=Path("site.yml"), variables={"localhost": values}), RecordingProgress(), tmp_path
+    )
     (document,) = found
-    told = document["all"]["hosts"]["localhost"]
-    assert told.pop("ansible_connection") == "local"
-    assert unmarked_texts([told, document["all"]["vars"]]) == []
-    assert told["b"][1] == {"c": {"__ansible_unsafe": "z"}, "d": 1, "e": None, "f": True}
+    given = document["all"]["hosts"]["localhost"]
+    assert given.pop("ansible_connection") == "local"
+    assert unmarked_texts([given, document["all"]["vars"]]) == []
+    assert given["b"][1] == {"c": {"__ansible_unsafe": "z"}, "d": 1, "e": None, "f": True}
 
 
 def unmarked_texts(document: Any) -> list[str]:
@@ -113,7 +117,7 @@ def unmarked_texts(document: Any) -> list[str]:
     return [document] if isinstance(document, str) else []
 
 
-def test_a_host_that_ansible_leaves_out_is_in_the_outcome_as_failed(tmp_path: Path) -> None:
+def test_a_host_without_events_has_failed(tmp_path: Path) -> None:
     outcome = run(
         tmp_path, "{name: It is, ansible.builtin.debug: {msg: a}}",
         inventories=(inventory(tmp_path),), limit="desk,ghost", hosts=("desk", "ghost"),
@@ -127,7 +131,7 @@ def test_a_host_that_ansible_leaves_out_is_in_the_outcome_as_failed(tmp_path: Pa
 @pytest.mark.parametrize(
     "where", ["all:\n  hosts:\n    good:\n    {}:\n", "room:\n  hosts: {{good: , {}: }}\n"]
 )
-def test_a_host_whose_name_is_no_text_is_refused_with_its_line(
+def test_a_host_name_that_is_not_text_is_refused_with_its_line(
     dlbox: Command, tmp_path: Path, name: str, where: str
 ) -> None:
     place = tmp_path / "hosts.yml"
@@ -162,7 +166,7 @@ def test_a_host_whose_name_is_no_text_is_refused_with_its_line(
         "",
     ],
 )
-def test_a_name_that_is_none_of_a_host_is_refused(dlbox: Command, tmp_path: Path, name: str) -> None:
+def test_an_invalid_host_name_is_refused(dlbox: Command, tmp_path: Path, name: str) -> None:
     place = tmp_path / "hosts.yml"
     place.write_text(json.dumps({"all": {"hosts": {"good": {}, name: {}}}}), encoding="utf-8")
     ended = dlbox("provision", "--check", "--inventory", str(place), XDG_STATE_HOME=str(tmp_path))
@@ -171,10 +175,10 @@ def test_a_name_that_is_none_of_a_host_is_refused(dlbox: Command, tmp_path: Path
     assert "Traceback" not in ended.stderr
 
 
-def test_a_file_name_is_made_and_never_leaves_its_folder(tmp_path: Path) -> None:
+def test_file_names_made_of_host_names_stay_in_their_folder(tmp_path: Path) -> None:
     names = ["desk-01", "desk.example.com", "..", ".", "", "/etc/passwd", "../x", "a/b", "a_b", "a\0b", "a\nb", "-a",
              ".a", "x" * 5000, "x" * 4999, "ü", "\ud800", *texts(tmp_path / "canary")]  # fmt: skip
-    made = [file_name(name) for name in names]
+    made = [safe_name(name) for name in names]
     assert made[:2] == names[:2]
     assert len(set(made)) == len(set(names))
     for name in made:
@@ -183,7 +187,7 @@ def test_a_file_name_is_made_and_never_leaves_its_folder(tmp_path: Path) -> None
         assert (tmp_path / name).parent == (tmp_path / name).resolve().parent
 
 
-def test_control_characters_are_in_no_message() -> None:
+def test_messages_contain_no_control_characters() -> None:
     text = "a\x1b]0;title\x07b\x1b[31mc\u202ed\u2066e\x00f\x9bg"
     assert plain(text) == "a]0;titlebcdefg"
     assert shown(text).isprintable()
@@ -199,9 +203,13 @@ ROLE_VALUES: dict[str, Any] = {
     "nvidia_driver_repository": {"uri": "https://a/b/"},
     "jupyter_port": 8888,
     "__nvidia_driver_missing": ["contrib", "non-free"],
-    "__nvidia_driver_suites": ["trixie"],
-    "__nvidia_driver_archive": "http://deb.debian.org/debian",
-    "__nvidia_driver_archive_key": "/usr/share/keyrings/a.gpg",
+    "distribution_release": {
+        "archive": {
+            "uri": "http://deb.debian.org/debian",
+            "suites": ["trixie"],
+            "keyring": "/usr/share/keyrings/a.gpg",
+        },
+    },
     "__nvidia_driver_files": {"keyring": "/etc/apt/keyrings/a.asc", "pin": "/etc/a"},
     "__nvidia_driver_compiled": True,
     "__nvidia_driver_finished": False,
@@ -222,8 +230,8 @@ TEMPLATES = sorted(path.relative_to(ROLES) for path in ROLES.glob("*/templates/*
 
 
 @pytest.mark.parametrize("path", [path for path in TEMPLATES if path.name != "record.json.j2"], ids=str)
-def test_a_template_gets_no_line_from_a_hostile_value(path: Path, tmp_path: Path) -> None:
-    """Rendered without the checks that the roles make before: the same keys on the same lines, nothing evaluated."""
+def test_a_hostile_value_adds_no_line_to_a_template(path: Path, tmp_path: Path) -> None:
+    """Rendered without the checks of the roles: the same keys on the same lines, nothing evaluated."""
     templates = jinja2.Environment(  # noqa: S701 - files of apt and systemd, not HTML
         loader=jinja2.FileSystemLoader(ROLES), undefined=jinja2.StrictUndefined, trim_blocks=True
     )
@@ -236,12 +244,12 @@ def test_a_template_gets_no_line_from_a_hostile_value(path: Path, tmp_path: Path
                 try:
                     rendered = template.render({**ROLE_VALUES, name: values})
                 except (jinja2.UndefinedError, TypeError, AttributeError):
-                    continue  # a value of the wrong kind
+                    continue  # a value of a wrong type
                 assert {line.partition(" ")[0] for line in rendered.split("\n")} <= lines | {""}, (name, text)
 
 
 def pinned(template: jinja2.Template) -> list[str]:
-    """The other branch of pin.j2."""
+    """The lines of the other branch of pin.j2."""
     return template.render({**ROLE_VALUES, "nvidia_driver_source": "nvidia-repository"}).splitlines()
 
 
@@ -259,7 +267,7 @@ ASSERTED = [
 
 
 @pytest.mark.parametrize(("role", "entry", "values", "field"), ASSERTED, ids=lambda value: str(value)[:40])
-def test_a_role_refuses_a_hostile_value_before_it_does_anything(
+def test_a_role_refuses_a_hostile_value_before_any_change(
     tmp_path: Path, role: str, entry: str, values: dict[str, Any], field: str
 ) -> None:
     canary = tmp_path / "canary"
@@ -280,21 +288,21 @@ def test_a_role_refuses_a_hostile_value_before_it_does_anything(
             )
         )
         outcome = playbook.run(
-            Job(playbook=path, check=True, variables={"localhost": {**values, name: value}}),
-            Listener(),
+            PlaybookJob(playbook=path, check=True, variables={"localhost": {**values, name: value}}),
+            RecordingProgress(),
             tmp_path / "l",
         )
         host = only(outcome)
         assert host.status == "failed", (text, host)
         assert host.changed == ()
         assert re.search(
-            "is not an address|is not the name|is one of a package|not an address", host.message or ""
+            "is not an address|is not a user name|name that no package can have", host.message or ""
         ), host
         assert not canary.exists()
 
 
-def test_no_task_of_a_role_uses_a_shell_or_splits_a_command() -> None:
-    """A command with a value in it is a list of arguments; a script quotes each."""
+def test_no_task_uses_a_shell_or_a_command_string_with_values() -> None:
+    """A command that contains a value is a list of arguments."""
     for path in sorted([*ROLES.glob("*/tasks/*.yml"), *ROLES.glob("*/handlers/*.yml")]):
         for task in tasks_of(yaml.safe_load(path.read_text())):
             assert not {"ansible.builtin.shell", "ansible.builtin.raw", "shell", "raw"} & set(task), path

@@ -74,7 +74,7 @@ def _some(lesson: Lesson, path: Path, names: list[str], time_limit: float) -> li
         told, errors = Path(folder) / "told", Path(folder) / "errors"
         told.touch()
         command = [sys.executable, "-m", "workshops.exercise", lesson.stem, str(path), str(told)]
-        kills = ending.kills()
+        kills = ending.oom_kills()
         with errors.open("wb") as stderr:
             child = start([*command, str(time_limit), *names], stdout=subprocess.DEVNULL, stderr=stderr)
             late = False
@@ -95,7 +95,7 @@ def _some(lesson: Lesson, path: Path, names: list[str], time_limit: float) -> li
     if late or any(line.startswith("Timeout (") for line in said):
         reason = f"stopped after {time_limit:g} s: a loop that never ends?"
     elif child.returncode:
-        reason = ending.of(child.returncode, kills, "\n".join(said[-12:])).why
+        reason = ending.explain(child.returncode, kills, "\n".join(said[-12:])).why
     else:
         reason = "ended with exit code 0"
     if not any("loaded" in line for line in lines):

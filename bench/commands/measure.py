@@ -14,7 +14,7 @@ from bench.run import session
 from common.console import Console
 from common.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Complain
 from common.files import to_stdout
-from common.progress import Watcher
+from common.progress import ProgressDisplay
 from common.shown import visible
 from inventory.builds.bill import BillError, open_bill
 
@@ -66,7 +66,7 @@ def measure(
             devices=devices,
             bill=None if build is None else open_bill(build),
         )
-        with Watcher() as watcher:
+        with ProgressDisplay() as watcher:
             document = session.run(options, watcher)
     except (UnknownWorkloadError, session.RunOptionsError, scaling.DevicesError, BillError) as error:
         complain(str(error))

@@ -41,21 +41,25 @@ def run(
         return EXIT_USAGE
     judgements: tuple[Judgement, ...] = ()
     if chosen is not None:
-        judgements += judge.judge(chosen, today=datetime.datetime.now(datetime.UTC).date(), budget_usd=budget)
+        judgements += judge.judge_bill(
+            chosen, today=datetime.datetime.now(datetime.UTC).date(), budget_usd=budget
+        )
     if this:
         machine = gather.gather()
         power, when = this_machine.load_power(machine), "as measured under load"
         if not power.ok and machine.gpus:
             remembered, then = remembered_power(machine)
             power, when = (remembered, then) if remembered.ok else (power, when)
-        judgements += this_machine.judge(machine, chosen, power, this_machine.power_limit(machine), when)
+        judgements += this_machine.judge_machine(
+            machine, chosen, power, this_machine.power_limit(machine), when
+        )
     findings = tuple(finding(judgement) for judgement in judgements)
     if as_json:
         described = _described(chosen) if chosen else None
         print_json("parts", {"build": described, "findings": msgspec.to_builtins(findings)})
     else:
         _show(chosen, findings, Console())
-    return EXIT_FAILED if judge.worst(judgements) in ("fail", "unknown") else EXIT_OK
+    return EXIT_FAILED if judge.worst_status(judgements) in ("fail", "unknown") else EXIT_OK
 
 
 def finding(judgement: Judgement) -> Finding:

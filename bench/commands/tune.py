@@ -19,7 +19,7 @@ from bench.run.tuned_settings import device
 from common.console import Console
 from common.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Complain
 from common.json_output import print_json
-from common.progress import Watcher
+from common.progress import ProgressDisplay
 from inventory import gather
 from inventory.machine import host
 from inventory.machine.records import Machine
@@ -45,7 +45,7 @@ def run(*, workloads: tuple[str, ...], suite: str, minutes: float, as_json: bool
     results: list[TuningResult] = []
     code, busy = EXIT_OK, None
     try:
-        with Watcher() as watcher:
+        with ProgressDisplay() as watcher:
             watcher.begin("machine", "reading its hardware")
             machine = gather.gather()
             watcher.done(device(machine))

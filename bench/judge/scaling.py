@@ -12,7 +12,8 @@ from bench.measure.events import Devices
 from bench.results.record.document import Result
 from bench.results.stats import intervals
 from bench.results.stats.compare import processes, speed
-from common.numbers_cli import shortened, whole
+from common.numbers_cli import whole
+from common.shown import shortened
 from inventory.machine.records import Machine
 
 SAME = 1e-5
@@ -40,7 +41,7 @@ def resolve(asked: str | None, machine: Machine) -> Devices | None:
     if not count or kind not in ("", "gpu", "cpu"):
         raise DevicesError(
             "--devices must be all, a number of cards, or cpu:2 for two virtual devices of the processor, "
-            f"not {shortened(asked)!r}"
+            f"not {shortened(asked, 40)!r}"
         )
     if kind == "cpu":
         most = max(2, machine.host.cpu_threads or 2)

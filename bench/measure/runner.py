@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import selectors
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ import msgspec
 from bench.measure import backend as frameworks
 from bench.measure.events import Event, Failed, Job
 from common import child, ending
+from common.pipe_reader import PipeReader
 
 WORKER = (sys.executable, "-P", "-m", "bench.measure.worker.main")
 """-P: a folder named ``bench`` or ``keras`` where the user stands is not ours."""
@@ -58,7 +58,7 @@ def run(
     The worker and all its children are gone when this returns or raises.
     """
     limits = limits or Limits()
-    before = ending.kills()
+    before = ending.oom_kills()
     with _scratch() as errors:
         process = child.start(
             command,
@@ -92,22 +92,20 @@ def _scratch() -> IO[bytes]:
 
 def _listen(pipe: IO[bytes], on_event: Callable[[Event], None], limits: Limits) -> Problem | None:
     decoder = msgspec.json.Decoder(Event)
-    started, heard, buffer = time.monotonic(), False, b""
+    started, heard = time.monotonic(), False
     last = started
-    with selectors.DefaultSelector() as selector:
-        selector.register(pipe, selectors.EVENT_READ)
+    with PipeReader(pipe) as reader:
         while True:
             quiet = limits.silence if heard else limits.startup
             until = min(last + quiet, started + limits.total)
-            if not selector.select(max(0.0, until - time.monotonic())):
+            received = reader.read(until - time.monotonic())
+            if not received:
                 waited = time.monotonic() - (last if until == last + quiet else started)
                 return Problem(kind="hang", message=f"no progress for {waited:.0f} s, the limit; killed")
-            chunk = os.read(pipe.fileno(), 65536)
-            if not chunk:
+            if received[0].closed:
                 return None
             last = time.monotonic()
-            *lines, buffer = (buffer + chunk).split(b"\n")
-            for line in lines:
+            for line in received[0].lines:
                 try:
                     event = decoder.decode(line)
                 except msgspec.DecodeError as error:
@@ -137,7 +135,7 @@ def _ending(process: subprocess.Popen[bytes], before: int | None, errors: IO[byt
         return Problem(kind="hang", message="the worker did not exit after its final message; killed")
     if code == 0:
         return None
-    found = ending.of(code, before, _tail(errors))
+    found = ending.explain(code, before, _tail(errors))
     return Problem(kind=found.kind, message=f"the worker {found.why}")
 
 

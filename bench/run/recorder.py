@@ -12,13 +12,13 @@ from bench.finding import Finding, Status
 from bench.results.record.document import Document, Result, TimedBlock
 from bench.results.store.access import BRING_BACK, MAKE_ROOM, HistoryProblem, open_history
 from bench.results.store.history import CorruptHistoryError, History, HistoryError, Run, RunState
-from common.progress import Watcher
+from common.progress import ProgressDisplay
 
 
 class RunRecorder:
     """Stores one run in the history. ``document`` is the run so far, with findings about problems of storing it."""
 
-    def __init__(self, watcher: Watcher) -> None:
+    def __init__(self, watcher: ProgressDisplay) -> None:
         self._watcher = watcher
         self._history: History | None = None
         self._number: int | None = None

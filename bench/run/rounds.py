@@ -18,7 +18,7 @@ from bench.measure.workloads import Workload
 from bench.results.record.document import Result
 from bench.results.record.figures import BatchKind, BatchPoint, BatchSearch
 from bench.run.recorder import RunRecorder, with_result
-from common.progress import Watcher
+from common.progress import ProgressDisplay
 
 
 class ScheduledWorkload(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +42,7 @@ class TrainingSchedule:
         batch: str | int,
         judge: ResultJudge,
         recorder: RunRecorder,
-        watcher: Watcher,
+        watcher: ProgressDisplay,
         devices: Devices | None = None,
         found: Sequence[Finding] = (),
     ) -> None:

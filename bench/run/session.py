@@ -24,8 +24,9 @@ from bench.run import rounds
 from bench.run import tuned_settings as tuned
 from bench.run.recorder import RunRecorder
 from common.files import reason, write_atomically
-from common.numbers_cli import shortened, whole
-from common.progress import Watcher
+from common.numbers_cli import whole
+from common.progress import ProgressDisplay
+from common.shown import shortened
 from inventory import gather
 from inventory.builds.bill import Bill
 from inventory.machine.records import Machine
@@ -99,11 +100,11 @@ def batch_size(asked: str | None) -> str | int | None:
     if size is not None and 1 <= size <= LARGEST_BATCH:
         return size
     raise RunOptionsError(
-        f"--batch must be workshop, best, both or a number from 1 to {LARGEST_BATCH:,}, not {shortened(asked)!r}"
+        f"--batch must be workshop, best, both or a number from 1 to {LARGEST_BATCH:,}, not {shortened(asked, 40)!r}"
     )
 
 
-def run(options: RunOptions, watcher: Watcher) -> Document:
+def run(options: RunOptions, watcher: ProgressDisplay) -> Document:
     """Run ``bench`` or ``ready``, store it in the history, and write its report.
 
     Raises InterruptedRunError, RunOptionsError.
@@ -132,7 +133,11 @@ def run(options: RunOptions, watcher: Watcher) -> Document:
 
 
 def _run(
-    options: RunOptions, backend: str, recorder: RunRecorder, watcher: Watcher, book: settings.Book | None
+    options: RunOptions,
+    backend: str,
+    recorder: RunRecorder,
+    watcher: ProgressDisplay,
+    book: settings.Book | None,
 ) -> Document:
     watcher.begin("machine", "reading its hardware")
     machine = gather.gather()

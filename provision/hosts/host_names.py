@@ -1,4 +1,4 @@
-"""Names of hosts and groups in an inventory: text of a grammar, so that Ansible and dlbox see the same hosts."""
+"""Check the names of hosts and groups in an inventory, so that Ansible and dlbox see the same hosts."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from provision.ansible.clean_text import shown
+from provision.clean_text import shown
 
 _NAME = re.compile(r"\w[\w.@+:%-]{0,252}")
 _WITH_PORT = re.compile(r"([^:\[\]]*(?:\[[^\[\]]+\][^:\[\]]*)*):[0-9]{1,5}")
 
 
 class NameRefusedError(ValueError):
-    """The message is one clause that names what was found."""
+    """A name is not allowed; the message is one clause that quotes it."""
 
 
 def without_port(pattern: str) -> str:
-    """ "desk:2222" -> "desk" and "[fe80::1]:22" -> "fe80::1": Ansible takes the number for the port of SSH."""
+    """ "desk:2222" -> "desk" and "[fe80::1]:22" -> "fe80::1": Ansible reads the number as the SSH port."""
     match = _WITH_PORT.fullmatch(pattern)
     if match is None or not match[1]:
         return pattern
@@ -25,7 +25,7 @@ def without_port(pattern: str) -> str:
 
 
 def check_text(key: object, what: str, mapping: Mapping[Any, Any]) -> str:
-    """The key, which YAML must have read as text: Ansible refuses other hosts, some without an error.
+    """The key of ``mapping`` if YAML read it as text. Ansible drops hosts with other keys, some without an error.
 
     ``what``: "host" or "group". Raises NameRefusedError.
     """
@@ -33,7 +33,7 @@ def check_text(key: object, what: str, mapping: Mapping[Any, Any]) -> str:
         return key
     written = _written(key, mapping)
     kind = {bool: "true or false", int: "a number", float: "a number", type(None): "empty"}.get(
-        type(key), "no text"
+        type(key), "not text"
     )
     raise NameRefusedError(
         f'the name of the {what} {shown(written)} is {kind} in YAML: write it in quotes, as in "{shown(written)}":'
@@ -41,23 +41,23 @@ def check_text(key: object, what: str, mapping: Mapping[Any, Any]) -> str:
 
 
 def line_of(key: object, mapping: Mapping[Any, Any]) -> int | None:
-    """The line of the key, where the mapping knows it."""
+    """The line of the key; None where the mapping does not know it."""
     lines: Mapping[str, int] = getattr(mapping, "lines", {})
     return lines.get(_written(key, mapping))
 
 
 def check_name(name: str) -> str:
-    """A host's name after ranges and ports are read. Raises NameRefusedError."""
+    """Check a host's name from which ranges and port are removed. Raises NameRefusedError."""
     if _NAME.fullmatch(name):
         return name
     raise NameRefusedError(
-        f'"{shown(name)}" is not the name of a host: letters, digits, "." "_" "-" "@" "+" ":" and "%" are '
-        "expected, a letter or digit first, at most 253 characters"
+        f'"{shown(name)}" is not a host name: expected letters, digits, "." "_" "-" "@" "+" ":" and "%", '
+        "starting with a letter or digit, at most 253 characters"
     )
 
 
 def _written(key: object, mapping: Mapping[Any, Any]) -> str:
-    """A key as it stands in the file: `off` for False. Keys that are no text stand in the order of the file."""
+    """The key as written in the file: `off` for False. Keys that are not text are matched by their order."""
     if isinstance(key, str):
         return key
     texts: Iterable[str] = getattr(mapping, "lines", {})

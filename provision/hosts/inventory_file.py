@@ -1,7 +1,7 @@
-"""An Ansible inventory in YAML: which hosts there are, in which groups, and what is said of each and where.
+"""Read an Ansible inventory in YAML: its hosts, their groups and variables, and where each variable is defined.
 
-Read are the file and the group_vars and host_vars beside it, in Ansible's order (its own `ansible-inventory` is the
-judge in the tests). Templates and vaulted values are not evaluated: a plan needs none of them.
+Reads the file and the group_vars and host_vars beside it, with Ansible's precedence (the tests compare the result with
+`ansible-inventory`). Templates and vaulted values are not evaluated: a plan does not need them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common import inputs, yaml_nodes, yaml_values
-from common.shown import place as placed
+from common.shown import place as shown_path
 from common.shown import shortened
 from provision.hosts.host_names import NameRefusedError, check_name, check_text, line_of, without_port
 
@@ -23,27 +23,27 @@ _SUFFIXES = ("", ".yml", ".yaml", ".json")
 _RANGE = re.compile(r"\[([0-9]+|[A-Za-z])?:([0-9]+|[A-Za-z])(?::([1-9][0-9]*))?\]")
 _MOST_HOSTS = 10_000
 _MOST_MENTIONS = 100_000
-"""Hosts of all groups together, each as often as it is named."""
+"""Hosts of all groups together, each counted as often as it is named."""
 _MOST_SHOWN = 20
 
 
 class HostError(LookupError):
-    """The host is not there, or says too little; the message is one sentence."""
+    """The host does not exist, or its inventory cannot be used; the message is one sentence."""
 
 
-class Said(NamedTuple):
-    """One variable: its value, and where it stands."""
+class InventoryValue(NamedTuple):
+    """One variable: its value, and the file and line that define it."""
 
     value: Any
     path: Path
     line: int
 
 
-Variables = dict[str, Said]
+Variables = dict[str, InventoryValue]
 
 
 class _Group:
-    """A group as all its mentions together make it."""
+    """A group, merged from all places in the file that mention it."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -53,24 +53,24 @@ class _Group:
 
 
 class Inventory:
-    """The hosts of one inventory file. Raises HostError where the file is none."""
+    """The hosts of one inventory file. Raises HostError where the file is not an inventory."""
 
-    def __init__(self, place: Path) -> None:
-        self.place = place
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self._groups: dict[str, _Group] = {"all": _Group("all")}
         self._inline: dict[str, Variables] = {}
         self._seen: set[tuple[str, int]] = set()
         self._mentions = 0
         self._files: dict[tuple[str, str], Variables] = {}
         self._listed: dict[str, frozenset[str]] = {}
-        whole = _mapping(place, "an inventory")
-        for name, node in whole.items():
-            self._add_group(self._named(name, "group", whole), node, None)
+        document = _mapping(path, "an inventory")
+        for name, node in document.items():
+            self._add_group(self._named(name, "group", document), node, None)
         self._groups_by_host: dict[str, list[_Group]] = {}
         for group in self._groups.values():
             for host in group.hosts:
                 self._groups_by_host.setdefault(host, []).append(group)
-        self._depths = self._measured_depths()
+        self._depths = self._group_depths()
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -96,13 +96,13 @@ class Inventory:
         return found
 
     def unknown(self, name: str) -> HostError:
-        """The complaint that this host is not there, with those that are."""
+        """The error for a host that does not exist; it lists existing ones."""
         names = ", ".join(shortened(host) for host in sorted(self.hosts)[:_MOST_SHOWN])
         has = f"it has {names}" if names else "it has none"
-        return HostError(f'no host "{shortened(name)}" in {placed(self.place)}: {has}')
+        return HostError(f'no host "{shortened(name)}" in {shown_path(self.path)}: {has}')
 
     def variables(self, host: str) -> Variables:
-        """What is said of a host: groups from the outermost in, then files beside, then the host's own."""
+        """The variables of a host, by increasing precedence: groups from the outermost in, then the host's own."""
         groups = sorted(self._groups_of(host), key=self._rank)
         found: Variables = {}
         for group in groups:
@@ -113,13 +113,13 @@ class Inventory:
         return found | self._beside("host_vars", host)
 
     def _beside(self, folder: str, name: str) -> Variables:
-        """Read once: the hosts of a group share what is said of it."""
+        """Variables of group_vars or host_vars, cached, since the hosts of a group share them."""
         key = folder, name
         if key not in self._files:
             if folder not in self._listed:
-                self._listed[folder] = _names_in(self.place.parent / folder)
+                self._listed[folder] = _names_in(self.path.parent / folder)
             there = any(f"{name}{suffix}" in self._listed[folder] for suffix in _SUFFIXES)
-            self._files[key] = _beside(self.place.parent / folder, name) if there else {}
+            self._files[key] = _beside(self.path.parent / folder, name) if there else {}
         return self._files[key]
 
     def _add_group(self, name: str, node: Any, parent: str | None) -> None:
@@ -129,7 +129,7 @@ class Inventory:
         if node is None or (name, id(node)) in self._seen:
             return
         self._seen.add((name, id(node)))
-        where = f'group "{shortened(name)}" of {placed(self.place)}'
+        where = f'group "{shortened(name)}" of {shown_path(self.path)}'
         if not isinstance(node, dict):
             raise HostError(f"{where} is expected to be a mapping with hosts, children or vars")
         for key in ("hosts", "children", "vars"):
@@ -138,16 +138,16 @@ class Inventory:
                     key, "vars: {a: 1}"
                 )
                 raise HostError(f"{where}: {key} is expected to be a mapping, as in `{example}`")
-        group.variables |= _said(node.get("vars"), self.place)
+        group.variables |= _values(node.get("vars"), self.path)
         hosts = node.get("hosts") or {}
         for pattern, variables in hosts.items():
-            self._add_hosts(group, self._named(pattern, "host", hosts), _said(variables, self.place), hosts)
+            self._add_hosts(group, self._named(pattern, "host", hosts), _values(variables, self.path), hosts)
         children = node.get("children") or {}
         for child, content in children.items():
             self._add_group(self._named(child, "group", children), content, name)
 
     def _named(self, key: object, what: str, mapping: dict[Any, Any]) -> str:
-        """The key as text. Raises HostError, with file and line, where YAML read something else."""
+        """The key as text. Raises HostError with file and line where YAML read it as another type."""
         try:
             return check_text(key, what, mapping)
         except NameRefusedError as error:
@@ -162,19 +162,19 @@ class Inventory:
     def _refused(self, key: object, mapping: dict[Any, Any], error: NameRefusedError) -> HostError:
         line = line_of(key, mapping)
         where = f", line {line}" if line is not None else ""
-        return HostError(f"{placed(self.place)}{where}: {error}")
+        return HostError(f"{shown_path(self.path)}{where}: {error}")
 
     def _add_hosts(self, group: _Group, text: str, variables: Variables, mapping: dict[Any, Any]) -> None:
         pattern = without_port(text)
         self._mentions += count(pattern)
         if self._mentions > _MOST_MENTIONS:
-            raise HostError(f"the groups of {placed(self.place)} name more than {_MOST_MENTIONS:,} hosts")
+            raise HostError(f"the groups of {shown_path(self.path)} name more than {_MOST_MENTIONS:,} hosts")
         for host in expand(pattern):
             self._checked(host, text, mapping)
             group.hosts[host] = None
             self._inline[host] = self._inline.get(host, {}) | variables
         if len(self._inline) > _MOST_HOSTS:
-            raise HostError(f"{placed(self.place)} names more than {_MOST_HOSTS} hosts")
+            raise HostError(f"{shown_path(self.path)} names more than {_MOST_HOSTS} hosts")
 
     def _groups_of(self, host: str) -> set[_Group]:
         found = {self._groups["all"]}
@@ -200,13 +200,13 @@ class Inventory:
         return found
 
     def _rank(self, group: _Group) -> tuple[int, int, str]:
-        """Deeper groups win over outer ones, then the priority, then the name."""
+        """Sorting key for precedence: depth of the group, then its priority, then its name."""
         priority = group.variables.get("ansible_group_priority")
         number = priority.value if priority and isinstance(priority.value, int) else 1
         return self._depths[group.name], number, group.name
 
-    def _measured_depths(self) -> dict[str, int]:
-        """How far each group is from the outside by its longest way, parents before children. Raises HostError."""
+    def _group_depths(self) -> dict[str, int]:
+        """Group -> length of its longest path from an outermost group. Raises HostError for a cycle."""
         waiting = {g.name: len(g.parents) for g in self._groups.values() if g.name != "all"}
         children: dict[str, list[str]] = {}
         for group in self._groups.values():
@@ -221,13 +221,13 @@ class Inventory:
                 waiting[child] -= 1
                 if not waiting[child]:
                     ready.append(child)
-        inside = self._in_a_circle(name for name, parents in waiting.items() if parents)
+        inside = self._in_cycle(name for name, parents in waiting.items() if parents)
         if inside is not None:
-            raise HostError(f'group "{shortened(inside)}" of {placed(self.place)} is a child of itself')
+            raise HostError(f'group "{shortened(inside)}" of {shown_path(self.path)} is a child of itself')
         return depths
 
-    def _in_a_circle(self, left: Iterable[str]) -> str | None:
-        """One of the groups that are their own ancestors, of those that were ``left`` without a depth."""
+    def _in_cycle(self, left: Iterable[str]) -> str | None:
+        """A group that is its own ancestor, among the groups ``left`` without a depth; None where there is none."""
         names = dict.fromkeys(left)
         name, seen = next(iter(names), None), set[str]()
         while name is not None and name not in seen:
@@ -237,7 +237,7 @@ class Inventory:
 
 
 def _ranges(pattern: str) -> list[str | list[str]]:
-    """The pattern's text and ranges, as they follow each other. Raises HostError."""
+    """The parts of the pattern in order: text, or the members of a range. Raises HostError."""
     found: list[str | list[str]] = []
     end = 0
     for match in _RANGE.finditer(pattern):
@@ -254,7 +254,7 @@ def _members(pattern: str, match: re.Match[str]) -> list[str]:
         numbers = range(first, last + 1, int(step))
         if last - first >= _MOST_HOSTS * int(step):
             raise HostError(
-                f"{shortened(pattern)}: the range {shortened(match[0])} holds more than {_MOST_HOSTS} hosts"
+                f"{shortened(pattern)}: the range {shortened(match[0])} has more than {_MOST_HOSTS} hosts"
             )
         width = len(low) if low.startswith("0") and len(low) > 1 else 0
         members = [str(number).zfill(width) for number in numbers]
@@ -262,12 +262,12 @@ def _members(pattern: str, match: re.Match[str]) -> list[str]:
         letters = string.ascii_letters
         members = list(letters[letters.find(low) : letters.find(high) + 1 : int(step)])
     if not members:
-        raise HostError(f"{shortened(pattern)}: the range {shortened(match[0])} holds nothing")
+        raise HostError(f"{shortened(pattern)}: the range {shortened(match[0])} is empty")
     return members
 
 
 def count(pattern: str) -> int:
-    """How many hosts a pattern names, before any of them is made. Raises HostError for more than there may be."""
+    """The number of hosts that a pattern names, without making them. Raises HostError where there are too many."""
     total = 1
     for part in _ranges(pattern):
         total *= 1 if isinstance(part, str) else len(part)
@@ -277,14 +277,14 @@ def count(pattern: str) -> int:
 
 
 def expand(pattern: str) -> list[str]:
-    """ "desk-[01:03]" -> desk-01, desk-02, desk-03; as Ansible counts, leading zeros kept. Raises HostError."""
+    """ "desk-[01:03]" -> desk-01, desk-02, desk-03: the ranges of Ansible, with leading zeros. Raises HostError."""
     count(pattern)
     parts = [[part] if isinstance(part, str) else part for part in _ranges(pattern)]
     return ["".join(parts) for parts in itertools.product(*parts)]
 
 
 def _mapping(path: Path, what: str) -> dict[Any, Any]:
-    name = placed(path)
+    name = shown_path(path)
     try:
         document = yaml_values.parse(inputs.read_text(path, yaml_nodes.LARGEST_BYTES, name), name)
     except inputs.InputError as error:
@@ -298,10 +298,12 @@ def _mapping(path: Path, what: str) -> dict[Any, Any]:
     return document
 
 
-def _said(variables: object, path: Path) -> Variables:
+def _values(variables: object, path: Path) -> Variables:
     if not isinstance(variables, yaml_values.Lined):
         return {}
-    return {str(name): Said(value, path, variables.lines[name]) for name, value in variables.items()}
+    return {
+        str(name): InventoryValue(value, path, variables.lines[name]) for name, value in variables.items()
+    }
 
 
 def _names_in(folder: Path) -> frozenset[str]:
@@ -312,17 +314,17 @@ def _names_in(folder: Path) -> frozenset[str]:
 
 
 def _beside(folder: Path, name: str) -> Variables:
-    """group_vars/NAME.yml, or every file below group_vars/NAME/. A vaulted file is left alone."""
+    """Variables of group_vars/NAME.yml, or of every file below group_vars/NAME/. Vaulted files are skipped."""
     for suffix in _SUFFIXES:
         path = folder / f"{name}{suffix}"
         try:
-            files = _files(path) if path.is_dir() else _alone(path) if path.exists() else None
-        except (OSError, ValueError):  # a NUL in the name
+            files = _files(path) if path.is_dir() else _unless_vault(path) if path.exists() else None
+        except (OSError, ValueError):  # a NUL character in the name
             files = None
         if files is not None:
             found: Variables = {}
             for file in files:
-                found |= _said(_mapping(file, "variables"), file)
+                found |= _values(_mapping(file, "variables"), file)
             return found
     return {}
 
@@ -335,11 +337,11 @@ def _files(folder: Path) -> list[Path]:
         if path.is_dir():
             found += _files(path)
         elif path.suffix in _SUFFIXES:
-            found += _alone(path)
+            found += _unless_vault(path)
     return found
 
 
-def _alone(path: Path) -> list[Path]:
+def _unless_vault(path: Path) -> list[Path]:
     return [] if _is_vault(path) else [path]
 
 
@@ -347,5 +349,5 @@ def _is_vault(path: Path) -> bool:
     try:
         with inputs.open_regular(path) as stream:
             return stream.read(14) == b"$ANSIBLE_VAULT"
-    except (OSError, inputs.InputError):  # said where it is read
+    except (OSError, inputs.InputError):  # reported when the file is read
         return False

@@ -1,8 +1,8 @@
-"""The one gate for what a box says: every field has a grammar, and what does not match it is refused by its name.
+"""Checks what a machine reports: every field has a grammar, and a value that does not match it is refused.
 
-What box.py prints on a box (see roles/preflight/files) comes out as a plain document of the fields listed in READING,
-in which each text is of its grammar, each number in its range and each list of a bounded length. Fields that are not
-listed are dropped. The grammars serve other values from outside as well, such as this machine's own kernel release.
+The input is the output of roles/preflight/files/box.py. The result contains the fields listed in READING only: each
+text matches its grammar, each number lies in its range and each list has a limited length. The grammars also check
+other values from outside, such as the kernel release of this machine.
 """
 
 from __future__ import annotations
@@ -13,43 +13,49 @@ from typing import Any
 
 import msgspec
 
-from provision.ansible.clean_text import shown
+from provision.clean_text import shown
 
 
 class ReadingError(ValueError):
-    """A value from outside that is not what its field holds; the message is one clause that names the field."""
+    """A value from outside does not match the grammar of its field; the message is one clause with the field."""
 
 
 class Text(msgspec.Struct, frozen=True):
-    """``what`` it is, as in "is not a kernel release"; the whole text matches the pattern."""
+    """A text that matches the pattern as a whole. ``what`` ends the message "is not ..."."""
 
     what: str
     pattern: str
 
 
 class Number(msgspec.Struct, frozen=True):
+    """A whole number from ``low`` to ``high``, both included."""
+
     what: str
     low: int
     high: int
 
 
 class Flag(msgspec.Struct, frozen=True):
+    """True or false."""
+
     what: str = "true or false"
 
 
 class Maybe(msgspec.Struct, frozen=True):
-    """Null where it could not be read."""
+    """A value, or null where it could not be read."""
 
     of: Shape
 
 
 class Many(msgspec.Struct, frozen=True):
+    """A list with at most ``most`` entries."""
+
     of: Shape
     most: int
 
 
 class Named(msgspec.Struct, frozen=True):
-    """A mapping whose keys are values too."""
+    """A mapping with at most ``most`` entries, whose keys have a grammar too."""
 
     key: Text
     of: Shape
@@ -57,6 +63,8 @@ class Named(msgspec.Struct, frozen=True):
 
 
 class Fields(msgspec.Struct, frozen=True):
+    """A mapping with known keys."""
+
     required: Mapping[str, Shape]
     optional: Mapping[str, Shape] = {}
 
@@ -64,7 +72,7 @@ class Fields(msgspec.Struct, frozen=True):
 Shape = Text | Number | Flag | Maybe | Many | Named | Fields
 
 KERNEL = Text("a kernel release", r"(?!-)[A-Za-z0-9.+~_-]{1,80}(?<!-)")
-"""Goes into names of packages: apt takes a leading "-" for an option, and removes the package before a last one."""
+"""It becomes part of package names. apt reads a leading "-" as an option and removes a package with a trailing one."""
 MACHINE = Text("a machine type", r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 DISTRIBUTION = Text("the id of a distribution", r"[a-z0-9][a-z0-9._-]{0,39}")
 RELEASE = Text("the version of a distribution", r"(?:[A-Za-z0-9][A-Za-z0-9.+~_-]{0,39})?")
@@ -109,15 +117,15 @@ READING = Fields(
 
 
 def read(document: object) -> dict[str, Any]:
-    """The fields of a box's reading, each of its grammar. Raises ReadingError for the first that is not."""
+    """The checked fields of a reading. Raises ReadingError for the first field that does not match its grammar."""
     found: dict[str, Any] = checked("", document, READING)
     return found
 
 
 def checked(field: str, value: object, shape: Shape) -> Any:
-    """The value without what its shape does not list. Raises ReadingError.
+    """The value, without fields that its shape does not list. Raises ReadingError.
 
-    ``field`` is how a message names it: "cards[0].address"; empty for a whole document.
+    ``field``: the name for messages, such as "cards[0].address"; empty for a whole document.
     """
     match shape:
         case Text():
@@ -169,7 +177,7 @@ def _mapping(field: str, value: object) -> Mapping[Any, Any]:
 
 def _bounded(field: str, number: int, most: int) -> None:
     if number > most:
-        raise ReadingError(f'field "{field}" has {number} entries, and at most {most} are read')
+        raise ReadingError(f'field "{field}" has {number} entries, and at most {most} are allowed')
 
 
 def _refused(field: str, value: object, what: str) -> ReadingError:

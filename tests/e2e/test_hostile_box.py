@@ -1,4 +1,4 @@
-"""A box whose kernels, sources and packages are called like templates and commands: refused by field, nothing runs."""
+"""A box whose kernels, sources and packages have names like templates and commands: refused by field, nothing runs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from provision.ansible import playbook
-from provision.ansible.playbook import Job
+from provision.ansible.playbook import PlaybookJob
 from provision.commands import provision
-from provision.commands.options import Wishes
+from provision.commands.interaction import Interaction
+from provision.commands.options import ProvisionOptions
 from tests.e2e import base
-from tests.e2e.bed import Bed
-from tests.test_playbook import Listener
+from tests.e2e.container import Container
+from tests.test_playbook import RecordingProgress
 
 NAMES = (
     "6.8-{{ lookup('pipe', 'touch $CANARY') }}",
@@ -25,8 +26,8 @@ NAMES = (
 
 
 @contextlib.contextmanager
-def watching() -> Iterator[Listener]:
-    yield Listener()
+def open_progress() -> Iterator[RecordingProgress]:
+    yield RecordingProgress()
 
 
 @pytest.fixture
@@ -37,33 +38,35 @@ def canary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def plant(bed: Bed, name: str) -> None:
+def plant(container: Container, name: str) -> None:
     place = shlex.quote(f"/lib/modules/{name}")
-    bed.output(f"sudo mkdir -p {place} && sudo touch {place}/modules.order")
+    container.output(f"sudo mkdir -p {place} && sudo touch {place}/modules.order")
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("check", [True, False])
-def test_a_kernel_that_is_called_like_a_template(
-    bed: Bed, tmp_path: Path, canary: Path, name: str, check: bool
+def test_a_kernel_named_like_a_template(
+    container: Container, tmp_path: Path, canary: Path, name: str, check: bool
 ) -> None:
-    plant(bed, name)
-    said: list[str] = []
-    wishes = Wishes(hosts=(bed.name,), inventory=bed.inventory(tmp_path), check=check)
+    plant(container, name)
+    messages: list[str] = []
+    options = ProvisionOptions(hosts=(container.name,), inventory=container.inventory(tmp_path), check=check)
     try:
-        code = provision.run(wishes, watching, lambda question: True, as_json=True, complain=said.append)
+        code = provision.run(
+            options, Interaction(open_progress, lambda question: True, messages.append, True)
+        )
     finally:
-        bed.output(f"sudo rm -r {shlex.quote(f'/lib/modules/{name}')}")
+        container.output(f"sudo rm -r {shlex.quote(f'/lib/modules/{name}')}")
     assert code == 1
-    assert 'is not a kernel release: "' in said[0]
+    assert 'is not a kernel release: "' in messages[0]
     assert not canary.exists()
-    assert bed.run(f"test -e /opt/dlbox || test -e {base.USER}").returncode == 1
+    assert container.run(f"test -e /opt/dlbox || test -e {base.USER}").returncode == 1
 
 
-def test_variables_like_templates(bed: Bed, tmp_path: Path, canary: Path) -> None:
-    """As if the gate had let them pass."""
+def test_variables_like_templates(container: Container, tmp_path: Path, canary: Path) -> None:
+    """As if the check of the facts had accepted them."""
     for name in NAMES:
-        told = {
+        role_vars = {
             "nvidia_driver_packages": [f"linux-headers-{name}"],
             "nvidia_driver_branch": 580,
             "nvidia_driver_flavour": "open",
@@ -74,12 +77,12 @@ def test_variables_like_templates(bed: Bed, tmp_path: Path, canary: Path) -> Non
             "proxy": name,
             "site_preflight": False,
         }
-        job = Job(
+        job = PlaybookJob(
             playbook=Path("site.yml"),
-            inventories=(bed.inventory(tmp_path),),
-            variables={bed.name: told},
+            inventories=(container.inventory(tmp_path),),
+            variables={container.name: role_vars},
             check=True,
         )
-        outcome = playbook.run(job, Listener(), tmp_path / "logs")
+        outcome = playbook.run(job, RecordingProgress(), tmp_path / "logs")
         assert [host.status for host in outcome.hosts] == ["failed"], outcome
         assert not canary.exists()

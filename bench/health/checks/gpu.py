@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from bench.health.check import Outcome, Subject, check, failed, passed, skipped, unknown, value, warned
-from bench.health.diagnosis import CLOSED_ONLY
+from inventory.cards import architectures
 from inventory.cards.cards import architecture_of
 from inventory.machine.reading import Reading
 from inventory.machine.records import Gpu, Machine
@@ -225,7 +225,7 @@ def firmware(subject: Subject) -> Outcome:
     """The VBIOS is the card's own program; the GSP firmware is loaded by the driver and belongs to it."""
     vbios = value(subject.gpu.vbios_version, "VBIOS version")
     if subject.gpu.gsp_version.state == "not-supported":
-        if _family(subject) in CLOSED_ONLY:
+        if _without_gsp(subject):
             return passed(f"VBIOS {vbios}; cards before Turing have no GSP", vbios)
         return skipped(f"VBIOS {vbios}; the driver reports no GSP firmware")
     gsp = value(subject.gpu.gsp_version, "GSP firmware version")
@@ -244,6 +244,12 @@ def _family(subject: Subject) -> str | None:
         return subject.card.architecture
     device = subject.gpu.pci_device_id.value
     return None if device is None else architecture_of(device)
+
+
+def _without_gsp(subject: Subject) -> bool:
+    """Whether the chip has no GSP processor: the open kernel modules, which need it, do not support it."""
+    row = architectures.find(_family(subject))
+    return row is not None and "open" not in row.flavours
 
 
 @check(

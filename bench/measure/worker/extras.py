@@ -104,4 +104,4 @@ def _try(job: Job, data: tasks.Data, size: int, wait: rate.Wait, on_gpu: bool) -
 def is_memory(error: BaseException) -> bool:
     """Whether memory of the card or of the machine ended, in the words of any framework."""
     text = f"{type(error).__name__} {error}"
-    return isinstance(error, MemoryError) or ending.speaks_of_memory(text)
+    return isinstance(error, MemoryError) or ending.reports_out_of_memory(text)

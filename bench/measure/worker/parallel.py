@@ -257,7 +257,7 @@ def _start_others(job: Job, emit: Emit) -> None:
     assert job.devices is not None  # noqa: S101
     for rank in range(1, job.devices.count):
         other = msgspec.structs.replace(job, rank=rank, parent_pid=os.getpid())
-        before = ending.kills()
+        before = ending.oom_kills()
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "bench.measure.worker.main"],
             stdin=subprocess.PIPE,
@@ -269,10 +269,10 @@ def _start_others(job: Job, emit: Emit) -> None:
         threading.Thread(target=_watch, args=(process, rank, emit, before), daemon=True).start()
 
 
-def _watch(process: subprocess.Popen[bytes], rank: int, emit: Emit, kills_before: int | None) -> None:
+def _watch(process: subprocess.Popen[bytes], rank: int, emit: Emit, oom_kills_before: int | None) -> None:
     code = process.wait()
     if code == 0:
         return
-    found = ending.of(code, kills_before)
+    found = ending.explain(code, oom_kills_before)
     emit(Failed(kind=found.kind, message=f"the process of device {rank} {found.why}"))
     os._exit(1)

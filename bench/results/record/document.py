@@ -269,35 +269,36 @@ def to_json(document: msgspec.Struct) -> str:
 
 
 def from_json(data: str | bytes) -> Document:
-    """Raises msgspec.ValidationError naming the place that does not fit."""
+    """Decode a document. Raises msgspec.ValidationError with the field that does not fit."""
     try:
         return msgspec.json.decode(data, type=Document)
     except msgspec.ValidationError:
         given = msgspec.json.decode(data)
-        if not _without_next_step(given):
+        if not _add_missing_remedies(given):
             raise
         return msgspec.convert(given, Document)
 
 
-def _without_next_step(given: Any) -> bool:
-    """Whether an older dlbox wrote it, whose findings of status unknown had no remedy: those get one in place."""
+def _add_missing_remedies(given: Any) -> bool:
+    """Give a remedy to findings of status unknown without one, as earlier versions wrote them; whether any lacked it.
+
+    ``given``: a decoded JSON document, which is changed.
+    """
     found = given.get("findings") if isinstance(given, dict) else None
-    bare = [
+    lacking = [
         finding
         for finding in (found if isinstance(found, list) else ())
         if isinstance(finding, dict) and finding.get("status") == "unknown" and not finding.get("remedy")
     ]
-    for finding in bare:
-        finding["remedy"] = "look again: dlbox check"
-    return bool(bare)
+    for finding in lacking:
+        finding["remedy"] = "check again: dlbox check"
+    return bool(lacking)
 
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a result document."""
     schema = msgspec.json.schema(Document)
-    schema["$defs"]["Finding"]["required"].insert(
-        0, "id"
-    )  # derived where it is not given, so always in a document
+    schema["$defs"]["Finding"]["required"].insert(0, "id")  # derived if not given, so every document has it
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "dlbox result", **schema}
 
 

@@ -1,8 +1,7 @@
 """The history: a SQLite file in the user's data folder, with one row per run and one row per timed block.
 
-A run is written when it starts, extended after every block and closed at its end. A command that is killed thus loses
-at most the block that it was timing. When the history is opened, runs that were not closed and whose process has ended
-are marked partial.
+A run is written when it starts, extended after every block and closed at its end, so a killed command loses at most
+the block that it was timing. Opening the history marks runs as partial that were not closed by their ended process.
 """
 
 from __future__ import annotations
@@ -91,9 +90,9 @@ class History:
     """An open history. Several processes can use it at once: it has a write-ahead log, and transactions are short."""
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        """Open the file, and create it if it does not exist.
+        """Open or create the file. ``read_only``: for a file system that cannot be written to.
 
-        ``read_only``: for a file system that cannot be written to. Raises CorruptHistoryError, HistoryError.
+        Raises CorruptHistoryError, HistoryError.
         """
         self.path = path
         with self._translated_errors("open"), contextlib.ExitStack() as half_open:
@@ -137,7 +136,7 @@ class History:
         return number
 
     def add_block(self, run: int, workload: str, backend: str, repeat: int, block: TimedBlock) -> None:
-        """Store a timed block of process number ``repeat`` (from 0) of a run in progress. Raises HistoryError."""
+        """Store a timed block of process number ``repeat`` (from 0). Raises HistoryError."""
         with self._translated_errors("write to"), self._transaction():
             self._db.execute(
                 "INSERT INTO blocks VALUES (?,?,?,?,?)",
@@ -154,8 +153,7 @@ class History:
     ) -> None:
         """Replace the document of ``run``. Any state but "running" closes it and removes its separate block rows.
 
-        ``baseline_instead_of``: the run becomes a baseline, and the runs with these numbers cease to be one.
-        Raises HistoryError.
+        ``baseline_instead_of``: the run replaces these runs as a baseline. Raises HistoryError.
         """
         with self._translated_errors("write to"), self._transaction():
             self._write(run, state, document)

@@ -18,8 +18,8 @@ from bench.results.store.history import History, Run
 from common import inputs
 from common.files import reason
 from common.json_output import SCHEMA_VERSION
-from common.numbers_cli import shortened, whole
-from common.shown import place
+from common.numbers_cli import whole
+from common.shown import place, shortened
 
 WORDS = ("last", "previous", "baseline")
 """Names of runs in the history."""
@@ -111,7 +111,7 @@ def decode(data: bytes, where: str) -> Document:
                 f"{where} is not a result of dlbox bench or ready (invalid schema version {version})"
             )
         if version > SCHEMA_VERSION:
-            newer = shortened(str(version))
+            newer = shortened(version, 40)
             raise SourceError(f"{where} was written by a newer dlbox (schema version {newer}): update dlbox")
         document = from_json(data)
         why = validate.fault(document)
@@ -159,7 +159,7 @@ def _numbered(digits: str, store: History | None) -> tuple[str, Document]:
     number = whole(digits)
     run = store.run(number) if store and number is not None and number < 2**63 else None
     if run is None:
-        raise SourceError(f"there is no run {shortened(digits)}: `dlbox history` lists the runs")
+        raise SourceError(f"there is no run {shortened(digits, 40)}: `dlbox history` lists the runs")
     if run.document is None:
         raise SourceError(unreadable(run.id))
     return f"run {run.id}", run.document

@@ -211,7 +211,7 @@ def history_table(runs: list[Run]) -> Table:
     for run in runs:
         document = run.document
         if document is None:
-            speeds, verdict = "damaged, or written by a newer dlbox", "?"
+            speeds, verdict = "cannot be read", "?"
         else:
             speeds = (
                 ", ".join(f"{r.label} {r.samples_per_second.median:,.0f}" for r in document.results) or "-"
