@@ -15,13 +15,9 @@ from typing import Any
 
 import click
 
-from common import shown
 from common.click_types import (
-    CommaSeparatedChoice,
     Folder,
     WholeNumber,
-    comma_list,
-    merge_lists,
 )
 from common.exit_codes import EXIT_INTERRUPTED
 from common.lazy_group import LazyCommand, LazyGroup
@@ -40,6 +36,10 @@ COMMANDS = {
         "bench.cli:ready_command", "Check the machine, train, print one verdict and write a report."
     ),
     "report": LazyCommand("bench.cli:report_command", "Write the report of a run again."),
+    "plan": LazyCommand("provision.cli:plan_command", "Show which versions fit this machine, and why."),
+    "provision": LazyCommand(
+        "provision.cli:provision_command", "Install what the plan says, on this machine or on others."
+    ),
     "tune": LazyCommand("bench.cli:tune_command", "Find and store the fastest settings for each model."),
 }
 """Commands that a package's cli.py defines; it is imported when one of them is used."""
@@ -58,110 +58,6 @@ def cli() -> None:
     """
 
 
-@cli.command("plan", short_help="Which versions fit this box, and why?")
-@click.option(
-    "--card",
-    "cards",
-    multiple=True,
-    metavar="NAME",
-    help='A card, as in "RTX 3060" or 10de:2503; may be repeated.',
-)
-@click.option("--distro", metavar="NAME", help="As in ubuntu-24.04 or debian-12.")
-@click.option(
-    "--host",
-    "hosts",
-    multiple=True,
-    metavar="NAME",
-    help="A host or group of the inventory, or `all`; may be repeated.",
-)
-@click.option(
-    "--inventory",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The inventory; without --host all of it.  [default: inventory/hosts.yml]",
-)
-@click.option(
-    "--framework",
-    "frameworks",
-    multiple=True,
-    type=click.Choice(["tensorflow", "torch", "jax"]),
-    help="Must be part of it; may be repeated.  [default: all that run on the card]",
-)
-@click.option("--secure-boot/--no-secure-boot", default=None, help="[default: as read, or unknown]")
-@click.option("--kernel", default="", metavar="RELEASE", help="As `uname -r` prints it.  [default: as read]")
-@click.option("--cuda-toolkit", is_flag=True, help="With a system CUDA toolkit, for compiling.")
-@click.option(
-    "--stack",
-    "stack_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="A newer table of versions than the built-in one.",
-)
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def plan_command(as_json: bool, **options: Any) -> None:
-    """Which driver, CUDA, cuDNN and frameworks fit this box, or one that does not exist yet, and why."""
-    from provision.commands import plan
-
-    sys.exit(plan.plan(plan.Question(**options), as_json=as_json, complain=print_error))
-
-
-@cli.command("provision", short_help="Install what the plan says, here or on other boxes.")
-@click.argument("hosts", nargs=-1, metavar="[HOST]...", callback=merge_lists)
-@click.option("--inventory", type=click.Path(path_type=Path, dir_okay=False),
-              help="The inventory; without HOSTs all of it.  [default: inventory/hosts.yml]")  # fmt: skip
-@click.option("--limit", metavar="HOSTS", callback=comma_list,
-              help="Of HOSTs, else of the inventory, only these; commas between them.")  # fmt: skip
-@click.option("--framework", "frameworks", multiple=True, callback=merge_lists,
-              type=CommaSeparatedChoice(["tensorflow", "torch", "jax"]),
-              help="Only this; may be repeated.  [default: all that run on the card]")  # fmt: skip
-@click.option("--cuda-toolkit", is_flag=True, help="With a system CUDA toolkit, for compiling.")
-@click.option("--tags", multiple=True, callback=merge_lists,
-              type=CommaSeparatedChoice(["driver", "cuda", "frameworks", "cudnn", "dlbox", "jupyter", "verify"]),
-              help="Only this part; may be repeated, or several with commas between them.")  # fmt: skip
-@click.option("--stack", "stack_file", type=click.Path(path_type=Path, dir_okay=False),
-              help="A newer table of versions than the built-in one.")  # fmt: skip
-@click.option("--jupyter/--no-jupyter", default=True, show_default=True, help="JupyterLab as a service.")
-@click.option("--check", is_flag=True, help="Change nothing; show what would change.")
-@click.option("--reboot", is_flag=True, help="Reboot where it is needed, but never this machine.")
-@click.option("--enrol-key", is_flag=True,
-              help="With Secure Boot: prepare that the firmware trusts modules compiled on the box.")  # fmt: skip
-@click.option("--rollback", is_flag=True, help="Undo what dlbox installed, as it was recorded.")
-@click.option("--bundle", type=Folder(), metavar="DIR",
-              help="Collect in DIR what the box needs; once whole, install from it without a network.")  # fmt: skip
-@click.option("--card", "cards", multiple=True, help="With --bundle: collect for a box with this card.")
-@click.option("--distro", metavar="NAME", help="With --bundle: and with this release, as ubuntu-24.04.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--ask-become-pass", is_flag=True, help="Ask for the password of sudo on the hosts.")
-@click.option("--ask-vault-pass", is_flag=True, help="Ask for the password of the inventory's vault.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def provision_command(
-    yes: bool, ask_become_pass: bool, ask_vault_pass: bool, as_json: bool, **wishes: Any
-) -> None:
-    """Make this machine right, or HOSTs of the inventory: driver, frameworks, dlbox; then ask the box itself."""
-    from common.progress import ProgressDisplay
-    from provision.ansible import passwords
-    from provision.commands import provision as command
-    from provision.commands.options import Wishes, collects
-
-    here = not wishes["hosts"] and not wishes["limit"] and wishes["inventory"] is None
-    here = here and not collects(wishes["bundle"], wishes["cards"])
-    agreed = _yes if yes else _ask if sys.stdin.isatty() else None
-    here = here and (agreed is not None or wishes["check"])  # else nothing will be done
-    try:
-        secrets = passwords.ask(become=ask_become_pass, vault=ask_vault_pass, here=here)
-    except passwords.PasswordError as error:
-        print_error(str(error))
-        sys.exit(1)
-    wanted = Wishes(secrets=secrets, **wishes)
-    sys.exit(command.run(wanted, ProgressDisplay, agreed, as_json=as_json, complain=print_error))
-
-
-def _yes(question: str) -> bool:
-    return True
-
-
-def _ask(question: str) -> bool:
-    return click.confirm(shown.sentence(question), err=True)
-
-
 @cli.group("workshop", short_help="The lessons this box was built for.")
 def workshop_group() -> None:
     """The lessons this box was built for: they run anywhere, offline, and say what should come out."""
@@ -174,7 +70,7 @@ def lesson_backend(command: Any) -> Any:
     """The option that picks what Keras runs on."""
     return click.option(
         "--backend",
-        type=click.Choice(BACKENDS),
+        type=click.Choice(["tensorflow", "torch", "jax"]),
         help="What Keras runs on.  [default: KERAS_BACKEND, else the first of these that is installed]",
     )(command)
 

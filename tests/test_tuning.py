@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +19,8 @@ from bench.measure.workloads import WORKLOADS
 from bench.results.record.figures import BatchPoint, Work
 from bench.run import tune, tune_candidates
 from bench.run.tune_candidates import TriedSetting
-from tests.conftest import ROOT, Command
+from tests.conftest import Command
+from tests.frameworks import Framework
 from workshops import settings
 from workshops.settings import Entry, Setting
 
@@ -260,13 +258,12 @@ def test_numbers_are_tried_that_the_device_has_units_for() -> None:
     assert {one.layers for one in tune_candidates.precisions(FAST, True, ())} == {"stock"}
 
 
-def test_several_batches_a_call_are_counted_as_what_they_are() -> None:
-    for backend in ("tensorflow", "jax"):  # Keras on torch takes one a call
-        done = subprocess.run(
-            [sys.executable, "-c", COUNTED], capture_output=True, text=True, check=False, cwd=ROOT,
-            env={**os.environ, "KERAS_BACKEND": backend},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-2000:]
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])  # Keras on torch takes one a call
+def test_several_batches_a_call_are_counted_as_what_they_are(
+    backend: str, frameworks: Callable[[str], Framework]
+) -> None:
+    done = frameworks(backend).run(COUNTED)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_a_crash_is_told_and_the_others_still_run() -> None:

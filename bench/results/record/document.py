@@ -298,7 +298,9 @@ def _add_missing_remedies(given: Any) -> bool:
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a result document."""
     schema = msgspec.json.schema(Document)
-    schema["$defs"]["Finding"]["required"].insert(0, "id")  # derived if not given, so every document has it
+    schema["$defs"]["Finding"]["required"].insert(
+        0, "id"
+    )  # derived where it is not given, so always in a document
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "dlbox result", **schema}
 
 
