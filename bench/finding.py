@@ -11,7 +11,8 @@ import msgspec
 
 
 class Status(StrEnum):
-    """``skip``: this card or machine does not have the feature. ``unknown``: could not look; never a pass."""
+    """``skip``: the card or machine lacks the feature. ``unknown``: it could not be read, which never counts as a
+    pass."""
 
     PASS = "pass"  # noqa: S105 - not a password
     WARN = "warn"
@@ -22,11 +23,11 @@ class Status(StrEnum):
 
 Verdict = Literal["ready", "cpu-only", "not-ready"]
 VERDICTS: dict[Verdict, tuple[str, str]] = {
-    "ready": ("READY", "this box does what it should."),
-    "cpu-only": ("CPU ONLY", "works; there is no NVIDIA card, so this is not a GPU box."),
-    "not-ready": ("NOT READY", "see what failed, and the next step beside it."),
+    "ready": ("READY", "every check passed."),
+    "cpu-only": ("CPU ONLY", "works, on the processor only: this machine has no NVIDIA card."),
+    "not-ready": ("NOT READY", "a check failed or could not be made: each is listed with its next step."),
 }
-"""Verdict -> the word for it, and what it means; of a document: ``words``."""
+"""Verdict -> the text that is printed for it, and its meaning. For a machine with a card: see ``words``."""
 
 
 class FindingName(NamedTuple):
@@ -109,15 +110,18 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def verdict(findings: Iterable[Finding], *, has_gpu: bool) -> Verdict:
-    """A box is sound only when nothing failed and nothing is unknown. ``has_gpu``: and the run was of its card."""
+    """The verdict of a run: "not-ready" if any finding failed or is unknown.
+
+    ``has_gpu``: whether the machine has an NVIDIA card and the run used it.
+    """
     if any(f.status in (Status.FAIL, Status.UNKNOWN) for f in findings):
         return "not-ready"
     return "ready" if has_gpu else "cpu-only"
 
 
 def words(verdict: Verdict, *, has_gpu: bool) -> tuple[str, str]:
-    """The word for ``verdict`` on a machine with or without a card, and what it means there."""
+    """The text for ``verdict`` on a machine with or without a card, and its meaning there."""
     word, meaning = VERDICTS[verdict]
     if verdict == "cpu-only" and has_gpu:
-        meaning = "works on the processor, as --devices asked for; the card was left out and is not judged."
+        meaning = "works on the processor, which --devices selected; the NVIDIA card was not used or judged."
     return word, meaning

@@ -117,7 +117,7 @@ def test_another_batch_size_can_be_a_baseline_and_the_short_accuracy_run_cannot(
     assert [r.id for r in History(default_path()).baselines()] == [1]
     said = told(marked, "results.baseline")
     assert said is not None
-    assert said.message == "later runs of lstm-batch-64 are judged against this one"
+    assert said.message == "later runs of lstm-batch-64 are compared with this one"
     slow = box(300.0, *[level * 0.8 for level in STEADY], repeats=5, batch=64)
     found = told(slow, "training.lstm-batch-64-baseline")
     assert found is not None
@@ -186,7 +186,7 @@ def test_incomplete_results_are_not_accepted_as_baseline(change: dict[str, Any],
     assert words in str(baseline.why_no_baseline([], made))
     assert baseline.why_no_baseline([], document(run_id=1, results=(run_of(*FIVE),))) is None
     halved = document(run_id=1, results=(run_of(*FIVE[:3], [200.0] * 4, [205.0] * 4),))
-    assert "lstm is unsteady, its processes gave" in str(baseline.why_no_baseline([], halved))
+    assert "the speed of lstm is unsteady, its processes gave" in str(baseline.why_no_baseline([], halved))
     assert "nothing was trained" in str(baseline.why_no_baseline([], document(run_id=1, results=())))
     assert "could not be kept" in str(baseline.why_no_baseline([], document(results=(run_of(*FIVE),))))
 

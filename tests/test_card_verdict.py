@@ -45,7 +45,9 @@ def statuses(made: Result, on: Machine | None = None) -> dict[str, str]:
 def test_a_card_that_worked_passes() -> None:
     found = judged(trained())
     assert {f.status for f in found.values()} == {Status.PASS}
-    assert found["worked"].message == "91% busy on average, 91% at most, this process held 600 MiB of it"
+    assert (
+        found["worked"].message == "91% busy on average, 91% at most, this process used 600 MiB of its memory"
+    )
     assert "power limit" in found["slowdown"].message
 
 
@@ -57,12 +59,12 @@ def test_without_a_card_there_is_nothing_to_say(telemetry: Telemetry | None) -> 
 @pytest.mark.parametrize(
     ("changes", "expected", "words"),
     [
-        ({"process_seen": False, "peak_memory_bytes": None}, FAIL, "this process held no memory of it"),
-        ({"utilisation_max_percent": 0, "utilisation_mean_percent": 0.0}, FAIL, "never busy"),
+        ({"process_seen": False, "peak_memory_bytes": None}, FAIL, "this process used none of its memory"),
+        ({"utilisation_max_percent": 0, "utilisation_mean_percent": 0.0}, FAIL, "it was idle"),
         ({"peak_memory_bytes": None}, PASS, "in its list"),
         ({"process_seen": None, "peak_memory_bytes": None}, PASS, "does not list"),
         ({"utilisation_max_percent": None, "utilisation_mean_percent": None}, PASS, "600 MiB"),
-        ({"utilisation_max_percent": None, "process_seen": None}, SKIP, "only the word of tensorflow"),
+        ({"utilisation_max_percent": None, "process_seen": None}, SKIP, "cannot confirm it"),
         ({"readings": 2, "process_seen": False}, SKIP, "too few readings"),
     ],
 )
@@ -140,8 +142,8 @@ def test_a_clock_that_somebody_set_low_says_how_to_take_it_back() -> None:
         (("python3 (7)",), {"python3 (7)": 45.0}, FAIL, "python3 (7) 45%"),
         (("a (7)", "b (8)"), {"a (7)": 12.0, "b (8)": 11.0}, FAIL, "a (7) 12%, b (8) 11%"),
         (("python3 (7)",), {"python3 (7)": 8.0}, WARN, "python3 (7) 8%"),
-        (("jupyter (7)",), {"jupyter (7)": 0.0}, PASS, "jupyter (7) held memory"),
-        (("python3 (7)",), None, WARN, "which the driver does not tell: python3 (7)"),
+        (("jupyter (7)",), {"jupyter (7)": 0.0}, PASS, "jupyter (7) had memory"),
+        (("python3 (7)",), None, WARN, "which the driver does not report: python3 (7)"),
         ((), {"chrome (9)": 12.0}, PASS, "no other program"),
         ((), {"blender (9)": 60.0}, WARN, "blender (9) 60%"),
         ((), None, PASS, "no other program"),

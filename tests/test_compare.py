@@ -378,7 +378,7 @@ def test_runs_without_comparable_results_are_shown_with_exit_code_2(dlbox: Comma
         (msgspec.json.encode(document()) + b"\n\nnot a run\n", "is not JSON"),
         (b"[1]\n[2]\n", "is not a result"),
         (b"1\n2\n", "is not a result"),
-        (to_json(document(results=(), command="check")).encode(), "holds no training results: it is a check"),
+        (to_json(document(results=(), command="check")).encode(), "has no training results"),
     ],
 )
 def test_an_invalid_file_is_refused_with_one_sentence(

@@ -76,7 +76,7 @@ def test_what_is_no_device_or_too_many_is_one_sentence(asked: str) -> None:
 
 def test_more_cards_than_there_are(tmp_path: Path) -> None:
     here = scenario.load("rtx3060_idle").machine(tmp_path)
-    with pytest.raises(scaling.DevicesError, match="2 cards were asked for, there is 1 here"):
+    with pytest.raises(scaling.DevicesError, match="--devices 2 needs 2 cards, but this machine has 1"):
         scaling.resolve("2", here)
 
 

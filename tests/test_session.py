@@ -153,7 +153,7 @@ def test_a_card_that_was_not_used_is_not_ready(box: Any) -> None:
     assert document.verdict == "not-ready"
     assert statuses(document)["training.gru-device"] is Status.FAIL
     (found,) = [f for f in document.findings if f.id == "training.gru-device"]
-    assert "though computes on RTX 3060 in a process of its own" in found.message
+    assert "although in a separate process computes on RTX 3060" in found.message
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_a_fall_is_told_with_its_numbers() -> None:
     (found,) = slowdown.judge(run_of(*rates))
     assert (found.id, found.status) == ("training.lstm-sustained", Status.WARN)
     assert (
-        "the last quarter of a process by 12.2% against its first (median of 12.2%, 12.2%, 12.2%)"
+        "the last quarter of a process was 12.2% slower than its first (median of 12.2%, 12.2%, 12.2%)"
         in found.message
     )
     assert (found.measured, found.expected) == (pytest.approx(0.1218, abs=1e-4), slowdown.FALL["cpu"])

@@ -35,10 +35,10 @@ def test_training_on_the_cpu_beside_a_card_fails() -> None:
     ("status", "message", "words", "remedy"),
     [
         (Status.FAIL, "tensorflow 2.21.0 does not see the card; missing: libcudnn.so.9",
-         "trained on the CPU: tensorflow 2.21.0 does not see the card; missing: libcudnn.so.9", "reinstall"),
-        (Status.WARN, "no card", "trained on the CPU: no card", "reinstall"),
+         "trained on the processor: tensorflow 2.21.0 does not see the card; missing: libcudnn.so.9", "reinstall"),
+        (Status.WARN, "no card", "trained on the processor: no card", "reinstall"),
         (Status.PASS, "tensorflow 2.21.0 computes on RTX 3060",
-         "trained on the CPU, though tensorflow 2.21.0 computes on RTX 3060 in a process of its own", "check"),
+         "trained on the processor, although in a separate process tensorflow 2.21.0 computes on RTX 3060", "check"),
     ],
 )  # fmt: skip
 def test_training_on_the_cpu_names_the_library_that_is_missing(
@@ -70,7 +70,7 @@ def test_accuracy_below_the_bar_never_passes(accuracy: float, bar: float) -> Non
 def test_a_loss_that_is_no_number_fails_whatever_the_accuracy(bar: float) -> None:
     found = training.judge(result(accuracy=0.95, accuracy_bar=bar, diverged=True), gpu_expected=False)[0]
     assert (found.id, found.status) == ("training.lstm-learns", Status.FAIL)
-    assert "the loss is no number" in found.message
+    assert "training diverged (the loss is NaN)" in found.message
     assert found.remedy
 
 

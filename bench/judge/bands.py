@@ -1,6 +1,6 @@
-"""Speeds that were measured on cards like this one (bands.yml), and results held against them.
+"""Speeds measured on known cards (bands.yml), and results compared with them.
 
-``python -m bench.judge.bands FILE SOURCE`` prints entries from a `dlbox history export`.
+``python -m bench.judge.bands FILE SOURCE`` prints entries for bands.yml from a `dlbox history export`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ Name = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class Band(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Samples/s from ``low`` to ``high`` of one workload on one card; ``source``: who measured, on what."""
+    """The expected samples/s of one workload on one card, from ``low`` to ``high``; ``source``: who measured, on
+    what."""
 
     card: Name
     workload: Name
@@ -52,7 +53,7 @@ class _BandFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 def read(path: Path = PATH) -> tuple[Band, ...]:
-    """Raises yaml_lines.YamlError, one sentence with the line."""
+    """The bands of a file. Raises yaml_lines.YamlError: one sentence with the line."""
     document = yaml_lines.read(path)
     bands = yaml_lines.convert(document, _BandFile).bands
     seen: dict[tuple[object, ...], int] = {}
@@ -64,10 +65,14 @@ def read(path: Path = PATH) -> tuple[Band, ...]:
             raise document.error((*where, "card"), str(error)) from None
         if band.workload not in WORKLOADS:
             raise document.error(
-                (*where, "workload"), f"no workload {band.workload!r}: {', '.join(WORKLOADS)}"
+                (*where, "workload"),
+                f"unknown workload {band.workload!r}: expected one of {', '.join(WORKLOADS)}",
             )
         if band.backend not in BACKENDS:
-            raise document.error((*where, "backend"), f"{band.backend!r} is none of {', '.join(BACKENDS)}")
+            raise document.error(
+                (*where, "backend"),
+                f"unknown backend {band.backend!r}: expected one of {', '.join(BACKENDS)}",
+            )
         if band.low >= band.high:
             raise document.error((*where, "low"), f"`low` {band.low:g} is not below `high` {band.high:g}")
         key = (
@@ -80,7 +85,7 @@ def read(path: Path = PATH) -> tuple[Band, ...]:
         )
         if key in seen:
             line = document.line(("bands", seen[key]))
-            raise document.error(where, f"the same band is on line {line}: keep one of them")
+            raise document.error(where, f"line {line} has the same band: remove one of them")
         seen[key] = number
     return bands
 
@@ -93,48 +98,55 @@ def shipped() -> tuple[Band, ...]:
 def judge(
     result: Result, machine: Machine, bands: Iterable[Band] | None = None
 ) -> tuple[Finding | None, str]:
-    """A finding where this card has a band, else why there is none (empty without a card)."""
+    """A finding if this card has a band, else None and the reason ("" without a card)."""
     card = plausibility.card(machine)
     if card is None or not result.on_gpu:
         return None, ""
-    kept = shipped() if bands is None else bands
+    known_bands = shipped() if bands is None else bands
     mine = [
-        b for b in kept if cards.find(b.card) == card and (b.workload, b.backend) == compare.key(result)[:2]
+        b
+        for b in known_bands
+        if cards.find(b.card) == card and (b.workload, b.backend) == compare.key(result)[:2]
     ]
     same = [b for b in mine if (b.precision, b.batch) == compare.key(result)[2:4]]
     current = [b for b in same if b.fingerprint == result.fingerprint]
     if not current:
         why = (
-            "the band is of another version of it" if same else f"nobody has measured {card.name} with it yet"
+            "the band is for another version of the workload"
+            if same
+            else f"{card.name} was not measured with it yet"
         )
         return None, f"no band of measured speed ({why})"
     band, measured = current[0], result.samples_per_second.median
-    slow = not measured >= band.low  # so that NaN is no pass
+    slow = not measured >= band.low  # NaN must not pass
     where = "below" if slow else "above" if measured > band.high else "within"
     return Finding(
         theme=TRAINING,
         check="band",
         subject=result.label,
         status=Status.FAIL if slow else Status.PASS,
-        title=f"{result.label} is as fast as on other boxes with this card",
+        title=f"{result.label} is as fast as on other machines with this card",
         message=f"{measured:,.0f} samples/s, {where} the {band.low:,.0f} to {band.high:,.0f} of {band.runs} runs on "
         f"{card.name} ({band.source}, {band.measured_on})",
         measured=round(measured, 3),
         expected=round(band.low, 3),
         unit="samples/s",
-        remedy="see what holds this box back: `dlbox check --stress 5`, other programs, `dlbox plan` for newer versions"
+        remedy="find the cause: run `dlbox check --stress 5`, close other programs, compare versions with `dlbox plan`"
         if slow
         else None,
     ), ""
 
 
 def entries(documents: Iterable[Document], source: str) -> list[Band]:
-    """Bands from runs: from the lowest to the highest that any of them lets expect; unusable results are left out."""
+    """Bands from runs, from the lowest to the highest bound of their confidence intervals. Unusable results are
+    left out."""
     found: dict[tuple[str, tuple[str, str, str, int], str], list[tuple[Result, str]]] = {}
     for document in documents:
         card = plausibility.card(document.machine)
         for result in document.results if card and not document.partial else ():
-            plain = result.devices == 1 and result.setting is None  # bands are of the default on one card
+            plain = (
+                result.devices == 1 and result.setting is None
+            )  # bands hold for the default setting on one card
             if (
                 plain
                 and result.on_gpu
@@ -162,7 +174,7 @@ def main(arguments: list[str]) -> int:
 
     if len(arguments) != 2 or not all(arguments):
         sys.stderr.write(
-            "usage: python -m bench.judge.bands FILE SOURCE (an export of the history, and who measured)\n"
+            "usage: python -m bench.judge.bands FILE SOURCE (FILE: an export of the history, SOURCE: who measured)\n"
         )
         return 2
     try:
@@ -174,7 +186,7 @@ def main(arguments: list[str]) -> int:
         return 2
     if not made:
         sys.stderr.write(
-            "no complete run on a card in there, of three processes a model or more, that learned\n"
+            "the export has no complete run on a card with at least three processes per model that learned\n"
         )
         return 1
     sys.stdout.write(yaml.safe_dump([msgspec.to_builtins(b, builtin_types=(datetime.date,)) for b in made],

@@ -1,4 +1,4 @@
-"""What was expected of a result: its own baseline, else a band for its card, else the probes of this box. Pure."""
+"""The expected speed of a result: from its baseline, a band for its card, or the probes of this machine. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from common.yaml_lines import YamlError
 from inventory.machine.records import Machine
 
 LEAST_PROCESSES = intervals.LEAST_PROCESSES
-"""Fewer processes a model do not show how they scatter, so nothing could be judged against them."""
+"""Minimum processes per model of a baseline: fewer do not show the run-to-run variation."""
 
 
 def judge(
@@ -32,19 +32,19 @@ def judge(
     kept: Iterable[bands.Band] | None = None,
     number: int | None = None,
 ) -> list[Finding]:
-    """The nearest measure there is: this box's baseline, a band for its card, a prediction from its probes.
+    """Compare with the best expectation available: the machine's baseline, a band for its card, or a prediction.
 
-    Where there is none, that is said, and why.
-    ``earlier``: see ``earlier_speeds``. ``kept``: the bands; None means those of bands.yml. ``number``: of the run.
+    If there is none, one skipped finding names the reasons. earlier: See ``earlier_speeds``. kept: The bands; None:
+    those of bands.yml. number: The run's number in the history.
     """
     own = against_baseline(result, machine, baselines, earlier, number)
     if own is not None and own.status is not Status.SKIP:
         return [own]
     found = [own] if own is not None else []
     if compare.refusal(result, result) is not None:
-        return found  # cut short or not learning: other findings say so
+        return found  # it is partial or did not learn, which has its own finding
     if result.devices > 1:
-        return found or [_nothing(result, "bands and predictions are of one device")]
+        return found or [_nothing(result, "bands and predictions apply to one device only")]
     known, no_band = _read(
         lambda: bands.judge(result, machine, kept), "no band of measured speed", bands.PATH
     )
@@ -59,7 +59,7 @@ def judge(
 
 
 Judged = tuple[Finding | None, str]
-"""A finding, else why there is none."""
+"""A finding, or None and the reason why there is none."""
 
 
 def _read(judged: Callable[[], Judged], otherwise: str, path: Path) -> Judged:
@@ -75,14 +75,14 @@ def _nothing(result: Result, why: str) -> Finding:
         check="expected",
         subject=result.label,
         status=Status.SKIP,
-        title=f"{result.label} is as fast as expected",
-        message=f"nothing was expected of its speed: {why}; `dlbox bench --baseline` marks a run that later ones are "
-        "held against",
+        title=f"{result.label} has the expected speed",
+        message=f"its speed has nothing to be compared with: {why}; `dlbox bench --baseline` records a run as the "
+        "reference for later ones",
     )
 
 
 def unreadable() -> list[Finding]:
-    """One finding where bands.yml or prediction.yml cannot be read: results are then judged without it."""
+    """One finding if bands.yml or prediction.yml cannot be read: results are then judged without it."""
     troubles = []
     for read in (bands.shipped, prediction.measured):
         try:
@@ -96,18 +96,17 @@ def unreadable() -> list[Finding]:
             theme="results",
             check="expectations",
             status=Status.WARN,
-            title="what is expected of a box can be read",
-            message=f"results are judged without it: {'; '.join(troubles)}",
-            remedy="mend that line, or put the file back as it came: `git checkout bench` in a clone, else install "
-            "dlbox again",
+            title="the files with expected speeds can be read",
+            message=f"results are judged without expected speeds: {'; '.join(troubles)}",
+            remedy="correct that line, or restore the file: `git checkout bench` in a clone, else install dlbox again",
         )
     ]
 
 
 def earlier_speeds(result: Result, machine: Machine, runs: Iterable[Run]) -> list[float]:
-    """Median samples/s of this very work in earlier complete runs here, with the same versions of everything.
+    """Median samples/s of the same workload in earlier complete runs on this machine with the same versions.
 
-    Runs in which it failed a finding are left out: a slow-down must not widen what later ones are allowed.
+    Results with a failed finding are left out: a slow-down must not widen the tolerance of later runs.
     """
     found = []
     for run, document in _on(machine, runs):
@@ -128,7 +127,7 @@ def earlier_speeds(result: Result, machine: Machine, runs: Iterable[Run]) -> lis
 
 
 def tolerance(earlier: Sequence[float]) -> float:
-    """Relative difference that two runs of this workload show on this box by chance; 0 with too few runs to tell.
+    """Relative difference between two runs of this workload that chance explains; 0 with too few earlier runs.
 
     t s sqrt(2): s the standard deviation of the logarithms over the earlier runs, t of Student's distribution at 99%.
     """
@@ -146,11 +145,11 @@ def against_baseline(
     earlier: Sequence[float] = (),
     number: int | None = None,
 ) -> Finding | None:
-    """One sentence with its numbers, or None where this machine has no baseline for this kind of result.
+    """Compare with the baseline; None if this machine has none for this kind of result.
 
-    ``baselines``: the newest first. ``number``: of the run in the history that ``result`` is of. It fails when the
-    result is slower by more than the processes of the baseline and its own differ among themselves
-    (``bench.results.stats.intervals``) and by more than whole runs do (``tolerance``).
+    baselines: The newest first. number: The number of the result's run in the history. The finding fails if the result
+    is slower by more than the variation between processes (``bench.results.stats.intervals``) and by more than the
+    variation between runs (``tolerance``).
     """
     run, before = _of_the_same_kind(result, machine, baselines)
     if run is None or before is None:
@@ -165,48 +164,49 @@ def against_baseline(
     if result.fingerprint != before.fingerprint:
         return finding(
             status=Status.SKIP,
-            message=f"the baseline (run {run.id}) is of another version of this workload: "
-            "`dlbox bench --baseline` marks a new one",
+            message=f"the baseline (run {run.id}) has another version of this workload: `dlbox "
+            "bench --baseline` records a "
+            "new one",
         )
     if compare.refusal(before, result) is not None:
-        return None  # cut short or not learning: other findings say so
+        return None  # it is partial or did not learn, which has its own finding
     estimate = intervals.estimate(compare.processes(before), compare.processes(result))
     allowed = tolerance(earlier)
     slower = compare.outcome(estimate) == "slower" and -math.log(estimate.ratio) > allowed
     now, then = estimate.b_samples_per_second, estimate.a_samples_per_second
-    told = (
-        f"{compare.speed(now)} samples/s against {compare.speed(then)} of the baseline (run {run.id}): "
+    message = (
+        f"{compare.speed(now)} samples/s, compared with {compare.speed(then)} of the baseline (run {run.id}): "
         f"ratio {estimate.ratio:.3f}, {compare.interval(estimate)}"
     )
     if allowed:
-        told += f", {len(earlier)} earlier runs differ by up to {math.expm1(allowed):.1%}"
+        message += f", {len(earlier)} earlier runs differ by up to {math.expm1(allowed):.1%}"
     if slower:
-        told += f", {1 - estimate.ratio:.1%} slower and more than this workload's own noise"
-        told += _changes(before, result)
+        message += f", {1 - estimate.ratio:.1%} slower, which is more than run-to-run variation explains"
+        message += _changes(before, result)
         if steadiness.disturbed(result):
-            told += f"; other programs kept {steadiness.others(result):.1f} cores busy, which may be why"
+            message += f"; other programs used {steadiness.others(result):.1f} cores, which may be the reason"
     return finding(
         status=Status.FAIL if slower else Status.PASS,
-        message=told,
+        message=message,
         measured=round(now, 3),
         expected=round(then, 3),
         unit="samples/s",
-        remedy="close other programs, let it cool down and run it again; "
+        remedy="close other programs, let the machine cool down and run it again; "
         + (f"`dlbox compare {run.id} {number}` shows what changed; " if number is not None else "")
-        + "if the change is wanted, `dlbox bench --baseline` marks a new baseline"
+        + "if the change is intended, `dlbox bench --baseline` records a new baseline"
         if slower
         else None,
     )
 
 
 def why_no_baseline(findings: Iterable[Finding], document: Document) -> str | None:
-    """Why a run is no measure for later ones, as one clause, or None. ``findings``: what was made of it.
+    """Why a run cannot be a baseline, as one clause, or None if it can. ``findings``: those of the run.
 
-    Only complete, learning, steady results of enough processes are one.
+    Every result of a baseline is complete and steady, has learned, and has enough processes.
     """
     for finding in findings:
         if finding.theme == TRAINING and finding.check == "predicted":
-            continue  # a baseline is the better measure
+            continue  # a baseline is a better reference
         if finding.theme == TRAINING and finding.status not in (Status.PASS, Status.SKIP):
             return f"{finding.title}: {finding.status.value} ({finding.message})"
     for result in counted(document):
@@ -217,14 +217,14 @@ def why_no_baseline(findings: Iterable[Finding], document: Document) -> str | No
             return f"{result.label} ran in fewer than {LEAST_PROCESSES} processes"
         unlike = steadiness.unlike(result)
         if unlike is not None:
-            return f"{result.label} is unsteady, {unlike}"
+            return f"the speed of {result.label} is unsteady, {unlike}"
     if document.run_id is None:
-        return "the run could not be kept in the history"
-    return None if document.results else "nothing was trained"
+        return "the run could not be stored in the history"
+    return None if document.results else "the run has no training results"
 
 
 def superseded(document: Document, baselines: Iterable[Run]) -> list[int]:
-    """Numbers of the baselines that ``document`` replaces entirely, on its own machine."""
+    """Numbers of the baselines of the same machine all of whose results ``document`` has too."""
     kinds = {compare.key(result) for result in counted(document)}
     return [
         run.id
@@ -234,16 +234,16 @@ def superseded(document: Document, baselines: Iterable[Run]) -> list[int]:
 
 
 def counted(document: Document) -> list[Result]:
-    """Its results without the short looks, one process each, that show that a model learns where another batch size
-    than the workshop's was asked for."""
+    """The results without those that only show that a model learns: one short process at the workshop's batch size, if
+    another size was selected."""
     elsewhere = {r.workload for r in document.results if r.batch_kind != "workshop"}
     looks = elsewhere if document.options.get("batch") not in (None, "workshop", "both") else set()
     return [r for r in document.results if r.batch_kind != "workshop" or r.workload not in looks]
 
 
 def marked(document: Document, why_not: str | None) -> Finding:
-    """Whether a run that was to be a baseline has become one."""
-    title = "this run is the baseline"
+    """The finding of `bench --baseline`: whether the run became the baseline."""
+    title = "this run became the baseline"
     if why_not is None:
         names = ", ".join(result.label for result in counted(document))
         return Finding(
@@ -251,15 +251,15 @@ def marked(document: Document, why_not: str | None) -> Finding:
             check="baseline",
             status=Status.PASS,
             title=title,
-            message=f"later runs of {names} are judged against this one",
+            message=f"later runs of {names} are compared with this one",
         )
     return Finding(
         theme="results",
         check="baseline",
         status=Status.FAIL,
         title=title,
-        message=f"not marked as the baseline: {why_not}",
-        remedy="close other programs, let the machine rest, then run `dlbox bench --baseline` again",
+        message=f"it cannot be the baseline: {why_not}",
+        remedy="close other programs, let the machine cool down, then run `dlbox bench --baseline` again",
     )
 
 

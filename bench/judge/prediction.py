@@ -41,7 +41,7 @@ BATCH = 32
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds of each part of a training step, and what they come to."""
+    """Predicted seconds of each part of a training step, and the resulting speed in samples/s."""
 
     fit: float
     loop: float
@@ -50,7 +50,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     samples_per_second: float
 
     @property
-    def told(self) -> str:
+    def text(self) -> str:
         parts = (
             ("dependent steps", self.loop),
             ("products", self.products),
@@ -61,7 +61,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PredictionRatios(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One machine: ``ratios`` by workload, samples/s that were measured over those that were predicted."""
+    """How predictions compared with measurements on one machine: measured over predicted samples/s, by workload."""
 
     machine: str
     backend: str
@@ -81,7 +81,8 @@ def measured(path: Path = PATH) -> tuple[PredictionRatios, ...]:
 
 
 def worst(result: Result, tried: Iterable[PredictionRatios]) -> float | None:
-    """By what factor predictions of this workload were off at the most, either way; None where it was never tried."""
+    """The largest factor by which predictions of this workload were too high or too low; None if it was never
+    measured."""
     ratios = [
         one.ratios[result.workload]
         for one in tried
@@ -97,11 +98,11 @@ _NEEDED = {
     "train_step_seconds": "a training step",
     "step_seconds": "a step of a loop",
 }
-"""Probes that a prediction is put together from, and what they measure."""
+"""The probes that a prediction needs -> what each measures."""
 
 
 def predict(work: Work, batch_size: int, probes: Probes) -> Prediction | None:
-    """None where a probe is missing that this workload needs."""
+    """The predicted training speed; None if a probe is missing that this workload needs."""
     rates = (probes.recurrent_tflops, probes.convolution_tflops, probes.bandwidth_gb_s)
     if any(not rate for rate in rates) or probes.train_step_seconds is None or probes.step_seconds is None:
         return None
@@ -122,9 +123,9 @@ def predict(work: Work, batch_size: int, probes: Probes) -> Prediction | None:
 def judge(
     result: Result, probes: Probes | None, tried: Iterable[PredictionRatios] | None = None
 ) -> tuple[Finding | None, str]:
-    """One sentence with its numbers, else why nothing is predicted. ``tried``: None means those of prediction.yml.
+    """A finding, or None and the reason why there is no prediction.
 
-    Raises yaml_lines.YamlError where that cannot be read.
+    tried: Known ratios; None: those of prediction.yml. Raises yaml_lines.YamlError if that file cannot be read.
     """
     made, why = _made(result, probes)
     if made is None:
@@ -133,46 +134,49 @@ def judge(
     ratio = speed / made.samples_per_second
     off = worst(result, measured() if tried is None else tried)
     factor = FACTOR if off is None else off * MARGIN
-    slow = not ratio >= 1 / factor  # so that NaN is no pass
-    told = (
-        f"{speed:,.0f} samples/s; the probes of this box predict {made.samples_per_second:,.0f} "
-        f"({made.told} a batch), ratio {ratio:.2f}; below {1 / factor:.2f} it warns, "
+    slow = not ratio >= 1 / factor  # NaN must not pass
+    message = (
+        f"{speed:,.0f} samples/s; the probes predict {made.samples_per_second:,.0f} "
+        f"({made.text} per batch), ratio {ratio:.2f}; the limit is {1 / factor:.2f}, "
     )
     if off is None:
         where = f"{result.backend} on a {'card' if result.on_gpu else 'processor'}"
-        told += f"a flat limit, since {result.workload} was never tried with {where}"
+        message += f"a default, because {result.workload} was never compared with {where}"
     else:
-        told += f"since predictions of {result.workload} were off by up to {off:.2f} times where it was tried"
+        message += f"because predictions of {result.workload} were wrong by a factor of up to {off:.2f}"
     return Finding(
         theme=TRAINING,
         check="predicted",
         subject=result.label,
         status=Status.WARN if slow else Status.PASS,
-        title=f"{result.label} is as fast as this box's own probes let expect",
-        message=told,
+        title=f"{result.label} matches the speed predicted from this machine's probes",
+        message=message,
         measured=round(speed, 3),
         expected=round(made.samples_per_second, 3),
         unit="samples/s",
-        remedy="run it again with nothing beside it; if it stays, `dlbox tune` looks for a faster setting, and "
-        "`dlbox bench --baseline` makes this box its own measure"
+        remedy="run it again without other programs; if it persists, `dlbox tune` searches for a faster setting, and "
+        "`dlbox bench --baseline` makes this machine's own speed the reference"
         if slow
         else None,
     ), ""
 
 
 def _made(result: Result, probes: Probes | None) -> tuple[Prediction | None, str]:
-    """The prediction, else what it lacks."""
+    """The prediction, or None and the reason why there is none."""
     if result.devices > 1:
-        return None, "it is made for one device"
+        return None, "it applies to one device only"
     if result.batch_size != BATCH:
-        return None, f"it is made for batch {BATCH}"
+        return None, f"it applies to batch {BATCH} only"
     if probes is None or result.work is None:
-        return None, "the probes did not run" if probes is None else "its arithmetic was not counted"
+        return (
+            None,
+            "the probes did not run" if probes is None else "the operations of the model were not counted",
+        )
     if (probes.backend, probes.on_gpu) != (result.backend, result.on_gpu):
         there, here = (f"{on.backend} on a {'card' if on.on_gpu else 'processor'}" for on in (probes, result))
-        return None, f"the probes are of {there}, the training was of {here}"
+        return None, f"the probes ran with {there}, the training with {here}"
     made = predict(result.work, result.batch_size, probes)
     if made is None:
-        lacking = [told for name, told in _NEEDED.items() if not getattr(probes, name)]
+        lacking = [what for name, what in _NEEDED.items() if not getattr(probes, name)]
         return None, f"the probe of {lacking[0]} is missing"
     return made, ""

@@ -1,4 +1,4 @@
-"""One result as it was measured -> its figures and all that is to be said of it. Nothing is measured in here."""
+"""The judgement of one result: derived figures and all findings. Nothing is measured here."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from inventory.machine.records import Machine
 
 
 class ResultJudge(msgspec.Struct, frozen=True, kw_only=True):
-    """What the results of one run are held against.
+    """What the results of one run are compared with.
 
-    ``baselines``: the newest first. ``runs``: the earlier ones, whose scatter is known. ``on_processor``: that was
-    asked for, so a card that does nothing is no fault. ``framework``: what one says of the card, by its name; it is
-    asked only where it trained without the card. ``number``: of the run in the history.
+    baselines: The newest first. runs: Earlier runs, for the run-to-run variation. probes: Of this run. bill: Parts and
+    prices of the machine. on_processor: The processor was selected, so an unused card is not a fault. framework:
+    Returns the finding about a backend's access to the card; called only if it trained without the card. number:
+    The run's number in the history.
     """
 
     machine: Machine
@@ -36,10 +37,10 @@ class ResultJudge(msgspec.Struct, frozen=True, kw_only=True):
     def judge(
         self, result: Result, *, learned: Result | None = None, governor: str | None = None
     ) -> tuple[Result, list[Finding]]:
-        """``result`` with its figures, and the findings.
+        """``result`` with its derived figures, and its findings.
 
-        ``learned``: of the same workload, where it was seen to learn. ``governor``: the processor's as last seen in
-        this run before ``result``, None where nobody looked.
+        learned: The result of the same workload whose accuracy was measured, if not ``result`` itself. governor: The
+        frequency governor before ``result`` in this run; None if it is not known.
         """
         if learned is not None:
             result = msgspec.structs.replace(
@@ -83,9 +84,11 @@ class ResultJudge(msgspec.Struct, frozen=True, kw_only=True):
         ]
 
     def _governor_at_first(self, result: Result) -> str | None:
-        """The processor's as the run began."""
+        """The frequency governor at the start of the run; None if it is not known."""
         first, began = steadiness.governors(result)[:1], self.machine.host.cpu_governor.value
-        return began if first and began not in first[0].split(", ") else None  # of one clock domain only
+        return (
+            began if first and began not in first[0].split(", ") else None
+        )  # only if all clock domains had the same
 
 
 def _price(bill: Bill | None) -> tuple[str, float, str] | None:

@@ -1,4 +1,4 @@
-"""`--devices`: what was asked for and what there is; how well several devices share the work. Pure."""
+"""The option `--devices`, and findings about training on several devices. Pure functions."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from common.shown import shortened
 from inventory.machine.records import Machine
 
 SAME = 1e-5
-"""Two copies of one weight differ by no more: every device applies the same averaged gradient."""
+"""Largest difference between copies of a weight on two devices: all devices apply the same averaged gradient."""
 
 
 class DevicesError(ValueError):
-    """What was asked for is no device, or more than there are; the message says what there is."""
+    """--devices has an unknown value, or more devices than the machine has; the message names those it has."""
 
 
 def resolve(asked: str | None, machine: Machine) -> Devices | None:
-    """The devices that ``--devices`` means here; None where nothing was asked. Raises DevicesError."""
+    """The devices that ``--devices`` selects on this machine; None without the option. Raises DevicesError."""
     if asked is None:
         return None
     cards = sum(gpu.handle.ok for gpu in machine.gpus)
@@ -33,49 +33,45 @@ def resolve(asked: str | None, machine: Machine) -> Devices | None:
     if number == "all" and kind in ("", "gpu"):
         if machine.has_gpu and not cards:
             raise DevicesError(
-                f"--devices {asked}: there is an NVIDIA card here that cannot be used: `dlbox check` says why; "
+                f"--devices {asked}: the NVIDIA card of this machine cannot be used: `dlbox check` shows why; "
                 "--devices cpu:2 trains on the processor"
             )
         return Devices(kind="gpu", count=cards) if cards else Devices(kind="cpu", count=1)
     count = whole(number)
     if not count or kind not in ("", "gpu", "cpu"):
         raise DevicesError(
-            "--devices is all, a number of cards, or cpu:2 for two virtual devices of the processor, "
+            "--devices must be all, a number of cards, or cpu:2 for two virtual devices of the processor, "
             f"not {shortened(asked, 40)!r}"
         )
     if kind == "cpu":
         most = max(2, machine.host.cpu_threads or 2)
         if count > most:
-            raise DevicesError(
-                f"--devices {asked}: this processor is good for {most} virtual devices at most"
-            )
+            raise DevicesError(f"--devices {asked}: this processor supports at most {most} virtual devices")
         return Devices(kind="cpu", count=count)
     if count > cards:
         there = (
-            f"there {'is' if cards == 1 else 'are'} {cards} here"
+            f"but this machine has {cards}"
             if cards
-            else "there is no usable NVIDIA card here; --devices cpu:2 tries it on the processor"
+            else "but this machine has no usable NVIDIA card; --devices cpu:2 uses virtual devices of the processor"
         )
-        raise DevicesError(
-            f"--devices {asked}: {count} card{'s were' if count > 1 else ' was'} asked for, {there}"
-        )
+        raise DevicesError(f"--devices {asked} needs {count} card{'s' if count > 1 else ''}, {there}")
     return Devices(kind="gpu", count=count)
 
 
 def judge_choice(asked: str | None, devices: Devices | None, machine: Machine) -> list[Finding]:
-    """What is to be said of the devices that "all" came to: one of them shows no scaling, and some may be missing."""
+    """The finding about `--devices all`: whether several cards are usable, and whether some are not."""
     if asked is None or devices is None or not asked.strip().lower().endswith("all"):
         return []
-    finding = partial(Finding, theme=TRAINING, check="devices", title="all devices train")
+    finding = partial(Finding, theme=TRAINING, check="devices", title="all cards are used")
     there = machine.gpu_count
     if devices.count < there:
         return [
             finding(
                 status=Status.WARN,
-                message=f"--devices {asked}: {devices.count} of {there} cards can be used, the others were left out",
+                message=f"--devices {asked}: {devices.count} of {there} cards are usable, the others were left out",
                 measured=devices.count,
                 expected=there,
-                remedy="`dlbox check` says what keeps the others from working",
+                remedy="`dlbox check` shows why the others are not usable",
             )
         ]
     if devices.count > 1:
@@ -84,14 +80,14 @@ def judge_choice(asked: str | None, devices: Devices | None, machine: Machine) -
     return [
         finding(
             status=Status.SKIP,
-            message=f"there is {what} here, so one device trained and nothing is said of scaling; `--devices cpu:2` "
-            "tries it on the processor",
+            message=f"this machine has {what}, so one device trained and scaling was not measured; `--devices cpu:2` "
+            "uses virtual devices of the processor",
         )
     ]
 
 
 def against_one(result: Result, one: Result) -> Result:
-    """``result`` on several devices with how it compares with ``one`` on a single one, at the same batch a device."""
+    """``result`` on several devices with its speed-up over ``one`` on a single device, at the same batch per device."""
     if result.scaling is None or not processes(result) or not processes(one):
         return result
     ratio = intervals.estimate(processes(one), processes(result))
@@ -109,18 +105,21 @@ def against_one(result: Result, one: Result) -> Result:
     )
 
 
-def told(result: Result) -> str:
-    """ "2 devices 1.31 times one: efficiency 66% (60 to 71%)"."""
+def scaling_text(result: Result) -> str:
+    """Speed-up and efficiency: "2 devices are 1.31 times as fast as one: efficiency 66% (60 to 71%)"."""
     made = result.scaling
     if made is None or made.speedup is None or made.efficiency is None:
         return f"{result.devices} devices"
     low, high = made.efficiency_low, made.efficiency_high
     span = "" if low is None or high is None else f" ({low:.0%} to {high:.0%})"
-    return f"{result.devices} devices {made.speedup:.2f} times one: efficiency {made.efficiency:.0%}{span}"
+    return (
+        f"{result.devices} devices are {made.speedup:.2f} times as fast as one: efficiency "
+        f"{made.efficiency:.0%}{span}"
+    )
 
 
 def judge(result: Result) -> list[Finding]:
-    """Whether all devices trained one model, and what that gave; nothing for one device."""
+    """Whether all devices trained one model, and their efficiency; no findings for one device."""
     if result.devices == 1 or (result.partial and result.scaling is None):
         return []
     return [_together(result)] if result.scaling is None else [_together(result), _efficiency(result)]
@@ -142,29 +141,29 @@ def _together(result: Result) -> Finding:
             message=message,
             measured=measured,
             expected=expected,
-            remedy="train on one device (leave out --devices); on cards look at `dlbox check` and "
+            remedy="train on one device (leave out --devices); with cards, look at `dlbox check` and "
             "`nvidia-smi topo -m`",
         )
 
     if made is None:
-        return failed(f"{count} devices were to train one model, and nothing shows that they did")
+        return failed(f"the worker reported nothing about training one model on {count} devices")
     where = f"{made.engine} on {', '.join(made.devices)}"
     differ = made.replicas_differ_by
     if differ is None or not math.isfinite(differ) or differ < 0:
-        return failed(f"{where}; weights are no numbers: nothing was learned")
-    words = f"{where}; copies of a weight differ by {differ:.2g} at most"
+        return failed(f"{where}; training diverged (weights are NaN)")
+    words = f"{where}; copies of a weight differ by at most {differ:.2g}"
     if differ > SAME:
-        why = "so gradients were not shared: this is no data-parallel training"
+        why = "so gradients were not shared: this is not data-parallel training"
         return failed(f"{words}, {why}", differ, SAME)
     if len(set(made.devices)) != count:
-        why = f"{count} were asked for: this is no data-parallel training"
+        why = f"not {count}: this is not data-parallel training"
         return failed(f"{words}, {why}", len(set(made.devices)), count)
     return finding(status=Status.PASS, message=words)
 
 
 def _efficiency(result: Result) -> Finding:
     made = result.scaling
-    assert made is not None  # noqa: S101 - asked before
+    assert made is not None  # noqa: S101 - checked by the caller
     finding = partial(
         Finding,
         theme=TRAINING,
@@ -172,27 +171,29 @@ def _efficiency(result: Result) -> Finding:
         subject=result.label,
         title=f"{result.label}: more devices train faster",
     )
-    words = f"{told(result)}, {made.batch_per_device} samples a device and step"
+    words = f"{scaling_text(result)}, {made.batch_per_device} samples per device and step"
     if made.one_device_samples_per_second is not None:
         now = speed(result.samples_per_second.median)
         words += f"; {now} samples/s against {speed(made.one_device_samples_per_second)}"
-    again = f"run it again, so that one device is timed too: `dlbox bench --workload {result.workload}` with --devices"
+    again = (
+        f"run it again to measure one device too: `dlbox bench --workload {result.workload}` with --devices"
+    )
     if made.speedup is None or made.efficiency is None:
         return finding(
             status=Status.UNKNOWN,
-            message=f"{words}: one device was not timed",
+            message=f"{words}: one device was not measured",
             remedy=again,
         )
     if not all(math.isfinite(figure) and figure > 0 for figure in (made.speedup, made.efficiency)):
         return finding(
             status=Status.UNKNOWN,
-            message=f"{words}: these figures are impossible",
+            message=f"{words}: these values are impossible",
             remedy=again,
         )
     if not result.on_gpu:
         return finding(
             status=Status.SKIP,
-            message=f"{words}; virtual devices share one processor: this shows that it works, not how cards scale",
+            message=f"{words}; virtual devices share one processor, so this does not show how cards scale",
         )
     slower = made.speedup < 1
     return finding(
@@ -200,7 +201,7 @@ def _efficiency(result: Result) -> Finding:
         message=words,
         measured=round(made.efficiency, 3),
         expected=round(1 / result.devices, 3) if slower else None,
-        remedy="a model as small as this trains faster on one card: leave out --devices, or take a larger --batch"
+        remedy="this model is so small that it trains faster on one card: leave out --devices, or use a larger --batch"
         if slower
         else None,
     )

@@ -1,7 +1,7 @@
-"""Whether training kept its speed: the last blocks of each process against its first ones. Pure.
+"""Whether the speed fell during training: the last blocks of each process compared with its first. Pure functions.
 
-A machine that gets warm falls steadily within a process, and the scatter of its blocks hides it: a fall of 15% is a
-MAD of 4%.
+A machine that gets warm slows down steadily within a process. The spread of the blocks hides that: a fall of 15% has a
+median absolute deviation of only 4%.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from bench.results.record.document import Result
 from bench.results.stats import intervals, steadiness
 
 FALL = {"gpu": 0.05, "cpu": 0.08}
-"""Share of the first quarter's speed that the last one may be below it, the median over the processes. Card: a sound
-RTX 2080 Ti lost 2.6 to 4.7% from cold to warm (published). Processor: above what its blocks' scatter makes by chance
-(proposal; tests/test_sustained.py holds how often noise alone is called a fall)."""
+"""Largest acceptable fall from the first quarter to the last, as a share of the first; median over the processes.
+Card: a sound RTX 2080 Ti lost 2.6 to 4.7% from cold to warm (published). Processor: above what the spread of its blocks
+causes by chance (a proposal; tests/test_sustained.py tests how often noise alone is reported)."""
 
 LEAST_BLOCKS = 12
-"""Of a process, so that a quarter is three blocks or more."""
+"""Minimum blocks of a process, so that a quarter has three or more."""
 
 
 def falls(result: Result) -> list[float]:
-    """Of each process with blocks enough: the share that its last quarter is slower than its first, by their medians;
-    below 0 where it is faster."""
+    """The fall of each process with enough blocks: 1 - median speed of its last quarter / that of its first.
+    Negative if the process became faster."""
     found = []
     for repeat in result.repeats:
         rates = [block.samples_per_second for block in repeat.blocks]
@@ -34,10 +34,10 @@ def falls(result: Result) -> list[float]:
 
 
 def judge(result: Result) -> list[Finding]:
-    """One finding where speed fell in every process, and by more than chance explains; else nothing.
+    """One finding if the speed fell in every process, and by more than chance explains; else none.
 
-    The noise of two cores comes and goes: it may slow one process down towards its end, but hardly each of them. Of
-    a run beside other programs it is said elsewhere that they took its speed.
+    Noise from other programs may slow down one process towards its end, but hardly all of them. Runs that other
+    programs disturbed get a finding elsewhere.
     """
     found, most = falls(result), FALL[steadiness.kind(result)]
     if len(found) < intervals.LEAST_PROCESSES or steadiness.disturbed(result) or min(found) <= most / 2:
@@ -52,15 +52,16 @@ def judge(result: Result) -> list[Finding]:
             check="sustained",
             subject=result.label,
             status=Status.WARN,
-            title=f"{result.label} keeps its speed",
-            message=f"it became slower while it trained: the last quarter of a process by {fall:.1%} against its "
+            title=f"the speed of {result.label} does not fall during training",
+            message=f"it became slower during training: the last quarter of a process was {fall:.1%} slower than its "
             f"first (median of {each}), more than the {most:.0%} that a sound "
-            f"{'card' if result.on_gpu else 'processor'} loses; longer training will be slower than this figure",
+            f"{'card' if result.on_gpu else 'processor'} loses; longer training will be slower than this speed",
             measured=round(fall, 4),
             expected=most,
-            remedy="clean fans and filters and give the case air; `dlbox check --stress 5` shows what the card does "
+            remedy="clean fans and filters and improve the airflow; `dlbox check --stress 5` "
+            "shows how the card behaves "
             "when it is warm"
             if result.on_gpu
-            else "clean fans and filters, give the case air, plug a laptop in, then run it again",
+            else "clean fans and filters, improve the airflow, connect a laptop to mains power, then run it again",
         )
     ]

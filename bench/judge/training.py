@@ -1,4 +1,4 @@
-"""Measurements and what was expected of them -> findings. Pure: nothing is measured or read in here."""
+"""Findings about one training result: device, kernel, accuracy, steadiness. Pure functions: nothing is read here."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ def judge(
     governor: str | None = None,
     framework: Callable[[str], Finding] | None = None,
 ) -> list[Finding]:
-    """All that can be said of one result: it ran on the right device, it learned, it was steady.
+    """Whether a result ran on the expected device with the expected kernel, learned, and was steady.
 
-    ``governor``: the processor's as last seen before it in the same run, None where nobody looked. ``framework``: what
-    a backend says of the card in a process of its own.
+    gpu_expected: Whether it should have trained on a card. governor: The processor's frequency governor before this
+    result in the same run; None if it is not known. framework: Returns the finding about a backend's access to the
+    card, made in a separate process; called only if the result did not use the card.
     """
     return [
         finding
@@ -38,15 +39,17 @@ def judge(
 
 
 def failure(workload: str, backend: str, kind: str, message: str, detail: str = "") -> Finding:
-    """A run that did not come to its end. ``detail``: the last lines that its process wrote."""
+    """The finding about a training that ended early. ``kind``: see ``bench.measure.runner.Problem``. ``detail``:
+    the last lines of its process."""
     remedy = {
         "out-of-memory": "close other programs that use the card or memory (`nvidia-smi` lists them), then try again",
-        "killed": "start it again; if nobody killed it, look at what ended it: `journalctl -b | grep -i -E 'oom|kill'`",
+        "killed": "start it again; if you did not stop it, find what did: `journalctl -b | grep -i -E 'oom|kill'`",
         "no-backend": f"install {backend}: ./dlbox setup {backend}",
-        "hang": "look at `dlbox check` and the kernel log (`sudo dmesg | tail`): a card that stops answering often "
-        "says why there",
-    }.get(kind, "run `dlbox check --frameworks` to see whether the framework works at all")
-    tail = f" Its last line of output: {detail.splitlines()[-1].strip()[:200]}" if detail.strip() else ""
+        "hang": "run `dlbox check` and read the kernel log (`sudo dmesg | tail`), which often "
+        "names the reason when a card "
+        "stops answering",
+    }.get(kind, "run `dlbox check --frameworks` to see whether the framework works")
+    tail = f" Its last output: {detail.splitlines()[-1].strip()[:200]}" if detail.strip() else ""
     return Finding(
         theme=TRAINING,
         check="ran",
@@ -67,18 +70,18 @@ def _device(result: Result, gpu_expected: bool, framework: Callable[[str], Findi
     if result.on_gpu:
         return finding(status=Status.PASS, message=f"{result.backend} trained on {result.device}")
     why = framework(result.backend) if framework else None
-    told = f"there is a card, but {result.backend} trained on the CPU"
+    message = f"the machine has a card, but {result.backend} trained on the processor"
     if why is not None:
         works = why.status is Status.PASS
-        told += f", though {why.message} in a process of its own" if works else f": {why.message}"
+        message += f", although in a separate process {why.message}" if works else f": {why.message}"
     return finding(
         status=Status.FAIL,
-        message=told,
+        message=message,
         measured="cpu",
         expected="gpu",
         remedy=(why.remedy if why else None)
-        or "run `dlbox check --frameworks`: it names the library that is missing; `./dlbox setup` installs the "
-        "build for this card",
+        or "run `dlbox check --frameworks`, which names the missing library; `./dlbox setup` installs the build for "
+        "this card",
     )
 
 
@@ -101,16 +104,17 @@ def _kernel(result: Result) -> Finding | None:
     if not result.fused_expected:
         return finding(
             status=Status.SKIP,
-            message=f"generic kernel, because the class's script asks for what no fused kernel can do: {why}",
+            message="generic kernel, because the class's script uses arguments that the fused "
+            f"kernel does not support: {why}",
         )
     if kernel.unavoidable:
-        return finding(status=Status.SKIP, message=f"generic kernel, as it must be: {why}")
+        return finding(status=Status.SKIP, message=f"generic kernel, because Keras has no fused one: {why}")
     return finding(
         status=Status.FAIL,
-        message=f"the slow generic kernel ran: {kernel.evidence}; because: {why}",
+        message=f"the slow generic kernel ran: {kernel.evidence}; reason: {why}",
         measured="generic",
         expected="fused",
-        remedy="change what is named there, or update Keras (`./dlbox setup`), then run it again",
+        remedy="change the named argument, or update Keras (`./dlbox setup`), then run it again",
     )
 
 
@@ -126,8 +130,8 @@ def _learning(result: Result) -> Finding:
     if accuracy is None:
         return finding(
             status=Status.UNKNOWN,
-            message="training was cut short before it could be judged",
-            remedy=f"let it run to its end: `dlbox bench --workload {result.workload}`",
+            message="training ended before its accuracy was measured",
+            remedy=f"run it to the end: `dlbox bench --workload {result.workload}`",
         )
     if not 0 <= accuracy <= 1 and not result.diverged:
         return finding(
@@ -136,37 +140,38 @@ def _learning(result: Result) -> Finding:
             remedy=f"run it again: `dlbox bench --workload {result.workload}`",
         )
     suspect = (
-        "run it again with another --seed; if it fails again the arithmetic is suspect: try "
-        "`--backend jax` or torch, and `dlbox check --stress 5` on a card"
+        "run it again with another --seed; if it fails again, the results of the arithmetic may be wrong: try another "
+        "--backend, and `dlbox check --stress 5` on a card"
     )
     if result.diverged:
         return finding(
             status=Status.FAIL,
-            message=f"it did not learn: the loss is no number after {seen:,} examples, so its speed does not count",
+            message=f"training diverged (the loss is NaN) within {seen:,} examples, so its speed does not count",
             measured=accuracy,
             expected=result.accuracy_bar,
             remedy=suspect,
         )
-    told = f"accuracy {accuracy:.3f} on held-out examples after {seen:,} examples"
+    message = f"accuracy {accuracy:.3f} on held-out examples after {seen:,} examples"
     if result.ceiling is not None:
-        told += f" (a perfect reader: {result.ceiling:.3f})"
+        message += f" (the maximum that the data allows: {result.ceiling:.3f})"
     if not result.accuracy_bar:
         return finding(
             status=Status.SKIP,
-            message=f"{told}; not judged: written so, it stays at chance for longer than a benchmark takes, "
-            "on a sound machine too",
+            message=f"{message}; not judged: on every machine, this variant needs longer than a "
+            "benchmark takes to learn",
             measured=accuracy,
         )
     if accuracy >= result.accuracy_bar:
         return finding(
             status=Status.PASS,
-            message=told,
+            message=message,
             measured=accuracy,
             expected=result.accuracy_bar,
         )
     return finding(
         status=Status.FAIL,
-        message=f"{told}; {result.accuracy_bar} is the least that working training reaches: its speed does not count",
+        message=f"{message}, below the {result.accuracy_bar} that correct training reaches, so "
+        "its speed does not count",
         measured=accuracy,
         expected=result.accuracy_bar,
         remedy=suspect,
@@ -174,7 +179,7 @@ def _learning(result: Result) -> Finding:
 
 
 def _governor(result: Result, before: str | None) -> Finding | None:
-    """Only a change is said here; what it is set to is a check of the machine (``host.governor``)."""
+    """A finding if the governor changed during the run. Its setting is a check of the machine (``host.governor``)."""
     seen = steadiness.governors(result)
     if before is not None and seen and seen[0] != before:
         seen = [before, *seen]
@@ -185,16 +190,18 @@ def _governor(result: Result, before: str | None) -> Finding | None:
         check="governor",
         subject=result.label,
         status=Status.WARN,
-        title=f"the processor's speed setting stayed while {result.label} trained",
-        message=f"the frequency governor changed during the run: {', then '.join(seen)}; blocks before and after are "
-        "of different clocks",
+        title=f"the frequency governor did not change while {result.label} trained",
+        message=f"the frequency governor changed during the run: {', then '.join(seen)}; the blocks before and after "
+        "ran at different clock rates",
         measured=seen[-1],
         expected=seen[0],
-        remedy="keep power managers (power-profiles-daemon, tuned) from switching it, then run it again",
+        remedy="stop power managers (power-profiles-daemon, tuned) from changing it, then run it again",
     )
 
 
-_REST = "let the machine cool down and rest, set the CPU governor to performance, and run it again"
+_QUIET_MACHINE = (
+    "close other programs, let the machine cool down, set the CPU governor to performance, and run it again"
+)
 
 
 def _steadiness(result: Result) -> Finding:
@@ -210,35 +217,35 @@ def _steadiness(result: Result) -> Finding:
     if not all(math.isfinite(n) and n >= 0 for n in (rates.median, rates.mad, others)) or not rates.median:
         return finding(
             status=Status.UNKNOWN,
-            message="the measured speed, its spread or the load of other programs is impossible",
+            message="the measured speed, its spread or the load of other programs has an impossible value",
             remedy=f"run it again: `dlbox bench --workload {result.workload}`",
         )
     spread, most = rates.mad / rates.median, UNSTEADY[steadiness.kind(result)]
-    told = f"{rates.median:,.0f} samples/s, MAD {spread:.1%} over {len(rates.values)} blocks"
+    message = f"{rates.median:,.0f} samples/s, MAD {spread:.1%} over {len(rates.values)} blocks"
     if others > BUSY_CORES:
         return finding(
             status=Status.FAIL if steadiness.disturbed(result) else Status.WARN,
-            message=f"{told}; other programs kept {others:.1f} cores busy meanwhile, so the figure is too low",
+            message=f"{message}; other programs used {others:.1f} cores meanwhile, so this speed is too low",
             measured=round(others, 2),
             expected=BUSY_CORES,
             unit="cores",
-            remedy="close other programs and run it again before you compare or keep this figure",
+            remedy="close other programs and run it again before you use or compare this speed",
         )
     if spread > most:
         return finding(
             status=Status.WARN,
-            message=f"{told}: unsteady",
+            message=f"{message}: the speed is unsteady",
             measured=round(spread, 4),
             expected=most,
-            remedy=_REST,
+            remedy=_QUIET_MACHINE,
         )
     unlike = steadiness.unlike(result)
     if unlike is not None:
         return finding(
             status=Status.WARN,
-            message=f"{told}: unsteady, {unlike}",
+            message=f"{message}: the speed is unsteady, {unlike}",
             measured=round(steadiness.scatter(result) or 0.0, 4),
             expected=round(steadiness.most_scatter(result), 4),
-            remedy=_REST,
+            remedy=_QUIET_MACHINE,
         )
-    return finding(status=Status.PASS, message=told, measured=round(spread, 4), expected=most)
+    return finding(status=Status.PASS, message=message, measured=round(spread, 4), expected=most)

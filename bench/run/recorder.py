@@ -1,4 +1,4 @@
-"""Keep the document of a run in the history while it grows; a full disk stops the keeping, not the run."""
+"""Store the document of a run in the history while it grows. A full disk ends the storing, not the run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from common.progress import ProgressDisplay
 
 
 class RunRecorder:
-    """``document`` is the run as it stands, with what went wrong while it was kept among its findings."""
+    """Stores one run in the history. ``document`` is the run so far, with findings about problems of storing it."""
 
     def __init__(self, watcher: ProgressDisplay) -> None:
         self._watcher = watcher
@@ -39,13 +39,13 @@ class RunRecorder:
         except HistoryError as error:
             self._lose(error)
         for problem in problems:
-            self.report_problem(_kept(Status.WARN, *problem))
+            self.report_problem(_history_finding(Status.WARN, *problem))
 
     @property
     def document(self) -> Document:
-        """Raises LookupError before ``begin``."""
+        """The run so far. Raises LookupError before ``start``."""
         if self._document is None:
-            raise LookupError("nothing was begun")
+            raise LookupError("the run has not started")
         return self._document
 
     @property
@@ -57,12 +57,12 @@ class RunRecorder:
         self._try(lambda history, _: self._start(history))
 
     def save(self, document: Document) -> None:
-        """The run has come further."""
+        """Store the next state of the run."""
         self._take(document)
         self._try(lambda history, number: history.save(number, self.document))
 
     def save_block(self, repeat: int, block: TimedBlock, result: Result) -> None:
-        """A block was timed in process number ``repeat``; ``result``: its workload as known so far."""
+        """Store a timed block of process number ``repeat``; ``result``: the result of its workload so far."""
         document = msgspec.structs.replace(self.document, results=with_result(self.document.results, result))
         key = (result.label, repeat)
         if key in self._started_processes:
@@ -75,9 +75,9 @@ class RunRecorder:
         )
 
     def finish(self, document: Document, *, baseline_instead_of: Iterable[int] | None = None) -> None:
-        """Close the run. May be called again with a later last word.
+        """Store the final state of the run; may be called again with a later one.
 
-        ``baseline_instead_of``: it is a baseline, and takes the place of these.
+        baseline_instead_of: The run is a baseline and replaces the baselines with these numbers.
         """
         self._instead_of = baseline_instead_of
         self._take(document)
@@ -89,27 +89,29 @@ class RunRecorder:
         )
 
     def baselines(self) -> list[Run]:
-        """What later runs are judged against; none where the history cannot be read."""
+        """The baselines of the history; none if it cannot be read."""
         found: list[Run] = []
         self._try(lambda history, _: found.extend(history.baselines()))
         return found
 
     def runs(self) -> list[Run]:
-        """All that is kept, the oldest first; none where the history cannot be read."""
+        """All stored runs, the oldest first; none if the history cannot be read."""
         found: list[Run] = []
         self._try(lambda history, _: found.extend(history.runs()))
         return found
 
     def interrupted(self) -> Document:
-        """Close the run as it stands, marked partial; one that is complete stays so."""
+        """Store the run so far as partial, unless it is complete, and return it."""
         if not self.document.partial:
-            self.finish(self.document, baseline_instead_of=self._instead_of)  # perhaps just begun
+            self.finish(
+                self.document, baseline_instead_of=self._instead_of
+            )  # it may have been interrupted while it was stored
             return self.document
         self.finish(msgspec.structs.replace(self.document, partial=True, verdict="not-ready"))
         return self.document
 
     def report_problem(self, finding: Finding) -> None:
-        """Something is wrong with the keeping itself; said at once, and a finding of the run."""
+        """Print a problem of storing the run, and add it to the findings."""
         self._watcher.say(f"dlbox: {finding.message}")
         self._problems.append(finding)
         if self._document:
@@ -146,23 +148,23 @@ class RunRecorder:
             self._history.close()
         self._history, self._number = None, None
         remedy = BRING_BACK if isinstance(error, CorruptHistoryError) else MAKE_ROOM
-        told = f"{str(error).rstrip('.')}; the result is in what is printed only"
-        self.report_problem(_kept(Status.FAIL, told, remedy))
+        message = f"{str(error).rstrip('.')}; the result is printed but not stored"
+        self.report_problem(_history_finding(Status.FAIL, message, remedy))
 
 
-def _kept(status: Status, message: str, remedy: str) -> Finding:
+def _history_finding(status: Status, message: str, remedy: str) -> Finding:
     return Finding(
         theme="results",
         check="history",
         status=status,
-        title="results are kept in the history",
+        title="the run is stored in the history",
         message=message,
         remedy=remedy,
     )
 
 
 def with_result(results: Iterable[Result], new: Result | None) -> tuple[Result, ...]:
-    """``results`` with ``new`` in the place of an earlier state of itself, else after those of the same workload."""
+    """``results`` with ``new`` instead of its earlier state; a new result comes after those of the same workload."""
     made = list(results)
     if new is None:
         return tuple(made)

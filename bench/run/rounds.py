@@ -1,4 +1,4 @@
-"""The workloads of a run, a process of each in turn: at workshop size, at the fastest batch, on several devices."""
+"""The schedule of a run: one process of each workload in turn, at each batch size and on each set of devices."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from common.progress import ProgressDisplay
 
 
 class ScheduledWorkload(msgspec.Struct, frozen=True, kw_only=True):
-    """One workload and how it is trained. ``said``: what is to be said of that."""
+    """One workload and its training plan. ``findings``: those about the plan."""
 
     workload: Workload
     plan: training.Plan
-    said: tuple[Finding, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 class TrainingSchedule:
-    """All rounds of a run; ``findings``: of the machine, then of each workload.
+    """All training of a run. ``findings``: of the machine, then of each workload.
 
-    ``batch``: "workshop", "best", "both", or a size. ``devices``: train on these together too, after the training on
-    one of them.
+    batch: "workshop", "best", "both", or a batch size. devices: Devices to train on together, after training on one of
+    them. found: The findings of the machine.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class TrainingSchedule:
         self.batch, self.judge, self.devices = batch, judge, devices
         self.recorder, self.watcher = recorder, watcher
         self.governor: str | None = None
-        """The processor's as last seen."""
+        """The processor's frequency governor when it was last read."""
         self._found: list[list[Finding]] = [list(found)]
 
     @property
@@ -57,19 +57,20 @@ class TrainingSchedule:
         return [finding for part in self._found for finding in part]
 
     def run(self, entries: Sequence[ScheduledWorkload]) -> None:
-        """Train, judge and keep all of them, one process of each in turn.
+        """Train, judge and store all workloads, one process of each in turn.
 
-        So the processes of a workload spread over the whole run, and their scatter tells how the machine changed
-        meanwhile; and a run that is interrupted has looked at every workload once before it looks at one again.
+        The processes of a workload are spread over the whole run, so their variation includes changes of the
+        machine; and an interrupted run has trained every workload once before it trains one again.
         """
         going = []
         for number, entry in enumerate(entries, 1):
-            self._found.append(list(entry.said))
+            self._found.append(list(entry.findings))
             going.append(_Rounds(self, entry, f"({number} of {len(entries)})", self._found[-1]).all())
         while going:
             going = [one for one in going if next(one, False)]
 
-    def keep(self, result: Result | None = None) -> None:
+    def save(self, result: Result | None = None) -> None:
+        """Store the findings so far, and ``result``."""
         document = self.recorder.document
         self.recorder.save(
             msgspec.structs.replace(
@@ -79,11 +80,11 @@ class TrainingSchedule:
 
 
 Turn = Generator[bool, None, Result | None]
-"""Yields true where another workload may train before this one goes on."""
+"""Yields true when another workload may train before this one continues."""
 
 
 class _Rounds:
-    """One workload; ``findings`` grow with what is found of it."""
+    """The training of one workload; adds to ``findings``."""
 
     def __init__(
         self, schedule: TrainingSchedule, entry: ScheduledWorkload, place: str, findings: list[Finding]
@@ -91,12 +92,12 @@ class _Rounds:
         self.schedule, self.place, self.findings = schedule, place, findings
         self.workload, self.plan = entry.workload, entry.plan
         self.whole: Result | None = None
-        """Of the processes that have ended at the present size."""
+        """The result of the processes that have ended at the current batch size."""
         if schedule.judge.on_processor:
             self.plan = msgspec.structs.replace(self.plan, devices=Devices(kind="cpu", count=1))
 
     def all(self) -> Iterator[bool]:
-        """On one device, then on several, each with the batch of before."""
+        """Train on one device, then on several with the same batch per device."""
         devices, alone = self.schedule.devices, []
         first = yield from self._at_first_size()
         if first is None or first.partial:
@@ -113,16 +114,17 @@ class _Rounds:
                 yield from self._together(one, devices)
 
     def _at_first_size(self) -> Turn:
-        """The workshop's or the tuned one. It shows that the model learns; where another size was asked for, one short
-        process does."""
+        """Train at the workshop's or the tuned batch size, which shows that the model learns. If another size was
+        selected, one short process is enough for that."""
         plan = self.plan
-        chosen = plan.batch_kind == "chosen"  # by `dlbox tune`: it is trained in full
+        chosen = plan.batch_kind == "chosen"  # by `dlbox tune`: trained in full
         if not chosen and self.schedule.batch not in ("both", "workshop", self.workload.batch_size):
             plan = msgspec.structs.replace(plan, repeats=1, train_seconds=min(5.0, plan.train_seconds))
         return (yield from self._round(self.workload, plan))
 
     def _other_size(self, first: Result) -> tuple[int, BatchKind, Result] | None:
-        """Where to train again, looked for where that was asked for; ``first`` with what the search found."""
+        """The batch size to train at next, its kind, and ``first`` with the result of the search; None if there is
+        none."""
         batch = self.schedule.batch
         if isinstance(batch, int):
             return None if batch == first.batch_size else (batch, "chosen", first)
@@ -132,18 +134,18 @@ class _Rounds:
         if found is None:
             return None
         first = msgspec.structs.replace(first, batches=found)
-        self.schedule.keep(first)
+        self.schedule.save(first)
         if found.best_batch_size == first.batch_size and (batch == "both" or first.batch_kind == "chosen"):
             return None
         return found.best_batch_size, "best", first
 
     def _at(self, size: int, kind: BatchKind, first: Result) -> Turn:
-        """Again at another batch size; that it learns was seen at the workshop's."""
+        """Train at another batch size, for the speed only: the accuracy was measured at the workshop's."""
         plan = self._timed_only(size, kind, min(8.0, self.plan.train_seconds))
         return (yield from self._round(msgspec.structs.replace(self.workload, batch_size=size), plan, first))
 
     def _together(self, one: Result, devices: Devices) -> Turn:
-        """On several devices, each with the batch of ``one``."""
+        """Train on several devices, each with the batch of ``one``."""
         size = one.batch_size * devices.count
         plan = self._timed_only(size, one.batch_kind, self.plan.train_seconds)
         larger = msgspec.structs.replace(self.workload, batch_size=size)
@@ -161,7 +163,7 @@ class _Rounds:
         )
 
     def _round(self, workload: Workload, plan: training.Plan, learned: Result | None = None) -> Turn:
-        """All processes at one batch size; judged and kept after each."""
+        """Train all processes at one batch size; judge and store the result after each."""
         schedule, known, governor = self.schedule, len(self.findings), self.schedule.governor
         self.whole = None
         going = training.train(workload, plan, self._progress(plan), parent_pid=os.getpid())
@@ -181,7 +183,7 @@ class _Rounds:
                 result, judged = schedule.judge.judge(result, learned=learned, governor=governor)
                 self.findings += judged
                 self.whole = result
-            schedule.keep(result)
+            schedule.save(result)
             number += 1
             if more:
                 yield True
@@ -201,7 +203,7 @@ class _Rounds:
 
     def _search(self) -> BatchSearch | None:
         watcher = self.schedule.watcher
-        watcher.begin(f"{self.workload.name} {self.place}", "looking for the fastest batch")
+        watcher.begin(f"{self.workload.name} {self.place}", "searching for the fastest batch size")
 
         def tried(point: BatchPoint) -> None:
             speed = f"{point.samples_per_second:,.0f} samples/s" if point.samples_per_second else point.why
@@ -210,7 +212,7 @@ class _Rounds:
         found, problem = batches.search(self.workload, self.plan, tried, parent_pid=os.getpid())
         if problem is not None:
             self._failed(self.workload, self.plan, problem)
-            self.schedule.keep()
+            self.schedule.save()
         elif found is not None:
             watcher.done(f"fastest at batch {found.best_batch_size} ({found.why})")
             self.findings += plausibility.judge_search(self.workload.name, found)
@@ -232,16 +234,16 @@ class _Rounds:
                     schedule.governor = block.governor or schedule.governor
                     update("training", block.done_share, f"{block.examples / block.seconds:,.0f} samples/s")
                 case Evaluated():
-                    update("judging", 1.0)
+                    update("measuring accuracy", 1.0)
                 case Resident():
-                    update("without the input pipeline", 1.0)
+                    update("timing without the input pipeline", 1.0)
             if step.block and step.result:
                 schedule.recorder.save_block(step.repeat, step.block, self._with_last(step.result))
 
         return on_progress
 
     def _with_last(self, result: Result) -> Result:
-        """What ended before stays as it was judged: a process in flight stands beside it."""
+        """The result of the ended processes, with the blocks of the running one apart from them."""
         if self.whole is None:
             return result
         return msgspec.structs.replace(self.whole, cut_short=result.repeats[-1])
@@ -252,7 +254,7 @@ def _which(doing: str, number: int, plan: training.Plan) -> str:
 
 
 def _outcome(result: Result, plan: training.Plan | None) -> str:
-    """``plan``: None where all its processes have trained."""
+    """One line about a result. ``plan``: None if all its processes have ended."""
     accuracy = f", accuracy {result.accuracy:.3f}" if result.accuracy is not None else ""
-    told = f"{result.samples_per_second.median:,.0f} samples/s{accuracy}"
-    return f"{told}, the first of {plan.repeats} processes" if plan else told
+    text = f"{result.samples_per_second.median:,.0f} samples/s{accuracy}"
+    return f"{text}, the first of {plan.repeats} processes" if plan else text

@@ -1,4 +1,4 @@
-"""The recipe of every command: look -> check -> train -> judge -> remember -> report."""
+"""One run of `bench` or `ready`: read the machine, check it, train, judge, store, report."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ from inventory.machine.records import Machine
 from workshops import settings
 
 LARGEST_BATCH = 10_000
-"""Half of the examples of a workload: larger ones leave no second step."""
+"""Half of the examples of a workload: with larger batches an epoch has only one step."""
 
 
 class RunOptionsError(Exception):
-    """What was asked for cannot be done here; the message says what can."""
+    """The options cannot be used on this machine; the message names what can."""
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What the person asked for."""
+    """The options of a run."""
 
     command: str
     workloads: tuple[Workload, ...] = ()
     backend: str | None = None
     quick: bool | None = None
-    """None: quick on a CPU-only machine that has no complete run yet, full otherwise."""
+    """None: quick on a machine without a card that has no complete run yet, else full."""
     seed: int = 0
     repeats: int | None = None
     output: Path | None = None
@@ -55,19 +55,19 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     report: bool = True
     health_checks: bool = True
     tuned: bool = False
-    """Train with what `dlbox tune` stored, where it counts; that chooses the backend too."""
+    """Train with the settings that `dlbox tune` stored, if they still apply; they include the backend."""
     baseline: bool = False
-    """Mark the run as what later ones are judged against."""
+    """Make the run the baseline of later runs."""
     batch: str | int | None = None
     """"workshop", "best", "both", or a size. None: both for a full `bench`, else the workshop's."""
     devices: str | None = None
     """"all", a number of cards, or "cpu:2": train on these together too."""
     bill: Bill | None = None
-    """The box's parts and prices."""
+    """Parts and prices of the machine."""
 
 
 class InterruptedRunError(Exception):
-    """Ctrl-C (or a polite kill); ``document`` holds what was measured until then, marked partial unless it was all."""
+    """Ctrl-C or SIGTERM. ``document``: the results until then, marked partial unless complete; None without any."""
 
     def __init__(self, document: Document | None) -> None:
         super().__init__("interrupted")
@@ -79,7 +79,7 @@ def installed_backends() -> list[str]:
 
 
 def choose_backend(asked: str | None) -> str:
-    """The backend asked for, or the first that is installed. Raises RunOptionsError."""
+    """``asked``, or the first backend that is installed. Raises RunOptionsError if it is not installed."""
     there = installed_backends()
     if asked is None and there:
         return there[0]
@@ -93,35 +93,35 @@ def choose_backend(asked: str | None) -> str:
 
 
 def batch_size(asked: str | None) -> str | int | None:
-    """What --batch means. Raises RunOptionsError."""
+    """The value of --batch: a word or a number. Raises RunOptionsError."""
     if asked is None or asked in ("workshop", "best", "both"):
         return asked
     size = whole(asked)
     if size is not None and 1 <= size <= LARGEST_BATCH:
         return size
     raise RunOptionsError(
-        f"--batch is workshop, best, both or a number from 1 to {LARGEST_BATCH:,}, not {shortened(asked)!r}"
+        f"--batch must be workshop, best, both or a number from 1 to {LARGEST_BATCH:,}, not {shortened(asked, 40)!r}"
     )
 
 
 def run(options: RunOptions, watcher: ProgressDisplay) -> Document:
-    """One run of ``bench`` or ``ready``, kept in the history, with its report.
+    """Run ``bench`` or ``ready``, store it in the history, and write its report.
 
     Raises InterruptedRunError, RunOptionsError.
     """
     backend = choose_backend(options.backend)
     if options.tuned and options.backend:
-        raise RunOptionsError("--tuned chooses the backend: leave out --backend, or --tuned")
+        raise RunOptionsError("--tuned selects the backend: leave out --backend or --tuned")
     if options.tuned and options.devices:
-        raise RunOptionsError("--devices trains with Keras' own layers: leave out --tuned, or --devices")
+        raise RunOptionsError("--devices trains with Keras' own layers: leave out --tuned or --devices")
     try:
         book = settings.read() if options.tuned else None
     except settings.SettingsError as error:
         raise RunOptionsError(str(error)) from error
     if options.baseline and (options.repeats or (1 if options.quick else 5)) < expectation.LEAST_PROCESSES:
         raise RunOptionsError(
-            f"a baseline needs {expectation.LEAST_PROCESSES} processes a model or more, to know how they "
-            "scatter: leave out --quick, or add --repeats 5"
+            f"a baseline needs {expectation.LEAST_PROCESSES} processes per model or more, to "
+            "estimate run-to-run variation: leave out --quick, or add --repeats 5"
         )
     recorder = RunRecorder(watcher)
     try:
@@ -139,7 +139,7 @@ def _run(
     watcher: ProgressDisplay,
     book: settings.Book | None,
 ) -> Document:
-    watcher.begin("machine", "reading what it is")
+    watcher.begin("machine", "reading its hardware")
     machine = gather.gather()
     devices = scaling.resolve(options.devices, machine)
     quick = options.quick
@@ -162,25 +162,23 @@ def _run(
             **({"devices": options.devices} if options.devices else {}),
         },
     )
-    recorder.start(
-        document
-    )  # before anything is asked or measured: a run that is killed there is in the history
+    recorder.start(document)  # first, so that a run that is killed early is in the history too
     findings: list[Finding] = []
     if options.health_checks or options.expect_gpus is not None:
         findings += health.run(machine, expect_gpus=options.expect_gpus)
     findings += scaling.judge_choice(options.devices, devices, machine)
     if options.health_checks:
-        watcher.update("asking the frameworks whether they see the card")
+        watcher.update("checking that the frameworks find the card")
         findings += [_unless_used(f, backend) for f in visibility.findings(machine)]
     watcher.done(_machine_line(machine))
-    from bench.measure import machine_probes  # brings numpy, which `dlbox history` needs not
+    from bench.measure import machine_probes  # imports numpy
 
     recorder.save(msgspec.structs.replace(recorder.document, findings=tuple(findings)))
     watcher.begin("probes", "matrix products, memory bandwidth, launch latency")
     probes = machine_probes.measure(machine, backend, 3.0 if quick else 6.0)
     findings += plausibility.judge_probes(probes)
     findings += expectation.unreadable()
-    watcher.done(plausibility.told(probes))
+    watcher.done(plausibility.probes_text(probes))
     recorder.save(msgspec.structs.replace(recorder.document, findings=tuple(findings), probes=probes))
     baselines = recorder.baselines()
     plan = training.Plan(
@@ -229,40 +227,40 @@ def _run(
         baseline_instead_of=expectation.superseded(document, recorder.baselines()) if becomes_one else None,
     )
     if options.report:
-        watcher.begin("report", "drawing it")
+        watcher.begin("report", "writing the page")
         _report(options.output, recorder)
     return recorder.document
 
 
 def _framework(machine: Machine, findings: Sequence[Finding]) -> Callable[[str], Finding]:
-    """What one framework says of the card: as found before, else it is asked when that is first wanted."""
+    """Returns the finding about a framework's access to the card: a known one, else from a check at the first call."""
 
     @functools.cache
-    def told(name: str) -> Finding:
+    def finding_of(name: str) -> Finding:
         known = (f for f in findings if (f.theme, f.check) == ("frameworks", name))
         return next(known, None) or visibility.findings(machine, only=(name,))[0]
 
-    return told
+    return finding_of
 
 
 def _entry(
     workload: Workload, plan: training.Plan, book: settings.Book | None, machine: Machine
 ) -> rounds.ScheduledWorkload:
-    """How ``workload`` is trained: as stored in ``book``, where there is one, and with ``plan``."""
+    """``workload`` with its plan: ``plan``, changed to the setting that ``book`` (if given) stores for it."""
     if book is None:
         return rounds.ScheduledWorkload(workload=workload, plan=plan)
-    setting, said = tuned.look_up(workload, book, machine)
+    setting, finding = tuned.look_up(workload, book, machine)
     plan = msgspec.structs.replace(
         plan,
         setting=setting,
         backend=setting.backend if setting else plan.backend,
         batch_kind="chosen" if setting and setting.batch_size else "workshop",
     )
-    return rounds.ScheduledWorkload(workload=tuned.as_set(workload, setting), plan=plan, said=(said,))
+    return rounds.ScheduledWorkload(workload=tuned.as_set(workload, setting), plan=plan, findings=(finding,))
 
 
 def _report(folder: Path | None, recorder: RunRecorder) -> None:
-    """The page in ``folder``; without one beside the history, for this user alone."""
+    """Write the page to ``folder``; None: next to the history, readable by this user only."""
     from bench.results.report import page as report
 
     document = recorder.document
@@ -278,9 +276,9 @@ def _report(folder: Path | None, recorder: RunRecorder) -> None:
                 theme="results",
                 check="report",
                 status=Status.FAIL,
-                title="the report is written",
-                message=f"cannot write the report {path}: {reason(error)}; what was measured is kept",
-                remedy=f"make room or choose another place with --output, then run {again}",
+                title="the report was written",
+                message=f"cannot write the report {path}: {reason(error)}; the results are stored",
+                remedy=f"free some space or choose another folder with --output, then run {again}",
             )
         )
         document = msgspec.structs.replace(document, report=None)
@@ -288,10 +286,10 @@ def _report(folder: Path | None, recorder: RunRecorder) -> None:
 
 
 def _unless_used(finding: Finding, backend: str) -> Finding:
-    """A framework that is installed and was not asked for (the tests bring a JAX for processors) only warns."""
+    """Reduce failures of frameworks that this run does not use to warnings."""
     if finding.check == backend or finding.status not in (Status.FAIL, Status.UNKNOWN):
         return finding
-    remedy = finding.remedy or f"it matters only when you train with it: `--backend {finding.check}`"
+    remedy = finding.remedy or f"it matters only if you train with it: `--backend {finding.check}`"
     return msgspec.structs.replace(finding, status=Status.WARN, remedy=remedy)
 
 
