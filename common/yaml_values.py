@@ -13,9 +13,10 @@ from common.yaml_nodes import Mapping, Node, Scalar, Sequence, YamlError
 
 
 class Lined(dict[Any, Any]):
-    """A mapping that knows on which line each key stands."""
+    """A mapping that knows each key's line and its text in the file, such as ``off`` for False."""
 
     lines: dict[Any, int]
+    texts: dict[Any, str]
 
 
 def parse(text: str, name: str) -> Any:
@@ -55,7 +56,7 @@ class _Builder:
     def _mapping(self, node: Mapping) -> Lined:
         """The own keys win over those that are merged in (<<), the first of several merged mappings over the later."""
         found = Lined()
-        found.lines = {}
+        found.lines, found.texts = {}, {}
         own: set[Any] = set()
         for key_node, value_node in node.pairs:
             if yaml_nodes.is_merge(key_node):
@@ -67,6 +68,7 @@ class _Builder:
                 raise self._error(key_node, problem)
             own.add(key)
             found.lines[key] = key_node.line
+            found.texts[key] = key_node.text if isinstance(key_node, Scalar) else str(key)
             found[key] = self.build(value_node)
         for key_node, value_node in node.merges():
             merged = value_node.items if isinstance(value_node, Sequence) else [value_node]
@@ -77,7 +79,7 @@ class _Builder:
                 for key in more:
                     if key not in found:
                         found[key] = more[key]
-                        found.lines[key] = more.lines[key]
+                        found.lines[key], found.texts[key] = more.lines[key], more.texts[key]
         return found
 
     def _key(self, node: Node) -> Any:
