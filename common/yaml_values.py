@@ -14,9 +14,10 @@ from common.yaml_nodes import Mapping, Node, Scalar, Sequence, YamlError
 
 
 class Lined(dict[Any, Any]):
-    """A mapping with the line number (from 1) of each key."""
+    """A mapping with the line number (from 1) of each key and its text in the file, such as ``off`` for False."""
 
     lines: dict[Any, int]
+    texts: dict[Any, str]
 
 
 def parse(text: str, name: str) -> Any:
@@ -56,7 +57,7 @@ class _Builder:
     def _mapping(self, node: Mapping) -> Lined:
         """Own keys take precedence over merged ones (<<), and earlier merged mappings over later ones."""
         found = Lined()
-        found.lines = {}
+        found.lines, found.texts = {}, {}
         own: set[Any] = set()
         for key_node, value_node in node.pairs:
             if yaml_nodes.is_merge(key_node):
@@ -68,6 +69,7 @@ class _Builder:
                 raise self._error(key_node, problem)
             own.add(key)
             found.lines[key] = key_node.line
+            found.texts[key] = key_node.text if isinstance(key_node, Scalar) else str(key)
             found[key] = self.build(value_node)
         for key_node, value_node in node.merges():
             merged = value_node.items if isinstance(value_node, Sequence) else [value_node]
@@ -80,7 +82,7 @@ class _Builder:
                 for key in more:
                     if key not in found:
                         found[key] = more[key]
-                        found.lines[key] = more.lines[key]
+                        found.lines[key], found.texts[key] = more.lines[key], more.texts[key]
         return found
 
     def _key(self, node: Node) -> Any:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from common.yaml_values import Lined
 from provision.clean_text import shown
 
 _NAME = re.compile(r"\w[\w.@+:%-]{0,252}")
@@ -42,8 +43,7 @@ def check_text(key: object, what: str, mapping: Mapping[Any, Any]) -> str:
 
 def line_of(key: object, mapping: Mapping[Any, Any]) -> int | None:
     """The line of the key; None where the mapping does not know it."""
-    lines: Mapping[str, int] = getattr(mapping, "lines", {})
-    return lines.get(_written(key, mapping))
+    return mapping.lines.get(key) if isinstance(mapping, Lined) else None
 
 
 def check_name(name: str) -> str:
@@ -57,11 +57,5 @@ def check_name(name: str) -> str:
 
 
 def _written(key: object, mapping: Mapping[Any, Any]) -> str:
-    """The key as written in the file: `off` for False. Keys that are not text are matched by their order."""
-    if isinstance(key, str):
-        return key
-    texts: Iterable[str] = getattr(mapping, "lines", {})
-    raw = [text for text in texts if text not in mapping]
-    strange = [other for other in mapping if not isinstance(other, str)]
-    place = next((index for index, other in enumerate(strange) if other is key or other == key), 0)
-    return raw[place] if len(raw) == len(strange) else str(key)
+    """The key as written in the file: `off` for False."""
+    return mapping.texts.get(key, str(key)) if isinstance(mapping, Lined) else str(key)
