@@ -19,7 +19,7 @@ import scenario
 from bench import health
 from bench.finding import Finding, Status
 from bench.health.check import Subject
-from bench.health.load.record import LoadRun, Pattern, Repeats, Sample, Soaked
+from bench.health.load.record import LoadRun, Pattern, Repeats, Sample, ThroughputSample
 from bench.measure import stress
 from bench.measure.probes import load
 from inventory.machine.reading import Reading
@@ -186,7 +186,7 @@ HEALTHY = LoadRun(
            "memory-bandwidth": 320.0, "to-device": 25.0, "from-device": 26.0},
     pattern=Pattern(tested_bytes=11 << 30, free_bytes=12 << 30, wrong_cells=0, patterns=6),
     repeats=Repeats(times=50, different=0),
-    soak=tuple(Soaked(second=float(s), tflops=24.0) for s in range(20, 120)),
+    soak=tuple(ThroughputSample(second=float(s), tflops=24.0) for s in range(20, 120)),
     samples=tuple(at_work(float(s)) for s in range(0, 120, 20)),
     xids_known=True,
 )  # fmt: skip
@@ -208,7 +208,7 @@ def test_a_healthy_card_passes_under_load(machine: Machine) -> None:
     assert findings["load.link"].message == "PCIe 4 x16 of PCIe 4 x16"
 
 
-SLOW = tuple(Soaked(second=float(s), tflops=24.0 if s < 60 else 20.0) for s in range(20, 120))
+SLOW = tuple(ThroughputSample(second=float(s), tflops=24.0 if s < 60 else 20.0) for s in range(20, 120))
 
 
 @pytest.mark.parametrize(

@@ -34,8 +34,8 @@ def test_training_on_the_cpu_beside_a_card_fails() -> None:
 @pytest.mark.parametrize(
     ("status", "message", "words", "remedy"),
     [
-        (Status.FAIL, "tensorflow 2.21.0 does not see the card; missing: libcudnn.so.9",
-         "trained on the CPU: tensorflow 2.21.0 does not see the card; missing: libcudnn.so.9", "reinstall"),
+        (Status.FAIL, "tensorflow 2.21.0 does not find the card; missing: libcudnn.so.9",
+         "trained on the CPU: tensorflow 2.21.0 does not find the card; missing: libcudnn.so.9", "reinstall"),
         (Status.WARN, "no card", "trained on the CPU: no card", "reinstall"),
         (Status.PASS, "tensorflow 2.21.0 computes on RTX 3060",
          "trained on the CPU, though tensorflow 2.21.0 computes on RTX 3060 in a process of its own", "check"),

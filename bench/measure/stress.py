@@ -17,7 +17,7 @@ from rich.text import Text
 from bench import health
 from bench.finding import Finding
 from bench.health.check import Subject, skipped
-from bench.health.load.record import LoadRun, Sample, Soaked
+from bench.health.load.record import LoadRun, Sample, ThroughputSample
 from bench.measure import backend as frameworks
 from bench.measure.probes import load as probes
 from common.child import Child, python_path_variables
@@ -176,7 +176,7 @@ class _Recorder:
         self.troubles: dict[str, str] = {}
         self.pattern: Any = None
         self.repeats: Any = None
-        self.soak: list[Soaked] = []
+        self.soak: list[ThroughputSample] = []
         self.samples: list[Sample] = []
         self.doing = f"starting {backend}"
         self.console = Console(stderr=True)
@@ -205,7 +205,7 @@ class _Recorder:
             case probes.Repeated(repeats=repeats):
                 self.repeats = repeats
             case probes.Steady(tflops=tflops):
-                self.soak.append(Soaked(second=second, tflops=tflops))
+                self.soak.append(ThroughputSample(second=second, tflops=tflops))
         self._show()
 
     def sample(self, line: bytes) -> None:

@@ -19,7 +19,7 @@ import msgspec
 
 from bench.finding import Finding
 from bench.health.check import REGISTER
-from bench.health.checks.frameworks import NAMES, Seen
+from bench.health.checks.frameworks import NAMES, FrameworkReport
 from bench.measure import backend
 from common.child import Child, die_with_parent, python_path_variables
 from inventory.machine.records import Machine
@@ -40,36 +40,38 @@ def findings(machine: Machine, *, only: Sequence[str] = NAMES, timeout_s: float 
     """One finding a framework. Without a card nothing is imported and all are skipped at once."""
     found = []
     for name in only:
-        seen = Seen(framework=name, installed=importlib.util.find_spec(name) is not None)
+        seen = FrameworkReport(framework=name, installed=importlib.util.find_spec(name) is not None)
         if machine.has_gpu and seen.installed:
             seen = ask(name, timeout_s=timeout_s)
         found.append(REGISTER[f"frameworks.{name}"].apply(seen, machine))
     return found
 
 
-def ask(name: str, *, timeout_s: float, command: Sequence[str] | None = None) -> Seen:
+def ask(name: str, *, timeout_s: float, command: Sequence[str] | None = None) -> FrameworkReport:
     """Start the process and take its answer; whatever happens to it is an answer too."""
     argv = command or (sys.executable, "-P", "-m", "bench.measure.visibility", name)
     ended = Child(argv, {**backend.environment(name), **python_path_variables()}).finish(timeout_s)
     for line in ended.lines:
         try:
-            return msgspec.json.decode(line, type=Seen)
+            return msgspec.json.decode(line, type=FrameworkReport)
         except msgspec.MsgspecError:
             continue
-    return Seen(
+    return FrameworkReport(
         framework=name, version=_version(name), trouble=f"its process {ended.why or 'gave no answer'}"
     )
 
 
-def look(name: str) -> Seen:
+def look(name: str) -> FrameworkReport:
     """In the child: import the framework, list its devices, compute on the first."""
     version = _version(name)
     try:
         cuda_build, devices, compute = _LOOK[name]()
     except Exception as error:  # frameworks raise anything when their libraries are broken
-        return Seen(framework=name, version=version, trouble=_first_line(error), missing=_missing(name))
+        return FrameworkReport(
+            framework=name, version=version, trouble=_first_line(error), missing=_missing(name)
+        )
     if not cuda_build or not devices:
-        return Seen(
+        return FrameworkReport(
             framework=name,
             version=version,
             cuda_build=cuda_build,
@@ -79,8 +81,10 @@ def look(name: str) -> Seen:
     try:
         right = compute()
     except Exception as error:  # no code for the card, no memory left, a library that does not load
-        return Seen(framework=name, version=version, devices=tuple(devices), trouble=_first_line(error))
-    return Seen(
+        return FrameworkReport(
+            framework=name, version=version, devices=tuple(devices), trouble=_first_line(error)
+        )
+    return FrameworkReport(
         framework=name,
         version=version,
         devices=tuple(devices),
