@@ -54,7 +54,7 @@ def test_a_sleep_in_the_input_pipeline_is_found(share: float, status: Status) ->
     ],
 )
 def test_one_bad_look_at_the_pipeline_fails_no_box(shares: tuple[float, ...], status: Status) -> None:
-    looks = Resident(looks=tuple((400.0, 400.0 * (1 - share)) for share in shares))
+    looks = Resident(pairs=tuple((400.0, 400.0 * (1 - share)) for share in shares))
     gathering = training._Gathering(
         WORKLOADS["lstm"], training.Plan(backend="jax", seed=0, repeats=1, train_seconds=1)
     )

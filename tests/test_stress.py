@@ -90,12 +90,14 @@ class NumpyDevice:
         return isinstance(error, MemoryError)
 
 
-JOB = load.Job(
+JOB = load.ProbeJob(
     backend="torch", seconds=0.4, matrix=64, free_bytes=4 << 20, stream_bytes=1 << 20, chunk_cells=1 << 16
 )
 
 
-def worked(device: NumpyDevice, monkeypatch: pytest.MonkeyPatch, job: load.Job = JOB) -> list[load.Event]:
+def worked(
+    device: NumpyDevice, monkeypatch: pytest.MonkeyPatch, job: load.ProbeJob = JOB
+) -> list[load.Event]:
     monkeypatch.setattr(load, "open_device", lambda backend: device)
     events: list[load.Event] = []
     load.work(job, events.append)

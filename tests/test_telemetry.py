@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from bench.measure import training
 from bench.measure.card import summary, watch
 from bench.measure.card.summary import Moment, Timed
-from bench.measure.events import Block, Event, Imported, Job
+from bench.measure.events import Block, Event, Imported, TrainingJob
 from bench.measure.workloads import WORKLOADS
 from bench.results.record.card import HARDWARE, HARDWARE_HEAT, SOFTWARE_HEAT, CardSummary, Telemetry
 from inventory.machine.reading import Reading
@@ -456,7 +456,7 @@ def test_training_without_a_card_starts_nothing(monkeypatch: pytest.MonkeyPatch)
     assert result.telemetry is None
 
 
-def talks(job: Job, on_event: Any, **_: Any) -> None:
+def talks(job: TrainingJob, on_event: Any, **_: Any) -> None:
     for event in said(400.0, 400.0, on_gpu=True):
         on_event(msgspec.structs.replace(event, pid=os.getpid()) if isinstance(event, Imported) else event)
 

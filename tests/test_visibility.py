@@ -40,7 +40,9 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
         (FrameworkReport(framework="jax", trouble="its process crashed (SIGSEGV)"), Status.FAIL, "SIGSEGV"),
     ],
 )
-def test_what_a_framework_says_is_judged(machine: Machine, seen: FrameworkReport, status: Status, words: str) -> None:
+def test_what_a_framework_says_is_judged(
+    machine: Machine, seen: FrameworkReport, status: Status, words: str
+) -> None:
     finding = REGISTER[f"frameworks.{seen.framework}"].apply(seen, machine)
     assert finding.status is status
     assert words in f"{finding.message} {finding.remedy}"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from bench.measure import runner
-from bench.measure.events import Event, Job, Tried
+from bench.measure.events import Event, TrainingJob, Tried
 from bench.measure.training import Plan
 from bench.measure.workloads import Workload
 from bench.results.record.figures import BatchPoint, BatchSearch
@@ -20,9 +20,9 @@ def search(
     plan: Plan,
     on_progress: Callable[[BatchPoint], None],
     *,
-    run: Callable[..., runner.Problem | None] = runner.run,
+    run: Callable[..., runner.WorkerProblem | None] = runner.run,
     parent_pid: int,
-) -> tuple[BatchSearch | None, runner.Problem | None]:
+) -> tuple[BatchSearch | None, runner.WorkerProblem | None]:
     """Find the fastest batch size by doubling, in one process. A process that dies on the way ends the search.
 
     None where not even the first size ran; the problem then says why.
@@ -38,7 +38,7 @@ def search(
             memory.append(event.ended)
             on_progress(event.point)
 
-    job = Job(
+    job = TrainingJob(
         workload=workload,
         backend=plan.backend,
         seed=plan.seed,
@@ -52,7 +52,7 @@ def search(
         memory.append(True)
     ran = [point for point in points if point.samples_per_second]
     if not ran:
-        return None, problem or runner.Problem(
+        return None, problem or runner.WorkerProblem(
             kind="out-of-memory", message="memory ended at the first batch"
         )
     best = max(ran, key=lambda point: point.samples_per_second or 0.0)

@@ -24,7 +24,7 @@ class Devices(msgspec.Struct, frozen=True, kw_only=True):
     count: int
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
+class TrainingJob(msgspec.Struct, frozen=True, kw_only=True):
     """One piece of work for one fresh process."""
 
     workload: Workload
@@ -53,7 +53,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """None: the one that the framework picks. A step is of ``workload.batch_size`` examples on all of them together."""
     rank: int = 0
     """Which of the processes that train one model together; only the first says anything."""
-    meeting: str = ""
+    rendezvous_file: str = ""
     """The file over which they find each other."""
 
 
@@ -121,7 +121,7 @@ class Peak(msgspec.Struct, frozen=True, tag="peak", kw_only=True):
 class Resident(msgspec.Struct, frozen=True, tag="resident", kw_only=True):
     """Pairs of samples/s: on one batch on the device, and with the real pipeline right before or after it."""
 
-    looks: tuple[tuple[float, float], ...]
+    pairs: tuple[tuple[float, float], ...]
 
 
 class Generic(msgspec.Struct, frozen=True, tag="generic", kw_only=True):
@@ -139,7 +139,7 @@ class Replicas(msgspec.Struct, frozen=True, tag="replicas", kw_only=True):
     differ_by: float | None
 
     @property
-    def apart(self) -> float:
+    def difference(self) -> float:
         return math.inf if self.differ_by is None else self.differ_by
 
 

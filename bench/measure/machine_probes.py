@@ -36,7 +36,7 @@ def measure(machine: Machine, backend: str, seconds: float, *, command: Sequence
     return msgspec.structs.replace(told, seconds=round(time.monotonic() - began, 2))
 
 
-def job_for(machine: Machine, backend: str) -> load.Job:
+def job_for(machine: Machine, backend: str) -> load.ProbeJob:
     """Sizes as for `check --stress`; larger ones on a processor, whose peak small products do not reach."""
     subject = next((s for s in health.subjects(machine) if s.gpu.handle.ok), None)
     if subject is None:

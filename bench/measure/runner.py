@@ -14,7 +14,7 @@ from typing import IO, Literal, get_args
 import msgspec
 
 from bench.measure import backend as frameworks
-from bench.measure.events import Event, Failed, Job
+from bench.measure.events import Event, Failed, TrainingJob
 from common import child, ending
 from common.pipe_reader import PipeReader
 
@@ -38,7 +38,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     total: float = 1800.0
 
 
-class Problem(msgspec.Struct, frozen=True, kw_only=True):
+class WorkerProblem(msgspec.Struct, frozen=True, kw_only=True):
     """Why a worker did not finish. ``detail``: the last lines it wrote to stderr."""
 
     kind: Literal["error", "out-of-memory", "no-backend", "crash", "killed", "hang"]
@@ -47,12 +47,12 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run(
-    job: Job,
+    job: TrainingJob,
     on_event: Callable[[Event], None],
     *,
     command: Sequence[str] = WORKER,
     limits: Limits | None = None,
-) -> Problem | None:
+) -> WorkerProblem | None:
     """Do ``job`` in a fresh process, hand each event to ``on_event``, return what went wrong or None.
 
     The worker and all its children are gone when this returns or raises.
@@ -90,7 +90,7 @@ def _scratch() -> IO[bytes]:
         return os.fdopen(os.memfd_create("dlbox-stderr"), "w+b")
 
 
-def _listen(pipe: IO[bytes], on_event: Callable[[Event], None], limits: Limits) -> Problem | None:
+def _listen(pipe: IO[bytes], on_event: Callable[[Event], None], limits: Limits) -> WorkerProblem | None:
     decoder = msgspec.json.Decoder(Event)
     started, heard = time.monotonic(), False
     last = started
@@ -101,7 +101,9 @@ def _listen(pipe: IO[bytes], on_event: Callable[[Event], None], limits: Limits) 
             received = reader.read(until - time.monotonic())
             if not received:
                 waited = time.monotonic() - (last if until == last + quiet else started)
-                return Problem(kind="hang", message=f"no progress for {waited:.0f} s, the limit; killed")
+                return WorkerProblem(
+                    kind="hang", message=f"no progress for {waited:.0f} s, the limit; killed"
+                )
             if received[0].closed:
                 return None
             last = time.monotonic()
@@ -110,12 +112,12 @@ def _listen(pipe: IO[bytes], on_event: Callable[[Event], None], limits: Limits) 
                     event = decoder.decode(line)
                 except msgspec.DecodeError as error:
                     if _is_ours(line):
-                        return Problem(
+                        return WorkerProblem(
                             kind="error", message=f"a message of the worker cannot be used: {error}"
                         )
                     continue  # a library wrote to the pipe past our redirection
                 if isinstance(event, Failed):
-                    return Problem(kind=event.kind, message=event.message)
+                    return WorkerProblem(kind=event.kind, message=event.message)
                 heard = heard or type(event).__name__ == "Block"
                 on_event(event)
 
@@ -128,15 +130,15 @@ def _is_ours(line: bytes) -> bool:
         return False
 
 
-def _ending(process: subprocess.Popen[bytes], before: int | None, errors: IO[bytes]) -> Problem | None:
+def _ending(process: subprocess.Popen[bytes], before: int | None, errors: IO[bytes]) -> WorkerProblem | None:
     try:
         code = process.wait(timeout=30)
     except subprocess.TimeoutExpired:
-        return Problem(kind="hang", message="the worker did not exit after its final message; killed")
+        return WorkerProblem(kind="hang", message="the worker did not exit after its final message; killed")
     if code == 0:
         return None
     found = ending.explain(code, before, _tail(errors))
-    return Problem(kind=found.kind, message=f"the worker {found.why}")
+    return WorkerProblem(kind=found.kind, message=f"the worker {found.why}")
 
 
 def _tail(errors: IO[bytes], lines: int = 12) -> str:

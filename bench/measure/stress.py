@@ -89,10 +89,10 @@ def _judged(subject: Subject | None, run: LoadRun, machine: Machine, why: str = 
     return result
 
 
-def job_for(subject: Subject | None, seconds: float, backend: str) -> probes.Job:
+def job_for(subject: Subject | None, seconds: float, backend: str) -> probes.ProbeJob:
     """Sizes by the card's memory, precisions by its units; small ones for a processor."""
     if subject is None:
-        return probes.Job(
+        return probes.ProbeJob(
             backend=backend, seconds=seconds, matrix=1024, stream_bytes=64 << 20, chunk_cells=1 << 22
         )
     gpu, card = subject.gpu, subject.card
@@ -103,7 +103,7 @@ def job_for(subject: Subject | None, seconds: float, backend: str) -> probes.Job
         precisions += ["tf32", "fp16", "bf16"]
     elif capability >= 7.0 and (card is None or card.has_tensor_cores):
         precisions += ["fp16"]
-    return probes.Job(
+    return probes.ProbeJob(
         backend=backend,
         seconds=seconds,
         card=gpu.index,
@@ -168,7 +168,7 @@ def _listen(worker: Child, watcher: Child | None, recorder: _Recorder, seconds: 
 class _Recorder:
     """Collects what the two children say, and shows it while it comes."""
 
-    def __init__(self, backend: str, job: probes.Job, subject: Subject | None, say: Say) -> None:
+    def __init__(self, backend: str, job: probes.ProbeJob, subject: Subject | None, say: Say) -> None:
         self.backend, self.job, self.subject, self.say = backend, job, subject, say
         self.started = self.said = time.monotonic()
         self.opened: probes.Opened | None = None

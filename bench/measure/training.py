@@ -18,10 +18,10 @@ from bench.measure.events import (
     Event,
     Generic,
     Imported,
-    Job,
     Peak,
     Replicas,
     Resident,
+    TrainingJob,
 )
 from bench.measure.kernel_path import Kernels
 from bench.measure.workloads import Workload
@@ -70,9 +70,9 @@ def train(
     plan: Plan,
     on_progress: Callable[[Progressed], None],
     *,
-    run: Callable[..., runner.Problem | None] = runner.run,
+    run: Callable[..., runner.WorkerProblem | None] = runner.run,
     parent_pid: int,
-) -> Generator[Result | None, None, tuple[Result | None, runner.Problem | None]]:
+) -> Generator[Result | None, None, tuple[Result | None, runner.WorkerProblem | None]]:
     """All repeats of one workload, a process at a time; stops at the first problem and keeps what came before it.
 
     Yields between two processes the result of those that have ended: others may train meanwhile. ``run`` does one job,
@@ -90,8 +90,8 @@ def train(
     for number, seed in enumerate(_seeds(plan)):
         if number:
             yield known(partial=False)
-        job = Job(
-            workload=_untold(workload) if number or plan.learning_elsewhere else workload,
+        job = TrainingJob(
+            workload=_without_judging(workload) if number or plan.learning_elsewhere else workload,
             backend=plan.backend,
             seed=seed,
             train_seconds=plan.train_seconds,
@@ -123,7 +123,7 @@ def _seeds(plan: Plan) -> Iterator[int]:
     yield from range(plan.seed, plan.seed + plan.repeats)
 
 
-def _untold(workload: Workload) -> Workload:
+def _without_judging(workload: Workload) -> Workload:
     """Learning is judged once, in the first process; the others only have to be timed."""
     return msgspec.structs.replace(workload, examples_before_judging=0, judgements=0)
 
@@ -156,7 +156,7 @@ class _Gathering:
         elif isinstance(event, Peak):
             self.peaks.append(event.memory)
         elif isinstance(event, Replicas):
-            self.replicas = max(self.replicas or event, event, key=lambda told: told.apart)
+            self.replicas = max(self.replicas or event, event, key=lambda told: told.difference)
         elif isinstance(event, Resident | Generic):
             self.beside[type(event).__name__] = event
         elif isinstance(event, Compiled):
@@ -215,7 +215,7 @@ class _Gathering:
             variant=self.workload.variant,
             tokens_per_sample=self.workload.tokens or None,
             tokens_per_second=derived.tokens_per_second(self.workload.tokens, median),
-            data=self.workload.data_told,
+            data=self.workload.data_description,
             repeats=repeats,
             partial=partial,
             batch_kind=self.plan.batch_kind,
@@ -247,10 +247,10 @@ class _Gathering:
         told = self.beside.get("Resident")
         if not isinstance(told, Resident):
             return None
-        shares = tuple(max(0.0, 1 - usual / there) for there, usual in told.looks)
+        shares = tuple(max(0.0, 1 - usual / there) for there, usual in told.pairs)
         return InputShare(
-            resident_samples_per_second=statistics.median(there for there, _ in told.looks),
-            pipeline_samples_per_second=statistics.median(usual for _, usual in told.looks),
+            resident_samples_per_second=statistics.median(there for there, _ in told.pairs),
+            pipeline_samples_per_second=statistics.median(usual for _, usual in told.pairs),
             share=statistics.median(shares),
             shares=shares,
         )

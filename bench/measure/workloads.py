@@ -26,7 +26,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     """Builder in ``workshops`` (``bench.measure.worker.tasks`` says which module; "class/..." is the class's own)."""
     data: str = "sentiment-grammar"
-    """Generator in ``bench.measure.worker.tasks``; ``DATA_TOLD`` says what it makes."""
+    """Generator in ``bench.measure.worker.tasks``; ``DATA_DESCRIPTIONS`` says what it makes."""
     vocabulary: int = 1000
     """Different symbols that a model reads."""
     tokens: int = 300
@@ -69,11 +69,11 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
         return "fast" if self.name + FAITHFUL in WORKLOADS else None
 
     @property
-    def data_told(self) -> str:
-        return DATA_TOLD[self.data]
+    def data_description(self) -> str:
+        return DATA_DESCRIPTIONS[self.data]
 
 
-DATA_TOLD = {
+DATA_DESCRIPTIONS = {
     "sentiment-grammar": "synthetic reviews (sentiment grammar, 5% of the labels flipped)",
     "number-characters": "synthetic text (the numbers 1 to 9,999 in words, by characters)",
     "addition-reversed": "synthetic sums (two numbers of up to three digits, turned round)",

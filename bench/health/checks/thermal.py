@@ -31,7 +31,7 @@ _FAN_NEEDED_C = 70
     looks_at="the chip's temperature, and the card's limits",
     limits="above the highest operating temperature warns, at the slowdown temperature fails",
     source=f"NVML thresholds of the card; if it reports none, {_TYPICAL_MAX_C} and {_TYPICAL_SLOWDOWN_C} C",
-    fix="clean fans and filters, improve the airflow in the case, check that the fans turn; then: dlbox check --stress 5",
+    fix="clean fans and filters, improve the airflow, check that the fans turn; then: dlbox check --stress 5",
     needs={"gpu.temperatures.gpu_c": "temperature"},
     optional=("gpu.temperatures.slowdown_c", "gpu.temperatures.max_operating_c"),
 )

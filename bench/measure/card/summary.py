@@ -53,7 +53,7 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
     own_memory_bytes: int | None = None
     others: tuple[str, ...] = ()
     """Other programs that compute on the card and draw nothing."""
-    own_at_work: bool = False
+    own_running: bool = False
     """Whether the driver told that kernels of the training process ran."""
     shares: dict[str, int] | None = None
     """Percent of the last second in which kernels of ``others`` ran, and of programs that compute and draw."""
@@ -134,7 +134,7 @@ def summary(moments: Sequence[Moment], timed: Sequence[Timed]) -> CardSummary | 
     energetic = watts is not None and watts > 0 and rate > 0
     harmful, harmless = _slowed(moments, timed)
     return CardSummary(
-        seconds=round(sum(seconds for _, seconds in _held(moments, timed)), 2),
+        seconds=round(sum(seconds for _, seconds in _intervals(moments, timed)), 2),
         readings=len(within),
         utilisation_mean_percent=round(statistics.fmean(used), 1) if used else None,
         utilisation_max_percent=max(used, default=None),
@@ -228,7 +228,7 @@ def _shares(listed: Sequence[Moment]) -> dict[str, float] | None:
     """Mean percent of each other program. None where the driver never told of the training process that it worked:
     then the numbers of processes mean nothing here, or it does not tell."""
     told = [m.shares for m in listed if m.shares is not None]
-    if not told or not any(m.own_at_work for m in listed):
+    if not told or not any(m.own_running for m in listed):
         return None
     names = dict.fromkeys(name for shares in told for name in shares)
     return {name: round(sum(shares.get(name, 0) for shares in told) / len(told), 1) for name in names}
@@ -237,7 +237,7 @@ def _shares(listed: Sequence[Moment]) -> dict[str, float] | None:
 def _slow_shares(moments: Sequence[Moment], timed: Sequence[Timed]) -> dict[str, float] | None:
     slow = [
         (mask, seconds)
-        for moment, seconds in _held(moments, timed)
+        for moment, seconds in _intervals(moments, timed)
         if (mask := moment.gpu.clocks.event_reasons.value) is not None
         and (now := moment.gpu.clocks.sm_mhz.value) is not None
         and (top := moment.gpu.clocks.sm_max_mhz.value) is not None
@@ -257,7 +257,7 @@ def _slowed(
     moments: Sequence[Moment], timed: Sequence[Timed]
 ) -> tuple[dict[str, float] | None, dict[str, float] | None]:
     """Seconds by reason, harmful and harmless; None where nothing tells."""
-    held = [(m.gpu.clocks.event_reasons.value, seconds) for m, seconds in _held(moments, timed)]
+    held = [(m.gpu.clocks.event_reasons.value, seconds) for m, seconds in _intervals(moments, timed)]
     masks = [(mask, seconds) for mask, seconds in held if mask is not None]
     length = sum(seconds for _, seconds in held)
     harmful: dict[str, float] = {}
@@ -302,7 +302,7 @@ def _risen(moments: Sequence[Moment], timed: Sequence[Timed], counter: str) -> f
     return total
 
 
-def _held(moments: Sequence[Moment], timed: Sequence[Timed]) -> Iterator[tuple[Moment, float]]:
+def _intervals(moments: Sequence[Moment], timed: Sequence[Timed]) -> Iterator[tuple[Moment, float]]:
     """Each reading and the seconds of timed training for which it is the latest."""
     for now, following in itertools.pairwise(moments):
         seconds = sum(max(0.0, min(following.second, t.end) - max(now.second, t.start)) for t in timed)

@@ -27,7 +27,7 @@ EVERY_S = 0.5
 SILENCE_S = 15.0
 """A child that says nothing for so long hangs in the driver. A card that wakes up takes a few seconds."""
 
-_LOOK_S = 0.2
+_POLL_S = 0.2
 _MOST_MOMENTS = 20_000
 """Of all cards together; days of training are not kept in memory."""
 
@@ -76,7 +76,7 @@ class Sampler:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         if self._thread is not None and self._thread.ident is not None:
-            self._thread.join(5 * _LOOK_S)
+            self._thread.join(5 * _POLL_S)
         if self._child is not None:
             self._child.stop()
         self._left, self._process = self._clock(), self._process + 1
@@ -114,7 +114,7 @@ class Sampler:
         heard = self._clock()
         with PipeReader(child.process.stdout) as reader:
             while not ended.is_set():
-                received = reader.read(_LOOK_S)
+                received = reader.read(_POLL_S)
                 if not received:
                     if self._clock() - heard > self._silence_s:
                         return "the process that asks NVML did not answer in time"
@@ -166,13 +166,13 @@ class Sampler:
             return moment
         others = [p for p in listed if p not in own and p.kind == "compute"]
         sizes = [p.memory_bytes for p in own if p.memory_bytes is not None]
-        shares = {_called(p): p.sm_percent for p in others if p.sm_percent is not None}
+        shares = {_label(p): p.sm_percent for p in others if p.sm_percent is not None}
         return msgspec.structs.replace(
             moment,
             own_seen=bool(own),
             own_memory_bytes=sum(sizes) if sizes else None,
-            others=tuple(_called(p) for p in others if not p.draws),
-            own_at_work=any(p.sm_percent for p in own),
+            others=tuple(_label(p) for p in others if not p.draws),
+            own_running=any(p.sm_percent for p in own),
             shares=shares if len(shares) == len(others) else None,
         )
 
@@ -187,5 +187,5 @@ def belongs(pid: int, worker_pid: int) -> bool:
         return False
 
 
-def _called(process: GpuProcess) -> str:
+def _label(process: GpuProcess) -> str:
     return f"{process.name or 'a program'} ({process.pid})"

@@ -1,4 +1,4 @@
-"""Make load and measure it, in a process of its own: ``python -m bench.measure.probes.load JOB`` (a JSON Job).
+"""Make load and measure it, in a process of its own: ``python -m bench.measure.probes.load JOB`` (a JSON ProbeJob).
 
 Each line of stdout is one event. ``rates_only`` asks for rates alone. Otherwise the parts share the job's time:
 rates first, then the memory test and the repeated product, then steady products until the time is over.
@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from bench.health.load.record import Pattern, Repeats
-from bench.measure.probes.operations import Device, open_device, use_card
+from bench.measure.probes.operations import ProbeDevice, open_device, use_card
 from common.child import die_with_parent
 
 PATTERNS = (0, -1, -0x55555556, 0x55555555)
@@ -27,7 +27,7 @@ _FILL = 0.9
 _CHUNKS_FOR_READING = 3
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
+class ProbeJob(msgspec.Struct, frozen=True, kw_only=True):
     """``free_bytes`` is what the card has free, or how much of main memory to use."""
 
     backend: str
@@ -81,7 +81,7 @@ Event = Opened | Doing | Rate | Broken | Tested | Repeated | Steady
 Emit = Callable[[Event], None]
 
 
-def work(job: Job, emit: Emit) -> None:
+def work(job: ProbeJob, emit: Emit) -> None:
     """All parts, one after the other; one that breaks is reported and the next begins."""
     device = open_device(job.backend)
     emit(Opened(device=device.name, on_gpu=device.on_gpu, pinned=device.pinned))
@@ -102,7 +102,7 @@ def work(job: Job, emit: Emit) -> None:
     _guarded("soak", emit, lambda: _soak(device, job, end, emit))
 
 
-def _rates(device: Device, job: Job, emit: Emit) -> None:
+def _rates(device: ProbeDevice, job: ProbeJob, emit: Emit) -> None:
     """What ``ready`` and ``bench`` hold their figures against."""
     part = job.seconds / (2 * len(job.precisions) + 2)
     for precision in job.precisions:
@@ -118,14 +118,14 @@ def _rates(device: Device, job: Job, emit: Emit) -> None:
     _guarded("recurrent-step", emit, lambda: _small(device, job, emit))
 
 
-def _small(device: Device, job: Job, emit: Emit) -> None:
+def _small(device: ProbeDevice, job: ProbeJob, emit: Emit) -> None:
     from bench.measure.probes import step as step_probe
 
     for name, value in step_probe.measure(job.backend, device.on_gpu, min(1.0, job.seconds / 6)):
         emit(Rate(name=name, value=value))
 
 
-def _launch(device: Device, seconds: float, emit: Emit) -> None:
+def _launch(device: ProbeDevice, seconds: float, emit: Emit) -> None:
     """Operations on four numbers, one after the other: starting them is all that takes time."""
     small = device.upload(device.host_buffer(4))
 
@@ -168,8 +168,8 @@ def seconds_per_step(
 
 
 def _matmul(
-    device: Device,
-    job: Job,
+    device: ProbeDevice,
+    job: ProbeJob,
     precision: str,
     seconds: float,
     emit: Emit,
@@ -182,7 +182,7 @@ def _matmul(
     emit(Rate(name=f"matmul-{precision}", value=2 * n**3 / step / 1e12))
 
 
-def _size(job: Job) -> int:
+def _size(job: ProbeJob) -> int:
     """Three float32 matrices in at most a third of the free memory."""
     n = job.matrix
     while n > 256 and 3 * 4 * n * n > job.free_bytes / 3:
@@ -190,7 +190,7 @@ def _size(job: Job) -> int:
     return n
 
 
-def _bandwidth(device: Device, job: Job, seconds: float, emit: Emit) -> None:
+def _bandwidth(device: ProbeDevice, job: ProbeJob, seconds: float, emit: Emit) -> None:
     """Every step reads and writes the buffer once."""
     size = int(min(job.stream_bytes, job.free_bytes / 4)) // 4
     buffer = device.upload(device.host_buffer(size))
@@ -205,7 +205,7 @@ def _bandwidth(device: Device, job: Job, seconds: float, emit: Emit) -> None:
     )
 
 
-def _copies(device: Device, job: Job, seconds: float, emit: Emit) -> None:
+def _copies(device: ProbeDevice, job: ProbeJob, seconds: float, emit: Emit) -> None:
     size = int(min(job.copy_bytes, job.free_bytes / 4)) // 4
     host = device.host_buffer(size)
     step = seconds_per_step(lambda: device.upload(host), device.wait, seconds)
@@ -220,7 +220,7 @@ def _copies(device: Device, job: Job, seconds: float, emit: Emit) -> None:
     emit(Rate(name="from-device", value=4 * size / step / 1e9))
 
 
-def _patterns(device: Device, job: Job) -> Pattern:
+def _patterns(device: ProbeDevice, job: ProbeJob) -> Pattern:
     """Write a pattern to all chunks, then read all chunks; six patterns."""
     cells = min(job.chunk_cells, max(2, int(job.free_bytes * _FILL) // 4 // 2)) // 2 * 2
     wanted = max(1, int(job.free_bytes * _FILL) // (4 * cells))
@@ -238,7 +238,7 @@ def _patterns(device: Device, job: Job) -> Pattern:
     )
 
 
-def _written(device: Device, make: Callable[[int], Any], wanted: int) -> list[Any]:
+def _written(device: ProbeDevice, make: Callable[[int], Any], wanted: int) -> list[Any]:
     """As many chunks as fit, with room left to read them."""
     chunks: list[Any] = []
     try:
@@ -252,7 +252,7 @@ def _written(device: Device, make: Callable[[int], Any], wanted: int) -> list[An
     return chunks
 
 
-def _repeats(device: Device, job: Job, seconds: float) -> Repeats:
+def _repeats(device: ProbeDevice, job: ProbeJob, seconds: float) -> Repeats:
     n, precision = _size(job), job.precisions[-1]
     a, b = device.normal(n, precision, 3), device.normal(n, precision, 4)
     first = device.product(a, b, precision)
@@ -264,7 +264,7 @@ def _repeats(device: Device, job: Job, seconds: float) -> Repeats:
     return Repeats(times=times, different=different)
 
 
-def _soak(device: Device, job: Job, end: float, emit: Emit) -> None:
+def _soak(device: ProbeDevice, job: ProbeJob, end: float, emit: Emit) -> None:
     """Products of the precision that draws most power, with a copy a second to keep the link awake."""
     n, precision = _size(job), job.precisions[-1]
     a, b = device.normal(n, precision, 5), device.normal(n, precision, 6)
@@ -285,7 +285,7 @@ def _soak(device: Device, job: Job, end: float, emit: Emit) -> None:
 
 def main(text: str) -> int:
     die_with_parent()
-    job = msgspec.json.decode(text, type=Job)
+    job = msgspec.json.decode(text, type=ProbeJob)
     if job.card is not None:
         use_card(job.card)
     out = os.fdopen(os.dup(1), "wb")

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 
-class Device(Protocol):
+class ProbeDevice(Protocol):
     """One framework on one device."""
 
     name: str
@@ -35,7 +35,7 @@ class Device(Protocol):
     def is_full(self, error: Exception) -> bool: ...
 
 
-def open_device(backend: str) -> Device:
+def open_device(backend: str) -> ProbeDevice:
     if backend == "torch":
         return TorchDevice()
     return TensorflowDevice() if backend == "tensorflow" else JaxDevice()

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from bench.measure import kernel_path
-from bench.measure.events import Event, Generic, Job, Resident, Tried
+from bench.measure.events import Event, Generic, Resident, TrainingJob, Tried
 from bench.measure.worker import rate, tasks
 from bench.results.record.figures import BatchPoint
 from common import ending
@@ -19,7 +19,7 @@ Emit = Callable[[Event], None]
 GROWS = 1.03
 """A doubling that gives less than this is no longer faster."""
 
-LOOK_S = 0.5
+MEASUREMENT_S = 0.5
 """Length of one measurement of the input pipeline. A single one of a second reported an idle machine as slow
 (docs/decisions/0060-input-pipeline-check.md)."""
 
@@ -30,17 +30,19 @@ PATIENCE = 2
 """So many doublings in a row that are no longer faster end the search: one of them may only be noise."""
 
 
-def beside(job: Job, model: Any, data: tasks.Data, wait: rate.Wait, on_gpu: bool, emit: Emit) -> None:
+def measure(
+    job: TrainingJob, model: Any, data: tasks.Data, wait: rate.Wait, on_gpu: bool, emit: Emit
+) -> None:
     """Resident data against the pipeline; on a card, the same model with ``use_cudnn=False``."""
     work = job.workload
     if job.resident_seconds:
         batch = (data.inputs[: work.batch_size], data.targets[: work.batch_size])
-        looks = _alternated(
+        pairs = _alternated(
             job.resident_seconds,
-            lambda: rate.resident(model, batch, job.backend, on_gpu, LOOK_S, wait),
-            lambda: rate.pipeline(model, data.inputs, data.targets, work.batch_size, LOOK_S, wait),
+            lambda: rate.resident(model, batch, job.backend, on_gpu, MEASUREMENT_S, wait),
+            lambda: rate.pipeline(model, data.inputs, data.targets, work.batch_size, MEASUREMENT_S, wait),
         )
-        emit(Resident(looks=looks))
+        emit(Resident(pairs=pairs))
     if job.generic_seconds and on_gpu and kernel_path.recurrent_layers(model):
         other = tasks.model(work, job.setting)
         for layer in kernel_path.flat(other.layers):
@@ -59,7 +61,9 @@ def _alternated(
     """
     pairs: list[tuple[float, float]] = []
     ends = time.perf_counter() + _SLOW * 2 * seconds
-    while len(pairs) < max(2, round(seconds / LOOK_S)) and (len(pairs) < 2 or time.perf_counter() < ends):
+    while len(pairs) < max(2, round(seconds / MEASUREMENT_S)) and (
+        len(pairs) < 2 or time.perf_counter() < ends
+    ):
         if len(pairs) % 2:
             later = usual()
             pairs.append((there(), later))
@@ -68,7 +72,7 @@ def _alternated(
     return tuple(pairs)
 
 
-def search(job: Job, data: tasks.Data, wait: rate.Wait, on_gpu: bool, emit: Emit) -> None:
+def search(job: TrainingJob, data: tasks.Data, wait: rate.Wait, on_gpu: bool, emit: Emit) -> None:
     """Each size of ``job.batch_sizes`` until it is no longer faster or memory ends; every one is told at once."""
     best, flat = 0.0, 0
     for size in job.batch_sizes:
@@ -87,7 +91,7 @@ def search(job: Job, data: tasks.Data, wait: rate.Wait, on_gpu: bool, emit: Emit
             return
 
 
-def _try(job: Job, data: tasks.Data, size: int, wait: rate.Wait, on_gpu: bool) -> BatchPoint:
+def _try(job: TrainingJob, data: tasks.Data, size: int, wait: rate.Wait, on_gpu: bool) -> BatchPoint:
     import keras
 
     keras.utils.clear_session()

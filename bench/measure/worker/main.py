@@ -1,4 +1,4 @@
-"""Run one piece of work in this fresh process: a Job as JSON on stdin, events as JSON lines on stdout.
+"""Run one piece of work in this fresh process: a TrainingJob as JSON on stdin, events as JSON lines on stdout.
 
 Started by ``bench.measure.runner``; nothing else imports it. Whatever a framework prints goes to stderr.
 """
@@ -15,7 +15,7 @@ import msgspec
 
 from bench.measure import backend as frameworks
 from bench.measure import kernel_path
-from bench.measure.events import Evaluated, Event, Failed, Imported, Job, Peak
+from bench.measure.events import Evaluated, Event, Failed, Imported, Peak, TrainingJob
 from bench.measure.worker import arithmetic, extras, parallel, rate, tasks
 from bench.measure.worker.timing import timer
 from bench.measure.workloads import Workload
@@ -26,7 +26,7 @@ def main() -> int:
     die_with_parent()
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
-    job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
+    job = msgspec.json.decode(sys.stdin.buffer.readline(), type=TrainingJob)
     os.environ.update(parallel.environment(job))
     die_with_parent(job.parent_pid)
 
@@ -42,7 +42,7 @@ def main() -> int:
     os._exit(0)  # frameworks can hang or crash while they tidy up; all is said
 
 
-def _train(job: Job, emit: Any) -> None:
+def _train(job: TrainingJob, emit: Any) -> None:
     started = time.perf_counter()
     try:
         import keras
@@ -93,7 +93,7 @@ def _train(job: Job, emit: Any) -> None:
     if peak is not None:
         emit(Peak(memory=peak))
     _judge(work, model, data, clock.seen * work.batch_size, emit)
-    extras.beside(job, model, data, wait, device.on_gpu, emit)
+    extras.measure(job, model, data, wait, device.on_gpu, emit)
 
 
 def _judge(work: Workload, model: Any, data: tasks.Data, seen: int, emit: Any) -> None:

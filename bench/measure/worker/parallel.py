@@ -22,10 +22,10 @@ from typing import Any
 
 import msgspec
 
-from bench.measure.events import Event, Failed, Job, Replicas
+from bench.measure.events import Event, Failed, Replicas, TrainingJob
 from common import ending
 
-MEETING_S = 300.0
+RENDEZVOUS_S = 300.0
 """All processes have imported the framework and found each other by then."""
 
 Emit = Callable[[Event], None]
@@ -62,7 +62,7 @@ class Engine:
         return None
 
 
-def engine(job: Job, emit: Emit) -> Engine:
+def engine(job: TrainingJob, emit: Emit) -> Engine:
     """Of ``job``, ready; to be made before any model. Raises NotEnoughError."""
     if job.devices is None or job.devices.count == 1:
         return Engine()
@@ -71,7 +71,7 @@ def engine(job: Job, emit: Emit) -> Engine:
     return Tensorflow(job) if job.backend == "tensorflow" else Jax(job)
 
 
-def environment(job: Job) -> dict[str, str]:
+def environment(job: TrainingJob) -> dict[str, str]:
     """Variables that a worker of ``job`` needs before the first import."""
     if job.devices is None or job.devices.kind == "gpu":
         return {}
@@ -84,12 +84,12 @@ def environment(job: Job) -> dict[str, str]:
     return hidden
 
 
-def furthest(differences: Sequence[float]) -> float | None:
+def largest_difference(differences: Sequence[float]) -> float | None:
     """The largest; None where one is no number, which Python's ``max`` passes over."""
     return max(differences, default=0.0) if all(map(math.isfinite, differences)) else None
 
 
-def _first(found: Sequence[Any], job: Job, who: str) -> list[Any]:
+def _first(found: Sequence[Any], job: TrainingJob, who: str) -> list[Any]:
     assert job.devices is not None  # noqa: S101 - one device has no such engine
     if len(found) < job.devices.count:
         raise NotEnoughError(f"{job.devices.count} devices were asked for, {who} sees {len(found)}")
@@ -97,7 +97,7 @@ def _first(found: Sequence[Any], job: Job, who: str) -> list[Any]:
 
 
 class Tensorflow(Engine):
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: TrainingJob) -> None:
         import tensorflow as tf
 
         assert job.devices is not None  # noqa: S101
@@ -121,12 +121,12 @@ class Tensorflow(Engine):
         return Replicas(
             engine="tf.distribute.MirroredStrategy",
             devices=tuple(_short(name) for name in where),
-            differ_by=furthest(far),
+            differ_by=largest_difference(far),
         )
 
 
 class Jax(Engine):
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: TrainingJob) -> None:
         import jax
         import keras
 
@@ -146,7 +146,7 @@ class Jax(Engine):
         return Replicas(
             engine="keras.distribution.DataParallel",
             devices=tuple(_short(name) for name in where),
-            differ_by=furthest(far),
+            differ_by=largest_difference(far),
         )
 
 
@@ -159,7 +159,7 @@ def _short(name: str) -> str:
 class Torch(Engine):
     """The first process (rank 0) starts the others. They meet over a file and talk over the loopback device."""
 
-    def __init__(self, job: Job, emit: Emit) -> None:
+    def __init__(self, job: TrainingJob, emit: Emit) -> None:
         import torch
 
         assert job.devices is not None  # noqa: S101
@@ -174,21 +174,21 @@ class Torch(Engine):
             torch.set_num_threads(max(1, (os.cpu_count() or 1) // self.count))
         if self.rank == 0:
             folder = tempfile.mkdtemp(prefix="dlbox-meeting-")
-            job = msgspec.structs.replace(job, meeting=str(Path(folder) / "torch"))
+            job = msgspec.structs.replace(job, rendezvous_file=str(Path(folder) / "torch"))
             _start_others(job, emit)
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
         self.group = "nccl" if on_gpu else "gloo"
         torch.distributed.init_process_group(
             self.group,
-            init_method=f"file://{job.meeting}",
+            init_method=f"file://{job.rendezvous_file}",
             rank=self.rank,
             world_size=self.count,
-            timeout=timedelta(seconds=MEETING_S),
+            timeout=timedelta(seconds=RENDEZVOUS_S),
         )
         if self.rank == 0:
             with contextlib.suppress(OSError):  # all are here: nobody needs it any more
-                Path(job.meeting).unlink(missing_ok=True)
-                Path(job.meeting).parent.rmdir()
+                Path(job.rendezvous_file).unlink(missing_ok=True)
+                Path(job.rendezvous_file).parent.rmdir()
 
     def take(self, model: Any) -> None:
         import torch
@@ -248,11 +248,11 @@ class Torch(Engine):
         return Replicas(
             engine=f"torch DistributedDataParallel ({self.group})",
             devices=tuple(names),
-            differ_by=furthest(far),
+            differ_by=largest_difference(far),
         )
 
 
-def _start_others(job: Job, emit: Emit) -> None:
+def _start_others(job: TrainingJob, emit: Emit) -> None:
     """A worker for each further device; when one of them dies, so does this process, after it has said so."""
     assert job.devices is not None  # noqa: S101
     for rank in range(1, job.devices.count):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from bench.measure.events import Block, Compiled, Job
+from bench.measure.events import Block, Compiled, TrainingJob
 from bench.measure.worker import rate
 from bench.measure.worker.governor import Governors
 
@@ -70,7 +70,7 @@ def single_steps(began: float, ends: Sequence[tuple[float, int]], seconds: float
 
 
 def timer(
-    job: Job,
+    job: TrainingJob,
     synchronise: Callable[[Any], None],
     emit: Callable[[Compiled | Block], None],
     agree: Callable[[int], int] = lambda value: value,
