@@ -53,7 +53,7 @@ def test_memory_that_ends_is_an_end_and_no_problem() -> None:
     found, problem, _ = search({32: 400.0, 64: 700.0, 128: None})
     assert problem is None
     assert found is not None
-    assert (found.best_batch_size, found.ended, found.why) == (64, "memory", "memory ended at 128")
+    assert (found.best_batch_size, found.ended, found.why) == (64, "memory", "out of memory at 128")
 
 
 def test_a_worker_that_memory_ended_for_is_an_end_and_no_problem() -> None:

@@ -171,7 +171,7 @@ def test_memory_that_ends_at_the_next_batch_fails_the_run(ask: Any, ending: str)
         on_event(Tried(point=BatchPoint(batch_size=32, samples_per_second=400.0)))
         if ending == "killed":
             return runner.WorkerProblem(kind="killed", message="the worker was killed by SIGKILL")
-        on_event(Tried(point=BatchPoint(batch_size=64, why="memory ended"), ended=True))
+        on_event(Tried(point=BatchPoint(batch_size=64, why="out of memory"), ended=True))
         return None
 
     told = ask(run, workloads=("lstm",), batch="both")

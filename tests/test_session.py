@@ -235,7 +235,7 @@ def test_a_card_that_idled_or_ran_at_half_its_clock_is_not_ready(box: Any) -> No
 
 
 def test_a_watch_that_breaks_changes_no_verdict(box: Any) -> None:
-    broken = Telemetry(trouble="the process that asks NVML crashed (SIGSEGV)")
+    broken = Telemetry(trouble="the process that queries NVML crashed (SIGSEGV)")
     document = box(has_card=True, telemetry=broken, workloads=("lstm",), report=False)
     assert document.verdict == "ready"
     assert statuses(document)["training.lstm-worked"] is Status.SKIP

@@ -351,9 +351,9 @@ def run_beside(sampler: watch.Sampler, readings: int) -> Telemetry:
     """Let ``readings`` come in while a worker (this process) trains, or something go wrong."""
     with sampler:
         assert sampler._thread is not None
-        sampler.hear(msgspec.structs.replace(said(400.0)[0], pid=os.getpid()))
+        sampler.on_event(msgspec.structs.replace(said(400.0)[0], pid=os.getpid()))
         until(lambda: len(sampler._moments) >= readings or sampler._trouble)
-        sampler.hear(block(sampler._clock() - sampler._began))
+        sampler.on_event(block(sampler._clock() - sampler._start))
         child = sampler._child
     assert child is not None
     assert child.process is None or child.process.poll() is not None
@@ -384,8 +384,8 @@ def test_what_goes_on_between_two_processes_is_not_on_the_clock() -> None:
     for now[0] in (3.0, 203.0):
         with sampler:
             now[0] += 10
-            sampler.hear(said(400.0)[0])
-            sampler.hear(block(4.0))
+            sampler.on_event(said(400.0)[0])
+            sampler.on_event(block(4.0))
             now[0] += 1
     assert sampler.telemetry().timed == ((6.0, 10.0), (17.0, 21.0))
     assert [t.process for t in sampler._timed] == [0, 1]

@@ -120,7 +120,7 @@ for _precision in PRECISIONS:
         looks_at="products of large matrices for two seconds; the median of blocks",
         limits="FP32: below 58 % of the nominal figure warns (78 % before Ampere), below 40 % fails; other precisions: "
         "80 % and 50 %",
-        applies_to="cards in the catalogue that support the precision: TF32 and BF16 from Ampere on, FP16 from RTX 20 on",
+        applies_to="cards in the catalogue: TF32 and BF16 from Ampere on, FP16 from RTX 20 on",
         source=_SOURCE,
         fix="stop other programs, check heat and power limit: dlbox check; restore the card's default clocks",
     )(_matmul(_precision))
