@@ -142,7 +142,7 @@ def on_card(**changes: Any) -> Document:
     )
     points = tuple(BatchPoint(batch_size=32 << n, samples_per_second=9000.0 * 1.6**n) for n in range(5))
     search = BatchSearch(
-        points=(*points, BatchPoint(batch_size=1024, why="memory ended")),
+        points=(*points, BatchPoint(batch_size=1024, why="out of memory")),
         best_batch_size=512,
         ended="memory",
         why="at 1,024 the card's memory ended",

@@ -18,7 +18,7 @@ import pytest
 
 from bench.finding import Finding, Status
 from bench.judge import baseline
-from bench.measure.events import Event, Job
+from bench.measure.events import Event, TrainingJob
 from bench.measure.workloads import select
 from bench.results.record.document import Document
 from bench.results.store.history import USER_VERSION, History, Run, default_path
@@ -44,7 +44,7 @@ def box(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Document]:
         monkeypatch.setattr("bench.health.run", lambda machine, **_: [])
         asked = iter(levels)
 
-        def worker(job: Job, on_event: Callable[[Event], None], **_: Any) -> None:
+        def worker(job: TrainingJob, on_event: Callable[[Event], None], **_: Any) -> None:
             level = next(asked)
             for event in said(*[level * (1 + spread * i) for i in (-1, 0, 1, 0)]):
                 on_event(event)

@@ -10,8 +10,8 @@ import pytest
 from bench.finding import Status
 from bench.judge import plausibility
 from bench.measure import batches
-from bench.measure.events import Event, Job, Tried
-from bench.measure.runner import Problem
+from bench.measure.events import Event, TrainingJob, Tried
+from bench.measure.runner import WorkerProblem
 from bench.measure.training import Plan
 from bench.measure.worker import extras
 from bench.measure.workloads import WORKLOADS
@@ -23,12 +23,12 @@ PLAN = Plan(backend="tensorflow", seed=0, repeats=1, train_seconds=1.0)
 
 
 def search(
-    speeds: dict[int, float | None], problem: Problem | None = None
-) -> tuple[BatchSearch | None, Problem | None, list[Job]]:
+    speeds: dict[int, float | None], problem: WorkerProblem | None = None
+) -> tuple[BatchSearch | None, WorkerProblem | None, list[TrainingJob]]:
     """A worker that gives these speeds (None: memory ends) and then ends, with ``problem`` or well."""
-    jobs: list[Job] = []
+    jobs: list[TrainingJob] = []
 
-    def run(job: Job, on_event: Callable[[Event], None], **_: Any) -> Problem | None:
+    def run(job: TrainingJob, on_event: Callable[[Event], None], **_: Any) -> WorkerProblem | None:
         jobs.append(job)
         for size, speed in speeds.items():
             on_event(Tried(point=BatchPoint(batch_size=size, samples_per_second=speed), ended=speed is None))
@@ -53,11 +53,11 @@ def test_memory_that_ends_is_an_end_and_no_problem() -> None:
     found, problem, _ = search({32: 400.0, 64: 700.0, 128: None})
     assert problem is None
     assert found is not None
-    assert (found.best_batch_size, found.ended, found.why) == (64, "memory", "memory ended at 128")
+    assert (found.best_batch_size, found.ended, found.why) == (64, "memory", "out of memory at 128")
 
 
 def test_a_worker_that_memory_ended_for_is_an_end_and_no_problem() -> None:
-    found, none, _ = search({32: 400.0, 64: 700.0}, Problem(kind="out-of-memory", message="OOM"))
+    found, none, _ = search({32: 400.0, 64: 700.0}, WorkerProblem(kind="out-of-memory", message="OOM"))
     assert none is None
     assert found is not None
     assert (found.ended, found.points[-1].batch_size) == ("memory", 128)
@@ -66,7 +66,7 @@ def test_a_worker_that_memory_ended_for_is_an_end_and_no_problem() -> None:
 
 @pytest.mark.parametrize("kind", ["killed", "crash", "hang", "error"])
 def test_a_worker_that_ends_otherwise_found_no_end_of_memory(kind: Any) -> None:
-    found, none, _ = search({32: 400.0, 64: 700.0}, Problem(kind=kind, message="killed by SIGKILL"))
+    found, none, _ = search({32: 400.0, 64: 700.0}, WorkerProblem(kind=kind, message="killed by SIGKILL"))
     assert none is None
     assert found is not None
     assert (found.ended, found.best_batch_size, found.points[-1].batch_size) == ("stopped", 64, 64)
@@ -76,7 +76,7 @@ def test_a_worker_that_ends_otherwise_found_no_end_of_memory(kind: Any) -> None:
 
 
 def test_memory_at_the_workshop_s_own_size_is_a_problem() -> None:
-    for speeds, problem in (({32: None}, None), ({}, Problem(kind="out-of-memory", message="killed"))):
+    for speeds, problem in (({32: None}, None), ({}, WorkerProblem(kind="out-of-memory", message="killed"))):
         found, told, _ = search(speeds, problem)  # type: ignore[arg-type]
         assert found is None
         assert told is not None
@@ -84,7 +84,7 @@ def test_memory_at_the_workshop_s_own_size_is_a_problem() -> None:
 
 
 def test_another_death_keeps_what_was_found() -> None:
-    found, problem, _ = search({32: 400.0, 64: 700.0}, Problem(kind="crash", message="SIGSEGV"))
+    found, problem, _ = search({32: 400.0, 64: 700.0}, WorkerProblem(kind="crash", message="SIGSEGV"))
     assert problem is None
     assert found is not None
     assert (found.best_batch_size, found.ended) == (64, "stopped")
@@ -94,7 +94,7 @@ def test_another_death_keeps_what_was_found() -> None:
 def tries(monkeypatch: pytest.MonkeyPatch, speeds: dict[int, Any]) -> list[BatchPoint]:
     """What the worker's own loop tells when the sizes run at these speeds, or raise."""
 
-    def one(job: Job, data: Any, size: int, wait: Any, on_gpu: bool) -> BatchPoint:
+    def one(job: TrainingJob, data: Any, size: int, wait: Any, on_gpu: bool) -> BatchPoint:
         outcome = speeds[size]
         if isinstance(outcome, BaseException):
             raise outcome
@@ -102,7 +102,7 @@ def tries(monkeypatch: pytest.MonkeyPatch, speeds: dict[int, Any]) -> list[Batch
 
     monkeypatch.setattr(extras, "_try", one)
     told: list[Event] = []
-    job = Job(workload=LSTM, backend="tensorflow", batch_sizes=(32, 64, 128, 256, 512, 1024))
+    job = TrainingJob(workload=LSTM, backend="tensorflow", batch_sizes=(32, 64, 128, 256, 512, 1024))
     extras.search(job, None, lambda model: None, False, told.append)  # type: ignore[arg-type]
     return [event.point for event in told if isinstance(event, Tried)]
 

@@ -159,7 +159,7 @@ def test_a_second_program_is_judged_by_what_it_did(
 
 
 def test_nothing_read_is_no_fault_while_the_framework_tells() -> None:
-    dead = Telemetry(trouble="the process that asks NVML crashed (SIGSEGV)")
+    dead = Telemetry(trouble="the process that queries NVML crashed (SIGSEGV)")
     found = judged(result(on_gpu=True, device="cuda:0", telemetry=dead))
     assert {f.status.value for f in found.values()} == {SKIP}
     assert all("SIGSEGV" in f.message for f in found.values())

@@ -19,7 +19,7 @@ from samples import document, machine, result
 from bench.finding import Status
 from bench.judge import scaling
 from bench.measure import runner
-from bench.measure.events import Block, Devices, Event, Job, Replicas
+from bench.measure.events import Block, Devices, Event, Replicas, TrainingJob
 from bench.measure.worker import parallel
 from bench.measure.workloads import WORKLOADS
 from bench.results.record.document import from_json, to_json
@@ -167,7 +167,7 @@ def test_a_run_that_was_cut_short_says_so_itself() -> None:
 
 @pytest.mark.parametrize("differences", [[math.nan, 0.0], [0.0, math.nan], [0.0, math.inf]])
 def test_weights_that_are_no_numbers_are_told_as_such(differences: list[float]) -> None:
-    told = Replicas(engine="e", devices=("cpu:0",), differ_by=parallel.furthest(differences))
+    told = Replicas(engine="e", devices=("cpu:0",), differ_by=parallel.largest_difference(differences))
     assert told.differ_by is None
     assert msgspec.json.decode(msgspec.json.encode(told), type=Replicas) == told
 
@@ -181,8 +181,8 @@ def test_a_document_without_the_number_is_sound_json() -> None:
 
 
 def test_the_furthest_copy_counts() -> None:
-    assert parallel.furthest([0.0, 0.25, 0.125]) == 0.25
-    assert parallel.furthest([]) == 0.0
+    assert parallel.largest_difference([0.0, 0.25, 0.125]) == 0.25
+    assert parallel.largest_difference([]) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_its_name_says_how_many() -> None:
 
 def train(
     backend: str, name: str = "cnn-lstm", worker: Sequence[str] = runner.WORKER, **changes: Any
-) -> tuple[list[Event], runner.Problem | None]:
+) -> tuple[list[Event], runner.WorkerProblem | None]:
     """A few steps of a small cut of a workload on two virtual devices."""
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
@@ -227,7 +227,7 @@ def train(
         WORKLOADS[name], batch_size=16, tokens=40, train_examples=320, test_examples=16, judgements=0,
         examples_before_judging=0,
     )  # fmt: skip
-    job = Job(
+    job = TrainingJob(
         workload=small, backend=backend, train_seconds=0.3, warmup_steps=4, block_seconds=0.1,
         parent_pid=os.getpid(), **{"devices": Devices(kind="cpu", count=2), **changes},
     )  # fmt: skip

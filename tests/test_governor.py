@@ -11,7 +11,7 @@ import pytest
 
 from bench.finding import Finding, Status
 from bench.judge import training
-from bench.measure.events import Block, Event, Job
+from bench.measure.events import Block, Event, TrainingJob
 from bench.measure.worker import timing
 from bench.measure.worker.governor import Governors
 from bench.measure.workloads import WORKLOADS, select
@@ -52,7 +52,7 @@ def test_the_timer_reads_it_at_the_end_of_each_block(tmp_path: Path, monkeypatch
     file = policy(tmp_path, 0, "performance")
     monkeypatch.setattr(timing, "Governors", lambda: Governors(tmp_path))
     events: list[Any] = []
-    job = Job(
+    job = TrainingJob(
         workload=WORKLOADS["lstm"],
         backend="tensorflow",
         warmup_steps=1,
@@ -111,7 +111,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Document]:
         monkeypatch.setattr("inventory.gather.gather", lambda: machine(host=host))
         asked = iter(governors)
 
-        def worker(job: Job, on_event: Callable[[Event], None], **_: Any) -> None:
+        def worker(job: TrainingJob, on_event: Callable[[Event], None], **_: Any) -> None:
             governor = next(asked)
             for event in said(400.0, 401.0, 399.0):
                 on_event(

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from bench.measure import runner
-from bench.measure.events import Evaluated, Event, Job
+from bench.measure.events import Evaluated, Event, TrainingJob
 from bench.measure.workloads import WORKLOADS
 from bench.run import tune
 from bench.run.tune_candidates import TriedSetting
@@ -27,7 +27,7 @@ def test_a_sound_machine_is_not_told_that_it_does_not_learn(name: str) -> None:
             looks.append(event.accuracy)
 
     work = WORKLOADS[name]
-    job = Job(workload=work, backend="tensorflow", train_seconds=1.0, parent_pid=os.getpid())
+    job = TrainingJob(workload=work, backend="tensorflow", train_seconds=1.0, parent_pid=os.getpid())
     assert runner.run(job, hear) is None
     assert looks, "nothing was judged"
     assert looks[-1] >= work.accuracy_bar, f"at each look: {looks}"

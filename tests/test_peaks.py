@@ -54,14 +54,14 @@ def test_a_sleep_in_the_input_pipeline_is_found(share: float, status: Status) ->
     ],
 )
 def test_one_bad_look_at_the_pipeline_fails_no_box(shares: tuple[float, ...], status: Status) -> None:
-    looks = Resident(looks=tuple((400.0, 400.0 * (1 - share)) for share in shares))
-    gathering = training._Gathering(
+    looks = Resident(pairs=tuple((400.0, 400.0 * (1 - share)) for share in shares))
+    collector = training._ResultCollector(
         WORKLOADS["lstm"], training.Plan(backend="jax", seed=0, repeats=1, train_seconds=1)
     )
-    gathering.start(0)
+    collector.start(0)
     for event in (*said(400.0, 401.0), looks):
-        gathering.take(event)
-    made = gathering.result(partial=False)
+        collector.take(event)
+    made = collector.result(partial=False)
     assert made is not None
     assert of(made, "input") is status
     found = next(f for f in plausibility.judge(made) if f.id.endswith("-input"))

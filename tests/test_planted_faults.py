@@ -24,7 +24,7 @@ import scenario
 from bench.commands import measure
 from bench.measure import batches, runner, training
 from bench.measure.card import watch
-from bench.measure.events import Block, Event, Generic, Imported, Job, Tried
+from bench.measure.events import Block, Event, Generic, Imported, TrainingJob, Tried
 from bench.measure.kernel_path import Kernels, Recurrent, judge
 from bench.results.record.figures import BatchPoint
 from tests.conftest import ROOT
@@ -96,7 +96,7 @@ def card(ask: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[
             },
         )
 
-        def talks(job: Job, on_event: Callable[[Event], None], **_: Any) -> None:
+        def talks(job: TrainingJob, on_event: Callable[[Event], None], **_: Any) -> None:
             for event in said(*[3200.0] * 8, accuracy=accuracy, on_gpu=True):
                 if isinstance(event, Imported):
                     on_event(msgspec.structs.replace(event, pid=os.getpid()))
@@ -163,15 +163,15 @@ def test_what_is_no_fault_of_a_card_fails_nothing(card: Any, harmless: dict[str,
 
 @pytest.mark.parametrize("ending", ["Tried", "killed"])
 def test_memory_that_ends_at_the_next_batch_fails_the_run(ask: Any, ending: str) -> None:
-    def run(job: Job, on_event: Callable[[Event], None], **_: Any) -> runner.Problem | None:
+    def run(job: TrainingJob, on_event: Callable[[Event], None], **_: Any) -> runner.WorkerProblem | None:
         if not job.batch_sizes:
             for event in said(400.0, 401.0, 402.0):
                 on_event(event)
             return None
         on_event(Tried(point=BatchPoint(batch_size=32, samples_per_second=400.0)))
         if ending == "killed":
-            return runner.Problem(kind="killed", message="the worker was killed by SIGKILL")
-        on_event(Tried(point=BatchPoint(batch_size=64, why="memory ended"), ended=True))
+            return runner.WorkerProblem(kind="killed", message="the worker was killed by SIGKILL")
+        on_event(Tried(point=BatchPoint(batch_size=64, why="out of memory"), ended=True))
         return None
 
     told = ask(run, workloads=("lstm",), batch="both")
@@ -182,18 +182,18 @@ def test_memory_that_ends_at_the_next_batch_fails_the_run(ask: Any, ending: str)
 @pytest.mark.parametrize(
     "problem",
     [
-        runner.Problem(kind="crash", message="the worker was killed by SIGSEGV"),
-        runner.Problem(kind="hang", message="no progress for 120 s, the limit; ended"),
-        runner.Problem(kind="error", message="ValueError: boom"),
-        runner.Problem(kind="killed", message="the worker was killed by SIGKILL"),
+        runner.WorkerProblem(kind="crash", message="the worker was killed by SIGSEGV"),
+        runner.WorkerProblem(kind="hang", message="no progress for 120 s, the limit; ended"),
+        runner.WorkerProblem(kind="error", message="ValueError: boom"),
+        runner.WorkerProblem(kind="killed", message="the worker was killed by SIGKILL"),
     ],
     ids=lambda problem: problem.message.split()[-1],
 )
 @pytest.mark.parametrize("tried", [1, 3])
 def test_a_worker_that_dies_while_it_tries_batches_fails_the_run(
-    ask: Any, problem: runner.Problem, tried: int
+    ask: Any, problem: runner.WorkerProblem, tried: int
 ) -> None:
-    def run(job: Job, on_event: Callable[[Event], None], **_: Any) -> runner.Problem | None:
+    def run(job: TrainingJob, on_event: Callable[[Event], None], **_: Any) -> runner.WorkerProblem | None:
         if not job.batch_sizes:
             for event in said(400.0, 401.0, 402.0):
                 on_event(event)
@@ -208,7 +208,7 @@ def test_a_worker_that_dies_while_it_tries_batches_fails_the_run(
 
 
 def test_several_devices_of_which_nothing_is_heard_fail_the_run(ask: Any) -> None:
-    def run(job: Job, on_event: Callable[[Event], None], **_: Any) -> None:
+    def run(job: TrainingJob, on_event: Callable[[Event], None], **_: Any) -> None:
         for event in said(400.0, 401.0, 402.0):
             on_event(event)
 
@@ -220,12 +220,12 @@ def test_several_devices_of_which_nothing_is_heard_fail_the_run(ask: Any) -> Non
 @pytest.mark.parametrize("dies", [0, 1, 4], ids=["the-first", "a-later-one", "the-last"])
 def test_a_worker_killed_in_any_process_fails_the_run_and_the_rest_is_kept(ask: Any, dies: int) -> None:
     """Before its first block: what the earlier processes timed stays, marked partial."""
-    done: list[Job] = []
+    done: list[TrainingJob] = []
 
-    def run(job: Job, on_event: Callable[[Event], None], **_: Any) -> runner.Problem | None:
+    def run(job: TrainingJob, on_event: Callable[[Event], None], **_: Any) -> runner.WorkerProblem | None:
         done.append(job)
         if len(done) - 1 == dies:
-            return runner.Problem(kind="killed", message="the worker was killed by SIGKILL")
+            return runner.WorkerProblem(kind="killed", message="the worker was killed by SIGKILL")
         for event in said(400.0, 401.0, 402.0):
             on_event(event)
         return None
@@ -240,7 +240,7 @@ def test_a_worker_killed_in_any_process_fails_the_run_and_the_rest_is_kept(ask: 
 # Real training
 
 
-def real(fault: str, job: Job, on_event: Callable[[Event], None]) -> runner.Problem | None:
+def real(fault: str, job: TrainingJob, on_event: Callable[[Event], None]) -> runner.WorkerProblem | None:
     worker = (sys.executable, "-P", "-m", "tests.planted", fault)
     return runner.run(job, on_event, command=worker)
 

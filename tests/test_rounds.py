@@ -10,8 +10,8 @@ import pytest
 
 from bench.finding import Status
 from bench.measure import training
-from bench.measure.events import Event, Job
-from bench.measure.runner import Problem
+from bench.measure.events import Event, TrainingJob
+from bench.measure.runner import WorkerProblem
 from bench.measure.workloads import select
 from bench.results.record.document import Document
 from bench.results.record.figures import BatchPoint, BatchSearch
@@ -27,7 +27,7 @@ POINTS = (
     BatchPoint(batch_size=32, samples_per_second=400.0),
     BatchPoint(batch_size=128, samples_per_second=800.0),
 )
-Worker = Callable[[Job], Iterable[Event] | Problem]
+Worker = Callable[[TrainingJob], Iterable[Event] | WorkerProblem]
 
 
 @pytest.fixture
@@ -35,9 +35,9 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Document]:
     """`bench` of lstm, gru and cnn, three processes each, over workers that say what ``worker`` gives."""
 
     def run(worker: Worker, *, batch: str = "workshop", **options: Any) -> Document:
-        def act(job: Job, on_event: Callable[[Event], None], **_: Any) -> Problem | None:
+        def act(job: TrainingJob, on_event: Callable[[Event], None], **_: Any) -> WorkerProblem | None:
             told = worker(job)
-            if isinstance(told, Problem):
+            if isinstance(told, WorkerProblem):
                 return told
             for event in told:
                 on_event(event)
@@ -60,7 +60,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Document]:
 def test_they_take_turns_and_stand_in_their_order(bench: Callable[..., Document]) -> None:
     order: list[tuple[str, int]] = []
 
-    def worker(job: Job) -> list[Event]:
+    def worker(job: TrainingJob) -> list[Event]:
         order.append((job.workload.name, job.seed))
         return said(400.0 + len(order), 402.0, 398.0)
 
@@ -82,7 +82,7 @@ def test_a_machine_that_slows_down_during_the_run_is_seen_by_every_workload(
     """One after the other, the first would not have noticed, and each would have claimed a narrow interval."""
     begun = iter(range(99))
 
-    def worker(job: Job) -> list[Event]:
+    def worker(job: TrainingJob) -> list[Event]:
         rate = 400.0 if next(begun) < 5 else 320.0
         return said(rate, 1.001 * rate, 0.999 * rate)
 
@@ -102,7 +102,7 @@ def test_ctrl_c_keeps_whole_what_ended_before_and_what_was_found_of_it(
 ) -> None:
     left = iter(range(7))
 
-    def worker(job: Job) -> list[Event]:
+    def worker(job: TrainingJob) -> list[Event]:
         if next(left) == 6:
             raise KeyboardInterrupt
         return said(400.0, 402.0, 398.0)
@@ -128,7 +128,7 @@ def test_ctrl_c_in_a_later_process_leaves_what_was_judged_and_keeps_its_blocks_b
     """``told``: events before the key was pressed; all of them, and it came while the process was judged."""
     begun = iter(range(9))
 
-    def worker(job: Job) -> Iterator[Event]:
+    def worker(job: TrainingJob) -> Iterator[Event]:
         number = next(begun)
         yield from (said(400.0, 402.0, 398.0) if number < 6 else said(100.0, 101.0, 102.0)[:told])
         if number == 6:
@@ -158,7 +158,7 @@ def test_after_ctrl_c_between_two_sizes_both_are_as_judged(
     found = BatchSearch(points=POINTS, best_batch_size=128, ended="no-faster", why="made up")
     monkeypatch.setattr("bench.measure.batches.search", lambda *_, **__: (found, None))
 
-    def worker(job: Job) -> Iterator[Event]:
+    def worker(job: TrainingJob) -> Iterator[Event]:
         yield from said(400.0, 402.0, 398.0)[:5]
         if job.workload.batch_size == 128 and job.seed == 0:
             raise KeyboardInterrupt
@@ -175,10 +175,10 @@ def test_after_ctrl_c_between_two_sizes_both_are_as_judged(
 def test_one_that_fails_is_left_out_of_the_next_turns(bench: Callable[..., Document]) -> None:
     order: list[str] = []
 
-    def worker(job: Job) -> list[Event] | Problem:
+    def worker(job: TrainingJob) -> list[Event] | WorkerProblem:
         order.append(job.workload.name)
         if order.count("gru") == 2 and job.workload.name == "gru":
-            return Problem(kind="crash", message="the worker was killed by SIGSEGV")
+            return WorkerProblem(kind="crash", message="the worker was killed by SIGSEGV")
         return said(400.0, 402.0, 398.0)
 
     made = bench(worker)
@@ -198,7 +198,7 @@ def test_the_fastest_batch_is_looked_for_after_the_last_turn(
         order.append(f"{workload.name}?")
         return BatchSearch(points=POINTS, best_batch_size=128, ended="no-faster", why="made up"), None
 
-    def worker(job: Job) -> list[Event]:
+    def worker(job: TrainingJob) -> list[Event]:
         order.append(f"{job.workload.name} {job.workload.batch_size}")
         return said(400.0, 402.0, 398.0)
 

@@ -16,11 +16,11 @@ import psutil
 import pytest
 
 from bench.measure import runner
-from bench.measure.events import Compiled, Evaluated, Event, Generic, Job, Resident
+from bench.measure.events import Compiled, Evaluated, Event, Generic, Resident, TrainingJob
 from bench.measure.workloads import WORKLOADS
 from common import ending
 
-JOB = Job(workload=WORKLOADS["lstm"], backend="tensorflow", parent_pid=os.getpid())
+JOB = TrainingJob(workload=WORKLOADS["lstm"], backend="tensorflow", parent_pid=os.getpid())
 QUICK = runner.Limits(startup=20, silence=20, total=30)
 SAYS_COMPILED = r"""os.write(1, b'{"type":"compiled","seconds":1.0}\n')"""
 SAYS_BLOCK = (
@@ -33,7 +33,7 @@ def worker(code: str) -> list[str]:
     return [sys.executable, "-c", "import os, sys, signal, time\n" + textwrap.dedent(code)]
 
 
-def run(code: str, limits: runner.Limits = QUICK) -> tuple[runner.Problem | None, list[Event]]:
+def run(code: str, limits: runner.Limits = QUICK) -> tuple[runner.WorkerProblem | None, list[Event]]:
     events: list[Event] = []
     return runner.run(JOB, events.append, command=worker(code), limits=limits), events
 
@@ -72,7 +72,7 @@ def test_a_loss_that_is_no_number_arrives_as_that() -> None:
 @pytest.mark.parametrize(
     "event",
     [
-        Resident(looks=((math.nan, 400.0),)),
+        Resident(pairs=((math.nan, 400.0),)),
         Generic(samples_per_second=math.inf),
         Compiled(seconds=math.nan),
     ],

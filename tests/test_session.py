@@ -17,8 +17,8 @@ from bench.finding import Finding, Status
 from bench.health.checks.frameworks import NAMES
 from bench.judge import scaling
 from bench.measure import machine_probes
-from bench.measure.events import Block, Event, Job
-from bench.measure.runner import Problem
+from bench.measure.events import Block, Event, TrainingJob
+from bench.measure.runner import WorkerProblem
 from bench.measure.workloads import select
 from bench.results.record.card import HARDWARE_HEAT, Telemetry
 from bench.results.record.document import Document
@@ -29,7 +29,7 @@ from common.yaml_lines import YamlError
 from inventory.machine.records import Gpu, PciCard
 from tests.samples import machine, said, telemetry
 
-Script = dict[str, list[Event] | Problem | type[BaseException]]
+Script = dict[str, list[Event] | WorkerProblem | type[BaseException]]
 
 
 @pytest.fixture
@@ -54,9 +54,9 @@ def box(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Document]:
         monkeypatch.setattr("bench.health.run", lambda machine, **_: list(healthy))
 
         def train(workload: Any, plan: Any, on_progress: Any, *, parent_pid: int) -> Any:
-            def run(job: Job, on_event: Callable[[Event], None], **_: Any) -> Problem | None:
+            def run(job: TrainingJob, on_event: Callable[[Event], None], **_: Any) -> WorkerProblem | None:
                 step = (script or {}).get(job.workload.name, said(400.0, 401.0, 402.0, on_gpu=has_card))
-                if isinstance(step, Problem):
+                if isinstance(step, WorkerProblem):
                     return step
                 if isinstance(step, type):
                     for event in said(500.0, 501.0)[:4]:
@@ -235,14 +235,16 @@ def test_a_card_that_idled_or_ran_at_half_its_clock_is_not_ready(box: Any) -> No
 
 
 def test_a_watch_that_breaks_changes_no_verdict(box: Any) -> None:
-    broken = Telemetry(trouble="the process that asks NVML crashed (SIGSEGV)")
+    broken = Telemetry(trouble="the process that queries NVML crashed (SIGSEGV)")
     document = box(has_card=True, telemetry=broken, workloads=("lstm",), report=False)
     assert document.verdict == "ready"
     assert statuses(document)["training.lstm-worked"] is Status.SKIP
 
 
 def test_one_crash_does_not_stop_the_others(box: Any) -> None:
-    document = box({"lstm": Problem(kind="crash", message="the worker was killed by SIGSEGV", detail="boom")})
+    document = box(
+        {"lstm": WorkerProblem(kind="crash", message="the worker was killed by SIGSEGV", detail="boom")}
+    )
     assert document.verdict == "not-ready"
     assert [r.workload for r in document.results] == ["gru", "cnn-lstm"]
     assert statuses(document)["training.lstm-ran"] is Status.FAIL

@@ -19,7 +19,7 @@ import scenario
 from bench import health
 from bench.finding import Finding, Status
 from bench.health.check import Subject
-from bench.health.load.record import LoadRun, Pattern, Repeats, Sample, Soaked
+from bench.health.load.record import LoadRun, Pattern, Repeats, Sample, ThroughputSample
 from bench.measure import stress
 from bench.measure.probes import load
 from inventory.machine.reading import Reading
@@ -90,12 +90,14 @@ class NumpyDevice:
         return isinstance(error, MemoryError)
 
 
-JOB = load.Job(
+JOB = load.ProbeJob(
     backend="torch", seconds=0.4, matrix=64, free_bytes=4 << 20, stream_bytes=1 << 20, chunk_cells=1 << 16
 )
 
 
-def worked(device: NumpyDevice, monkeypatch: pytest.MonkeyPatch, job: load.Job = JOB) -> list[load.Event]:
+def worked(
+    device: NumpyDevice, monkeypatch: pytest.MonkeyPatch, job: load.ProbeJob = JOB
+) -> list[load.Event]:
     monkeypatch.setattr(load, "open_device", lambda backend: device)
     events: list[load.Event] = []
     load.work(job, events.append)
@@ -186,7 +188,7 @@ HEALTHY = LoadRun(
            "memory-bandwidth": 320.0, "to-device": 25.0, "from-device": 26.0},
     pattern=Pattern(tested_bytes=11 << 30, free_bytes=12 << 30, wrong_cells=0, patterns=6),
     repeats=Repeats(times=50, different=0),
-    soak=tuple(Soaked(second=float(s), tflops=24.0) for s in range(20, 120)),
+    soak=tuple(ThroughputSample(second=float(s), tflops=24.0) for s in range(20, 120)),
     samples=tuple(at_work(float(s)) for s in range(0, 120, 20)),
     xids_known=True,
 )  # fmt: skip
@@ -208,7 +210,7 @@ def test_a_healthy_card_passes_under_load(machine: Machine) -> None:
     assert findings["load.link"].message == "PCIe 4 x16 of PCIe 4 x16"
 
 
-SLOW = tuple(Soaked(second=float(s), tflops=24.0 if s < 60 else 20.0) for s in range(20, 120))
+SLOW = tuple(ThroughputSample(second=float(s), tflops=24.0 if s < 60 else 20.0) for s in range(20, 120))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from bench.measure.worker import tasks
-from bench.measure.workloads import DATA_TOLD, WORKLOADS, Workload
+from bench.measure.workloads import DATA_DESCRIPTIONS, WORKLOADS, Workload
 from tests.conftest import ROOT
 
 SMALL = {
@@ -92,8 +92,8 @@ def test_the_data_are_of_one_length_and_of_one_seed(name: str) -> None:
     assert not np.array_equal(one.inputs, other.inputs)
     assert not np.array_equal(one.inputs[:32], one.test_inputs)
     assert one.ceiling is None or 0.8 < one.ceiling <= 1
-    assert "synthetic" in work.data_told
-    assert work.data in DATA_TOLD
+    assert "synthetic" in work.data_description
+    assert work.data in DATA_DESCRIPTIONS
 
 
 def test_text_is_asked_for_its_next_character() -> None:

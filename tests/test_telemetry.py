@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from bench.measure import training
 from bench.measure.card import summary, watch
 from bench.measure.card.summary import Moment, Timed
-from bench.measure.events import Block, Event, Imported, Job
+from bench.measure.events import Block, Event, Imported, TrainingJob
 from bench.measure.workloads import WORKLOADS
 from bench.results.record.card import HARDWARE, HARDWARE_HEAT, SOFTWARE_HEAT, CardSummary, Telemetry
 from inventory.machine.reading import Reading
@@ -351,9 +351,9 @@ def run_beside(sampler: watch.Sampler, readings: int) -> Telemetry:
     """Let ``readings`` come in while a worker (this process) trains, or something go wrong."""
     with sampler:
         assert sampler._thread is not None
-        sampler.hear(msgspec.structs.replace(said(400.0)[0], pid=os.getpid()))
+        sampler.on_event(msgspec.structs.replace(said(400.0)[0], pid=os.getpid()))
         until(lambda: len(sampler._moments) >= readings or sampler._trouble)
-        sampler.hear(block(sampler._clock() - sampler._began))
+        sampler.on_event(block(sampler._clock() - sampler._start))
         child = sampler._child
     assert child is not None
     assert child.process is None or child.process.poll() is not None
@@ -384,8 +384,8 @@ def test_what_goes_on_between_two_processes_is_not_on_the_clock() -> None:
     for now[0] in (3.0, 203.0):
         with sampler:
             now[0] += 10
-            sampler.hear(said(400.0)[0])
-            sampler.hear(block(4.0))
+            sampler.on_event(said(400.0)[0])
+            sampler.on_event(block(4.0))
             now[0] += 1
     assert sampler.telemetry().timed == ((6.0, 10.0), (17.0, 21.0))
     assert [t.process for t in sampler._timed] == [0, 1]
@@ -456,7 +456,7 @@ def test_training_without_a_card_starts_nothing(monkeypatch: pytest.MonkeyPatch)
     assert result.telemetry is None
 
 
-def talks(job: Job, on_event: Any, **_: Any) -> None:
+def talks(job: TrainingJob, on_event: Any, **_: Any) -> None:
     for event in said(400.0, 400.0, on_gpu=True):
         on_event(msgspec.structs.replace(event, pid=os.getpid()) if isinstance(event, Imported) else event)
 

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from bench.measure import training
-from bench.measure.events import Event, Generic, Job, Replicas
-from bench.measure.runner import Problem
+from bench.measure.events import Event, Generic, Replicas, TrainingJob
+from bench.measure.runner import WorkerProblem
 from bench.measure.workloads import WORKLOADS
 from tests.samples import ended, said
 
@@ -19,15 +19,15 @@ def plan(repeats: int = 1) -> training.Plan:
     return training.Plan(backend="tensorflow", seed=5, repeats=repeats, train_seconds=1.0)
 
 
-def fake(*runs: list[Event] | Problem) -> tuple[Callable[..., Problem | None], list[Job]]:
+def fake(*runs: list[Event] | WorkerProblem) -> tuple[Callable[..., WorkerProblem | None], list[TrainingJob]]:
     """A stand-in for the runner: each call plays the next list of events, or plays them and then fails."""
-    jobs: list[Job] = []
+    jobs: list[TrainingJob] = []
     script = list(runs)
 
-    def run(job: Job, on_event: Callable[[Event], None], **_: Any) -> Problem | None:
+    def run(job: TrainingJob, on_event: Callable[[Event], None], **_: Any) -> WorkerProblem | None:
         jobs.append(job)
         step = script.pop(0)
-        if isinstance(step, Problem):
+        if isinstance(step, WorkerProblem):
             for event in said(300.0, 310.0)[:3]:
                 on_event(event)
             return step
@@ -38,7 +38,7 @@ def fake(*runs: list[Event] | Problem) -> tuple[Callable[..., Problem | None], l
     return run, jobs
 
 
-def train(run: Any, repeats: int = 1) -> tuple[Any, Problem | None, list[training.Progressed]]:
+def train(run: Any, repeats: int = 1) -> tuple[Any, WorkerProblem | None, list[training.Progressed]]:
     steps: list[training.Progressed] = []
     result, problem = ended(training.train(LSTM, plan(repeats), steps.append, run=run, parent_pid=1))
     return result, problem, steps
@@ -108,7 +108,7 @@ def test_the_process_whose_devices_were_the_furthest_apart_counts(apart: float |
 
 def test_a_problem_keeps_what_came_before_it() -> None:
     run, jobs = fake(
-        said(100.0), Problem(kind="crash", message="the worker was killed by SIGSEGV"), said(1.0)
+        said(100.0), WorkerProblem(kind="crash", message="the worker was killed by SIGSEGV"), said(1.0)
     )
     result, problem, _ = train(run, repeats=3)
     assert problem is not None

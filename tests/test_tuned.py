@@ -9,7 +9,7 @@ import pytest
 
 from bench.finding import Status
 from bench.measure import runner, training
-from bench.measure.events import Job
+from bench.measure.events import TrainingJob
 from bench.measure.workloads import WORKLOADS
 from bench.results.record.document import Document
 from bench.results.record.figures import BatchPoint, BatchSearch
@@ -55,13 +55,15 @@ def test_anything_else_is_said_and_the_default_used(book: Book) -> None:
     assert told.remedy == "dlbox tune --workload lstm"
 
 
-def run_tuned(monkeypatch: pytest.MonkeyPatch, *names: str, **more: Any) -> tuple[Document, list[Job]]:
+def run_tuned(
+    monkeypatch: pytest.MonkeyPatch, *names: str, **more: Any
+) -> tuple[Document, list[TrainingJob]]:
     """`bench --quick --tuned` over workers that answer at once, and the jobs they were given."""
-    jobs: list[Job] = []
+    jobs: list[TrainingJob] = []
     original = training.train
 
     def train(workload: object, plan: object, on_progress: object, *, parent_pid: int) -> object:
-        def run(job: Job, hear: object, **_: object) -> runner.Problem | None:
+        def run(job: TrainingJob, hear: object, **_: object) -> runner.WorkerProblem | None:
             jobs.append(job)
             for event in said(400.0, 401.0, 402.0):
                 hear(event)  # type: ignore[operator]

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.commands import tune as tune_command
-from bench.measure.events import Evaluated, Event, Imported, Job, Tried
-from bench.measure.runner import Problem
+from bench.measure.events import Evaluated, Event, Imported, TrainingJob, Tried
+from bench.measure.runner import WorkerProblem
 from bench.measure.workloads import WORKLOADS
 from bench.results.record.figures import BatchPoint, Work
 from bench.run import tune, tune_candidates
@@ -36,7 +36,7 @@ ENTRY = Entry(
 COUNTED = """
 import msgspec, numpy as np, keras
 from bench.measure.worker import rate, timing
-from bench.measure.events import Block, Compiled, Job
+from bench.measure.events import Block, Compiled, TrainingJob
 from bench.measure.workloads import WORKLOADS
 
 def model(steps):
@@ -48,7 +48,7 @@ work = msgspec.structs.replace(WORKLOADS["lstm"], batch_size=4, examples_before_
 seen, batches = {}, []
 for steps in (1, 8, 32):
     events = []
-    job = Job(workload=work, backend="x", train_seconds=0.001, block_seconds=0.0)
+    job = TrainingJob(workload=work, backend="x", train_seconds=0.001, block_seconds=0.0)
     clock = timing.timer(job, lambda m: None, events.append)
     x, y = np.ones((84, 3), "float32"), np.ones((84, 1), "float32")  # 21 batches: two calls of 8, one of 5
     built = model(steps)
@@ -77,21 +77,21 @@ class Worker:
     def __init__(
         self, rates: dict[Setting, list[float | None]], learned: dict[Setting, float] | None = None
     ) -> None:
-        self.rates, self.jobs, self.learned = rates, list[Job](), learned or {}
+        self.rates, self.jobs, self.learned = rates, list[TrainingJob](), learned or {}
 
     @property
     def settings(self) -> list[Setting | None]:
         """At the workshop's batch, as they were tried."""
         return [job.setting for job in self.jobs if job.setting and not job.setting.batch_size]
 
-    def __call__(self, job: Job, hear: Callable[[Event], None]) -> Problem | None:
+    def __call__(self, job: TrainingJob, hear: Callable[[Event], None]) -> WorkerProblem | None:
         assert job.setting is not None
         self.jobs.append(job)
         hear(Imported(seconds=1, versions={"keras": "3"}, device="cpu", on_gpu=False, precision="float32"))
         if not job.batch_sizes:
             accuracy = self.learned.get(job.setting)
             if accuracy is None:
-                return Problem(kind="error", message="the loss is no number")
+                return WorkerProblem(kind="error", message="the loss is no number")
             hear(
                 Evaluated(
                     accuracy=0.5 if math.isnan(accuracy) else accuracy,
@@ -105,7 +105,7 @@ class Worker:
             return None
         rate = self.rates[job.setting].pop(0) if job.setting in self.rates else 1.0
         if rate is None:
-            return Problem(kind="crash", message="the worker was killed by SIGSEGV")
+            return WorkerProblem(kind="crash", message="the worker was killed by SIGSEGV")
         hear(Tried(point=BatchPoint(batch_size=job.batch_sizes[0], samples_per_second=rate)))
         return None
 
@@ -179,7 +179,7 @@ def at(size: int) -> Setting:
 
 def test_layers_of_other_kernels_are_not_tried_where_nothing_recurs() -> None:
     class Convolutional(Worker):
-        def __call__(self, job: Job, hear: Callable[[Event], None]) -> Problem | None:
+        def __call__(self, job: TrainingJob, hear: Callable[[Event], None]) -> WorkerProblem | None:
             def told(event: Event) -> None:
                 work = Work(flop_per_sample=1.0, bytes_per_sample=1.0, recurrent_steps=0)
                 hear(msgspec.structs.replace(event, work=work) if isinstance(event, Imported) else event)
@@ -274,7 +274,7 @@ def test_a_crash_is_told_and_the_others_still_run() -> None:
 
 def test_an_interrupt_keeps_what_was_measured_until_then() -> None:
     class Interrupted(Worker):
-        def __call__(self, job: Job, hear: Callable[[Event], None]) -> Problem | None:
+        def __call__(self, job: TrainingJob, hear: Callable[[Event], None]) -> WorkerProblem | None:
             if job.setting == XLA:
                 raise KeyboardInterrupt
             return super().__call__(job, hear)

@@ -10,7 +10,7 @@ import scenario
 
 from bench.finding import Status
 from bench.health.check import REGISTER
-from bench.health.checks.frameworks import NAMES, Seen
+from bench.health.checks.frameworks import NAMES, FrameworkReport
 from bench.measure import visibility
 from inventory.machine.records import Machine
 
@@ -24,23 +24,25 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
     ("seen", "status", "words"),
     [
         (
-            Seen(framework="torch", version="2.13", devices=("RTX 3060",), computed=True),
+            FrameworkReport(framework="torch", version="2.13", devices=("RTX 3060",), computed=True),
             Status.PASS,
             "computes on RTX",
         ),
-        (Seen(framework="torch", installed=False), Status.SKIP, "not installed"),
-        (Seen(framework="tensorflow", cuda_build=False), Status.FAIL, "processors only"),
-        (Seen(framework="tensorflow", missing=("libcudnn.so.9",)), Status.FAIL, "libcudnn.so.9"),
-        (Seen(framework="jax", missing=("libcuda.so.1",)), Status.FAIL, "dlbox provision"),
+        (FrameworkReport(framework="torch", installed=False), Status.SKIP, "not installed"),
+        (FrameworkReport(framework="tensorflow", cuda_build=False), Status.FAIL, "processors only"),
+        (FrameworkReport(framework="tensorflow", missing=("libcudnn.so.9",)), Status.FAIL, "libcudnn.so.9"),
+        (FrameworkReport(framework="jax", missing=("libcuda.so.1",)), Status.FAIL, "dlbox provision"),
         (
-            Seen(framework="tensorflow", devices=("RTX 5060",), trouble="no kernel image"),
+            FrameworkReport(framework="tensorflow", devices=("RTX 5060",), trouble="no kernel image"),
             Status.FAIL,
             "no kernel image",
         ),
-        (Seen(framework="jax", trouble="its process crashed (SIGSEGV)"), Status.FAIL, "SIGSEGV"),
+        (FrameworkReport(framework="jax", trouble="its process crashed (SIGSEGV)"), Status.FAIL, "SIGSEGV"),
     ],
 )
-def test_what_a_framework_says_is_judged(machine: Machine, seen: Seen, status: Status, words: str) -> None:
+def test_what_a_framework_says_is_judged(
+    machine: Machine, seen: FrameworkReport, status: Status, words: str
+) -> None:
     finding = REGISTER[f"frameworks.{seen.framework}"].apply(seen, machine)
     assert finding.status is status
     assert words in f"{finding.message} {finding.remedy}"

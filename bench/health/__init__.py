@@ -1,4 +1,4 @@
-"""Health checks: what was read of a machine -> findings. Pure functions; all reading is in ``inventory``."""
+"""Health checks: pure functions from the readings of a machine to findings. ``inventory`` takes the readings."""
 
 from __future__ import annotations
 
@@ -26,27 +26,28 @@ from inventory.cards import cards
 from inventory.machine.records import Gpu, Machine
 
 _MODULES = (driver, driver_setup, gpu, pcie, thermal, power, memory, errors, host, frameworks, steady, soak)
-"""Importing a module enters its checks in the register."""
+"""Importing a module registers its checks."""
 
 
 def checks() -> tuple[Check, ...]:
-    """Every check there is, in the order of the report."""
+    """All checks, in the order of the report."""
     order = [module.__name__ for module in _MODULES]
     return tuple(sorted(REGISTER.values(), key=lambda check: order.index(check.judge.__module__)))
 
 
 def themes() -> tuple[str, ...]:
+    """The themes of all checks, in the order of the report."""
     return tuple(dict.fromkeys(check.theme for check in checks()))
 
 
 def subjects(machine: Machine) -> list[Subject]:
-    """Each GPU with what the catalogue and the bus know of it; values that cannot be count as not read."""
+    """Each GPU with its catalogue entry and its PCI entry. Impossible values count as not read."""
     machine = plausible.checked_all(machine)
     return [_subject(machine, gpu) for gpu in machine.gpus]
 
 
 def wanted(theme: str, only: Collection[str], skip: Collection[str]) -> bool:
-    """Whether a theme was asked for."""
+    """Whether the options ``only`` and ``skip`` select a theme."""
     return (not only or theme in only) and theme not in skip
 
 
@@ -59,8 +60,9 @@ def run(
 ) -> list[Finding]:
     """All passive findings of a machine; ``only`` and ``skip`` are names of themes.
 
-    What keeps a card from being judged at all is told whatever ``only`` says: nobody shall read "ready" from a
-    theme that could not be looked at. So is the number of cards, where one was expected.
+    A failure that prevents every other check of a card is reported whatever ``only`` selects; otherwise the verdict
+    could be "ready" although the selected theme was not checked. The same holds for a wrong number of cards when
+    ``expect_gpus`` is given.
     """
     machine = plausible.checked_all(machine)
     seen = subjects(machine)
@@ -69,19 +71,19 @@ def run(
         if check.theme in skip or check.scope not in ("machine", "gpu"):
             continue
         if check.id == "gpu.count":
-            told = [check.apply(machine, expect_gpus)]
+            results = [check.apply(machine, expect_gpus)]
         elif check.scope == "machine":
-            told = [_of_machine(check, machine)]
+            results = [_of_machine(check, machine)]
         else:
-            told = _of_gpus(check, machine, seen)
+            results = _of_gpus(check, machine, seen)
         if not wanted(check.theme, only, skip):
-            told = [f for f in told if f.status is Status.FAIL] if _decides(check) else []
-        findings.extend(told)
+            results = [f for f in results if f.status is Status.FAIL] if _blocks_others(check) else []
+        findings.extend(results)
     return findings
 
 
-def _decides(check: Check) -> bool:
-    """Whether nothing else can be judged where this fails."""
+def _blocks_others(check: Check) -> bool:
+    """Whether a failure of this check makes all other checks of the card impossible."""
     return check.theme == "driver" or check.id in ("gpu.responds", "gpu.count")
 
 
@@ -89,7 +91,7 @@ def _of_machine(check: Check, machine: Machine) -> Finding:
     if check.needs_gpu and not machine.has_gpu and not diagnose(machine):
         unused = check.id == "driver.loaded" and machine.nvml.code == 9
         note = (
-            "; the driver's library is installed, its kernel module is not loaded (NVML code 9)"
+            "; the driver's library is installed, but its kernel module is not loaded (NVML code 9)"
             if unused
             else ""
         )

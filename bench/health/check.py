@@ -1,10 +1,10 @@
-"""What a check is: a pure judgement with its explanation beside it, entered in one register.
+"""The definition of a check: a pure function with its explanation, registered by the decorator ``check``.
 
-A check reads a ``Machine`` (or one GPU of it, or measurements) and returns an ``Outcome``. The decorator
-adds what ``dlbox check --list`` and ``--explain`` print; the function's docstring is the explanation.
+A check takes a ``Machine`` (or one GPU of it, or measurements) and returns a ``CheckOutcome``. The arguments of the
+decorator are what ``dlbox check --list`` and ``--explain`` print; the function's docstring is the explanation.
 
-Each check declares the readings that it uses: ``needs`` must have been read for a pass, ``optional`` need not. A value
-outside its physical bounds counts as not read. tests/test_unread.py holds the declarations against the functions.
+Each check declares the readings that it uses. A pass requires those in ``needs``, but not those in ``optional``. A
+value outside its physical bounds counts as not read. tests/test_unread.py compares the declarations with the functions.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from inventory.machine.records import Gpu, Machine, PciCard
 Measure: TypeAlias = float | int | str | bool | None
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """A Finding without its name."""
+class CheckOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of a check: a Finding without id and title."""
 
     status: Status
     message: str
@@ -37,16 +37,16 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 def passed(
     message: str, measured: Measure = None, expected: Measure = None, unit: str | None = None
-) -> Outcome:
-    return Outcome(status=Status.PASS, message=message, measured=measured, expected=expected, unit=unit)
+) -> CheckOutcome:
+    return CheckOutcome(status=Status.PASS, message=message, measured=measured, expected=expected, unit=unit)
 
 
-def skipped(message: str) -> Outcome:
-    return Outcome(status=Status.SKIP, message=message)
+def skipped(message: str) -> CheckOutcome:
+    return CheckOutcome(status=Status.SKIP, message=message)
 
 
-def unknown(message: str, remedy: str) -> Outcome:
-    return Outcome(status=Status.UNKNOWN, message=message, remedy=remedy)
+def unknown(message: str, remedy: str) -> CheckOutcome:
+    return CheckOutcome(status=Status.UNKNOWN, message=message, remedy=remedy)
 
 
 def warned(
@@ -56,9 +56,9 @@ def warned(
     unit: str | None = None,
     *,
     remedy: str | None = None,
-) -> Outcome:
-    """Without ``remedy`` the check's own ``fix`` is the next step."""
-    return Outcome(
+) -> CheckOutcome:
+    """A warning. Without ``remedy`` the finding gets the check's own ``fix``."""
+    return CheckOutcome(
         status=Status.WARN, message=message, measured=measured, expected=expected, unit=unit, remedy=remedy
     )
 
@@ -70,14 +70,14 @@ def failed(
     unit: str | None = None,
     *,
     remedy: str | None = None,
-) -> Outcome:
-    return Outcome(
+) -> CheckOutcome:
+    return CheckOutcome(
         status=Status.FAIL, message=message, measured=measured, expected=expected, unit=unit, remedy=remedy
     )
 
 
-class NotRead(Exception):  # noqa: N818  # a way out of a check, not an error of the program
-    """Raised where there is nothing to judge by: ``what`` was not read, and ``reading`` says why."""
+class NotRead(Exception):  # noqa: N818  # ends a check early; not an error of the program
+    """Raised when a check cannot decide because ``what`` was not read; ``reading`` has the reason."""
 
     def __init__(self, reading: Reading[Any], what: str) -> None:
         super().__init__(f"{what}: {reading.why}" if reading.why else f"{what} is not available")
@@ -85,7 +85,7 @@ class NotRead(Exception):  # noqa: N818  # a way out of a check, not an error of
 
 
 def value(reading: Reading[Any], what: str) -> Any:
-    """The value; raises NotRead where there is none: ``Check.apply`` makes the outcome of it."""
+    """The value of a reading. Raises NotRead if it has none; ``Check.apply`` turns that into an outcome."""
     if not reading.ok:
         raise NotRead(reading, what)
     return reading.value
@@ -100,26 +100,26 @@ def reach(source: Any, path: str) -> Reading[Any]:
         source = getattr(source, name)
         if source is None:
             return _NOT_VISIBLE
-    assert isinstance(source, Reading), path  # noqa: S101 - a wrong declaration, found by its test
+    assert isinstance(source, Reading), path  # noqa: S101 - a wrong declaration, which a test finds
     return source
 
 
 KIND = ("gpu.name", "gpu.pci_device_id")
-"""What tells a laptop's card, and for ``optional``: judged as a desktop's where it is not known, which is stricter."""
+"""Readings that identify a laptop's card; for ``optional``. Without them the stricter limits of desktop cards apply."""
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
-    """One GPU with all that is known of it: NVML's view, the catalogue's card, the bus's view."""
+    """One GPU with its NVML readings, its catalogue entry and its PCI entry."""
 
     machine: Machine
     gpu: Gpu
     card: Card | None = None
-    """None where the catalogue does not have this model."""
+    """None if the catalogue does not have this model."""
     pci: PciCard | None = None
 
     @property
     def is_laptop(self) -> bool:
-        """Laptop cards share names with desktop ones and run at other limits: never failed for speed."""
+        """Whether this is a laptop card. Such cards have desktop names but other limits: low speed never fails."""
         name, device = self.gpu.name.value or "", self.gpu.pci_device_id.value
         return (
             self.machine.host.is_laptop
@@ -133,7 +133,7 @@ Scope = Literal["machine", "gpu", "load", "frameworks"]
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """``id`` is "theme.what"; the texts are for people who want to know before they believe."""
+    """A registered check. ``id`` is "theme.what"; ``dlbox check --explain`` prints the texts."""
 
     id: str
     title: str
@@ -144,21 +144,22 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     fix: str
     explanation: str
-    judge: Callable[..., Outcome]
+    judge: Callable[..., CheckOutcome]
     needs_gpu: bool = True
     needs: Mapping[str, str] = {}
-    """Readings without which it does not pass, each with its name for a person. Either is enough of
-    "gpu.link.width | pci.link_width"."""
+    """Path and readable name of each reading that a pass requires. "gpu.link.width | pci.link_width" requires one of
+    the two."""
     optional: tuple[str, ...] = ()
-    """Readings that it uses and passes without."""
+    """Readings that it uses but that a pass does not require."""
     unread: Unread = "unknown"
-    """Its status where a needed reading failed: "warn" where no verdict rests on this check."""
+    """Its status if a required reading failed: "warn" if the verdict does not depend on this check."""
 
     @property
     def theme(self) -> str:
         return FindingName.of(self.id).theme
 
-    def finding(self, outcome: Outcome, suffix: str = "") -> Finding:
+    def finding(self, outcome: CheckOutcome, suffix: str = "") -> Finding:
+        """``outcome`` as a finding of this check; ``suffix`` (":1") is appended to its id."""
         remedy = outcome.remedy
         if remedy is None and outcome.status in (Status.WARN, Status.FAIL):
             remedy = self.fix
@@ -174,15 +175,15 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def apply(self, *subjects: Any, suffix: str = "") -> Finding:
-        """Judge; a check that cannot digest what it got says so instead of ending the run."""
+        """Run the check. An exception in it becomes an ``unknown`` finding and does not end the command."""
         given = [plausible.checked_all(s) if isinstance(s, Machine | Subject) else s for s in subjects]
         try:
             outcome = self.judge(*given)
             if outcome.status is Status.PASS:
                 self._confirm(given[0])
-        except NotRead as way_out:
-            outcome = self._not_read(way_out)
-        except Exception as error:  # a fault in one check must not hide the others' findings
+        except NotRead as missing:
+            outcome = self._not_read(missing)
+        except Exception as error:  # an error in one check must not hide the findings of the others
             outcome = unknown(
                 f"the check itself failed ({type(error).__name__}: {error})",
                 "report this with the output of: dlbox check --json",
@@ -190,36 +191,36 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
         return self.finding(outcome, suffix)
 
     def _confirm(self, source: Any) -> None:
-        """Raises NotRead where a needed reading is missing, whatever the function made of that."""
-        for paths, words in self.needs.items():
+        """Raise NotRead if a required reading is missing, even though the function passed."""
+        for paths, name in self.needs.items():
             found = [reach(source, path) for path in paths.split(" | ")]
             if not any(reading.ok for reading in found):
-                raise NotRead(next((r for r in found if r.state != "not-supported"), found[0]), words)
+                raise NotRead(next((r for r in found if r.state != "not-supported"), found[0]), name)
 
-    def _not_read(self, way_out: NotRead) -> Outcome:
-        """Skip where the card has no such sensor; else ``unread`` with the next step."""
-        state = way_out.reading.state
+    def _not_read(self, missing: NotRead) -> CheckOutcome:
+        """Skipped if the card has no such sensor, else ``unread`` with a remedy."""
+        state = missing.reading.state
         if state == "not-supported":
-            return skipped(str(way_out))
+            return skipped(str(missing))
         if state == "no-permission":
             remedy = "run the check as root: sudo dlbox check"
         elif self.scope == "machine":
             remedy = (
-                f"look again: dlbox check --only {self.theme}; if it stays, read why: sudo dmesg | tail -30"
+                f"repeat the check: dlbox check --only {self.theme}; if it fails again: sudo dmesg | tail -30"
             )
         else:
             remedy = (
-                "see whether the driver's own tool reads it: nvidia-smi -q; if not, reboot and look again: "
-                f"dlbox check --only {self.theme}; if it stays, update the driver: dlbox provision"
+                "see whether the driver's own tool reads the value: nvidia-smi -q; if not, reboot and repeat: "
+                f"dlbox check --only {self.theme}; if it fails again, update the driver: dlbox provision"
             )
-        return Outcome(status=Status(self.unread), message=str(way_out), remedy=remedy)
+        return CheckOutcome(status=Status(self.unread), message=str(missing), remedy=remedy)
 
 
 REGISTER: dict[str, Check] = {}
 
 
 def check(
-    id: str,  # noqa: A002  # it is the finding's id
+    id: str,  # noqa: A002  # the id of its findings
     *,
     title: str,
     looks_at: str,
@@ -233,12 +234,12 @@ def check(
     needs: Mapping[str, str] | None = None,
     optional: tuple[str, ...] = (),
     unread: Unread = "unknown",
-) -> Callable[[Callable[..., Outcome]], Callable[..., Outcome]]:
-    """Enter a judging function in the register."""
+) -> Callable[[Callable[..., CheckOutcome]], Callable[..., CheckOutcome]]:
+    """Register the decorated function as the check ``id``. ValueError if there is a check with this id already."""
 
-    def enter(judge: Callable[..., Outcome]) -> Callable[..., Outcome]:
+    def register(judge: Callable[..., CheckOutcome]) -> Callable[..., CheckOutcome]:
         if id in REGISTER:
-            raise ValueError(f"two checks are called {id}")
+            raise ValueError(f"two checks have the id {id}")
         REGISTER[id] = Check(
             id=id,
             title=title,
@@ -257,4 +258,4 @@ def check(
         )
         return judge
 
-    return enter
+    return register

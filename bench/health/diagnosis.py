@@ -1,7 +1,7 @@
-"""Why a card that is in the machine cannot be used: one cause for each, by name.
+"""Why a card in the machine cannot be used: one named cause for each card.
 
-Every way in which a driver installation breaks ends in the same few NVML codes. The cause is found by
-putting the code beside what the bus, the loaded modules, the kernel log and the installed files say.
+Many different faults of a driver installation give the same few NVML codes. The cause follows from the code together
+with the PCI bus, the loaded modules, the kernel log and the installed files.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from inventory.machine.records import Machine, PciCard
 
 
 class Cause(StrEnum):
-    """One reason; each has a check of its own with its own remedy."""
+    """One cause of failure. Each has its own check with its own remedy."""
 
     NOUVEAU = "nouveau"
     PASSTHROUGH = "passthrough"
@@ -37,7 +37,7 @@ class Cause(StrEnum):
 
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
-    """A card, or the whole machine where ``card`` is None, and why NVML does not have it."""
+    """Why NVML does not list a card; ``card`` is None if the cause concerns the whole machine."""
 
     cause: Cause
     card: PciCard | None = None
@@ -75,24 +75,24 @@ EVIDENCE = (
     "installation.packages",
     "kernel_log",
 )
-"""Readings that name the cause of a fault. A driver that NVML shows at work on every card passes without them."""
+"""Readings that reveal the cause of a fault. If NVML lists every card, a pass does not require them."""
 
 
 def diagnose(machine: Machine) -> tuple[Diagnosis, ...]:
-    """Every card that NVML does not have, with its cause; empty on a machine without trouble."""
+    """The cause for each card that NVML does not list; empty if there is no fault."""
     if machine.nvml.ok:
         return tuple(_of_card(machine, card) for card in absent(machine))
     if machine.cards:
         return tuple(_of_card(machine, card) for card in machine.cards)
     cause = _of_code(machine)
-    # Without a card on the bus these two are what every computer without an NVIDIA card says.
+    # A computer without an NVIDIA card gives one of these two codes.
     if machine.nvml.code in (9, 12):
         return ()
     return (Diagnosis(cause=cause, detail=machine.nvml.why),)
 
 
 def absent(machine: Machine) -> tuple[PciCard, ...]:
-    """Cards on the bus that NVML does not list; by number, where its addresses are not the bus's."""
+    """Cards on the bus that NVML does not list. If the addresses of both differ, the number of cards decides."""
     missing = len(machine.cards) - len(machine.gpus)
     if missing <= 0:
         return ()
@@ -101,12 +101,12 @@ def absent(machine: Machine) -> tuple[PciCard, ...]:
 
 
 def family(card: PciCard) -> str | None:
-    """Architecture by PCI id."""
+    """Architecture of a card by its PCI id; None if the id is not known."""
     return architecture_of(card.device_id)
 
 
 def branch(machine: Machine) -> int | None:
-    """Driver branch of the loaded module, else of the library: 580 of "580.65.06"."""
+    """Driver branch of the loaded module, else of the library: 580 for "580.65.06". None if neither is known."""
     for reading in (machine.driver.module_version, machine.driver.library_version):
         if reading.value and reading.value.partition(".")[0].isdigit():
             return int(reading.value.partition(".")[0])
@@ -135,12 +135,14 @@ def _of_card(machine: Machine, card: PciCard) -> Diagnosis:
 
 
 def _module_side(machine: Machine, card: PciCard) -> Diagnosis:
-    """The kernel module is not loaded, or it is and ignores this card."""
-    said = "\n".join(machine.kernel_log.value.nvidia) if machine.kernel_log.value else ""
-    if _GONE.search(said):
-        return Diagnosis(cause=Cause.LOST, card=card, detail="the kernel log says that it fell off the bus")
+    """The cause if the kernel module is not loaded, or is loaded but ignores this card."""
+    log = "\n".join(machine.kernel_log.value.nvidia) if machine.kernel_log.value else ""
+    if _GONE.search(log):
+        return Diagnosis(
+            cause=Cause.LOST, card=card, detail="the kernel log reports that the card fell off the bus"
+        )
     loaded = machine.nvml.ok or machine.driver.module_version.ok or "nvidia" in machine.driver.modules
-    wrong = _wrong_module(machine, card, said)
+    wrong = _wrong_module(machine, card, log)
     if wrong is not None:
         return wrong
     if loaded:
@@ -149,12 +151,10 @@ def _module_side(machine: Machine, card: PciCard) -> Diagnosis:
         return Diagnosis(
             cause=Cause.OTHER, card=card, detail="the NVIDIA module is loaded but ignores the card"
         )
-    if _REFUSED.search(said) or (machine.host.secure_boot.value and _running_has_module(machine)):
-        return Diagnosis(cause=Cause.SECURE_BOOT, card=card, detail=_last_line(said, _REFUSED))
+    if _REFUSED.search(log) or (machine.host.secure_boot.value and _running_has_module(machine)):
+        return Diagnosis(cause=Cause.SECURE_BOOT, card=card, detail=_last_line(log, _REFUSED))
     if _running_has_module(machine):
-        return Diagnosis(
-            cause=Cause.NOT_LOADED, card=card, detail=_last_line(said, re.compile("NVRM|nvidia"))
-        )
+        return Diagnosis(cause=Cause.NOT_LOADED, card=card, detail=_last_line(log, re.compile("NVRM|nvidia")))
     if machine.installation.dkms.value or _driver_packages(machine):
         return Diagnosis(cause=Cause.NOT_BUILT, card=card)
     if machine.nvml.code == 9:
@@ -162,11 +162,14 @@ def _module_side(machine: Machine, card: PciCard) -> Diagnosis:
     return Diagnosis(cause=Cause.NOT_INSTALLED, card=card)
 
 
-def _wrong_module(machine: Machine, card: PciCard, said: str) -> Diagnosis | None:
-    """Branch and flavour against the card's family, and what the module itself said when it refused."""
+def _wrong_module(machine: Machine, card: PciCard, log: str) -> Diagnosis | None:
+    """The cause if the driver's branch or the kind of its module does not support the card, else None.
+
+    Uses the card's family and the messages of the module in the kernel log.
+    """
     row = architectures.find(family(card))
     number, flavour = branch(machine), machine.driver.module_flavour.value
-    legacy = _NEEDS_LEGACY.search(said)
+    legacy = _NEEDS_LEGACY.search(log)
     last, first = (row.last_branch, row.first_branch_of(card.device_id)) if row else (None, None)
     flavours = row.flavours if row else ("open", "closed")
     if legacy:
@@ -175,9 +178,9 @@ def _wrong_module(machine: Machine, card: PciCard, said: str) -> Diagnosis | Non
         return Diagnosis(cause=Cause.BRANCH, card=card, detail=f"the card's last branch is {last}")
     if first and number and number < first:
         return Diagnosis(cause=Cause.BRANCH, card=card, detail=f"the card's first branch is {first}")
-    if (flavour == "open" and "open" not in flavours) or _NEEDS_CLOSED.search(said):
+    if (flavour == "open" and "open" not in flavours) or _NEEDS_CLOSED.search(log):
         return Diagnosis(cause=Cause.FLAVOUR, card=card, detail="the card needs the proprietary module")
-    if (flavour == "closed" and "closed" not in flavours) or _NEEDS_OPEN.search(said):
+    if (flavour == "closed" and "closed" not in flavours) or _NEEDS_OPEN.search(log):
         return Diagnosis(cause=Cause.FLAVOUR, card=card, detail="the card needs the open module")
     return None
 
@@ -195,5 +198,5 @@ def _driver_packages(machine: Machine) -> bool:
     )
 
 
-def _last_line(said: str, pattern: re.Pattern[str]) -> str:
-    return next((line for line in reversed(said.splitlines()) if pattern.search(line)), "")
+def _last_line(log: str, pattern: re.Pattern[str]) -> str:
+    return next((line for line in reversed(log.splitlines()) if pattern.search(line)), "")

@@ -1,4 +1,4 @@
-"""Which values a sensor can give at all: one outside its physical bounds was not read, whoever reported it."""
+"""The physical bounds of each sensor. A value outside them counts as not read, whatever its source."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TEMPERATURE_C = (1, 150)
 _LIMIT_C = (1, 130)
 """Cards of 2016 to 2025 shut down at 91 to 113 C."""
 _POWER_W = (0.1, 2000)
-"""A card that answers draws something; the largest single modules are sold with 1400 W."""
+"""A card that answers draws some power; the largest single modules are sold with a limit of 1400 W."""
 _BYTES = (1 << 26, 1 << 40)
 
 RANGES: dict[str, tuple[float, float]] = {
@@ -79,8 +79,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "compute_mode": (0, 3),
     "load_average": (0, 1_000_000),
 }
-"""Lowest and highest value by the name of the reading, which carries its unit. NVML says that a fan may be told to
-turn at more than 100 %."""
+"""Lowest and highest possible value by the name of the reading, which includes its unit. According to NVML a fan can
+be set to more than 100 %."""
 
 FLAGS = frozenset(
     {
@@ -88,7 +88,7 @@ FLAGS = frozenset(
         "ecc_enabled", "ecc_pending", "retirement_pending", "remap_pending", "remap_failed", "inforom_valid",
     }
 )  # fmt: skip
-"""Readings that are yes or no."""
+"""Readings that are True or False."""
 
 TEXTS = {
     "compute_capability": re.compile(r"\d{1,2}\.\d"),
@@ -96,7 +96,7 @@ TEXTS = {
     "pci_address": re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]"),
     "module_flavour": re.compile(r"open|closed"),
 }
-"""The form of a text by the name of its reading; every other text is 1 to 200 printable characters."""
+"""The format of a text by the name of its reading. Any other text has 1 to 200 printable characters."""
 
 _LONGEST = 200
 
@@ -104,21 +104,21 @@ _LONGEST = 200
 def fault(name: str, value: Any) -> str | None:
     """Why ``value`` is impossible for the reading ``name``, as one clause, or None."""
     if value is None:
-        return "there is no value"
+        return "the value is missing"
     if name in RANGES:
         numbers = value if isinstance(value, tuple) else (value,)
         bad = next((n for n in numbers if not _within(n, RANGES[name])), None) if numbers else "nothing"
         return None if bad is None else f"the value {_short(bad)} is impossible"
     if name in FLAGS:
-        return None if isinstance(value, bool) else f"the value {_short(value)} is neither yes nor no"
+        return None if isinstance(value, bool) else f"the value {_short(value)} is neither true nor false"
     if isinstance(value, str):
-        form = TEXTS.get(name)
-        sound = value.strip() and len(value) <= _LONGEST and value.isprintable()
-        if sound and (form is None or form.fullmatch(value)):
+        text_format = TEXTS.get(name)
+        printable = value.strip() and len(value) <= _LONGEST and value.isprintable()
+        if printable and (text_format is None or text_format.fullmatch(value)):
             return None
         return (
             f"the value {_short(value)} is impossible"
-            if sound
+            if printable
             else "the text is empty, too long or not printable"
         )
     if isinstance(value, Disk):
@@ -128,13 +128,13 @@ def fault(name: str, value: Any) -> str | None:
 
 
 def checked(name: str, reading: Reading[Any]) -> Reading[Any]:
-    """``reading``, or a failed one where its value is impossible."""
+    """``reading``, or a failed reading if its value is impossible."""
     why = fault(name, reading.value) if reading.state == "ok" else None
     return reading if why is None else Reading.failed(why, reading.code)
 
 
 def checked_all(record: S) -> S:
-    """``record`` with each of its readings checked, however deep; the same object where all of them can be."""
+    """``record`` with all its readings checked, including nested ones; the same object if all of them are possible."""
     changes: dict[str, Any] = {}
     for name in record.__struct_fields__:
         entry = getattr(record, name)
@@ -158,6 +158,6 @@ def _within(number: Any, bounds: tuple[float, float]) -> bool:
 
 
 def _short(value: Any) -> str:
-    words = f"{value:.6g}" if isinstance(value, float) else str(value)
-    words = "".join(sign for sign in words if sign.isprintable())
-    return words if len(words) <= 24 else words[:23] + "…"
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    text = "".join(character for character in text if character.isprintable())
+    return text if len(text) <= 24 else text[:23] + "…"

@@ -1,4 +1,4 @@
-"""What differs between TensorFlow, torch and JAX when Keras trains on them. Called in a worker only."""
+"""Differences between TensorFlow, torch and JAX as backends of Keras. Used in a worker only."""
 
 from __future__ import annotations
 
@@ -10,32 +10,34 @@ from typing import Any, NamedTuple
 
 
 class Device(NamedTuple):
+    """Name of the training device ("cpu" or the GPU's), and the precision of float32 products: "float32" or "tf32"."""
+
     name: str
     on_gpu: bool
     precision: str
 
 
 def environment(backend: str) -> dict[str, str]:
-    """Variables a worker needs before the first import."""
+    """Environment variables that a worker needs before the first import of a framework."""
     return {
         "KERAS_BACKEND": backend,
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # NVML's order, so that card 0 is card 0 everywhere
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # the order of NVML, so that card 0 is the same card everywhere
         "TF_CPP_MIN_LOG_LEVEL": "1",
-        "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # a desktop needs some of the card for its own display
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # the desktop needs some memory of the card for the display
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
         "PYTHONUNBUFFERED": "1",
     }
 
 
 def device(backend: str) -> Device:
-    """Where training will run, asked of the framework itself."""
+    """The device that the framework trains on."""
     return {"tensorflow": _tensorflow_device, "torch": _torch_device, "jax": _jax_device}[backend]()
 
 
 def synchroniser(backend: str, on_gpu: bool) -> Callable[[Any], None]:
-    """A function of the model that returns when the device has finished all the work it was given."""
+    """A function that takes the model and returns when the device has finished all submitted work."""
     if not on_gpu and backend != "jax":
-        return lambda model: None  # a step on the CPU has ended when the call returns
+        return lambda model: None  # on the CPU a step is finished when the call returns
     if backend == "tensorflow":
         import tensorflow as tf
 
@@ -44,10 +46,10 @@ def synchroniser(backend: str, on_gpu: bool) -> Callable[[Any], None]:
         import torch
 
         return lambda model: torch.cuda.synchronize()
-    import jax  # hands work over and returns, on a CPU too
+    import jax  # JAX runs asynchronously, on a CPU too
 
     def wait(model: Any) -> None:
-        # Keras keeps the training state here while fit() runs; the product after it is queued behind it.
+        # fit() stores the training state in this attribute; the sum below is queued after it.
         jax.block_until_ready(getattr(model, "_jax_state", None) or ())
         jax.block_until_ready(jax.numpy.zeros(()) + 1)
 
@@ -55,7 +57,7 @@ def synchroniser(backend: str, on_gpu: bool) -> Callable[[Any], None]:
 
 
 def versions(backend: str) -> dict[str, str]:
-    """Versions of everything that decides the speed; CUDA and cuDNN only where the framework uses them."""
+    """Versions of all packages that affect the speed; CUDA and cuDNN only if the framework uses them."""
     import keras
     import numpy
 
@@ -63,7 +65,9 @@ def versions(backend: str) -> dict[str, str]:
         "python": platform.python_version(),
         "keras": keras.__version__,
         "numpy": numpy.__version__,
-        backend: str(getattr(__import__(backend), "__version__", "unknown")),  # torch's is no plain string
+        backend: str(
+            getattr(__import__(backend), "__version__", "unknown")
+        ),  # torch's version is not a plain str
     }
     if backend == "tensorflow":
         import tensorflow as tf
@@ -77,7 +81,7 @@ def versions(backend: str) -> dict[str, str]:
 
         if torch.version.cuda:
             found["cuda"] = torch.version.cuda
-    for wheel in ("nvidia-cudnn-cu12", "nvidia-cudnn-cu13"):  # the wheel is what is loaded
+    for wheel in ("nvidia-cudnn-cu12", "nvidia-cudnn-cu13"):  # the wheel is the version that is loaded
         try:
             found["cudnn"] = importlib.metadata.version(wheel)
         except importlib.metadata.PackageNotFoundError:

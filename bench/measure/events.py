@@ -1,7 +1,7 @@
-"""What a worker is asked, and what it says while it works: one JSON object a line.
+"""The job of a worker, and the events that it reports: one JSON object per line.
 
-JSON has no word for NaN and infinity, and msgspec writes null in their place. What training can make so is a float or
-None, which means that it is no number; a null anywhere else ends the run (``bench.measure.runner``).
+JSON has neither NaN nor infinity; msgspec writes null instead. A field that can become NaN in training has the type
+float or None, where None means NaN or infinity. A null in any other field ends the run (``bench.measure.runner``).
 """
 
 from __future__ import annotations
@@ -18,62 +18,62 @@ from workshops.settings import Setting
 
 
 class Devices(msgspec.Struct, frozen=True, kw_only=True):
-    """Train on the first ``count`` of this kind at once; "cpu": virtual devices that share the processor."""
+    """Train on the first ``count`` devices of this kind at once. "cpu": virtual devices that share the CPU."""
 
     kind: Literal["cpu", "gpu"]
     count: int
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One piece of work for one fresh process."""
+class TrainingJob(msgspec.Struct, frozen=True, kw_only=True):
+    """The work of one new process."""
 
     workload: Workload
     backend: str
     seed: int = 0
     train_seconds: float = 15.0
-    """Timed training goes on at least this long, and until the workload has seen enough to be judged."""
+    """Minimum time of the timed training, which also continues until ``examples_before_judging`` of the workload."""
     warmup_steps: int = 20
     block_seconds: float = 0.5
-    """Steps are timed in blocks of about this length, each with the device synchronised at its end."""
+    """Steps are timed in blocks of about this length. The device is synchronised at the end of each block."""
     parent_pid: int = 0
     resident_seconds: float = 0.0
-    """After the timed training: train so long on one batch that is on the device already, in turns with as long on
-    the usual pipeline. 0: not at all."""
+    """After the timed training: this time on one batch that is already on the device, alternating with the same time on
+    the usual input pipeline. 0: not measured."""
     generic_seconds: float = 0.0
-    """On a card, after that: train so long with the same model forced off cuDNN. 0: not at all."""
+    """On a card, after that: this time with the same model without cuDNN. 0: not measured."""
     batch_sizes: tuple[int, ...] = ()
-    """Where it is not empty, the job is to try these sizes, in this order, and nothing else."""
+    """If not empty, the job is only to try these batch sizes in this order."""
     search_seconds: float = 1.5
-    """Of each size."""
+    """Seconds per batch size."""
     give_up_below: float = 0.0
-    """Samples/s: a size that is clearly slower is not timed any longer."""
+    """Samples/s: timing of a batch size that is clearly slower is stopped."""
     setting: Setting | None = None
-    """How the model is trained; None: as Keras does by itself."""
+    """How the model is trained; None: with the defaults of Keras."""
     devices: Devices | None = None
-    """None: the one that the framework picks. A step is of ``workload.batch_size`` examples on all of them together."""
+    """None: the device that the framework selects. ``workload.batch_size`` is the sum over all devices."""
     rank: int = 0
-    """Which of the processes that train one model together; only the first says anything."""
-    meeting: str = ""
-    """The file over which they find each other."""
+    """Number of this process among those that train one model together; only the first one reports events."""
+    rendezvous_file: str = ""
+    """The file through which these processes connect to each other."""
 
 
 class Imported(msgspec.Struct, frozen=True, tag="imported", kw_only=True):
     seconds: float
     versions: dict[str, str]
     device: str
-    """"cpu", or what the framework calls the GPU it will use."""
+    """"cpu", or the framework's name of the GPU."""
     on_gpu: bool
     precision: str
-    """"float32", "tf32" where float32 products run on TF32 units, or Keras' name of a mixed policy."""
+    """"float32", "tf32" if float32 products run on TF32 units, or the name of a mixed policy of Keras."""
     parameters: int = 0
     pid: int = 0
-    """Of the worker, which leads a session of its own: everything it starts is in it."""
+    """Process id of the worker, which leads its own session with all its child processes."""
     work: Work | None = None
 
 
 class Compiled(msgspec.Struct, frozen=True, tag="compiled", kw_only=True):
     seconds: float
-    """From the call of ``fit`` to the end of the first step: tracing, compiling, first data, first step."""
+    """From the call of ``fit`` to the end of the first step: tracing, compilation, first data, first step."""
 
 
 class Block(msgspec.Struct, frozen=True, tag="block", kw_only=True):
@@ -81,27 +81,27 @@ class Block(msgspec.Struct, frozen=True, tag="block", kw_only=True):
     examples: int
     seconds: float
     other_cpu_cores: float
-    """Processor cores that processes other than this benchmark kept busy meanwhile."""
+    """Mean number of CPU cores that other processes used during the block."""
     trained_seconds: float
-    """Since the end of the warm-up."""
+    """Seconds since the end of the warm-up."""
     examples_seen: int
-    """Since the start of training, warm-up included."""
+    """Examples since the start of training, including the warm-up."""
     done_share: float
-    """How much of this job's training is behind it, 0 to 1."""
+    """Finished share of the job's training, 0 to 1."""
     loss: float | None = None
-    """Mean over the epoch up to here, as Keras reports it."""
+    """Mean loss of the epoch so far, as Keras reports it."""
     governor: str | None = None
-    """At the end of the block, see ``bench.measure.worker.governor``."""
+    """Frequency governor at the end of the block, see ``bench.measure.worker.governor``."""
     single_steps: tuple[float, ...] = ()
-    """Seconds of each step as the host saw it end; empty where the device ran behind the host, so that it saw none."""
+    """Seconds per step as seen by the host; empty if the device ran asynchronously and hid them."""
 
 
 class Evaluated(msgspec.Struct, frozen=True, tag="evaluated", kw_only=True):
     accuracy: float
     ceiling: float | None
-    """Accuracy of a perfect reader on these very test examples, where it is known."""
+    """Accuracy of a perfect model on the same test examples, if known."""
     loss: float | None
-    """None: it is no number."""
+    """None: NaN or infinity."""
     test_examples: int
     examples_seen: int
     seconds: float
@@ -113,42 +113,43 @@ class Failed(msgspec.Struct, frozen=True, tag="failed", kw_only=True):
 
 
 class Peak(msgspec.Struct, frozen=True, tag="peak", kw_only=True):
-    """After the timed training."""
+    """Peak memory at the end of the timed training."""
 
     memory: Memory
 
 
 class Resident(msgspec.Struct, frozen=True, tag="resident", kw_only=True):
-    """Pairs of samples/s: on one batch on the device, and with the real pipeline right before or after it."""
+    """Pairs of samples/s: on one batch on the device, and with the input pipeline directly before or after."""
 
-    looks: tuple[tuple[float, float], ...]
+    pairs: tuple[tuple[float, float], ...]
 
 
 class Generic(msgspec.Struct, frozen=True, tag="generic", kw_only=True):
-    """Samples/s of the same model forced off cuDNN."""
+    """Samples/s of the same model without cuDNN."""
 
     samples_per_second: float
 
 
 class Replicas(msgspec.Struct, frozen=True, tag="replicas", kw_only=True):
-    """Who trained together: ``devices`` by name, and the largest difference between two copies of one weight; None
-    where that is no number."""
+    """The devices that trained together, by name, and the largest difference between two copies of one weight; None if
+    it is NaN or infinite."""
 
     engine: str
     devices: tuple[str, ...]
     differ_by: float | None
 
     @property
-    def apart(self) -> float:
+    def difference(self) -> float:
+        """``differ_by``, or infinity if that is None."""
         return math.inf if self.differ_by is None else self.differ_by
 
 
 class Tried(msgspec.Struct, frozen=True, tag="tried", kw_only=True):
-    """One batch size of a search."""
+    """Result of one batch size of a search."""
 
     point: BatchPoint
     ended: bool = False
-    """Memory ended here."""
+    """Whether the memory was not sufficient for this batch size."""
 
 
 Event = (

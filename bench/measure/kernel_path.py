@@ -1,9 +1,9 @@
-"""Which recurrent kernel really runs: looked for in what the framework is about to execute, never in a flag.
+"""Which recurrent kernel runs: found in the operations that the framework executes, not in the arguments of a layer.
 
 Evidence, by backend: TensorFlow puts an operation ``CudnnRNNV3`` into the traced graph; torch's profiler
-sees ``aten::_cudnn_rnn``; in JAX's program the fused call is the primitive ``rnn_fwd``. It is looked at going
-forward alone, so each is there once a layer, and has to be there for every layer. Where some of the evidence is
-missing, :func:`why_generic` names the argument that cost it.
+reports ``aten::_cudnn_rnn``; in JAX's program the fused call is the primitive ``rnn_fwd``. Only the forward pass is
+examined: each operation occurs once per layer, and has to occur for every layer. If some are missing,
+:func:`why_generic` names the argument that prevents them.
 """
 
 from __future__ import annotations
@@ -15,23 +15,25 @@ from typing import Any, Literal
 import msgspec
 
 FUSED = {"tensorflow": "CudnnRNNV3", "torch": "aten::_cudnn_rnn", "jax": "rnn_fwd"}
-"""What the fused kernel is called where each backend can be looked into; names that only contain it are others."""
+"""Name of the fused kernel in the operations of each backend; it has to match exactly."""
 
 GATE, GATES = "aten::sigmoid", 8
-"""On torch, so many gates worked out by themselves are Keras' loop over the steps, at two or three a step: the models
-here have four steps at least, and at most one sigmoid that is no gate.
+"""On torch, this many separate gate operations mean that Keras' loop over the steps ran (two or three per step). The
+models here have at least four steps, and at most one sigmoid that is not a gate.
 
-It has to be looked for: Keras catches whatever cuDNN's call raises and goes on in that loop, and the call stays in
-the profile.
+This test is needed because Keras catches every exception of the cuDNN call and continues with that loop, while the call
+remains in the profile.
 """
 
 Path = Literal["fused", "generic", "none"]
 
 
 class Kernels(msgspec.Struct, frozen=True, tag="kernels", kw_only=True):
-    """``path``: "fused" where every recurrent layer is, "none" where the model has none. ``why``: what stands in the
-    fused kernel's way. ``unavoidable``: all of it is the lack of such a kernel in Keras, so no argument or version
-    helps."""
+    """``path``: "fused" if all recurrent layers use the fused kernel, "none" if the model has none.
+
+    ``why``: the reasons against the fused kernel. ``unavoidable``: all reasons are that Keras has no
+    such kernel, so that no other argument or version helps.
+    """
 
     path: Path
     evidence: str
@@ -40,7 +42,7 @@ class Kernels(msgspec.Struct, frozen=True, tag="kernels", kw_only=True):
 
 
 class Recurrent(msgspec.Struct, frozen=True, kw_only=True):
-    """What decides the kernel of one recurrent layer."""
+    """The arguments of one recurrent layer that decide which kernel it uses."""
 
     name: str
     kind: str
@@ -54,11 +56,11 @@ class Recurrent(msgspec.Struct, frozen=True, kw_only=True):
     masked: bool = False
     use_cudnn: bool | str = "auto"
     pair: str = ""
-    """The Bidirectional layer of which this is one direction."""
+    """The Bidirectional layer that this layer is one direction of."""
 
 
 def recurrent_layers(model: Any) -> list[Recurrent]:
-    """The recurrent layers of a Keras model, those inside wrappers too, in order."""
+    """The recurrent layers of a Keras model in order, including those inside wrappers."""
     found = []
     for outer, layer in ((own, inner) for own in model.layers for inner in flat([own])):
         kind = type(layer).__name__
@@ -89,10 +91,10 @@ def no_fused_kernel(layer: Recurrent, backend: str) -> str | None:
 
 
 def why_generic(layer: Recurrent, backend: str, keras_version: str) -> list[str]:
-    """Every reason for which ``layer`` cannot use the fused kernel; none when it should be able to.
+    """All reasons why ``layer`` cannot use the fused kernel; empty if it can.
 
-    Source: Keras 3.15's own conditions (``cudnn_ok`` of each backend) and, by version, what earlier
-    releases could do.
+    Source: the conditions in Keras 3.15 (``cudnn_ok`` of each backend) and, by version, the abilities of earlier
+    releases.
     """
     version = tuple(int(part) for part in keras_version.split(".")[:2])
     reasons = []
@@ -102,9 +104,11 @@ def why_generic(layer: Recurrent, backend: str, keras_version: str) -> list[str]
     if layer.use_cudnn is False:
         reasons.append("use_cudnn=False")
     if layer.activation != "tanh":
-        reasons.append(f"activation={layer.activation!r} (only tanh can)")
+        reasons.append(f"activation={layer.activation!r} (the fused kernel needs tanh)")
     if layer.recurrent_activation != "sigmoid":
-        reasons.append(f"recurrent_activation={layer.recurrent_activation!r} (only sigmoid can)")
+        reasons.append(
+            f"recurrent_activation={layer.recurrent_activation!r} (the fused kernel needs sigmoid)"
+        )
     if layer.recurrent_dropout:
         reasons.append(f"recurrent_dropout={layer.recurrent_dropout}")
     if layer.unroll:
@@ -117,29 +121,29 @@ def why_generic(layer: Recurrent, backend: str, keras_version: str) -> list[str]
         reasons.append(
             "a mask before the layer"
             + (
-                " (right-padded ones alone can)"
+                " (the fused kernel supports right-padded masks only)"
                 if backend == "tensorflow"
-                else " (Keras falls back with any)"
+                else " (Keras falls back with any mask)"
             )
         )
     if none:
         reasons.append(none)
     if backend == "jax" and version < (3, 14):
-        reasons.append(f"Keras {keras_version} on JAX (3.14 is the first that can)")
+        reasons.append(f"Keras {keras_version} on JAX (support begins with 3.14)")
     if backend == "torch" and version < (3, 15) and layer.kind == "LSTM":
-        reasons.append(f"Keras {keras_version} on torch loses it without a word (3.15 does not)")
+        reasons.append(f"Keras {keras_version} on torch falls back without a warning (fixed in 3.15)")
     if backend == "torch" and version < (3, 14) and layer.kind == "GRU":
-        reasons.append(f"Keras {keras_version} on torch (3.14 is the first that can)")
+        reasons.append(f"Keras {keras_version} on torch (support begins with 3.14)")
     return [f"{layer.name}: {reason}" for reason in reasons]
 
 
 def look(model: Any, batch: Any, backend: str, *, on_gpu: bool, keras_version: str) -> Kernels:
-    """Look into what ``model`` executes for ``batch`` (int32, (rows, tokens)) in training."""
+    """Examine the operations that ``model`` executes for ``batch`` (int32, (rows, tokens)) in training."""
     layers = recurrent_layers(model)
     if not layers:
         return Kernels(path="none", evidence="the model has no recurrent layer")
     if not on_gpu:
-        return Kernels(path="generic", evidence="there is no GPU: fused recurrent kernels are cuDNN's")
+        return Kernels(path="generic", evidence="no GPU; the fused recurrent kernels belong to cuDNN")
     seen = {"tensorflow": _tensorflow_operations, "torch": _torch_operations, "jax": _jax_primitives}[
         backend
     ](model, batch)
@@ -147,44 +151,43 @@ def look(model: Any, batch: Any, backend: str, *, on_gpu: bool, keras_version: s
 
 
 def judge(seen: Iterable[str], layers: list[Recurrent], backend: str, keras_version: str) -> Kernels:
-    """Operation names that were seen -> which kernel it is, and why not the fused one. Pure."""
+    """The kernel that the operation names ``seen`` belong to, and the reasons if it is not the fused one."""
     names = Counter(seen)
     wanted, gates = FUSED[backend], names[GATE]
-    count, due = names[wanted], _calls(layers, backend)
+    count, expected = names[wanted], _calls(layers, backend)
     explained = [why_generic(layer, backend, keras_version) for layer in layers]
     why = tuple(reason for reasons in explained for reason in reasons)
     looped = gates >= GATES
-    # On torch one call may be of both directions, so that the count alone cannot clear a layer that should not.
-    if count >= due and not looped and not (why and backend == "torch"):
-        return Kernels(
-            path="fused", evidence=f"{wanted} is in what {backend} executes, {count} times", why=why
-        )
+    # On torch one call may compute both directions: the count does not prove that a layer with a reason is fused.
+    if count >= expected and not looped and not (why and backend == "torch"):
+        return Kernels(path="fused", evidence=f"{backend} executes {wanted} {count} times", why=why)
     if not count:
-        evidence = f"{wanted} is nowhere in what {backend} executes"
-    elif count < due:
-        evidence = f"{wanted} is in what {backend} executes for {count} of {due} recurrent layers only"
+        evidence = f"{backend} does not execute {wanted}"
+    elif count < expected:
+        evidence = f"{backend} executes {wanted} for {count} of {expected} recurrent layers only"
     elif looped:
-        evidence = f"{wanted} is in what {backend} executes, but a loop over the steps as well ({gates} times {GATE})"
+        evidence = f"{backend} executes {wanted}, but also a loop over the steps ({gates} times {GATE})"
     else:
-        evidence = f"{wanted} is in what {backend} executes, {count} times, but not for every recurrent layer"
+        evidence = f"{backend} executes {wanted} {count} times, but not for every recurrent layer"
     able = [layer for layer, reasons in zip(layers, explained, strict=True) if not reasons]
     if count < _calls(able, backend) or (looped and not why):
         named = ", ".join(layer.name for layer in able)
-        why += (f"{named}: no argument explains it, Keras or the driver fell back without a word",)
+        why += (f"{named}: no argument explains it; Keras or the driver fell back without a warning",)
     limits = sum(no_fused_kernel(layer, backend) is not None for layer in layers)
     return Kernels(path="generic", evidence=evidence, why=why, unavoidable=0 < limits == len(why))
 
 
 def _calls(layers: list[Recurrent], backend: str) -> int:
-    """How often the fused kernel is seen where all of ``layers`` use it, at the least.
+    """The smallest number of calls of the fused kernel if all ``layers`` use it.
 
-    TensorFlow calls it once a direction, and JAX's primitive is counted so. Keras 3.15 on torch calls it once for
-    both directions of a Bidirectional layer, or once for each where they differ.
+    TensorFlow calls it once per direction, and JAX's primitive is counted in the same way. Keras 3.15 on torch calls it
+    once for both directions of a Bidirectional layer, or once for each if they differ.
     """
     return len({layer.pair or layer.name for layer in layers}) if backend == "torch" else len(layers)
 
 
 def flat(layers: Iterable[Any]) -> Iterable[Any]:
+    """``layers`` with wrappers such as Bidirectional replaced by the layers inside them."""
     for layer in layers:
         inner = [getattr(layer, name, None) for name in ("forward_layer", "backward_layer", "layer")]
         inner = [one for one in inner if one is not None]
@@ -205,7 +208,7 @@ def _tensorflow_operations(model: Any, batch: Any) -> list[str]:
 
 
 def operations_of_graph(graph: Any) -> list[str]:
-    """Names of all operations of a TensorFlow graph and of every function it calls."""
+    """Names of all operations of a TensorFlow graph and of the functions that it calls."""
     definition = graph.as_graph_def()
     nodes = list(definition.node)
     for function in definition.library.function:
@@ -234,9 +237,9 @@ def _jax_primitives(model: Any, batch: Any) -> list[str]:
 
 
 def primitives_of(program: Any) -> list[str]:
-    """Names of all primitives of a JAX program (a jaxpr) and of every program inside it.
+    """Names of all primitives of a JAX program (a jaxpr) and of the programs inside it.
 
-    One that goes in both directions at once, as ``rnn_fwd`` can, is named for each of them.
+    A primitive that computes both directions at once, as ``rnn_fwd`` can, is listed twice.
     """
     names = []
     for equation in program.eqns:

@@ -1,4 +1,4 @@
-"""Matrix peak, memory bandwidth and launch latency of this machine, in a few seconds before the training."""
+"""Measure matrix throughput, memory bandwidth and launch latency of this machine in a few seconds before training."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _SMALL = {
 
 
 def measure(machine: Machine, backend: str, seconds: float, *, command: Sequence[str] = COMMAND) -> Probes:
-    """Of the first card, or of the processor where there is none; whatever fails is in ``troubles``."""
+    """Measure the first card, or the CPU if there is no card. Failures are in ``troubles`` of the result."""
     job = msgspec.structs.replace(job_for(machine, backend), seconds=seconds, rates_only=True)
     variables = {**frameworks.environment(backend), **python_path_variables()}
     began = time.monotonic()
     ended = Child([*command, msgspec.json.encode(job).decode()], variables).finish(_STARTUP_S + 4 * seconds)
-    told = read(backend, ended.lines, ended.why)
-    return msgspec.structs.replace(told, seconds=round(time.monotonic() - began, 2))
+    found = read(backend, ended.lines, ended.why)
+    return msgspec.structs.replace(found, seconds=round(time.monotonic() - began, 2))
 
 
-def job_for(machine: Machine, backend: str) -> load.Job:
-    """Sizes as for `check --stress`; larger ones on a processor, whose peak small products do not reach."""
+def job_for(machine: Machine, backend: str) -> load.ProbeJob:
+    """Sizes as for `check --stress`; larger on a CPU, because small products do not reach its peak."""
     subject = next((s for s in health.subjects(machine) if s.gpu.handle.ok), None)
     if subject is None:
         return msgspec.structs.replace(
@@ -47,7 +47,7 @@ def job_for(machine: Machine, backend: str) -> load.Job:
 
 
 def read(backend: str, lines: Iterable[bytes], why: str = "") -> Probes:
-    """What the probing process said, line by line; lines that are no event are passed over."""
+    """The results in the output lines of the probe process; lines that are not events are ignored."""
     found = Probes(backend=backend, device="", on_gpu=False)
     peaks: dict[str, float] = {}
     troubles: dict[str, str] = {}

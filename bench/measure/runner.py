@@ -1,4 +1,4 @@
-"""Start a worker, listen to it, end it: a crash, a hang or a Ctrl-C in here never takes the command along."""
+"""Start a worker, read its events and stop it. A crash or a hang of the worker does not stop the command."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import IO, Literal, get_args
 import msgspec
 
 from bench.measure import backend as frameworks
-from bench.measure.events import Event, Failed, Job
+from bench.measure.events import Event, Failed, TrainingJob
 from common import child, ending
 from common.pipe_reader import PipeReader
 
 WORKER = (sys.executable, "-P", "-m", "bench.measure.worker.main")
-"""-P: a folder named ``bench`` or ``keras`` where the user stands is not ours."""
+"""-P: do not import a folder named ``bench`` or ``keras`` in the current directory."""
 
 
 _NAMES = frozenset(kind.__struct_config__.tag for kind in get_args(Event))
@@ -30,16 +30,17 @@ class _Named(msgspec.Struct):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds. Start-up covers importing the framework and compiling the first step (minutes where a
-    card's code is compiled on the fly); silence is the longest wait for the next word after that."""
+    """Time limits in seconds. ``startup``: until the first block, which includes the import of the framework and the
+    compilation of the first step (minutes if code for the card is compiled at run time). ``silence``: between two
+    events after that."""
 
     startup: float = 420.0
     silence: float = 120.0
     total: float = 1800.0
 
 
-class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a worker did not finish. ``detail``: the last lines it wrote to stderr."""
+class WorkerProblem(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a worker did not finish. ``detail``: its last lines on stderr."""
 
     kind: Literal["error", "out-of-memory", "no-backend", "crash", "killed", "hang"]
     message: str
@@ -47,19 +48,19 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run(
-    job: Job,
+    job: TrainingJob,
     on_event: Callable[[Event], None],
     *,
     command: Sequence[str] = WORKER,
     limits: Limits | None = None,
-) -> Problem | None:
-    """Do ``job`` in a fresh process, hand each event to ``on_event``, return what went wrong or None.
+) -> WorkerProblem | None:
+    """Run ``job`` in a new process and pass each event to ``on_event``. Return the problem, or None.
 
-    The worker and all its children are gone when this returns or raises.
+    The worker and all its child processes have ended when this function returns or raises.
     """
     limits = limits or Limits()
     before = ending.oom_kills()
-    with _scratch() as errors:
+    with _temporary_file() as errors:
         process = child.start(
             command,
             frameworks.environment(job.backend),
@@ -67,9 +68,11 @@ def run(
             stderr=errors,
         )
         try:
-            assert process.stdin is not None  # noqa: S101 - pipes were asked for above
+            assert process.stdin is not None  # noqa: S101 - start() was called with pipes
             assert process.stdout is not None  # noqa: S101
-            with contextlib.suppress(BrokenPipeError):  # it died at once: its exit says why
+            with contextlib.suppress(
+                BrokenPipeError
+            ):  # the worker died at once; its exit code has the reason
                 process.stdin.write(msgspec.json.encode(job) + b"\n")
                 process.stdin.close()
             problem = _listen(process.stdout, on_event, limits)
@@ -82,26 +85,28 @@ def run(
         return msgspec.structs.replace(problem, detail=_tail(errors))
 
 
-def _scratch() -> IO[bytes]:
-    """In memory where no disk has room: a run goes on whatever cannot be kept of it."""
+def _temporary_file() -> IO[bytes]:
+    """A temporary file, in memory if the disk is full: a full disk does not stop a run."""
     try:
         return tempfile.TemporaryFile()
     except OSError:
         return os.fdopen(os.memfd_create("dlbox-stderr"), "w+b")
 
 
-def _listen(pipe: IO[bytes], on_event: Callable[[Event], None], limits: Limits) -> Problem | None:
+def _listen(pipe: IO[bytes], on_event: Callable[[Event], None], limits: Limits) -> WorkerProblem | None:
     decoder = msgspec.json.Decoder(Event)
-    started, heard = time.monotonic(), False
+    started, has_block = time.monotonic(), False
     last = started
     with PipeReader(pipe) as reader:
         while True:
-            quiet = limits.silence if heard else limits.startup
-            until = min(last + quiet, started + limits.total)
+            limit = limits.silence if has_block else limits.startup
+            until = min(last + limit, started + limits.total)
             received = reader.read(until - time.monotonic())
             if not received:
-                waited = time.monotonic() - (last if until == last + quiet else started)
-                return Problem(kind="hang", message=f"no progress for {waited:.0f} s, the limit; killed")
+                waited = time.monotonic() - (last if until == last + limit else started)
+                return WorkerProblem(
+                    kind="hang", message=f"no progress within the limit of {waited:.0f} s; killed"
+                )
             if received[0].closed:
                 return None
             last = time.monotonic()
@@ -109,34 +114,34 @@ def _listen(pipe: IO[bytes], on_event: Callable[[Event], None], limits: Limits) 
                 try:
                     event = decoder.decode(line)
                 except msgspec.DecodeError as error:
-                    if _is_ours(line):
-                        return Problem(
-                            kind="error", message=f"a message of the worker cannot be used: {error}"
+                    if _is_event(line):
+                        return WorkerProblem(
+                            kind="error", message=f"the worker sent an invalid message: {error}"
                         )
-                    continue  # a library wrote to the pipe past our redirection
+                    continue  # a library wrote to the pipe directly
                 if isinstance(event, Failed):
-                    return Problem(kind=event.kind, message=event.message)
-                heard = heard or type(event).__name__ == "Block"
+                    return WorkerProblem(kind=event.kind, message=event.message)
+                has_block = has_block or type(event).__name__ == "Block"
                 on_event(event)
 
 
-def _is_ours(line: bytes) -> bool:
-    """Whether a line that is no event should have been one: with null for a figure that is no number, say."""
+def _is_event(line: bytes) -> bool:
+    """Whether an invalid line is meant as an event, for example one with null instead of NaN."""
     try:
         return msgspec.json.decode(line, type=_Named).type in _NAMES
     except msgspec.DecodeError:
         return False
 
 
-def _ending(process: subprocess.Popen[bytes], before: int | None, errors: IO[bytes]) -> Problem | None:
+def _ending(process: subprocess.Popen[bytes], before: int | None, errors: IO[bytes]) -> WorkerProblem | None:
     try:
         code = process.wait(timeout=30)
     except subprocess.TimeoutExpired:
-        return Problem(kind="hang", message="the worker did not exit after its final message; killed")
+        return WorkerProblem(kind="hang", message="the worker did not exit after its final message; killed")
     if code == 0:
         return None
     found = ending.explain(code, before, _tail(errors))
-    return Problem(kind=found.kind, message=f"the worker {found.why}")
+    return WorkerProblem(kind=found.kind, message=f"the worker {found.why}")
 
 
 def _tail(errors: IO[bytes], lines: int = 12) -> str:

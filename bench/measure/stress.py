@@ -1,4 +1,4 @@
-"""``dlbox check --stress``: make load in a child process, watch the card in another, judge what came out."""
+"""``dlbox check --stress``: one child process produces load, another reads the card's sensors; then run the checks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.text import Text
 from bench import health
 from bench.finding import Finding
 from bench.health.check import Subject, skipped
-from bench.health.load.record import LoadRun, Sample, Soaked
+from bench.health.load.record import LoadRun, Sample, ThroughputSample
 from bench.measure import backend as frameworks
 from bench.measure.probes import load as probes
 from common.child import Child, python_path_variables
@@ -30,12 +30,12 @@ from inventory.machine.records import Gpu, Machine
 from inventory.nvml.probe import Line
 
 BACKENDS = ("torch", "tensorflow", "jax")
-"""torch first: it can copy from page-locked memory."""
+"""torch is first because it can copy from page-locked memory."""
 
 LOAD = (sys.executable, "-P", "-m", "bench.measure.probes.load")
 _STARTUP_S = 300.0
 _MARGIN_S = 120.0
-_SAY_EVERY_S = 10.0
+_REPORT_EVERY_S = 10.0
 
 Say = Callable[[str], None]
 
@@ -43,9 +43,9 @@ Say = Callable[[str], None]
 def findings(
     machine: Machine, *, minutes: float, backend: str | None, say: Say
 ) -> tuple[list[Finding], bool]:
-    """Each card in turn, ``minutes`` each; a machine without one loads its processor.
+    """The findings of each card under load, ``minutes`` per card; without a card the load runs on the CPU.
 
-    The second value says whether Ctrl-C ended it early.
+    The second value: whether Ctrl-C ended the test early.
     """
     subjects: Sequence[Subject | None] = [s for s in health.subjects(machine) if s.gpu.handle.ok] or [None]
     if machine.has_gpu and subjects == [None]:
@@ -62,7 +62,7 @@ def findings(
 def _first_that_works(
     machine: Machine, subject: Subject | None, minutes: float, backend: str | None, say: Say
 ) -> LoadRun:
-    """The first installed framework that reaches the card; the last one's failure where none does."""
+    """The run of the first installed framework that uses the card, or that of the last one if none does."""
     candidates = [backend] if backend else [n for n in BACKENDS if importlib.util.find_spec(n) is not None]
     run = LoadRun(problem="needs a framework: install tensorflow, torch or jax")
     for name in candidates:
@@ -75,7 +75,7 @@ def _first_that_works(
 
 
 def _judged(subject: Subject | None, run: LoadRun, machine: Machine, why: str = "") -> list[Finding]:
-    """All checks of the theme. Where the load never reached the card, one says so and the others skip."""
+    """All checks under load. If the load did not reach the card, one check fails and the others are skipped."""
     suffix = f":{subject.gpu.index}" if subject is not None and machine.gpu_count > 1 else ""
     never_ran = bool(why) or (not run.on_gpu and (subject is not None or bool(run.problem)))
     result = []
@@ -89,10 +89,10 @@ def _judged(subject: Subject | None, run: LoadRun, machine: Machine, why: str = 
     return result
 
 
-def job_for(subject: Subject | None, seconds: float, backend: str) -> probes.Job:
-    """Sizes by the card's memory, precisions by its units; small ones for a processor."""
+def job_for(subject: Subject | None, seconds: float, backend: str) -> probes.ProbeJob:
+    """The job for a card: sizes fit its memory, precisions its units. Small sizes for the CPU (None)."""
     if subject is None:
-        return probes.Job(
+        return probes.ProbeJob(
             backend=backend, seconds=seconds, matrix=1024, stream_bytes=64 << 20, chunk_cells=1 << 22
         )
     gpu, card = subject.gpu, subject.card
@@ -103,7 +103,7 @@ def job_for(subject: Subject | None, seconds: float, backend: str) -> probes.Job
         precisions += ["tf32", "fp16", "bf16"]
     elif capability >= 7.0 and (card is None or card.has_tensor_cores):
         precisions += ["fp16"]
-    return probes.Job(
+    return probes.ProbeJob(
         backend=backend,
         seconds=seconds,
         card=gpu.index,
@@ -124,7 +124,7 @@ def measure(
     probe: Sequence[str] = PROBE,
     read_log: Callable[[], Reading[Any]] | None = None,
 ) -> LoadRun:
-    """One card under load by one framework; no child outlives this."""
+    """Measure one card under load by one framework. All child processes have ended when this returns."""
     job = job_for(subject, seconds, backend)
     variables = {**frameworks.environment(backend), **python_path_variables()}
     worker = Child([*load, msgspec.json.encode(job).decode()], variables)
@@ -145,38 +145,38 @@ def measure(
 
 
 def _listen(worker: Child, watcher: Child | None, recorder: _Recorder, seconds: float) -> str:
-    """Take lines from both children until the worker ends; what went wrong with it, or nothing."""
+    """Read lines of both child processes until the worker ends. Return its problem, or an empty text."""
     if worker.process is None or worker.process.stdout is None:
         return worker.failure
     deadline = worker.started + _STARTUP_S + seconds + _MARGIN_S
-    takers = {worker.process.stdout: recorder.event}
+    handlers = {worker.process.stdout: recorder.event}
     if watcher is not None and watcher.process is not None and watcher.process.stdout is not None:
-        takers[watcher.process.stdout] = recorder.sample
-    with PipeReader(*takers) as reader:
+        handlers[watcher.process.stdout] = recorder.sample
+    with PipeReader(*handlers) as reader:
         while True:
             left = deadline - time.monotonic()
             received = reader.read(left) if left > 0 else []
             if not received:
-                return "made no progress and was ended"
+                return "made no progress and was killed"
             for output in received:
                 if output.closed and output.pipe is worker.process.stdout:
                     return worker.finish(time.monotonic() - worker.started + 10).why
                 for line in output.lines:
-                    takers[output.pipe](line)
+                    handlers[output.pipe](line)
 
 
 class _Recorder:
-    """Collects what the two children say, and shows it while it comes."""
+    """Collects the output of the two child processes and shows the current state."""
 
-    def __init__(self, backend: str, job: probes.Job, subject: Subject | None, say: Say) -> None:
+    def __init__(self, backend: str, job: probes.ProbeJob, subject: Subject | None, say: Say) -> None:
         self.backend, self.job, self.subject, self.say = backend, job, subject, say
-        self.started = self.said = time.monotonic()
+        self.started = self.reported = time.monotonic()
         self.opened: probes.Opened | None = None
         self.rates: dict[str, float] = {}
         self.troubles: dict[str, str] = {}
         self.pattern: Any = None
         self.repeats: Any = None
-        self.soak: list[Soaked] = []
+        self.soak: list[ThroughputSample] = []
         self.samples: list[Sample] = []
         self.doing = f"starting {backend}"
         self.console = Console(stderr=True)
@@ -205,7 +205,7 @@ class _Recorder:
             case probes.Repeated(repeats=repeats):
                 self.repeats = repeats
             case probes.Steady(tflops=tflops):
-                self.soak.append(Soaked(second=second, tflops=tflops))
+                self.soak.append(ThroughputSample(second=second, tflops=tflops))
         self._show()
 
     def sample(self, line: bytes) -> None:
@@ -226,8 +226,8 @@ class _Recorder:
             text += _state(self.samples[-1].gpu)
         if self.status is not None:
             self.status.update(Text(text))
-        elif time.monotonic() - self.said >= _SAY_EVERY_S:
-            self.said = time.monotonic()
+        elif time.monotonic() - self.reported >= _REPORT_EVERY_S:
+            self.reported = time.monotonic()
             self.say(text)
 
     def run(self, problem: str, before: Reading[Any], after: Reading[Any]) -> LoadRun:
@@ -235,7 +235,9 @@ class _Recorder:
         if before.value is not None and after.value is not None:
             new = Counter(x.code for x in after.value.xids) - Counter(x.code for x in before.value.xids)
         opened = self.opened
-        reason = "not for this processor" if self.subject is None else "this card has no units for it"
+        reason = (
+            "not measured on a CPU" if self.subject is None else "the card has no units for this precision"
+        )
         skipped = {
             f"matmul-{p}": reason for p in ("fp32", "tf32", "fp16", "bf16") if p not in self.job.precisions
         }
@@ -259,7 +261,7 @@ class _Recorder:
 
 
 def _state(gpu: Gpu) -> str:
-    """ "  1935 MHz  67 C  168 W", of what the card tells."""
+    """ "  1935 MHz  67 C  168 W", from the values that the card reports."""
     parts = [
         f"  {reading.value:.0f} {unit}"
         for reading, unit in (

@@ -1,4 +1,4 @@
-"""Train one workload in fresh processes and gather what they say into a Result."""
+"""Train one workload in new processes and collect their events in a Result."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from bench.measure.events import (
     Event,
     Generic,
     Imported,
-    Job,
     Peak,
     Replicas,
     Resident,
+    TrainingJob,
 )
 from bench.measure.kernel_path import Kernels
 from bench.measure.workloads import Workload
@@ -38,26 +38,26 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     repeats: int
     train_seconds: float
-    """Least timed training per process; the first goes on until it can be judged, the others end here."""
+    """Minimum timed training per process; the first process continues until it can be judged."""
     watch_cards: bool = False
-    """Read the cards' sensors meanwhile. Without it nothing is started beside the worker."""
+    """Whether another process reads the cards' sensors during training."""
     resident_seconds: float = 0.0
-    """In the first process, after the timed training: on data that are on the device already, and as long in turns
-    with that on the usual pipeline."""
+    """In the first process, after the timed training: this time on data that are already on the device, in turns with
+    the same time on the usual input pipeline."""
     generic_seconds: float = 0.0
-    """In the first process, on a card, after that: forced off cuDNN."""
+    """In the first process, on a card, after that: this time without cuDNN."""
     batch_kind: BatchKind = "workshop"
     setting: Setting | None = None
-    """How the model is trained; its backend is ``backend``. None: as Keras does by itself."""
+    """How the model is trained; its backend is ``backend``. None: with the defaults of Keras."""
     warmup_steps: int = 20
     learning_elsewhere: bool = False
-    """No process is judged: that it learns was seen at another batch size."""
+    """No accuracy is judged, because another batch size showed that the model learns."""
     devices: Devices | None = None
-    """Train on these at once; None: on the one that the framework picks."""
+    """Train on these devices at once; None: on the device that the framework selects."""
 
 
 class Progressed(msgspec.Struct, frozen=True, kw_only=True):
-    """A step forward: ``result`` is what is known so far, still partial; ``event`` what brought it."""
+    """One event of a worker, and the partial ``result`` after it."""
 
     event: Event
     repeat: int
@@ -70,19 +70,19 @@ def train(
     plan: Plan,
     on_progress: Callable[[Progressed], None],
     *,
-    run: Callable[..., runner.Problem | None] = runner.run,
+    run: Callable[..., runner.WorkerProblem | None] = runner.run,
     parent_pid: int,
-) -> Generator[Result | None, None, tuple[Result | None, runner.Problem | None]]:
-    """All repeats of one workload, a process at a time; stops at the first problem and keeps what came before it.
+) -> Generator[Result | None, None, tuple[Result | None, runner.WorkerProblem | None]]:
+    """Train all repeats of one workload, one process after the other, until the first problem.
 
-    Yields between two processes the result of those that have ended: others may train meanwhile. ``run`` does one job,
-    as ``bench.measure.runner.run`` does.
+    Yields the result so far between two processes, so that other workloads can train in turn. ``run`` runs one job, as
+    ``bench.measure.runner.run`` does.
     """
-    gathering = _Gathering(workload, plan)
+    collector = _ResultCollector(workload, plan)
     sampler = watch.Sampler() if plan.watch_cards else None
 
     def known(*, partial: bool) -> Result | None:
-        result = gathering.result(partial=partial)
+        result = collector.result(partial=partial)
         if result is None or sampler is None:
             return result
         return msgspec.structs.replace(result, telemetry=sampler.telemetry())
@@ -90,8 +90,8 @@ def train(
     for number, seed in enumerate(_seeds(plan)):
         if number:
             yield known(partial=False)
-        job = Job(
-            workload=_untold(workload) if number or plan.learning_elsewhere else workload,
+        job = TrainingJob(
+            workload=_without_judging(workload) if number or plan.learning_elsewhere else workload,
             backend=plan.backend,
             seed=seed,
             train_seconds=plan.train_seconds,
@@ -102,14 +102,14 @@ def train(
             setting=plan.setting,
             devices=plan.devices,
         )
-        gathering.start(seed)
+        collector.start(seed)
 
         def on_event(event: Event, number: int = number) -> None:
             if sampler:
-                sampler.hear(event)
-            block = gathering.take(event)
+                sampler.on_event(event)
+            block = collector.take(event)
             on_progress(
-                Progressed(event=event, repeat=number, block=block, result=gathering.result(partial=True))
+                Progressed(event=event, repeat=number, block=block, result=collector.result(partial=True))
             )
 
         with sampler or nullcontext():
@@ -123,12 +123,12 @@ def _seeds(plan: Plan) -> Iterator[int]:
     yield from range(plan.seed, plan.seed + plan.repeats)
 
 
-def _untold(workload: Workload) -> Workload:
-    """Learning is judged once, in the first process; the others only have to be timed."""
+def _without_judging(workload: Workload) -> Workload:
+    """Learning is judged in the first process only; the others are only timed."""
     return msgspec.structs.replace(workload, examples_before_judging=0, judgements=0)
 
 
-class _Gathering:
+class _ResultCollector:
     def __init__(self, workload: Workload, plan: Plan) -> None:
         self.workload, self.plan = workload, plan
         self.repeats: list[Repeat] = []
@@ -136,9 +136,9 @@ class _Gathering:
         self.kernel: Kernel | None = None
         self.peaks: list[Memory] = []
         self.replicas: Replicas | None = None
-        """Of the process whose devices were the furthest apart."""
+        """Of the process whose copies of the weights differ most."""
         self.diverged = False
-        self.beside: dict[str, Resident | Generic] = {}
+        self.extra: dict[str, Resident | Generic] = {}
         self.single_steps: list[float] = []
 
     def start(self, seed: int) -> None:
@@ -156,9 +156,9 @@ class _Gathering:
         elif isinstance(event, Peak):
             self.peaks.append(event.memory)
         elif isinstance(event, Replicas):
-            self.replicas = max(self.replicas or event, event, key=lambda told: told.apart)
+            self.replicas = max(self.replicas or event, event, key=lambda replicas: replicas.difference)
         elif isinstance(event, Resident | Generic):
-            self.beside[type(event).__name__] = event
+            self.extra[type(event).__name__] = event
         elif isinstance(event, Compiled):
             now = msgspec.structs.replace(now, compile_seconds=event.seconds)
         elif isinstance(event, Block):
@@ -182,7 +182,7 @@ class _Gathering:
         return block
 
     def result(self, *, partial: bool) -> Result | None:
-        """None before the first block: there is no figure to give yet."""
+        """The result so far; None before the first block."""
         repeats = tuple(r for r in self.repeats if r.blocks)
         if not repeats or self.imported is None:
             return None
@@ -215,7 +215,7 @@ class _Gathering:
             variant=self.workload.variant,
             tokens_per_sample=self.workload.tokens or None,
             tokens_per_second=derived.tokens_per_second(self.workload.tokens, median),
-            data=self.workload.data_told,
+            data=self.workload.data_description,
             repeats=repeats,
             partial=partial,
             batch_kind=self.plan.batch_kind,
@@ -244,23 +244,23 @@ class _Gathering:
         )
 
     def _input(self) -> InputShare | None:
-        told = self.beside.get("Resident")
-        if not isinstance(told, Resident):
+        resident = self.extra.get("Resident")
+        if not isinstance(resident, Resident):
             return None
-        shares = tuple(max(0.0, 1 - usual / there) for there, usual in told.looks)
+        shares = tuple(max(0.0, 1 - usual / on_device) for on_device, usual in resident.pairs)
         return InputShare(
-            resident_samples_per_second=statistics.median(there for there, _ in told.looks),
-            pipeline_samples_per_second=statistics.median(usual for _, usual in told.looks),
+            resident_samples_per_second=statistics.median(on_device for on_device, _ in resident.pairs),
+            pipeline_samples_per_second=statistics.median(usual for _, usual in resident.pairs),
             share=statistics.median(shares),
             shares=shares,
         )
 
     def _generic(self, first: Repeat) -> ForcedGeneric | None:
-        """Against the process that measured both: hours later the card may be warmer."""
-        told = self.beside.get("Generic")
-        if not isinstance(told, Generic):
+        """Compared with the same process, because the card may be warmer later."""
+        generic = self.extra.get("Generic")
+        if not isinstance(generic, Generic):
             return None
         fused = statistics.median(block.samples_per_second for block in first.blocks)
         return ForcedGeneric(
-            samples_per_second=told.samples_per_second, speedup=fused / told.samples_per_second
+            samples_per_second=generic.samples_per_second, speedup=fused / generic.samples_per_second
         )

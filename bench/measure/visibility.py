@@ -1,6 +1,6 @@
-"""Ask each installed framework, in a process of its own, whether it sees the card.
+"""Test in a separate process whether each installed framework finds the card.
 
-``python -m bench.measure.visibility tensorflow`` is that process: one JSON document on stdout.
+``python -m bench.measure.visibility tensorflow`` is that process. It prints one JSON document on stdout.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import msgspec
 
 from bench.finding import Finding
 from bench.health.check import REGISTER
-from bench.health.checks.frameworks import NAMES, Seen
+from bench.health.checks.frameworks import NAMES, FrameworkReport
 from bench.measure import backend
 from common.child import Child, die_with_parent, python_path_variables
 from inventory.machine.records import Machine
@@ -30,46 +30,48 @@ _LIBRARIES = {
     "torch": (),
     "jax": (),
 }  # fmt: skip
-"""What TensorFlow loads by name, and what it silently goes without the card for. The others name theirs."""
+"""Libraries without which TensorFlow ignores the card silently. The other frameworks name a missing library."""
 
-_TROUBLE = re.compile(r"cannot open shared object|Could not load|Cannot dlopen|CUDA_ERROR|no CUDA-capable|"
+_ERROR_LINE = re.compile(r"cannot open shared object|Could not load|Cannot dlopen|CUDA_ERROR|no CUDA-capable|"
                       r"libdevice|Unable to initialize|no kernel image", re.IGNORECASE)  # fmt: skip
 
 
 def findings(machine: Machine, *, only: Sequence[str] = NAMES, timeout_s: float = 120) -> list[Finding]:
-    """One finding a framework. Without a card nothing is imported and all are skipped at once."""
+    """One finding per framework. Without a card nothing is imported and all frameworks are skipped."""
     found = []
     for name in only:
-        seen = Seen(framework=name, installed=importlib.util.find_spec(name) is not None)
+        seen = FrameworkReport(framework=name, installed=importlib.util.find_spec(name) is not None)
         if machine.has_gpu and seen.installed:
             seen = ask(name, timeout_s=timeout_s)
         found.append(REGISTER[f"frameworks.{name}"].apply(seen, machine))
     return found
 
 
-def ask(name: str, *, timeout_s: float, command: Sequence[str] | None = None) -> Seen:
-    """Start the process and take its answer; whatever happens to it is an answer too."""
+def ask(name: str, *, timeout_s: float, command: Sequence[str] | None = None) -> FrameworkReport:
+    """Start the process of framework ``name`` and return its report. If it fails, the report has the reason."""
     argv = command or (sys.executable, "-P", "-m", "bench.measure.visibility", name)
     ended = Child(argv, {**backend.environment(name), **python_path_variables()}).finish(timeout_s)
     for line in ended.lines:
         try:
-            return msgspec.json.decode(line, type=Seen)
+            return msgspec.json.decode(line, type=FrameworkReport)
         except msgspec.MsgspecError:
             continue
-    return Seen(
-        framework=name, version=_version(name), trouble=f"its process {ended.why or 'gave no answer'}"
+    return FrameworkReport(
+        framework=name, version=_version(name), trouble=f"its process {ended.why or 'printed no result'}"
     )
 
 
-def look(name: str) -> Seen:
-    """In the child: import the framework, list its devices, compute on the first."""
+def look(name: str) -> FrameworkReport:
+    """In the child process: import the framework, list its devices, compute on the first device."""
     version = _version(name)
     try:
         cuda_build, devices, compute = _LOOK[name]()
-    except Exception as error:  # frameworks raise anything when their libraries are broken
-        return Seen(framework=name, version=version, trouble=_first_line(error), missing=_missing(name))
+    except Exception as error:  # a framework with broken libraries can raise any exception
+        return FrameworkReport(
+            framework=name, version=version, trouble=_first_line(error), missing=_missing(name)
+        )
     if not cuda_build or not devices:
-        return Seen(
+        return FrameworkReport(
             framework=name,
             version=version,
             cuda_build=cuda_build,
@@ -77,15 +79,17 @@ def look(name: str) -> Seen:
             missing=_missing(name) if cuda_build else (),
         )
     try:
-        right = compute()
-    except Exception as error:  # no code for the card, no memory left, a library that does not load
-        return Seen(framework=name, version=version, devices=tuple(devices), trouble=_first_line(error))
-    return Seen(
+        correct = compute()
+    except Exception as error:  # no code for the card, out of memory, or a library that cannot be loaded
+        return FrameworkReport(
+            framework=name, version=version, devices=tuple(devices), trouble=_first_line(error)
+        )
+    return FrameworkReport(
         framework=name,
         version=version,
         devices=tuple(devices),
-        computed=right,
-        trouble="" if right else "a product came out wrong",
+        computed=correct,
+        trouble="" if correct else "a matrix product was wrong",
     )
 
 
@@ -112,7 +116,7 @@ def _torch() -> _Look:
     if not torch.version.cuda:
         return False, [], lambda: False
     if not torch.cuda.is_available():
-        torch.cuda.init()  # says why not
+        torch.cuda.init()  # raises an exception with the reason
 
     def compute() -> bool:
         product = torch.ones((64, 64), device="cuda") @ torch.ones((64, 64), device="cuda")
@@ -140,7 +144,7 @@ _LOOK: dict[str, Callable[[], _Look]] = {"tensorflow": _tensorflow, "torch": _to
 
 
 def _missing(name: str) -> tuple[str, ...]:
-    """Libraries that neither the loader nor NVIDIA's wheels have; the driver's first."""
+    """Libraries that neither the loader nor NVIDIA's wheels provide; that of the driver is first."""
     return tuple(library for library in ("libcuda.so.1", *_LIBRARIES[name]) if not _loads(library))
 
 
@@ -168,19 +172,23 @@ def _first_line(error: BaseException) -> str:
 
 
 def main(name: str) -> int:
-    """Whatever the framework prints is kept off stdout; of its complaints, one line is passed on."""
+    """Print the report of framework ``name`` on stdout.
+
+    The framework's own output is captured; its first error line becomes part of the report."""
     die_with_parent()
-    answer = os.fdopen(os.dup(1), "wb")
-    with tempfile.TemporaryFile() as noise:
-        os.dup2(noise.fileno(), 1)
-        os.dup2(noise.fileno(), 2)
+    result = os.fdopen(os.dup(1), "wb")
+    with tempfile.TemporaryFile() as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
         seen = look(name)
-        noise.seek(0)
-        said = [line for line in noise.read().decode(errors="replace").splitlines() if _TROUBLE.search(line)]
-    if said and not seen.computed and not seen.trouble:
-        seen = msgspec.structs.replace(seen, trouble=said[0].strip()[:300])
-    answer.write(msgspec.json.encode(seen) + b"\n")
-    answer.flush()
+        output.seek(0)
+        errors = [
+            line for line in output.read().decode(errors="replace").splitlines() if _ERROR_LINE.search(line)
+        ]
+    if errors and not seen.computed and not seen.trouble:
+        seen = msgspec.structs.replace(seen, trouble=errors[0].strip()[:300])
+    result.write(msgspec.json.encode(seen) + b"\n")
+    result.flush()
     return 0
 
 

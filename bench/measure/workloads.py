@@ -1,4 +1,4 @@
-"""The workshop's models as frozen, fingerprinted pieces of work: what is trained, and when it counts."""
+"""The workloads: the workshop's models with fixed data and training settings, identified by fingerprints."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import msgspec
 from bench.results.record.figures import Variant
 
 FAITHFUL = "-faithful"
-"""Ends the names of those that ask for exactly what the class's scripts ask for."""
+"""Suffix of the workloads that use exactly the arguments of the class's scripts."""
 
 
 class Workload(msgspec.Struct, frozen=True, kw_only=True):
     """One model, its data and its training settings.
 
-    Everything here is part of the fingerprint: two results are of the same work exactly when their
+    All fields are part of the fingerprint: two results belong to the same workload if and only if their
     fingerprints are equal. ``version`` rises when a builder or the data generator changes without these
     fields changing.
     """
@@ -24,38 +24,38 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     version: int = 1
     model: str
-    """Builder in ``workshops`` (``bench.measure.worker.tasks`` says which module; "class/..." is the class's own)."""
+    """Builder in ``workshops`` (see ``bench.measure.worker.tasks``); "class/..." is a model of the class."""
     data: str = "sentiment-grammar"
-    """Generator in ``bench.measure.worker.tasks``; ``DATA_TOLD`` says what it makes."""
+    """Generator in ``bench.measure.worker.tasks``; ``DATA_DESCRIPTIONS`` describes its data."""
     vocabulary: int = 1000
-    """Different symbols that a model reads."""
+    """Number of different symbols in the input."""
     tokens: int = 300
-    """Length of every example; 0 where it is no sequence."""
+    """Length of every example; 0 if the data are not sequences."""
     train_examples: int = 20_000
     test_examples: int = 1_000
     batch_size: int = 32
     optimizer: str = "adam"
     learning_rate: float = 1e-3
     gradient_clip_norm: float = 1.0
-    """Per variable; without it one seed in eight was lost to a gradient spike (docs/evidence/learning-bar.md)."""
+    """Per variable; without it one seed in eight failed because of a gradient spike (docs/evidence/learning-bar.md)."""
     loss: str = "binary_crossentropy"
     examples_before_judging: int = 6_144
-    """Training goes on until this many examples were seen, whatever the time budget: see ``accuracy_bar``."""
+    """Minimum number of training examples, regardless of the time budget: see ``accuracy_bar``."""
     judgements: int = 3
     examples_between_judgements: int = 2_048
-    """Accuracy under the bar is looked at again after some more training, this often in all: a single look
-    can hit a spike that the next hundred steps undo."""
+    """If the accuracy is below the bar, it is measured again after this much more training, ``judgements`` times in
+    all: a single measurement can fall on a spike of the loss that disappears within a hundred steps."""
     accuracy_bar: float = 0.75
-    """Held-out accuracy below this, after that many examples, is broken training: counting words reaches
-    0.68 on these reviews, so 0.75 needs a model that reads them (seeds measured: docs/evidence/learning-bar.md).
-    0: not judged."""
+    """A test accuracy below this after ``examples_before_judging`` means that training does not work. Counting words
+    reaches 0.68 on these reviews, so 0.75 needs a model that uses their order. Seeds measured:
+    docs/evidence/learning-bar.md. 0: not judged."""
 
     fused: bool = True
-    """Whether a fused recurrent kernel is due on a card. False: the class's script asks for what none can do."""
+    """Whether a card is expected to use a fused recurrent kernel. False: the class's arguments prevent it."""
 
     @property
     def fingerprint(self) -> str:
-        """First 16 hex digits of the SHA-256 of the definition. Fields that came later count where they are set."""
+        """First 16 hex digits of the SHA-256 of the definition. ``fused`` was added later and counts if False."""
         fields = msgspec.structs.asdict(self)
         if self.fused:
             del fields["fused"]
@@ -63,26 +63,27 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def variant(self) -> Variant | None:
-        """Of the models that the class's scripts write in another way, which one this is."""
+        """ "faithful" or "fast" if the workload exists in both variants, else None."""
         if self.name.endswith(FAITHFUL):
             return "faithful"
         return "fast" if self.name + FAITHFUL in WORKLOADS else None
 
     @property
-    def data_told(self) -> str:
-        return DATA_TOLD[self.data]
+    def data_description(self) -> str:
+        """One line about the data, for reports."""
+        return DATA_DESCRIPTIONS[self.data]
 
 
-DATA_TOLD = {
+DATA_DESCRIPTIONS = {
     "sentiment-grammar": "synthetic reviews (sentiment grammar, 5% of the labels flipped)",
     "number-characters": "synthetic text (the numbers 1 to 9,999 in words, by characters)",
-    "addition-reversed": "synthetic sums (two numbers of up to three digits, turned round)",
+    "addition-reversed": "synthetic sums (two numbers of up to three digits, reversed)",
     "glyphs": "synthetic hand signs (24 letters, 5% of the labels replaced)",
 }
 
 
 def _characters(cell: str) -> Workload:
-    """128 units, stretches of 200 characters, a guess at every place."""
+    """A model of 128 units that predicts the next character at each position of 200 characters."""
     return Workload(
         name=f"{cell}-text-gen",
         model=cell,
@@ -100,7 +101,7 @@ def _of_the_class(name: str, **changes: Any) -> Workload:
 
 
 _SIGMOID: dict[str, Any] = {"learning_rate": 1e-2, "examples_before_judging": 12_288}
-"""At the optimizer's own rate of 0.001 these stay at chance for 10,000 examples (docs/evidence/learning-bar.md)."""
+"""With the default rate of 0.001 these stay at chance level for 10,000 examples (docs/evidence/learning-bar.md)."""
 
 WORKLOADS: dict[str, Workload] = {
     w.name: w
@@ -108,7 +109,7 @@ WORKLOADS: dict[str, Workload] = {
         Workload(name="lstm", model="lstm"),
         Workload(name="gru", model="gru"),
         Workload(name="cnn-lstm", model="cnn-lstm"),
-        Workload(  # why it clips so low: docs/decisions/0059-simple-rnn-clipping.md
+        Workload(  # the reason for the low clipping limit: docs/decisions/0059-simple-rnn-clipping.md
             name="simple-rnn", version=2, model="simple-rnn", gradient_clip_norm=0.1,
             examples_before_judging=8_192, accuracy_bar=0.58, judgements=8,
         ),
@@ -129,7 +130,7 @@ WORKLOADS: dict[str, Workload] = {
         ),
         _of_the_class("lstm", **_SIGMOID),
         _of_the_class("lstm-dropout"),
-        _of_the_class(  # at chance after 34,816 examples: it is timed, and its learning is not judged
+        _of_the_class(  # at chance level after 34,816 examples: it is timed, but its accuracy is not judged
             "deep-lstm", version=2, learning_rate=1e-2, accuracy_bar=0.0, judgements=1,
         ),
         _of_the_class("cnn-lstm", **_SIGMOID),
@@ -144,24 +145,26 @@ SUITES: dict[str, tuple[str, ...]] = {
     ),
     "full": tuple(WORKLOADS),
 }  # fmt: skip
-"""Name -> workloads in the order they are run."""
+"""Workloads of each suite, in the order of execution."""
 
 BACKENDS = ("tensorflow", "torch", "jax")
 
 
 class UnknownWorkloadError(ValueError):
-    """The name is in no suite; the message lists those that are."""
+    """The name of a workload is unknown; the message lists the known names."""
 
 
 def select(names: tuple[str, ...], suite: str = "ready") -> list[Workload]:
-    """The named workloads in the order asked for, those of ``suite`` for no name; each once.
+    """The workloads ``names`` in this order without duplicates; those of ``suite`` if there are no names.
 
-    "lstm-fast" is ``lstm``: the other one beside "lstm-faithful".
+    "lstm-fast" means ``lstm``, the variant beside "lstm-faithful". Raises UnknownWorkloadError.
     """
     names = tuple(
         n.removesuffix("-fast") if n.removesuffix("-fast") + FAITHFUL in WORKLOADS else n for n in names
     )
     missing = [n for n in names if n not in WORKLOADS]
     if missing:
-        raise UnknownWorkloadError(f"no workload {missing[0]!r}: there are {', '.join(WORKLOADS)}")
+        raise UnknownWorkloadError(
+            f"unknown workload {missing[0]!r}; the workloads are {', '.join(WORKLOADS)}"
+        )
     return [WORKLOADS[n] for n in dict.fromkeys(names or SUITES[suite])]

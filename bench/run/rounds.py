@@ -13,7 +13,7 @@ from bench.judge import training as verdict
 from bench.judge.result import ResultJudge
 from bench.measure import batches, training
 from bench.measure.events import Block, Compiled, Devices, Evaluated, Imported, Resident
-from bench.measure.runner import Problem
+from bench.measure.runner import WorkerProblem
 from bench.measure.workloads import Workload
 from bench.results.record.document import Result
 from bench.results.record.figures import BatchKind, BatchPoint, BatchSearch
@@ -195,7 +195,7 @@ class _Rounds:
             at += f", {plan.devices.count} devices"
         return f"{workload.name} on {plan.backend}{at} {self.place}"
 
-    def _failed(self, workload: Workload, plan: training.Plan, problem: Problem) -> None:
+    def _failed(self, workload: Workload, plan: training.Plan, problem: WorkerProblem) -> None:
         self.schedule.watcher.done(problem.message)
         self.findings.append(
             verdict.failure(workload.name, plan.backend, problem.kind, problem.message, problem.detail)

@@ -11,7 +11,7 @@ import msgspec
 
 from bench.measure import runner
 from bench.measure.batches import LEAST_EXAMPLES_PER_SIZE
-from bench.measure.events import Evaluated, Event, Imported, Job, Tried
+from bench.measure.events import Evaluated, Event, Imported, TrainingJob, Tried
 from bench.measure.workloads import Workload
 from bench.run.tune_candidates import GAIN, TriedSetting, choose, longer_calls, precisions
 from bench.run.tuned_settings import as_set
@@ -57,7 +57,7 @@ def busy_cores(seconds: float = 1.0) -> float:
     return max(0.0, (sum(after) - sum(before) - idle(after) + idle(before)) / seconds)
 
 
-Run = Callable[..., runner.Problem | None]
+Run = Callable[..., runner.WorkerProblem | None]
 
 
 class _Search:
@@ -181,7 +181,7 @@ def _learning(one: TriedSetting, workload: Workload, run: Run) -> TriedSetting:
         if isinstance(event, Evaluated):
             seen.append(event)
 
-    job = Job(
+    job = TrainingJob(
         workload=as_set(workload, one.setting),
         backend=one.setting.backend,
         parent_pid=os.getpid(),
@@ -218,7 +218,7 @@ def _measure(
         elif isinstance(event, Tried) and event.point.samples_per_second:
             rates.append(event.point.samples_per_second)
 
-    job = Job(
+    job = TrainingJob(
         workload=workload,
         backend=setting.backend,
         parent_pid=os.getpid(),

@@ -9,7 +9,7 @@ import os
 import sys
 
 from bench.measure import runner
-from bench.measure.events import Evaluated, Event, Job
+from bench.measure.events import Evaluated, Event, TrainingJob
 from bench.measure.workloads import WORKLOADS
 
 
@@ -27,7 +27,7 @@ def main() -> None:
                 if isinstance(event, Evaluated):
                     looks.append(event)
 
-            job = Job(
+            job = TrainingJob(
                 workload=workload, backend=backend, seed=seed, train_seconds=1.0, parent_pid=os.getpid()
             )
             problem = runner.run(job, hear)

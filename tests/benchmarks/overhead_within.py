@@ -24,7 +24,7 @@ import sys, time
 import keras, msgspec
 from bench.measure.worker import arithmetic, tasks
     from bench.measure import backend, kernel_path
-from bench.measure.events import Block, Job
+from bench.measure.events import Block, TrainingJob
 from bench.measure.worker.timing import timer
 from bench.measure.workloads import WORKLOADS
 work, pairs, seconds = WORKLOADS[sys.argv[1]], int(sys.argv[2]), float(sys.argv[3])
@@ -39,7 +39,7 @@ kernel_path.look(
 )
 wait = backend.synchroniser("tensorflow", False)
 untold = msgspec.structs.replace(work, examples_before_judging=0)
-job = Job(workload=untold, backend="tensorflow", seed=0, train_seconds=seconds, parent_pid=0)
+job = TrainingJob(workload=untold, backend="tensorflow", seed=0, train_seconds=seconds, parent_pid=0)
 class Epoch(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self.begun = time.perf_counter()

@@ -78,7 +78,7 @@ def measure(what: str) -> Any:
     time.perf_counter = time.process_time
     if what == "probes":
         lines: list[bytes] = []
-        job = load.Job(
+        job = load.ProbeJob(
             backend=BACKEND, seconds=3.0, matrix=2048, stream_bytes=256 << 20, free_bytes=1 << 30, rates_only=True
         )  # fmt: skip
         load.work(job, lambda event: lines.append(msgspec.json.encode(event)))

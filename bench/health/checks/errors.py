@@ -1,11 +1,11 @@
-"""Theme "errors": faults that the card or the kernel has on record."""
+"""Theme "errors": faults recorded by the card or the kernel."""
 
 from __future__ import annotations
 
 from collections import Counter
 
 from bench.health import xids
-from bench.health.check import Outcome, Subject, check, failed, passed, skipped, unknown, value, warned
+from bench.health.check import CheckOutcome, Subject, check, failed, passed, skipped, unknown, value, warned
 from inventory.machine.records import Machine
 
 _CORRECTED = 20_000_000
@@ -18,16 +18,16 @@ _ECC_CARDS = "cards with error-correcting memory: not GeForce"
     title="Xid faults in the kernel log",
     scope="machine",
     looks_at="the driver's fault reports (Xid) since boot in /dev/kmsg, the journal or the log file",
-    limits="none; those of a program warn, those of card, memory or bus fail",
+    limits="no Xid; one caused by a program warns, one of card, memory, bus or driver fails",
     source="NVIDIA's Xid catalogue",
-    fix="look the code up: dlbox check --explain errors.xid; then read: sudo dmesg | grep -i xid",
+    fix="look up the code: dlbox check --explain errors.xid; then read: sudo dmesg | grep -i xid",
     explanation=xids.explanation(),
     needs={"kernel_log": "kernel log"},
 )
-def xid(machine: Machine) -> Outcome:
+def xid(machine: Machine) -> CheckOutcome:
     if not machine.kernel_log.ok and machine.kernel_log.state == "no-permission":
         return unknown(
-            "the kernel log is closed to this user, so that past faults cannot be seen",
+            "this user has no permission to read the kernel log, so past faults are not visible",
             "sudo usermod -aG systemd-journal,adm $USER, then log in again; or: sudo dlbox check",
         )
     log = value(machine.kernel_log, "kernel log")
@@ -37,43 +37,43 @@ def xid(machine: Machine) -> Outcome:
     worst = min(counts, key=lambda code: (not xids.of(code).is_fault, -counts[code]))
     address = next(entry.address for entry in log.xids if entry.code == worst)
     entry = xids.of(worst)
-    others = f"; in all {dict(sorted(counts.items()))}" if len(counts) > 1 else ""
-    words = f"Xid {worst} on {address}, {counts[worst]} times: {entry.meaning}{others}"
+    others = f"; counts by code: {dict(sorted(counts.items()))}" if len(counts) > 1 else ""
+    message = f"Xid {worst} on {address}, {counts[worst]} times: {entry.meaning}{others}"
     judge = failed if entry.is_fault else warned
-    return judge(words, len(log.xids), 0, remedy=entry.step)
+    return judge(message, len(log.xids), 0, remedy=entry.step)
 
 
 @check(
     "errors.ecc",
     title="Uncorrected memory errors",
-    looks_at="uncorrected ECC errors since the driver was loaded, and over the card's life",
-    limits="any since the driver was loaded fails; older ones warn",
+    looks_at="uncorrected ECC errors since the driver was loaded, and over the card's lifetime",
+    limits="an error since the driver was loaded fails; older errors warn",
     applies_to=_ECC_CARDS,
     source="NVML; NVIDIA's GPU memory error management",
-    fix="reboot, so that the bad place is retired; if it comes back, the card's memory is defective",
+    fix="reboot, so that the bad memory is retired; if errors return, the card's memory is defective",
     needs={
         "gpu.errors.ecc_uncorrected": "ECC counter",
-        "gpu.errors.ecc_uncorrected_lifetime": "ECC counter of the card's life",
+        "gpu.errors.ecc_uncorrected_lifetime": "ECC counter of the card's lifetime",
     },
     optional=("gpu.errors.remap_failed",),
 )
-def ecc(subject: Subject) -> Outcome:
-    """The memory lost data that its code could not repair. Results computed since then are not to be
-    trusted."""
+def ecc(subject: Subject) -> CheckOutcome:
+    """Error correction could not restore data in the card's memory. Results computed since then may be
+    wrong."""
     now = value(subject.gpu.errors.ecc_uncorrected, "ECC counter")
     if now and subject.gpu.errors.remap_failed.value:
         return failed(
             f"{now} uncorrected errors since the driver was loaded, and no spare rows are left",
             now,
             0,
-            remedy="have the card replaced: its memory is defective and cannot be repaired any more",
+            remedy="have the card replaced: its memory is defective and has no spare rows left",
         )
     if now:
         return failed(f"{now} uncorrected errors since the driver was loaded", now, 0)
-    ever = value(subject.gpu.errors.ecc_uncorrected_lifetime, "ECC counter of the card's life")
+    ever = value(subject.gpu.errors.ecc_uncorrected_lifetime, "ECC counter of the card's lifetime")
     if ever:
         return warned(
-            f"{ever} uncorrected errors in the card's life, none since the driver was loaded", ever, 0
+            f"{ever} uncorrected errors in the card's lifetime, none since the driver was loaded", ever, 0
         )
     return passed("none", 0, 0)
 
@@ -84,13 +84,13 @@ def ecc(subject: Subject) -> Outcome:
     looks_at="corrected ECC errors since the driver was loaded",
     limits=f"up to {_CORRECTED:,}",
     applies_to=_ECC_CARDS,
-    source="limit of a large cloud's node health checks",
-    fix="watch the number; if it grows by the hour, have the card replaced",
+    source="limit of the node health checks of a large cloud",
+    fix="check the number again later; if it grows every hour, have the card replaced",
     needs={"gpu.errors.ecc_corrected": "ECC counter"},
     unread="warn",
 )
-def ecc_corrected(subject: Subject) -> Outcome:
-    """Corrected errors do no harm; a flood of them announces worse."""
+def ecc_corrected(subject: Subject) -> CheckOutcome:
+    """Corrected errors do no harm, but very many of them often come before uncorrected ones."""
     number = value(subject.gpu.errors.ecc_corrected, "ECC counter")
     if number > _CORRECTED:
         return warned(f"{number:,}", number, _CORRECTED)
@@ -101,54 +101,54 @@ def ecc_corrected(subject: Subject) -> Outcome:
     "errors.ecc-mode",
     title="ECC setting",
     looks_at="whether error correction is on, now and after the next reset",
-    limits="a change that waits warns",
+    limits="a setting that changes at the next reset warns",
     applies_to=_ECC_CARDS,
     source="NVML",
     fix="reboot, so that the new setting takes effect",
     needs={"gpu.errors.ecc_enabled": "ECC", "gpu.errors.ecc_pending": "ECC after the next reset"},
     unread="warn",
 )
-def ecc_mode(subject: Subject) -> Outcome:
-    """Error correction costs a little memory and speed and finds bit errors; changing it needs a reset."""
+def ecc_mode(subject: Subject) -> CheckOutcome:
+    """Error correction detects bit errors and costs a little memory and speed. A change takes effect at a reset."""
     now = value(subject.gpu.errors.ecc_enabled, "ECC")
     pending = value(subject.gpu.errors.ecc_pending, "ECC after the next reset")
-    words = "on" if now else "off"
+    state = "on" if now else "off"
     if pending != now:
-        return warned(f"{words}, will be {'on' if pending else 'off'} after the next reset", now, pending)
-    return passed(words, now)
+        return warned(f"{state}, will be {'on' if pending else 'off'} after the next reset", now, pending)
+    return passed(state, now)
 
 
 @check(
     "errors.retired-pages",
     title="Retired memory pages",
-    looks_at="pages taken out of use because of ECC errors, and those that wait for it",
-    limits=f"a page that waits, or {_MOST_RETIRED} and more, fails; any warns",
+    looks_at="pages retired because of ECC errors, and pages pending retirement",
+    limits=f"a pending page, or {_MOST_RETIRED} and more retired pages, fail; fewer warn",
     applies_to=_ECC_CARDS + " from Ampere on",
     source="NVIDIA's dynamic page retirement: at most 64 pages",
-    fix="reboot, so that waiting pages are retired; near the limit have the card replaced",
+    fix="reboot, so that pending pages are retired; near the limit of 64 have the card replaced",
     needs={
         "gpu.errors.retired_pages": "retired pages",
-        "gpu.errors.retirement_pending": "pages that wait to be retired",
+        "gpu.errors.retirement_pending": "pages pending retirement",
     },
     optional=("gpu.name",),
 )
-def retired_pages(subject: Subject) -> Outcome:
-    """Bad places of the memory are mapped out, up to a limit. One that waits is still in use until the
+def retired_pages(subject: Subject) -> CheckOutcome:
+    """The driver stops using bad pages of the memory, up to a limit. A pending page is still in use until the
     driver is loaded again."""
     errors = subject.gpu.errors
     if _geforce(subject) and not errors.retired_pages.value and not errors.retirement_pending.value:
         return skipped("GeForce cards do not retire pages")
     number = value(errors.retired_pages, "retired pages")
     if errors.retirement_pending.value:
-        return failed("a bad page waits to be retired and is still in use", number, 0)
+        return failed("a bad page is pending retirement and still in use", number, 0)
     if number >= _MOST_RETIRED:
-        return failed(f"{number} pages are retired, 64 is the end", number, 0)
+        return failed(f"{number} pages are retired; the limit is 64", number, 0)
     if number:
         return warned(
             f"{number} pages are retired",
             number,
             0,
-            remedy="watch the number: dlbox check after some weeks of use",
+            remedy="check the number again after some weeks of use: dlbox check",
         )
     return passed("none", 0, 0)
 
@@ -156,67 +156,67 @@ def retired_pages(subject: Subject) -> Outcome:
 @check(
     "errors.remapped-rows",
     title="Remapped memory rows",
-    looks_at="rows replaced by spare ones because of ECC errors",
-    limits="a failed or waiting remap fails; rows with uncorrected errors warn",
-    applies_to="data centre cards from Ampere on; GeForce answers the question without having the feature",
+    looks_at="rows replaced by spare rows because of ECC errors",
+    limits="a failed or pending remap fails; rows with uncorrected errors warn",
+    applies_to="data centre cards from Ampere on; GeForce cards report values but do not have the feature",
     source="NVIDIA's row remapping",
-    fix="reboot, so that waiting rows are replaced; after a failed remap have the card replaced",
+    fix="reboot, so that pending rows are replaced; after a failed remap have the card replaced",
     needs={
         "gpu.errors.remapped_rows_uncorrected": "remapped rows",
         "gpu.errors.remapped_rows_corrected": "remapped rows",
         "gpu.errors.remap_failed": "failed remaps",
-        "gpu.errors.remap_pending": "waiting remaps",
+        "gpu.errors.remap_pending": "pending remaps",
     },
     optional=("gpu.name", "gpu.errors.ecc_uncorrected"),
 )
-def remapped_rows(subject: Subject) -> Outcome:
-    """The card swaps bad rows of its memory for spare ones at the next reset. When there are no spare rows
-    left, the remap fails and the card must go back."""
+def remapped_rows(subject: Subject) -> CheckOutcome:
+    """At a reset the card replaces bad rows of its memory by spare rows. If no spare rows are left, the remap
+    fails and the card has to be replaced."""
     if _geforce(subject):
-        return skipped("GeForce cards do not remap rows, whatever the driver answers")
+        return skipped("GeForce cards do not remap rows; the values from the driver have no meaning")
     errors = subject.gpu.errors
     uncorrected = value(errors.remapped_rows_uncorrected, "remapped rows")
     if errors.remap_failed.value and errors.ecc_uncorrected.value:
-        return warned("a bad row could not be replaced, see the uncorrected errors", True, False)
+        return warned("a bad row could not be replaced; see the uncorrected errors", True, False)
     if errors.remap_failed.value:
         return failed("a bad row could not be replaced: no spare rows are left", True, False)
     if errors.remap_pending.value:
-        return failed("a bad row waits to be replaced and is still in use", True, False)
+        return failed("a bad row is pending replacement and still in use", True, False)
     corrected = value(errors.remapped_rows_corrected, "rows replaced after corrected errors")
     if uncorrected:
         return warned(
             f"{uncorrected} rows replaced after uncorrected errors",
             uncorrected,
             0,
-            remedy="watch the number: dlbox check after some weeks of use",
+            remedy="check the number again after some weeks of use: dlbox check",
         )
-    return passed(f"{corrected} after corrected errors, none after others", corrected)
+    return passed(f"{corrected} after corrected errors, none after uncorrected errors", corrected)
 
 
 @check(
     "errors.inforom",
     title="InfoROM",
-    looks_at="the checksum of the card's own configuration memory",
+    looks_at="the checksum of the card's configuration memory",
     limits="valid",
     source="NVML, code 14",
-    fix="power the machine off and on; if it stays corrupted, ask the card's maker for a new one",
+    fix="power the machine off and on; if the InfoROM is still corrupted, have the card replaced",
     needs={"gpu.errors.inforom_valid": "InfoROM check"},
     optional=("gpu.errors.inforom_version",),
 )
-def inforom(subject: Subject) -> Outcome:
-    """The InfoROM holds serial number, settings and error history. A corrupted one makes other readings
-    worthless."""
+def inforom(subject: Subject) -> CheckOutcome:
+    """The InfoROM contains serial number, settings and error history. If it is corrupted, other readings
+    are unreliable."""
     if 14 in (subject.gpu.handle.code, subject.gpu.errors.inforom_version.code, subject.gpu.name.code):
-        return failed("corrupted", False, True)
+        return failed("the InfoROM is corrupted", False, True)
     valid = value(subject.gpu.errors.inforom_valid, "InfoROM check")
     if not valid:
-        return failed("corrupted", False, True)
+        return failed("the InfoROM is corrupted", False, True)
     version = subject.gpu.errors.inforom_version.value
     return passed(f"valid{', ' + version if version else ''}", True, True)
 
 
 def _geforce(subject: Subject) -> bool:
-    """Without error-correcting memory: by the catalogue, else by the name."""
+    """Whether the card has no error-correcting memory: by the catalogue, else by its name."""
     if subject.card is not None:
         return not subject.card.has_ecc
     return "geforce" in value(subject.gpu.name, "the card's name").lower()

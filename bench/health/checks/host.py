@@ -1,8 +1,8 @@
-"""Theme "host": the computer around the card. These run on machines without a card too."""
+"""Theme "host": the computer itself. Most of these checks run on machines without a card too."""
 
 from __future__ import annotations
 
-from bench.health.check import Outcome, check, failed, passed, value, warned
+from bench.health.check import CheckOutcome, check, failed, passed, value, warned
 from inventory.machine.records import Machine
 
 _GIB = 1 << 30
@@ -15,25 +15,25 @@ _FULL, _TIGHT = 1.0, 5.0
     title="Main memory",
     scope="machine",
     needs_gpu=False,
-    looks_at="the computer's memory",
+    looks_at="the size of the main memory",
     limits=f"below {_LEAST_MEMORY:g} GiB warns",
-    source="TensorFlow and a workshop model take 1 to 2 GiB",
+    source="TensorFlow with a workshop model uses 1 to 2 GiB",
     fix="add memory, or close other programs while training",
     unread="warn",
 )
-def memory(machine: Machine) -> Outcome:
+def memory(machine: Machine) -> CheckOutcome:
     """Frameworks need one to two GiB before they load any data."""
     gib = machine.host.memory_bytes / _GIB
     if not 0 < gib < 1 << 20:
         return warned(
             "the size of the memory could not be read",
-            remedy="read it by hand: free -h; then: dlbox check --only host",
+            remedy="read it with: free -h; then repeat: dlbox check --only host",
         )
     if gib < _LEAST_MEMORY:
         return warned(f"{gib:.1f} GiB", round(gib, 1), 8, "GiB")
     free = machine.host.memory_available_bytes / _GIB
-    told = f", {free:.1f} free" if 0 < free <= gib else ""
-    return passed(f"{gib:.1f} GiB{told}", round(gib, 1), None, "GiB")
+    available = f", {free:.1f} free" if 0 < free <= gib else ""
+    return passed(f"{gib:.1f} GiB{available}", round(gib, 1), None, "GiB")
 
 
 @check(
@@ -43,11 +43,11 @@ def memory(machine: Machine) -> Outcome:
     needs_gpu=False,
     looks_at="swap space",
     limits="none",
-    source="shown for the record",
-    fix="add a swap file if programs are ended for lack of memory",
+    source="shown for information",
+    fix="add a swap file if the kernel kills programs for lack of memory",
 )
-def swap(machine: Machine) -> Outcome:
-    """Without swap, a program that needs more memory than there is gets ended at once."""
+def swap(machine: Machine) -> CheckOutcome:
+    """Without swap the kernel kills a program as soon as the main memory is full."""
     gib = machine.host.swap_bytes / _GIB
     return passed(f"{gib:.1f} GiB" if gib else "none", round(gib, 1), None, "GiB")
 
@@ -57,52 +57,48 @@ def swap(machine: Machine) -> Outcome:
     title="Disk space",
     scope="machine",
     needs_gpu=False,
-    looks_at="free space where data and results go, and the kind of disk",
+    looks_at="free space in the folder of data and results, and the kind of disk",
     limits=f"below {_TIGHT:g} GiB warns, below {_FULL:g} GiB fails",
-    source="TensorFlow with its CUDA wheels takes 5 to 6 GB",
-    fix="free some space: du -xh --max-depth=2 ~ | sort -h | tail",
+    source="TensorFlow with its CUDA wheels needs 5 to 6 GB",
+    fix="free some space; the largest folders: du -xh --max-depth=2 ~ | sort -h | tail",
     needs={"host.disk": "disk"},
 )
-def disk(machine: Machine) -> Outcome:
-    """A full disk loses results. A rotating disk is slow with data sets of many small files."""
+def disk(machine: Machine) -> CheckOutcome:
+    """Results cannot be saved on a full disk. A hard disk is slow with data sets of many small files."""
     found = value(machine.host.disk, "disk")
     gib = found.free_bytes / _GIB
-    kind = {"nvme": "NVMe", "ssd": "SSD", "hdd": "rotating disk, slow with many small files"}.get(found.kind)
-    words = f"{gib:.0f} GiB free" + (f", {kind}" if kind else "")
+    kind = {"nvme": "NVMe", "ssd": "SSD", "hdd": "hard disk, slow with many small files"}.get(found.kind)
+    message = f"{gib:.0f} GiB free" + (f", {kind}" if kind else "")
     if gib < _FULL:
-        return failed(words, round(gib, 1), _TIGHT, "GiB")
+        return failed(message, round(gib, 1), _TIGHT, "GiB")
     if gib < _TIGHT:
-        return warned(words, round(gib, 1), _TIGHT, "GiB")
-    return passed(words, round(gib, 1), _TIGHT, "GiB")
+        return warned(message, round(gib, 1), _TIGHT, "GiB")
+    return passed(message, round(gib, 1), _TIGHT, "GiB")
 
 
 @check(
     "host.cpu-governor",
-    title="Processor speed setting",
+    title="CPU frequency governor",
     scope="machine",
     needs_gpu=False,
     looks_at="the kernel's frequency governor",
-    limits="powersave with acpi-cpufreq warns: it pins the lowest clock",
-    applies_to="machines that show a governor; virtual ones do not",
-    source="kernel documentation of cpufreq: with intel_pstate and amd-pstate, powersave adapts",
+    limits="powersave with acpi-cpufreq warns: it fixes the CPU at its lowest clock",
+    applies_to="machines with a governor; virtual machines have none",
+    source="kernel documentation of cpufreq: with intel_pstate and amd-pstate, powersave adapts the clock to the load",
     fix="sudo cpupower frequency-set -g schedutil",
     needs={"host.cpu_governor": "governor"},
     optional=("host.cpu_frequency_driver",),
     unread="warn",
 )
-def governor(machine: Machine) -> Outcome:
-    """The governor decides how fast the processor's clock follows its load. Feeding a card needs a core at
-    full speed."""
+def governor(machine: Machine) -> CheckOutcome:
+    """The governor decides how fast the CPU's clock follows its load. One core has to run at full speed to
+    supply the card with data."""
     setting = value(machine.host.cpu_governor, "governor")
     driver = machine.host.cpu_frequency_driver.value or ""
     if setting == "powersave":
-        driver = value(
-            machine.host.cpu_frequency_driver, "the governor is powersave, and the frequency driver"
-        )
+        driver = value(machine.host.cpu_frequency_driver, "the governor is powersave; the frequency driver")
     if setting == "powersave" and driver.startswith(("acpi-cpufreq", "pcc-cpufreq")):
-        return warned(
-            f"{setting} with {driver} keeps the processor at its lowest clock", setting, "schedutil"
-        )
+        return warned(f"{setting} with {driver} keeps the CPU at its lowest clock", setting, "schedutil")
     return passed(setting + (f" ({driver})" if driver else ""), setting)
 
 
@@ -112,14 +108,14 @@ def governor(machine: Machine) -> Outcome:
     scope="machine",
     needs_gpu=False,
     looks_at="the load average of the last minute",
-    limits="none: measurements record it beside each block",
+    limits="none: measurements record the load of each block",
     source="/proc/loadavg",
-    fix="see what runs: top",
+    fix="list the running programs: top",
     needs={"host.load_average": "load"},
     unread="warn",
 )
-def load(machine: Machine) -> Outcome:
-    """Other programs take time from the one that feeds the card."""
+def load(machine: Machine) -> CheckOutcome:
+    """Other programs take CPU time from the program that supplies the card with data."""
     now = value(machine.host.load_average, "load")
     return passed(f"{now:.1f} on {machine.host.cpu_threads} threads", now)
 
@@ -131,12 +127,12 @@ def load(machine: Machine) -> Outcome:
     looks_at="whether the kernel uses IOMMU groups",
     limits="none",
     source="sysfs",
-    fix="with several cards that copy to each other, turn it off in the firmware",
+    fix="if several cards copy data to each other, turn the IOMMU off in the firmware",
     needs={"host.iommu": "IOMMU"},
     unread="warn",
 )
-def iommu(machine: Machine) -> Outcome:
-    """Separates devices from each other. One card does not mind; copies between cards can be slower."""
+def iommu(machine: Machine) -> CheckOutcome:
+    """The IOMMU isolates devices from each other. It can slow down copies between cards; one card is not affected."""
     on = value(machine.host.iommu, "IOMMU")
     return passed("in use" if on else "not in use", on)
 
@@ -146,12 +142,12 @@ def iommu(machine: Machine) -> Outcome:
     title="Environment variables",
     scope="machine",
     looks_at="variables that hide cards or slow CUDA down",
-    limits="none that hides every card, blocks launches or turns caches off",
+    limits="no variable hides every card, makes launches synchronous or turns caches off",
     source="CUDA programming guide, environment variables; NVIDIA DCGM's software checks",
-    fix="unset the variable named here, and look for it in ~/.bashrc and ~/.profile",
+    fix="unset the variable, and remove it from ~/.bashrc and ~/.profile",
 )
-def variables(machine: Machine) -> Outcome:
-    """Left over from debugging, such a variable makes training slow or lets programs see no card."""
+def variables(machine: Machine) -> CheckOutcome:
+    """Such a variable is often left over from debugging. It makes training slow or hides the cards from programs."""
     found = machine.host.variables
     visible = found.get("CUDA_VISIBLE_DEVICES")
     if visible is not None and (
@@ -179,7 +175,7 @@ def variables(machine: Machine) -> Outcome:
             None,
             remedy="unset " + " ".join(entry.partition("=")[0] for entry in named),
         )
-    note = f"CUDA_VISIBLE_DEVICES={visible}" if visible is not None else "none that matters"
+    note = f"CUDA_VISIBLE_DEVICES={visible}" if visible is not None else "none of these variables is set"
     return passed(note)
 
 
@@ -187,20 +183,22 @@ def variables(machine: Machine) -> Outcome:
     "host.library-path",
     title="LD_LIBRARY_PATH",
     scope="machine",
-    looks_at="folders of LD_LIBRARY_PATH that hold CUDA libraries",
+    looks_at="folders of LD_LIBRARY_PATH that contain CUDA libraries",
     limits="none",
     source="reports of TensorFlow and torch wheels that load a system's CUDA or cuDNN instead of their own",
     fix="unset LD_LIBRARY_PATH, and remove it from ~/.bashrc: the wheels bring their own libraries",
 )
-def library_path(machine: Machine) -> Outcome:
-    """Frameworks' wheels carry the CUDA and cuDNN they were built with. LD_LIBRARY_PATH is searched first, and
-    another version found there fails to load or crashes."""
+def library_path(machine: Machine) -> CheckOutcome:
+    """The wheels of the frameworks contain the CUDA and cuDNN versions that they were built with. The loader
+    searches LD_LIBRARY_PATH first; another version there does not load or crashes."""
     clashes = machine.host.library_path_clashes
     if clashes:
         return warned(
-            f"CUDA libraries in {', '.join(clashes[:3])} come before those of the wheels", len(clashes), 0
+            f"CUDA libraries in {', '.join(clashes[:3])} are loaded instead of those of the wheels",
+            len(clashes),
+            0,
         )
-    return passed("no CUDA libraries in it" if "LD_LIBRARY_PATH" in machine.host.variables else "not set")
+    return passed("contains no CUDA libraries" if "LD_LIBRARY_PATH" in machine.host.variables else "not set")
 
 
 @check(
@@ -208,18 +206,18 @@ def library_path(machine: Machine) -> Outcome:
     title="Kind of machine",
     scope="machine",
     needs_gpu=False,
-    looks_at="marks of containers, virtual machines and WSL2",
+    looks_at="signs of a container, a virtual machine or WSL2",
     limits="none",
     source="/proc/version, /.dockerenv, control groups, processor flags",
     fix="nothing to do",
 )
-def environment(machine: Machine) -> Outcome:
-    """Decides which checks apply: a container does not see the host's driver installation, WSL2 has no list
-    of programs."""
-    words = {
+def environment(machine: Machine) -> CheckOutcome:
+    """The kind of machine decides which checks apply: the host's driver installation is not visible in a
+    container, and WSL2 has no list of programs on the card."""
+    kind = {
         "bare-metal": "bare metal",
         "virtual-machine": "virtual machine",
         "container": "container",
         "wsl2": "WSL2",
     }[machine.host.environment]
-    return passed(f"{words}, {machine.host.distribution.name}, kernel {machine.host.kernel}", words)
+    return passed(f"{kind}, {machine.host.distribution.name}, kernel {machine.host.kernel}", kind)

@@ -1,8 +1,8 @@
-"""Theme "power": limits, draw, supply."""
+"""Theme "power": power limit, power draw and power supply."""
 
 from __future__ import annotations
 
-from bench.health.check import KIND, Outcome, Subject, check, failed, passed, skipped, value, warned
+from bench.health.check import KIND, CheckOutcome, Subject, check, failed, passed, skipped, value, warned
 from bench.health.checks.thermal import POWER_BRAKE
 
 _REDUCED = 0.8
@@ -14,18 +14,18 @@ _OVERDRAW = 1.5
 @check(
     "power.limit",
     title="Power limit",
-    looks_at="the limit that the driver enforces against the card's default",
+    looks_at="the limit that the driver enforces, and the card's default",
     limits=f"below {_REDUCED:.0%} of the default warns",
     applies_to="cards with an adjustable limit",
     source="NVML",
-    fix="set it back, in watts: sudo nvidia-smi --power-limit DEFAULT",
+    fix="restore the default, in watts: sudo nvidia-smi --power-limit DEFAULT",
     needs={"gpu.power.limit_w": "power limit", "gpu.power.default_limit_w": "default power limit"},
     optional=KIND,
     unread="warn",
 )
-def limit(subject: Subject) -> Outcome:
-    """A lowered limit saves energy and noise and costs some speed. Below four fifths of the default the card
-    no longer gives what its model should."""
+def limit(subject: Subject) -> CheckOutcome:
+    """A lower limit reduces energy, noise and speed. Below four fifths of the default the card does not reach
+    the speed of its model."""
     now = value(subject.gpu.power.limit_w, "power limit")
     default = value(subject.gpu.power.default_limit_w, "default power limit")
     if now < _REDUCED * default and not subject.is_laptop:
@@ -34,7 +34,7 @@ def limit(subject: Subject) -> Outcome:
             round(now),
             round(default),
             "W",
-            remedy=f"set it back: sudo nvidia-smi -i {subject.gpu.index} --power-limit {default:.0f}",
+            remedy=f"restore the default: sudo nvidia-smi -i {subject.gpu.index} --power-limit {default:.0f}",
         )
     return passed(f"{now:.0f} W, default {default:.0f} W", round(now), round(default), "W")
 
@@ -42,18 +42,18 @@ def limit(subject: Subject) -> Outcome:
 @check(
     "power.draw",
     title="Power draw",
-    looks_at="what the card draws now against its limit",
+    looks_at="the current power draw and the power limit",
     limits=f"above {_OVERDRAW:g} times the limit warns",
     source="NVML",
-    fix="measure again; if it stays, the card's power sensor or regulation is broken: have it checked",
+    fix="repeat the check; if it warns again, the card's power sensor or regulation is defective",
     needs={"gpu.power.draw_w": "power draw", "gpu.power.limit_w": "power limit"},
     unread="warn",
 )
-def draw(subject: Subject) -> Outcome:
-    """The card regulates its draw to the limit, within short peaks."""
+def draw(subject: Subject) -> CheckOutcome:
+    """The card keeps its draw at or below the limit, except for short peaks."""
     now = value(subject.gpu.power.draw_w, "power draw")
     if subject.gpu.power.limit_w.state == "not-supported":
-        return skipped(f"{now:.0f} W; the card reports no limit to hold it against")
+        return skipped(f"{now:.0f} W; the card reports no limit to compare it with")
     top = value(subject.gpu.power.limit_w, "power limit")
     if now > _OVERDRAW * top:
         return warned(f"{now:.0f} W, limit {top:.0f} W", round(now), round(top), "W")
@@ -63,42 +63,43 @@ def draw(subject: Subject) -> Outcome:
 @check(
     "power.brake",
     title="Power brake",
-    looks_at="NVML's reasons for reduced clocks, now",
-    limits="the external power brake fails; the software power limit is no fault",
+    looks_at="NVML's current reasons for reduced clocks",
+    limits="the external power brake fails; the software power limit is not a fault",
     source="NVML clock event reasons, bit 0x80",
-    fix="check that every power connector of the card has its own cable from the supply, and the supply's size: "
+    fix="connect every power connector of the card with its own cable, and check the size of the power supply: "
     "dlbox check --power-supply WATTS",
     needs={"gpu.clocks.event_reasons": "clock event reasons"},
 )
-def brake(subject: Subject) -> Outcome:
-    """The power supply or the mainboard pulled the card's emergency brake, and its clocks are halved."""
+def brake(subject: Subject) -> CheckOutcome:
+    """The power supply or the mainboard activated the card's power brake, which halves its clocks."""
     reasons = value(subject.gpu.clocks.event_reasons, "clock event reasons")
     if reasons & POWER_BRAKE:
-        return failed("the power supply or mainboard brakes the card", f"0x{reasons:x}")
+        return failed("the power supply or the mainboard slows down the card (power brake)", f"0x{reasons:x}")
     return passed(
-        "not braked" + ("; at its power limit, which is normal" if reasons & 0x04 else ""), f"0x{reasons:x}"
+        "not active" + ("; the card is at its power limit, which is normal" if reasons & 0x04 else ""),
+        f"0x{reasons:x}",
     )
 
 
 @check(
     "power.supply",
     title="Power supply",
-    looks_at="the supply's watts against what the cards may draw and the rest of the computer",
-    limits=f"(card limits + {_REST_OF_COMPUTER_W} W) / {_SUPPLY_USE:g}, or the card maker's advice if that is less",
+    looks_at="the watts of the supply, the limits of the cards and the rest of the computer",
+    limits=f"(card limits + {_REST_OF_COMPUTER_W} W) / {_SUPPLY_USE:g}, or less if the card's maker recommends it",
     applies_to="machines whose supply is given with --power-supply",
-    source="makers' recommendations: 550 W for an RTX 3060 of 170 W, 850 W for an RTX 4090 of 450 W",
-    fix="fit a larger supply, or lower the limit: sudo nvidia-smi --power-limit WATTS",
+    source="manufacturers' recommendations: 550 W for an RTX 3060 of 170 W, 850 W for an RTX 4090 of 450 W",
+    fix="install a larger power supply, or lower the limit: sudo nvidia-smi --power-limit WATTS",
     needs={"gpu.power.limit_w": "power limit"},
     optional=KIND,
     unread="warn",
 )
-def supply(subject: Subject) -> Outcome:
-    """Cards draw short peaks far above their limit. A supply that is too small switches off or resets the
-    machine in the middle of training, which looks like any other fault."""
+def supply(subject: Subject) -> CheckOutcome:
+    """Cards draw short peaks far above their limit. If the power supply is too small, the machine switches off
+    or reboots during training."""
     if subject.machine.power_supply is None:
-        return skipped("not known: name it with --power-supply WATTS")
+        return skipped("not known: give it with --power-supply WATTS")
     if subject.is_laptop:
-        return skipped("a laptop has its own supply")
+        return skipped("not checked on a laptop")
     limits = [value(gpu.power.limit_w, f"power limit of GPU {gpu.index}") for gpu in subject.machine.gpus]
     own = value(subject.gpu.power.limit_w, "power limit")
     needed = (sum(limits) + _REST_OF_COMPUTER_W) / _SUPPLY_USE
@@ -111,5 +112,5 @@ def supply(subject: Subject) -> Outcome:
         needed = min(needed, subject.card.power_supply_w)
     watts = subject.machine.power_supply.watts
     if watts < needed:
-        return warned(f"{watts} W, about {needed:.0f} W advised", watts, round(needed), "W")
-    return passed(f"{watts} W, about {needed:.0f} W advised", watts, round(needed), "W")
+        return warned(f"{watts} W, about {needed:.0f} W recommended", watts, round(needed), "W")
+    return passed(f"{watts} W, about {needed:.0f} W recommended", watts, round(needed), "W")

@@ -1,1 +1,1 @@
-"""Checks of what was measured under load."""
+"""Checks of the measurements under load."""

@@ -1,4 +1,4 @@
-"""LoadRun: everything that was measured while a card worked, before anyone judged it."""
+"""LoadRun: the measurements of a card under load, before they are checked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from inventory.machine.records import Gpu
 
 
 class Pattern(msgspec.Struct, frozen=True, kw_only=True):
-    """The memory test."""
+    """Result of the memory test."""
 
     tested_bytes: int
     free_bytes: int
@@ -18,18 +18,20 @@ class Pattern(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Repeats(msgspec.Struct, frozen=True, kw_only=True):
+    """How often one matrix product was repeated, and how many results differed from the first."""
+
     times: int
     different: int
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """The card at one moment of the load."""
+    """Readings of the card ``second`` seconds after the load began."""
 
     second: float
     gpu: Gpu
 
 
-class Soaked(msgspec.Struct, frozen=True, kw_only=True):
+class ThroughputSample(msgspec.Struct, frozen=True, kw_only=True):
     """Throughput of the steady load over about one second."""
 
     second: float
@@ -45,26 +47,26 @@ class LoadRun(msgspec.Struct, frozen=True, kw_only=True):
     pinned: bool = False
     seconds: float = 0.0
     rates: dict[str, float] = {}
-    """"matmul-fp32" in TFLOPS; "memory-bandwidth", "to-device", "from-device" in 10^9 bytes a second."""
+    """"matmul-fp32" in TFLOPS; "memory-bandwidth", "to-device", "from-device" in GB/s (10^9 bytes per second)."""
     troubles: dict[str, str] = {}
-    """Probes that broke, with the framework's words."""
+    """Probes that failed, with the framework's error message."""
     skipped: dict[str, str] = {}
-    """Probes that do not apply, with the reason."""
+    """Probes that do not apply to this device, with the reason."""
     pattern: Pattern | None = None
     repeats: Repeats | None = None
-    soak: tuple[Soaked, ...] = ()
+    soak: tuple[ThroughputSample, ...] = ()
     samples: tuple[Sample, ...] = ()
     new_xids: tuple[int, ...] = ()
     """Codes that appeared in the kernel log during the load."""
     xids_known: bool = False
     """Whether the kernel log could be read before and after."""
     interrupted: bool = False
-    """Ended by the person before its time: what was measured until then still counts."""
+    """Interrupted by the user: what was measured until then still counts."""
     problem: str = ""
-    """How the process that makes the load broke; empty where it ended by itself."""
+    """Why the process that produces the load failed; empty if it ended normally."""
 
     def best_link(self) -> tuple[int | None, int | None]:
-        """Highest PCIe generation and width seen under load."""
+        """Highest PCIe generation and width under load; None if no reading succeeded."""
         links = [plausible.checked_all(s.gpu.link) for s in self.samples]
         generations = [link.generation.value for link in links if link.generation.value is not None]
         widths = [link.width.value for link in links if link.width.value is not None]

@@ -1,7 +1,7 @@
-"""Theme "load": what was measured while the card worked, against what it should give.
+"""Theme "load": measured rates of the card, compared with its nominal figures.
 
-Thresholds are fractions of the card's own figures (inventory/cards/cards.yml). They rest on some 20 published runs
-of one framework, and are to be calibrated on more cards. Laptop cards never fail for speed.
+Thresholds are fractions of the card's nominal figures (inventory/cards/cards.yml). They are based on about 20 published
+runs of one framework and still need calibration on more cards. Laptop cards never fail because of low speed.
 """
 
 from __future__ import annotations
@@ -9,39 +9,41 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from bench.health.check import Outcome, Subject, check, failed, passed, skipped, unknown, warned
+from bench.health.check import CheckOutcome, Subject, check, failed, passed, skipped, unknown, warned
 from bench.health.checks import pcie
 from bench.health.load.record import LoadRun
 
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
 _COVERAGE = 0.75
 _IMPOSSIBLE = 1.5
-"""Times a card's own figure: published runs reach 1.13 (tests of matrix units on overclocked cards)."""
+"""Multiple of the nominal figure; published runs reach 1.13 (tests of matrix units on overclocked cards)."""
 _AGAIN = "measure again with another framework: dlbox check --stress 2 --backend torch"
 _SOURCE = "published runs of single cards, matrix products up to 10240 x 10240"
 
 
 def judge_rate(
     subject: Subject, measured: float, expected: float, unit: str, *, warn: float, fail: float
-) -> Outcome:
-    """A rate against the card's own, never a fail on a laptop."""
+) -> CheckOutcome:
+    """Compare a rate with the card's nominal rate, both in ``unit``. ``warn`` and ``fail`` are shares of it.
+
+    A laptop never gets a failure."""
     share = measured / expected
     if share > _IMPOSSIBLE:
         return unknown(
-            f"{measured:.3g} {unit} is {share:.1f} times what the card can reach at all ({expected:.4g})",
+            f"{measured:.3g} {unit} is physically impossible: {share:.1f} times the card's nominal {expected:.4g}",
             _AGAIN,
         )
-    words = f"{measured:.3g} {unit}, {share:.0%} of the card's {expected:.4g}"
+    message = f"{measured:.3g} {unit}, {share:.0%} of the card's nominal {expected:.4g}"
     rounded = float(f"{measured:.4g}"), float(f"{expected:.4g}")
     if share < fail and not subject.is_laptop:
-        return failed(f"{words}; at least {fail:.0%} is due", *rounded, unit)
+        return failed(f"{message}; at least {fail:.0%} is expected", *rounded, unit)
     if share < warn:
-        return warned(f"{words}; {warn:.0%} is usual", *rounded, unit)
-    return passed(words, *rounded, unit)
+        return warned(f"{message}; {warn:.0%} is usual", *rounded, unit)
+    return passed(message, *rounded, unit)
 
 
-def _rate(run: LoadRun, name: str) -> tuple[float | None, Outcome | None]:
-    """The measured rate, or the outcome that says why there is none."""
+def _rate(run: LoadRun, name: str) -> tuple[float | None, CheckOutcome | None]:
+    """The measured rate, or the outcome with the reason why there is none."""
     if name in run.troubles:
         return None, unknown(f"could not be measured: {run.troubles[name]}", _AGAIN)
     rate = run.rates.get(name)
@@ -54,41 +56,41 @@ def _rate(run: LoadRun, name: str) -> tuple[float | None, Outcome | None]:
 
 @check(
     "load.runs",
-    title="Load ran to its end",
+    title="Load ran to completion",
     scope="load",
     needs_gpu=False,
-    looks_at="the process that makes the load",
-    limits="ends by itself",
+    looks_at="the process that produces the load",
+    limits="the process exits by itself without an error",
     source="own measurement",
-    fix="read why: sudo dmesg | tail -30; update the driver, or try another backend with --backend",
+    fix="read the kernel log: sudo dmesg | tail -30; update the driver, or try another backend with --backend",
 )
-def runs(subject: Subject | None, run: LoadRun) -> Outcome:
-    """A program that computes for minutes must not crash. When it does, memory, power or driver are to blame
-    as often as the framework."""
+def runs(subject: Subject | None, run: LoadRun) -> CheckOutcome:
+    """A program that computes for minutes must not crash. If it does, the cause may be the memory, the power
+    supply or the driver as well as the framework."""
     if run.interrupted:
         return skipped(f"interrupted after {run.seconds:.0f} s")
     if run.problem:
         return failed(f"the load {run.problem}")
     if subject is not None and not run.on_gpu:
         return failed(
-            f"{run.backend} ran on the processor, not on the card",
+            f"{run.backend} ran on the CPU, not on the card",
             run.device or "cpu",
             "gpu",
-            remedy="find out why it does not see the card: dlbox check --frameworks",
+            remedy="find out why it does not find the card: dlbox check --frameworks",
         )
     return passed(f"{run.seconds:.0f} s with {run.backend} on {run.device}", round(run.seconds), None, "s")
 
 
-def _matmul(precision: str) -> Callable[..., Outcome]:
-    def judge(subject: Subject | None, run: LoadRun) -> Outcome:
-        """The rate of large matrix products, where nearly all time of training goes. FP32 on cards from Ampere
-        on reaches two thirds of the figure in the data sheet, because half of its units share a path."""
-        rate, none = _rate(run, f"matmul-{precision}")
-        if none is not None or rate is None:
-            return none or skipped("not measured")
+def _matmul(precision: str) -> Callable[..., CheckOutcome]:
+    def judge(subject: Subject | None, run: LoadRun) -> CheckOutcome:
+        """The rate of large matrix products, which take most of the time of training. FP32 on cards from Ampere
+        on reaches two thirds of the figure in the data sheet, because half of the units share a data path."""
+        rate, no_rate = _rate(run, f"matmul-{precision}")
+        if no_rate is not None or rate is None:
+            return no_rate or skipped("not measured")
         if subject is None:
             return passed(
-                f"{rate:.3g} TFLOPS on the processor; nothing to compare with",
+                f"{rate:.3g} TFLOPS on the CPU; nominal figures exist for cards only",
                 float(f"{rate:.3g}"),
                 None,
                 "TFLOPS",
@@ -115,12 +117,12 @@ for _precision in PRECISIONS:
         title=f"Matrix product, {_precision.upper()}",
         scope="load",
         needs_gpu=False,
-        looks_at="products of large matrices for two seconds, median of blocks",
-        limits="FP32: below 58 % of the card's figure warns (78 % before Ampere), below 40 % fails; other precisions "
+        looks_at="products of large matrices for two seconds; the median of blocks",
+        limits="FP32: below 58 % of the nominal figure warns (78 % before Ampere), below 40 % fails; other precisions: "
         "80 % and 50 %",
-        applies_to="cards in the catalogue with units for it: TF32 and BF16 from Ampere on, FP16 from RTX 20 on",
+        applies_to="cards in the catalogue: TF32 and BF16 from Ampere on, FP16 from RTX 20 on",
         source=_SOURCE,
-        fix="end other programs, check heat and power limit: dlbox check; take the card's clock settings back",
+        fix="stop other programs, check heat and power limit: dlbox check; restore the card's default clocks",
     )(_matmul(_precision))
 
 
@@ -130,38 +132,41 @@ for _precision in PRECISIONS:
     scope="load",
     needs_gpu=False,
     looks_at="reading and writing buffers far larger than the card's cache",
-    limits="below 80 % of the card's figure warns, below 60 % fails",
+    limits="below 80 % of the nominal figure warns, below 60 % fails",
     source="published: RTX 4090 91 %, RTX 3090 91 %, other tools 80 to 86 %",
-    fix="end other programs, take memory overclocking back; GDDR7 that repeats transfers shows here",
+    fix="stop other programs, undo memory overclocking: GDDR7 that repeats transfers is slow",
 )
-def memory_bandwidth(subject: Subject | None, run: LoadRun) -> Outcome:
-    """How fast the card reads and writes its own memory. Recurrent networks of small batches live on it."""
-    rate, none = _rate(run, "memory-bandwidth")
-    if none is not None or rate is None:
-        return none or skipped("not measured")
+def memory_bandwidth(subject: Subject | None, run: LoadRun) -> CheckOutcome:
+    """How fast the card reads and writes its own memory. It limits recurrent networks with small batches."""
+    rate, no_rate = _rate(run, "memory-bandwidth")
+    if no_rate is not None or rate is None:
+        return no_rate or skipped("not measured")
     if subject is None:
         return passed(
-            f"{rate:.3g} GB/s of main memory; nothing to compare with", round(rate, 1), None, "GB/s"
+            f"{rate:.3g} GB/s of main memory; nominal figures exist for cards only",
+            round(rate, 1),
+            None,
+            "GB/s",
         )
     expected = subject.card.memory_bandwidth_gb_s if subject.card else _derived_bandwidth(subject)
     if expected is None:
-        return skipped(f"{rate:.0f} GB/s; card not in the catalogue, and its bus width is not readable")
+        return skipped(f"{rate:.0f} GB/s; card not in the catalogue, and its bus width cannot be read")
     return judge_rate(subject, rate, expected, "GB/s", warn=0.80, fail=0.60)
 
 
 def _derived_bandwidth(subject: Subject) -> float | None:
-    """2 transfers a cycle x highest memory clock x bus width: GB/s of 10^9 bytes, for cards without an entry."""
+    """GB/s for cards that are not in the catalogue: 2 transfers per cycle x highest memory clock x bus width."""
     clock, bits = subject.gpu.clocks.memory_max_mhz.value, subject.gpu.memory_bus_bits.value
     return 2 * clock * bits / 8 / 1000 if clock and bits else None
 
 
-def _copy(name: str) -> Callable[..., Outcome]:
-    def judge(subject: Subject | None, run: LoadRun) -> Outcome:
-        """Copies between computer and card. Only page-locked memory can be held against the link; pageable
-        copies are slower for reasons of their own and are shown without judgement."""
-        rate, none = _rate(run, name)
-        if none is not None or rate is None:
-            return none or skipped("not measured")
+def _copy(name: str) -> Callable[..., CheckOutcome]:
+    def judge(subject: Subject | None, run: LoadRun) -> CheckOutcome:
+        """Copies between computer and card. Only copies of page-locked memory can be compared with the link's
+        rate. Copies of pageable memory are slower for other reasons; their rate is shown only."""
+        rate, no_rate = _rate(run, name)
+        if no_rate is not None or rate is None:
+            return no_rate or skipped("not measured")
         if subject is None:
             return skipped("no card to copy to")
         if not run.pinned:
@@ -173,7 +178,7 @@ def _copy(name: str) -> Callable[..., Outcome]:
             )
         generation, lanes = run.best_link()
         if generation is None or lanes is None:
-            return skipped(f"{rate:.1f} GB/s; the link's state was not readable")
+            return skipped(f"{rate:.1f} GB/s; the link's state could not be read")
         return judge_rate(subject, rate, pcie.gigabytes(generation, lanes), "GB/s", warn=0.70, fail=0.40)
 
     return judge
@@ -185,8 +190,8 @@ for _name, _title in (("to-device", "Copying to the card"), ("from-device", "Cop
         title=_title,
         scope="load",
         needs_gpu=False,
-        looks_at="copies of 256 MiB, against the link as negotiated under load",
-        limits="page-locked: below 70 % of the link warns, below 40 % fails",
+        looks_at="copies of 256 MiB, and the rate of the link under load",
+        limits="page-locked memory: below 70 % of the link's rate warns, below 40 % fails",
         source="published: PCIe 4 x16 76 to 86 %, PCIe 5 x16 90 %, PCIe 3 x16 79 %",
         fix="check the slot and riser cable: dlbox check --only pcie; set the slot's speed to Auto in the firmware",
     )(_copy(_name))
@@ -198,45 +203,45 @@ for _name, _title in (("to-device", "Copying to the card"), ("from-device", "Cop
     scope="load",
     needs_gpu=False,
     looks_at="patterns (00, FF, AA, 55, address, random) written to nearly all free memory, then read back",
-    limits="any wrong cell fails; less than 75 % of the free memory tested is no result",
+    limits="any wrong cell fails; if less than 75 % of the free memory was tested, the result is unknown",
     source="NVIDIA DCGM's rule for its memory test",
-    fix="take overclocking back, cool the card, test again; wrong cells again mean a defective card",
+    fix="undo overclocking, cool the card, test again; if cells are wrong again, the card is defective",
 )
-def memory_pattern(subject: Subject | None, run: LoadRun) -> Outcome:
-    """Bad memory cells change numbers silently. All patterns are written before any is read, so that cells
-    that lose their content and cells that share an address both show."""
+def memory_pattern(subject: Subject | None, run: LoadRun) -> CheckOutcome:
+    """Defective memory cells change numbers without an error. Each pattern is written to all of the memory
+    before it is read, which detects cells that lose their content and cells that share an address."""
     if "memory-pattern" in run.troubles:
         return unknown(f"could not be tested: {run.troubles['memory-pattern']}", _AGAIN)
     if run.pattern is None:
         return skipped(run.skipped.get("memory-pattern", "not tested"))
     tested, wrong = run.pattern.tested_bytes, run.pattern.wrong_cells
-    words = f"{tested / 2**30:.2f} GiB, {run.pattern.patterns} patterns"
+    message = f"{tested / 2**30:.2f} GiB, {run.pattern.patterns} patterns"
     if wrong:
-        return failed(f"{wrong} wrong cells in {words}", wrong, 0, "cells")
+        return failed(f"{wrong} wrong cells in {message}", wrong, 0, "cells")
     if tested <= 0 or run.pattern.patterns <= 0 or (subject is not None and run.pattern.free_bytes <= 0):
         return unknown("no memory was tested", _AGAIN)
     if subject is not None and tested < _COVERAGE * run.pattern.free_bytes:
         share = tested / max(1, run.pattern.free_bytes)
         return unknown(
             f"only {share:.0%} of the free memory could be tested",
-            "end other programs on the card, then: dlbox check --stress 2",
+            "stop other programs on the card, then: dlbox check --stress 2",
         )
-    return passed(f"{words}, no wrong cell", 0, 0, "cells")
+    return passed(f"{message}, no wrong cell", 0, 0, "cells")
 
 
 @check(
     "load.repeatable",
-    title="Same product, same bits",
+    title="Repeatable results",
     scope="load",
     needs_gpu=False,
-    looks_at="one product repeated, each result compared with the first",
+    looks_at="one matrix product is repeated, and each result is compared with the first",
     limits="any difference fails",
-    source="cuBLAS documents equal bits on the same card in one stream",
-    fix="take overclocking back, cool the card, test again; differences again mean a defective card or supply",
+    source="cuBLAS documentation: bitwise equal results on the same card in one stream",
+    fix="undo overclocking, cool the card, test again; if results differ again, the card or power supply is defective",
 )
-def repeatable(subject: Subject | None, run: LoadRun) -> Outcome:
-    """A card that computes the same product twice and gets two results corrupts training without any error
-    message."""
+def repeatable(subject: Subject | None, run: LoadRun) -> CheckOutcome:
+    """If a card computes the same product twice and gets different results, it corrupts training without an
+    error message."""
     if "repeatable" in run.troubles:
         return unknown(f"could not be tested: {run.troubles['repeatable']}", _AGAIN)
     if run.repeats is None:
@@ -247,4 +252,4 @@ def repeatable(subject: Subject | None, run: LoadRun) -> Outcome:
         )
     if run.repeats.times < 2:
         return unknown("fewer than two products were compared", _AGAIN)
-    return passed(f"{run.repeats.times} products, all the same", 0, 0)
+    return passed(f"{run.repeats.times} products, all results equal", 0, 0)

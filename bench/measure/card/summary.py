@@ -1,4 +1,4 @@
-"""Readings of a card and the spans of timed training -> what they come to. Pure: nothing is read in here."""
+"""Summarise the readings of a card during the timed training. Pure functions."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from bench.results.record.card import (
 from inventory.machine.records import Gpu
 
 MOST_READINGS = 300
-"""Kept of each workload: about 10 kB."""
+"""Maximum number of readings stored per workload, about 10 kB."""
 
 LEAST_ENERGY_S = 2.0
-"""Less timed training than this gives no figure of energy: the power reading is a mean over a second."""
+"""With less timed training there is no energy figure: the power reading is a mean over one second."""
 
 _HARMFUL = {
     SOFTWARE_HEAT: (thermal.SW_THERMAL, "sw_thermal_us"),
     HARDWARE_HEAT: (thermal.HW_THERMAL, "hw_thermal_us"),
     POWER_BRAKE: (thermal.POWER_BRAKE, "power_brake_us"),
 }
-"""Name -> bit of the mask, and the driver's counter of microseconds where newer drivers have one."""
+"""Bit of the mask for each reason, and the counter of microseconds that newer drivers have."""
 
 Points = list[tuple[float, float]]
 
@@ -47,16 +47,16 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
     second: float
     gpu: Gpu
     process: int = 0
-    """Number of the training process. Between two of them the card may have done other work."""
+    """Number of the training process. Between two processes the card may run other programs."""
     own_seen: bool | None = None
-    """Whether the training process was in the driver's list; None without a list."""
+    """Whether the training process was in the driver's list of programs; None without a list."""
     own_memory_bytes: int | None = None
     others: tuple[str, ...] = ()
-    """Other programs that compute on the card and draw nothing."""
-    own_at_work: bool = False
-    """Whether the driver told that kernels of the training process ran."""
+    """Other programs that compute on the card and do not use it for display."""
+    own_running: bool = False
+    """Whether the driver reported that kernels of the training process ran."""
     shares: dict[str, int] | None = None
-    """Percent of the last second in which kernels of ``others`` ran, and of programs that compute and draw."""
+    """Percent of the last second in which kernels of other programs ran, including programs that also draw."""
 
 
 class Timed(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,11 +69,14 @@ class Timed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def telemetry(moments: Sequence[Moment], timed: Sequence[Timed], trouble: str = "") -> Telemetry:
-    """Of the card that the training process was on."""
+    """The readings and their summary for the card of the training process.
+
+    ``trouble``: why there are no readings, or fewer than expected.
+    """
     spans = tuple((round(t.start, 2), round(t.end, 2)) for t in timed)
     index = _card(moments, timed)
     if index is None:
-        return Telemetry(timed=spans, trouble=trouble or "no card gave a reading")
+        return Telemetry(timed=spans, trouble=trouble or "no reading of a card succeeded")
     own = sorted((m for m in moments if m.gpu.index == index), key=lambda m: m.second)
     return Telemetry(
         gpu=index, timed=spans, samples=series(own), summary=summary(own, timed), trouble=trouble
@@ -81,18 +84,18 @@ def telemetry(moments: Sequence[Moment], timed: Sequence[Timed], trouble: str = 
 
 
 def _card(moments: Sequence[Moment], timed: Sequence[Timed]) -> int | None:
-    """The card with the training process; where the driver has no list, the busiest; then the first."""
+    """Index of the card with the training process; without a list of programs the busiest card, then the first."""
 
-    def worth(index: int) -> tuple[int, float, int]:
+    def rank(index: int) -> tuple[int, float, int]:
         seen = [m for m in _within(moments, timed) if m.gpu.index == index]
         used = [m.gpu.utilisation_percent.value or 0 for m in seen]
         return sum(1 for m in seen if m.own_seen), statistics.fmean(used) if used else 0.0, -index
 
-    return max({m.gpu.index for m in moments}, key=worth, default=None)
+    return max({m.gpu.index for m in moments}, key=rank, default=None)
 
 
 def series(moments: Sequence[Moment]) -> Series:
-    """All readings in columns, or of a long run every second, third ... with the reasons of those between."""
+    """The readings in columns. Of a long run only every second, third ... reading, with the event reasons of all."""
     every = max(1, math.ceil(len(moments) / MOST_READINGS))
     groups = [moments[at : at + every] for at in range(0, len(moments), every)]
     first = [group[0] for group in groups]
@@ -120,7 +123,7 @@ def _or(masks: list[int]) -> int:
 
 
 def summary(moments: Sequence[Moment], timed: Sequence[Timed]) -> CardSummary | None:
-    """Of one card's readings in order of time; None where fewer than two lie in timed training."""
+    """Summary of one card's readings, which are in order of time. None if fewer than two lie in the timed training."""
     within = _within(moments, timed)
     if len(within) < 2:
         return None
@@ -134,7 +137,7 @@ def summary(moments: Sequence[Moment], timed: Sequence[Timed]) -> CardSummary | 
     energetic = watts is not None and watts > 0 and rate > 0
     harmful, harmless = _slowed(moments, timed)
     return CardSummary(
-        seconds=round(sum(seconds for _, seconds in _held(moments, timed)), 2),
+        seconds=round(sum(seconds for _, seconds in _intervals(moments, timed)), 2),
         readings=len(within),
         utilisation_mean_percent=round(statistics.fmean(used), 1) if used else None,
         utilisation_max_percent=max(used, default=None),
@@ -158,15 +161,15 @@ def summary(moments: Sequence[Moment], timed: Sequence[Timed]) -> CardSummary | 
 
 
 def mean_power_w(moments: Sequence[Moment], timed: Sequence[Timed]) -> tuple[float | None, EnergyMethod]:
-    """Joules over seconds of timed training, by the energy counter or else by readings of the draw.
+    """Mean power in W during the timed training, from the energy counter or else from readings of the power draw.
 
-    A counter that falls (a driver loaded anew) or stands still is no counter.
+    A counter that decreases (the driver was reloaded) or does not change is not used.
     """
-    ways: list[tuple[EnergyMethod, Any, Any]] = [
+    methods: list[tuple[EnergyMethod, Any, Any]] = [
         ("energy counter", lambda m: m.gpu.power.energy_j.value, rise),
         ("power samples", lambda m: m.gpu.power.draw_w.value, integral),
     ]
-    for method, pick, add in ways:
+    for method, pick, add in methods:
         joules = seconds = 0.0
         for span in timed:
             points = _points(moments, span, pick)
@@ -184,7 +187,7 @@ def mean_power_w(moments: Sequence[Moment], timed: Sequence[Timed]) -> tuple[flo
 
 
 def rise(points: Points, start: float, end: float) -> float | None:
-    """By how much a counter rose between two moments inside its points; None where it ever fell."""
+    """The increase of a counter between two times within its points; None if it ever decreased."""
     values = [at(points, start), *(v for t, v in points if start < t < end), at(points, end)]
     around = [v for _, v in _around(points, start, end)]
     if any(b < a for a, b in itertools.pairwise(around)):
@@ -193,14 +196,14 @@ def rise(points: Points, start: float, end: float) -> float | None:
 
 
 def integral(points: Points, start: float, end: float) -> float:
-    """Trapezoids between two moments inside the points: watts over seconds give joules."""
+    """Integral by the trapezoidal rule between two times within the points: W and s give J."""
     corners = [(start, at(points, start)), *((t, v) for t, v in points if start < t < end)]
     corners.append((end, at(points, end)))
     return sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in itertools.pairwise(corners))
 
 
 def at(points: Points, moment: float) -> float:
-    """The value on the straight line between the neighbours of a moment inside the points."""
+    """Linear interpolation of the points at a time within them."""
     place = bisect.bisect_left(points, moment, key=lambda p: p[0])
     if place == 0:
         return points[0][1]
@@ -211,33 +214,33 @@ def at(points: Points, moment: float) -> float:
 
 
 def _around(points: Points, start: float, end: float) -> Points:
-    """Those between two moments, and one more on each side."""
+    """The points between two times, and one more on each side."""
     low = bisect.bisect_right(points, start, key=lambda p: p[0])
     high = bisect.bisect_left(points, end, key=lambda p: p[0])
     return points[max(0, low - 1) : high + 1]
 
 
 def _covered(points: Points, span: Timed) -> tuple[float, float]:
-    """The part of a span that lies between readings; its end is not after its start where there is none."""
+    """The part of a span between the first and the last reading; if there is none, the end is not after the start."""
     if not points:
         return span.start, span.start
     return max(span.start, points[0][0]), min(span.end, points[-1][0])
 
 
 def _shares(listed: Sequence[Moment]) -> dict[str, float] | None:
-    """Mean percent of each other program. None where the driver never told of the training process that it worked:
-    then the numbers of processes mean nothing here, or it does not tell."""
-    told = [m.shares for m in listed if m.shares is not None]
-    if not told or not any(m.own_at_work for m in listed):
+    """Mean percent of each other program. None if the driver never reported that the training process ran: then its
+    process ids are of another namespace, or it does not report usage."""
+    reported = [m.shares for m in listed if m.shares is not None]
+    if not reported or not any(m.own_running for m in listed):
         return None
-    names = dict.fromkeys(name for shares in told for name in shares)
-    return {name: round(sum(shares.get(name, 0) for shares in told) / len(told), 1) for name in names}
+    names = dict.fromkeys(name for shares in reported for name in shares)
+    return {name: round(sum(shares.get(name, 0) for shares in reported) / len(reported), 1) for name in names}
 
 
 def _slow_shares(moments: Sequence[Moment], timed: Sequence[Timed]) -> dict[str, float] | None:
     slow = [
         (mask, seconds)
-        for moment, seconds in _held(moments, timed)
+        for moment, seconds in _intervals(moments, timed)
         if (mask := moment.gpu.clocks.event_reasons.value) is not None
         and (now := moment.gpu.clocks.sm_mhz.value) is not None
         and (top := moment.gpu.clocks.sm_max_mhz.value) is not None
@@ -247,8 +250,8 @@ def _slow_shares(moments: Sequence[Moment], timed: Sequence[Timed]) -> dict[str,
     if not length:
         return None
     return {
-        words: round(sum(s for mask, s in slow if mask & bit) / length, 3)
-        for bit, words in thermal.HARMLESS.items()
+        reason: round(sum(s for mask, s in slow if mask & bit) / length, 3)
+        for bit, reason in thermal.HARMLESS.items()
         if any(mask & bit for mask, _ in slow)
     }
 
@@ -256,17 +259,17 @@ def _slow_shares(moments: Sequence[Moment], timed: Sequence[Timed]) -> dict[str,
 def _slowed(
     moments: Sequence[Moment], timed: Sequence[Timed]
 ) -> tuple[dict[str, float] | None, dict[str, float] | None]:
-    """Seconds by reason, harmful and harmless; None where nothing tells."""
-    held = [(m.gpu.clocks.event_reasons.value, seconds) for m, seconds in _held(moments, timed)]
-    masks = [(mask, seconds) for mask, seconds in held if mask is not None]
-    length = sum(seconds for _, seconds in held)
+    """Seconds per reason for reduced clocks, harmful and harmless; None if the driver does not report them."""
+    intervals = [(m.gpu.clocks.event_reasons.value, seconds) for m, seconds in _intervals(moments, timed)]
+    masks = [(mask, seconds) for mask, seconds in intervals if mask is not None]
+    length = sum(seconds for _, seconds in intervals)
     harmful: dict[str, float] = {}
     counted = False
     for name, (bit, counter) in _HARMFUL.items():
-        risen = _risen(moments, timed, counter)
-        counted = counted or risen is not None
+        increase = _increase(moments, timed, counter)
+        counted = counted or increase is not None
         seen = sum(seconds for mask, seconds in masks if mask & bit)
-        harmful[name] = _seconds(risen, seen if masks else None, length) if risen else seen
+        harmful[name] = _seconds(increase, seen if masks else None, length) if increase else seen
     named = thermal.HW_THERMAL | thermal.POWER_BRAKE
     harmful[HARDWARE] = sum(s for mask, s in masks if mask & thermal.HW_SLOWDOWN and not mask & named)
     harmless = {
@@ -279,17 +282,17 @@ def _slowed(
     )
 
 
-def _seconds(risen: float, seen: float | None, length: float) -> float:
-    """What a counter rose by. nvidia-smi shows these counters in microseconds, DCGM documents the same ones in
-    nanoseconds, and nvidia-ml-py does not say: more than there was time for, or far more than readings show, is
-    nanoseconds."""
-    seconds = risen / 1e6
-    too_much = seconds > 1.05 * length or (seen is not None and seconds > seen + 2)
-    return risen / 1e9 if too_much else seconds
+def _seconds(increase: float, seen: float | None, length: float) -> float:
+    """The increase of a counter in seconds. nvidia-smi shows these counters in microseconds, DCGM documents them in
+    nanoseconds, and nvidia-ml-py does not document a unit. An increase that is longer than the training, or far longer
+    than the readings show, is in nanoseconds."""
+    seconds = increase / 1e6
+    too_long = seconds > 1.05 * length or (seen is not None and seconds > seen + 2)
+    return increase / 1e9 if too_long else seconds
 
 
-def _risen(moments: Sequence[Moment], timed: Sequence[Timed], counter: str) -> float | None:
-    """By how much a counter of the driver rose during timed training; None where it is not known."""
+def _increase(moments: Sequence[Moment], timed: Sequence[Timed], counter: str) -> float | None:
+    """The increase of a counter of the driver during the timed training; None if it is not known."""
     total = None
     for span in timed:
         points = _points(moments, span, lambda m: getattr(m.gpu.clocks, counter).value)
@@ -302,8 +305,8 @@ def _risen(moments: Sequence[Moment], timed: Sequence[Timed], counter: str) -> f
     return total
 
 
-def _held(moments: Sequence[Moment], timed: Sequence[Timed]) -> Iterator[tuple[Moment, float]]:
-    """Each reading and the seconds of timed training for which it is the latest."""
+def _intervals(moments: Sequence[Moment], timed: Sequence[Timed]) -> Iterator[tuple[Moment, float]]:
+    """Each reading with the seconds of timed training for which it is the latest."""
     for now, following in itertools.pairwise(moments):
         seconds = sum(max(0.0, min(following.second, t.end) - max(now.second, t.start)) for t in timed)
         if seconds > 0:
@@ -319,6 +322,6 @@ def _values(moments: Sequence[Moment], pick: Callable[[Moment], int | None]) -> 
 
 
 def _points(moments: Sequence[Moment], span: Timed, pick: Callable[[Moment], float | int | None]) -> Points:
-    """Of the process that was timed in ``span``."""
+    """The values of the process that was timed in ``span``, with their times."""
     own = (m for m in moments if m.process == span.process)
     return [(m.second, float(value)) for m in own if (value := pick(m)) is not None]

@@ -1,1 +1,1 @@
-"""Matrix products, copies and single steps, timed in a process of their own."""
+"""Matrix products, copies and single steps, timed in a separate process."""

@@ -1,7 +1,7 @@
-"""Make load and measure it, in a process of its own: ``python -m bench.measure.probes.load JOB`` (a JSON Job).
+"""Produce load and measure it in a separate process: ``python -m bench.measure.probes.load JOB`` (a JSON ProbeJob).
 
-Each line of stdout is one event. ``rates_only`` asks for rates alone. Otherwise the parts share the job's time:
-rates first, then the memory test and the repeated product, then steady products until the time is over.
+Each line of stdout is one event. With ``rates_only`` only rates are measured. Otherwise the job has these parts: rates,
+the memory test, the repeated product, then steady products until its time is over.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from bench.health.load.record import Pattern, Repeats
-from bench.measure.probes.operations import Device, open_device, use_card
+from bench.measure.probes.operations import ProbeDevice, open_device, use_card
 from common.child import die_with_parent
 
 PATTERNS = (0, -1, -0x55555556, 0x55555555)
@@ -27,22 +27,22 @@ _FILL = 0.9
 _CHUNKS_FOR_READING = 3
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """``free_bytes`` is what the card has free, or how much of main memory to use."""
+class ProbeJob(msgspec.Struct, frozen=True, kw_only=True):
+    """The work of one probe process. ``free_bytes``: free memory of the card, or the part of main memory to use."""
 
     backend: str
     seconds: float
     card: int | None = None
-    """Number in NVML's order; None makes load on the processor."""
+    """Index in NVML's order; None: the CPU."""
     precisions: tuple[str, ...] = ("fp32",)
     free_bytes: int = 128 << 20
     matrix: int = 8192
     stream_bytes: int = 1 << 30
-    """Buffer of the bandwidth test: far above every cache."""
+    """Size of the buffer of the bandwidth test, far larger than any cache."""
     chunk_cells: int = 1 << 26
     copy_bytes: int = 256 << 20
     rates_only: bool = False
-    """Matrix products of several sizes, memory bandwidth and launch latency, shared out over the time; no more."""
+    """Only matrix products of several sizes, memory bandwidth and launch latency, which share the time."""
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True, tag="opened"):
@@ -81,8 +81,8 @@ Event = Opened | Doing | Rate | Broken | Tested | Repeated | Steady
 Emit = Callable[[Event], None]
 
 
-def work(job: Job, emit: Emit) -> None:
-    """All parts, one after the other; one that breaks is reported and the next begins."""
+def work(job: ProbeJob, emit: Emit) -> None:
+    """Run all parts one after the other. A part that fails is reported, and the next part runs."""
     device = open_device(job.backend)
     emit(Opened(device=device.name, on_gpu=device.on_gpu, pinned=device.pinned))
     if job.card is not None and not device.on_gpu:
@@ -93,40 +93,40 @@ def work(job: Job, emit: Emit) -> None:
     end = time.monotonic() + job.seconds
     part = min(2.0, max(0.1, job.seconds * 0.04))
     for precision in job.precisions:
-        _guarded(f"matmul-{precision}", emit, lambda p=precision: _matmul(device, job, p, part, emit))  # type: ignore[misc]
-    _guarded("memory-bandwidth", emit, lambda: _bandwidth(device, job, part, emit))
+        _run_part(f"matmul-{precision}", emit, lambda p=precision: _matmul(device, job, p, part, emit))  # type: ignore[misc]
+    _run_part("memory-bandwidth", emit, lambda: _bandwidth(device, job, part, emit))
     if device.on_gpu:
-        _guarded("to-device", emit, lambda: _copies(device, job, part, emit))
-    _guarded("memory-pattern", emit, lambda: emit(Tested(pattern=_patterns(device, job))))
-    _guarded("repeatable", emit, lambda: emit(Repeated(repeats=_repeats(device, job, 2 * part))))
-    _guarded("soak", emit, lambda: _soak(device, job, end, emit))
+        _run_part("to-device", emit, lambda: _copies(device, job, part, emit))
+    _run_part("memory-pattern", emit, lambda: emit(Tested(pattern=_patterns(device, job))))
+    _run_part("repeatable", emit, lambda: emit(Repeated(repeats=_repeats(device, job, 2 * part))))
+    _run_part("soak", emit, lambda: _soak(device, job, end, emit))
 
 
-def _rates(device: Device, job: Job, emit: Emit) -> None:
-    """What ``ready`` and ``bench`` hold their figures against."""
+def _rates(device: ProbeDevice, job: ProbeJob, emit: Emit) -> None:
+    """The rates that ``ready`` and ``bench`` compare their figures with."""
     part = job.seconds / (2 * len(job.precisions) + 2)
     for precision in job.precisions:
         for n in (job.matrix, job.matrix // 2):
             smaller = msgspec.structs.replace(job, matrix=n)
-            _guarded(
+            _run_part(
                 f"matmul-{precision}",
                 emit,
                 lambda p=precision, j=smaller: _matmul(device, j, p, part, emit, min),  # type: ignore[misc]
             )
-    _guarded("memory-bandwidth", emit, lambda: _bandwidth(device, job, part, emit))
-    _guarded("launch", emit, lambda: _launch(device, part, emit))
-    _guarded("recurrent-step", emit, lambda: _small(device, job, emit))
+    _run_part("memory-bandwidth", emit, lambda: _bandwidth(device, job, part, emit))
+    _run_part("launch", emit, lambda: _launch(device, part, emit))
+    _run_part("recurrent-step", emit, lambda: _small(device, job, emit))
 
 
-def _small(device: Device, job: Job, emit: Emit) -> None:
+def _small(device: ProbeDevice, job: ProbeJob, emit: Emit) -> None:
     from bench.measure.probes import step as step_probe
 
     for name, value in step_probe.measure(job.backend, device.on_gpu, min(1.0, job.seconds / 6)):
         emit(Rate(name=name, value=value))
 
 
-def _launch(device: Device, seconds: float, emit: Emit) -> None:
-    """Operations on four numbers, one after the other: starting them is all that takes time."""
+def _launch(device: ProbeDevice, seconds: float, emit: Emit) -> None:
+    """Operations on four numbers, one after the other: nearly all of their time is the launch."""
     small = device.upload(device.host_buffer(4))
 
     def step() -> Any:
@@ -137,11 +137,11 @@ def _launch(device: Device, seconds: float, emit: Emit) -> None:
     emit(Rate(name="launch", value=seconds_per_step(step, device.wait, seconds)))
 
 
-def _guarded(name: str, emit: Emit, part: Callable[[], Any]) -> None:
+def _run_part(name: str, emit: Emit, part: Callable[[], Any]) -> None:
     emit(Doing(what=name))
     try:
         part()
-    except Exception as error:  # a framework without code for the card, out of memory, a broken library
+    except Exception as error:  # no code for the card, out of memory, or a broken library
         emit(Broken(name=name, why=(str(error).strip().splitlines() or [type(error).__name__])[0][:300]))
 
 
@@ -151,7 +151,7 @@ def seconds_per_step(
     seconds: float,
     pick: Callable[[list[float]], float] = statistics.median,
 ) -> float:
-    """Median, or what ``pick`` takes, of blocks of about a fifth of a second, the device waited for at each end."""
+    """Seconds per ``step``: median (or ``pick``) of blocks of about 0.2 s with synchronisation at each end."""
     wait(step())
     begun = time.perf_counter()
     wait(step())
@@ -168,30 +168,30 @@ def seconds_per_step(
 
 
 def _matmul(
-    device: Device,
-    job: Job,
+    device: ProbeDevice,
+    job: ProbeJob,
     precision: str,
     seconds: float,
     emit: Emit,
     pick: Callable[[list[float]], float] = statistics.median,
 ) -> None:
-    """2 n^3 operations a product of two n x n matrices."""
+    """TFLOPS of products of two n x n matrices, 2 n^3 operations each."""
     n = _size(job)
     a, b = device.normal(n, precision, 1), device.normal(n, precision, 2)
     step = seconds_per_step(lambda: device.product(a, b, precision), device.wait, seconds, pick)
     emit(Rate(name=f"matmul-{precision}", value=2 * n**3 / step / 1e12))
 
 
-def _size(job: Job) -> int:
-    """Three float32 matrices in at most a third of the free memory."""
+def _size(job: ProbeJob) -> int:
+    """Matrix size: three float32 matrices need at most a third of the free memory."""
     n = job.matrix
     while n > 256 and 3 * 4 * n * n > job.free_bytes / 3:
         n //= 2
     return n
 
 
-def _bandwidth(device: Device, job: Job, seconds: float, emit: Emit) -> None:
-    """Every step reads and writes the buffer once."""
+def _bandwidth(device: ProbeDevice, job: ProbeJob, seconds: float, emit: Emit) -> None:
+    """GB/s of steps that each read and write the buffer once."""
     size = int(min(job.stream_bytes, job.free_bytes / 4)) // 4
     buffer = device.upload(device.host_buffer(size))
 
@@ -205,7 +205,7 @@ def _bandwidth(device: Device, job: Job, seconds: float, emit: Emit) -> None:
     )
 
 
-def _copies(device: Device, job: Job, seconds: float, emit: Emit) -> None:
+def _copies(device: ProbeDevice, job: ProbeJob, seconds: float, emit: Emit) -> None:
     size = int(min(job.copy_bytes, job.free_bytes / 4)) // 4
     host = device.host_buffer(size)
     step = seconds_per_step(lambda: device.upload(host), device.wait, seconds)
@@ -220,8 +220,8 @@ def _copies(device: Device, job: Job, seconds: float, emit: Emit) -> None:
     emit(Rate(name="from-device", value=4 * size / step / 1e9))
 
 
-def _patterns(device: Device, job: Job) -> Pattern:
-    """Write a pattern to all chunks, then read all chunks; six patterns."""
+def _patterns(device: ProbeDevice, job: ProbeJob) -> Pattern:
+    """The memory test: write a pattern to all chunks, then read all chunks; six patterns."""
     cells = min(job.chunk_cells, max(2, int(job.free_bytes * _FILL) // 4 // 2)) // 2 * 2
     wanted = max(1, int(job.free_bytes * _FILL) // (4 * cells))
     makers: list[Callable[[int], Any]] = [lambda i, v=value: device.filled(cells, v) for value in PATTERNS]  # type: ignore[misc]
@@ -238,8 +238,8 @@ def _patterns(device: Device, job: Job) -> Pattern:
     )
 
 
-def _written(device: Device, make: Callable[[int], Any], wanted: int) -> list[Any]:
-    """As many chunks as fit, with room left to read them."""
+def _written(device: ProbeDevice, make: Callable[[int], Any], wanted: int) -> list[Any]:
+    """As many chunks as fit into memory, minus those needed to read them back."""
     chunks: list[Any] = []
     try:
         while len(chunks) < wanted:
@@ -252,7 +252,7 @@ def _written(device: Device, make: Callable[[int], Any], wanted: int) -> list[An
     return chunks
 
 
-def _repeats(device: Device, job: Job, seconds: float) -> Repeats:
+def _repeats(device: ProbeDevice, job: ProbeJob, seconds: float) -> Repeats:
     n, precision = _size(job), job.precisions[-1]
     a, b = device.normal(n, precision, 3), device.normal(n, precision, 4)
     first = device.product(a, b, precision)
@@ -264,8 +264,8 @@ def _repeats(device: Device, job: Job, seconds: float) -> Repeats:
     return Repeats(times=times, different=different)
 
 
-def _soak(device: Device, job: Job, end: float, emit: Emit) -> None:
-    """Products of the precision that draws most power, with a copy a second to keep the link awake."""
+def _soak(device: ProbeDevice, job: ProbeJob, end: float, emit: Emit) -> None:
+    """Products in the precision that draws most power, with one copy per second so that the link stays active."""
     n, precision = _size(job), job.precisions[-1]
     a, b = device.normal(n, precision, 5), device.normal(n, precision, 6)
     host = device.host_buffer(min(job.copy_bytes, 64 << 20) // 4) if device.on_gpu else None
@@ -284,12 +284,13 @@ def _soak(device: Device, job: Job, end: float, emit: Emit) -> None:
 
 
 def main(text: str) -> int:
+    """Run the job in ``text`` (JSON) and write its events to stdout."""
     die_with_parent()
-    job = msgspec.json.decode(text, type=Job)
+    job = msgspec.json.decode(text, type=ProbeJob)
     if job.card is not None:
         use_card(job.card)
     out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a framework prints is not an event
+    os.dup2(2, 1)  # the output of a framework is not an event
 
     def emit(event: Event) -> None:
         out.write(msgspec.json.encode(event) + b"\n")

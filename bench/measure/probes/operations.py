@@ -1,6 +1,6 @@
-"""The few operations that probes need, on TensorFlow, torch or JAX. Used in a probe's own process only.
+"""The operations of the probes on TensorFlow, torch or JAX. Used in the probe process only.
 
-Sizes are in cells of 4 bytes unless said otherwise. Products use float32 accumulation in every precision.
+Sizes are in cells of 4 bytes unless stated otherwise. Products use float32 accumulation in every precision.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any, Protocol
 import numpy as np
 
 
-class Device(Protocol):
+class ProbeDevice(Protocol):
     """One framework on one device."""
 
     name: str
     on_gpu: bool
     pinned: bool
-    """Whether copies use page-locked memory, so that they can be held against the link."""
+    """Whether copies use page-locked memory, so that they can be compared with the link's rate."""
 
     def normal(self, size: int, precision: str, seed: int) -> Any: ...
     def product(self, a: Any, b: Any, precision: str) -> Any: ...
@@ -35,7 +35,8 @@ class Device(Protocol):
     def is_full(self, error: Exception) -> bool: ...
 
 
-def open_device(backend: str) -> Device:
+def open_device(backend: str) -> ProbeDevice:
+    """The first device of ``backend``: its first GPU, else the CPU."""
     if backend == "torch":
         return TorchDevice()
     return TensorflowDevice() if backend == "tensorflow" else JaxDevice()
@@ -105,7 +106,7 @@ class TorchDevice:
 
 
 class TensorflowDevice:
-    """Its 32-bit integers live in host memory even on a GPU: cells are pairs held as 64-bit integers."""
+    """TensorFlow keeps 32-bit integers in host memory even with a GPU, so two cells are one 64-bit integer."""
 
     pinned = False
 
@@ -149,7 +150,7 @@ class TensorflowDevice:
 
     def counted(self, cells: int, start: int) -> Any:
         with self.tf.device(self.place):
-            # Range leaves its result in host memory; the sum is made on the card.
+            # The result of range is in host memory; the sum is computed on the card.
             return self.tf.range(start, start + cells // 2, dtype=self.tf.int64) + self.tf.zeros(
                 (1,), self.tf.int64
             )
@@ -244,6 +245,6 @@ class JaxDevice:
 
 
 def use_card(index: int) -> None:
-    """Before the framework is imported: the card of that number in NVML's order, and no other."""
+    """Make only the card of this index in NVML's order visible. Call it before importing the framework."""
     os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     os.environ["CUDA_VISIBLE_DEVICES"] = str(index)

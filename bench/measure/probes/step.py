@@ -1,6 +1,6 @@
-"""What a recurrent model is made of, timed alone: one step of the loop, one call of ``fit``, two small products.
+"""Time the parts of a recurrent model separately: one step of the loop, one training step, two small products.
 
-Used in a probe's own process. ``bench.judge.prediction`` puts the speed of a workload together from these.
+Used in the probe process. ``bench.judge.prediction`` computes the speed of a workload from these times.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from bench.measure import backend as frameworks
 from bench.measure.worker import rate
 
 STEPS = 256
-"""Of the loop that is timed; the workshop's models have 75 to 600."""
+"""Number of steps of the timed loop; the workshop's models have 75 to 600."""
 
 RECURRENT = (32, 150, 400)
-"""Rows, inner and columns of a step of the workshop's LSTM: batch 32, 50 inputs and 100 units, four gates."""
+"""Rows, inner size and columns of a product in a step of the workshop's LSTM: batch 32, 150 inputs, 400 gates."""
 
 CONVOLUTION = (32 * 998, 150, 50)
-"""Of the convolution of the workshop's cnn: 32 reviews of 998 places, three cells of 50 inputs, 50 filters."""
+"""The same for the convolution of the workshop's cnn: 32 reviews of 998 positions, kernel 3 x 50 inputs, 50 filters."""
 
 
 def measure(backend: str, on_gpu: bool, seconds: float) -> Iterator[tuple[str, float]]:
-    """Name and value of each: seconds a step ("recurrent-step", "train-step"), TFLOP/s ("product-...").
+    """Name and value of each part: seconds per step ("recurrent-step", "train-step") or TFLOP/s ("product-...").
 
-    Each takes about ``seconds`` and the compiling before it.
+    Each measurement takes about ``seconds`` and the compilation before it.
     """
     import keras
 
@@ -49,7 +49,7 @@ def _loop(keras: Any) -> Any:
 
 
 def _train_step(model: Any, inputs: Any, seconds: float, wait: rate.Wait) -> float:
-    """Of one sample a batch, with the workshop's optimizer."""
+    """Seconds of a training step with one sample per batch and the workshop's optimizer."""
     import keras
 
     model.compile(optimizer=keras.optimizers.Adam(1e-3, clipnorm=1.0), loss="mse")
@@ -57,9 +57,10 @@ def _train_step(model: Any, inputs: Any, seconds: float, wait: rate.Wait) -> flo
 
 
 def _product(keras: Any, shape: tuple[int, int, int], seconds: float, chain: int = 32) -> float:
-    """TFLOP/s of products one after the other in one compiled program, so that starting them is left out.
+    """TFLOP/s of consecutive products in one compiled program, so that the launch time does not count.
 
-    Each waits for the one before it, as steps do: its left side has the sum of the last result added.
+    Each product depends on the one before it, as in a recurrent loop: an element of the last result is added to its
+    left matrix.
     """
     rows, inner, columns = shape
     a = keras.ops.convert_to_tensor(np.random.default_rng(0).random((rows, inner), np.float32))

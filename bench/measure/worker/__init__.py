@@ -1,1 +1,1 @@
-"""The process that trains one workload. The only code here that imports a framework runs in it."""
+"""The process that trains one workload. Frameworks are imported in this process only."""

@@ -1,22 +1,22 @@
-"""How much work training a model is, by counting: FLOP, bytes and dependent steps a sample. Measures nothing.
+"""The work of training a model by calculation: FLOP, bytes and dependent steps per sample. Nothing is measured.
 
-FLOP: a multiply-add is two. Forward, by layer, for one sample (T steps, n inputs, u units or filters, k the cells
-of a kernel, P output positions):
+FLOP: a multiply-add counts as two. Forward pass by layer for one sample (T steps, n inputs, u units or filters,
+k cells of a kernel, P output positions):
 
     Dense      2 n u P          LSTM       8 u (n + u) T        Conv1D/2D  2 k n u P
     SimpleRNN  2 u (n + u) T    GRU        6 u (n + u) T        Dot        2 (both shapes' product)
 
-Everything else (activations, embeddings, pooling, dropout, the optimizer) is left out: it is additions in number
-of activations or weights, under 2% for these models. Training is three times forward: the backward pass
-multiplies once for the gradient of the inputs and once for that of the weights. A one-hot input counts as the
-product that it is. So lstm is 3 x 8 x 100 x 150 x 300 = 108 MFLOP.
+Everything else (activations, embeddings, pooling, dropout, the optimizer) is omitted: its additions are proportional
+to the number of activations or weights, under 2% for these models. Training is three times the forward pass: the
+backward pass has one product for the gradient of the inputs and one for that of the weights. A one-hot input counts
+as a full product. Example: lstm needs 3 x 8 x 100 x 150 x 300 = 108 MFLOP.
 
-Bytes: what cannot be avoided in float32. Each layer's outputs are written forward, read backward, and their
-gradients written and read: four times. Weights are read forward and backward, their gradient written and read, and
-Adam reads and writes two moments and the weight: nine passes over the parameters a batch. Recurrent weights that
-are read anew at each step from a cache are not counted.
+Bytes: the minimum in float32. Each layer's outputs are written in the forward pass and read in the backward pass,
+and their gradients are written and read: four passes. Weights are read in both passes, their gradients are written and
+read, and Adam reads and writes two moments and the weight: nine passes over the parameters per batch. Recurrent
+weights that are read from a cache at each step do not count.
 
-Dependent steps: the steps of the recurrent layers of one forward pass, all layers and both directions added up.
+Dependent steps: the steps of the recurrent layers in one forward pass, summed over all layers and directions.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from typing import Any
 from bench.results.record.figures import Work
 
 TRAINING = 3
-"""Forward and the two products of the backward pass."""
+"""One forward product and two products in the backward pass."""
 
 _ACTIVATION_PASSES, _PARAMETER_PASSES = 4, 9
 _GATES = {"SimpleRNN": 1, "GRU": 3, "LSTM": 4}
 
 
 def count(model: Any, batch_size: int, length: int = 0) -> Work:
-    """Of a built Keras model with one input and one output; ``length`` stands for a size that is left open."""
+    """Work of a built Keras model with one input and one output; ``length`` replaces sizes that are None."""
     outputs = sum(_cells(layer.output.shape, length) for layer in model.layers if not _is_input(layer))
     moved = 4 * (_ACTIVATION_PASSES * outputs + _PARAMETER_PASSES * model.count_params() / batch_size)
     return Work(
@@ -49,7 +49,7 @@ def count(model: Any, batch_size: int, length: int = 0) -> Work:
 
 
 def forward(layer: Any, length: int = 0) -> int:
-    """FLOP of one layer and one sample in the forward pass; 0 for a layer that is left out."""
+    """FLOP of one layer and one sample in the forward pass; 0 for a layer that is omitted."""
     kind = type(layer).__name__
     if kind == "Dot":
         return 2 * max(_cells(tensor.shape, length) for tensor in layer.input)
@@ -64,7 +64,7 @@ def forward(layer: Any, length: int = 0) -> int:
 
 
 def steps(layer: Any, length: int = 0) -> int:
-    """Recurrent steps of one layer, both directions of a bidirectional one."""
+    """Recurrent steps of one layer; both directions of a bidirectional layer count."""
     kind = type(layer).__name__
     if kind == "Bidirectional":
         return len(_directions(layer)) * (layer.input.shape[1] or length)

@@ -1,4 +1,4 @@
-"""What a worker measures beside the timed blocks: resident data, the kernel forced off, other batch sizes."""
+"""Measurements of a worker besides the timed blocks: data on the device, training without cuDNN, other batch sizes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from bench.measure import kernel_path
-from bench.measure.events import Event, Generic, Job, Resident, Tried
+from bench.measure.events import Event, Generic, Resident, TrainingJob, Tried
 from bench.measure.worker import rate, tasks
 from bench.results.record.figures import BatchPoint
 from common import ending
@@ -17,30 +17,32 @@ from common import ending
 Emit = Callable[[Event], None]
 
 GROWS = 1.03
-"""A doubling that gives less than this is no longer faster."""
+"""A doubled batch size counts as faster if its samples/s are higher by more than this factor."""
 
-LOOK_S = 0.5
-"""Length of one measurement of the input pipeline. A single one of a second reported an idle machine as slow
+MEASUREMENT_S = 0.5
+"""Seconds of one measurement of the input pipeline. A single one of 1 s reported an idle machine as slow
 (docs/decisions/0060-input-pipeline-check.md)."""
 
 _SLOW = 2.0
-"""Where steps are so long that looks take this many times their time, two pairs are enough."""
+"""If long steps make the measurements take this multiple of their time, two pairs are enough."""
 
 PATIENCE = 2
-"""So many doublings in a row that are no longer faster end the search: one of them may only be noise."""
+"""The search ends after this many batch sizes in a row that are not faster; a single one can be noise."""
 
 
-def beside(job: Job, model: Any, data: tasks.Data, wait: rate.Wait, on_gpu: bool, emit: Emit) -> None:
-    """Resident data against the pipeline; on a card, the same model with ``use_cudnn=False``."""
+def measure(
+    job: TrainingJob, model: Any, data: tasks.Data, wait: rate.Wait, on_gpu: bool, emit: Emit
+) -> None:
+    """Data on the device compared with the input pipeline; on a card also the same model with ``use_cudnn=False``."""
     work = job.workload
     if job.resident_seconds:
         batch = (data.inputs[: work.batch_size], data.targets[: work.batch_size])
-        looks = _alternated(
+        pairs = _alternated(
             job.resident_seconds,
-            lambda: rate.resident(model, batch, job.backend, on_gpu, LOOK_S, wait),
-            lambda: rate.pipeline(model, data.inputs, data.targets, work.batch_size, LOOK_S, wait),
+            lambda: rate.resident(model, batch, job.backend, on_gpu, MEASUREMENT_S, wait),
+            lambda: rate.pipeline(model, data.inputs, data.targets, work.batch_size, MEASUREMENT_S, wait),
         )
-        emit(Resident(looks=looks))
+        emit(Resident(pairs=pairs))
     if job.generic_seconds and on_gpu and kernel_path.recurrent_layers(model):
         other = tasks.model(work, job.setting)
         for layer in kernel_path.flat(other.layers):
@@ -51,25 +53,27 @@ def beside(job: Job, model: Any, data: tasks.Data, wait: rate.Wait, on_gpu: bool
 
 
 def _alternated(
-    seconds: float, there: Callable[[], float], usual: Callable[[], float]
+    seconds: float, on_device: Callable[[], float], usual: Callable[[], float]
 ) -> tuple[tuple[float, float], ...]:
-    """Samples/s of both, again and again in turn: what else runs on the machine meets the one as often as the other.
+    """Samples/s of both in alternation, so that other programs affect both equally.
 
-    Every other pair is measured the other way round, for a machine that gets warm or comes to rest.
+    Every second pair is measured in reverse order, so that a drift of the machine cancels out.
     """
     pairs: list[tuple[float, float]] = []
     ends = time.perf_counter() + _SLOW * 2 * seconds
-    while len(pairs) < max(2, round(seconds / LOOK_S)) and (len(pairs) < 2 or time.perf_counter() < ends):
+    while len(pairs) < max(2, round(seconds / MEASUREMENT_S)) and (
+        len(pairs) < 2 or time.perf_counter() < ends
+    ):
         if len(pairs) % 2:
             later = usual()
-            pairs.append((there(), later))
+            pairs.append((on_device(), later))
         else:
-            pairs.append((there(), usual()))
+            pairs.append((on_device(), usual()))
     return tuple(pairs)
 
 
-def search(job: Job, data: tasks.Data, wait: rate.Wait, on_gpu: bool, emit: Emit) -> None:
-    """Each size of ``job.batch_sizes`` until it is no longer faster or memory ends; every one is told at once."""
+def search(job: TrainingJob, data: tasks.Data, wait: rate.Wait, on_gpu: bool, emit: Emit) -> None:
+    """Try each of ``job.batch_sizes`` until they are not faster or memory is full. Each result is one event."""
     best, flat = 0.0, 0
     for size in job.batch_sizes:
         try:
@@ -77,7 +81,7 @@ def search(job: Job, data: tasks.Data, wait: rate.Wait, on_gpu: bool, emit: Emit
         except Exception as error:
             if not is_memory(error):
                 raise
-            emit(Tried(point=BatchPoint(batch_size=size, why="memory ended"), ended=True))
+            emit(Tried(point=BatchPoint(batch_size=size, why="out of memory"), ended=True))
             return
         emit(Tried(point=point))
         faster = point.samples_per_second is not None and point.samples_per_second > GROWS * best
@@ -87,7 +91,7 @@ def search(job: Job, data: tasks.Data, wait: rate.Wait, on_gpu: bool, emit: Emit
             return
 
 
-def _try(job: Job, data: tasks.Data, size: int, wait: rate.Wait, on_gpu: bool) -> BatchPoint:
+def _try(job: TrainingJob, data: tasks.Data, size: int, wait: rate.Wait, on_gpu: bool) -> BatchPoint:
     import keras
 
     keras.utils.clear_session()
@@ -102,6 +106,6 @@ def _try(job: Job, data: tasks.Data, size: int, wait: rate.Wait, on_gpu: bool) -
 
 
 def is_memory(error: BaseException) -> bool:
-    """Whether memory of the card or of the machine ended, in the words of any framework."""
+    """Whether a framework reports that the memory of the card or the machine is full."""
     text = f"{type(error).__name__} {error}"
     return isinstance(error, MemoryError) or ending.reports_out_of_memory(text)

@@ -1,4 +1,4 @@
-"""The kernel's frequency governors, cheap enough to be read after every timed block."""
+"""The kernel's frequency governors, read after every timed block."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from inventory.machine import kernel_files
 
 
 class Governors:
-    """Of all the processor's clock domains; virtual machines show none."""
+    """The governors of all clock domains of the CPU; virtual machines have none."""
 
     def __init__(self, sysroot: Path = Path("/")) -> None:
         self._files = sorted((sysroot / "sys/devices/system/cpu/cpufreq").glob("policy*/scaling_governor"))
 
     def read(self) -> str | None:
-        """ "performance", or "performance, powersave" where domains differ; None where the kernel shows none."""
-        found = {kernel_files.text(file, 64) for file in self._files}  # one whose processors are off has none
+        """ "performance", or "performance, powersave" if they differ; None if there are none."""
+        found = {
+            kernel_files.text(file, 64) for file in self._files
+        }  # the file of a domain without active CPUs is empty
         return ", ".join(sorted(name for name in found if name)) or None

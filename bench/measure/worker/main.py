@@ -1,6 +1,6 @@
-"""Run one piece of work in this fresh process: a Job as JSON on stdin, events as JSON lines on stdout.
+"""Run one job in this process: a TrainingJob as JSON on stdin, events as JSON lines on stdout.
 
-Started by ``bench.measure.runner``; nothing else imports it. Whatever a framework prints goes to stderr.
+``bench.measure.runner`` starts this module. The output of a framework goes to stderr.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 
 from bench.measure import backend as frameworks
 from bench.measure import kernel_path
-from bench.measure.events import Evaluated, Event, Failed, Imported, Job, Peak
+from bench.measure.events import Evaluated, Event, Failed, Imported, Peak, TrainingJob
 from bench.measure.worker import arithmetic, extras, parallel, rate, tasks
 from bench.measure.worker.timing import timer
 from bench.measure.workloads import Workload
@@ -23,10 +23,11 @@ from common.child import die_with_parent
 
 
 def main() -> int:
+    """Run the job; 1 after an exception, which is reported as an event."""
     die_with_parent()
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
-    job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
+    job = msgspec.json.decode(sys.stdin.buffer.readline(), type=TrainingJob)
     os.environ.update(parallel.environment(job))
     die_with_parent(job.parent_pid)
 
@@ -35,14 +36,14 @@ def main() -> int:
 
     try:
         _train(job, emit)
-    except Exception as error:  # the one place where every failure of a framework becomes one event
+    except Exception as error:  # a framework can raise any exception
         emit(Failed(kind=_kind(error), message=_first_line(error)))
         return 1
     out.flush()
-    os._exit(0)  # frameworks can hang or crash while they tidy up; all is said
+    os._exit(0)  # frameworks can hang or crash at exit; all events are written
 
 
-def _train(job: Job, emit: Any) -> None:
+def _train(job: TrainingJob, emit: Any) -> None:
     started = time.perf_counter()
     try:
         import keras
@@ -76,14 +77,16 @@ def _train(job: Job, emit: Any) -> None:
         extras.search(job, data, wait, device.on_gpu, emit)
         return
     alone = job.devices is None or job.devices.count == 1
-    if alone:  # on several devices it is the same model as on one, which was looked at
+    if alone:  # with several devices the model is the same as with one, where it was examined
         batch = data.inputs[: work.batch_size]
         version = keras.__version__
         emit(kernel_path.look(model, batch, job.backend, on_gpu=device.on_gpu, keras_version=version))
     engine.take(model)
     clock = timer(job, wait, emit, engine.agree)
-    whole = len(data.inputs) // work.batch_size * work.batch_size  # a smaller last batch is compiled anew
-    inputs, targets = engine.share(data.inputs[:whole], data.targets[:whole])
+    used = (
+        len(data.inputs) // work.batch_size * work.batch_size
+    )  # a smaller last batch would be compiled again
+    inputs, targets = engine.share(data.inputs[:used], data.targets[:used])
     size = engine.batch_size(work.batch_size)
     model.fit(inputs, targets, batch_size=size, epochs=1_000_000, verbose=0, callbacks=[clock])
     replicas = engine.replicas(model)
@@ -93,7 +96,7 @@ def _train(job: Job, emit: Any) -> None:
     if peak is not None:
         emit(Peak(memory=peak))
     _judge(work, model, data, clock.seen * work.batch_size, emit)
-    extras.beside(job, model, data, wait, device.on_gpu, emit)
+    extras.measure(job, model, data, wait, device.on_gpu, emit)
 
 
 def _judge(work: Workload, model: Any, data: tasks.Data, seen: int, emit: Any) -> None:
@@ -114,7 +117,7 @@ def _judge(work: Workload, model: Any, data: tasks.Data, seen: int, emit: Any) -
         if not known or accuracy >= work.accuracy_bar or judgement + 1 == work.judgements:
             break
         more = work.examples_between_judgements
-        # Others each time: what is new teaches more.
+        # Each time other examples, because the model learns more from them.
         first = judgement * more % max(1, len(data.inputs) - more)
         model.fit(
             data.inputs[first : first + more],

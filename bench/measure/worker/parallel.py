@@ -1,9 +1,9 @@
-"""Train on several devices at once, data-parallel, through the backend's own engine. Used in a worker only.
+"""Data-parallel training on several devices with the engine of the backend. Used in a worker only.
 
-Keras' distribution on JAX and ``tf.distribute`` on TensorFlow drive all devices from the one process; torch's
-DistributedDataParallel wants a process a device: the worker is the first and starts the others as workers of a job
-with a ``rank``, which train on their own share of the examples and say nothing. Every device sees as many examples a
-step.
+Keras' distribution on JAX and ``tf.distribute`` on TensorFlow use all devices from one process. torch's
+DistributedDataParallel needs one process per device: the worker is the first one and starts the others with a ``rank``
+in their job; these train on their share of the examples and report no events. All devices get the same number of
+examples per step.
 """
 
 from __future__ import annotations
@@ -22,48 +22,48 @@ from typing import Any
 
 import msgspec
 
-from bench.measure.events import Event, Failed, Job, Replicas
+from bench.measure.events import Event, Failed, Replicas, TrainingJob
 from common import ending
 
-MEETING_S = 300.0
-"""All processes have imported the framework and found each other by then."""
+RENDEZVOUS_S = 300.0
+"""Time limit in seconds for all processes to import the framework and to connect."""
 
 Emit = Callable[[Event], None]
 
 
 class NotEnoughError(Exception):
-    """The framework sees fewer devices than were asked for."""
+    """The framework finds fewer devices than the job requests."""
 
 
 class Engine:
-    """One device: everything stays as it is. The others differ from this where they must."""
+    """Training on one device. The subclasses override what differs with several devices."""
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
-        """What a model has to be built in."""
+        """The context in which the model has to be built."""
         return contextlib.nullcontext()
 
     def take(self, model: Any) -> None:
         """Make the built model train on all devices."""
 
     def batch_size(self, size: int) -> int:
-        """What ``fit`` is told where a step is of ``size`` examples in all."""
+        """The batch size for ``fit`` if a step has ``size`` examples on all devices together."""
         return size
 
     def share(self, *arrays: Any) -> tuple[Any, ...]:
-        """The examples that this process trains on; every process has as many."""
+        """The examples that this process trains on; all processes have the same number."""
         return arrays
 
     def agree(self, value: int) -> int:
-        """What the first process says; returns when all are here."""
+        """The value of the first process; waits for all processes."""
         return value
 
     def replicas(self, model: Any) -> Replicas | None:
-        """Who trained, and whether they still have the same weights; None for one device."""
+        """The devices, and the difference of their weights; None for one device."""
         return None
 
 
-def engine(job: Job, emit: Emit) -> Engine:
-    """Of ``job``, ready; to be made before any model. Raises NotEnoughError."""
+def engine(job: TrainingJob, emit: Emit) -> Engine:
+    """The engine for ``job``; create it before any model. Raises NotEnoughError."""
     if job.devices is None or job.devices.count == 1:
         return Engine()
     if job.backend == "torch":
@@ -71,7 +71,7 @@ def engine(job: Job, emit: Emit) -> Engine:
     return Tensorflow(job) if job.backend == "tensorflow" else Jax(job)
 
 
-def environment(job: Job) -> dict[str, str]:
+def environment(job: TrainingJob) -> dict[str, str]:
     """Variables that a worker of ``job`` needs before the first import."""
     if job.devices is None or job.devices.kind == "gpu":
         return {}
@@ -84,20 +84,20 @@ def environment(job: Job) -> dict[str, str]:
     return hidden
 
 
-def furthest(differences: Sequence[float]) -> float | None:
-    """The largest; None where one is no number, which Python's ``max`` passes over."""
+def largest_difference(differences: Sequence[float]) -> float | None:
+    """The largest value; None if one is NaN or infinite (``max`` ignores NaN)."""
     return max(differences, default=0.0) if all(map(math.isfinite, differences)) else None
 
 
-def _first(found: Sequence[Any], job: Job, who: str) -> list[Any]:
-    assert job.devices is not None  # noqa: S101 - one device has no such engine
+def _first(found: Sequence[Any], job: TrainingJob, who: str) -> list[Any]:
+    assert job.devices is not None  # noqa: S101 - not called with one device
     if len(found) < job.devices.count:
-        raise NotEnoughError(f"{job.devices.count} devices were asked for, {who} sees {len(found)}")
+        raise NotEnoughError(f"{job.devices.count} devices were requested, {who} finds {len(found)}")
     return list(found[: job.devices.count])
 
 
 class Tensorflow(Engine):
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: TrainingJob) -> None:
         import tensorflow as tf
 
         assert job.devices is not None  # noqa: S101
@@ -121,12 +121,12 @@ class Tensorflow(Engine):
         return Replicas(
             engine="tf.distribute.MirroredStrategy",
             devices=tuple(_short(name) for name in where),
-            differ_by=furthest(far),
+            differ_by=largest_difference(far),
         )
 
 
 class Jax(Engine):
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: TrainingJob) -> None:
         import jax
         import keras
 
@@ -146,20 +146,20 @@ class Jax(Engine):
         return Replicas(
             engine="keras.distribution.DataParallel",
             devices=tuple(_short(name) for name in where),
-            differ_by=furthest(far),
+            differ_by=largest_difference(far),
         )
 
 
 def _short(name: str) -> str:
-    """ "GPU:1" of "/job:localhost/replica:0/task:0/device:GPU:1" and of "cuda:1"."""
+    """ "gpu:1" for "/job:localhost/replica:0/task:0/device:GPU:1", "cuda:1" for "cuda:1"."""
     parts = name.lower().replace("_", ":").split(":")
     return f"{parts[-2].rpartition('/')[2]}:{parts[-1]}".replace("tfrt", "")
 
 
 class Torch(Engine):
-    """The first process (rank 0) starts the others. They meet over a file and talk over the loopback device."""
+    """The first process (rank 0) starts the others. They connect through a file and use the loopback device."""
 
-    def __init__(self, job: Job, emit: Emit) -> None:
+    def __init__(self, job: TrainingJob, emit: Emit) -> None:
         import torch
 
         assert job.devices is not None  # noqa: S101
@@ -173,22 +173,22 @@ class Torch(Engine):
             self.device = f"cpu:{self.rank}"
             torch.set_num_threads(max(1, (os.cpu_count() or 1) // self.count))
         if self.rank == 0:
-            folder = tempfile.mkdtemp(prefix="dlbox-meeting-")
-            job = msgspec.structs.replace(job, meeting=str(Path(folder) / "torch"))
+            folder = tempfile.mkdtemp(prefix="dlbox-rendezvous-")
+            job = msgspec.structs.replace(job, rendezvous_file=str(Path(folder) / "torch"))
             _start_others(job, emit)
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
         self.group = "nccl" if on_gpu else "gloo"
         torch.distributed.init_process_group(
             self.group,
-            init_method=f"file://{job.meeting}",
+            init_method=f"file://{job.rendezvous_file}",
             rank=self.rank,
             world_size=self.count,
-            timeout=timedelta(seconds=MEETING_S),
+            timeout=timedelta(seconds=RENDEZVOUS_S),
         )
         if self.rank == 0:
-            with contextlib.suppress(OSError):  # all are here: nobody needs it any more
-                Path(job.meeting).unlink(missing_ok=True)
-                Path(job.meeting).parent.rmdir()
+            with contextlib.suppress(OSError):  # all processes are connected; the file is not needed any more
+                Path(job.rendezvous_file).unlink(missing_ok=True)
+                Path(job.rendezvous_file).parent.rmdir()
 
     def take(self, model: Any) -> None:
         import torch
@@ -199,7 +199,7 @@ class Torch(Engine):
         plain = type(model)
 
         class Parallel(plain):  # type: ignore[misc,valid-type]
-            """``fit`` calls the model; its gradients are averaged where DistributedDataParallel is called."""
+            """Calls DistributedDataParallel, which averages the gradients, when ``fit`` calls the model."""
 
             def train_step(self, data: Any) -> Any:
                 inside.append(True)
@@ -211,7 +211,7 @@ class Torch(Engine):
             def __call__(self, *inputs: Any, **how: Any) -> Any:
                 if not inside:
                     return super().__call__(*inputs, **how)
-                inside.pop()  # what DistributedDataParallel calls is the model itself
+                inside.pop()  # DistributedDataParallel then calls the model itself
                 try:
                     return whole(*inputs, **how)
                 finally:
@@ -231,9 +231,11 @@ class Torch(Engine):
     def agree(self, value: int) -> int:
         import torch
 
-        told = torch.tensor([value], dtype=torch.int64, device=self.device if self.group == "nccl" else "cpu")
-        torch.distributed.broadcast(told, src=0)
-        return int(told.item())
+        shared = torch.tensor(
+            [value], dtype=torch.int64, device=self.device if self.group == "nccl" else "cpu"
+        )
+        torch.distributed.broadcast(shared, src=0)
+        return int(shared.item())
 
     def replicas(self, model: Any) -> Replicas:
         import torch
@@ -248,12 +250,12 @@ class Torch(Engine):
         return Replicas(
             engine=f"torch DistributedDataParallel ({self.group})",
             devices=tuple(names),
-            differ_by=furthest(far),
+            differ_by=largest_difference(far),
         )
 
 
-def _start_others(job: Job, emit: Emit) -> None:
-    """A worker for each further device; when one of them dies, so does this process, after it has said so."""
+def _start_others(job: TrainingJob, emit: Emit) -> None:
+    """Start a worker for each further device. If one dies, this process reports it and exits."""
     assert job.devices is not None  # noqa: S101
     for rank in range(1, job.devices.count):
         other = msgspec.structs.replace(job, rank=rank, parent_pid=os.getpid())
@@ -263,7 +265,7 @@ def _start_others(job: Job, emit: Emit) -> None:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
         )
-        assert process.stdin is not None  # noqa: S101 - a pipe was asked for
+        assert process.stdin is not None  # noqa: S101 - Popen was called with a pipe
         process.stdin.write(msgspec.json.encode(other) + b"\n")
         process.stdin.close()
         threading.Thread(target=_watch, args=(process, rank, emit, before), daemon=True).start()

@@ -1,4 +1,4 @@
-"""Samples/s of a few seconds of ``fit``, for what is measured beside the timed blocks. Used in a worker only."""
+"""Samples/s from a few seconds of ``fit``, for measurements besides the timed blocks. Used in a worker only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LEAST_STEPS, _BLOCK_S, _LOOKS = 3, 0.25, 4
 
 
 Wait = Callable[[Any], None]
-"""Returns when the device has done all that it was given for a model."""
+"""Takes the model and returns when the device has finished all submitted work."""
 
 
 def pipeline(
@@ -28,9 +28,9 @@ def pipeline(
     *,
     give_up_below: float = 0.0,
 ) -> float:
-    """``fit`` on arrays, as a lesson calls it; whole batches only, so that nothing is compiled again.
+    """Samples/s of ``fit`` on arrays, as in a lesson; only full batches, so that nothing is compiled again.
 
-    Ends early where no block so far was as fast as ``give_up_below`` samples/s.
+    Ends early if no block so far reached ``give_up_below`` samples/s.
     """
     whole = len(inputs) // batch_size * batch_size
     return _rate(
@@ -46,19 +46,19 @@ def pipeline(
 
 
 def last_batch(index: int, params: Mapping[str, Any] | None) -> int:
-    """Of a call, by the callback's ``index`` at its end and the callback's ``params``.
+    """Index of the last batch of a call, from the callback's ``index`` at its end and the callback's ``params``.
 
-    One call may train on several batches (``steps_per_execution``). Keras counts the last of an epoch in full, however
-    few batches were left for it.
+    One call can train on several batches (``steps_per_execution``). Keras counts the last call of an epoch in full even
+    if fewer batches were left.
     """
     steps = (params or {}).get("steps")
     return min(index, steps - 1) if steps else index
 
 
 def batches_since(before: int, last: int) -> int:
-    """Batches that a call trained on, by its ``last_batch`` and that of the call before (-1: there was none).
+    """Number of batches of a call, from its ``last_batch`` and that of the call before (-1: none).
 
-    The index starts again at every epoch.
+    The index restarts at every epoch.
     """
     return last + 1 if last <= before else last - before
 
@@ -72,7 +72,7 @@ def _rate(
     give_up_below: float = 0.0,
     **how: Any,
 ) -> float:
-    """Median over short blocks, the device waited for at each end; the first steps are left out."""
+    """Median samples/s over short blocks with synchronisation at each end; the first steps do not count."""
     import keras
 
     class Rate(keras.callbacks.Callback):  # type: ignore[misc]
@@ -101,8 +101,8 @@ def _rate(
             wait(self.model)
             now = time.perf_counter()
             self.rates.append((self.steps - self.since) * samples / (now - self.mark))
-            hopeless = len(self.rates) >= _LOOKS and max(self.rates) < give_up_below
-            if hopeless or (now - self.begun >= seconds and self.steps >= WARM_STEPS + _LEAST_STEPS):
+            too_slow = len(self.rates) >= _LOOKS and max(self.rates) < give_up_below
+            if too_slow or (now - self.begun >= seconds and self.steps >= WARM_STEPS + _LEAST_STEPS):
                 self.model.stop_training = True
             self.mark, self.since = time.perf_counter(), self.steps
 
@@ -114,7 +114,7 @@ def _rate(
 def resident(
     model: Any, batch: tuple[Any, Any], backend: str, on_gpu: bool, seconds: float, wait: Wait
 ) -> float:
-    """``fit`` on one batch that is on the device already, again and again."""
+    """Samples/s of ``fit`` on the same batch again and again, which is already on the device."""
     endless = {"tensorflow": _tensorflow, "torch": _torch, "jax": _jax}[backend](batch, on_gpu)
     return _rate(model, (endless,), len(batch[1]), seconds, wait, steps_per_epoch=10**6, epochs=1)
 
@@ -154,10 +154,10 @@ def _jax(batch: tuple[Any, Any], on_gpu: bool) -> Any:
 
 
 def memory(backend: str, on_gpu: bool) -> Memory | None:
-    """Peak of this process until now; on a card by the framework's own count, None where it keeps none."""
+    """Peak memory of this process so far; on a card as counted by the framework, None if it does not count."""
     if not on_gpu:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        return Memory(peak_bytes=peak, method="main memory, the process at its largest")
+        return Memory(peak_bytes=peak, method="main memory, peak of the process")
     if backend == "torch":
         import torch
 
@@ -165,10 +165,10 @@ def memory(backend: str, on_gpu: bool) -> Memory | None:
     if backend == "tensorflow":
         import tensorflow as tf
 
-        told = tf.config.experimental.get_memory_info("GPU:0")
-        return Memory(peak_bytes=int(told["peak"]), method="TensorFlow's allocator")
+        info = tf.config.experimental.get_memory_info("GPU:0")
+        return Memory(peak_bytes=int(info["peak"]), method="TensorFlow's allocator")
     import jax
 
     stats = jax.devices()[0].memory_stats() or {}
-    told = stats.get("peak_bytes_in_use")
-    return Memory(peak_bytes=int(told), method="JAX's allocator") if told else None
+    peak_bytes = stats.get("peak_bytes_in_use")
+    return Memory(peak_bytes=int(peak_bytes), method="JAX's allocator") if peak_bytes else None

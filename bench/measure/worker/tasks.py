@@ -1,4 +1,4 @@
-"""A workload made real, in a worker's process: its data, its model, compiled and ready for ``fit``."""
+"""Data and compiled model of a workload. Used in a worker only."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from workshops import precision
 from workshops.settings import Setting
 
 _TEST_SEED_OFFSET = 1_000_003
-"""Test examples come from another stream than the training examples of any small seed."""
+"""Added to the seed of the training examples, so that test examples are different for all small seeds."""
 
 
 class Data(NamedTuple):
-    """Arrays for ``fit`` and ``evaluate``, examples first; ``ceiling``: a perfect reader's score on the test."""
+    """Arrays for ``fit`` and ``evaluate``, first axis: examples. ``ceiling``: test accuracy of a perfect model."""
 
     inputs: Any
     targets: Any
@@ -28,13 +28,13 @@ class Data(NamedTuple):
 def data(work: Workload, seed: int) -> Data:
     """The examples of ``work``; the same seed gives the same examples on every machine.
 
-    Raises KeyError for data that no generator makes.
+    Raises KeyError if no generator makes ``work.data``.
     """
     return _DATA[work.data](work, seed)
 
 
 def model(work: Workload, setting: Setting | None = None) -> Any:
-    """A fresh, compiled Keras model with random weights; its numbers, layers and compiler as ``setting`` says."""
+    """A new compiled Keras model with random weights; ``setting`` has its precision, layers and compiler options."""
     import keras
 
     if setting is not None:
@@ -87,7 +87,7 @@ def _reviews(work: Workload, seed: int) -> Data:
 
 
 def _characters(work: Workload, seed: int) -> Data:
-    """Stretches of the numbers 1 to 9,999 in words; targets one character later, the last fifth held out."""
+    """Text: the numbers 1 to 9,999 in words. Targets are one character later; the last fifth is for the test."""
     from workshops.data import human_numbers
 
     text = human_numbers.decode(human_numbers.stream())
@@ -96,20 +96,20 @@ def _characters(work: Workload, seed: int) -> Data:
     number[[ord(symbol) for symbol in symbols]] = np.arange(len(symbols))
     ids = number[np.frombuffer(text.encode(), np.uint8)]
     cut = round(0.8 * len(ids))
-    train = _stretches(ids[:cut], work.train_examples, work.tokens, np.random.default_rng(seed))
-    test = _stretches(
+    train = _sequences(ids[:cut], work.train_examples, work.tokens, np.random.default_rng(seed))
+    test = _sequences(
         ids[cut:], work.test_examples, work.tokens, np.random.default_rng(seed + _TEST_SEED_OFFSET)
     )
     return Data(*train, *test, None)
 
 
-def _stretches(ids: Any, count: int, length: int, rng: np.random.Generator) -> tuple[Any, Any]:
+def _sequences(ids: Any, count: int, length: int, rng: np.random.Generator) -> tuple[Any, Any]:
     places = rng.integers(0, len(ids) - length, count)[:, None] + np.arange(length)
     return ids[places], ids[places + 1]
 
 
 def _sums(work: Workload, seed: int) -> Data:
-    """Sums of two numbers of up to three digits, none twice in either order; a perfect adder scores 1."""
+    """Sums of two numbers of up to three digits, without duplicates in either order; the ceiling is 1."""
     from workshops.data import addition
 
     count = work.train_examples + work.test_examples

@@ -1,4 +1,4 @@
-"""Time a training run from inside ``fit``: first step, warm-up, then blocks of steps."""
+"""Time a training run in a callback of ``fit``: first step, warm-up, then blocks of steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from bench.measure.events import Block, Compiled, Job
+from bench.measure.events import Block, Compiled, TrainingJob
 from bench.measure.worker import rate
 from bench.measure.worker.governor import Governors
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class OtherLoad:
-    """Processor cores kept busy by anything but this worker and the command that started it."""
+    """CPU cores used by other processes than this worker and the command that started it."""
 
     def __init__(self, parent_pid: int) -> None:
         me = psutil.Process(os.getpid())
-        self._own = [me, *me.children(recursive=True)]  # those that train on the other devices
+        self._own = [me, *me.children(recursive=True)]  # the processes that train on the other devices
         if parent_pid:
             self._own.append(psutil.Process(parent_pid))
         self._last = self._read()
@@ -32,7 +32,7 @@ class OtherLoad:
     def _read(self) -> tuple[float, float]:
         times = psutil.cpu_times()
         busy = sum(times) - times.idle - getattr(times, "iowait", 0.0)
-        busy -= getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # counted in user already
+        busy -= getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # already included in user
         own = 0.0
         for process in self._own:
             try:
@@ -43,7 +43,7 @@ class OtherLoad:
         return busy, own
 
     def since_last(self, seconds: float) -> float:
-        """Mean number of busy cores over the last ``seconds``; 0 where rounding would make it negative."""
+        """Mean number of busy cores over the last ``seconds``, at least 0."""
         busy, own = self._read()
         others = (busy - self._last[0]) - (own - self._last[1])
         self._last = (busy, own)
@@ -51,16 +51,16 @@ class OtherLoad:
 
 
 def _loss(logs: dict[str, Any] | None) -> float | None:
-    """Read after the device was synchronised, outside of what is timed."""
+    """The loss, None if it is not finite. Read after synchronisation, outside the timed part."""
     loss = (logs or {}).get("loss")
     return None if loss is None or not math.isfinite(float(loss)) else float(loss)
 
 
 def single_steps(began: float, ends: Sequence[tuple[float, int]], seconds: float) -> tuple[float, ...]:
-    """Seconds of each step of a block that took ``seconds``, from when the host saw calls end, of how many steps each.
+    """Seconds of each step of a block that took ``seconds``. ``ends``: end time and steps of each call.
 
-    The device may run behind the host, which then sees calls end as fast as it can hand them over and waits once, when
-    the block is synchronised: such times are of nothing, and none are given. The sign is a median below half the mean.
+    If the device runs asynchronously, calls return at once and the host waits only when the block is synchronised. Then
+    the times have no meaning and the result is empty. This is the case if the median is below half the mean.
     """
     before = (began, *(end for end, _ in ends))
     each = [(end - last) / done for last, (end, done) in zip(before, ends, strict=False) for _ in range(done)]
@@ -70,16 +70,16 @@ def single_steps(began: float, ends: Sequence[tuple[float, int]], seconds: float
 
 
 def timer(
-    job: Job,
+    job: TrainingJob,
     synchronise: Callable[[Any], None],
     emit: Callable[[Compiled | Block], None],
     agree: Callable[[int], int] = lambda value: value,
 ) -> keras.callbacks.Callback:
-    """A Keras callback that times ``fit`` from inside and ends it when ``job`` has had enough.
+    """A Keras callback that times the steps of ``fit`` and stops it when ``job`` is complete.
 
-    ``agree``: of several processes that train together, what the first one says, once all have come so far.
+    ``agree`` returns the value of the first of several processes that train together, after all have called it.
 
-    The call of ``fit`` itself is never timed: on TensorFlow it can block for seconds after the last batch.
+    The call of ``fit`` itself is not timed, because on TensorFlow it can block for seconds after the last batch.
     """
     import keras
 
