@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import errno
-import math
 import os
 import signal
 import sys
@@ -13,77 +12,20 @@ from typing import Any
 
 import click
 
-EXIT_INTERRUPTED = 130
+from common.backends import BACKENDS
+from common.click_types import (
+    CommaSeparatedChoice,
+    FiniteNumber,
+    Folder,
+    WholeNumber,
+    comma_list,
+    merge_lists,
+)
+from common.exit_codes import INTERRUPTED
+from common.lazy_group import LazyCommand, LazyGroup
+from common.messages import complain
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-class Whole(click.IntRange):
-    """click says "integer range" where a person says whole number."""
-
-    name = "whole number"
-
-
-class Number(click.FloatRange):
-    """click lets "nan" through, which is in no range."""
-
-    name = "number"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        number = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
-        return number
-
-
-class Folder(click.Path):
-    """A folder to write to or read from; "-", stdout everywhere else, is none."""
-
-    def __init__(self) -> None:
-        super().__init__(file_okay=False, path_type=Path)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from common.files import is_stdout
-
-        path = super().convert(value, param, ctx)
-        if is_stdout(path):
-            raise click.BadParameter("a folder is expected, and stdout is none", ctx, param)
-        return path
-
-
-class Several(click.Choice[str]):
-    """One of these, or more with commas between them; ``flat`` makes one tuple of them."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return tuple(super(Several, self).convert(word, param, ctx) for word in some(value, param, ctx))
-
-
-def parts(value: str) -> list[str]:
-    """As people write lists: "b1,b9"."""
-    return [word for word in (part.strip() for part in value.split(",")) if word]
-
-
-def some(value: str, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
-    """At least one: what a script meant by an empty variable is not "everything"."""
-    words = parts(value)
-    if not words:
-        raise click.BadParameter("it is empty", ctx, param)
-    return words
-
-
-def flat(ctx: click.Context, param: click.Parameter, groups: tuple[Any, ...]) -> tuple[str, ...]:
-    """Each once, in the order they came."""
-    every = [w for group in groups for w in (some(group, param, ctx) if isinstance(group, str) else group)]
-    return tuple(dict.fromkeys(every))
-
-
-def listed(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
-    """As ``flat``, of an option that is given once."""
-    return () if value is None else flat(ctx, param, (value,))
-
-
-def complain(sentence: str) -> None:
-    click.echo(f"dlbox: {sentence}", err=True)
 
 
 def measuring(command: Any) -> Any:
@@ -106,7 +48,7 @@ def measuring(command: Any) -> Any:
             ),
             click.option(
                 "--backend",
-                type=click.Choice(["tensorflow", "torch", "jax"]),
+                type=click.Choice(BACKENDS),
                 help="What Keras runs on.  [default: the first of these that is installed]",
             ),
             click.option(
@@ -117,14 +59,14 @@ def measuring(command: Any) -> Any:
             ),
             click.option(
                 "--seed",
-                type=Whole(0, 2**31 - 1),
+                type=WholeNumber(0, 2**31 - 1),
                 default=0,
                 show_default=True,
                 help="Of the data and of the weights.",
             ),
             click.option(
                 "--repeats",
-                type=Whole(1, 100),
+                type=WholeNumber(1, 100),
                 help="Fresh processes a model.  [default: 1 quick, 3 ready, 5 bench]",
             ),
             click.option(
@@ -140,7 +82,7 @@ def measuring(command: Any) -> Any:
                 help="Folder for the report.  [default: beside the history]",
             ),
             click.option(
-                "--expect-gpus", type=Whole(0), metavar="N", help="Fail when fewer cards are found."
+                "--expect-gpus", type=WholeNumber(0), metavar="N", help="Fail when fewer cards are found."
             ),
             click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout."),
         )
@@ -167,7 +109,17 @@ def exporting(command: Any) -> Any:
     return command
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+COMMANDS = {
+    "workshop": LazyCommand("workshops.cli:workshop_group", "Run the Keras lessons; list and check them."),
+}
+"""Commands that a package's cli.py defines; it is imported when one of them is used."""
+
+
+@click.group(
+    cls=LazyGroup,
+    table=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="dlbox", prog_name="dlbox")
 def cli() -> None:
     """Turn a PC with one consumer NVIDIA card into a deep learning box that is known to work.
@@ -186,17 +138,19 @@ def ready_command(**options: Any) -> None:
 
 
 @cli.command("check", short_help="Is the hardware sound? In about a second.")
-@click.option("--stress", type=Number(0, 24 * 60, min_open=True), metavar="MINUTES",
+@click.option("--stress", type=FiniteNumber(0, 24 * 60, min_open=True), metavar="MINUTES",
               help="Put the card under load for so long, and judge that too.")  # fmt: skip
 @click.option("--frameworks", is_flag=True, help="Ask each installed framework whether it sees the card.")
 @click.option("--only", multiple=True, metavar="THEME", help="Only this theme; may be repeated.")
 @click.option("--skip", multiple=True, metavar="THEME", help="Not this theme; may be repeated.")
-@click.option("--expect-gpus", type=Whole(0), metavar="N", help="Fail when fewer cards are found.")
-@click.option("--power-supply", type=Whole(1), metavar="WATTS", help="What the computer's supply can give.")
+@click.option("--expect-gpus", type=WholeNumber(0), metavar="N", help="Fail when fewer cards are found.")
+@click.option(
+    "--power-supply", type=WholeNumber(1), metavar="WATTS", help="What the computer's supply can give."
+)
 @click.option(
     "--build", metavar="BUILD", help="The parts of this computer, for its power supply: see `parts`."
 )
-@click.option("--backend", type=click.Choice(["tensorflow", "torch", "jax"]),
+@click.option("--backend", type=click.Choice(BACKENDS),
               help="What makes the load.  [default: the first of these that is installed]")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write a JUnit XML file too.")
@@ -234,7 +188,7 @@ def bench_command(**options: Any) -> None:
               help="Only this model (lstm, gru, cnn, ...); may be repeated.")  # fmt: skip
 @click.option("--suite", type=click.Choice(["ready", "workshop", "full"]), default="workshop", show_default=True,
               help="Three models, all twelve of the workshop, or those and the class's own variants.")  # fmt: skip
-@click.option("--minutes", type=Number(0, 24 * 60, min_open=True), default=30.0, show_default=True,
+@click.option("--minutes", type=FiniteNumber(0, 24 * 60, min_open=True), default=30.0, show_default=True,
               help="Start nothing new after so long.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def tune_command(**options: Any) -> None:
@@ -245,7 +199,7 @@ def tune_command(**options: Any) -> None:
 
 
 @cli.group("history", short_help="What was measured on this machine.", invoke_without_command=True)
-@click.option("--limit", type=Whole(1), default=20, show_default=True, help="How many runs.")
+@click.option("--limit", type=WholeNumber(1), default=20, show_default=True, help="How many runs.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 @click.pass_context
 def history_group(context: click.Context, limit: int, as_json: bool) -> None:
@@ -258,7 +212,7 @@ def history_group(context: click.Context, limit: int, as_json: bool) -> None:
 
 @history_group.command("export")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
-@click.option("--run", "number", type=Whole(1), metavar="ID", help="Only this run.  [default: all]")
+@click.option("--run", "number", type=WholeNumber(1), metavar="ID", help="Only this run.  [default: all]")
 def history_export_command(file: Path, number: int | None) -> None:
     """Write runs to FILE (- for stdout): JSON Lines, each line what --json printed for a run."""
     from bench.commands import history
@@ -277,8 +231,8 @@ def history_import_command(file: Path, as_json: bool) -> None:
 
 
 @history_group.command("prune")
-@click.option("--keep", type=Whole(0), metavar="N", help="The newest N runs stay.")
-@click.option("--older-than", type=Number(0, 36_500), metavar="DAYS", help="Only older runs go.")
+@click.option("--keep", type=WholeNumber(0), metavar="N", help="The newest N runs stay.")
+@click.option("--older-than", type=FiniteNumber(0, 36_500), metavar="DAYS", help="Only older runs go.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def history_prune_command(keep: int | None, older_than: float | None, yes: bool, as_json: bool) -> None:
@@ -365,7 +319,7 @@ def parts_command(build: str | None, budget: float | None, this: bool, as_json: 
     "--framework",
     "frameworks",
     multiple=True,
-    type=click.Choice(["tensorflow", "torch", "jax"]),
+    type=click.Choice(BACKENDS),
     help="Must be part of it; may be repeated.  [default: all that run on the card]",
 )
 @click.option("--secure-boot/--no-secure-boot", default=None, help="[default: as read, or unknown]")
@@ -386,16 +340,16 @@ def plan_command(as_json: bool, **options: Any) -> None:
 
 
 @cli.command("provision", short_help="Install what the plan says, here or on other boxes.")
-@click.argument("hosts", nargs=-1, metavar="[HOST]...", callback=flat)
+@click.argument("hosts", nargs=-1, metavar="[HOST]...", callback=merge_lists)
 @click.option("--inventory", type=click.Path(path_type=Path, dir_okay=False),
               help="The inventory; without HOSTs all of it.  [default: inventory/hosts.yml]")  # fmt: skip
-@click.option("--limit", metavar="HOSTS", callback=listed,
+@click.option("--limit", metavar="HOSTS", callback=comma_list,
               help="Of HOSTs, else of the inventory, only these; commas between them.")  # fmt: skip
-@click.option("--framework", "frameworks", multiple=True, type=Several(["tensorflow", "torch", "jax"]), callback=flat,
+@click.option("--framework", "frameworks", multiple=True, type=CommaSeparatedChoice(BACKENDS), callback=merge_lists,
               help="Only this; may be repeated.  [default: all that run on the card]")  # fmt: skip
 @click.option("--cuda-toolkit", is_flag=True, help="With a system CUDA toolkit, for compiling.")
-@click.option("--tags", multiple=True, callback=flat,
-              type=Several(["driver", "cuda", "frameworks", "cudnn", "dlbox", "jupyter", "verify"]),
+@click.option("--tags", multiple=True, callback=merge_lists,
+              type=CommaSeparatedChoice(["driver", "cuda", "frameworks", "cudnn", "dlbox", "jupyter", "verify"]),
               help="Only this part; may be repeated, or several with commas between them.")  # fmt: skip
 @click.option("--stack", "stack_file", type=click.Path(path_type=Path, dir_okay=False),
               help="A newer table of versions than the built-in one.")  # fmt: skip
@@ -443,137 +397,6 @@ def _ask(question: str) -> bool:
     return click.confirm(question, err=True)
 
 
-@cli.group("workshop", short_help="The lessons this box was built for.")
-def workshop_group() -> None:
-    """The lessons this box was built for: they run anywhere, offline, and say what should come out."""
-
-
-LESSONS_FOLDER = Path("dlbox-results/workshop")
-
-
-def lesson_backend(command: Any) -> Any:
-    """The option that picks what Keras runs on."""
-    return click.option(
-        "--backend",
-        type=click.Choice(["tensorflow", "torch", "jax"]),
-        help="What Keras runs on.  [default: KERAS_BACKEND, else the first of these that is installed]",
-    )(command)
-
-
-@workshop_group.command("list")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def workshop_list_command(as_json: bool) -> None:
-    """The lessons in order, and how long each takes."""
-    from workshops import command
-
-    sys.exit(command.list_lessons(as_json=as_json))
-
-
-@workshop_group.command("run")
-@click.argument("name")
-@click.option("--model", metavar="NAME", help="Only this model of the lesson.")
-@click.option(
-    "--cell", metavar="NAME", help="Only this kind of cell (simple-rnn, lstm, gru; by-hand also conv)."
-)
-@click.option("--epochs", type=Whole(1), help="How often to go through the data.  [default: the lesson's]")
-@click.option("--quick", is_flag=True, help="The short form: a minute on two CPU cores.")
-@click.option("--seed", type=Whole(0, 2**31 - 1), default=0, show_default=True, help="Of data and weights.")
-@click.option("--data", default="embedded", show_default=True, metavar="SET", help="Another data set (list).")
-@click.option(
-    "--corpus",
-    type=click.Path(path_type=Path, exists=True),
-    help="A file or folder of your own, for lessons that read one.",
-)
-@click.option(
-    "--output",
-    type=Folder(),
-    default=LESSONS_FOLDER,
-    show_default=True,
-    help="Folder for pictures and models.",
-)
-@click.option("--save", is_flag=True, help="Keep the trained models as .keras files.")
-@click.option("--show", is_flag=True, help="Open each picture on the desktop as well.")
-@lesson_backend
-@click.option("--json", "as_json", is_flag=True, help="The outcome as one JSON document on stdout.")
-def workshop_run_command(name: str, backend: str | None, as_json: bool, **choices: Any) -> None:
-    """Run a lesson; at the end what came out is held against what should have."""
-    from workshops import command
-    from workshops.page import Settings
-
-    sys.exit(command.run(name, Settings(**choices), backend=backend, as_json=as_json, complain=complain))
-
-
-@workshop_group.command("check")
-@click.argument("name")
-@click.option(
-    "--folder",
-    type=Folder(),
-    default=Path("exercises"),
-    show_default=True,
-    help="Where your copy of the exercises is, or should be put.",
-)
-@click.option("--solutions", is_flag=True, help="Test the solutions instead, and say where they are.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def workshop_check_command(name: str, folder: Path, solutions: bool, as_json: bool) -> None:
-    """Test your exercises of a lesson; the first time, put them there."""
-    from workshops import command
-
-    sys.exit(command.check(name, folder, solutions=solutions, as_json=as_json, complain=complain))
-
-
-@workshop_group.command("notebook")
-@click.argument("name")
-@click.option(
-    "--folder",
-    type=Folder(),
-    default=Path("notebooks"),
-    show_default=True,
-    help="Where to write it.",
-)
-@click.option("--force", is_flag=True, help="Write over a notebook that you edited.")
-def workshop_notebook_command(name: str, folder: Path, force: bool) -> None:
-    """Write a lesson (or `all`) as a Jupyter notebook."""
-    from workshops import command
-
-    sys.exit(command.write_notebook(name, folder, force=force, complain=complain))
-
-
-@workshop_group.command("open")
-@click.option(
-    "--folder",
-    type=Folder(),
-    default=Path("notebooks"),
-    show_default=True,
-    help="Where the notebooks are, or should be written.",
-)
-def workshop_open_command(folder: Path) -> None:
-    """Open the lessons in JupyterLab."""
-    from workshops import command
-
-    sys.exit(command.open_lab(folder, complain=complain))
-
-
-@workshop_group.command("predict")
-@click.argument("name")
-@click.option("--text", required=True, help='What to give it: "12+345" for seq2seq.')
-@click.option("--model", metavar="NAME", help="Which of the kept models.  [default: the newest]")
-@click.option(
-    "--output",
-    type=Folder(),
-    default=LESSONS_FOLDER,
-    show_default=True,
-    help="Folder that `run --save` wrote to.",
-)
-@lesson_backend
-def workshop_predict_command(
-    name: str, text: str, output: Path, model: str | None, backend: str | None
-) -> None:
-    """Ask a model that `run --save` kept."""
-    from workshops import command
-
-    sys.exit(command.predict(name, text, output, model=model, backend=backend, complain=complain))
-
-
 def main() -> None:
     """Run the command line: no traceback, one sentence on stderr, the right exit code."""
     signal.signal(signal.SIGTERM, _stop)
@@ -592,7 +415,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         complain("interrupted")
-        sys.exit(EXIT_INTERRUPTED)
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         _say_no_more()  # the reader has seen enough
         sys.exit(1)

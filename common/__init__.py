@@ -1,1 +1,1 @@
-"""What several packages need: YAML with line numbers, child processes, files, progress. Imports no other package."""
+"""What several packages need: YAML with line numbers, child processes, files, click types. Imports no other package."""

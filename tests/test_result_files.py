@@ -144,11 +144,11 @@ def test_a_person_reads_on_stderr_where_stdout_is_a_file_s(
         (("report", "1", "--csv", "-", "--markdown"), "--markdown and --csv"),
         (
             ("report", "1", "--tensorboard", "-"),
-            "Invalid value for '--tensorboard': a folder is expected",
+            "Invalid value for '--tensorboard': expected a folder, got",
         ),
         (
             ("report", "1", "--output", "-"),
-            "Invalid value for '--output': a folder is expected",
+            "Invalid value for '--output': expected a folder, got",
         ),
         (("provision", "--bundle", "/dev/stdout"), "Invalid value for '--bundle'"),
         (("workshop", "run", "by-hand", "--output", "-"), "Invalid value for '--output'"),
@@ -157,7 +157,7 @@ def test_a_person_reads_on_stderr_where_stdout_is_a_file_s(
         (("bench", "--quick", "--csv", "-", "--json"), "--json and --csv"),
         (
             ("ready", "--quick", "--output", "-"),
-            "Invalid value for '--output': a folder is expected",
+            "Invalid value for '--output': expected a folder, got",
         ),
         (("check", "--junit", "-", "--json"), "--json and --junit"),
         (("check", "--junit", "-", "--prometheus", "-"), "--junit and --prometheus"),

@@ -1,0 +1,74 @@
+"""Types of click options that several commands share. Each refuses a wrong value with one sentence."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+
+from common.files import is_stdout
+
+
+class WholeNumber(click.IntRange):
+    """A whole number in a range. click's own name for it is "integer range"."""
+
+    name = "whole number"
+
+
+class FiniteNumber(click.FloatRange):
+    """A number in a range. click accepts "nan" for every range; this type refuses it."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
+        return number
+
+
+class Folder(click.Path):
+    """A folder to read from or write to. "-", which means stdout for files, is refused."""
+
+    def __init__(self) -> None:
+        super().__init__(file_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = super().convert(value, param, ctx)
+        if is_stdout(path):
+            raise click.BadParameter(f'expected a folder, got "{value}" (stdout)', ctx, param)
+        return path
+
+
+class CommaSeparatedChoice(click.Choice[str]):
+    """One or more of the choices, separated by commas. Use ``merge_lists`` as the callback to get one tuple."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        convert = super().convert
+        return tuple(convert(word, param, ctx) for word in split_commas(value, param, ctx))
+
+
+def split_commas(value: str, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+    """The words of a comma-separated list, as in "b1, b9".
+
+    Raises click.BadParameter where there is none: an empty shell variable must not mean "everything".
+    """
+    words = [word for word in (part.strip() for part in value.split(",")) if word]
+    if not words:
+        raise click.BadParameter("the value is empty", ctx, param)
+    return words
+
+
+def merge_lists(ctx: click.Context, param: click.Parameter, groups: tuple[Any, ...]) -> tuple[str, ...]:
+    """Callback of an option or argument with several values: one tuple, without duplicates, in the order given."""
+    words = [
+        w for group in groups for w in (split_commas(group, param, ctx) if isinstance(group, str) else group)
+    ]
+    return tuple(dict.fromkeys(words))
+
+
+def comma_list(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Callback of an option that is given at most once: as ``merge_lists``; empty where it is not given."""
+    return () if value is None else merge_lists(ctx, param, (value,))
