@@ -9,7 +9,7 @@ import re
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 STANDARD = Path("-")
@@ -128,3 +128,27 @@ def reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__
+
+
+UNFINISHED_FOLDER = ".unfinished"
+"""Folder for files that are being written: Keras requires the name to end in ".keras", so the name stays the same."""
+
+
+def write_with(path: Path, save: Callable[[Path], object]) -> None:
+    """Call ``save(temporary)``, which writes a file; then put that file in the place of ``path``.
+
+    For libraries that write files themselves. Raises OSError; ``path`` then still has its former content.
+    """
+    folder = path.parent / UNFINISHED_FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f"{os.getpid()}-{path.name}"
+    try:
+        save(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # another process may be writing there
+            folder.rmdir()

@@ -15,15 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workshops import catalog
+from workshops.lessons import catalog
 
 RUN = """
 import io, json, sys
 from pathlib import Path
-from workshops.page import Settings
-from workshops.start import start
+from workshops.player.outcome import LessonOptions
+from workshops.commands.start import start
 text = io.StringIO()
-outcome = start(sys.argv[1], Settings(output=Path(sys.argv[2]), quick=True), backend=sys.argv[3], out=text)
+outcome = start(sys.argv[1], LessonOptions(output=Path(sys.argv[2]), quick=True), backend=sys.argv[3], out=text)
 print("\\x1e" + json.dumps({**outcome.document(), "text": text.getvalue()}))
 """
 
@@ -124,8 +124,8 @@ def test_picture_is_saved(outcome: dict) -> None:
     assert Path(picture).read_bytes().startswith(b"\x89PNG")
 
 
-gru = pytest.importorskip("workshops.by_hand_gru")
-lstm = pytest.importorskip("workshops.by_hand_lstm")
+gru = pytest.importorskip("workshops.lessons.by_hand.gru")
+lstm = pytest.importorskip("workshops.lessons.by_hand.lstm")
 
 
 def slow_gru(x: list[float], h: list[float], weights: list[np.ndarray], *, slide: bool) -> list[float]:

@@ -43,6 +43,7 @@ def commands() -> dict[str, click.Command]:
         ["history"],
         ["ready", "--help"],
         ["workshop", "--help"],
+        ["workshop", "list"],
         ["--version"],
     ],
 )

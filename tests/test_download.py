@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workshops.data import archive, download
-from workshops.data.download import DownloadError, Remote
+from workshops.data.fetch import archive, download
+from workshops.data.fetch.download import DownloadError, RemoteFile
 
 CONTENT = bytes(range(256)) * 16_384  # 4 MiB
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -40,9 +40,9 @@ class Server(ThreadingHTTPServer):
     def handle_error(self, *_: object) -> None:
         """Hung up on, as some tests want."""
 
-    def remote(self, **changes: object) -> Remote:
+    def remote(self, **changes: object) -> RemoteFile:
         values = {"name": "vectors.zip", "url": self.url, "sha256": SHA256, "size_bytes": len(CONTENT)}
-        return Remote(**(values | changes))  # type: ignore[arg-type]
+        return RemoteFile(**(values | changes))  # type: ignore[arg-type]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -82,7 +82,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         thread.join()
 
 
-def fetch(remote: Remote, folder: Path) -> tuple[Path, str]:
+def fetch(remote: RemoteFile, folder: Path) -> tuple[Path, str]:
     out = io.StringIO()
     return download.fetch(remote, folder=folder, progress=out, pause=0.001), out.getvalue()
 

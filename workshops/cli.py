@@ -31,9 +31,9 @@ def workshop_group() -> None:
 @json_option
 def list_command(as_json: bool) -> None:
     """List the lessons in order, with the time that each takes."""
-    from workshops import command
+    from workshops.commands.list_lessons import list_lessons
 
-    sys.exit(command.list_lessons(as_json=as_json))
+    sys.exit(list_lessons(as_json=as_json))
 
 
 @workshop_group.command("run")
@@ -76,10 +76,10 @@ def list_command(as_json: bool) -> None:
 @json_option
 def run_command(name: str, backend: str | None, as_json: bool, **choices: Any) -> None:
     """Run lesson NAME; at the end, compare the measured values with their expected ranges."""
-    from workshops import command
-    from workshops.page import Settings
+    from workshops.commands import run
+    from workshops.player.outcome import LessonOptions
 
-    sys.exit(command.run(name, Settings(**choices), backend=backend, as_json=as_json, complain=complain))
+    sys.exit(run.run(name, LessonOptions(**choices), backend=backend, as_json=as_json, complain=complain))
 
 
 @workshop_group.command("check")
@@ -95,9 +95,9 @@ def run_command(name: str, backend: str | None, as_json: bool, **choices: Any) -
 @json_option
 def check_command(name: str, folder: Path, solutions: bool, as_json: bool) -> None:
     """Test your exercises of lesson NAME; the first call copies them into the folder."""
-    from workshops import command
+    from workshops.commands import check
 
-    sys.exit(command.check(name, folder, solutions=solutions, as_json=as_json, complain=complain))
+    sys.exit(check.check(name, folder, solutions=solutions, as_json=as_json, complain=complain))
 
 
 @workshop_group.command("notebook")
@@ -112,9 +112,9 @@ def check_command(name: str, folder: Path, solutions: bool, as_json: bool) -> No
 @click.option("--force", is_flag=True, help="Overwrite a notebook that you edited.")
 def notebook_command(name: str, folder: Path, force: bool) -> None:
     """Write lesson NAME (or `all`) as a Jupyter notebook."""
-    from workshops import command
+    from workshops.commands import notebook
 
-    sys.exit(command.write_notebook(name, folder, force=force, complain=complain))
+    sys.exit(notebook.write_notebook(name, folder, force=force, complain=complain))
 
 
 @workshop_group.command("open")
@@ -127,9 +127,9 @@ def notebook_command(name: str, folder: Path, force: bool) -> None:
 )
 def open_command(folder: Path) -> None:
     """Open the lessons in JupyterLab."""
-    from workshops import command
+    from workshops.commands import notebook
 
-    sys.exit(command.open_lab(folder, complain=complain))
+    sys.exit(notebook.open_lab(folder, complain=complain))
 
 
 @workshop_group.command("predict")
@@ -146,6 +146,6 @@ def open_command(folder: Path) -> None:
 @backend_option
 def predict_command(name: str, text: str, output: Path, model: str | None, backend: str | None) -> None:
     """Give a text to a model that `dlbox workshop run --save` saved, and print its prediction."""
-    from workshops import command
+    from workshops.commands import predict
 
-    sys.exit(command.predict(name, text, output, model=model, backend=backend, complain=complain))
+    sys.exit(predict.predict(name, text, output, model=model, backend=backend, complain=complain))

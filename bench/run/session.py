@@ -29,7 +29,7 @@ from common.progress import Watcher
 from inventory import gather
 from inventory.builds.bill import Bill
 from inventory.machine.records import Machine
-from workshops import settings
+from workshops.speed import settings
 
 LARGEST_BATCH = 10_000
 """Half of the examples of a workload: larger ones leave no second step."""
@@ -113,7 +113,7 @@ def run(options: Options, watcher: Watcher) -> Document:
         raise UsageError("--devices trains with Keras' own layers: leave out --tuned, or --devices")
     try:
         book = settings.read() if options.tuned else None
-    except settings.SettingsError as error:
+    except settings.TunedSettingsError as error:
         raise UsageError(str(error)) from error
     if options.baseline and (options.repeats or (1 if options.quick else 5)) < expectation.LEAST_PROCESSES:
         raise UsageError(
@@ -130,7 +130,7 @@ def run(options: Options, watcher: Watcher) -> Document:
 
 
 def _run(
-    options: Options, backend: str, keeper: Keeper, watcher: Watcher, book: settings.Book | None
+    options: Options, backend: str, keeper: Keeper, watcher: Watcher, book: settings.TunedSettings | None
 ) -> Document:
     watcher.begin("machine", "reading what it is")
     machine = gather.gather()
@@ -236,7 +236,7 @@ def _framework(machine: Machine, findings: Sequence[Finding]) -> Callable[[str],
 
 
 def _entry(
-    workload: Workload, plan: training.Plan, book: settings.Book | None, machine: Machine
+    workload: Workload, plan: training.Plan, book: settings.TunedSettings | None, machine: Machine
 ) -> rounds.Entry:
     """How ``workload`` is trained: as stored in ``book``, where there is one, and with ``plan``."""
     if book is None:

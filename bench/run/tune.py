@@ -28,8 +28,8 @@ from common.progress import Watcher
 from inventory import gather
 from inventory.machine import host
 from inventory.machine.records import Machine
-from workshops import settings
-from workshops.settings import Entry, Setting
+from workshops.speed import settings
+from workshops.speed.settings import Setting, TunedEntry
 
 
 class Tuned(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,15 +102,15 @@ class _Trial:
         """
         if self.tried and not words and self.clock() >= self.deadline:
             raise _TimeIsUpError
-        self.say(setting.told + words)
+        self.say(setting.summary + words)
         give_up = 0.0 if words or not self.tried else PROMISING * self.fastest
         one = _measure(self.workload, setting, self.seconds, self.run, self.told, give_up)
-        if setting.learns_otherwise and one.samples_per_second:
+        if setting.changes_training and one.samples_per_second:
             if one.samples_per_second < worth * self.fastest:
                 why = f"less than {worth - 1:.0%} faster: whether it learns was not looked at"
                 one = msgspec.structs.replace(one, why=why)
             else:
-                self.say(f"{setting.told}: does it still learn?")
+                self.say(f"{setting.summary}: does it still learn?")
                 one = _learning(one, self.workload, self.run)
         self.tried.append(one)
         return one
@@ -250,7 +250,7 @@ def command(
     except (UnknownWorkloadError, session.UsageError) as error:
         complain(str(error))
         return EXIT_USAGE
-    except settings.SettingsError as error:
+    except settings.TunedSettingsError as error:
         complain(str(error))
         return EXIT_NOT
     done: list[Tuned] = []
@@ -277,10 +277,12 @@ def command(
                 if one.tried:
                     done.append(one)
                 watcher.done(
-                    f"{one.best.told}: {one.samples_per_second:,.0f} samples/s" if one.best else "nothing ran"
+                    f"{one.best.summary}: {one.samples_per_second:,.0f} samples/s"
+                    if one.best
+                    else "nothing ran"
                 )
                 if one.best is not None and imported is not None:
-                    settings.keep(workload.name, _entry(one, workload, imported, machine))
+                    settings.store(workload.name, _entry(one, workload, imported, machine))
                 elif not one.interrupted:
                     code = EXIT_NOT
                 if one.interrupted:
@@ -288,7 +290,7 @@ def command(
     except KeyboardInterrupt:
         complain("interrupted; the best of what was tried until then is stored")
         code = EXIT_INTERRUPTED
-    except settings.SettingsError as error:
+    except settings.TunedSettingsError as error:
         complain(str(error))
         code = EXIT_NOT
     if as_json:
@@ -301,10 +303,10 @@ def command(
     return code
 
 
-def _entry(one: Tuned, workload: Workload, imported: Imported, machine: Machine) -> Entry:
+def _entry(one: Tuned, workload: Workload, imported: Imported, machine: Machine) -> TunedEntry:
     if one.best is None or one.samples_per_second is None:
         raise ValueError("nothing to store")
-    return Entry(
+    return TunedEntry(
         setting=one.best,
         fingerprint=workload.fingerprint,
         device=device(machine),
@@ -323,7 +325,7 @@ def _show(done: Sequence[Tuned]) -> None:
         for number, measured in enumerate(one.tried):
             rate = f"{measured.samples_per_second:,.0f}" if measured.samples_per_second else "-"
             mark = "stored" if measured.setting == one.best and number < len(one.tried) else measured.why
-            table.add_row("" if number else one.workload, measured.setting.told, rate, mark)
+            table.add_row("" if number else one.workload, measured.setting.summary, rate, mark)
     console = Console(highlight=False)
     console.print(table)
     for one in done:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from workshops.fast import recurrence
-from workshops.settings import Precision, Setting
+from workshops.speed.settings import Precision, Setting
 
 GAIN = 1.03
 """A setting must beat the default's better figure by this: less may be noise."""

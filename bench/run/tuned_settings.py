@@ -9,11 +9,11 @@ import msgspec
 from bench.finding import Finding, Status
 from bench.measure.workloads import Workload
 from inventory.machine.records import Machine
-from workshops import settings
-from workshops.settings import Book, Setting, installed
+from workshops.speed import settings
+from workshops.speed.settings import Setting, TunedSettings, installed
 
 
-def look_up(workload: Workload, book: Book, machine: Machine) -> tuple[Setting | None, Finding]:
+def look_up(workload: Workload, book: TunedSettings, machine: Machine) -> tuple[Setting | None, Finding]:
     """The setting to train with, None where there is none that counts; and what to say of it."""
     entry = book.entries.get(workload.name)
     if entry is None:
@@ -24,7 +24,7 @@ def look_up(workload: Workload, book: Book, machine: Machine) -> tuple[Setting |
         return None, _told(
             workload, Status.WARN, f"the stored setting does not count, {why}: the default was used"
         )
-    return entry.setting, _told(workload, Status.PASS, f"trained as tuned: {entry.setting.told}")
+    return entry.setting, _told(workload, Status.PASS, f"trained as tuned: {entry.setting.summary}")
 
 
 def as_set(workload: Workload, setting: Setting | None) -> Workload:

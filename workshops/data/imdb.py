@@ -16,10 +16,10 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from workshops.data import archive, download
-from workshops.data.download import Remote
+from workshops.data.fetch import archive, download
+from workshops.data.fetch.download import RemoteFile
 
-ACL_IMDB = Remote(
+ACL_IMDB = RemoteFile(
     "aclImdb_v1.tar.gz",
     "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
     "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe",

@@ -30,7 +30,7 @@ from bench.results.record.figures import (
     Work,
 )
 from inventory.machine.records import Machine
-from workshops.settings import Setting
+from workshops.speed.settings import Setting
 
 SCHEMA_VERSION = 1
 """Rises when a field changes its meaning or goes; new fields do not raise it."""
@@ -198,7 +198,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def trained_as(self) -> str:
         """Layers and compiler, as a person says it."""
-        return (self.setting or Setting(backend=self.backend)).told
+        return (self.setting or Setting(backend=self.backend)).summary
 
     @property
     def steps(self) -> Percentiles:

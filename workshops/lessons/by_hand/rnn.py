@@ -1,0 +1,92 @@
+# %% [markdown]
+# # Inside the cells: every number worked by hand
+#
+# A recurrent layer is a handful of multiplications, done again for every word. Here each one is done in
+# NumPy, with the numbers of the class's slides, and then held against the Keras layer. Where a slide does
+# not add up, the page says so.
+
+# %%
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from workshops.models.against_keras import Array, difference, in_keras, over_time, random_weights
+from workshops.player.page import LessonPage
+
+# %% tags=["active-ipynb"]
+# from workshops.commands.start import open_page
+# page = open_page("by-hand")
+
+# %% [markdown]
+# ## One recurrent neuron
+# A simple recurrent neuron weighs its input and its own last output, adds, and squashes with tanh:
+# h' = tanh(w_h h + w_x x + b). On the slide h = 0.4, x = 3 and the weights are 0.2 and 0.4. To compare,
+# `in_keras` puts given weights into a real layer and runs it.
+
+
+# %%
+def sigmoid(x: Array) -> Array:
+    return np.asarray(1 / (1 + np.exp(-x)))
+
+
+def rnn_step(x: Array, h: Array, weights: list[Array]) -> Array:
+    """x (batch, inputs), h (batch, units) -> new h; weights as Keras keeps them: kernel, recurrent, bias."""
+    kernel, recurrent, bias = weights
+    return np.asarray(np.tanh(x @ kernel + h @ recurrent + bias))
+
+
+def recurrent_neuron(page: LessonPage) -> None:
+    page.heading("One recurrent neuron")
+    total = 0.2 * 0.4 + 0.4 * 3
+    page.line(f"0.2 x 0.4 + 0.4 x 3 = {total:.2f}")
+    page.line(f"tanh({total:.2f}) = {np.tanh(total):.4f}")
+    page.say(
+        f"The slide prints 0.9: that is {np.tanh(total):.4f} to one digit. It is not the sigmoid, "
+        f"which gives {sigmoid(np.array(total)):.2f}. And mind which weight goes where: swapped, the sum is "
+        f"{0.4 * 0.4 + 0.2 * 3:.2f} and the output {np.tanh(0.4 * 0.4 + 0.2 * 3):.2f}. The 3 must be the "
+        "input: a state that came out of tanh never leaves -1..1."
+    )
+    weights = [np.array([[0.4]]), np.array([[0.2]]), np.array([0.0])]
+    out = in_keras(keras.layers.SimpleRNN(1), weights, np.array([[[3.0]]]), [np.array([[0.4]])])[0]
+    page.line(f"Keras says {out.item():.4f}")
+
+
+# %% [markdown]
+# ## A state of several numbers
+# Two numbers come in, two are remembered. Each new number weighs both inputs and both old numbers: the weights
+# of one kind make a matrix, a column for each new number, and h' = tanh(x W + h U + b).
+
+
+# %%
+def state_of_two(page: LessonPage) -> None:
+    page.heading("A state of several numbers")
+    x, h = np.array([1.0, 2.0]), np.array([0.5, -0.5])
+    w, u = np.array([[0.1, 0.3], [0.2, -0.1]]), np.array([[0.4, 0.2], [-0.6, 0.8]])
+    b = np.array([0.0, 0.1])
+    page.line(f"  x = {x}, h = {h}, b = {b}")
+    for name, row, matrix in (("x W", x, w), ("h U", h, u)):
+        page.line(f"  {name} = {row} times {matrix.tolist()}:")
+        for column in matrix.T:
+            terms = " + ".join(f"{a:g} x {weight:g}" for a, weight in zip(row, column, strict=True))
+            page.line(f"    {terms} = {row @ column:.2f}")
+    total = x @ w + h @ u + b
+    page.line(f"  x W + h U + b = {np.round(total, 4)}")
+    page.line(f"  h' = tanh of it = {np.round(np.tanh(total), 4)}")
+    out = in_keras(keras.layers.SimpleRNN(2), [w, u, b], x[None, None], [h[None]])[0][0]
+    page.line(f"  Keras says {np.round(out, 4)}")
+    page.measure("a state of two numbers, largest difference", difference(out, np.tanh(total)))
+    rng = np.random.default_rng(0)
+    steps, start, weights = rng.normal(size=(2, 5, 3)), np.zeros((2, 5)), random_weights(rng, 3, 5)
+    layer = in_keras(keras.layers.SimpleRNN(5), weights, steps)[0]
+    page.say(
+        "3 inputs and a state of 5, over 5 steps: 3 x 5 + 5 x 5 + 5 = 45 weights, the same at every step."
+    )
+    page.measure(
+        "SimpleRNN, largest difference", difference(layer, over_time(rnn_step, steps, start, weights))
+    )
+
+
+# %% tags=["active-ipynb"]
+# for part in (recurrent_neuron, state_of_two):
+#     part(page)

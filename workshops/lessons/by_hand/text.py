@@ -1,0 +1,129 @@
+# %% [markdown]
+# # By hand, fourth page: text
+# Convolution and pooling over words, and how words and series become numbers at all.
+
+# %%
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from workshops.data import slides
+from workshops.data.series import windows
+from workshops.models.against_keras import Array, difference, in_keras
+from workshops.player.page import LessonPage
+
+# %% [markdown]
+# ## Convolution over words
+# "I love this movie": four words side by side, four numbers each. A kernel of width 3 slides over them.
+
+
+# %%
+def slide_over(kernel: Array) -> Array:
+    """The kernel on each channel by itself: (window, channel)."""
+    return np.array([slides.MOVIE[:, i : i + 3] @ kernel for i in (0, 1)])
+
+
+def convolution(page: LessonPage) -> None:
+    page.heading("Convolution: I love this movie")
+    page.table(
+        ("", *slides.MOVIE_WORDS), [(f"channel {i + 1}", *r) for i, r in enumerate(slides.MOVIE.tolist())]
+    )
+    page.say(
+        "The slide prints results but no kernel. Each window has one exact solution (three taps, a bias):"
+    )
+    equations = [np.column_stack([slides.MOVIE[:, i : i + 3], np.ones(4)]) for i in (0, 1)]
+    for i, (a, printed) in enumerate(zip(equations, slides.CONVOLVED, strict=True)):
+        *found, bias = np.linalg.solve(a, printed)
+        shown = " ".join(f"{tap:.4f}" for tap in found)
+        page.line(f"  window {i + 1}: {shown}, bias {abs(bias):.4f}, determinant {np.linalg.det(a):.1f}")
+    both, printed = np.concatenate(equations), slides.CONVOLVED.ravel()
+    error = difference(both @ np.linalg.lstsq(both, printed, rcond=None)[0], printed)
+    page.measure("one kernel for both windows, worst error", error)
+    page.say(
+        "So the slide changes its kernel as the window slides, which no convolution does. And it leaves the "
+        "channels apart (a depthwise convolution), while an earlier slide, like Conv1D, sums them:"
+    )
+    x, worst = slides.MOVIE.T[None], 0.0
+    for name, taps in {"A": (0.2, 0.3, 0.2), "B": (0.3, 0.3, 0.1)}.items():
+        own, weights = slide_over(np.array(taps)), [np.repeat(np.array(taps)[:, None, None], 4, axis=1)]
+        for i, row in enumerate(own):
+            page.line(f"  kernel {name}, window {i + 1}: {np.round(row, 2)}, summed {row.sum():.2f}")
+        apart = in_keras(keras.layers.DepthwiseConv1D(3, use_bias=False), weights, x)[0][0]
+        summed = in_keras(keras.layers.Conv1D(1, 3, use_bias=False), weights, x)[0][0, :, 0]
+        # Relative to the largest term (23.4 x 0.3): that is what float32 rounds.
+        worst = max(worst, difference(apart, own) / 7.02, difference(summed, own.sum(axis=1)) / 7.02)
+    page.measure("convolution, largest difference", worst)
+    biases = (0.9, 0.02, -1.15, -0.21)
+    error = difference(slide_over(np.array([0.2, 0.2, 0.1])) + np.array(biases), slides.CONVOLVED)
+    page.say(
+        "One kernel (0.2 0.2 0.1) with a bias per channel (0.9 0.02 -1.15 -0.21) would give all eight "
+        f"numbers (largest difference {error:.0e}), but not the products the slide shows."
+    )
+
+
+# %% [markdown]
+# ## Max pooling
+
+
+# %%
+def pooling(page: LessonPage) -> None:
+    page.heading("Max pooling, size 2")
+    pooled = slides.MOVIE.reshape(4, 2, 2).max(axis=2).T
+    for i, row in enumerate(pooled):
+        page.line(f"  words {2 * i + 1} and {2 * i + 2}: {row}")
+    page.say(
+        "The slide shows only the first column. It is size 2 and not 3: with 3, channel 4 would give "
+        f"{slides.MOVIE[3, :3].max()}. In two dimensions, 6 x 4 becomes 3 x 2."
+    )
+    layer = in_keras(keras.layers.MaxPooling1D(2), [], slides.MOVIE.T[None])[0][0]
+    shape = keras.layers.MaxPooling2D(2)(keras.ops.zeros((1, 6, 4, 1))).shape
+    page.measure("pooling, largest difference", difference(layer, pooled.astype(np.float32)))
+    page.line(f"  MaxPooling2D(2) on 6 x 4 gives {shape[1]} x {shape[2]}")
+
+
+# %% [markdown]
+# ## Words and windows into numbers
+# Before any layer sees text, it is numbers; before it sees a series, it is windows.
+
+
+# %%
+def words_and_windows(page: LessonPage) -> None:
+    page.heading("Words and windows into numbers")
+    words = ("I", "love", "this", "movie", "hated", "bad")
+    page.line("One-hot: each of six words has a column of its own")
+    one_hot = np.eye(len(words))
+    for word, row in zip(words, one_hot, strict=True):
+        page.line(f"  {word:5s}  {' '.join(f'{v:.0f}' for v in row)}")
+    theirs = keras.ops.convert_to_numpy(keras.ops.one_hot(np.arange(len(words), dtype=np.int32), len(words)))
+    page.measure("one-hot, largest difference", difference(theirs, one_hot))
+    page.line("Bag of words: a column for each word, 1 where the text has it, wherever")
+    columns = ("a", "hated", "I", "love", "this", "movie", "bad")
+    for text in ("I love this movie", "I hated movie"):
+        bag, order = (
+            [int(word in text.split()) for word in columns],
+            [columns.index(w) + 1 for w in text.split()],
+        )
+        page.line(f"  {''.join(map(str, bag))}  {text!r}; with the order kept: {order}")
+    page.say(
+        "The slides' tables have these six rows and these two; one of seven headings is lost, so the words are ours."
+    )
+    rows, labels = windows(slides.SERIES, 10)
+    page.line(f"Windows of 10 over {len(slides.SERIES)} points: {len(rows)} rows")
+    for row, label in zip(rows, labels, strict=True):
+        page.line(f"  {' '.join(f'{v:2.0f}' for v in row)} -> {label:.0f}")
+    page.say(
+        "A loop over n - 10 - 1, seen in the wild, loses the last row. (Up to 29 these are Lucas numbers.)"
+    )
+
+
+# %% tags=["active-ipynb"]
+# for part in (convolution, pooling, words_and_windows):
+#     part(page)
+# result = page.close()
+
+# %% [markdown]
+# ## Questions
+# Why does the GRU of Keras have 150 weights where the books say 135? What would the LSTM do if its forget
+# gate were always 1? `dlbox workshop check by-hand` has exercises: a cell with its weights swapped, an
+# LSTM that hands out its state, a GRU that keeps what it should drop, and a convolution that forgets to sum.
