@@ -46,11 +46,11 @@ def test_the_worked_numbers(tmp_path: Path) -> None:
 def test_luck_is_measured() -> None:
     """Coins that are right half the time: the best of 50 claims more, and others see a half."""
     coins = np.random.default_rng(1).random((50, 2400)) < 0.5
-    claimed, fresh = sign_networks.lucky(coins)
+    claimed, fresh = sign_networks.best_by_chance(coins)
     assert claimed > 0.55
     assert fresh == pytest.approx(0.5, abs=0.01)
     same = np.tile(coins[0], (50, 1))
-    claimed, fresh = sign_networks.lucky(same)
+    claimed, fresh = sign_networks.best_by_chance(same)
     assert claimed == pytest.approx(fresh, abs=0.01)
 
 

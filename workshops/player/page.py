@@ -241,7 +241,8 @@ class LessonPage:
     def _could_not_write(self, path: Path, error: OSError) -> None:
         self.unwritten.append(path)
         self.say(
-            f"Cannot write {path}: {error.strerror or error}. An earlier file there is unchanged; the lesson continues."
+            f"Cannot write {path}: {error.strerror or error}. An earlier file there is unchanged; the "
+            f"lesson continues."
         )
 
     # -- pictures ------------------------------------------------------------------------------------

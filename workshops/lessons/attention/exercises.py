@@ -1,4 +1,4 @@
-"""Exercises of the lesson attention. Mend each function, then run: dlbox workshop check attention"""
+"""Exercises of the lesson attention. Correct each function, then run: dlbox workshop check attention"""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ Array = NDArray[Any]
 
 
 def looks(q: Array, k: Array) -> Array:
-    """1. Where each word looks: (words, words), every *row* sums to 1. Here the columns do: each word is looked
-    at with a total of 1, which is another thing.
+    """1. Attention weights (words, words): every *row* sums to 1. Here every column does, which means something
+    else: every word is attended to with a total weight of 1.
     """
     weights = np.exp(q @ k.T / np.sqrt(k.shape[-1]))
     return np.asarray(weights / weights.sum(axis=0, keepdims=True))
 
 
 def masked(scores: Array, padding: Array) -> Array:
-    """2. Attention weights over the words, ``scores`` (words,), that leave out the padding (True where it
-    stands). A score of 0 is not "left out": e^0 is 1.
+    """2. Attention weights over the words, ``scores`` (words,), without the padding (True in ``padding``). A score
+    of 0 does not leave a word out, because e^0 is 1.
     """
     scores = np.where(padding, 0.0, scores)
     weights = np.exp(scores - scores.max())
@@ -28,15 +28,16 @@ def masked(scores: Array, padding: Array) -> Array:
 
 
 def scaled(q: Array, k: Array) -> Array:
-    """3. The scores q k, scaled so that their spread does not grow with the width d of the vectors: for random
-    q and k of spread 1 it should be 1 for every d. Unscaled, a wide softmax looks at one word and learns nothing.
+    """3. The scores q k, scaled so that their standard deviation does not grow with the width d of the vectors: for
+    random q and k with standard deviation 1 it should be 1 for every d. Without the scale and with large d,
+    softmax gives nearly all the weight to one word, and the gradient is almost zero.
     """
     return np.asarray(q @ k.T)
 
 
 def places(length: int, width: int) -> Array:
-    """4. Sine and cosine numbers of the places (length, width), as in "Attention is all you need": column 2i is
-    sin(t / 10000^(2i / width)), column 2i + 1 the cosine. Here every place gets the same row.
+    """4. Position encoding (length, width) with sine and cosine, as in "Attention is all you need": column 2i is
+    sin(t / 10000^(2i / width)), column 2i + 1 is the cosine. Here every position has the same row.
     """
     t = np.zeros((length, 1))
     angle = t / 10000 ** (np.arange(0, width, 2) / width)
@@ -46,9 +47,9 @@ def places(length: int, width: int) -> Array:
 
 
 def additive(states: Array, w: Array, b: Array, u: Array) -> Array:
-    """5. Weights over the words (words,), sum 1, of additive attention: the softmax of u . tanh(state W + b), states
-    (words, units). A layer that went from hand to hand adds a little to the sum, against a division by 0. So when
-    all scores are low no word gets a weight, and when one is high the power is too large to hold.
+    """5. Attention weights over the words (words,), with sum 1, of additive attention: the softmax of u .
+    tanh(state W + b), states (words, units). Some published code adds a small number to the sum to avoid a
+    division by 0. Then the weights are nearly 0 if all scores are low; and if one score is high, exp overflows.
     """
     scores = np.tanh(states @ w + b) @ u
     weights = np.exp(scores)
@@ -56,16 +57,18 @@ def additive(states: Array, w: Array, b: Array, u: Array) -> Array:
 
 
 def ceiling(kinds: Array, labels: Array, clean: Array, read: tuple[int, ...]) -> float:
-    """6. The best accuracy on *these* reviews of a model that understands the kinds in ``read`` and guesses the
-    others: right where the label was not flipped (``labels`` equals ``clean``), a half where it guesses. This is the
-    round figure for 5% flips; 4,000 reviews may have 4.4% or 5.6% of them, and a model then beats "the best possible".
+    """6. The best accuracy on *these* reviews of a model that solves the kinds in ``read`` and guesses the others:
+    right where the label was not flipped (``labels`` equals ``clean``), one half where it guesses. This function
+    assumes that 5% of the labels are flipped. In a sample of 4,000 reviews it may be 4.4% or 5.6%, and a model
+    can then exceed "the best possible accuracy".
     """
     return float(np.mean(np.where(np.isin(kinds, read), 0.95, 0.5)))
 
 
 def summary(vectors: Array) -> Array:
-    """7. One vector of the text for the last layer, from those of the words (words, width): the largest number in
-    each column, wherever it stands. Laid end to end, each place has weights of its own: the same sentence two words
-    further on is another one, and on short texts of a fixed form the places give the answer away.
+    """7. One vector of the text for the last layer, computed from the vectors of the words (words, width): the
+    largest number of each column, whatever its position. If the vectors are concatenated, each position has its
+    own weights: the same sentence two words later is a different input, and in short texts of a fixed form the
+    positions reveal the answer.
     """
     return np.asarray(vectors.ravel())

@@ -11,7 +11,7 @@ Array = NDArray[Any]
 
 
 def looks(q: Array, k: Array) -> Array:
-    """The softmax runs over what is looked at: the last axis."""
+    """The softmax sums over the words that are attended to: the last axis."""
     weights = np.exp(q @ k.T / np.sqrt(k.shape[-1]))
     return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
 
@@ -24,12 +24,12 @@ def masked(scores: Array, padding: Array) -> Array:
 
 
 def scaled(q: Array, k: Array) -> Array:
-    """A sum of d products spreads as the square root of d."""
+    """The standard deviation of a sum of d products is the square root of d."""
     return np.asarray(q @ k.T / np.sqrt(k.shape[-1]))
 
 
 def places(length: int, width: int) -> Array:
-    """The place is t."""
+    """The position is t."""
     t = np.arange(length)[:, None]
     angle = t / 10000 ** (np.arange(0, width, 2) / width)
     out = np.empty((length, width))
@@ -38,17 +38,17 @@ def places(length: int, width: int) -> Array:
 
 
 def additive(states: Array, w: Array, b: Array, u: Array) -> Array:
-    """The largest score becomes 0, so the sum is at least 1 and no power is too large."""
+    """After subtracting the largest score, the sum is at least 1 and exp cannot overflow."""
     scores = np.tanh(states @ w + b) @ u
     weights = np.exp(scores - scores.max())
     return np.asarray(weights / weights.sum())
 
 
 def ceiling(kinds: Array, labels: Array, clean: Array, read: tuple[int, ...]) -> float:
-    """The flips are counted, not assumed."""
+    """The flipped labels are counted, not estimated."""
     return float(np.mean(np.where(np.isin(kinds, read), labels == clean, 0.5)))
 
 
 def summary(vectors: Array) -> Array:
-    """The place is gone, the strongest sign of each kind is left."""
+    """The maximum over the words does not depend on their positions."""
     return np.asarray(vectors.max(axis=0))

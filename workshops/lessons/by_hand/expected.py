@@ -7,9 +7,9 @@ from workshops.player.expected import ARITHMETIC, Expected, Lesson
 LESSON = Lesson(
     package=__package__,
     order=30,
-    title="Inside the cells: every number worked by hand",
+    title="Inside the cells: every number computed by hand",
     about="What SimpleRNN, LSTM, GRU, Conv1D and max pooling compute, in NumPy and in Keras.",
-    data="none needed: the worked numbers of the class's slides",
+    data="none; the numbers of the class's slides",
     quick_seconds=10,
     full_seconds=10,
     pages=("rnn", "lstm", "gru", "text"),

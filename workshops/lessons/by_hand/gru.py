@@ -1,6 +1,6 @@
 # %% [markdown]
 # # By hand, third page: the GRU
-# Two gates and no state apart from the output. The slide and Keras do not agree on it, and both are right.
+# The GRU has two gates, and its output is its state. The slide and Keras define it differently; both are correct.
 
 # %%
 from __future__ import annotations
@@ -14,22 +14,22 @@ from workshops.player.page import LessonPage
 
 # %% [markdown]
 # ## The GRU cell
-# Two things differ between the slide and Keras. The slide mixes h' = (1 - z) h + z h~, Keras
-# h' = z h + (1 - z) h~: its z is the other one's complement. And the slide applies the reset gate *before* the
-# matrix product; Keras by default after it (`reset_after=True`, which is what cuDNN does), with a second bias.
+# The slide and Keras differ in two points. The slide computes h' = (1 - z) h + z h~, Keras h' = z h + (1 - z) h~:
+# its z is 1 minus the z of the slide. And the slide applies the reset gate *before* the matrix product; Keras
+# applies it after the product by default (`reset_after=True`, as cuDNN does) and has a second bias.
 
 # %%
 SLIDE_EQUATIONS = (
     "z  = sigmoid(W_z x + U_z h + b_z)          update",
     "r  = sigmoid(W_r x + U_r h + b_r)          reset",
     "h~ = tanh(W_h x + U_h (r h) + b_h)         candidate: reset before the product",
-    "h' = (1 - z) h + z h~                      z lets the new in",
+    "h' = (1 - z) h + z h~                      z: share of the new value",
 )
 KERAS_EQUATIONS = (
     "z  = sigmoid(W_z x + b_z + U_z h + d_z)    update",
     "r  = sigmoid(W_r x + b_r + U_r h + d_r)    reset",
     "h~ = tanh(W_h x + b_h + r (U_h h + d_h))   candidate: reset after the product",
-    "h' = z h + (1 - z) h~                      z keeps the old",
+    "h' = z h + (1 - z) h~                      z: share of the old value",
 )
 Gates = tuple[Array, Array, Array]
 
@@ -48,7 +48,7 @@ def slide_gru_step(x: Array, h: Array, weights: list[Array]) -> Array:
 
 
 def keras_gates(x: Array, h: Array, weights: list[Array]) -> Gates:
-    """z, r, h~ as Keras has them; bias (2, 3 x units): for the input (b), for the state (d)."""
+    """z, r, h~ as in Keras; bias (2, 3 x units): for the input (b), for the state (d)."""
     kernel, recurrent, bias = weights
     xz, xr, xh = np.split(x @ kernel + bias[0], 3, axis=-1)
     hz, hr, hh = np.split(h @ recurrent + bias[1], 3, axis=-1)
@@ -57,20 +57,20 @@ def keras_gates(x: Array, h: Array, weights: list[Array]) -> Gates:
 
 
 def gru_step(x: Array, h: Array, weights: list[Array]) -> Array:
-    """Keras' new h (batch, units), with the layer's defaults."""
+    """The new h (batch, units) of Keras, with the layer's defaults."""
     z, _, new = keras_gates(x, h, weights)
     return np.asarray(z * h + (1 - z) * new)
 
 
 def complement(weights: list[Array]) -> list[Array]:
-    """The same weights with z turned into 1 - z, since sigmoid(-a) = 1 - sigmoid(a)."""
+    """The same weights with 1 - z in place of z, since sigmoid(-a) = 1 - sigmoid(a)."""
     units = weights[1].shape[0]
     return [np.concatenate([-w[..., :units], w[..., units:]], axis=-1) for w in weights]
 
 
 # %% [markdown]
-# ## One step, number by number
-# One input, two units, and the same weights for both. First as the slide has it, then as Keras has it.
+# ## One step in numbers
+# One input, two units, and the same weights for both forms: first the form of the slide, then that of Keras.
 
 
 # %%
@@ -90,7 +90,7 @@ def gru_cell(page: LessonPage) -> None:
             f"     (1 - {share:.4f}) x {old:g} + {share:.4f} x {other:.4f} = {(1 - share) * old + share * other:.4f}"
         )
     layer = in_keras(keras.layers.GRU(2, reset_after=False), complement(one), X[None], [H])[0]
-    page.line(f"  Keras, reset_after=False and 1 - z for z, says {np.round(layer[0], 4)}")
+    page.line(f"  Keras with reset_after=False and 1 - z in place of z: {np.round(layer[0], 4)}")
     page.measure(
         "GRU as on the slide, one step, largest difference", difference(layer, slide_gru_step(X, H, one))
     )
@@ -101,13 +101,14 @@ def gru_cell(page: LessonPage) -> None:
             f"     {share:.4f} x {old:g} + (1 - {share:.4f}) x {other:.4f} = {share * old + (1 - share) * other:.4f}"
         )
     layer = in_keras(keras.layers.GRU(2), two, X[None], [H])[0]
-    page.line(f"  Keras says {np.round(layer[0], 4)}")
+    page.line(f"  Keras: {np.round(layer[0], 4)}")
     page.measure("GRU of Keras, one step, largest difference", difference(layer, gru_step(X, H, two)))
     before, after = slide_gates(X, H, one)[2], keras_gates(X, H, two)[2]
     page.say(
-        f"z and r are the same. The candidate is not: {np.round(before[0], 4)} with the reset before the product, "
-        f"{np.round(after[0], 4)} after it. And z = 1 means 'take the new' on the slide, 'keep the old' in Keras. "
-        "Neither is wrong; weights of one are wrong in the other."
+        f"z and r are equal. The candidates differ: {np.round(before[0], 4)} with the reset before the product, "
+        f"{np.round(after[0], 4)} with the reset after it. z = 1 means 'use the new value' on the slide "
+        f"and 'keep the "
+        "old value' in Keras. Both forms are correct, but weights of one form give wrong results in the other."
     )
     rng = np.random.default_rng(2)
     x, zero, weights = rng.normal(size=(2, 5, 3)), np.zeros((2, 5)), random_weights(rng, 3, 5, 3)
@@ -120,7 +121,7 @@ def gru_cell(page: LessonPage) -> None:
 
 
 def show(page: LessonPage, equations: tuple[str, ...], gates: Gates) -> list[Array]:
-    """The equations, those of the gates with their numbers, one for each unit; returns these (units,)."""
+    """Print the equations with the values of the gates, one for each unit; returns these values, (units,) each."""
     for equation, values in zip(equations, gates, strict=False):
         page.line(f"  {equation}")
         page.line(f"     = {np.round(values[0], 4)}")
@@ -129,14 +130,16 @@ def show(page: LessonPage, equations: tuple[str, ...], gates: Gates) -> list[Arr
 
 
 # %% [markdown]
-# ## LSTM against GRU
-# How many weights does each need? Count the vectors.
+# ## LSTM and GRU compared
+# How many weights does each of them have? Count the vectors.
 
 
 # %%
 def weights_of_each(page: LessonPage) -> None:
-    page.heading("LSTM against GRU")
-    page.say("4 vectors in an LSTM, 3 in a GRU. With 3 inputs and 5 units, each needs 15 + 25 + 5 weights:")
+    page.heading("LSTM and GRU compared")
+    page.say(
+        "An LSTM computes 4 vectors, a GRU 3. With 3 inputs and 5 units each vector has 15 + 25 + 5 weights:"
+    )
     layers = {
         "LSTM: 4 (15 + 25 + 5)": keras.layers.LSTM(5),
         "GRU of the books: 3 (15 + 25 + 5)": keras.layers.GRU(5, reset_after=False),

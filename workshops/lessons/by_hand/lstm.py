@@ -1,6 +1,6 @@
 # %% [markdown]
 # # By hand, second page: the LSTM
-# Three gates and a state of their own, and what that is good for.
+# The LSTM has three gates and a cell state beside its output. This page shows what they are for.
 
 # %%
 from __future__ import annotations
@@ -27,15 +27,15 @@ from workshops.player.page import LessonPage
 
 # %% [markdown]
 # ## The LSTM cell
-# Three gates between 0 and 1 (forget f, input i, output o) and a candidate g between -1 and 1. The cell
-# state keeps c' = f c + i g; the output is *not* the state: h' = o tanh(c').
+# The LSTM has three gates between 0 and 1 (forget f, input i, output o) and a candidate g between -1 and 1. The cell
+# state is c' = f c + i g. The output is *not* the cell state: h' = o tanh(c').
 
 
 # %%
 LSTM_EQUATIONS = (
-    "f  = sigmoid(W_f x + U_f h + b_f)   forget: how much of the state stays",
-    "i  = sigmoid(W_i x + U_i h + b_i)   input: how much of the candidate comes in",
-    "o  = sigmoid(W_o x + U_o h + b_o)   output: how much of the state is shown",
+    "f  = sigmoid(W_f x + U_f h + b_f)   forget: share of the old state that remains",
+    "i  = sigmoid(W_i x + U_i h + b_i)   input: share of the candidate that is added",
+    "o  = sigmoid(W_o x + U_o h + b_o)   output: share of the state in the output",
     "g  = tanh(W_g x + U_g h + b_g)      candidate",
     "c' = f c + i g                      state",
     "h' = o tanh(c')                     output",
@@ -45,7 +45,7 @@ LSTM_EQUATIONS = (
 def lstm_step(
     x: Array, state: tuple[Array, Array], weights: list[Array], gate: Callable[[Array], Array] = sigmoid
 ) -> tuple[Array, Array]:
-    """state (h, c), each (batch, units) -> new (h, c). Keras keeps the gates in the order i, f, g, o."""
+    """state (h, c), each (batch, units) -> new (h, c). Order of the gates in Keras: i, f, g, o."""
     kernel, recurrent, bias = weights
     h, c = state
     i, f, g, o = np.split(x @ kernel + h @ recurrent + bias, 4, axis=-1)
@@ -54,13 +54,13 @@ def lstm_step(
 
 
 def lstm_cell(page: LessonPage) -> None:
-    page.heading("The LSTM cell: putting it all together")
+    page.heading("The LSTM cell")
     for equation in LSTM_EQUATIONS:
         page.line(f"  {equation}")
     answers, layers = [], []
     for c, f, i, g in slides.LSTM_ROWS:
         answers.append(f * c + i * g)
-        # The same through a Keras LSTM of one unit, its biases chosen so that the gates take these values.
+        # The same in a Keras LSTM of one unit, with biases that give the gates these values.
         bias = np.array([before_sigmoid(i), before_sigmoid(f), np.arctanh(g), 0.0])
         weights = [np.zeros((1, 4)), np.zeros((1, 4)), bias]
         start = [np.zeros((1, 1)), np.array([[c]])]
@@ -71,10 +71,14 @@ def lstm_cell(page: LessonPage) -> None:
     page.table(("c", "f", "i", "g", "c' = f c + i g"), rows)
     for (c, f, i, g), answer in zip(slides.LSTM_ROWS, answers, strict=True):
         page.line(f"  {f:g} x {c:g} + {i:g} x {g:g} = {answer:.2f}")
-    page.say("The second row forgets a tenth of nothing; the third keeps everything and takes nothing in.")
+    page.say(
+        "In the second row the old state is 0, so forgetting a tenth changes nothing. The third row "
+        "keeps the whole state "
+        "and adds nothing."
+    )
     page.measure("LSTM table, largest difference", difference(np.array(answers), np.ravel(layers)))
     page.say(
-        f"Output is not state: with c' = {answers[2]:.1f} and the output gate half open, "
+        f"The output differs from the state: with c' = {answers[2]:.1f} and an output gate of 0.5, "
         f"h' = 0.5 x tanh({answers[2]:.1f}) = {0.5 * np.tanh(answers[2]):.4f}."
     )
     rng = np.random.default_rng(1)
@@ -88,8 +92,8 @@ def lstm_cell(page: LessonPage) -> None:
 
 # %% [markdown]
 # ## Hard sigmoid
-# Early Keras used straight lines in place of the sigmoid because they are cheap. The line has changed: a
-# model saved then and loaded now with "hard_sigmoid" gates computes something else.
+# Early versions of Keras used straight lines instead of the sigmoid, because they are fast to compute. Keras 3 uses
+# another slope than Keras 2: an old model with "hard_sigmoid" gates gives other results in Keras 3.
 
 
 # %%
@@ -104,7 +108,7 @@ def keras_2(x: Array) -> Array:
 
 
 def keras_2_now(x: Any) -> Any:
-    """Keras 2's line for a layer of Keras 3: its gates take any function."""
+    """The function of Keras 2 for a layer of Keras 3, whose gates accept any function."""
     return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
@@ -116,7 +120,8 @@ def hard_sigmoid(page: LessonPage) -> None:
     now = keras.activations.hard_sigmoid(keras.ops.convert_to_tensor(x.astype(np.float32)))
     page.measure("hard sigmoid, largest difference", difference(keras.ops.convert_to_numpy(now), keras_3(x)))
     page.say(
-        f"At 1: {keras_3(np.array(1.0)):.4f} now, {keras_2(np.array(1.0)):.1f} then. An LSTM with either:"
+        f"At x = 1: {keras_3(np.array(1.0)):.4f} in Keras 3, {keras_2(np.array(1.0)):.1f} in Keras 2. An "
+        f"LSTM with each:"
     )
     rng = np.random.default_rng(5)
     steps, zero, weights = rng.normal(size=(2, 5, 3)), np.zeros((2, 5)), random_weights(rng, 3, 5, 4)
@@ -127,13 +132,15 @@ def hard_sigmoid(page: LessonPage) -> None:
         page.measure(f"LSTM, hard sigmoid of {name}, largest difference", difference(layer, own))
         outputs[name] = own
     gap = difference(outputs["Keras 3"], outputs["Keras 2"])
-    page.line(f"  the two differ by up to {page.measure('hard sigmoid: Keras 3 against Keras 2', gap):.3f}")
+    page.line(
+        f"  largest difference of their outputs: {page.measure('hard sigmoid: Keras 3 against Keras 2', gap):.3f}"
+    )
 
 
 # %% [markdown]
 # ## Why simple RNNs forget
-# Nudge the state a little, and see how much of the nudge is left k steps later: that is the gradient
-# through time. (The nudge is an imaginary number of size 1e-30, so the answer is exact to rounding.)
+# Change the state a little and measure how much of the change remains k steps later: this is the gradient through
+# time. (The change is an imaginary number of size 1e-30, so the result is exact except for rounding.)
 
 
 # %%
@@ -147,16 +154,16 @@ def forgetting(page: LessonPage, steps: int = 50) -> None:
     for bias in (1, 4):
         weights = [*four, np.repeat([0.0, bias, 0.0, 0.0], 32)]
         lines[f"LSTM, forget bias {bias}"] = nudge_left(lstm_step, weights, steps, lstm=True)
-    with page.figure("forgetting", "How much of a nudge is left") as axes:
+    with page.figure("forgetting", "Share of a small change of the state that remains") as axes:
         for name, sizes in lines.items():
             axes.semilogy(sizes, label=name)
             page.measure(f"{name}: left after {steps} steps", float(sizes[-1]))
         axes.set_xlabel("steps later")
         axes.legend()
     page.say(
-        "Each step of a simple RNN multiplies the nudge by w (1 - h^2), nearly always less than 1. The LSTM "
-        "multiplies it by the forget gate. As Keras starts it (bias 1) that gate is 0.73 and forgets too; "
-        "only a gate that training has opened (bias 4: 0.98) carries a word across a page."
+        "Each step of a simple RNN multiplies the change by w (1 - h^2), which is nearly always less than 1. An LSTM "
+        "multiplies it by the forget gate. With the initial bias of Keras (1) that gate is 0.73, so the LSTM forgets "
+        "too. Only a gate that training has opened further (bias 4: 0.98) keeps a word over many steps."
     )
 
 

@@ -1,9 +1,9 @@
 # %% [markdown]
-# # Inside the cells: every number worked by hand
+# # Inside the cells: every number computed by hand
 #
-# A recurrent layer is a handful of multiplications, done again for every word. Here each one is done in
-# NumPy, with the numbers of the class's slides, and then held against the Keras layer. Where a slide does
-# not add up, the page says so.
+# A recurrent layer computes a few multiplications, and repeats them for every word. This lesson computes each of
+# them in NumPy with the numbers of the class's slides, then compares the result with the Keras layer. It also says
+# which slides contain an error.
 
 # %%
 from __future__ import annotations
@@ -20,9 +20,9 @@ from workshops.player.page import LessonPage
 
 # %% [markdown]
 # ## One recurrent neuron
-# A simple recurrent neuron weighs its input and its own last output, adds, and squashes with tanh:
-# h' = tanh(w_h h + w_x x + b). On the slide h = 0.4, x = 3 and the weights are 0.2 and 0.4. To compare,
-# `in_keras` puts given weights into a real layer and runs it.
+# A simple recurrent neuron multiplies its input and its own last output by weights, adds them and applies tanh: h' =
+# tanh(w_h h + w_x x + b). On the slide h = 0.4, x = 3 and the weights are 0.2 and 0.4. For the comparison `in_keras`
+# sets these weights in a Keras layer and runs it.
 
 
 # %%
@@ -31,7 +31,7 @@ def sigmoid(x: Array) -> Array:
 
 
 def rnn_step(x: Array, h: Array, weights: list[Array]) -> Array:
-    """x (batch, inputs), h (batch, units) -> new h; weights as Keras keeps them: kernel, recurrent, bias."""
+    """x (batch, inputs), h (batch, units) -> new h; weights in the order of Keras: kernel, recurrent, bias."""
     kernel, recurrent, bias = weights
     return np.asarray(np.tanh(x @ kernel + h @ recurrent + bias))
 
@@ -42,20 +42,21 @@ def recurrent_neuron(page: LessonPage) -> None:
     page.line(f"0.2 x 0.4 + 0.4 x 3 = {total:.2f}")
     page.line(f"tanh({total:.2f}) = {np.tanh(total):.4f}")
     page.say(
-        f"The slide prints 0.9: that is {np.tanh(total):.4f} to one digit. It is not the sigmoid, "
-        f"which gives {sigmoid(np.array(total)):.2f}. And mind which weight goes where: swapped, the sum is "
+        f"The slide prints 0.9, which is {np.tanh(total):.4f} rounded to one digit. The sigmoid would give "
+        f"{sigmoid(np.array(total)):.2f}. The order of the weights matters: if they are swapped, the sum is "
         f"{0.4 * 0.4 + 0.2 * 3:.2f} and the output {np.tanh(0.4 * 0.4 + 0.2 * 3):.2f}. The 3 must be the "
-        "input: a state that came out of tanh never leaves -1..1."
+        "input, because a state is an output of tanh and lies between -1 and 1."
     )
     weights = [np.array([[0.4]]), np.array([[0.2]]), np.array([0.0])]
     out = in_keras(keras.layers.SimpleRNN(1), weights, np.array([[[3.0]]]), [np.array([[0.4]])])[0]
-    page.line(f"Keras says {out.item():.4f}")
+    page.line(f"Keras: {out.item():.4f}")
 
 
 # %% [markdown]
 # ## A state of several numbers
-# Two numbers come in, two are remembered. Each new number weighs both inputs and both old numbers: the weights
-# of one kind make a matrix, a column for each new number, and h' = tanh(x W + h U + b).
+# Now the input has two numbers and the state has two. Each number of the new state depends on both inputs and on
+# both numbers of the old state. The weights form two matrices with one column for each number of the new state: h' =
+# tanh(x W + h U + b).
 
 
 # %%
@@ -72,9 +73,9 @@ def state_of_two(page: LessonPage) -> None:
             page.line(f"    {terms} = {row @ column:.2f}")
     total = x @ w + h @ u + b
     page.line(f"  x W + h U + b = {np.round(total, 4)}")
-    page.line(f"  h' = tanh of it = {np.round(np.tanh(total), 4)}")
+    page.line(f"  h' = tanh(x W + h U + b) = {np.round(np.tanh(total), 4)}")
     out = in_keras(keras.layers.SimpleRNN(2), [w, u, b], x[None, None], [h[None]])[0][0]
-    page.line(f"  Keras says {np.round(out, 4)}")
+    page.line(f"  Keras: {np.round(out, 4)}")
     page.measure("a state of two numbers, largest difference", difference(out, np.tanh(total)))
     rng = np.random.default_rng(0)
     steps, start, weights = rng.normal(size=(2, 5, 3)), np.zeros((2, 5)), random_weights(rng, 3, 5)

@@ -11,28 +11,28 @@ Array = NDArray[Any]
 
 
 def rnn_step(x: float, h: float, w_input: float, w_state: float) -> float:
-    """The input meets the input's weight; a state of 3 cannot come out of tanh."""
+    """The input is multiplied by the weight of the input. (A state of 3 is impossible: it is an output of tanh.)"""
     return float(np.tanh(w_input * x + w_state * h))
 
 
 def lstm_step(c: float, f: float, i: float, g: float, o: float) -> tuple[float, float]:
-    """The output is o tanh(c): between -1 and 1 however full the cell is."""
+    """The output is o tanh(c), between -1 and 1 for every cell state."""
     c = f * c + i * g
     return float(o * np.tanh(c)), c
 
 
 def gru_mix(h: float, candidate: float, z: float) -> float:
-    """In Keras z is the share that is kept."""
+    """In Keras z is the share of the old state."""
     return z * h + (1 - z) * candidate
 
 
 def gru_weights(inputs: int, units: int, *, reset_after: bool) -> int:
-    """Two biases for each of the three vectors when the reset gate comes after the product."""
+    """With the reset gate after the product, each of the three vectors has two biases."""
     biases = 2 if reset_after else 1
     return 3 * (inputs * units + units * units + biases * units)
 
 
 def conv1d(x: Array, kernel: Array) -> Array:
-    """Summed over the width *and* the channels."""
+    """The sum runs over the width *and* the channels."""
     width = len(kernel)
     return np.array([np.sum(x[i : i + width] * kernel) for i in range(len(x) - width + 1)])

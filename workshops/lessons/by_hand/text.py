@@ -1,6 +1,6 @@
 # %% [markdown]
 # # By hand, fourth page: text
-# Convolution and pooling over words, and how words and series become numbers at all.
+# Convolution and pooling over words, and how words and series become numbers.
 
 # %%
 from __future__ import annotations
@@ -15,12 +15,12 @@ from workshops.player.page import LessonPage
 
 # %% [markdown]
 # ## Convolution over words
-# "I love this movie": four words side by side, four numbers each. A kernel of width 3 slides over them.
+# "I love this movie": four words with four numbers each. A kernel of width 3 slides over them.
 
 
 # %%
 def slide_over(kernel: Array) -> Array:
-    """The kernel on each channel by itself: (window, channel)."""
+    """The kernel applied to each channel separately: (window, channel)."""
     return np.array([slides.MOVIE[:, i : i + 3] @ kernel for i in (0, 1)])
 
 
@@ -30,7 +30,8 @@ def convolution(page: LessonPage) -> None:
         ("", *slides.MOVIE_WORDS), [(f"channel {i + 1}", *r) for i, r in enumerate(slides.MOVIE.tolist())]
     )
     page.say(
-        "The slide prints results but no kernel. Each window has one exact solution (three taps, a bias):"
+        "The slide prints results but no kernel. For each window there is exactly one solution (three "
+        "weights, a bias):"
     )
     equations = [np.column_stack([slides.MOVIE[:, i : i + 3], np.ones(4)]) for i in (0, 1)]
     for i, (a, printed) in enumerate(zip(equations, slides.CONVOLVED, strict=True)):
@@ -41,8 +42,8 @@ def convolution(page: LessonPage) -> None:
     error = difference(both @ np.linalg.lstsq(both, printed, rcond=None)[0], printed)
     page.measure("one kernel for both windows, worst error", error)
     page.say(
-        "So the slide changes its kernel as the window slides, which no convolution does. And it leaves the "
-        "channels apart (a depthwise convolution), while an earlier slide, like Conv1D, sums them:"
+        "So the slide uses another kernel for the second window, which a convolution never does. And it keeps the "
+        "channels separate (a depthwise convolution), while an earlier slide sums them, as Conv1D does:"
     )
     x, worst = slides.MOVIE.T[None], 0.0
     for name, taps in {"A": (0.2, 0.3, 0.2), "B": (0.3, 0.3, 0.1)}.items():
@@ -51,14 +52,14 @@ def convolution(page: LessonPage) -> None:
             page.line(f"  kernel {name}, window {i + 1}: {np.round(row, 2)}, summed {row.sum():.2f}")
         apart = in_keras(keras.layers.DepthwiseConv1D(3, use_bias=False), weights, x)[0][0]
         summed = in_keras(keras.layers.Conv1D(1, 3, use_bias=False), weights, x)[0][0, :, 0]
-        # Relative to the largest term (23.4 x 0.3): that is what float32 rounds.
+        # Relative to the largest term (23.4 x 0.3), because float32 rounds relative to it.
         worst = max(worst, difference(apart, own) / 7.02, difference(summed, own.sum(axis=1)) / 7.02)
     page.measure("convolution, largest difference", worst)
     biases = (0.9, 0.02, -1.15, -0.21)
     error = difference(slide_over(np.array([0.2, 0.2, 0.1])) + np.array(biases), slides.CONVOLVED)
     page.say(
         "One kernel (0.2 0.2 0.1) with a bias per channel (0.9 0.02 -1.15 -0.21) would give all eight "
-        f"numbers (largest difference {error:.0e}), but not the products the slide shows."
+        f"numbers (largest difference {error:.0e}), but not the products that the slide shows."
     )
 
 
@@ -73,7 +74,7 @@ def pooling(page: LessonPage) -> None:
     for i, row in enumerate(pooled):
         page.line(f"  words {2 * i + 1} and {2 * i + 2}: {row}")
     page.say(
-        "The slide shows only the first column. It is size 2 and not 3: with 3, channel 4 would give "
+        "The slide shows only the first column. The pool size is 2, not 3: with 3, channel 4 would give "
         f"{slides.MOVIE[3, :3].max()}. In two dimensions, 6 x 4 becomes 3 x 2."
     )
     layer = in_keras(keras.layers.MaxPooling1D(2), [], slides.MOVIE.T[None])[0][0]
@@ -83,37 +84,39 @@ def pooling(page: LessonPage) -> None:
 
 
 # %% [markdown]
-# ## Words and windows into numbers
-# Before any layer sees text, it is numbers; before it sees a series, it is windows.
+# ## Words and windows as numbers
+# A layer reads numbers: a text has to be converted to numbers first, and a series to windows.
 
 
 # %%
 def words_and_windows(page: LessonPage) -> None:
-    page.heading("Words and windows into numbers")
+    page.heading("Words and windows as numbers")
     words = ("I", "love", "this", "movie", "hated", "bad")
-    page.line("One-hot: each of six words has a column of its own")
+    page.line("One-hot: one column for each of six words")
     one_hot = np.eye(len(words))
     for word, row in zip(words, one_hot, strict=True):
         page.line(f"  {word:5s}  {' '.join(f'{v:.0f}' for v in row)}")
     theirs = keras.ops.convert_to_numpy(keras.ops.one_hot(np.arange(len(words), dtype=np.int32), len(words)))
     page.measure("one-hot, largest difference", difference(theirs, one_hot))
-    page.line("Bag of words: a column for each word, 1 where the text has it, wherever")
+    page.line("Bag of words: one column for each word; 1 if the text contains the word, at any position")
     columns = ("a", "hated", "I", "love", "this", "movie", "bad")
     for text in ("I love this movie", "I hated movie"):
         bag, order = (
             [int(word in text.split()) for word in columns],
             [columns.index(w) + 1 for w in text.split()],
         )
-        page.line(f"  {''.join(map(str, bag))}  {text!r}; with the order kept: {order}")
+        page.line(f"  {''.join(map(str, bag))}  {text!r}; word numbers in order: {order}")
     page.say(
-        "The slides' tables have these six rows and these two; one of seven headings is lost, so the words are ours."
+        "The tables of the slides have these six rows and these two rows. One of the seven headings is "
+        "missing there, so "
+        "this lesson chose the words."
     )
     rows, labels = windows(slides.SERIES, 10)
     page.line(f"Windows of 10 over {len(slides.SERIES)} points: {len(rows)} rows")
     for row, label in zip(rows, labels, strict=True):
         page.line(f"  {' '.join(f'{v:2.0f}' for v in row)} -> {label:.0f}")
     page.say(
-        "A loop over n - 10 - 1, seen in the wild, loses the last row. (Up to 29 these are Lucas numbers.)"
+        "A loop over n - 10 - 1, as in some published code, omits the last row. (Up to 29 these are Lucas numbers.)"
     )
 
 
@@ -124,6 +127,6 @@ def words_and_windows(page: LessonPage) -> None:
 
 # %% [markdown]
 # ## Questions
-# Why does the GRU of Keras have 150 weights where the books say 135? What would the LSTM do if its forget
-# gate were always 1? `dlbox workshop check by-hand` has exercises: a cell with its weights swapped, an
-# LSTM that hands out its state, a GRU that keeps what it should drop, and a convolution that forgets to sum.
+# Why does the GRU of Keras have 150 weights, while textbooks say 135? What would the LSTM do if its forget gate were
+# always 1? `dlbox workshop check by-hand` has exercises on common mistakes: a cell with swapped weights, an LSTM
+# that returns its state, a GRU with the update gate reversed, and a convolution without the sum over channels.

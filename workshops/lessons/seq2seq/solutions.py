@@ -11,7 +11,7 @@ Array = NDArray[Any]
 
 
 def distinct(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Known by its sorted pair, kept as it was asked."""
+    """A sum is identified by its sorted pair and stored in its original order."""
     first: dict[tuple[int, int], tuple[int, int]] = {}
     for a, b in pairs:
         first.setdefault((min(a, b), max(a, b)), (a, b))
@@ -19,15 +19,15 @@ def distinct(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def sums_right(answers: Array, guesses: Array) -> float:
-    """All the symbols of a row, then the mean over rows."""
+    """A row is right if all its symbols are; the result is the mean over the rows."""
     return float(np.mean(np.all(answers == guesses, axis=1)))
 
 
 def decoder_input(answers: Array, start: int) -> Array:
-    """One late: ``start``, then everything but the last symbol."""
+    """The answer shifted by one: ``start``, then everything but the last symbol."""
     return np.concatenate([np.full((len(answers), 1), start), answers[:, :-1]], axis=1)
 
 
 def question(text: str, length: int) -> str:
-    """Fill first, turn round afterwards."""
+    """Pad first, then reverse."""
     return text.ljust(length)[::-1]

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # Sign language, second page: networks
-# What a network with many weights does with few signs, and four networks side by side.
+# Overfitting of a network with many weights on few signs, and a comparison of four networks.
 
 # %%
 from __future__ import annotations
@@ -26,18 +26,18 @@ from workshops.lessons.sign.page import (
 from workshops.player.page import LessonPage
 
 FEW, SMALL = 600, 40
-"""So few signs that a network can learn them by heart; few a step, so that there are steps enough."""
+"""So few signs that a network can memorise them; a small batch, so that there are enough steps."""
 
 # %% [markdown]
-# ## Overfitting, seen
-# A hidden layer of 256 and only 600 signs: the network goes through them until it knows them. What it then
-# says about *wrong* labels shows it: nobody can guess those, one can only have learned them by heart. Dropout
-# hides half of the hidden layer at every step, another half each time.
+# ## Overfitting
+# A network with a hidden layer of 256 units is trained on only 600 signs until it has memorised them. Its answers
+# for signs with *wrong* labels show this: a wrong label cannot be inferred from the picture, only memorised. Dropout
+# sets a random half of the hidden layer to zero at every step.
 
 
 # %%
 def overfitting(page: LessonPage, parts: Parts) -> None:
-    page.heading(f"Overfitting, seen: {FEW:,} signs")
+    page.heading(f"Overfitting with {FEW:,} signs")
     few = parts[0].first(FEW)
     test, wrong, histories = parts[2], few.labels != few.truth, {}
     epochs, after = page.epochs(full=80, quick=50), []
@@ -64,17 +64,19 @@ def overfitting(page: LessonPage, parts: Parts) -> None:
             page.measure(
                 f"{kind} on few: wrong labels by heart", float(np.mean((guess == few.labels)[wrong]))
             )
-    page.curves("overfitting", f"{FEW} signs: known by heart, and less so with dropout", histories, "loss")
-    claimed, fresh = lucky(np.array(after))
+    page.curves("overfitting", f"{FEW} signs: memorised; less so with dropout", histories, "loss")
+    claimed, fresh = best_by_chance(np.array(after))
     page.measure(f"{named(page)}validation as test: too much by", claimed - fresh)
     page.say(
-        f"Choose the best of {epochs} epochs by 240 signs and report those 240: {claimed:.3f}. The same epochs on "
-        f"the other signs: {fresh:.3f} (mean of 200 draws). The more you try, the more of the best is luck."
+        f"If the best of {epochs} epochs is chosen by its score on 240 signs, that score is {claimed:.3f}. The same "
+        f"epoch scores {fresh:.3f} on the other signs (means of 200 draws). The more epochs or models are "
+        f"compared, the "
+        "more of the best score is chance."
     )
 
 
-def lucky(hits: Array, draws: int = 200, size: int = 240) -> tuple[float, float]:
-    """Score of the best epoch on the signs that chose it, and on the others; ``hits``: (epochs, signs) of bool."""
+def best_by_chance(hits: Array, draws: int = 200, size: int = 240) -> tuple[float, float]:
+    """Score of the best epoch on the signs that it was chosen by, and on the others; ``hits``: bool (epochs, signs)."""
     rng, scores = np.random.default_rng(0), []
     for _ in range(draws):
         order = rng.permutation(hits.shape[1])
@@ -87,7 +89,7 @@ def lucky(hits: Array, draws: int = 200, size: int = 240) -> tuple[float, float]
 
 # %% [markdown]
 # ## Four networks
-# The same signs, the same test. `mlp` is the two-layer perceptron, `dropout` the same with half of it hidden.
+# All with the same signs and the same test part. `mlp` is the two-layer perceptron; `dropout` adds dropout to it.
 
 
 # %%
@@ -103,9 +105,9 @@ def networks(page: LessonPage, parts: Parts, kinds: list[str]) -> dict[str, Curv
         model.compile(
             falling(len(train), epochs, rate), "sparse_categorical_crossentropy", metrics=["accuracy"]
         )
-        held = (scaled(validation), validation.labels)
+        unseen = (scaled(validation), validation.labels)
         histories[kind] = page.fit(
-            model, scaled(train), train.labels, epochs=epochs, batch_size=BATCH, validation=held
+            model, scaled(train), train.labels, epochs=epochs, batch_size=BATCH, validation=unseen
         )
         page.measure(f"{named(page)}{kind}: test", right(model, test))
         page.save_model(model, kind)
@@ -113,16 +115,18 @@ def networks(page: LessonPage, parts: Parts, kinds: list[str]) -> dict[str, Curv
             inside(page, model, test)
     if len(kinds) == 4:
         page.say(
-            "Dropout helps against learning by heart; where there are signs enough for that not to happen, it only "
-            "costs. The convolutional network has about half the weights of the two-layer one and comes near the "
-            "ceiling: it need not learn a finger again in every place."
+            "Dropout prevents memorising; with enough signs there is little memorising, and dropout only "
+            "lowers the score. "
+            "The convolutional network has about half the weights of the two-layer one and comes close "
+            "to the ceiling: "
+            "it does not have to learn a finger again for every position."
         )
-    page.curves("accuracy", "Labels right", histories, "accuracy")
+    page.curves("accuracy", "Accuracy", histories, "accuracy")
     return histories
 
 
 def inside(page: LessonPage, model: Any, test: Glyphs) -> None:
-    """What the network confuses, and what its first layer looks for."""
+    """The letters that the network confuses, and the kernels of its first layer."""
     guess = shares(model, scaled(test)).argmax(1)
     if (test.labels != test.truth).any():
         page.measure("cnn: letters drawn, read right", float(np.mean(guess == test.truth)))
@@ -131,9 +135,12 @@ def inside(page: LessonPage, model: Any, test: Glyphs) -> None:
     mixed = table * (1 - np.eye(CLASSES, dtype=int))
     worst = [divmod(int(place), CLASSES) for place in np.argsort(mixed, axis=None)[::-1][:3]]
     page.line(
-        "  mixed up most: " + ", ".join(f"{letter(a)} as {letter(b)} {table[a, b]} times" for a, b in worst)
+        "  most frequent confusions: "
+        + ", ".join(f"{letter(a)} as {letter(b)} {table[a, b]} times" for a, b in worst)
     )
-    with page.figure("confusion", "Drawn (down), read (across)", size=(6, 6)) as axes:
+    with page.figure(
+        "confusion", "Confusion matrix: drawn letter (rows), predicted letter (columns)", size=(6, 6)
+    ) as axes:
         axes.imshow(np.log1p(table), cmap="Greys")
         axes.set_xticks(range(CLASSES), [letter(i) for i in range(CLASSES)])
         axes.set_yticks(range(CLASSES), [letter(i) for i in range(CLASSES)])
@@ -153,6 +160,7 @@ def inside(page: LessonPage, model: Any, test: Glyphs) -> None:
 
 # %% [markdown]
 # ## Questions
-# Which letters are mixed up, and would you mix them up at this size? Training accuracy of the network on few
-# signs lies above the ceiling: what does it know that is not so? `dlbox workshop check sign` has exercises: the
-# gap at J, a softmax that overflows, a loss that says nothing, raw pixels, a lucky score, a kernel turned round.
+# Which letters does the network confuse, and would you confuse them at this size? The training accuracy on few signs
+# is above the ceiling: what has the network memorised? `dlbox workshop check sign` has exercises on common mistakes:
+# the missing letter J, a softmax that overflows, a useless loss, unscaled pixels, a score chosen by chance, and a
+# flipped kernel.

@@ -1,10 +1,10 @@
 # %% [markdown]
 # # Sign language: from a perceptron to a convolutional network
 #
-# A picture of a hand, 28 x 28 grey pixels: which letter is it? Four networks, each mending what the one before
-# could not do, and four mistakes that cost nothing but the result. The hands are drawn here, and one label in
-# twenty is wrong on purpose: so the best possible score is known, and whoever scores more in training has
-# learned wrong labels by heart.
+# Which letter does a picture of a hand (28 x 28 grey pixels) show? This lesson trains four networks, each better
+# than the one before, and shows four mistakes that lower the score without an error message. The hands are
+# generated, and one label in twenty is wrong on purpose. Therefore the best possible score is known: a higher
+# training score means that the network has memorised wrong labels.
 
 # %%
 from __future__ import annotations
@@ -23,8 +23,8 @@ from workshops.player.outcome import LessonError
 from workshops.player.page import LessonPage
 
 BATCH = 40 if keras.backend.backend() == "jax" else 80
-"""Signs a step. It divides the counts below, since JAX compiles everything again for a smaller last batch. On a
-processor XLA's convolution takes half as long for a sign with 40 a step (docs/evidence/lesson-pace.md)."""
+"""Signs per step. It divides the numbers of signs below: for a smaller last batch JAX would compile again. On a
+processor XLA's convolution needs half the time per sign with 40 per step (docs/evidence/lesson-pace.md)."""
 Array = NDArray[Any]
 Parts = tuple[Glyphs, Glyphs, Glyphs]
 Curves = dict[str, list[float]]
@@ -35,14 +35,14 @@ Curves = dict[str, list[float]]
 
 # %% [markdown]
 # ## The signs
-# Three parts: to learn from, to choose with (validation), to judge by, once (test). The class had two, and
-# chose with the one it judged by. A label is a number, but K is not "one more than I": the network gets a 1 in
-# the letter's own place and 0 elsewhere (one-hot).
+# The signs are divided into three parts: training; validation, to choose a model; and test, which is used once, at
+# the end. The class had only two parts and chose with its test part. A label is a number, but K is not "one more
+# than I": the network gets a vector with 1 at the position of the letter and 0 elsewhere (one-hot).
 
 
 # %%
 def signs(page: LessonPage) -> Parts:
-    """(training, validation, test): drawn here, or Sign Language MNIST from the learner's files."""
+    """(training, validation, test): generated, or Sign Language MNIST from the learner's files. Raises LessonError."""
     settings = page.options
     if settings.data != "real" and settings.corpus is None:
         return glyphs.parts(6000 if settings.quick else 20_000, 1200, 2400, seed=settings.seed)
@@ -60,21 +60,19 @@ def scaled(signs: Glyphs) -> Array:
 def look(page: LessonPage, parts: Parts) -> None:
     page.heading("The signs")
     train, validation, test = parts
-    page.line(
-        f"  to learn from {len(train):,}, to choose with {len(validation):,}, to judge by {len(test):,}"
-    )
+    page.line(f"  training {len(train):,}, validation {len(validation):,}, test {len(test):,}")
     label = int(train.labels[0])
     one_hot = " ".join("1" if place == label else "0" for place in range(CLASSES))
     page.line(f"  {letter(label)} is label {label}: {one_hot}")
     if page.options.data == "real":
         page.say(
-            "These are about 50 variants each of 1,704 photographs: variants of one photograph are both in the "
-            "part to learn from and in the part to choose with, whose score therefore flatters. Published: about "
-            "0.7 for a two-layer network and 0.9 for a convolutional one on the test file."
+            "These are about 50 variants of each of 1,704 photographs. Variants of the same photograph are in the "
+            "training part and in the validation part, so the validation score is too high. Published scores for the "
+            "test file: about 0.7 for a two-layer network and 0.9 for a convolutional one."
         )
     else:
         page.measure("ceiling", test.ceiling)
-        page.say("Letters drawn like hands, to learn about networks and not to learn signing from.")
+        page.say("The pictures are for learning about networks; they do not teach sign language.")
     with page.figure("signs", "One of each letter", columns=24, size=(14, 1.1)) as axes:
         for axis, own in zip(axes, glyphs.LABELS, strict=True):
             rows = np.flatnonzero(train.truth == own)[:1]
@@ -85,8 +83,8 @@ def look(page: LessonPage, parts: Parts) -> None:
 
 # %% [markdown]
 # ## Activation functions
-# After its weighted sum, a layer bends the result; softmax turns a row of scores into shares that add up to 1.
-# Without a bend, two layers are one: (x A) B = x (A B).
+# A layer applies a nonlinear function to its weighted sum; softmax turns a row of scores into probabilities, which
+# add up to 1. Without a nonlinear function two layers are equivalent to one: (x A) B = x (A B).
 
 
 # %%
@@ -110,14 +108,15 @@ def activations(page: LessonPage) -> None:
 
 
 # %% [markdown]
-# ## A perceptron, and three ways to spoil it
-# Each letter weighs every pixel: 784 weights and a bias, 25 times. The class gave it raw pixels of 0 to 255 and
-# the mean absolute error (mae) as its loss, on purpose. Here both are tried both ways, with equal steps.
+# ## A perceptron and three ways to make it worse
+# For each of 25 letters the perceptron has one weight per pixel (784) and a bias. The class gave it unscaled pixels
+# of 0 to 255 and the mean absolute error (mae) as its loss, to show the effect. Here both losses are tried with both
+# scales and the same number of steps.
 
 
 # %%
 def build(kind: str, dropout: float = 0.5) -> keras.Model:
-    """Pixels (batch, 28, 28) -> shares of 25 letters (batch, 25); kind: perceptron, mlp, dropout or cnn."""
+    """Pixels (batch, 28, 28) -> probabilities of 25 letters (batch, 25); kind: perceptron, mlp, dropout or cnn."""
     pixels = keras.Input((SIDE, SIDE), name="pixels")
     x = layers.Flatten()(pixels)
     if kind in ("mlp", "dropout"):
@@ -134,7 +133,7 @@ def build(kind: str, dropout: float = 0.5) -> keras.Model:
 
 
 def falling(rows: int, epochs: int, rate: float = 0.003) -> Any:
-    """Adam whose steps shrink to nothing at the end."""
+    """Adam with a learning rate that decays to zero."""
     steps = max(1, epochs * -(-rows // BATCH))
     return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps))
 
@@ -144,12 +143,12 @@ def shares(model: Any, pixels: Array) -> Array:
 
 
 def right(model: Any, signs: Glyphs) -> float:
-    """Share of signs whose label the model gives."""
+    """Share of signs for which the model predicts the label."""
     return float(np.mean(shares(model, scaled(signs)).argmax(1) == signs.labels))
 
 
 def mistakes(page: LessonPage, parts: Parts) -> None:
-    page.heading("A perceptron, and three ways to spoil it")
+    page.heading("A perceptron and three ways to make it worse")
     train, _, test = parts
     few, rows, epochs, before = train.labels[:6000], [], page.epochs(full=6, quick=3), 0.0
     for loss in ("cross-entropy", "mae"):
@@ -169,29 +168,30 @@ def mistakes(page: LessonPage, parts: Parts) -> None:
             page.measure(f"{named(page)}{loss}, pixels {pixels}", score)
             if not rows[1:]:
                 dead = (before, float(given[:, 9].mean()), int(np.sum(guess == 9)))
-    page.table(("test", "right", "letters ever guessed", "loss"), rows)
+    page.table(("test", "accuracy", "letters predicted", "loss"), rows)
     page.say(
-        "mae near 0.08 looks small and is what a blind guess costs: 2 / 25. Where softmax is sure and wrong, mae "
-        "has almost no slope to learn from; raw pixels make it sure and wrong at once. Cross-entropy with raw "
-        "pixels depends on the backend: TensorFlow goes back to the scores before softmax and gets somewhere, JAX "
-        "and torch cut the shares off at 1e-7, where the slope is zero."
+        "A mae near 0.08 looks small, but a random guess has the same: 2 / 25. Where softmax gives a wrong letter a "
+        "probability near 1, the gradient of mae is almost zero, and with unscaled pixels this happens in the first "
+        "steps. Cross-entropy with unscaled pixels depends on the backend: TensorFlow computes it from the scores "
+        "before softmax and learns; JAX and torch clip the probabilities at 1e-7, where the gradient is zero."
     )
     page.measure(f"{named(page)}share of the dead output J", dead[1])
     page.say(
-        f"25 outputs, 24 letters: output 9 (J) had {dead[0]:.3f} of the shares before training and {dead[1]:.1e} "
-        f"after, and was guessed {dead[2]} times. Its 785 of 19,625 weights learned only never to answer."
+        f"There are 25 outputs and 24 letters. Output 9 (J) had a mean probability of {dead[0]:.3f} "
+        f"before training and "
+        f"{dead[1]:.1e} after it, and was predicted {dead[2]} times. Its 785 of 19,625 weights are of no use."
     )
 
 
 def named(page: LessonPage) -> str:
-    """Numbers of real data are called so: the promises are for the signs drawn here."""
+    """Prefix of the values of real data: the expected ranges are for the generated signs."""
     return "real: " if page.options.data == "real" else ""
 
 
 # %% [markdown]
 # ## Convolution and pooling
-# A layer that weighs fixed pixels must learn a finger again in every place. A kernel of 3 x 3 weights slides
-# over the picture and finds its edge wherever it is; max pooling keeps the strongest answer of every 2 x 2.
+# A layer with one weight per pixel must learn a finger again for every position. A kernel of 3 x 3 weights slides
+# over the picture and finds an edge at any position; max pooling takes the maximum of every 2 x 2 values.
 
 
 # %%
@@ -203,9 +203,9 @@ def convolution(page: LessonPage) -> None:
     found = np.array([[np.sum(image[r : r + 3, c : c + 3] * kernel) for c in range(4)] for r in range(4)])
     pooled = found.reshape(2, 2, 2, 2).max(axis=(1, 3))
     for title, values in (
-        ("dark to light", image),
-        ("what the kernel -1 0 1 finds", found),
-        ("pooled", pooled),
+        ("picture: dark, then light", image),
+        ("output of the kernel -1 0 1", found),
+        ("after max pooling", pooled),
     ):
         page.line(f"  {title}")
         for row in values:

@@ -1,8 +1,9 @@
 # %% [markdown]
-# # Text classification, second page: reviews that people wrote
-# With `--data real` (84 MB, once) the same readers get the 50,000 film reviews of Maas and others, or your copy of
-# them with `--corpus`. There is no ceiling to prove here; there are figures that others published. Do not expect
-# the order of the grammar's ladder: with 25,000 reviews of 230 words, counting words is hard to beat.
+# # Text classification, second page: real reviews
+# With `--data real` (84 MB, downloaded once) the same models learn from the 50,000 film reviews of Maas and others,
+# or from your copy of them with `--corpus`. The ceiling is not known here, but others have published results. The
+# ranking differs from that of the generated reviews: with 25,000 reviews of 230 words, few models beat a bag of
+# words.
 
 # %%
 from __future__ import annotations
@@ -21,17 +22,17 @@ from workshops.player.page import LessonPage
 
 WORDS, LAST, REAL_BATCH = 5_000, 300, 64
 CLASS_NAMES = {"bidirectional": "bilstm"}
-"""Readers that have another name among the class's models, whose sizes are used here."""
+"""Models with another name in ``workshops.models.workshop``, whose sizes are used here."""
 
 # %% [markdown]
 # ## The reviews as numbers
-# The 4,998 most frequent words of the training part get a number, every other word is [UNK], 0 pads before the
-# text. Of a long review the *last* 300 words are kept: people sum up at the end.
+# The 4,998 most frequent words of the training part get a number, every other word is [UNK], and 0 is padding before
+# the text. A long review is cut to its *last* 300 words, because people sum up at the end.
 
 
 # %%
 def real_reviews(page: LessonPage) -> imdb.Reviews:
-    """The published reviews, or those in the learner's ``--corpus``; a quick run draws 4,000 of each part."""
+    """The published reviews, or those in the learner's ``--corpus``; a quick run uses 4,000 of each part."""
     settings = page.options
     most = 4_000 if settings.quick else None
     try:
@@ -45,18 +46,17 @@ def real_reviews(page: LessonPage) -> imdb.Reviews:
         )
     except imdb.ReviewsError as error:
         raise LessonError(str(error)) from None
-    page.heading("Reviews that people wrote")
+    page.heading("Real reviews")
     train, test = found.train, found.test
     page.line(f"  to learn from {len(train.labels):,}, to judge by {len(test.labels):,}")
     unknown = float(np.mean(train.tokens[train.tokens != imdb.PAD] == imdb.UNKNOWN))
-    page.line(
-        f"  {found.mean_words:.0f} words a review on average; {unknown:.1%} of the words have no number"
-    )
+    page.line(f"  {found.mean_words:.0f} words a review on average; {unknown:.1%} of the words are [UNK]")
     page.line(f"  one of them ends: ... {' '.join(found.words[t] for t in train.tokens[0][-10:] if t)}")
     ratio = len(train.labels) / found.mean_words
     page.say(
-        f"Reviews divided by words a review: {ratio:.0f}. A rule of thumb from many data sets: below 1,500, a bag of "
-        "words does as well as a model that reads."
+        f"Reviews divided by words per review: {ratio:.0f}. A rule of thumb from many data sets: below "
+        f"1,500, a bag of "
+        "words is as accurate as a model that reads the words in order."
     )
     return found
 
@@ -64,7 +64,7 @@ def real_reviews(page: LessonPage) -> imdb.Reviews:
 # %%
 @keras.saving.register_keras_serializable("dlbox")
 class Words(keras.layers.Layer):  # type: ignore[misc]
-    """Passes tokens on and keeps the words they stand for, so that a saved model can read text."""
+    """Returns its input and stores the words of the token numbers, so that a saved model can read text."""
 
     def __init__(self, words: Any = (), **options: Any) -> None:
         super().__init__(**options)
@@ -95,19 +95,19 @@ def build_real(name: str, words: Any = ()) -> keras.Model:
 
 
 # %% [markdown]
-# ## Training on them
-# A tenth of the training part chooses the epoch; the test part is looked at once, at the end. The class took the
-# best score on the test part itself.
+# ## Training on real reviews
+# A tenth of the training part is for validation and chooses the epoch; the test part is used once, at the end. The
+# class reported the best score on the test part itself.
 
 
 # %%
 def real_models(page: LessonPage, found: imdb.Reviews, names: list[str]) -> dict[str, float]:
-    """Test accuracy of each reader, at the epoch that was best on the held out tenth."""
+    """Test accuracy of each model after the epoch with the smallest validation loss."""
     page.heading("Training on real reviews")
     histories, scores = {}, {}
     tokens, labels = found.train.tokens, found.train.labels
-    held = max(1, len(labels) // 10)
-    learn, choose = slice(held, None), slice(0, held)
+    unseen = max(1, len(labels) // 10)
+    learn, choose = slice(unseen, None), slice(0, unseen)
     for name in names:
         page.seed()
         model = build_real(name, found.words)
@@ -124,8 +124,8 @@ def real_models(page: LessonPage, found: imdb.Reviews, names: list[str]) -> dict
             each_epoch=best.look,
         )
         model.set_weights(best.weights)
-        said = model.predict(found.test.tokens, batch_size=500, verbose=0)[:, 0] > 0.5
-        scores[name] = page.measure(f"real: {name}: accuracy", accuracy(said, found.test.labels))
+        positive = model.predict(found.test.tokens, batch_size=500, verbose=0)[:, 0] > 0.5
+        scores[name] = page.measure(f"real: {name}: accuracy", accuracy(positive, found.test.labels))
         page.save_model(model, f"imdb-{name}", best_epoch=best.epoch)
     page.curves("imdb", "Real reviews", histories, "loss")
     page.table(("", "test accuracy"), list(scores.items()))
@@ -133,7 +133,7 @@ def real_models(page: LessonPage, found: imdb.Reviews, names: list[str]) -> dict
 
 
 class Best:
-    """The weights after the epoch with the smallest loss on reviews that were held out."""
+    """Stores the weights of the epoch with the smallest validation loss."""
 
     def __init__(self, model: Any, tokens: Any, labels: Any) -> None:
         self.model, self.tokens, self.labels = model, tokens, labels
@@ -153,6 +153,6 @@ class Best:
 
 # %% [markdown]
 # ## Questions
-# Which words would a convolution need to see at once to solve the "but" reviews? Why is more training useless
-# once a model stands at its ceiling? `dlbox workshop check text-classification` has exercises: a bag of words
-# taken for word numbers, the wrong end cut off, padding that is read, and a test set that was trained on.
+# Which words would a convolution have to see together to solve the "but" reviews? Why is more training useless when
+# a model has reached its ceiling? `dlbox workshop check text-classification` has exercises on common mistakes: a bag
+# of words used as word numbers, a text cut at the wrong end, padding after the text, and training on the test part.

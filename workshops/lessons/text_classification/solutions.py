@@ -16,16 +16,16 @@ def word_numbers(bag: bool, text: list[int], vocabulary: int) -> list[int]:
 
 
 def cut(text: list[int], length: int) -> list[int]:
-    """The end is kept."""
+    """The end of the text remains."""
     return ([0] * (length - len(text)) + text)[-length:]
 
 
 def last_state(states: Array, tokens: Array) -> Array:
-    """Where the last token that is not padding stands."""
+    """The position of the last token that is not padding."""
     return np.asarray(states[np.flatnonzero(tokens)[-1]])
 
 
-def split(reviews: list[str], held_out: int) -> tuple[list[str], list[str]]:
-    """One copy of each first, then the cut."""
+def split(reviews: list[str], test_size: int) -> tuple[list[str], list[str]]:
+    """Remove the copies first, then split."""
     different = list(dict.fromkeys(reviews))
-    return different[:-held_out], different[-held_out:]
+    return different[:-test_size], different[-test_size:]

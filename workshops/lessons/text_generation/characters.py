@@ -1,4 +1,4 @@
-"""A model of characters that knows which ones they are: kept with it, so that it can be asked to go on with a text."""
+"""Character models that store their characters, so that a saved model can continue a text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from workshops.player.outcome import LessonError
 
 @keras.saving.register_keras_serializable("dlbox")
 class Symbols(keras.layers.Layer):  # type: ignore[misc]
-    """Passes ids on and keeps the characters that they stand for."""
+    """Returns its input and stores the characters of the ids."""
 
     def __init__(self, symbols: str = "", **options: Any) -> None:
         super().__init__(**options)
@@ -28,19 +28,22 @@ class Symbols(keras.layers.Layer):  # type: ignore[misc]
 
 
 def with_symbols(model: Any, symbols: str) -> Any:
-    """The same function of ids (batch, time) as ``model``, with the characters they stand for."""
+    """A model with the same output for ids (batch, time) as ``model`` that stores the characters of the ids."""
     ids = keras.Input((None,), dtype="int32", name="ids")
     return keras.Model(ids, model(Symbols(symbols, name="symbols")(ids)), name=model.name)
 
 
 def unwrap(model: Any) -> tuple[Any, str]:
-    """(the model itself, its characters): the characters are "" where ``with_symbols`` did not make it."""
+    """(the inner model, its characters); the characters are "" for a model without them."""
     found = [each for each in model.layers if isinstance(each, Symbols)]
     return (model.layers[-1], found[0].symbols) if found else (model, "")
 
 
 def continue_text(model: Any, symbols: str, text: str, count: int = 200) -> str:
-    """``count`` characters after ``text``, at a low temperature; raises LessonError where it knows none of them."""
+    """The next ``count`` characters after ``text``, at a low temperature.
+
+    Raises LessonError if the model knows no character of it.
+    """
     other = symbols.find(UNKNOWN)
     ids = [symbols.find(c) if c in symbols else other for c in text]
     start = np.array([i for i in ids if i >= 0], np.int64)

@@ -13,16 +13,16 @@ from workshops.player.expected import (
     vary,
 )
 
-_ROUNDING = "Two symbols may lie so close that rounding decides; then the texts part. Try another --seed."
-_BUSY = "Speeds need an idle machine: stop other work and try again."
+_ROUNDING = "Two symbols can be almost equally likely; then rounding decides and the texts differ. Try another --seed."
+_BUSY = "Speeds are valid only on an idle machine: stop other programs and run the lesson again."
 _NO_LIMIT = float("inf")
 
 LESSON = Lesson(
     package=__package__,
     order=40,
-    title="Text generation: guess the next word, write it down, go on",
-    about="SimpleRNN, LSTM and GRU write numbers in words, or your text by characters, beside count tables.",
-    data="synthetic: the numbers 1 to 9,999 in words, made here; the best possible score is known",
+    title="Text generation: predict the next word, append it, continue",
+    about="SimpleRNN, LSTM and GRU write numbers in words, or your text by characters, compared with tables of counts.",
+    data="generated: the numbers 1 to 9,999 in words; the best possible score is known",
     quick_seconds=45,
     full_seconds=200,
     cells=("simple-rnn", "lstm", "gru"),
@@ -32,7 +32,10 @@ LESSON = Lesson(
         (CORPUS, "your text, by characters"),
     ),
     without_ranges=tuple(
-        (data, "Each network is held to count tables of this very text, as soon as those are counted.")
+        (
+            data,
+            "Each network is compared with tables of counts of this text, which the lesson computes first.",
+        )
         for data in ("docs", "source", CORPUS)
     ),
     saved_models=(SavedModelShape(((None,),), (None, None)),),

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Text generation
 #
-# Guess the next symbol, write it down, go on. How good can a guess be? For the first text of this page that
-# is known exactly, and every model is held against it.
+# A model predicts the next symbol, appends it to the text and continues. How accurate can a prediction be? For the
+# first text of this lesson the answer is known exactly, and every model is compared with it.
 
 # %%
 from __future__ import annotations
@@ -25,7 +25,7 @@ from workshops.player.page import LessonPage
 
 UNITS, BATCH, WINDOW = 128, 256, 200
 CHARACTER_BATCH = 64
-"""Text by characters has fewer examples: smaller steps, and more of them."""
+"""A text by characters gives fewer examples: a smaller batch allows more steps."""
 CELLS = {"simple-rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
 
 # %% tags=["active-ipynb"]
@@ -34,9 +34,9 @@ CELLS = {"simple-rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
 
 # %% [markdown]
 # ## A text with known ceilings
-# The numbers from 1 to 9,999 in words, one after the other. Whoever remembers only the last k words cannot
-# guess better than a table of all contexts of k words: that is counting, not opinion. But a table is
-# helpless on numbers it has not seen: the last fifth, from about 8,100 on, is held out.
+# The text is the numbers from 1 to 9,999 in words. A model that uses only the last k words cannot be more accurate
+# than a table of all contexts of k words, so counting gives the ceiling. But a table cannot predict contexts that it
+# has not seen: the last fifth of the text, from about 8,100 on, is for validation.
 
 
 # %%
@@ -56,21 +56,21 @@ def known_ceilings(page: LessonPage) -> None:
 
 
 # %% [markdown]
-# ## Learning it
-# One-hot words, one recurrent layer, a softmax at every place: each place of the text is an example. A score
-# above the best table on held-out numbers is not memory of the text.
+# ## Learning the numbers
+# The model has one-hot words, one recurrent layer and a softmax at every position, so each position of the text is
+# an example. A validation score above the best table cannot come from memorising the text.
 
 
 # %%
 def build(cell: str, symbols: int) -> keras.Model:
-    """Symbol numbers (batch, time) -> probabilities of the next one at each place (batch, time, symbols)."""
+    """Symbol numbers (batch, time) -> probabilities of the next one at each position (batch, time, symbols)."""
     ids = keras.Input((None,), dtype="int32", name="ids")
     memory = CELLS[cell](UNITS, return_sequences=True, name="memory")(keras.ops.one_hot(ids, symbols))
     return keras.Model(ids, layers.Dense(symbols, activation="softmax")(memory), name=cell.replace("-", "_"))
 
 
 def examples(ids: Any, length: int, step: int) -> tuple[Any, Any]:
-    """Stretches of ``length`` symbols, one every ``step``; the same, one later."""
+    """(sections of ``length`` symbols, one every ``step`` symbols; the same sections, one symbol later)."""
     starts = np.arange(0, len(ids) - length, step)[:, None] + np.arange(length)
     return ids[starts].astype(np.int32), ids[starts + 1].astype(np.int32)
 
@@ -94,7 +94,7 @@ def train(
 
 
 def learn_numbers(page: LessonPage, cells: list[str]) -> Any:
-    """Train each cell on the first four fifths; returns the last model."""
+    """Train a model with each cell on the first four fifths of the text; returns the last model."""
     page.heading("Learning the numbers")
     stream, model = human_numbers.stream(), None
     cut = round(len(stream) * 0.8)
@@ -103,7 +103,7 @@ def learn_numbers(page: LessonPage, cells: list[str]) -> Any:
     for cell in cells:
         model, _ = train(page, cell, len(human_numbers.WORDS), x, y, epochs=page.epochs(full=20, quick=5))
         guesses = model.predict(new_x, batch_size=256, verbose=0).argmax(-1)
-        # The second half of each stretch: there the model has at least 16 words behind it.
+        # Only the second half of each section, where the model has read at least 16 words.
         page.measure(f"{cell}: accuracy on new numbers", float(np.mean(guesses[:, 16:] == new_y[:, 16:])))
         page.save_model(model, cell)
     return model
@@ -111,8 +111,8 @@ def learn_numbers(page: LessonPage, cells: list[str]) -> Any:
 
 # %% [markdown]
 # ## Writing
-# The model gives probabilities; the temperature says how boldly to draw from them: 0.5 squares them, 1.2
-# flattens them. Below, the text appears as it is made.
+# The model gives probabilities. The temperature changes them before a symbol is drawn: 0.5 squares them, so that
+# likely symbols become more likely; 1.2 makes them more equal. The text below appears while it is generated.
 
 
 # %%
@@ -134,9 +134,10 @@ def write(
 
 # %% [markdown]
 # ## Writing fast
-# The usual loop asks `model.predict` for one symbol, moves the window of the last 200 by one, and asks again:
-# it reads 199 old symbols each time. `workshops.models.sampling` gets the same text from the same model without
-# reading them again, and, as *another* function, keeps a single state that forgets nothing.
+# The usual loop calls `model.predict` for one symbol, moves the window of the last symbols by one and calls it
+# again, so it reads nearly the whole window again for each symbol. `workshops.models.sampling` generates the same
+# text with the same model without reading them again. Its second way is *another* function: it carries one state
+# through the whole text.
 
 
 # %%
@@ -167,9 +168,9 @@ def _thousands(speeds: dict[str, float]) -> list[tuple[str, str]]:
 
 # %% [markdown]
 # ## Characters
-# With `--data docs`, `--data source` or `--corpus FILE` the same models read text character by character. The
-# floors are tables of the last k characters, smoothed as Witten and Bell did in 1991: a network that does
-# not get below the best of them has learned less than a table.
+# With `--data docs`, `--data source` or `--corpus FILE` the same models read a text character by character. They are
+# compared with tables of the last k characters, smoothed by the method of Witten and Bell (1991): a network with a
+# larger loss than the best table has learned less than that table.
 
 
 # %%
@@ -183,47 +184,47 @@ def load_text(settings: LessonOptions) -> Text:
 
 
 def warm_loss(model: Any, x: Any, y: Any) -> float:
-    """Nats a symbol over the second half of each stretch (n, time): as many symbols behind it as the tables have."""
+    """Loss in nats per symbol over the second half of each section (n, time), where the context is long enough."""
     half = x.shape[1] // 2
-    said = np.asarray(model.predict(x, batch_size=256, verbose=0)[:, half:], np.float64)
-    right = np.take_along_axis(said, y[:, half:, None], axis=-1)
+    probabilities = np.asarray(model.predict(x, batch_size=256, verbose=0)[:, half:], np.float64)
+    right = np.take_along_axis(probabilities, y[:, half:, None], axis=-1)
     return float(-np.log(np.maximum(right, 1e-12)).mean())
 
 
 def learn_characters(page: LessonPage, cells: list[str], text: Text) -> Any:
-    page.heading(f"Characters: {text.name}, {len(text.ids):,} of them, {len(text.symbols)} different")
+    page.heading(f"Characters: {text.name}, {len(text.ids):,} characters, {len(text.symbols)} different ones")
     known, new = text.split()
     if page.options.quick:
         known, new = known[:100_000], new[:10_000]
     floors = count_tables(known, new, len(text.symbols))
-    page.table(("characters remembered", "table, nats/character"), list(enumerate(floors)))
+    page.table(("context in characters", "table, nats/character"), list(enumerate(floors)))
     best = page.measure("characters: best table, nats", min(floors))
-    off = "It has learned less than that table: try more --epochs, or a longer text."
+    off = "It has learned less than the table: try a larger --epochs, or a longer text."
     floor = {
         cell: (floors[1], "table of 1") if cell == "simple-rnn" else (best, "best table") for cell in cells
     }
     page.expect(
         [Expected(f"characters: {cell}, nats", 0, *floor[cell], off) for cell in cells],
-        "on the characters held out, from a network that learns more than a table (a SimpleRNN: of 1 character)",
+        "on the validation part, from a network that learns more than a table (SimpleRNN: a table of 1 character)",
     )
     x, y = examples(known, 64, 16)
-    held_out = examples(new, 64, 32)
+    unseen = examples(new, 64, 32)
     epochs = page.epochs(full=5, quick=4)
     steps = max(1, epochs * -(-len(x) // CHARACTER_BATCH))
-    # A quick run has too few steps to spend the last ones on small ones.
+    # A quick run has too few steps for a decay of the learning rate.
     rate = 0.01 if page.options.quick else keras.optimizers.schedules.CosineDecay(0.01, steps)
     fit: dict[str, Any] = {
         "epochs": epochs,
         "batch_size": CHARACTER_BATCH,
         "rate": rate,
-        "validation": held_out,
+        "validation": unseen,
     }
     histories, model = {}, None
     for cell in cells:
         model, histories[cell] = train(page, cell, len(text.symbols), x, y, **fit)
-        page.measure(f"characters: {cell}, nats", warm_loss(model, *held_out))
-        kept = characters.with_symbols(model, text.symbols)
-        page.save_model(kept, f"characters-{cell}", text=text.name, symbols=text.symbols)
+        page.measure(f"characters: {cell}, nats", warm_loss(model, *unseen))
+        complete = characters.with_symbols(model, text.symbols)
+        page.save_model(complete, f"characters-{cell}", text=text.name, symbols=text.symbols)
     page.curves("characters", "Nats per character", histories, "loss")
     return model
 
@@ -240,7 +241,7 @@ def learn_characters(page: LessonPage, cells: list[str], text: Text) -> Any:
 
 # %% [markdown]
 # ## Questions
-# What does a model that remembers three words score, and why hardly more than one that remembers two? Why may
-# a network beat every table on the new numbers? `dlbox workshop check text-generation` has exercises: a
-# temperature upside down, a window that never moves, a target that is its own input, a loss in nats
-# read as bits, the last epoch kept in place of the best, what was never seen taken for impossible.
+# How accurate is a model that uses three words, and why is it hardly better than one that uses two? Why can a
+# network beat every table on the new numbers? `dlbox workshop check text-generation` has exercises on common
+# mistakes: an inverted temperature, a window that does not move, a target equal to its input, a loss in nats
+# reported as bits, the last epoch instead of the best one, and a probability of zero for everything unseen.

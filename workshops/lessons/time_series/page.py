@@ -1,8 +1,8 @@
 # %% [markdown]
-# # Time series: forecasting against forecasts that cost nothing
+# # Time series: networks compared with simple forecasts
 #
-# A network that forecasts airline passengers looks impressive on a plot. Is it? Every number on this page
-# stands beside what a rule of thumb gets on the same months.
+# The forecast of a network for airline passengers looks good on a plot. Is it good? This lesson compares every error
+# with that of simple rules for the same months.
 
 # %%
 from __future__ import annotations
@@ -18,7 +18,7 @@ from workshops.data import series, slides
 from workshops.player.page import LessonPage
 
 TRAINED, LOOK_BACK, BATCH = 100, 13, 32
-"""The first 100 months are for learning; 13 back is a year and a month."""
+"""The first 100 months are the training part; a window has 13 months, a year and a month."""
 
 # %% tags=["active-ipynb"]
 # from workshops.commands.start import open_page
@@ -26,9 +26,9 @@ TRAINED, LOOK_BACK, BATCH = 100, 13, 32
 
 # %% [markdown]
 # ## Windows
-# A window of the last points is the input, the next point is the answer. Three mistakes made in real code:
-# a loop that ends one early, a test part that begins inside the training part, and a scale taken from
-# months that lie in the future.
+# The input is a window of the last points, the target is the next point. Three mistakes from published code: a loop
+# that ends one point too early, a test part that overlaps the training part, and a scale computed from future
+# months.
 
 
 # %%
@@ -40,7 +40,7 @@ def windows_table(page: LessonPage) -> None:
     page.measure("windows of 10 in 13 points", len(rows))
     early = len(slides.SERIES) - 10 - 1
     page.say(
-        f"`range(n - length - 1)` makes {early}: the newest point, the one that matters most, is never used."
+        f"`range(n - length - 1)` makes {early}: the newest point, which is the most important one, is never used."
     )
 
     length, months = 4, np.arange(144.0)
@@ -49,27 +49,29 @@ def windows_table(page: LessonPage) -> None:
     both = sorted(train_labels & test_labels)
     page.measure("months both trained on and tested on", len(both))
     page.say(
-        f"A published script cuts its test part at split - length - 2: month {both[0]} is in both parts, and with "
-        f"the lost windows month {TRAINED - 1} is in neither the training part, nor month 143 in the test."
+        f"A published script starts its test part at split - length - 2: month {both[0]} is in both "
+        f"parts. And because of "
+        f"the omitted windows, month {TRAINED - 1} is missing in the training part and month 143 in the test part."
     )
     y = series.airline()
     above = float(np.mean(y[TRAINED:] > y[:TRAINED].max()))
     page.measure("test months above all training months", above)
     page.say(
-        f"It scales by the minimum and maximum of all months: that looks into the future. With a fair scale a "
-        f"sigmoid output could never reach {above:.0%} of the test months, which lie above {y[:TRAINED].max():.0f}."
+        f"It scales by the minimum and maximum of all months, which uses the future. With a scale from "
+        f"the training part a "
+        f"sigmoid output cannot reach {above:.0%} of the test months, which are above {y[:TRAINED].max():.0f}."
     )
 
 
 # %% [markdown]
-# ## Forecasts that cost nothing
-# Next month as this month (persistence); as a year ago; as a year ago times this year's growth; and a
-# straight line through the last L months, by least squares: AR(L).
+# ## Simple forecasts
+# The next month equals this month (persistence); it equals the same month a year ago; it equals that month times the
+# growth since then; or it is a linear function of the last L months, fitted by least squares: AR(L).
 
 
 # %%
 def rules_of_thumb(page: LessonPage) -> None:
-    page.heading("Forecasts that cost nothing (airline, thousands of passengers)")
+    page.heading("Simple forecasts (airline, thousands of passengers)")
     y = series.airline()
     truth, before, year, year_before = (
         y[TRAINED:],
@@ -91,15 +93,17 @@ def rules_of_thumb(page: LessonPage) -> None:
     for name, mae, _ in rows:
         page.measure(f"{name}: MAE", mae)
     page.say(
-        "Look back 4 months, as the class did, and the season is out of sight: hardly better than persistence. "
-        "Look back 13 and a line with 14 weights is off by under 11 thousand."
+        "With the last 4 months, as in the class, the season is not visible: the error is hardly smaller "
+        "than that of "
+        "persistence. With the last 13 months, a linear function with 14 weights has an error below 11 thousand."
     )
 
 
 # %% [markdown]
 # ## Networks
-# They see the same 13 months, as logarithms relative to the last one (growth is then a sum, and every window
-# looks alike), scaled by the training months only. They say how far the next month lies from the last.
+# The networks read the same 13 months as logarithms relative to the last one, so that growth is a sum and all
+# windows have a similar range. The scale is computed from the training months only. The output is the difference
+# between the next month and the last one.
 
 
 # %%
@@ -116,7 +120,7 @@ def build(kind: str, length: int) -> keras.Model:
 
 
 class Airline:
-    """The airline months as a network sees them, and back."""
+    """Converts the airline months to the input of a network, and its output back."""
 
     def __init__(self, length: int = LOOK_BACK) -> None:
         self.log = np.log(series.airline())
@@ -125,14 +129,14 @@ class Airline:
         self.x, self.t, self.cut = self.see(x), (t - x[:, -1]) / self.step, TRAINED - length
 
     def see(self, months: series.Values) -> series.Values:
-        """Log months (rows, length) -> relative to the last, in typical steps (rows, length, 1)."""
+        """Log months (rows, length) -> relative to the last month, divided by the typical step (rows, length, 1)."""
         relative: series.Values = ((months - months[:, -1:]) / self.step)[..., None]
         return relative
 
     def forecast(self, model: Any, months: series.Values) -> series.Values:
-        """The month after each window of log months, as a log (rows,)."""
-        said = np.asarray(model.predict_on_batch(self.see(months)), np.float64)[:, 0]
-        return np.asarray(months[:, -1] + said * self.step)
+        """The forecast of the next month for each window of log months, as a logarithm (rows,)."""
+        forecast = np.asarray(model.predict_on_batch(self.see(months)), np.float64)[:, 0]
+        return np.asarray(months[:, -1] + forecast * self.step)
 
 
 def train(page: LessonPage, kind: str, x: Any, t: Any, *, epochs: int, rate: float = 0.01) -> keras.Model:
@@ -166,21 +170,23 @@ def airline_networks(page: LessonPage, kinds: list[str]) -> None:
         page.measure(f"{kind}: MAE, 44 months ahead", series.mae(ahead[kind], y[TRAINED:]))
         page.save_model(model, kind)
     page.say(
-        "A perceptron is a line too, on logarithms, found by small steps. The recurrent networks beat persistence "
-        "by far and lose to the lines: 87 windows are too few for them. No plot would have told you."
+        "A perceptron is a linear function too, of logarithms, fitted by gradient descent. The recurrent "
+        "networks are much "
+        "better than persistence and worse than the linear functions: 87 windows are too few for them. A plot would "
+        "not show this."
     )
     draw(page, y, ahead)
 
 
 # %% [markdown]
 # ## Repeated prediction
-# One month ahead is easy: the truth keeps correcting the forecast. Here each forecast becomes the input of
-# the next, for 44 months.
+# Forecasting one month ahead is easy, because the input contains the true last month. Here each forecast is part of
+# the input of the next one, for 44 months.
 
 
 # %%
 def repeated(data: Airline, model: Any, known: series.Values, steps: int) -> series.Values:
-    """The next ``steps`` log months, each from the model's own forecasts before it."""
+    """The next ``steps`` log months, each computed from the model's earlier forecasts."""
     months = list(known)
     for _ in range(steps):
         months.append(float(data.forecast(model, np.array(months[-LOOK_BACK:])[None])[0]))
@@ -199,8 +205,8 @@ def draw(page: LessonPage, y: series.Values, ahead: dict[str, series.Values]) ->
 
 # %% [markdown]
 # ## A series whose best score is known
-# x(t) = 1.6 x(t-1) - 0.9 x(t-2) + noise. The noise is new each time, so nobody's error can be smaller than
-# the noise. Here we can tell a bad network from a hard series.
+# x(t) = 1.6 x(t-1) - 0.9 x(t-2) + noise. The noise cannot be predicted, so no error can be smaller than the noise.
+# With this series we can distinguish a bad network from a hard series.
 
 
 # %%
@@ -216,14 +222,14 @@ def known_floor(page: LessonPage, kinds: list[str]) -> None:
     for kind in kinds:
         epochs = page.epochs(full=40, quick=10)
         model = train(page, kind, x[:cut, :, None] / scale, t[:cut] / scale, epochs=epochs, rate=0.02)
-        said = np.asarray(model.predict(x[cut:, :, None] / scale, verbose=0), np.float64)[:, 0] * scale
-        page.measure(f"noise: {kind} / floor", series.rmse(said, t[cut:]) / floor)
+        forecast = np.asarray(model.predict(x[cut:, :, None] / scale, verbose=0), np.float64)[:, 0] * scale
+        page.measure(f"noise: {kind} / floor", series.rmse(forecast, t[cut:]) / floor)
         page.save_model(model, f"noise-{kind}")
 
 
 # %% [markdown]
 # ## A sine
-# The class's first series. It needs no network at all: any point of a sine follows from the two before it.
+# The first series of the class. It needs no network: each point of a sine follows from the two points before it.
 
 
 # %%
@@ -238,8 +244,8 @@ def sine(page: LessonPage, kinds: list[str]) -> None:
     x, t = series.windows(y, LOOK_BACK)
     for kind in kinds:
         model = train(page, kind, x[:687, :, None], t[:687], epochs=page.epochs(full=40, quick=6))
-        said = np.asarray(model.predict(x[687:, :, None], verbose=0), np.float64)[:, 0]
-        page.measure(f"sine: {kind}, one step, MAE", series.mae(said, t[687:]))
+        forecast = np.asarray(model.predict(x[687:, :, None], verbose=0), np.float64)[:, 0]
+        page.measure(f"sine: {kind}, one step, MAE", series.mae(forecast, t[687:]))
         page.save_model(model, f"sine-{kind}")
 
 
@@ -254,6 +260,6 @@ def sine(page: LessonPage, kinds: list[str]) -> None:
 
 # %% [markdown]
 # ## Questions
-# Why does an error of 18 look fine on the plot? What would a sigmoid output do to the last summers?
-# `dlbox workshop check time-series` has exercises: the lost window, the shared month, a scale that knows the
-# future, a "forecast" that peeks at the truth, and a baseline that is too good to be true.
+# Why does an error of 18 look small on the plot? What would a sigmoid output forecast for the last summers? `dlbox
+# workshop check time-series` has exercises on common mistakes: the omitted window, the shared month, a scale that
+# uses the future, a "forecast" that reads the true values, and a baseline with too small an error.

@@ -12,7 +12,7 @@ Array = NDArray[Any]
 
 
 def windows(series: Array, length: int) -> tuple[Array, Array]:
-    """n - length windows: the last one ends just before the last point."""
+    """There are n - length windows: the last one ends before the last point."""
     rows = range(len(series) - length)
     return np.array([series[i : i + length] for i in rows]), np.array([series[i + length] for i in rows])
 
@@ -23,13 +23,13 @@ def test_part(series: Array, length: int, split: int) -> Array:
 
 
 def scaled(series: Array, split: int) -> Array:
-    """From the training part alone; later values may lie above 1."""
+    """The scale is computed from the training part alone; later values may be above 1."""
     low, high = np.min(series[:split]), np.max(series[:split])
     return np.asarray((series - low) / (high - low))
 
 
 def ahead(known: Array, truth: Array, length: int, forecast: Callable[[Array], float]) -> list[float]:
-    """Its own words come back to it."""
+    """Each forecast becomes an input."""
     points = list(known)
     for _ in truth:
         points.append(forecast(np.array(points[-length:])))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from workshops.data.fetch import glove_sets
 from workshops.player.expected import ANY, ARITHMETIC, CORPUS, TRAIN_LONGER, Expected, Lesson, vary
 
-_COUNTS = "synthetic counts of 40 words beside 124 contexts, drawn here from a known law"
+_COUNTS = "generated counts of 40 words with 124 contexts, from a known distribution"
 
 
 LESSON = Lesson(
     package=__package__,
     order=50,
     title="Word vectors: king - man + woman",
-    about="From character codes and one-hot to GloVe, trained on counts whose meanings are planted.",
+    about="From character codes and one-hot to GloVe, trained on counts with known meanings.",
     data=_COUNTS,
     quick_seconds=10,
     full_seconds=12,
@@ -24,7 +24,7 @@ LESSON = Lesson(
     without_ranges=tuple(
         (
             data,
-            "All that is promised is of the synthetic counts; nothing is promised of the vectors of others.",
+            "The expected values are for the generated counts; none are given for other vectors.",
         )
         for data in ("real", *glove_sets.PUBLISHED, CORPUS)
     ),

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Word vectors
 #
-# A network multiplies numbers, so words must become numbers. Which numbers? From a code that says nothing to
-# vectors in which king - man + woman is queen.
+# A network reads numbers, so words must be converted to numbers. This lesson goes from codes without meaning to
+# vectors in which king - man + woman is closest to queen.
 
 # %%
 from __future__ import annotations
@@ -27,10 +27,10 @@ DIMENSIONS, BATCH, CAP = 13, 620, 50.0
 
 # %% [markdown]
 # ## Numbers for words
-# Character codes put "cat" next to "cau". A bag of words forgets the order. One-hot vectors keep it, but every
-# word is equally far from every other. Never feed the 0s and 1s of a bag of words to an Embedding layer, which
-# wants the *numbers of the words*: it runs, and learns from noise. An Embedding layer is a one-hot vector times
-# a matrix, without the multiplying: it looks up the row.
+# With character codes "cat" is next to "cau". A bag of words loses the order. One-hot vectors keep it, but all words
+# have the same distance from each other. Do not pass the 0s and 1s of a bag of words to an Embedding layer, which
+# needs the *numbers of the words*: it runs without an error and learns from noise. An Embedding layer computes a
+# one-hot vector times a matrix, without the multiplication: it reads the row of the matrix.
 
 
 # %%
@@ -41,14 +41,14 @@ def encodings(page: LessonPage) -> None:
     page.line(f"  characters of 'king': {[ord(c) for c in 'king']}")
     page.line(f"  bag of words:  {[int(word in sentence) for word in words]}  (of {' '.join(words)})")
     page.line(f"  other order:   {[int(word in sentence[::-1]) for word in words]}")
-    page.line(f"  word numbers:  {[words.index(word) + 1 for word in sentence]}  (0 is kept for padding)")
+    page.line(f"  word numbers:  {[words.index(word) + 1 for word in sentence]}  (0 is reserved for padding)")
     one_hot = np.eye(len(words))
     apart = {float(np.linalg.norm(a - b)) for a in one_hot for b in one_hot if a is not b} - {0.0}
     page.measure("one-hot: different distances between words", len(apart))
     wrong = [int(word in sentence) for word in words]
     page.say(
-        f"Read as word numbers, the bag {wrong} says only '{words[0]} {words[0]} {words[0]} {words[0]}': an "
-        "embedding would see one word, again and again."
+        f"Read as word numbers, the bag {wrong} means '{words[0]} {words[0]} {words[0]} {words[0]}': an "
+        "embedding would read the same word several times."
     )
     table = layers.Embedding(len(words), 3)
     rows = keras.ops.convert_to_numpy(table(np.arange(len(words), dtype=np.int32)))
@@ -57,15 +57,16 @@ def encodings(page: LessonPage) -> None:
 
 
 # %% [markdown]
-# ## A corpus with planted meanings
-# Forty words: ten families (man, king, actor ...), each in two genders and two numbers. We count how often each
-# stands beside each of 124 context words; some contexts are cues for a family, a gender or a number, most are
-# not. The counts are noisy, and nobody tells the method which context is a cue.
+# ## A corpus with known meanings
+# The corpus has forty words: ten families (man, king, actor ...), each in two genders and two grammatical numbers.
+# The data are counts of how often each word occurs with each of 124 context words. Some contexts are related to a
+# family, a gender or a number, most are not. The counts are noisy, and the method does not know which contexts are
+# related.
 
 
 # %%
 def planted(page: LessonPage) -> analogies.Corpus:
-    page.heading("A corpus with planted meanings")
+    page.heading("A corpus with known meanings")
     corpus = analogies.make(seed=page.options.seed)
     page.line(f"  {', '.join(analogies.WORDS[:8])} ...: {corpus.pairs:,} pairs counted")
     vectors = analogies.ppmi_svd(corpus.counts)
@@ -73,23 +74,25 @@ def planted(page: LessonPage) -> analogies.Corpus:
     page.measure("without a network (PPMI and SVD)", analogies.score(vectors))
     page.measure("without a network, nearest to B", analogies.baseline(vectors))
     page.say(
-        "A question: man is to woman as king is to ...? The three words of the question are left out of the "
-        "answers, as everybody does. So 'the word nearest to king' scores too: half of the questions, for "
-        "nothing. A score means something only beside that number."
+        "A question is: man is to woman as king is to ...? The three words of the question are excluded "
+        "from the answers, "
+        "as is usual. For that reason the word nearest to king already answers half of the questions. "
+        "Compare a score "
+        "with that baseline."
     )
     return corpus
 
 
 # %% [markdown]
 # ## GloVe
-# Two vectors that multiply to the logarithm of a count: w . c + b_w + b_c = ln n(w, c). Rare pairs weigh less:
-# (n / 50)^0.75, at most 1; pairs that never occurred are left out. Embedding layers and mean squared error
-# are all it takes.
+# GloVe learns two vectors whose product is the logarithm of a count: w . c + b_w + b_c = ln n(w, c). Rare pairs have
+# a smaller weight in the loss: (n / 50)^0.75, at most 1. Pairs that never occur are left out. The model needs only
+# Embedding layers and the mean squared error.
 
 
 # %%
 def build() -> keras.Model:
-    """(word, context) numbers (batch,) each -> ln of their count (batch, 1)."""
+    """Numbers of word and context, (batch,) each -> logarithm of their count (batch, 1)."""
     word, context = (
         keras.Input((), dtype="int32", name="word"),
         keras.Input((), dtype="int32", name="context"),
@@ -105,7 +108,7 @@ def build() -> keras.Model:
 
 
 def train_glove(page: LessonPage, corpus: analogies.Corpus) -> Any:
-    """Word vectors (40, 13) trained from the counts."""
+    """Word vectors (40, 13), trained on the counts."""
     page.heading("GloVe")
     page.seed()
     word, context = np.nonzero(corpus.counts)
@@ -129,9 +132,9 @@ def train_glove(page: LessonPage, corpus: analogies.Corpus) -> Any:
 
 # %% [markdown]
 # ## King - man + woman
-# The vectors have 13 dimensions, a picture has two: a projector shows principal components (PCA), the directions
-# in which the words differ most. Nobody tells it about gender and number, yet they make up the first two (turned
-# a little), because each divides all the words. The families share what is left.
+# The vectors have 13 dimensions, a picture has two. The picture shows principal components (PCA), the directions in
+# which the words differ most. PCA does not know gender and number, but they form the first two components (slightly
+# rotated), because each of them divides all the words. The families are in the other components.
 
 
 # %%
@@ -164,10 +167,11 @@ def projector(page: LessonPage, name: str, title: str, vectors: Any) -> None:
 
 
 # %% [markdown]
-# ## Vectors of others
-# With `--data real` (862 MB, once) the same questions go to Stanford's vectors, with `--corpus FILE` to a file
-# of yours in the same format, packed or not. It is read line by line: vectors of two million words need no
-# memory. The answer is not always queen: in Stanford's smallest set from Twitter people found "meets".
+# ## Published vectors
+# With `--data real` (862 MB, downloaded once) the same questions are answered with Stanford's vectors, with
+# `--corpus FILE` with your own file in the same format, compressed or not. The file is read line by line, so vectors
+# of two million words need little memory. The answer is not always queen: in Stanford's smallest set from Twitter it
+# has been found to be "meets".
 
 # %%
 ASKED = (("man", "woman", "king"), ("france", "paris", "italy"), ("big", "bigger", "small"))
@@ -175,7 +179,7 @@ ASKED = (("man", "woman", "king"), ("france", "paris", "italy"), ("big", "bigger
 
 
 def vectors_file(page: LessonPage, settings: LessonOptions) -> Path | None:
-    """The file that the learner named or asked to fetch."""
+    """The file of ``--corpus``, or the downloaded set of ``--data``; None without either. Raises LessonError."""
     if settings.corpus is not None or settings.data == "embedded":
         return settings.corpus
     name = glove_sets.REAL if settings.data == "real" else settings.data
@@ -186,7 +190,7 @@ def vectors_file(page: LessonPage, settings: LessonOptions) -> Path | None:
 
 
 def published(page: LessonPage, path: Path) -> None:
-    """Questions to the vectors of the file at ``path``, and the forty words in them."""
+    """Answer the questions with the vectors of the file at ``path``, and show the forty words. Raises LessonError."""
 
     def watch(line: int) -> None:
         page.progress.write(f"  {line:,} words read\n")
@@ -204,7 +208,7 @@ def published(page: LessonPage, path: Path) -> None:
     for (a, a2, b), near in zip(asked, answers, strict=True):
         page.line(f"  {a} : {a2} = {b} : {', '.join(f'{word} {cosine:.4f}' for word, cosine in near)}")
     if name == "glove.6B.50d.txt":
-        page.say("Published for these vectors: queen 0.8524, throne 0.7664, prince 0.7592.")
+        page.say("Published results with these vectors: queen 0.8524, throne 0.7664, prince 0.7592.")
     if all(word in found for word in analogies.WORDS):
         forty = np.stack([found[word] for word in analogies.WORDS]).astype(np.float64)
         page.measure(f"{name}: the 720 questions, right", analogies.score(forty))
@@ -217,14 +221,14 @@ def published(page: LessonPage, path: Path) -> None:
 # corpus = planted(page)
 # vectors = train_glove(page, corpus)
 # king_and_queen(page, vectors)
-# path = vectors_file(page, page.options)  # None, unless you write LessonOptions(data="real") or name a file
+# path = vectors_file(page, page.options)  # None, unless you use LessonOptions(data="real") or a corpus
 # if path:
 #     published(page, path)
 # result = page.close()
 
 # %% [markdown]
 # ## Questions
-# Why is the baseline one half and not 1/37? What if there were no plural: would analogies still mean anything?
-# `dlbox workshop check word-vectors` has exercises: an analogy that answers with its own question, a bag of
-# words fed to an embedding, a weight without a cap, a similarity that likes long vectors, a bar that hangs too low,
-# and counts that take the frequent for the meaningful.
+# Why is the baseline one half and not 1/37? Would the analogies have a meaning without plural forms? `dlbox workshop
+# check word-vectors` has exercises on common mistakes: an analogy that answers with a word of the question, a bag of
+# words as input of an embedding, a weight without a maximum, a similarity that depends on the length of the vectors,
+# a baseline that is too low, and counts that mistake frequent pairs for related ones.
