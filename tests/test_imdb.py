@@ -104,7 +104,7 @@ def test_a_corrupt_cache_is_fetched_again(server: Server, tmp_path: Path) -> Non
     path.write_bytes(path.read_bytes()[:-20] + b"x" * 20)
     out = io.StringIO()
     assert len(read(None, out).train.labels) == 80
-    assert "is damaged: fetching it again" in out.getvalue()
+    assert "is damaged: downloading it again" in out.getvalue()
     assert len(server.asked) == 2
 
 
@@ -176,7 +176,7 @@ def test_a_file_that_is_not_the_reviews_is_one_sentence(tmp_path: Path, damage: 
 @pytest.mark.parametrize("text", ["", " \n", "<br />", "..."])
 def test_reviews_without_a_word_are_one_sentence(tmp_path: Path, empty: str, text: str) -> None:
     texts = {name: text if name.split("/")[1] in empty else said for name, said in files().items()}
-    with pytest.raises(imdb.ReviewsError, match=r"holds no word in (train|test)/: its reviews are empty"):
+    with pytest.raises(imdb.ReviewsError, match=r"contains no word in (train|test)/: its reviews are empty"):
         read(unpacked(tmp_path, texts))
 
 

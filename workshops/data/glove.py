@@ -1,4 +1,4 @@
-"""Word vectors from a file in GloVe's text format ("word 0.1 -0.2 ..."), read as a stream, never as a whole."""
+"""Word vectors from a file in GloVe's text format ("word 0.1 -0.2 ..."), read line by line."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from numpy.typing import NDArray
 
 Vector = NDArray[np.float32]
 LONGEST_LINE = 1 << 18
-"""Bytes; 300 numbers need about 3,000. A file without line ends must not fill the memory."""
+"""Bytes; 300 numbers need about 3,000. The limit protects the memory from a file without line ends."""
 
 
 class GloveError(Exception):
-    """The file is not what it should be; the message is one sentence for the learner."""
+    """The file cannot be used; the message is one sentence for the learner."""
 
 
 def stream(path: Path, watch: Callable[[int], None] | None = None) -> Iterator[tuple[str, Vector]]:
     """(word, vector) line by line; from a .gz file too, and from the smallest .txt file of a .zip.
 
-    Raises GloveError with the number of a bad line. A word may contain blanks (some of the published sets
-    have such words): the length of the first line's vector decides where the numbers begin. A first line
-    "count dimensions", as word2vec writes it, is left out. ``watch`` gets the line number now and then.
+    Raises GloveError with the number of a bad line. A word may contain blanks, as some words of
+    the published sets do: the length of the vector in the first line defines where the numbers begin. A first line
+    "count dimensions", as word2vec writes it, is skipped. ``watch`` is called with the line number from time to time.
     """
     dimensions = 0
     try:
@@ -51,16 +51,18 @@ def stream(path: Path, watch: Callable[[int], None] | None = None) -> Iterator[t
                 try:
                     vector = np.array(parts[-dimensions:], np.float32)
                 except ValueError:
-                    raise GloveError(f"{path}, line {number}: a number is not a number.") from None
+                    raise GloveError(
+                        f"{path}, line {number}: a value of the vector is not a number."
+                    ) from None
                 if not np.isfinite(vector).all():
-                    raise GloveError(f"{path}, line {number}: a number is infinite or missing.")
+                    raise GloveError(f"{path}, line {number}: a value of the vector is infinite or NaN.")
                 yield " ".join(parts[:-dimensions]), vector
     except UnicodeDecodeError:
-        raise GloveError(f"{path} is not text in UTF-8: unpack it first.") from None
+        raise GloveError(f"{path} is not UTF-8 text: decompress it first.") from None
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise GloveError(f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.") from None
-    except (NotImplementedError, RuntimeError) as error:  # an unknown method of packing, a password
-        raise GloveError(f"Cannot unpack {path}: {error}.") from None
+    except (NotImplementedError, RuntimeError) as error:  # unknown compression, or a password
+        raise GloveError(f"Cannot decompress {path}: {error}.") from None
 
 
 def pick(path: Path, words: Collection[str], more: Collection[str] = ()) -> dict[str, Vector]:
@@ -88,9 +90,9 @@ def nearest(
     count: int = 3,
     watch: Callable[[int], None] | None = None,
 ) -> list[list[tuple[str, float]]]:
-    """For each target the ``count`` words with the largest cosine, best first; one pass for all of them.
+    """For each target the ``count`` words with the largest cosine, best first, in one pass.
 
-    ``leave_out``: for each target the words that are no answer.
+    ``leave_out``: for each target the words that are excluded.
     """
     directions = np.stack([unit(target) for target in targets])
     heaps: list[list[tuple[float, str]]] = [[] for _ in targets]
@@ -106,12 +108,12 @@ def nearest(
 
 
 def unit(vector: Vector) -> Vector:
-    """The same direction, length 1; zeros stay zeros."""
+    """The vector scaled to length 1; a vector of zeros stays as it is."""
     return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), np.float32)
 
 
 def label(path: Path) -> str:
-    """The name of what ``stream`` reads: the file itself, or the one inside an archive."""
+    """Name of the file that ``stream`` reads: the file itself, or the file in an archive."""
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as packed:
@@ -124,7 +126,7 @@ def label(path: Path) -> str:
 def _smallest(path: Path, packed: zipfile.ZipFile) -> str:
     texts = [info for info in packed.infolist() if info.filename.endswith(".txt")]
     if not texts:
-        raise GloveError(f"{path} holds no .txt file.")
+        raise GloveError(f"{path} contains no .txt file.")
     return min(texts, key=lambda info: info.file_size).filename
 
 

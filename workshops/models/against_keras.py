@@ -1,4 +1,4 @@
-"""Hold a NumPy formula against a Keras layer: the same weights, the same input, the largest difference."""
+"""Compare a NumPy formula with a Keras layer: the same weights, the same input, the largest difference."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Array = NDArray[Any]
 
 
 def in_keras(layer: Any, weights: list[Array], x: Array, state: list[Array] | None = None) -> list[Array]:
-    """All that ``layer`` gives for ``x`` (batch, time, channels) with exactly these weights, in float32."""
+    """All outputs of ``layer`` for ``x`` (batch, time, channels) with these weights, in float32."""
     import keras
 
     def tensor(values: Array) -> Any:
@@ -32,7 +32,7 @@ def random_weights(rng: np.random.Generator, inputs: int, units: int, gates: int
 
 
 def over_time(step: Callable[..., Any], x: Array, state: Any, weights: list[Array]) -> Any:
-    """``step`` for every moment of ``x`` (batch, time, channels); the last state."""
+    """Apply ``step`` to every time step of ``x`` (batch, time, channels); returns the last state."""
     for t in range(x.shape[1]):
         state = step(x[:, t], state, weights)
     return state
@@ -46,17 +46,17 @@ def difference(a: Array, b: Array) -> float:
 
 
 def before_sigmoid(gate: float) -> float:
-    """The number that a sigmoid turns into ``gate``; 0 and 1 become -30 and 30, as near as float32 tells."""
+    """Inverse of the sigmoid; 0 and 1 become -30 and 30, whose sigmoid is 0 and 1 in float32."""
     if gate in (0.0, 1.0):
         return 60 * gate - 30
     return float(np.log(gate / (1 - gate)))
 
 
 def nudge_left(step: Callable[..., Any], weights: list[Array], steps: int, *, lstm: bool = False) -> Array:
-    """Size of a nudge of the state (an LSTM's cell state) after 0, 1 ... ``steps`` steps; it starts at 1.
+    """Relative size of a small change of the state (in an LSTM: of the cell state) after 0, 1 ... ``steps`` steps.
 
-    The nudge is imaginary and 1e-30 long (complex-step differentiation): no difference of near numbers is
-    taken, so the answer is the derivative in that direction, exact to rounding.
+    The change is imaginary with length 1e-30 (complex-step differentiation): nearly equal numbers are never
+    subtracted, so the result is the directional derivative, exact except for rounding.
     """
     inputs, units = weights[0].shape[0], weights[1].shape[0]
     rng = np.random.default_rng(4)

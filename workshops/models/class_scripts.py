@@ -1,8 +1,8 @@
-"""The class's scripts as they were, in Keras 3: what they ask for decides the kernel, so it can be timed.
+"""The models of the class's scripts in Keras 3, to measure the effect of their arguments on speed.
 
-Sizes and arguments are those of the class's repository as it stood on 2020-11-20; nothing of it is copied. Three of
-its LSTM scripts ask for a sigmoid activation, three others for recurrent dropout: no fused kernel can do either,
-on any backend. ``workshops.models.workshop`` has the same models with arguments that leave the fused kernels possible.
+Sizes and arguments are those of the class's repository of 2020-11-20; no code is copied. Three of its LSTM scripts use
+a sigmoid activation, three others recurrent dropout: no fused kernel of any backend supports either.
+``workshops.models.workshop`` has the same models with arguments that allow the fused kernels.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _dropout_lstm(vectors: Any) -> Any:
 
 
 def _cnn_lstm(vectors: Any) -> Any:
-    """The class's only mixture: ten features, halved, and ten units."""
+    """The only CNN/LSTM of the class: ten features, pooling by two, ten units."""
     import keras
 
     features = keras.layers.Conv1D(10, 3, activation="relu", name="conv")(vectors)

@@ -1,17 +1,17 @@
-"""Write text with a trained model, symbol by symbol: the usual loop, and the same thing many times faster.
+"""Generate text with a trained model, symbol by symbol: the usual loop, and faster ways.
 
-A model here reads symbol numbers (batch, time), makes them one-hot, and has one recurrent layer and a
-softmax at every place (:func:`workshops.lessons.text_generation.page.build`).
+A model here reads symbol numbers (batch, time), converts them to one-hot, and has one recurrent layer and a
+softmax at every position (:func:`workshops.lessons.text_generation.page.build`).
 
 ``predict_loop``
-    ``model.predict`` on the last ``window`` symbols for every new one, as most tutorials do it.
+    ``model.predict`` on the last ``window`` symbols for every new symbol, as in most tutorials.
 ``write(..., carry=False)``
-    The same function, the same text at the same seed. Neighbouring windows share all symbols but one, so
-    ``window`` states are kept, one for each place a window can begin, and every symbol moves all of them one
-    step on: one product of matrices a symbol in place of ``window`` steps one after the other.
+    The same function: the same seed gives the same text. Neighbouring windows share all symbols but one. Therefore
+    there are ``window`` states, one for each position at which a window can begin, and every symbol advances all of
+    them by one step: one matrix product per symbol instead of ``window`` consecutive steps.
 ``write(..., carry=True)``
-    *Another* function: one state that is never forgotten, as if the window were as long as the text. A single
-    step a symbol.
+    *Another* function: one state that is never reset, as if the window were as long as the text. One step per
+    symbol.
 
 The loop runs compiled on TensorFlow (XLA) and JAX, and in NumPy on torch, whose loop over steps is slower.
 """
@@ -27,16 +27,16 @@ from numpy.typing import NDArray
 
 Ids = NDArray[np.integer[Any]]
 CHUNK = 64
-"""Symbols made between two looks at the screen while the windows slide; 16 times as many with one state."""
+"""Symbols in one compiled call with a sliding window; 16 times as many with one state."""
 
 
 def uniform(count: int, seed: int) -> NDArray[np.float32]:
-    """One random number in [0, 1) for each symbol: whoever uses the same ones writes the same text."""
+    """One random number in [0, 1) for each symbol: the same numbers give the same text."""
     return np.random.default_rng(seed).random(count, dtype=np.float32)
 
 
 def pick(probabilities: NDArray[Any], temperature: float, u: float) -> int:
-    """The symbol at ``u`` of the cumulated p^(1/temperature); low temperatures prefer the likely."""
+    """The symbol at ``u`` in the cumulative sum of p^(1/temperature); low temperatures prefer likely symbols."""
     scores = np.log(np.maximum(probabilities.astype(np.float64), 1e-30)) / temperature
     weights = np.exp(scores - scores.max())
     cumulated = np.cumsum(weights)
@@ -55,12 +55,12 @@ def predict_loop(model: Any, start: Ids, count: int, *, temperature: float, seed
 def write(
     model: Any, start: Ids, count: int, *, temperature: float, seed: int, carry: bool = False
 ) -> Iterator[Ids]:
-    """``count`` symbols after ``start``, a few at a time as they come. See the module for ``carry``."""
+    """``count`` symbols after ``start``, in chunks. The module's docstring explains ``carry``."""
     size = CHUNK * 16 if carry else CHUNK
     draws = uniform(count, seed)
     padded = np.zeros(-(-count // size) * size, np.float32)
     padded[:count] = draws
-    cell = Cell(model)
+    cell = RecurrentCell(model)
     rows = 1 if carry else len(start)
     read, go_on = _fastest()(cell, rows, size)
     state = read(np.asarray(start, np.int32))
@@ -71,8 +71,8 @@ def write(
         done += size
 
 
-class Cell:
-    """The numbers of the recurrent layer and of the softmax, and one step of that kind of cell."""
+class RecurrentCell:
+    """The weights of the recurrent layer and of the softmax layer, and one step of the cell."""
 
     def __init__(self, model: Any) -> None:
         import keras
@@ -119,12 +119,13 @@ GoOn = Callable[[Any, NDArray[np.float32], np.float32], tuple[Any, Any]]
 
 
 def _row(kernel: Any, symbol: Any) -> Any:
-    """What a one-hot symbol times the kernel comes to."""
+    """A one-hot symbol times the kernel: a row of the kernel."""
     return kernel[symbol]
 
 
-def _numpy_run(cell: Cell, rows: int, size: int) -> tuple[Read, GoOn]:
-    """(read the start, make ``size`` symbols). A state is (time, cell state); row t mod rows began at t."""
+def _numpy_run(cell: RecurrentCell, rows: int, size: int) -> tuple[Read, GoOn]:
+    """(function that reads the start, function that generates ``size`` symbols). A state is (time, cell state); row
+    t mod rows is the window that began at t."""
     kernel, bias = cell.head
     ops = SimpleNamespace(tanh=np.tanh, matmul=np.matmul, split=np.split, read=_row)
 
@@ -150,14 +151,14 @@ def _numpy_run(cell: Cell, rows: int, size: int) -> tuple[Read, GoOn]:
 
 
 def _fresh(state: tuple[Any, ...], t: int, rows: int) -> tuple[Any, ...]:
-    """The row whose window is complete begins a new one; a single row (carried state) never does."""
+    """Reset the row whose window is complete; a single row (carried state) is never reset."""
     if rows > 1:
         for part in state:
             part[t % rows] = 0
     return state
 
 
-def _jax_run(cell: Cell, rows: int, size: int) -> tuple[Read, GoOn]:
+def _jax_run(cell: RecurrentCell, rows: int, size: int) -> tuple[Read, GoOn]:
     import jax
     import jax.numpy as jnp
 
@@ -194,12 +195,12 @@ def _jax_run(cell: Cell, rows: int, size: int) -> tuple[Read, GoOn]:
     return jax.jit(read), jax.jit(go_on)
 
 
-def _tensorflow_run(cell: Cell, rows: int, size: int) -> tuple[Read, GoOn]:
-    """Plain TensorFlow under XLA. The row of a symbol is taken with ``tf.gather``: indexing was 50 times slower."""
+def _tensorflow_run(cell: RecurrentCell, rows: int, size: int) -> tuple[Read, GoOn]:
+    """Plain TensorFlow under XLA. A row is read with ``tf.gather``: indexing was 50 times slower."""
     import tensorflow as tf
 
     def product(kernel: Any, symbol: Any) -> Any:
-        # With many rows XLA joins this product with the other one: twice as fast as taking the row out.
+        # With many rows XLA fuses this product with the other one, which is twice as fast as reading the row.
         return tf.matmul(tf.one_hot(symbol, len(cell.weights[0]))[None], kernel)
 
     ops = SimpleNamespace(
@@ -238,7 +239,7 @@ def _tensorflow_run(cell: Cell, rows: int, size: int) -> tuple[Read, GoOn]:
     return read, go_on
 
 
-def _fastest() -> Callable[[Cell, int, int], tuple[Read, GoOn]]:
+def _fastest() -> Callable[[RecurrentCell, int, int], tuple[Read, GoOn]]:
     import keras
 
     runs = {"jax": _jax_run, "tensorflow": _tensorflow_run}

@@ -1,8 +1,8 @@
-"""The workshop's models in Keras 3, one builder each; the benchmark times these very functions.
+"""The models of the workshop in Keras 3, one builder each; the benchmark trains these models.
 
-Sizes are the class's (vocabulary 1,000; 300 tokens; embedding 50; 100 units). Every recurrent layer here
-keeps the arguments that let a GPU use its fused kernels: tanh, sigmoid gates, no recurrent dropout, no
-mask (the padding stands before the text and the model learns to read past it).
+Sizes are those of the class (vocabulary 1,000; 300 tokens; embedding 50; 100 units). Every recurrent layer has
+arguments that allow the fused kernels of a GPU: tanh, sigmoid gates, no recurrent dropout, no mask (the padding is
+before the text, and the model learns to ignore it).
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _cnn_lstm(vectors: Any) -> Any:
 
 
 def _attention(vectors: Any) -> Any:
-    """An LSTM whose every state is kept, and weighed by u . tanh(W h + b), softmaxed over the steps."""
+    """An LSTM with additive attention over all its states: softmax over the steps of u . tanh(W h + b)."""
     import keras
 
     states = keras.layers.LSTM(100, return_sequences=True, name="lstm")(vectors)

@@ -1,4 +1,4 @@
-"""Lines and tables of text that keep to a width."""
+"""Lines and tables of text with a maximum width."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ GAP = 2
 
 
 def folded(text: str, width: int) -> str:
-    """``text`` with lines of at most ``width``: what goes on is indented further. A longer word stays whole."""
+    """``text`` in lines of at most ``width``; continued lines are indented further. Longer words are not split."""
     lines = []
     for line in text.split("\n"):
         if len(line) <= width:
@@ -34,7 +34,7 @@ def beside(name: str, text: str, width: int) -> str:
 
 
 def flowed(text: str, column: int, width: int) -> tuple[str, int]:
-    """(``text`` for a line that has ``column`` characters already, ended where the next word would not fit; the
+    """(``text`` for a line that has ``column`` characters already, with a line break where the next word does not fit; the
     column after it)."""
     out = []
     for word in re.findall(r"\n|[^\S\n]+|\S+", text):
@@ -49,7 +49,7 @@ def flowed(text: str, column: int, width: int) -> tuple[str, int]:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
-    """Columns aligned, the first to the left; where they are too wide, the widest is folded at its words."""
+    """Aligned columns, the first to the left; if they are too wide, the widest column is wrapped."""
     cells = [list(headers), *(list(row) for row in rows)]
     room = width - GAP * len(headers)
     columns = _narrowed([[row[i] for row in cells] for i in range(len(headers))], room)
@@ -67,12 +67,12 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> 
 
 
 def _narrowed(columns: list[list[str]], room: int) -> list[int]:
-    """Width of each column, in all at most ``room`` where their longest words let them."""
+    """Width of each column, in total at most ``room`` if their longest words allow it."""
     sizes = [max(1, *map(len, texts)) for texts in columns]
     least = [max((len(word) for text in texts for word in text.split()), default=1) for texts in columns]
     while sum(sizes) > room:
         able = [i for i, size in enumerate(sizes) if size > least[i]]
-        if not able:  # words are broken only where nothing else helps
+        if not able:  # words are split only as a last resort
             able = [i for i, size in enumerate(sizes) if size > 4]
             if not able:
                 break

@@ -26,9 +26,9 @@ matrix products among the cores (the seq2seq model on two cores: 23.0 ms a step,
 def for_training(model: Any) -> Iterator[None]:
     """Inside the block ``model`` trains with these defaults; its results change only by rounding.
 
-    TensorFlow: eight batches a call; recurrences of few steps unrolled (while training only, so that a saved model
-    can use cuDNN), longer ones compiled for this processor where that is possible. torch: the layers of
-    ``workshops.fast``, torch's own loop over the steps. On a card, and with JAX, nothing is changed.
+    TensorFlow: eight batches per call; short recurrences are unrolled (only during training, so that a saved model can
+    use cuDNN), longer ones are compiled for this processor if possible. torch: the layers of ``workshops.fast`` with
+    torch's own kernels. On a card, and with JAX, nothing changes.
     """
     import keras
 
@@ -52,14 +52,14 @@ def for_training(model: Any) -> Iterator[None]:
 
 
 def has_card() -> bool:
-    """Whether an NVIDIA card can be opened here, or WSL2's way to one."""
+    """Whether there is a device of an NVIDIA card, or of WSL2 for one."""
     return Path("/dev/nvidia0").exists() or Path("/dev/dxg").exists()
 
 
 def _steps(layer: Any) -> float:
-    """Steps of the sequences that a recurrent layer reads; infinite where the model does not say."""
+    """Steps of the sequences that a recurrent layer reads; infinite if the model does not define it."""
     try:
         read = layer.input[0] if isinstance(layer.input, list | tuple) else layer.input
-    except (AttributeError, ValueError):  # a layer that is called in several places, or by hand
+    except (AttributeError, ValueError):  # a layer that is called several times, or outside a model
         return math.inf
     return read.shape[1] or math.inf

@@ -1,4 +1,4 @@
-"""Unpack .zip and .tar archives so that nothing leaves the folder and nothing half-done stays behind."""
+"""Extract .zip and .tar archives: no file outside the folder, no incomplete result."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from typing import IO
 
 
 class ArchiveError(Exception):
-    """The archive is broken or not to be trusted; the message is one sentence for the learner."""
+    """The archive is damaged or unsafe; the message is one sentence for the learner."""
 
 
 def unpack(archive: Path, folder: Path, *, limit_bytes: int = 20_000_000_000) -> Path:
-    """Every file of the archive below ``folder``, which must not exist yet; raises ArchiveError.
+    """Extract the archive to ``folder``, which must not exist; raises ArchiveError.
 
-    Refused, before anything is at its place: a name that is absolute or climbs out with "..", a link, a
-    device, and more than ``limit_bytes`` in all.
+    Refused without a result: an absolute name or one with "..", a link, a device, and more than ``limit_bytes`` in
+    total.
     """
     if folder.exists():
-        raise ArchiveError(f"{folder} is there already.")
+        raise ArchiveError(f"{folder} already exists.")
     with _in_a_sentence(archive):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
@@ -46,7 +46,7 @@ def contents(
 ) -> Iterator[tuple[str, bytes]]:
     """(name, content) of each file that is ``wanted``, one after the other; raises ArchiveError as ``unpack`` does.
 
-    Nothing is written. Of each file ``limit_bytes`` at most are read. Damage may show only after the last file.
+    Nothing is written. At most ``limit_bytes`` of each file are read. Damage may be found only after the last file.
     """
     with _in_a_sentence(archive):
         for name, content in _members(archive):
@@ -57,44 +57,46 @@ def contents(
 
 @contextlib.contextmanager
 def _in_a_sentence(archive: Path) -> Iterator[None]:
-    """Whatever reading an archive can end with becomes an ArchiveError."""
+    """Turns every error of reading an archive into an ArchiveError."""
     try:
         yield
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
         reason = str(error).partition("\n")[0].rstrip(":.")
-        raise ArchiveError(f"{archive} is damaged or no archive: {reason}.") from None
-    except (NotImplementedError, RuntimeError) as error:  # an unknown method, a password
-        raise ArchiveError(f"{archive} cannot be unpacked: {error}.") from None
+        raise ArchiveError(f"{archive} is damaged or not an archive: {reason}.") from None
+    except (NotImplementedError, RuntimeError) as error:  # unknown compression, or a password
+        raise ArchiveError(f"{archive} cannot be extracted: {error}.") from None
     except OSError as error:
-        raise ArchiveError(f"Cannot unpack {archive}: {error.strerror or error}.") from None
+        raise ArchiveError(f"Cannot extract {archive}: {error.strerror or error}.") from None
 
 
 def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """(name, content) of every regular file; folders are made as they are needed."""
+    """(name, content) of every regular file; folders are created as needed."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as packed:
             for info in packed.infolist():
                 kind = info.external_attr >> 16 & 0o170000
                 if kind not in (0, 0o100000, 0o040000):
-                    raise ArchiveError(f"{archive} holds a link or device ({info.filename!r}): not unpacked.")
+                    raise ArchiveError(
+                        f"{archive} contains a link or device ({info.filename!r}): not extracted."
+                    )
                 if not info.is_dir():
                     yield info.filename, packed.open(info)
         return
     with tarfile.open(archive) as rolled:
         for member in rolled:
             if not (member.isreg() or member.isdir()):
-                raise ArchiveError(f"{archive} holds a link or device ({member.name!r}): not unpacked.")
+                raise ArchiveError(f"{archive} contains a link or device ({member.name!r}): not extracted.")
             content = rolled.extractfile(member) if member.isreg() else None
             if content is not None:
                 yield member.name, content
         while rolled.fileobj is not None and rolled.fileobj.read(1 << 20):
-            pass  # to the end, where the checksum of the whole stands
+            pass  # to the end, which has the checksum
 
 
 def _inside(archive: Path, name: str) -> PurePosixPath:
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name or ":" in path.parts[0]:
-        raise ArchiveError(f"{archive} holds {name!r}, which points outside: not unpacked.")
+        raise ArchiveError(f"{archive} contains {name!r}, which points outside: not extracted.")
     return path
 
 
@@ -102,7 +104,7 @@ def _copy(content: IO[bytes], file: IO[bytes], room: int, archive: Path) -> int:
     shutil.copyfileobj(_Limited(content, room), file, 1 << 20)
     size = file.tell()
     if size > room:
-        raise ArchiveError(f"{archive} unpacks to far more than it should: stopped.")
+        raise ArchiveError(f"{archive} is much larger than expected after extraction: stopped.")
     return size
 
 

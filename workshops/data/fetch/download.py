@@ -1,7 +1,7 @@
-"""Fetch a published file once: resumed where it broke off, SHA-256 checked, kept in the cache folder.
+"""Download a published file once: resumable, SHA-256 checked, stored in the cache folder.
 
-What lies in the cache is hashed again each time it is asked for: a file that went bad is fetched anew, and stays
-where it is until the new one is whole, since without a network it may be all there is.
+A file in the cache is hashed again at each use. A damaged file is downloaded again and stays until the new one is
+complete, because without a network there may be no other.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ ATTEMPTS = 4
 
 
 class DownloadError(Exception):
-    """The file cannot be had; the message is one sentence for the learner."""
+    """The file cannot be downloaded; the message is one sentence for the learner."""
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A published file. ``sha256`` is what its bytes must hash to; ``size_bytes`` 0: not known beforehand."""
+    """A published file. ``sha256``: its hash; ``size_bytes`` 0: the size is not known beforehand."""
 
     name: str
     url: str
@@ -43,7 +43,7 @@ class RemoteFile:
 
 
 def cache_folder() -> Path:
-    """Where fetched files are kept (XDG_CACHE_HOME is honoured)."""
+    """Folder of downloaded files (respects XDG_CACHE_HOME)."""
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("dlbox")) / "data"
@@ -52,7 +52,7 @@ def cache_folder() -> Path:
 def fetch(
     remote: RemoteFile, *, folder: Path | None = None, progress: TextIO | None = None, pause: float = 1.0
 ) -> Path:
-    """The file on this machine, fetched where it is not there yet or went bad; raises DownloadError.
+    """Path of the file on this machine; downloads it if it is missing or damaged. Raises DownloadError.
 
     A second process that wants the same file waits for the first. ``pause``: seconds before the first retry.
     """
@@ -63,16 +63,16 @@ def fetch(
             if path.exists():
                 if sha256(path) == remote.sha256:
                     return path
-                out.write(f"  {path} is damaged: fetching it again\n")
+                out.write(f"  {path} is damaged: downloading it again\n")
             _Fetch(remote, path, out, pause).run()
             return path
     except OSError as error:
         reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
-        raise DownloadError(f"Cannot keep {remote.name} in {folder}: {reason}.") from None
+        raise DownloadError(f"Cannot store {remote.name} in {folder}: {reason}.") from None
 
 
 def sha256(path: Path) -> str:
-    """Hash of a file, read in pieces."""
+    """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -82,7 +82,7 @@ class _BrokeOffError(Exception):
 
 
 class _Fetch:
-    """One file on its way to ``NAME.part``, then to its name."""
+    """Download of one file to ``NAME.part``, which is then renamed."""
 
     def __init__(self, remote: RemoteFile, path: Path, out: TextIO, pause: float) -> None:
         self.remote, self.path, self.pause = remote, path, pause
@@ -91,7 +91,7 @@ class _Fetch:
         self.size, self.resumed = remote.size_bytes, False
 
     def run(self) -> None:
-        """Try, go on where it broke off, try again; raises DownloadError."""
+        """Download, resume after an interruption, retry; raises DownloadError."""
         reason = ""
         for attempt in range(ATTEMPTS):
             if attempt:
@@ -100,7 +100,7 @@ class _Fetch:
                 self._get()
             except urllib.error.HTTPError as error:
                 error.close()
-                reason = f"it answered {error.code} {error.reason}"
+                reason = f"the server answered {error.code} {error.reason}"
                 if error.code < 500 and error.code not in (408, 416, 429):
                     break
                 continue
@@ -110,19 +110,19 @@ class _Fetch:
             finally:
                 self.show.done()
             if self._have() < self.size:
-                reason = "the connection broke off"
+                reason = "the connection was interrupted"
             elif sha256(self.part) == self.remote.sha256:
                 self.part.replace(self.path)
                 return
             else:
-                reason = "what came is not the published file (its SHA-256 differs)"
+                reason = "the downloaded file is not the published one (its SHA-256 differs)"
                 self.part.unlink()
                 if not self.resumed:
-                    break  # it would be the same again
+                    break  # a retry would give the same
         raise DownloadError(self._sentence(reason))
 
     def _get(self) -> None:
-        """One request for what is missing, written to the end of the part."""
+        """One request for the missing bytes, which are appended to the partial file."""
         have = self._have()
         self.resumed = have > 0
         if self.size and have >= self.size:
@@ -133,16 +133,16 @@ class _Fetch:
         try:
             answer = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)  # noqa: S310
         except urllib.error.HTTPError as error:
-            if error.code == 416:  # nothing follows what is here: the part is not a part of this file
+            if error.code == 416:  # there are no further bytes, so the partial file is of another file
                 self.part.unlink(missing_ok=True)
             raise
         except urllib.error.URLError:
             raise
-        except OSError as error:  # the connection broke before the answer was whole
+        except OSError as error:  # the connection was interrupted
             raise _BrokeOffError(error) from None
         with answer, self.part.open("ab") as file:
             if have and not (answer.headers.get("Content-Range") or "").startswith(f"bytes {have}-"):
-                file.truncate(0)  # the server starts from the beginning
+                file.truncate(0)  # the server sends the file from the beginning
                 have, self.resumed = 0, False
             length = answer.headers.get("Content-Length") or ""
             self.size = self.remote.size_bytes or (have + int(length) if length.isdecimal() else 0)
@@ -153,7 +153,7 @@ class _Fetch:
                 have += len(piece)
                 self.show.at(have)
                 if self.size and have > self.size:
-                    break  # more than was published; the hash will not fit
+                    break  # longer than the published file, so the hash will differ
             file.flush()
             os.fsync(file.fileno())
 
@@ -170,16 +170,20 @@ class _Fetch:
 
     def _sentence(self, reason: str) -> str:
         host = urllib.parse.urlsplit(self.remote.url).hostname
-        kept = f"; {megabytes(self._have())} MB are kept, the next try goes on there" if self._have() else ""
-        bad = f"; the damaged {self.path.name} is left as it is" if self.path.exists() else ""
+        stored = (
+            f"; {megabytes(self._have())} MB are stored, and the next attempt continues there"
+            if self._have()
+            else ""
+        )
+        bad = f"; the damaged {self.path.name} is still there" if self.path.exists() else ""
         return (
-            f"Cannot fetch {self.remote.name} from {host}: {reason}{kept}{bad}. Without a network, put the file "
-            f"into {self.path.parent} yourself, or leave --data out."
+            f"Cannot download {self.remote.name} from {host}: {reason}{stored}{bad}. Without a network, put the file "
+            f"into {self.path.parent} yourself, or omit --data."
         )
 
 
 class _Progress:
-    """One line drawn over on a terminal, one line every tenth elsewhere."""
+    """One line that is redrawn on a terminal; elsewhere one line every 10%."""
 
     def __init__(self, out: TextIO, name: str) -> None:
         self.out, self.name, self.live = out, name, out.isatty()
@@ -190,9 +194,9 @@ class _Progress:
         self.first = self.now = have
         self.size, self.began, self.drawn = size, time.monotonic(), 0.0
         self.tenth = have * 10 // size if size else 0
-        again = f", going on at {megabytes(have)}" if have else ""
+        again = f", continuing at {megabytes(have)}" if have else ""
         whole = f"{megabytes(size)} MB" if size else "of unknown size"
-        self.out.write(f"  fetching {self.name}, {whole}{again}\n")
+        self.out.write(f"  downloading {self.name}, {whole}{again}\n")
         self.out.flush()
 
     def at(self, have: int) -> None:
@@ -224,7 +228,7 @@ class _Progress:
 
 
 def megabytes(count: int) -> str:
-    """Bytes in millions, for people."""
+    """Number of bytes in MB (10^6), as text."""
     return f"{count / 1e6:,.0f}" if count >= 10_000_000 else f"{count / 1e6:,.2f}"
 
 
@@ -236,14 +240,14 @@ def _read(answer: http.client.HTTPResponse) -> bytes:
 
 
 def _reason(error: Exception) -> str:
-    """In a few words; urllib wraps the real one."""
+    """Short description of the error inside urllib's error."""
     inner = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(inner, _BrokeOffError):
         inner = inner.args[0]
     if isinstance(inner, TimeoutError):
         return f"no answer within {TIMEOUT_SECONDS:.0f} s"
     if isinstance(inner, (http.client.IncompleteRead, http.client.RemoteDisconnected, ConnectionResetError)):
-        return "the connection broke off"
+        return "the connection was interrupted"
     if isinstance(inner, OSError) and inner.strerror:
         return inner.strerror.lower()
     return " ".join(str(inner).split()) or type(inner).__name__

@@ -169,7 +169,7 @@ def side_by_side(page: LessonPage, names: list[str]) -> dict[str, Any]:
 
 
 # %%
-def draw(page: LessonPage, lookers: dict[str, Any], test: grammar.Reviews) -> None:
+def draw(page: LessonPage, lookers: dict[str, Any], test: grammar.GeneratedReviews) -> None:
     row = int(np.flatnonzero((test.kinds == 2) & (test.labels == test.clean_labels))[0])
     tokens = test.tokens[row : row + 1]
     drawn = {name: model for name, model in lookers.items() if model is not None}

@@ -31,7 +31,7 @@ CLASS_NAMES = {"bidirectional": "bilstm"}
 
 
 # %%
-def real_reviews(page: LessonPage) -> imdb.Reviews:
+def real_reviews(page: LessonPage) -> imdb.ImdbReviews:
     """The published reviews, or those in the learner's ``--corpus``; a quick run uses 4,000 of each part."""
     settings = page.options
     most = 4_000 if settings.quick else None
@@ -101,7 +101,7 @@ def build_real(name: str, words: Any = ()) -> keras.Model:
 
 
 # %%
-def real_models(page: LessonPage, found: imdb.Reviews, names: list[str]) -> dict[str, float]:
+def real_models(page: LessonPage, found: imdb.ImdbReviews, names: list[str]) -> dict[str, float]:
     """Test accuracy of each model after the epoch with the smallest validation loss."""
     page.heading("Training on real reviews")
     histories, scores = {}, {}

@@ -32,14 +32,14 @@ LENGTH, VOCABULARY, UNITS, BATCH = 34, len(grammar.WORDS), 32, 128
 
 
 # %%
-def reviews(page: LessonPage) -> tuple[grammar.Reviews, grammar.Reviews]:
+def reviews(page: LessonPage) -> tuple[grammar.GeneratedReviews, grammar.GeneratedReviews]:
     """(training, test) reviews of 34 tokens, padded before the text. A larger test part means less chance."""
     seed, quick = page.options.seed, page.options.quick
     train = grammar.make(8_000 if quick else 20_000, length=LENGTH, seed=seed)
     return train, grammar.make(4_000 if quick else 20_000, length=LENGTH, seed=seed + 1_000_000)
 
 
-def ceilings(test: grammar.Reviews) -> dict[str, float]:
+def ceilings(test: grammar.GeneratedReviews) -> dict[str, float]:
     """Best expected accuracy of each family on these reviews: each kind is either solved or guessed."""
     clean = test.labels == test.clean_labels
     seen = {"bag-of-words": (0,), "n-gram": (0, 1), "sequence": (0, 1, 2)}
@@ -49,7 +49,7 @@ def ceilings(test: grammar.Reviews) -> dict[str, float]:
     }
 
 
-def look(page: LessonPage, test: grammar.Reviews) -> dict[str, float]:
+def look(page: LessonPage, test: grammar.GeneratedReviews) -> dict[str, float]:
     page.heading("The reviews")
     for kind, name in enumerate(grammar.KINDS):
         row = int(np.flatnonzero((test.kinds == kind) & (test.labels == test.clean_labels))[0])
@@ -150,7 +150,10 @@ def build(name: str, *, mask: bool = False, length: int | None = LENGTH) -> kera
 
 
 def train(
-    page: LessonPage, name: str, data: tuple[grammar.Reviews, grammar.Reviews], best: dict[str, float]
+    page: LessonPage,
+    name: str,
+    data: tuple[grammar.GeneratedReviews, grammar.GeneratedReviews],
+    best: dict[str, float],
 ) -> Any:
     page.seed()
     known, test = data
