@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import codecs
 import errno
+import io
+import math
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import click
 
+from bench.commands.export import export_options
+from common import shown
 from common.backends import BACKENDS
-from common.click_types import (
-    CommaSeparatedChoice,
-    FiniteNumber,
-    Folder,
-    WholeNumber,
-    comma_list,
-    merge_lists,
-)
-from common.exit_codes import INTERRUPTED
+from common.click_types import FiniteNumber, Folder, WholeNumber
+from common.exit_codes import EXIT_INTERRUPTED
 from common.lazy_group import LazyCommand, LazyGroup
 from common.messages import complain
 
@@ -91,25 +89,11 @@ def measuring(command: Any) -> Any:
     return command
 
 
-def exporting(command: Any) -> Any:
-    """The options that ``bench`` and ``report`` share: the result for other programs."""
-    to_sync = "Offline runs of Weights & Biases beside the history."
-    command = click.option("--wandb", is_flag=True, help=to_sync)(command)
-    for name, what in (
-        ("tensorboard", "A folder of TensorBoard logs."),
-        ("pytest-benchmark-json", "A file for `pytest-benchmark compare`; - is stdout."),
-        ("pyperf", "A file for `pyperf compare_to`; - is stdout."),
-        ("mllog", "A file of MLPerf log lines; - is stdout."),
-        ("csv", "A file with a table, one row a model; - is stdout."),
-    ):
-        folder = name == "tensorboard"
-        kind = Folder() if folder else click.Path(path_type=Path, dir_okay=False)
-        metavar = "FOLDER" if folder else "FILE"
-        command = click.option(f"--{name}", type=kind, metavar=metavar, help=what)(command)
-    return command
-
-
 COMMANDS = {
+    "plan": LazyCommand("provision.cli:plan_command", "Show which versions fit this machine, and why."),
+    "provision": LazyCommand(
+        "provision.cli:provision_command", "Install what the plan says, on this machine or on others."
+    ),
     "workshop": LazyCommand("workshops.cli:workshop_group", "Run the Keras lessons; list and check them."),
 }
 """Commands that a package's cli.py defines; it is imported when one of them is used."""
@@ -153,16 +137,15 @@ def ready_command(**options: Any) -> None:
 @click.option("--backend", type=click.Choice(BACKENDS),
               help="What makes the load.  [default: the first of these that is installed]")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write a JUnit XML file too.")
-@click.option("--prometheus", type=click.Path(path_type=Path, dir_okay=False),
-              help="Write a file for node_exporter's textfile folder too.")  # fmt: skip
+@export_options("check")
 @click.option("--list", "listing", is_flag=True, help="Say what every check looks at, and its limits.")
 @click.option("--explain", metavar="CHECK_ID", help="Say what a check means and how to fix what it finds.")
 def check_command(**options: Any) -> None:
     """Is the hardware sound? Ask the card and the system, in about a second."""
-    from bench.commands import check
+    from bench.commands import check, export
 
-    sys.exit(check.run(check.Options(**options), complain))
+    exports = export.take(options, "check")
+    sys.exit(check.run(check.Options(exports=exports, **options), complain))
 
 
 @cli.command("bench", short_help="How fast is it? Train, and keep the figures.")
@@ -175,7 +158,7 @@ def check_command(**options: Any) -> None:
 )
 @click.option("--devices", metavar="WHICH",
               help="Train on several at once too: all cards, a number of them, or cpu:2 (virtual ones).")  # fmt: skip
-@exporting
+@export_options("run")
 def bench_command(**options: Any) -> None:
     """How fast is it? Train the workshop's models in fresh processes and keep the figures."""
     from bench.commands import measure as command
@@ -241,7 +224,7 @@ def history_prune_command(keep: int | None, older_than: float | None, yes: bool,
 
     if not yes and not sys.stdin.isatty():
         raise click.UsageError("nobody is there to be asked: add --yes")
-    confirm = None if yes else lambda question: click.confirm(question, err=True)
+    confirm = None if yes else lambda question: click.confirm(shown.sentence(question), err=True)
     sys.exit(
         history.prune(keep=keep, older_than=older_than, confirm=confirm, as_json=as_json, complain=complain)
     )
@@ -269,7 +252,7 @@ def compare_command(a: str, b: str, as_json: bool) -> None:
     help="Folder for the page.  [default: beside the history]",
 )
 @click.option("--markdown", is_flag=True, help="A summary to paste elsewhere, on stdout.")
-@exporting
+@export_options("run")
 def report_command(which: str | None, output: Path | None, **files: Path | bool | None) -> None:
     """Write the page of run ID again (the last run's without one) and say where.
 
@@ -294,112 +277,9 @@ def parts_command(build: str | None, budget: float | None, this: bool, as_json: 
     sys.exit(parts.run(build, this=this, budget=budget, as_json=as_json, complain=complain))
 
 
-@cli.command("plan", short_help="Which versions fit this box, and why?")
-@click.option(
-    "--card",
-    "cards",
-    multiple=True,
-    metavar="NAME",
-    help='A card, as in "RTX 3060" or 10de:2503; may be repeated.',
-)
-@click.option("--distro", metavar="NAME", help="As in ubuntu-24.04 or debian-12.")
-@click.option(
-    "--host",
-    "hosts",
-    multiple=True,
-    metavar="NAME",
-    help="A host or group of the inventory, or `all`; may be repeated.",
-)
-@click.option(
-    "--inventory",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The inventory; without --host all of it.  [default: inventory/hosts.yml]",
-)
-@click.option(
-    "--framework",
-    "frameworks",
-    multiple=True,
-    type=click.Choice(BACKENDS),
-    help="Must be part of it; may be repeated.  [default: all that run on the card]",
-)
-@click.option("--secure-boot/--no-secure-boot", default=None, help="[default: as read, or unknown]")
-@click.option("--kernel", default="", metavar="RELEASE", help="As `uname -r` prints it.  [default: as read]")
-@click.option("--cuda-toolkit", is_flag=True, help="With a system CUDA toolkit, for compiling.")
-@click.option(
-    "--stack",
-    "stack_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="A newer table of versions than the built-in one.",
-)
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def plan_command(as_json: bool, **options: Any) -> None:
-    """Which driver, CUDA, cuDNN and frameworks fit this box, or one that does not exist yet, and why."""
-    from provision.commands import plan
-
-    sys.exit(plan.plan(plan.Question(**options), as_json=as_json, complain=complain))
-
-
-@cli.command("provision", short_help="Install what the plan says, here or on other boxes.")
-@click.argument("hosts", nargs=-1, metavar="[HOST]...", callback=merge_lists)
-@click.option("--inventory", type=click.Path(path_type=Path, dir_okay=False),
-              help="The inventory; without HOSTs all of it.  [default: inventory/hosts.yml]")  # fmt: skip
-@click.option("--limit", metavar="HOSTS", callback=comma_list,
-              help="Of HOSTs, else of the inventory, only these; commas between them.")  # fmt: skip
-@click.option("--framework", "frameworks", multiple=True, type=CommaSeparatedChoice(BACKENDS), callback=merge_lists,
-              help="Only this; may be repeated.  [default: all that run on the card]")  # fmt: skip
-@click.option("--cuda-toolkit", is_flag=True, help="With a system CUDA toolkit, for compiling.")
-@click.option("--tags", multiple=True, callback=merge_lists,
-              type=CommaSeparatedChoice(["driver", "cuda", "frameworks", "cudnn", "dlbox", "jupyter", "verify"]),
-              help="Only this part; may be repeated, or several with commas between them.")  # fmt: skip
-@click.option("--stack", "stack_file", type=click.Path(path_type=Path, dir_okay=False),
-              help="A newer table of versions than the built-in one.")  # fmt: skip
-@click.option("--jupyter/--no-jupyter", default=True, show_default=True, help="JupyterLab as a service.")
-@click.option("--check", is_flag=True, help="Change nothing; show what would change.")
-@click.option("--reboot", is_flag=True, help="Reboot where it is needed, but never this machine.")
-@click.option("--enrol-key", is_flag=True,
-              help="With Secure Boot: prepare that the firmware trusts modules compiled on the box.")  # fmt: skip
-@click.option("--rollback", is_flag=True, help="Undo what dlbox installed, as it was recorded.")
-@click.option("--bundle", type=Folder(), metavar="DIR",
-              help="Collect in DIR what the box needs; once whole, install from it without a network.")  # fmt: skip
-@click.option("--card", "cards", multiple=True, help="With --bundle: collect for a box with this card.")
-@click.option("--distro", metavar="NAME", help="With --bundle: and with this release, as ubuntu-24.04.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--ask-become-pass", is_flag=True, help="Ask for the password of sudo on the hosts.")
-@click.option("--ask-vault-pass", is_flag=True, help="Ask for the password of the inventory's vault.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def provision_command(
-    yes: bool, ask_become_pass: bool, ask_vault_pass: bool, as_json: bool, **wishes: Any
-) -> None:
-    """Make this machine right, or HOSTs of the inventory: driver, frameworks, dlbox; then ask the box itself."""
-    from common.progress import Watcher
-    from provision.ansible import passwords
-    from provision.commands import provision as command
-    from provision.commands.options import Wishes, collects
-
-    here = not wishes["hosts"] and not wishes["limit"] and wishes["inventory"] is None
-    here = here and not collects(wishes["bundle"], wishes["cards"])
-    agreed = _yes if yes else _ask if sys.stdin.isatty() else None
-    here = here and (agreed is not None or wishes["check"])  # else nothing will be done
-    try:
-        secrets = passwords.ask(become=ask_become_pass, vault=ask_vault_pass, here=here)
-    except passwords.PasswordError as error:
-        complain(str(error))
-        sys.exit(1)
-    wanted = Wishes(secrets=secrets, **wishes)
-    sys.exit(command.run(wanted, Watcher, agreed, as_json=as_json, complain=complain))
-
-
-def _yes(question: str) -> bool:
-    return True
-
-
-def _ask(question: str) -> bool:
-    return click.confirm(question, err=True)
-
-
 def main() -> None:
     """Run the command line: no traceback, one sentence on stderr, the right exit code."""
-    signal.signal(signal.SIGTERM, _stop)
+    _set_up_signals()
     _set_up_streams()
     try:
         try:
@@ -415,7 +295,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         complain("interrupted")
-        sys.exit(INTERRUPTED)
+        sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
         _say_no_more()  # the reader has seen enough
         sys.exit(1)
@@ -440,6 +320,13 @@ def main() -> None:
         sys.exit(1)
 
 
+def _set_up_signals() -> None:
+    """A polite kill and a closed terminal are as Ctrl-C; what was ignored at the start (`nohup`, `&`) stays so."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        if number is signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop)
+
+
 def _set_up_streams() -> None:
     """What the caller closed is None, and its number would go to the next file, into which libraries then print."""
     if sys.stdin is None:
@@ -452,7 +339,31 @@ def _set_up_streams() -> None:
         )
         sys.exit(2)
     codecs.register_error("dlbox", _shown)
+    sys.stdout, sys.stderr = _lasting(sys.stdout), _lasting(sys.stderr)
     sys.stdout.reconfigure(errors="dlbox")
+
+
+class _Terminal(io.FileIO):
+    """May be closed at any time; what is written after that goes nowhere, and the run is stopped or goes on."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return int(super().write(data) or 0)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            return memoryview(data).nbytes
+
+
+def _lasting(stream: Any) -> Any:
+    """``stream``, or one for the same terminal that can be written to after that was closed."""
+    if not stream.isatty():
+        return stream
+    raw = _Terminal(stream.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw), encoding=stream.encoding, errors=stream.errors, line_buffering=True
+    )
 
 
 def _nowhere(mode: str) -> Any:
@@ -476,8 +387,18 @@ def _say_no_more() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
+_ONE_STOP_S = 3.0
+"""A terminal that closes sends its signal twice, and people press Ctrl-C twice: what was measured is kept meanwhile."""
+
+_stopped = -math.inf
+
+
 def _stop(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+    global _stopped
+    now = time.monotonic()
+    if now - _stopped >= _ONE_STOP_S:
+        _stopped = now
+        raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
     ``id`` is ``theme.check`` in lower case with dashes ("pcie.link-width"), with ``:N`` appended for GPU
     number N where a machine has several. ``measured`` and ``expected`` are in ``unit``; both are null
-    where a judgement has no number. Every warn and fail carries a ``remedy``.
+    where a judgement has no number. Every warn, fail and unknown carries a ``remedy``: the next command or step.
     """
 
     id: str
@@ -46,7 +46,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     remedy: str | None = None
 
     def __post_init__(self) -> None:
-        if self.status in (Status.WARN, Status.FAIL) and not self.remedy:
+        if self.status in (Status.WARN, Status.FAIL, Status.UNKNOWN) and not self.remedy:
             raise ValueError(f"finding {self.id} is a {self.status} without a remedy")
 
     @property

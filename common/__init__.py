@@ -1,1 +1,4 @@
-"""What several packages need: YAML with line numbers, child processes, files, click types. Imports no other package."""
+"""Code that several packages use: files, YAML, terminal output, child processes, exit codes.
+
+This package imports none of the other packages.
+"""

@@ -1,4 +1,9 @@
-"""The frameworks that Keras can run on."""
+"""The frameworks on which Keras runs."""
 
-BACKENDS = ("tensorflow", "torch", "jax")
-"""In order of preference: the first that is installed is the default."""
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Backend = Literal["tensorflow", "torch", "jax"]
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
+"""In order of preference: the first that is installed, or that supports the card, is the default."""

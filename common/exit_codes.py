@@ -1,10 +1,17 @@
-"""Exit codes of every command."""
+"""Exit codes of every command, and the type of the function that prints an error."""
 
-SOUND = 0
-"""The command did its work and everything that it judged is right."""
-NOT_SOUND = 1
-"""Something failed, is not right, or could not be determined."""
-USAGE = 2
-"""The command line is wrong."""
-INTERRUPTED = 130
-"""Stopped with Ctrl-C; what was measured until then is stored."""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+EXIT_OK = 0
+"""The command did its work, and everything that it judged is right."""
+EXIT_FAILED = 1
+"""Something failed or is not right, or it could not be determined."""
+EXIT_USAGE = 2
+"""The command line or a file that it names is not valid."""
+EXIT_INTERRUPTED = 130
+"""Ctrl-C or a termination signal stopped the command; results measured before that are stored."""
+
+Complain = Callable[[str], None]
+"""Prints one sentence on stderr."""

@@ -1,93 +1,157 @@
-"""Write a file whole or not at all, and know what is no file: stdout, a pipe, a device."""
+"""Write files atomically; recognise paths that are not regular files: stdout, pipes, devices."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import re
+import secrets
 import stat
 import sys
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+
+from common.shown import on_terminal
 
 STANDARD = Path("-")
 
 _DESCRIPTORS = re.compile(r"/proc/(self|thread-self|\d+)(/task/\d+)?/fd/(\d+)")
 _MOST_LINKS = 40
-"""As many as Linux follows."""
+"""Linux follows as many."""
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8 to a temporary name beside ``path``, flush it to the disk, rename it.
+def write_atomically(path: Path, content: str | bytes, *, private: bool = False, follow: bool = True) -> None:
+    """Write ``content`` (text as UTF-8) to a temporary file beside ``path``, flush it to the disk, rename it.
 
-    A link stays one: what it points to is written. "-" and names of this process's open files (/dev/stdout) are
-    written to as they are open, pipes and character devices as they are, for there is nothing to rename.
+    A new file gets its permissions from the umask; an existing file keeps its permissions. ``private`` restricts the
+    file to this user (0600, missing folders 0700) whatever the umask is. A symbolic link stays: its target is written.
+    "-" and names of this process's open files (/dev/stdout) are written directly, as are pipes and character devices,
+    because they cannot be renamed. Use ``follow`` False for names that dlbox made: a link, pipe or device of that name
+    is replaced, so that nothing outside the folder of ``path`` is written.
 
-    Raises OSError, also where stdout is full or closed; a file then still has its former content, and nothing else is
-    left behind.
+    Raises OSError, also if stdout is full or closed. After an error a file has its former content, and no temporary
+    file remains.
     """
-    number = descriptor(path)
+    data = content if isinstance(content, bytes) else _bytes(content)
+    number = descriptor(path) if follow else None
     if number is not None:
-        _to_descriptor(number, text)
+        _to_descriptor(number, data)
         return
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        mode = stat.S_IFREG | 0o644
-    if stat.S_ISBLK(mode):
-        raise OSError(errno.EINVAL, "a disk is no file to write results to")
-    if not stat.S_ISREG(mode):
-        _straight(path, text)
-        return
-    _replace(Path(os.path.realpath(path)), text, stat.S_IMODE(mode))
+    mode = None
+    with contextlib.suppress(FileNotFoundError):
+        mode = path.stat().st_mode if follow else path.lstat().st_mode
+    if follow:
+        if mode is not None and stat.S_ISBLK(mode):
+            raise OSError(errno.EINVAL, "a disk cannot be a result file")
+        if mode is not None and not stat.S_ISREG(mode):
+            _straight(path, data)
+            return
+        path = Path(os.path.realpath(path))
+    permissions = stat.S_IMODE(mode) if mode is not None and stat.S_ISREG(mode) else None
+    if private:
+        private_folder(path.parent)
+        permissions = 0o600
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    _replace(path, data, permissions)
 
 
-def _replace(path: Path, text: str, mode: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def _replace(path: Path, data: bytes, permissions: int | None) -> None:
+    """``permissions``: None lets the kernel derive them from the umask."""
+    temporary = path.parent / f".dlbox-{secrets.token_hex(8)}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    handle = os.open(temporary, flags, 0o666 if permissions is None else 0o600)
     try:
         with os.fdopen(handle, "wb") as out:
-            out.write(_bytes(text))
+            out.write(data)
             out.flush()
+            if permissions is not None:
+                os.fchmod(out.fileno(), permissions)
             os.fsync(out.fileno())
-        Path(temporary).chmod(mode)
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
-            Path(temporary).unlink()
+            temporary.unlink()
         raise
 
 
-def _straight(path: Path, text: str) -> None:
-    """Never made anew: Linux refuses O_CREAT on another user's pipe in a folder that all may write to."""
+def private_folder(path: Path) -> None:
+    """Make ``path`` and its missing parent folders, accessible to this user only. Raises OSError."""
+    missing = []
+    for folder in (path, *path.parents):
+        if folder.exists():
+            break
+        missing.append(folder)
+    for folder in reversed(missing):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    if not path.is_dir():
+        path.mkdir()  # raises the error that explains why
+
+
+def for_owner_only(path: Path) -> None:
+    """Remove the permissions of group and others from a file or folder if it belongs to this user."""
+    with contextlib.suppress(OSError):
+        status = path.stat()
+        if status.st_uid == os.geteuid() and status.st_mode & 0o077:
+            path.chmod(stat.S_IMODE(status.st_mode) & ~0o077)
+
+
+def safe_name(*parts: object, most: int = 100) -> str:
+    """One file name made of ``parts``, joined by dashes: ASCII letters, digits, "_", "-" and single dots inside.
+
+    The name is never empty, hidden or longer than ``most`` characters. If characters were replaced or cut off, eight
+    digits of the SHA-256 of the original are appended, so that different originals get different names.
+    """
+    wanted = "-".join(text for text in map(str, parts) if text)
+    made = re.sub(r"\.{2,}", "_", re.sub(r"[^A-Za-z0-9_.-]", "_", wanted)).strip(".")
+    if made == wanted and 0 < len(made) <= most and not made.startswith("-"):
+        return made
+    mark = hashlib.sha256(wanted.encode(errors="surrogatepass")).hexdigest()[:8]
+    return f"{made[: most - 9].strip('.-') or 'unnamed'}-{mark}"
+
+
+def inside(folder: Path, *names: str) -> Path:
+    """``folder``/``names``, each made safe by ``safe_name``. Raises OSError if a link leads out of ``folder``."""
+    path = folder.joinpath(*(safe_name(name) for name in names))
+    if not Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(folder)):
+        raise OSError(errno.ELOOP, f"a link below {folder} leads to another folder")
+    return path
+
+
+def _straight(path: Path, data: bytes) -> None:
+    """Without O_CREAT, which Linux refuses for another user's pipe in a folder that everybody may write to."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_NOCTTY), "wb") as out:
-        out.write(_bytes(text))
+        out.write(data)
 
 
-def _to_descriptor(number: int, text: str) -> None:
+def _to_descriptor(number: int, data: bytes) -> None:
     if number == 1:
-        to_stdout(text)
+        _to_stdout(data)
         return
     with os.fdopen(os.dup(number), "wb") as out:
-        out.write(_bytes(text))
+        out.write(data)
 
 
 def to_stdout(text: str) -> None:
-    """What a program reads: as UTF-8, whatever the terminal shows. Raises OSError."""
+    """Write text for programs to stdout as UTF-8, whatever encoding the terminal has. Raises OSError."""
+    _to_stdout(_bytes(on_terminal(text, sys.stdout)))
+
+
+def _to_stdout(data: bytes) -> None:
     sys.stdout.flush()
-    sys.stdout.buffer.write(_bytes(text))
+    sys.stdout.buffer.write(data)
     sys.stdout.flush()
 
 
 def _bytes(text: str) -> bytes:
-    """A path in it may be no text: what cannot be UTF-8 becomes a question mark."""
+    """A path may contain bytes that are not UTF-8: a question mark replaces each."""
     return text.encode(errors="replace")
 
 
 def descriptor(path: Path) -> int | None:
-    """Of "-", /dev/stdout, /dev/fd/3 and what links to them: the number of this process's open file, else None."""
+    """File descriptor that "-", /dev/stdout, /dev/fd/3 or a link to them names in this process, else None."""
     if path == STANDARD:
         return 1
     for _ in range(_MOST_LINKS):
@@ -102,29 +166,29 @@ def descriptor(path: Path) -> int | None:
 
 
 def is_stdout(path: object) -> bool:
-    """Whether what is written to ``path`` comes out on stdout, however it is called."""
+    """Whether ``path`` is any name of this process's stdout."""
     return isinstance(path, Path) and descriptor(path) == 1
 
 
-def clash(wanted: Iterable[tuple[str, object]], *, taken: str | None) -> str | None:
-    """Why stdout cannot hold what was asked for, as one sentence, or None.
+def clash(outputs: Iterable[tuple[str, object]], *, taken: str | None) -> str | None:
+    """One sentence if more than one option writes to stdout, else None.
 
-    ``wanted``: options with their values. ``taken``: an option that prints there, or None.
+    ``outputs``: options with their values. ``taken``: an option that prints to stdout anyway, or None.
     """
-    there = [option for option, value in wanted if is_stdout(value)]
+    there = [option for option, value in outputs if is_stdout(value)]
     users = [*([taken] if taken else []), *there]
     if there and len(users) > 1:
         return f"only one of {' and '.join(users)} can go to stdout: name a file for the other"
     return None
 
 
-def told(path: Path) -> str:
-    """The path, or "stdout"."""
+def display_name(path: Path) -> str:
+    """The path for a message; "stdout" for every name of stdout."""
     return "stdout" if is_stdout(path) else str(path)
 
 
 def reason(error: BaseException) -> str:
-    """ "No space left on device" rather than "[Errno 28] No space left on device: 'x'"."""
+    """The error without its number and file name: "No space left on device", not "[Errno 28] No space ...: 'x'"."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__
@@ -134,16 +198,25 @@ UNFINISHED_FOLDER = ".unfinished"
 """Folder for files that are being written: Keras requires the name to end in ".keras", so the name stays the same."""
 
 
-def write_with(path: Path, save: Callable[[Path], object]) -> None:
+def write_with(path: Path, save: Callable[[Path], object], *, private: bool = False) -> None:
     """Call ``save(temporary)``, which writes a file; then put that file in the place of ``path``.
 
-    For libraries that write files themselves. Raises OSError; ``path`` then still has its former content.
+    For libraries that write files themselves. A new file gets its permissions from the umask; an existing file keeps
+    its permissions. ``private`` restricts the file to this user (0600, missing folders 0700) whatever the umask is.
+    Raises OSError; ``path`` then still has its former content.
     """
     folder = path.parent / UNFINISHED_FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
+    if private:
+        private_folder(folder)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f"{os.getpid()}-{path.name}"
     try:
         save(temporary)
+        if private:
+            temporary.chmod(0o600)
+        elif path.is_file():
+            temporary.chmod(stat.S_IMODE(path.stat().st_mode))
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import click
 
-Complain = Callable[[str], None]
-"""Prints one sentence on stderr."""
+from common import shown
+from common.exit_codes import Complain
+
+__all__ = ["Complain", "complain", "print_error"]
 
 
-def complain(sentence: str) -> None:
-    """Print "dlbox: SENTENCE" on stderr."""
-    click.echo(f"dlbox: {sentence}", err=True)
+def print_error(sentence: str) -> None:
+    """Print "dlbox: SENTENCE" on stderr, with long values shortened and control characters escaped."""
+    click.echo(f"dlbox: {shown.sentence(sentence)}", err=True)
+
+
+complain = print_error
+"""The former name."""

@@ -1,20 +1,15 @@
-"""Whole numbers as people write them on the command line."""
+"""Parse whole numbers on the command line."""
 
 from __future__ import annotations
 
 _LONGEST = 19
-"""Digits of the largest number that SQLite holds, which is more than there is of anything here."""
+"""Digits of the largest integer of SQLite; no count in this project is larger."""
 
 
 def whole(text: str) -> int | None:
-    """The number that ASCII digits make; None for any other text, and for more digits than a number here can have.
+    """The number that ``text`` gives in ASCII digits; None for any other text and for more than 19 digits.
 
-    Python itself raises ValueError from 4,301 digits on.
+    Python's ``int`` raises ValueError for more than 4,300 digits.
     """
     digits = text.lstrip("0") or text[-1:]
     return int(digits) if text.isascii() and text.isdigit() and len(digits) <= _LONGEST else None
-
-
-def shortened(text: str, most: int = 40) -> str:
-    """For a sentence that repeats what was written."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"

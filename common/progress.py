@@ -1,44 +1,47 @@
-"""What a person sees on stderr while the machine works: a live bar on a terminal, plain lines elsewhere."""
+"""Progress on stderr: a live bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import time
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from common.console import Console
+from common.shown import cut
+
 SECONDS_BETWEEN_LINES = 10.0
-"""Where there is no terminal to redraw, a line now and then shows that work goes on."""
-_BAR = 20
-_BESIDE = len("⠋ ") + _BAR + len("  0:00:00 ") + 1
-"""Columns of the spinner, the bar, the time and the gaps."""
-_LEAST = 16
-_NEARLY = 0.99
+"""Without a terminal, a line at this interval shows that the work continues."""
+_BAR_WIDTH = 20
+_OTHER_COLUMNS = len("⠋ ") + _BAR_WIDTH + len("  0:00:00 ") + 1
+"""Width of the spinner, the bar, the time and the gaps, in characters."""
+_LEAST_TEXT_WIDTH = 16
+_LARGEST_SHARE = 0.99
+"""A full bar would stop its clock."""
 
 
-class Watcher:
-    """Speaks to a person while work goes on. Redraws twice a second at most: the bar must not cost speed."""
+class ProgressDisplay:
+    """Shows the progress of work. Redraws at most twice a second, so that it does not slow the work down."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True, highlight=False)
+        self.console = console or Console(stderr=True)
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._label = ""
-        self._spoke = 0.0
+        self._last_line_at = 0.0
         if self.console.is_terminal:
             self._bar = Progress(
                 SpinnerColumn(),
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=_BAR),
-                TextColumn("{task.fields[rate]}"),
+                TextColumn("{task.description}", markup=False),
+                BarColumn(bar_width=_BAR_WIDTH),
+                TextColumn("{task.fields[rate]}", markup=False),
                 TimeElapsedColumn(),
                 console=self.console,
                 transient=True,
                 refresh_per_second=2,
             )
 
-    def __enter__(self) -> Watcher:
+    def __enter__(self) -> ProgressDisplay:
         if self._bar:
             self._bar.start()
         return self
@@ -50,12 +53,12 @@ class Watcher:
             self._bar.stop()
 
     def say(self, sentence: str) -> None:
-        """One line that stays."""
-        self._spoke = time.monotonic()
-        self.console.print(sentence, markup=False, soft_wrap=True)
+        """Print one permanent line."""
+        self._last_line_at = time.monotonic()
+        self.console.print(sentence, soft_wrap=True)
 
     def begin(self, label: str, doing: str) -> None:
-        """A piece of work starts: "lstm on tensorflow (1 of 3)", "starting"."""
+        """Start a piece of work, for example "lstm on tensorflow (1 of 3)" with its first step "starting"."""
         self._label = label
         if self._bar:
             if self._task is not None:
@@ -65,11 +68,11 @@ class Watcher:
             self.say(f"{label}: {doing}")
 
     def update(self, doing: str, share: float | None = None, rate: str = "") -> None:
-        """What it is at, how much of it is done (0 to 1), and how fast it goes. Only ``done`` says that all is."""
-        share = min(share, _NEARLY) if share else share  # a bar that is full stops its clock
-        if self._bar is None and time.monotonic() - self._spoke >= SECONDS_BETWEEN_LINES:
-            told = ", ".join([doing, *([f"{share:.0%}"] if share else []), *([rate] if rate else [])])
-            self.say(f"{self._label}: {told}")
+        """Show the current step, the completed share (0 to 1) and the speed. Only ``done`` shows 100 %."""
+        share = min(share, _LARGEST_SHARE) if share else share
+        if self._bar is None and time.monotonic() - self._last_line_at >= SECONDS_BETWEEN_LINES:
+            parts = [doing, *([f"{share:.0%}"] if share else []), *([rate] if rate else [])]
+            self.say(f"{self._label}: {', '.join(parts)}")
         if self._bar and self._task is not None:
             self._bar.update(
                 self._task,
@@ -78,19 +81,18 @@ class Watcher:
                 rate=rate,
             )
 
-    def _shortened(self, words: str, rate: str) -> str:
-        """Where a line is too short for all, what it is at gives way, not the time left."""
-        room = max(_LEAST, self.console.width - _BESIDE - len(rate))
-        return words if len(words) <= room else f"{words[: room - 1]}…"
+    def _shortened(self, text: str, rate: str) -> str:
+        """On a narrow terminal the current step is cut off, not the remaining time."""
+        return cut(text, max(_LEAST_TEXT_WIDTH, self.console.width - _OTHER_COLUMNS - len(rate)))
 
     def done(self, outcome: str) -> None:
-        """The piece of work has ended; the line stays."""
+        """End the piece of work and print its outcome on a permanent line."""
         if self._bar and self._task is not None:
             self._bar.remove_task(self._task)
             self._task = None
         self.say(f"{self._label}: {outcome}")
 
 
-def quiet() -> Watcher:
-    """A watcher that says nothing, for callers that only want the document."""
-    return Watcher(Console(quiet=True))
+def quiet() -> ProgressDisplay:
+    """A display that prints nothing, for callers that only need the result."""
+    return ProgressDisplay(Console(quiet=True))

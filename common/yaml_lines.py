@@ -1,4 +1,8 @@
-"""Read a YAML file that people edit: a complaint is one sentence with file, line and what is expected."""
+"""Read dlbox's own YAML files, which people edit, strictly: no aliases, no merges, text keys, plain numbers.
+
+An error is one sentence with the file, the line and the expected value. ``yaml_values`` reads files that follow the
+rules of another program, such as Ansible inventories; ``yaml_nodes`` parses for both.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +14,18 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-import yaml
+
+from common import inputs, yaml_nodes
+from common.shown import UNSAFE, place, shortened
+from common.yaml_nodes import Mapping, Node, Scalar, Sequence, YamlError
+
+__all__ = ["Where", "YamlDocument", "YamlError", "convert", "parse", "quoted", "read"]
 
 T = TypeVar("T")
 Key = str | int
 Where = tuple[Key, ...]
-"""Path into the document: ("cards", 3, "cores")."""
+"""Path to an entry of the document: ("cards", 3, "cores")."""
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _WORDS = {
     "int": "a whole number",
     "float": "a number",
@@ -29,168 +37,127 @@ _WORDS = {
     "date": "a date such as 2026-11-22",
 }
 _NUMBER = re.compile(r"[-+]?(0|[1-9]\d*)?(\.\d*)?([eE][-+]?\d+)?|0x[0-9A-Fa-f]+")
-"""YAML 1.1 has more: 0300 is 192 there, and 3:00 is 180."""
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
-_DEEPEST = 32
-_LARGEST_BYTES = 4 << 20
-"""What people write by hand is thousands of times smaller; a device file never ends."""
+"""Numbers that every reader understands alike. In YAML 1.1, 0300 is 192 and 3:00 is 180: these are refused."""
 
 
-class YamlError(ValueError):
-    """The file cannot be used; the message is one sentence for the person who edits it."""
-
-
-class Document(NamedTuple):
-    """What a file says, and on which line it says it."""
+class YamlDocument(NamedTuple):
+    """The content of a file, and the line of each entry."""
 
     name: str
     data: Any
     lines: dict[Where, int]
 
     def line(self, where: Where) -> int:
-        """Line (from 1) of the entry, or of the nearest one around it."""
+        """Line (from 1) of the entry, or of the nearest entry that contains it."""
         while where and where not in self.lines:
             where = where[:-1]
         return self.lines.get(where, 1)
 
     def value(self, where: Where) -> Any:
+        """The entry. Raises KeyError, IndexError or TypeError if there is none."""
         found = self.data
         for key in where:
             found = found[key]
         return found
 
     def error(self, where: Where, problem: str) -> YamlError:
+        """An error with the file and the line of the entry; ``problem`` completes the sentence."""
         return YamlError(f"{self.name}, line {self.line(where)}: {problem}")
 
 
-def read(path: Path, name: str | None = None) -> Document:
-    """Parse the file; refuse what the YAML library would silently mend, such as a key given twice."""
-    name = name or path.name
+def read(path: Path, name: str | None = None) -> YamlDocument:
+    """Parse a file. Raises YamlError, also for what the YAML library accepts silently, such as a duplicate key."""
+    name = name or place(path.name)
     try:
-        with path.open("rb") as stream:
-            content = stream.read(_LARGEST_BYTES + 1)
-    except OSError as error:
-        raise YamlError(f"{name[:200]} cannot be read: {error.strerror or error}") from None
-    except ValueError:  # a NUL in the name
-        raise YamlError("no file can have that name") from None
-    if len(content) > _LARGEST_BYTES:
-        raise YamlError(f"{name} is larger than {_LARGEST_BYTES >> 20} MiB: no such file is")
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise YamlError(f"{name} is not text in UTF-8 (byte {error.start})") from None
-    return parse(text, name)
+        return parse(inputs.read_text(path, yaml_nodes.LARGEST_BYTES, name), name)
+    except inputs.InputError as error:
+        raise YamlError(str(error)) from None
 
 
-def parse(text: str, name: str) -> Document:
-    try:
-        loader = _Loader(text)
-        try:
-            node = loader.get_single_node()
-            document = Document(name, None, {(): 1})
-            if node is None:
-                return document
-            data = _build(node, (), document, loader, set())
-            return document._replace(data=data)
-        finally:
-            loader.dispose()
-    except yaml.YAMLError as error:
-        raise YamlError(_broken(error, name)) from None
-    except RecursionError:
-        raise YamlError(f"{name} is nested too deeply to be read") from None
+def parse(text: str, name: str) -> YamlDocument:
+    """Parse text as ``read`` does; ``name`` is the file name in messages."""
+    document = YamlDocument(name, None, {(): 1})
+    node = yaml_nodes.compose(text, name, aliases=False)
+    return document if node is None else document._replace(data=_build(node, (), document))
 
 
-def convert(document: Document, type_: type[T], where: Where = ()) -> T:
-    """The part of the document at ``where`` as ``type_``, or a complaint with its line."""
+def quoted(text: object) -> str:
+    """A value as messages repeat it."""
+    return f"`{shortened(text)}`"
+
+
+def convert(document: YamlDocument, type_: type[T], where: Where = ()) -> T:
+    """The entry at ``where`` as ``type_``. Raises YamlError with its line."""
     try:
         return msgspec.convert(document.value(where), type_, strict=True)
     except msgspec.ValidationError as error:
         raise _explain(document, str(error), where, type_) from None
 
 
-def _build(node: Any, where: Where, document: Document, loader: Any, seen: set[int]) -> Any:
-    line = node.start_mark.line + 1
-    document.lines.setdefault(where, line)
-    # Aliases are not needed here, and following them lets a short file grow without bound.
-    if id(node) in seen:
-        raise YamlError(f"{document.name}, line {line}: write the value out instead of an alias (*name)")
-    seen.add(id(node))
-    if len(where) > _DEEPEST:
-        raise YamlError(f"{document.name}, line {line}: is nested too deeply to be read")
-    if isinstance(node, yaml.SequenceNode):
-        return [_build(child, (*where, i), document, loader, seen) for i, child in enumerate(node.value)]
-    if isinstance(node, yaml.MappingNode):
-        return _build_mapping(node, where, document, loader, seen)
-    return _scalar(node, document.name, loader)
+def _build(node: Node, where: Where, document: YamlDocument) -> Any:
+    document.lines.setdefault(where, node.line)
+    if isinstance(node, Sequence):
+        return [_build(child, (*where, i), document) for i, child in enumerate(node.items)]
+    if isinstance(node, Mapping):
+        return _build_mapping(node, where, document)
+    assert isinstance(node, Scalar)  # noqa: S101
+    return _scalar(node, document.name)
 
 
-def _build_mapping(
-    node: Any, where: Where, document: Document, loader: Any, seen: set[int]
-) -> dict[str, Any]:
+def _build_mapping(node: Mapping, where: Where, document: YamlDocument) -> dict[str, Any]:
     result: dict[str, Any] = {}
-    for key_node, value_node in node.value:
-        line = key_node.start_mark.line + 1
-        is_scalar = isinstance(key_node, yaml.ScalarNode)
-        key = _scalar(key_node, document.name, loader) if is_scalar else None
+    for key_node, value_node in node.pairs:
+        line = key_node.line
+        key = _scalar(key_node, document.name) if isinstance(key_node, Scalar) else None
         if not isinstance(key, str):
-            shown = f"`{key_node.value}`" if is_scalar else "this key"
-            raise YamlError(f"{document.name}, line {line}: {shown} is expected to be a name in text")
+            shown = quoted(key_node.text) if isinstance(key_node, Scalar) else "this key"
+            raise YamlError(f"{document.name}, line {line}: {shown} is expected to be a text key")
         if key in result:
-            first = f"`{key}` is given twice, first on line {document.lines[(*where, key)]}"
-            raise YamlError(f"{document.name}, line {line}: {first}; keep one of them")
+            first = f"{quoted(key)} is given twice, first on line {document.lines[(*where, key)]}"
+            raise YamlError(f"{document.name}, line {line}: {first}: keep one of them")
         document.lines[(*where, key)] = line
-        result[key] = _build(value_node, (*where, key), document, loader, seen)
+        result[key] = _build(value_node, (*where, key), document)
     return result
 
 
-def _scalar(node: Any, name: str, loader: Any) -> Any:
-    line = node.start_mark.line + 1
-    if node.tag == "tag:yaml.org,2002:merge":
+def _scalar(node: Scalar, name: str) -> Any:
+    if yaml_nodes.is_merge(node):
         return None
-    try:
-        value = loader.construct_object(node)
-    except (ValueError, OverflowError):
-        raise YamlError(
-            f"{name}, line {line}: `{node.value}` looks like a number or date and is none; put text in quotes"
-        ) from None
+    if node.tag.startswith("!"):
+        problem = f"not valid YAML: the tag {quoted(node.tag)} is not supported: remove it"
+        raise YamlError(f"{name}, line {node.line}: {problem}")
+    value, shown = yaml_nodes.value(node, name), quoted(node.text)
     if isinstance(value, float) and not math.isfinite(value):
-        raise YamlError(f"{name}, line {line}: expected a number, got `{node.value}`")
-    if type(value) in (int, float) and not _NUMBER.fullmatch(node.value):
+        raise YamlError(f"{name}, line {node.line}: expected a number, got {shown}")
+    if type(value) in (int, float) and not _NUMBER.fullmatch(node.text):
         raise YamlError(
-            f"{name}, line {line}: `{node.value}` would be read as {value:g}: write the number as 300 or 299.99"
+            f"{name}, line {node.line}: YAML reads {shown} as {value:g}: write the number as 300 or 299.99"
         )
-    if isinstance(value, str) and (found := _CONTROL.search(value)):
-        raise YamlError(f"{name}, line {line}: text without control characters is expected, got {found[0]!r}")
+    if isinstance(value, str) and (found := UNSAFE.search(value)):
+        raise YamlError(
+            f"{name}, line {node.line}: expected text without control characters, got {found[0]!r}"
+        )
     return value
 
 
-def _broken(error: yaml.YAMLError, name: str) -> str:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "cannot be parsed"
-    problem = " ".join(str(problem).split())
-    if mark is None:
-        return f"{name} is not valid YAML: {problem}"
-    return f"{name}, line {mark.line + 1}: not valid YAML: {problem}"
-
-
-def _explain(document: Document, message: str, base: Where, type_: Any) -> YamlError:
+def _explain(document: YamlDocument, message: str, base: Where, type_: Any) -> YamlError:
     text, _, path = message.partition(" - at `")
     where = base + _parts(path.rstrip("`"))
     unknown = re.fullmatch(r"Object contains unknown field `(.*)`", text)
     if unknown:
-        return document.error((*where, unknown[1]), f"`{unknown[1]}` is not a field known here")
+        return document.error((*where, unknown[1]), f"{quoted(unknown[1])} is not a field known here")
     missing = re.fullmatch(r"Object missing required field `(.*)`", text)
     if missing:
         return document.error(where, f"{_entry(document, where)} lacks `{missing[1]}`")
-    subject = f"`{where[-1]}`" if where and isinstance(where[-1], str) else _entry(document, where)
+    subject = quoted(where[-1]) if where and isinstance(where[-1], str) else _entry(document, where)
     got = _shown(document, where)
     expected = re.fullmatch(r"Expected `(.*?)`(?:, got `(.*?)`|(.*))", text)
     if expected:
         types = [w.strip() for w in expected[1].split("|")]
         wanted = " or ".join(_WORDS.get(t, t) for t in types if t != "null")
         bound = re.sub(r"\.0$", "", expected[3] or "")
-        quoted = " in quotes; take them away" if _is_quoted_number(document, where) else ""
-        return document.error(where, f"{subject} is expected to be {wanted}{bound}, got {got}{quoted}")
+        marked = " in quotes: remove the quotes" if _is_quoted_number(document, where) else ""
+        return document.error(where, f"{subject} is expected to be {wanted}{bound}, got {got}{marked}")
     if "RFC3339" in text:
         return document.error(where, f"{subject} is expected to be {_WORDS['date']}, got {got}")
     if text.startswith(("Invalid enum value", "Invalid value")):
@@ -200,7 +167,7 @@ def _explain(document: Document, message: str, base: Where, type_: Any) -> YamlE
 
 
 def _allowed(info: Any, where: Where) -> str:
-    """The values that a choice offers, found by walking the type along the path."""
+    """The allowed values of the entry, found by following the path through the type."""
     options = info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
     tags = [getattr(o, "tag", "") for o in options if (getattr(o, "tag_field", None),) == where]
     if tags:
@@ -225,7 +192,7 @@ def _choice(values: Iterable[object]) -> str:
 
 
 def _parts(path: str) -> Where:
-    """ "$.cards[3].cores" -> ("cards", 3, "cores"); stops where msgspec does not name the key."""
+    """ "$.cards[3].cores" -> ("cards", 3, "cores"); ends where msgspec does not name the key."""
     parts: list[Key] = []
     for name, index in re.findall(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]", path):
         if index == "...":
@@ -234,20 +201,22 @@ def _parts(path: str) -> Where:
     return tuple(parts)
 
 
-def _entry(document: Document, where: Where) -> str:
-    """How to call the entry in a sentence: by its own name if it has one."""
+def _entry(document: YamlDocument, where: Where) -> str:
+    """The entry in a message: its own name if it has one."""
     try:
         value = document.value(where)
     except (KeyError, IndexError, TypeError):
         value = None
     if isinstance(value, dict) and isinstance(value.get("name"), str):
-        return f"`{value['name']}`"
+        return quoted(value["name"])
     if not where:
         return "the file"
-    return f"`{where[-1]}`" if isinstance(where[-1], str) else f"entry {where[-1] + 1} of `{where[-2]}`"
+    return (
+        quoted(where[-1]) if isinstance(where[-1], str) else f"entry {where[-1] + 1} of {quoted(where[-2])}"
+    )
 
 
-def _is_quoted_number(document: Document, where: Where) -> bool:
+def _is_quoted_number(document: YamlDocument, where: Where) -> bool:
     try:
         value = document.value(where)
     except (KeyError, IndexError, TypeError):
@@ -255,7 +224,7 @@ def _is_quoted_number(document: Document, where: Where) -> bool:
     return isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?", value) is not None
 
 
-def _shown(document: Document, where: Where) -> str:
+def _shown(document: YamlDocument, where: Where) -> str:
     try:
         value = document.value(where)
     except (KeyError, IndexError, TypeError):
@@ -270,5 +239,4 @@ def _shown(document: Document, where: Where) -> str:
         return str(value).lower()
     if isinstance(value, datetime.date):
         return f"`{value.isoformat()}`"
-    text = str(value)
-    return f"`{text[:40]}…`" if len(text) > 40 else f"`{text}`"
+    return f"`{shortened(value, 41)}`"

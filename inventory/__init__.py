@@ -1,1 +1,4 @@
-"""What a box is: its hardware, its readings, the catalogue of cards. Imports no other room of the house."""
+"""Facts about a computer: its hardware, its sensor readings, the catalogue of graphics cards, bills of materials.
+
+This package imports only ``common``.
+"""

@@ -1,4 +1,4 @@
-"""gather(): everything about this box as one Machine. It never raises for what it could not read."""
+"""gather(): read everything about this computer into one Machine. A failed reading never raises an error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from common.child import Child, house_variables
+from common.child import Child, python_path_variables
 from inventory.machine import driver_files, host, kernel_log, pci
 from inventory.machine.reading import Reading
 from inventory.machine.records import Driver, Gpu, Machine
@@ -20,25 +20,25 @@ from inventory.nvml.probe import Line, Opening
 PROBE = (sys.executable, "-P", "-m", "inventory.nvml.probe")
 _MOST_CARDS = 64
 _START_S = 60
-"""For Python itself to start in the child: on a machine without a spare core, or an emulated one, many seconds."""
-_PATIENCE = 2
-"""Time limits spent on asking again before the cards left are given up."""
+"""Longest start of Python in the child: it takes many seconds on a busy or an emulated computer."""
+_RETRY_LIMITS = 2
+"""After this many time limits the cards that are not read yet are marked as failed."""
 
 
 def gather(*, timeout_s: float = 10, sysroot: Path = Path("/"), probe: Sequence[str] = PROBE) -> Machine:
-    """Read this box: files below ``sysroot`` here, NVML through the ``probe`` command with a time limit.
+    """Read this computer: files below ``sysroot``, and NVML through the ``probe`` command with a time limit.
 
-    The probe runs while the files are read. It is a process of its own because NVML can crash or hang on
-    a card that fell off the bus: that becomes a failed reading, and the other cards are still read.
+    The probe is a separate process, because NVML can crash or hang if a card fell off the bus: this becomes a failed
+    reading, and the other cards are still read. The probe runs while the files are read.
     """
     cards = pci.cards(sysroot)
-    child = Child(probe, house_variables())
+    child = Child(probe, python_path_variables())
     try:
         computer = host.read(sysroot)
         module = driver_files.module(sysroot)
         installed = driver_files.read(sysroot, computer.environment, computer.kernel)
         log = kernel_log.read(sysroot, computer.environment)
-        opening, gpus = _ask(child, probe, timeout_s)
+        opening, gpus = _read_cards(child, probe, timeout_s)
     finally:
         child.stop()
     return Machine(
@@ -53,15 +53,15 @@ def gather(*, timeout_s: float = 10, sysroot: Path = Path("/"), probe: Sequence[
     )
 
 
-def _ask(child: Child, probe: Sequence[str], timeout_s: float) -> tuple[Opening, tuple[Gpu, ...]]:
-    """All cards: where the child dies at one, that one is marked and the rest asked by another child."""
+def _read_cards(child: Child, probe: Sequence[str], timeout_s: float) -> tuple[Opening, tuple[Gpu, ...]]:
+    """Read all cards. If the child dies at a card, that card is marked as failed and another child reads the rest."""
     opening: Opening | None = None
     gpus: dict[int, Gpu] = {}
-    deadline = time.monotonic() + _PATIENCE * timeout_s
+    deadline = time.monotonic() + _RETRY_LIMITS * timeout_s
     while True:
-        ended = child.finish(timeout_s, start_s=_START_S)
-        found, read, garbage = _understood(ended.lines)
-        why = ended.why or ("gave no sensible answer" if garbage or found is None else "left this card out")
+        result = child.finish(timeout_s, start_s=_START_S)
+        found, read, garbage = _parsed(result.lines)
+        why = result.why or ("gave an invalid answer" if garbage or found is None else "left this card out")
         opening = opening or found or Opening(nvml=Reading.failed(f"the process that asks NVML {why}"))
         gpus.update(read)
         missing = [index for index in range(min(opening.count, _MOST_CARDS)) if index not in gpus]
@@ -73,12 +73,12 @@ def _ask(child: Child, probe: Sequence[str], timeout_s: float) -> tuple[Opening,
         if given_up == missing:
             break
         skip = [part for index in sorted(gpus) for part in ("--skip", str(index))]
-        child = Child([*probe, *skip], house_variables())
+        child = Child([*probe, *skip], python_path_variables())
     return opening, tuple(gpus[index] for index in sorted(gpus))
 
 
-def _understood(lines: Sequence[bytes]) -> tuple[Opening | None, dict[int, Gpu], bool]:
-    """The opening, the cards, and whether something else was among them."""
+def _parsed(lines: Sequence[bytes]) -> tuple[Opening | None, dict[int, Gpu], bool]:
+    """The opening, the cards by index, and whether there were invalid lines."""
     opening: Opening | None = None
     gpus: dict[int, Gpu] = {}
     garbage = False
@@ -95,7 +95,7 @@ def _understood(lines: Sequence[bytes]) -> tuple[Opening | None, dict[int, Gpu],
 
 
 def _merged(module: Driver, library: Driver | None) -> Driver:
-    """The kernel module's side from its files, the library's from NVML itself where it answers."""
+    """Facts about the kernel module from files, and about the library from NVML if it answers."""
     if library is None:
         unknown: Reading[Any] = Reading.not_supported("NVML does not answer")
         return msgspec.structs.replace(module, cuda_version=unknown)

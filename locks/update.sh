@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes the lock files again from pyproject.toml (needs uv). Each is a plain requirements file with
-# hashes, so pip alone can install from it, and names no registry.
+# Makes the lock files again from pyproject.toml (needs uv). Each is a requirements file with hashes, which pip can
+# install; it names no package index.
 set -eu
 cd "$(dirname "$0")/.."
 lock() {  # lock FILE OPTIONS...
@@ -9,8 +9,8 @@ lock() {  # lock FILE OPTIONS...
         --no-header --no-emit-index-url --no-emit-find-links "$@" --output-file "locks/$out"
     echo "locks/$out: $(grep -c '^[a-z]' "locks/$out") packages"
 }
-# Each later one is held to the versions of those before it: they are installed into one environment, by one
-# call of pip (tests/test_launcher.py holds that they agree). `locks/update.sh --upgrade` takes newer releases.
+# Each file uses the versions of the files before it, because one call of pip installs them into one environment
+# (tests/test_launcher.py tests that they agree). `locks/update.sh --upgrade` selects newer releases.
 lock cpu.txt --extra tensorflow --extra processor "$@"
 lock cuda.txt --extra tensorflow-cuda --constraints locks/cpu.txt "$@"
 lock build.txt --extra build --constraints locks/cpu.txt "$@"

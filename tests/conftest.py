@@ -2,18 +2,64 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.frameworks import Framework
 
 ROOT = Path(__file__).resolve().parent.parent
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+MEMORY_OF_A_WORKER = 2 * 2**30
+"""Bytes: a process of pytest and a framework that it starts."""
+
+# A busy machine is no fault of what is tested. `./dlbox test slow` takes the second profile.
+settings.register_profile(
+    "usual", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("thorough", settings.get_profile("usual"), max_examples=1000)
+settings.load_profile("usual")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Workers of `pytest -n auto`: one a processor and 2 GiB of memory; none where one file alone is to be run."""
+    files = {argument.partition("::")[0] for argument in config.args}
+    if all(name.endswith(".py") for name in files) and len(files) == 1:
+        return 0
+    return max(1, min(len(os.sched_getaffinity(0)), psutil.virtual_memory().available // MEMORY_OF_A_WORKER))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Settings that change no result, for the processes that tests start as well.
+
+    Threads of numerical libraries sleep while they wait: turning round, they took three quarters of the time where
+    tests run beside each other. JAX compiles once what several processes compile.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+    if config.cache is not None:
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(config.cache.mkdir("jax")))
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that search for a counterexample are marked, for `./dlbox test slow` to search longer."""
+    for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker("search")
 
 
 def script(path: Path) -> Any:
@@ -61,6 +107,20 @@ def no_probing(monkeypatch: pytest.MonkeyPatch) -> None:
         why="64 was no faster than 32",
     )
     monkeypatch.setattr(batches, "search", lambda *args, **options: (found, None))
+
+
+@pytest.fixture(scope="module")
+def frameworks() -> Iterator[Callable[[str], Framework]]:
+    """A process for each backend that is asked for, shared by the tests of a module; skips where it is missing."""
+    with contextlib.ExitStack() as stack:
+
+        @functools.cache
+        def framework(backend: str) -> Framework:
+            if importlib.util.find_spec(backend) is None:
+                pytest.skip(f"{backend} is not installed")
+            return stack.enter_context(Framework(backend))
+
+        yield framework
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
-"""A stand-in for libnvidia-ml.so.1 that the real nvidia-ml-py talks to: ``pynvml.nvmlLib = Library(...)``.
+"""A replacement for libnvidia-ml.so.1 that the real nvidia-ml-py calls: ``pynvml.nvmlLib = Library(...)``.
 
 A scenario gives each card its answers under NVML's own names without the prefix: ``Temperature: 40`` answers
 nvmlDeviceGetTemperature. An answer may also be ``{code: 15}`` (a return code), ``{hang: 60}`` (seconds),
 ``{crash: SIGSEGV}`` or, where a function takes an argument, ``{0: 100, 1: 97}`` by that argument.
-``{over_time: [60, 61, {code: 15}]}`` gives one answer after the other, the last for ever. What a scenario does
-not name is a function that the library lacks (code 13).
+``{over_time: [60, 61, {code: 15}]}`` gives one answer after the other and then repeats the last. The library lacks
+functions that a scenario does not name (code 13).
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ UNSIGNED = {
     "RetiredPagesPendingStatus", "TotalEnergyConsumption", "CurrentClocksEventReasons",
     "CurrentClocksThrottleReasons",
 }  # fmt: skip
-"""One number out."""
+"""Functions that return one number."""
 
 INDEXED = {"Temperature", "TemperatureThreshold", "ClockInfo", "MaxClockInfo", "FanSpeed_v2"}
-"""One number in, one out."""
+"""Functions with one number as argument that return one number."""
 
 TEXTS = {"Name", "UUID", "VbiosVersion", "InforomImageVersion"}
 
 PAIRS = {"CudaComputeCapability", "PowerManagementLimitConstraints", "EccMode", "MigMode"}
-"""Two numbers out."""
+"""Functions that return two numbers."""
 
 
 class Library:
@@ -73,7 +73,7 @@ class Library:
 
 
 def install(scenario: dict[str, Any]) -> Library:
-    """Put a fake in the place of the loaded library."""
+    """Replace the loaded library by a fake one."""
     library = Library(scenario)
     pynvml._nvmlGetFunctionPointer_cache.clear()
     pynvml.nvmlLib = library
@@ -81,7 +81,7 @@ def install(scenario: dict[str, Any]) -> Library:
 
 
 def functions() -> list[str]:
-    """Names a scenario may use for a card, for tests that break each in turn."""
+    """Names that a scenario may use for a card; tests let each fail in turn."""
     return sorted({*UNSIGNED, *INDEXED, *TEXTS, *PAIRS, *_SPECIAL})
 
 
@@ -96,7 +96,7 @@ def _key(name: str) -> str | None:
 
 
 def _now(answer: Any) -> Any:
-    """The next of answers that change with time; any other as it is."""
+    """The next answer of ``over_time``; any other answer unchanged."""
     if not isinstance(answer, dict) or set(answer) != {"over_time"}:
         return answer
     left = answer["over_time"]
@@ -190,7 +190,7 @@ def _processes(answer: list[dict[str, int]], count: Any, entries: Any) -> int:
 
 
 def _process_shares(answer: list[dict[str, int]], samples: Any, count: Any, since: Any) -> int:
-    """As the driver answers: its samples after ``since``, and code 6 where there is none."""
+    """As the driver: its samples after ``since``, and code 6 if there are none."""
     count._obj.value = len(answer)
     if samples is None:
         return 7 if answer else 6

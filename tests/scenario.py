@@ -1,4 +1,4 @@
-"""Scenarios: machines in YAML files. ``load("rtx3060_idle").machine(folder)`` reads one with the real code."""
+"""Scenarios: computers in YAML files. ``load("rtx3060_idle").machine(folder)`` reads one with the real code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FOLDER = HERE / "scenarios"
 
 
 class Scenario:
-    """One machine: what NVML answers (``nvml``), the files it has (``files``, ``links``), what to expect."""
+    """One computer: the answers of NVML (``nvml``), its files (``files``, ``links``), and the expected findings."""
 
     def __init__(self, name: str, content: dict[str, Any]) -> None:
         self.name, self.content = name, content
@@ -65,7 +65,7 @@ class Scenario:
 
 
 def settled(machine: Machine) -> Machine:
-    """Take this computer's own memory, disk and variables out, so that results do not depend on it."""
+    """Replace the values of the computer that runs the tests by fixed ones."""
     host = msgspec.structs.replace(
         machine.host, hostname="box", architecture="x86_64", cpu_cores=6, cpu_threads=12, memory_bytes=16 << 30,
         memory_available_bytes=12 << 30, python_version="3.12.4", variables={}, library_path_clashes=(),
@@ -91,7 +91,7 @@ def _content(name: str) -> dict[str, Any]:
 
 
 def _merged(base: Any, change: Any) -> Any:
-    """A scenario ``like`` another: mappings are merged, cards one by one, everything else is replaced."""
+    """``base`` with ``change``: mappings are merged, cards are merged one by one, other values are replaced."""
     if isinstance(base, dict) and isinstance(change, dict):
         if set(change) & {"code", "hang", "crash"} or set(base) & {"code", "hang", "crash"}:
             return change

@@ -1,4 +1,4 @@
-"""`dlbox history export`, `import` and `prune`: nothing is lost, doubled or overwritten, whoever else is writing."""
+"""`dlbox history export`, `import` and `prune`: no run is lost, duplicated or overwritten, with several writers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def at(day: int, **changes: object) -> Document:
     return document(started_at=f"2026-11-{day:02}T12:00:00+00:00", **changes)
 
 
-def test_a_run_whose_time_cannot_be_read_is_kept_and_named(
+def test_prune_keeps_and_lists_runs_with_an_unreadable_start_time(
     dlbox: Command, history: History, own_data_folder: Path
 ) -> None:
     db = sqlite3.connect(default_path())
@@ -68,7 +68,9 @@ def content(run: Run) -> Document:
     return msgspec.structs.replace(run.document, run_id=None, report=None)
 
 
-def test_what_is_exported_comes_in_whole_and_once(dlbox: Command, history: History, tmp_path: Path) -> None:
+def test_exported_runs_are_imported_unchanged_and_once(
+    dlbox: Command, history: History, tmp_path: Path
+) -> None:
     file = tmp_path / "runs.jsonl"
     done = dlbox("history", "export", str(file))
     assert (done.returncode, done.stderr) == (0, "")
@@ -89,7 +91,7 @@ def test_what_is_exported_comes_in_whole_and_once(dlbox: Command, history: Histo
     assert len(history.runs()) == 4
 
 
-def test_a_file_that_json_printed_can_be_imported(dlbox: Command, history: History, tmp_path: Path) -> None:
+def test_the_output_of_json_can_be_imported(dlbox: Command, history: History, tmp_path: Path) -> None:
     """Of another box, on several lines, through a pipe."""
     host = msgspec.structs.replace(machine().host, hostname="box-2")
     printed = to_json(at(1, machine=machine(host=host)))
@@ -113,7 +115,7 @@ def test_one_run_can_be_exported_and_compared(dlbox: Command, history: History, 
 
 
 @pytest.mark.parametrize("number", ["99", "4"])
-def test_a_run_that_is_not_there_or_not_over_is_not_exported(
+def test_a_missing_or_unfinished_run_is_not_exported(
     dlbox: Command, history: History, tmp_path: Path, number: str
 ) -> None:
     done = dlbox("history", "export", str(tmp_path / "x"), "--run", number)
@@ -122,7 +124,9 @@ def test_a_run_that_is_not_there_or_not_over_is_not_exported(
     assert not (tmp_path / "x").exists()
 
 
-def test_an_export_that_cannot_be_written_says_why(dlbox: Command, history: History, tmp_path: Path) -> None:
+def test_an_export_that_cannot_be_written_is_explained(
+    dlbox: Command, history: History, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
     done = dlbox("history", "export", str(tmp_path / "file" / "x.jsonl"))
     assert done.returncode == 1
@@ -135,21 +139,21 @@ GOOD = msgspec.json.encode(at(9)).decode()
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "holds no run"),
-        ("\n \n", "holds no run"),
+        ("", "contains no run"),
+        ("\n \n", "contains no run"),
         ("not json", "is not JSON"),
         (GOOD + "\n{}\n", "line 2 is not a result"),
         (GOOD + "\n" + GOOD[:-20] + "\n", "line 2 is not JSON"),
-        (GOOD.replace('"schema_version":1', '"schema_version":7'), "newer dlbox (schema 7)"),
+        (GOOD.replace('"schema_version":1', '"schema_version":7'), "newer dlbox (schema version 7)"),
         (GOOD.replace("2026-11-09T12:00:00+00:00", "yesterday"), "`started_at` is not a time"),
         (GOOD.replace("T12:00:00+00:00", "T12:00:00"), "`started_at` is not in UTC"),
         (GOOD.replace("testbox", "\\u001b[31mbox"), "control characters"),
-        (GOOD.replace('"steps":10', '"steps":0'), "cannot have been timed"),
+        (GOOD.replace('"steps":10', '"steps":0'), "impossible time"),
         (GOOD.replace('"command":"ready"', '"command":"check"'), "without training results"),
         (GOOD.replace('"batch_size":32', '"batch_size":"many"'), "batch_size"),
     ],
 )
-def test_a_bad_file_changes_nothing_and_gets_one_sentence(
+def test_an_invalid_file_is_refused_with_one_sentence_and_changes_nothing(
     dlbox: Command, history: History, tmp_path: Path, text: str, words: str
 ) -> None:
     assert text.startswith(("{", "not")) or not text.strip()
@@ -165,7 +169,7 @@ def test_a_bad_file_changes_nothing_and_gets_one_sentence(
     assert history.runs() == before
 
 
-def test_a_file_that_is_not_there(dlbox: Command, tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(dlbox: Command, tmp_path: Path) -> None:
     done = dlbox("history", "import", str(tmp_path / "none"))
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "No such file" in done.stderr
@@ -173,7 +177,7 @@ def test_a_file_that_is_not_there(dlbox: Command, tmp_path: Path) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=200))
-def test_no_bytes_break_the_import(data: bytes) -> None:
+def test_random_bytes_raise_source_error(data: bytes) -> None:
     with pytest.raises(SourceError):
         archive.documents(data, "x")
 
@@ -189,7 +193,7 @@ def run_on(day: int, *, baseline: bool = False, running: bool = False) -> Run:
     st.none() | st.integers(0, 25),
     st.none() | st.floats(0, 30),
 )
-def test_what_may_go_is_old_superfluous_and_never_a_baseline(
+def test_only_old_runs_are_pruned_and_never_a_baseline(
     kinds: list[tuple[bool, bool]], keep: int | None, days: float | None
 ) -> None:
     now = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -206,7 +210,7 @@ def test_what_may_go_is_old_superfluous_and_never_a_baseline(
         assert run.baseline or run.state == "running" or young or (keep and run in runs[-keep:])
 
 
-def test_prune_removes_what_it_says_and_gives_the_room_back(dlbox: Command, own_data_folder: Path) -> None:
+def test_prune_removes_the_runs_and_shrinks_the_file(dlbox: Command, own_data_folder: Path) -> None:
     store = History(default_path())
     for day in range(1, 21):
         made = at(day, results=tuple(result(name) for name in ("lstm", "gru", "cnn-lstm")) * 10)
@@ -249,7 +253,7 @@ def test_prune_asks_first(history: History, answer: str, left: int) -> None:
         (["--older-than", "nan", "--yes"], "--older-than"),
     ],
 )
-def test_a_wrong_prune_removes_nothing(
+def test_a_prune_with_wrong_options_removes_nothing(
     dlbox: Command, history: History, arguments: list[str], words: str
 ) -> None:
     done = dlbox("history", "prune", *arguments)
@@ -304,18 +308,29 @@ def test_processes_import_prune_and_measure_at_once(own_data_folder: Path, tmp_p
     assert [r.state for r in runs if r.command == "bench"] == ["complete"] * 4
 
 
-def test_an_imported_name_cannot_dress_up_the_list(
+def test_a_name_that_dlbox_does_not_write_is_refused(
     dlbox: Command, own_data_folder: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "x.json"
-    file.write_text(to_json(at(1, results=(result("lstm", workload="[/bold]lstm"),))))
-    assert dlbox("history", "import", str(file)).returncode == 0
+    dressed_up = at(1, results=(result("lstm", workload="[/bold]lstm"),))
+    file.write_text(to_json(dressed_up))
+    done = dlbox("history", "import", str(file))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "`results.workload` is not a name that dlbox writes" in done.stderr
+    store = History(default_path())
+    store.save(store.begin(dressed_up), dressed_up, "complete")  # as an earlier dlbox took it in
+    store.save(store.begin(at(2)), at(2), "complete")
+    store.close()
     done = dlbox("history")
-    assert done.returncode == 0, done.stderr
-    assert "[/bold]lstm" in done.stdout
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "cannot be read" in done.stdout
+    assert "bold" not in done.stdout
+    assert "lstm" in done.stdout, "the other run is listed"
+    done = dlbox("report", "1")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
 
 
-def test_history_alone_still_lists(dlbox: Command, history: History) -> None:
+def test_history_without_a_subcommand_lists_the_runs(dlbox: Command, history: History) -> None:
     assert len(json.loads(dlbox("history", "--json").stdout)["runs"]) == 4
     assert len(json.loads(dlbox("history", "--json", "--limit", "1").stdout)["runs"]) == 1
     assert dlbox("history", "exprot").returncode == 2

@@ -1,4 +1,4 @@
-"""A run as the measure of later ones: marking it, refusing to, and judging against it."""
+"""Baselines: which runs can be one, and the comparison of later runs with them."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def judged(document: Document) -> Finding:
     return found
 
 
-def test_a_marked_run_judges_the_later_ones(box: Any) -> None:
+def test_later_runs_are_compared_with_the_baseline(box: Any) -> None:
     assert told(box(*STEADY), "training.lstm-baseline") is None, "nothing to judge against yet"
     marked = box(*STEADY, baseline=True)
     assert told(marked, "results.baseline") is not None
@@ -96,13 +96,13 @@ def test_a_marked_run_judges_the_later_ones(box: Any) -> None:
     assert [r.id for r in History(default_path()).baselines()] == [2]
 
 
-def test_ready_and_quick_runs_are_judged_too(box: Any) -> None:
+def test_ready_and_quick_runs_are_compared_too(box: Any) -> None:
     box(*STEADY, baseline=True)
     assert judged(box(398.0, command="ready", quick=True)).status is Status.PASS
     assert judged(box(300.0, 302.0, 301.0, command="ready")).status is Status.FAIL
 
 
-def test_the_workload_s_own_noise_decides(box: Any) -> None:
+def test_the_noise_of_the_workload_sets_the_limit(box: Any) -> None:
     """The same 8% slower: lost in the noise of a scattering baseline, found beside a quiet one."""
     box(360.0, 388.0, 400.0, 412.0, 440.0, baseline=True)
     assert judged(box(*[level * 0.92 for level in STEADY])).status is Status.PASS
@@ -110,7 +110,7 @@ def test_the_workload_s_own_noise_decides(box: Any) -> None:
     assert judged(box(*[level * 0.92 for level in STEADY])).status is Status.FAIL
 
 
-def test_another_batch_size_can_be_a_baseline_and_the_short_look_before_it_is_none(box: Any) -> None:
+def test_another_batch_size_can_be_a_baseline_and_the_short_accuracy_run_cannot(box: Any) -> None:
     """One process shows at the workshop's size that the model learns; those at the size asked for are measured."""
     marked = box(400.0, *STEADY, repeats=5, batch=64, baseline=True)
     assert [(r.label, len(r.repeats)) for r in marked.results] == [("lstm", 1), ("lstm-batch-64", 5)]
@@ -135,7 +135,7 @@ def test_another_machine_backend_or_device_has_no_baseline_here(box: Any) -> Non
     assert told(box(*[100.0] * 5, machine=card), "training.lstm-baseline") is None
 
 
-def test_another_version_of_the_workload_is_told_not_judged() -> None:
+def test_another_version_of_the_workload_is_reported_and_not_compared() -> None:
     before = Run(
         id=3, started_at="", command="bench", state="complete", baseline=True,
         document=document(results=(run_of(*FIVE, fingerprint="0" * 16),)),
@@ -145,7 +145,7 @@ def test_another_version_of_the_workload_is_told_not_judged() -> None:
     assert (found.status, "another version" in found.message) == (Status.SKIP, True)
 
 
-def test_a_new_baseline_takes_the_place_of_the_old(box: Any) -> None:
+def test_a_new_baseline_replaces_the_old_one(box: Any) -> None:
     box(*STEADY, baseline=True)
     marked = box(*[level / 2 for level in STEADY], baseline=True)
     assert told(marked, "training.lstm-baseline") is None, "a wanted change is not held against the old"
@@ -176,12 +176,12 @@ def test_an_unsteady_run_is_never_a_baseline(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"partial": True}, "lstm: was cut short"),
+        ({"partial": True}, "lstm was interrupted"),
         ({"accuracy": 0.4}, "did not learn"),
         ({"repeats": run_of(*FIVE[:2]).repeats}, "fewer than 3 processes"),
     ],
 )
-def test_what_else_is_no_baseline(change: dict[str, Any], words: str) -> None:
+def test_incomplete_results_are_not_accepted_as_baseline(change: dict[str, Any], words: str) -> None:
     made = document(run_id=1, results=(run_of(*FIVE), run_of(*FIVE, **change)))
     assert words in str(baseline.why_no_baseline([], made))
     assert baseline.why_no_baseline([], document(run_id=1, results=(run_of(*FIVE),))) is None
@@ -191,7 +191,7 @@ def test_what_else_is_no_baseline(change: dict[str, Any], words: str) -> None:
     assert "could not be kept" in str(baseline.why_no_baseline([], document(results=(run_of(*FIVE),))))
 
 
-def test_only_a_baseline_that_is_wholly_covered_is_replaced() -> None:
+def test_a_baseline_is_replaced_only_if_all_its_results_are_covered() -> None:
     def run(number: int, *names: str) -> Run:
         made = document(results=tuple(run_of(*FIVE, name=name) for name in names))
         return Run(id=number, started_at="", command="bench", state="complete", document=made, baseline=True)
@@ -246,7 +246,7 @@ def test_the_remedy_of_a_slower_run_names_a_comparison_that_works(dlbox: Command
     assert (done.returncode, done.stderr) == (1, "")
 
 
-def test_the_list_says_which_run_it_is_and_compare_finds_it(dlbox: Command, box: Any) -> None:
+def test_history_marks_the_baseline_and_compare_finds_it(dlbox: Command, box: Any) -> None:
     box(*STEADY, baseline=True)
     box(*STEADY)
     assert "baseline" in dlbox("history").stdout
@@ -276,7 +276,7 @@ def layout(path: Path) -> tuple[int, str]:
     return version, " ".join(" ".join(sql.split()) for (sql,) in tables)
 
 
-def test_a_store_of_the_first_layout_is_brought_up_to_date(tmp_path: Path) -> None:
+def test_a_history_of_the_first_layout_is_migrated(tmp_path: Path) -> None:
     path = old_store(tmp_path)
     assert layout(path)[0] == 1
     history = History(path)
@@ -294,7 +294,7 @@ def test_a_store_of_the_first_layout_is_brought_up_to_date(tmp_path: Path) -> No
     assert layout(path)[0] == USER_VERSION
 
 
-def test_a_store_of_the_first_layout_can_be_read_where_nobody_writes(tmp_path: Path) -> None:
+def test_a_history_of_the_first_layout_can_be_read_on_a_read_only_file_system(tmp_path: Path) -> None:
     path = old_store(tmp_path)
     history = History(path, read_only=True)
     assert [r.baseline for r in history.runs()] == [False] * 3
@@ -302,7 +302,7 @@ def test_a_store_of_the_first_layout_can_be_read_where_nobody_writes(tmp_path: P
     assert layout(path)[0] == 1
 
 
-def test_two_processes_may_migrate_at_once(tmp_path: Path) -> None:
+def test_two_processes_can_migrate_at_once(tmp_path: Path) -> None:
     path = old_store(tmp_path)
     code = f"""
     import sys
@@ -328,9 +328,7 @@ def test_two_processes_may_migrate_at_once(tmp_path: Path) -> None:
     assert layout(path)[0] == USER_VERSION
 
 
-def test_a_migration_that_is_broken_off_changes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_migration_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = old_store(tmp_path)
     whole = layout(path)
     broken = ("", "ALTER TABLE runs ADD COLUMN extra INTEGER;\nNOT SQL")

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from provision.ansible.playbook import HOUSE
+from provision import PROVISION_DIR
 from tests.conftest import script
 
-RECORD = HOUSE / "roles/record/files/record.py"
-TRUSTED = HOUSE / "roles/network/files/trusted.py"
+RECORD = PROVISION_DIR / "roles/record/files/record.py"
+TRUSTED = PROVISION_DIR / "roles/network/files/trusted.py"
 recorder = script(RECORD)
-trained = script(HOUSE / "playbooks/files/trained.py")
+trained = script(PROVISION_DIR / "playbooks/files/trained.py")
 
 
 def ask(record: Path, **other: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The catalogue: figures agree with physics and with each other, and people's names for cards find them."""
+"""The catalogue: its figures are consistent and plausible, and the usual names of cards find them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BANDWIDTH_EXCEPTIONS = {"H200": 0.03}
 
 @NAMED
 def test_bandwidth_follows_from_memory_clock_and_bus_width(card: Card) -> None:
-    computed = 2 * card.memory_clock_mhz * card.memory_bus_bits / 8 / 1000
+    computed = card.memory_gbps_per_pin * card.memory_bus_bits / 8
     tolerance = BANDWIDTH_EXCEPTIONS.get(card.name, 0.003)
     assert card.memory_bandwidth_gb_s == pytest.approx(computed, rel=tolerance)
 
@@ -154,7 +154,7 @@ def test_names_and_ids_are_unique() -> None:
         ("10DE:2503", "GeForce RTX 3060 12GB"),
     ],
 )
-def test_find_knows_how_people_write(said: str, meant: str) -> None:
+def test_find_understands_common_spellings(said: str, meant: str) -> None:
     assert cards.find(said).name == meant
 
 
@@ -194,18 +194,18 @@ def test_lookups_never_crash(text: str, device: int | None, memory: int | None) 
     assert cards.is_laptop_name(text) in (True, False)
 
 
-def test_unknown_cards_are_answered_with_the_nearest_names() -> None:
+def test_an_unknown_card_gives_the_most_similar_names() -> None:
     with pytest.raises(UnknownCard, match=r'^no card "RTX 3065" in the catalogue; nearest: .*RTX 30[56]0'):
         cards.find("RTX 3065")
     with pytest.raises(UnknownCard, match=r"nearest: GeForce RTX 3060 12GB"):
         cards.find("gtx 3060")
     with pytest.raises(UnknownCard, match=r"nearest: GeForce GTX 1060 6GB, GeForce GTX 1060 3GB"):
         cards.find("GTX 1060 5GB")
-    with pytest.raises(UnknownCard, match=r"laptop chip"):
+    with pytest.raises(UnknownCard, match=r"laptop GPU"):
         cards.find("RTX 3060 Laptop GPU")
     with pytest.raises(UnknownCard, match=r"10de:2bb1 .* Blackwell card; nearest: GeForce RTX 5090"):
         cards.find("10de:2bb1")
-    with pytest.raises(UnknownCard, match=r"10de:1c20 is a laptop chip"):
+    with pytest.raises(UnknownCard, match=r"10de:1c20 is a laptop GPU"):
         cards.find("10de:1c20")
 
 
@@ -224,7 +224,7 @@ def test_laptop_names_never_match_the_desktop_card(name: str) -> None:
     assert cards.match(name, None, None) is None
 
 
-def test_laptop_chips_under_the_desktop_name_are_told_by_their_id() -> None:
+def test_laptop_gpus_with_desktop_names_are_recognised_by_id() -> None:
     assert cards.match("NVIDIA GeForce GTX 1060", 0x1C20, 6 * 2**30) is None
     assert cards.match("NVIDIA GeForce RTX 2070", 0x1F10, 8 * 2**30) is None
 
@@ -246,7 +246,7 @@ def test_laptop_chips_under_the_desktop_name_are_told_by_their_id() -> None:
         ("NVIDIA H200", 0x2335, 143771, "H200"),
     ],
 )
-def test_match_reads_what_nvml_and_the_bus_say(
+def test_match_uses_values_of_nvml_and_the_bus(
     name: str | None, device: int | None, mib: int | None, card: str
 ) -> None:
     found = cards.match(name, device, mib * 2**20 if mib else None)
@@ -254,7 +254,7 @@ def test_match_reads_what_nvml_and_the_bus_say(
     assert found.name == card
 
 
-def test_match_of_what_is_not_listed_is_none() -> None:
+def test_match_of_an_unlisted_card_is_none() -> None:
     assert cards.match("NVIDIA GeForce RTX 9090", 0x5123, 2**35) is None
     assert cards.match("NVIDIA GeForce GTX 970", 0x2684, None) == cards.find("4090"), "the id decides"
     assert cards.match("NVIDIA GeForce GTX 970", 0x2B00, None) is None
@@ -300,7 +300,11 @@ def _broken(tmp_path: Path, old: str, new: str) -> str:
         ("    cores: 640\n", "", "`GeForce GTX 750 Ti` lacks `cores`"),
         ("cores: 640", "cores: 640\n    cores: 641", "`cores` is given twice"),
         ("architecture: pascal\n    c", "architecture: tesla\n    c", "`turing` or `volta`, got `tesla`"),
-        ("pci-ids: [pci_ids]", "hearsay: [pci_ids]", "names `hearsay`, which `sources` does not list"),
+        (
+            "pci-ids: [pci_ids]",
+            "hearsay: [pci_ids]",
+            "names the source `hearsay`, which `sources` does not list",
+        ),
         ("pci-ids: [pci_ids]", "pci-ids: [colour]", "gives a source for `colour`"),
         ('"10de:1380"', '"10DE:1380"', "`pci_ids`"),
         ('name: "GeForce GTX 950"', 'name: "GeForce GTX 750 Ti"', "`GeForce GTX 750 Ti` already names"),
@@ -308,13 +312,15 @@ def _broken(tmp_path: Path, old: str, new: str) -> str:
         ("  - name:", "  - name: [", "not valid YAML"),
     ],
 )
-def test_a_wrong_catalogue_says_where_and_what(tmp_path: Path, old: str, new: str, expected: str) -> None:
+def test_an_invalid_catalogue_gives_line_and_expected_value(
+    tmp_path: Path, old: str, new: str, expected: str
+) -> None:
     message = _broken(tmp_path, old, new)
     assert message.startswith("cards.yml, line ")
     assert expected in message
 
 
-def test_a_catalogue_that_is_no_catalogue(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_catalogue_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "cards.yml"
     texts = {"": "a mapping", "- 1": "a mapping", "a: 3\n": "not a field", "cards: 3": "a list", "\0": "YAML"}
     for text, expected in texts.items():
@@ -328,7 +334,7 @@ def test_a_catalogue_that_is_no_catalogue(tmp_path: Path) -> None:
         read(tmp_path)
 
 
-def test_the_page_in_docs_lists_every_card_and_all_that_is_unverified() -> None:
+def test_the_reference_page_lists_every_card_and_unverified_figure() -> None:
     written = (ROOT / "docs" / "reference" / "cards.md").read_text()
     assert written == page.page(), "run: python -m inventory.cards.page > docs/reference/cards.md"
     for card in ALL:

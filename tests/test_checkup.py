@@ -19,7 +19,8 @@ from rich.console import Console
 from bench import health
 from bench.commands import check as checkup
 from bench.finding import Finding, Status, verdict
-from bench.results.export import checks as export
+from bench.results.export.junit import junit_xml
+from bench.results.export.prometheus import prometheus_text
 from bench.results.record.document import Document, from_json, json_schema, to_json
 from bench.results.terminal import check_results
 from inventory import gather
@@ -51,8 +52,8 @@ def table(given: Document) -> str:
 RENDER: dict[str, Any] = {
     "txt": table,
     "json": lambda given: to_json(given) + "\n",
-    "xml": export.junit,
-    "prom": export.prometheus,
+    "xml": junit_xml,
+    "prom": prometheus_text,
 }
 
 
@@ -85,11 +86,11 @@ def test_signs_that_xml_and_labels_do_not_have_are_replaced() -> None:
     )
     given = Document(command="check", verdict="not-ready", machine=Machine(read_at=""), findings=(odd,),
                      started_at="2026-01-02T03:04:05+00:00", dlbox_version="0")  # fmt: skip
-    root = ElementTree.fromstring(export.junit(given))  # noqa: S314
+    root = ElementTree.fromstring(junit_xml(given))  # noqa: S314
     failure = root.find(".//failure")
     assert failure is not None
     assert "<&>" in failure.get("message", "")
-    assert 'check="gpu.model"' in export.prometheus(given)
+    assert 'check="gpu.model"' in prometheus_text(given)
 
 
 def test_every_check_explains_itself() -> None:
@@ -167,7 +168,9 @@ def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 def test_files_are_written_beside_the_table(
     box: Machine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = checkup.Options(junit=tmp_path / "a" / "check.xml", prometheus=tmp_path / "dlbox.prom")
+    options = checkup.Options(
+        exports={"junit": tmp_path / "a" / "check.xml", "prometheus": tmp_path / "dlbox.prom"}
+    )
     assert checkup.run(options, print) == 0
     assert "READY" in capsys.readouterr().out
     assert ElementTree.parse(tmp_path / "a" / "check.xml").getroot().tag == "testsuites"  # noqa: S314
@@ -178,7 +181,12 @@ def test_files_are_written_beside_the_table(
 def test_a_file_that_cannot_be_written_is_said_and_ends_in_1(box: Machine, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     said: list[str] = []
-    assert checkup.run(checkup.Options(as_json=True, junit=tmp_path / "file" / "x.xml"), said.append) == 1
+    assert (
+        checkup.run(
+            checkup.Options(as_json=True, exports={"junit": tmp_path / "file" / "x.xml"}), said.append
+        )
+        == 1
+    )
     assert "cannot write" in said[0]
 
 
@@ -234,7 +242,16 @@ def test_a_check_that_breaks_hides_no_other(box: Machine, monkeypatch: pytest.Mo
     assert "ZeroDivisionError" in told[0].message
 
 
-def test_the_table_of_checks_names_every_check() -> None:
-    page = Path(__file__).parent.parent / "docs" / "reference" / "checks.md"
+def test_the_reference_lists_every_check_with_its_limit_and_remedy() -> None:
+    rows = {row.split("`")[1]: row for row in checks_page.page().splitlines() if row.startswith("| `")}
+    assert set(rows) == {check.id for check in health.checks()}
+    for check in health.checks():
+        for text in (check.title, check.limits, check.source, check.fix):
+            assert " ".join(text.split()) in rows[check.id].replace("\\|", "|")
+
+
+def test_the_comparison_with_other_checkers_names_checks_that_exist() -> None:
+    page = Path(__file__).parent.parent / "docs" / "evidence" / "other-checkers.md"
     named = set(re.findall(r"`([a-z]+\.[a-z0-9-]+)`", page.read_text()))
-    assert named == {check.id for check in health.checks()}
+    assert named
+    assert named <= {check.id for check in health.checks()}

@@ -1,4 +1,4 @@
-"""The command as a person types it."""
+"""The command line: help, usage errors, exit codes, and what is imported at start."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_nothing_heavy_is_imported_at_start(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(commands()))
-def test_every_command_and_option_explains_itself(name: str) -> None:
+def test_every_command_and_option_has_a_help_text(name: str) -> None:
     command = commands()[name]
     assert command.help
     for parameter in command.params:
@@ -101,6 +101,14 @@ def test_help_lists_every_command_and_imports_no_package_of_a_listed_one() -> No
     assert listed == sorted(name for name in commands() if " " not in name)
 
 
+def test_help_lists_every_command_with_one_line(dlbox: Command) -> None:
+    """Without importing any command: the lines come from dlbox.py."""
+    lines = dlbox("--help").stdout.partition("Commands:")[2].splitlines()
+    listed = {line.split()[0]: line.split(None, 1)[1] for line in lines if line.strip()}
+    assert set(listed) == set(commands())
+    assert all(text.endswith((".", "?")) for text in listed.values()), listed
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -110,7 +118,7 @@ def test_help_lists_every_command_and_imports_no_package_of_a_listed_one() -> No
         (["bench", "--backend", "caffe"], "tensorflow"),
         (["bench", "--colour"], "No such option"),
         (["benhc"], "No such command"),
-        (["report", "x"], "nor a file"),
+        (["report", "x"], "not a file"),
         (["report", "0"], "no run 0"),
         (["report"], "nothing was measured yet"),
         (["report", "7"], "no run 7"),
@@ -138,7 +146,7 @@ def test_help_lists_every_command_and_imports_no_package_of_a_listed_one() -> No
         (["provision", "--rollback", "--tags", "jupyter", "--yes"], "leave out --tags"),
     ],
 )
-def test_a_wrong_call_gets_one_sentence_and_exit_code_2(
+def test_a_usage_error_prints_one_sentence_and_exits_with_2(
     dlbox: Command, arguments: list[str], words: str
 ) -> None:
     done = dlbox(*arguments)
@@ -154,7 +162,7 @@ def test_version(dlbox: Command) -> None:
     assert (done.returncode, done.stdout.split()[0]) == (0, "dlbox,")
 
 
-def test_an_empty_history_says_what_to_do(dlbox: Command) -> None:
+def test_an_empty_history_names_the_next_command(dlbox: Command) -> None:
     done = dlbox("history")
     assert done.returncode == 0
     assert "dlbox ready" in done.stdout
@@ -162,7 +170,7 @@ def test_an_empty_history_says_what_to_do(dlbox: Command) -> None:
     assert listed["runs"] == []
 
 
-def test_a_damaged_history_is_told_and_left_as_it_is(dlbox: Command, own_data_folder: Path) -> None:
+def test_a_damaged_history_is_reported_and_not_changed(dlbox: Command, own_data_folder: Path) -> None:
     path = own_data_folder / "dlbox" / "history.sqlite"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"x" * 5000)
@@ -175,7 +183,7 @@ def test_a_damaged_history_is_told_and_left_as_it_is(dlbox: Command, own_data_fo
 
 
 def test_an_unexpected_error_is_one_sentence(dlbox: Command, tmp_path: Path) -> None:
-    """A library of ours that is broken on this machine: no traceback, and how to see one."""
+    """A broken library: no traceback, but how to get one."""
     (tmp_path / "rich").mkdir()
     (tmp_path / "rich" / "__init__.py").write_text("raise RuntimeError('broken on purpose')")
     done = dlbox("history", PYTHONPATH=str(tmp_path))
@@ -187,7 +195,7 @@ def test_an_unexpected_error_is_one_sentence(dlbox: Command, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("arguments", [("history",), ("history", "--json"), ("parts",)])
 def test_a_full_disk_behind_stdout_is_one_sentence(arguments: tuple[str, ...]) -> None:
-    """Also where all of it fits into the buffer, which Python empties after the last line of ours."""
+    """Also if all output fits into the buffer, which Python flushes at exit."""
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-P", str(ROOT / "dlbox.py"), *arguments],

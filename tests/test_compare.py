@@ -1,4 +1,4 @@
-"""`dlbox compare`: what counts as a difference, what is refused, and what a person and a program see."""
+"""`dlbox compare`: significance, refusals, terminal output and JSON."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def run_of(*processes: Sequence[float], name: str = "lstm", **changes: Any) -> R
         Repeat(seed=seed, accuracy=0.95 if seed == 0 else None, blocks=blocks(*rates))
         for seed, rates in enumerate(processes)
     )
-    return msgspec.structs.replace(derived.renewed(result(name), repeats, partial=False), **changes)
+    return msgspec.structs.replace(derived.recompute(result(name), repeats, partial=False), **changes)
 
 
 def measured(level: float, spread: float, rng: np.random.Generator, number: int = 5) -> list[list[float]]:
@@ -120,11 +120,11 @@ def test_the_interval_covers_the_truth_as_often_as_stated() -> None:
     ("freedom", "share", "value"),  # of the usual table
     [(1, 0.975, 12.7062), (2, 0.995, 9.9248), (4, 0.995, 4.6041), (8, 0.995, 3.3554), (30, 0.975, 2.0423)],
 )
-def test_student_s_t_is_that_of_the_tables(freedom: float, share: float, value: float) -> None:
+def test_quantiles_of_student_s_t_equal_published_tables(freedom: float, share: float, value: float) -> None:
     assert intervals.student_t(share, freedom) == pytest.approx(value, abs=1e-4)
 
 
-def test_a_quick_run_against_a_full_one_borrows_its_scatter() -> None:
+def test_a_quick_run_is_compared_with_the_variance_of_the_full_one() -> None:
     full = run_of(*[[level] * 8 for level in (400.0, 404.0, 396.0, 402.0, 398.0)])
     pair = one(full, run_of([395.0] * 8))
     assert (pair.method, pair.outcome, pair.processes) == ("borrowed", "not-significant", (5, 1))
@@ -132,25 +132,25 @@ def test_a_quick_run_against_a_full_one_borrows_its_scatter() -> None:
     assert one(run_of([300.0] * 8), full).outcome == "faster"
 
 
-def test_one_process_a_side_says_what_it_cannot_know() -> None:
+def test_one_process_per_side_is_called_too_few() -> None:
     """Blocks that agree to a thousandth inside each process: still no claim below the floor."""
     rng = np.random.default_rng(1)
     steady = [[level * rng.lognormal(0, 0.001) for _ in range(20)] for level in (400, 372, 340)]
     seven = one(run_of(steady[0]), run_of(steady[1]))
     assert (seven.method, seven.outcome) == ("within", "not-significant")
     assert seven.high < 1
-    assert "within-process only" in seven.reason
+    assert "too few to estimate the variation between processes" in seven.reason
     assert "10%" in seven.reason
     assert one(run_of(steady[0]), run_of(steady[2])).outcome == "slower"
 
 
-def test_speeds_that_no_box_has_do_not_break_the_arithmetic() -> None:
+def test_extreme_speeds_do_not_overflow() -> None:
     found = intervals.estimate([[1e-300, 1e300], [1e300, 1e-300]], [[1e300, 1e-250], [1.0, 1e-300]])
     assert not found.significant
     assert intervals.estimate([[1e-300]], [[1e300]]).ratio > 1e300
 
 
-def test_one_block_gives_no_interval_and_no_claim() -> None:
+def test_one_block_gives_no_interval_and_no_significance() -> None:
     pair = one(run_of([400.0]), run_of([100.0]))
     assert (pair.low, pair.high, pair.significant) == (None, None, False)
     assert "too few blocks" in pair.reason
@@ -162,25 +162,27 @@ FIVE = [[400.0, 401.0, 402.0]] * 5
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"fingerprint": "0" * 16}, "not the same work"),
-        ({"precision": "mixed_float16"}, "another precision: float32 in A, mixed_float16 in B"),
-        ({"batch_size": 64}, "another batch size: 32 in A, 64 in B"),
-        ({"backend": "torch"}, "another backend: tensorflow in A, torch in B"),
-        ({"partial": True}, "B was cut short"),
+        ({"fingerprint": "0" * 16}, "different work"),
+        ({"precision": "mixed_float16"}, "different precision: float32 in A, mixed_float16 in B"),
+        ({"batch_size": 64}, "different batch size: 32 in A, 64 in B"),
+        ({"backend": "torch"}, "different backend: tensorflow in A, torch in B"),
+        ({"partial": True}, "B was interrupted"),
         ({"accuracy": 0.5}, "B did not learn"),
-        ({"accuracy_bar": 0.0, "diverged": True}, "B did not learn (its loss is no number)"),
-        ({"accuracy": None}, "B was never seen to learn"),
-        ({"repeats": ()}, "B holds no timed block"),
+        ({"accuracy_bar": 0.0, "diverged": True}, "the training of B diverged (the loss is NaN)"),
+        ({"accuracy": None}, "the accuracy of B was not measured"),
+        ({"repeats": ()}, "B has no timed block"),
     ],
 )
-def test_what_is_not_comparable_is_refused_with_the_reason(change: dict[str, Any], words: str) -> None:
+def test_results_that_are_not_comparable_are_refused_with_the_reason(
+    change: dict[str, Any], words: str
+) -> None:
     pair = one(run_of(*FIVE), run_of(*FIVE, **change))
     assert pair.outcome == "not-comparable"
     assert words in pair.reason
     assert (pair.ratio, pair.low, pair.high, pair.significant) == (None, None, None, False)
 
 
-def test_each_result_finds_its_like() -> None:
+def test_each_result_is_matched_with_the_most_similar_one() -> None:
     """Two batches and two backends of one workload, in another order on the other side."""
     a = (
         run_of(*FIVE),
@@ -200,7 +202,7 @@ def test_each_result_finds_its_like() -> None:
     assert [p.reason for p in found if "only in" in p.reason] == ["only in A", "only in B"]
 
 
-def test_two_machines_may_be_compared_and_are_called_two() -> None:
+def test_two_machines_are_compared_and_their_differences_listed() -> None:
     host = msgspec.structs.replace(machine().host, hostname="box-2", cpu_model="Faster CPU")
     here, there = document(results=(run_of(*FIVE),)), document(
         results=(run_of(*[[440.0, 441.0]] * 5, versions={"keras": "3.16.0"}),), machine=machine(host=host)
@@ -249,7 +251,7 @@ def stored(own_data_folder: Path) -> History:
     return history
 
 
-def test_the_table_is_the_golden_one(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_equals_the_golden_file(capsys: pytest.CaptureFixture[str]) -> None:
     """After a wanted change: DLBOX_GOLDEN=write pytest tests/test_compare.py, and look at the difference."""
     a, b = two_runs()
     comparison.show(compare(a, b, a_name="run 3", b_name="run 4"), Console(highlight=False, width=80))
@@ -261,15 +263,15 @@ def test_the_table_is_the_golden_one(capsys: pytest.CaptureFixture[str]) -> None
     assert max(map(len, table)) <= 80
 
 
-def test_a_run_against_itself_is_said_to_be_one(dlbox: Command, stored: History) -> None:
+def test_comparing_a_run_with_itself_is_reported(dlbox: Command, stored: History) -> None:
     told = dlbox("compare", "2", "last")
     assert told.returncode == 0
-    assert "A and B are one and the same run" in told.stdout
+    assert "A and B are the same run" in told.stdout
     assert json.loads(dlbox("compare", "2", "last", "--json").stdout)["same_run"] is True
     assert json.loads(dlbox("compare", "1", "2", "--json").stdout)["same_run"] is False
 
 
-def test_markup_in_a_name_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_markup_in_a_name_is_printed_literally(capsys: pytest.CaptureFixture[str]) -> None:
     odd = run_of(*FIVE, backend="[/red]")
     named = machine(host=msgspec.structs.replace(machine().host, hostname="[bold"))
     comparison.show(
@@ -281,7 +283,7 @@ def test_markup_in_a_name_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) 
     assert "[bold" in shown
 
 
-def test_the_command_compares_runs_words_and_files(dlbox: Command, stored: History, tmp_path: Path) -> None:
+def test_the_command_accepts_numbers_words_and_files(dlbox: Command, stored: History, tmp_path: Path) -> None:
     for arguments in (["1", "2"], ["previous", "last"], []):
         done = dlbox("compare", *arguments)
         assert done.returncode == 1, "lstm is slower in run 2"
@@ -301,7 +303,7 @@ def test_the_command_compares_runs_words_and_files(dlbox: Command, stored: Histo
     assert back["pairs"][0]["ratio"] == pytest.approx(1 / 0.75, rel=0.05)
 
 
-def test_every_reason_is_told_with_its_models(dlbox: Command, tmp_path: Path) -> None:
+def test_every_reason_is_listed_with_its_models(dlbox: Command, tmp_path: Path) -> None:
     paths = [tmp_path / "a.json", tmp_path / "b.json"]
     first = (run_of(*FIVE), run_of(*FIVE, name="gru"), run_of(*FIVE, name="bilstm"))
     second = (run_of(*FIVE, batch_size=64), run_of(*FIVE, name="cnn"))
@@ -309,10 +311,12 @@ def test_every_reason_is_told_with_its_models(dlbox: Command, tmp_path: Path) ->
         path.write_text(to_json(document(results=results)))
     done = dlbox("compare", *map(str, paths))
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "lstm: another batch size: 32 in A, 64 in B; gru, bilstm: only in A; cnn: only in B" in done.stderr
+    assert (
+        "lstm: different batch size: 32 in A, 64 in B; gru, bilstm: only in A; cnn: only in B" in done.stderr
+    )
 
 
-def test_a_disturbed_side_is_no_plain_regression(dlbox: Command, tmp_path: Path) -> None:
+def test_a_slow_down_beside_other_programs_is_uncertain(dlbox: Command, tmp_path: Path) -> None:
     """One and a half cores were busy beside B, which then seems slower: exit code 1, and nobody calls it slower."""
     halved = run_of(*[[rate / 2 for rate in rates] for rates in FIVE])
     busy = tuple(
@@ -326,17 +330,17 @@ def test_a_disturbed_side_is_no_plain_regression(dlbox: Command, tmp_path: Path)
     done = dlbox("compare", *map(str, paths))
     assert done.returncode == 1
     assert "SLOWER" not in done.stdout
-    assert "NOT SURE: lstm (0.499) was measured beside other programs" in done.stdout
-    assert "other programs kept 1.5 cores busy during B, so its figure is too low" in done.stdout
+    assert "UNCERTAIN: other programs were running during lstm (0.499)" in done.stdout
+    assert "other programs used 1.5 cores during B, so its speed is too low" in done.stdout
     told = json.loads(dlbox("compare", *map(str, paths), "--json").stdout)
     assert (told["slower"], told["disturbed"]) == (False, True)
     assert (told["pairs"][0]["outcome"], told["pairs"][0]["significant"]) == ("disturbed", True)
     back = dlbox("compare", *map(str, reversed(paths)))
     assert (back.returncode, "FASTER" in back.stdout) == (0, False)
-    assert "busy during A" in back.stdout
+    assert "cores during A" in back.stdout
 
 
-def test_a_row_tells_of_a_side_that_is_unsteady() -> None:
+def test_an_unsteady_side_is_reported() -> None:
     wild = run_of([400.0] * 3, [404.0] * 3, [398.0] * 3, [200.0] * 3, [205.0] * 3)
     pair = one(run_of(*FIVE), wild)
     assert "B is unsteady: its processes gave 400, 404, 398, 200, 205 samples/s" in pair.reason
@@ -344,7 +348,7 @@ def test_a_row_tells_of_a_side_that_is_unsteady() -> None:
     assert "A is unsteady (MAD 25.0% over its blocks)" in one(inside, run_of(*FIVE)).reason
 
 
-def test_nothing_comparable_is_said_and_still_shown(dlbox: Command, tmp_path: Path) -> None:
+def test_runs_without_comparable_results_are_shown_with_exit_code_2(dlbox: Command, tmp_path: Path) -> None:
     names = []
     for batch in (32, 64):
         path = tmp_path / f"{batch}.json"
@@ -352,14 +356,14 @@ def test_nothing_comparable_is_said_and_still_shown(dlbox: Command, tmp_path: Pa
         names.append(str(path))
     done = dlbox("compare", *names, "--json")
     assert done.returncode == 2
-    assert "another batch size: 32 in A, 64 in B" in done.stderr
+    assert "different batch size: 32 in A, 64 in B" in done.stderr
     assert json.loads(done.stdout)["pairs"][0]["outcome"] == "not-comparable"
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, "nor a file"),
+        (None, "not a file"),
         (b"", "is not JSON"),
         (b"{", "is not JSON"),
         (b"\xff\xfe\x00", "is not JSON"),
@@ -369,7 +373,7 @@ def test_nothing_comparable_is_said_and_still_shown(dlbox: Command, tmp_path: Pa
         (b'{"schema_version": 99}', "newer dlbox"),
         (
             b"".join(msgspec.json.encode(document(run_id=n)) + b"\n" for n in (1, 2, 3)),
-            "holds 3 runs where one is expected: `dlbox history import`",
+            "contains 3 runs, expected one: import them with `dlbox history import`",
         ),
         (msgspec.json.encode(document()) + b"\n\nnot a run\n", "is not JSON"),
         (b"[1]\n[2]\n", "is not a result"),
@@ -377,7 +381,7 @@ def test_nothing_comparable_is_said_and_still_shown(dlbox: Command, tmp_path: Pa
         (to_json(document(results=(), command="check")).encode(), "holds no training results: it is a check"),
     ],
 )
-def test_a_wrong_file_gets_one_sentence(
+def test_an_invalid_file_is_refused_with_one_sentence(
     dlbox: Command, tmp_path: Path, stored: History, content: bytes | None, words: str
 ) -> None:
     path = tmp_path / "x.json"
@@ -398,43 +402,43 @@ def test_a_wrong_file_gets_one_sentence(
         ("9" * 30, "no run 9"),
         ("0" * 30 + "7", "no run 0"),
         ("9" * 5000, "no run 9{39}…:"),
-        ("lasst", "nor a file"),
+        ("lasst", "not a file"),
         ("/", "cannot read /"),
         ("a\0b", "cannot read"),
     ],
 )
-def test_a_run_that_is_not_there(own_data_folder: Path, which: str, words: str) -> None:
+def test_a_missing_run_is_refused_with_one_sentence(own_data_folder: Path, which: str, words: str) -> None:
     history = History(default_path())
     with pytest.raises(lookup.SourceError, match=words) as caught:
         lookup.find(which, history)
     assert "\n" not in str(caught.value)
 
 
-def test_last_and_previous_are_of_complete_runs_that_trained(own_data_folder: Path, stored: History) -> None:
+def test_last_and_previous_are_complete_runs_with_results(own_data_folder: Path, stored: History) -> None:
     assert [lookup.find(word, stored)[0] for word in ("last", "previous")] == ["run 2", "run 1"]
     with pytest.raises(lookup.SourceError, match="no complete run"):
         lookup.find("last", None)
     stored.save(2, document(partial=True), "partial")
-    with pytest.raises(lookup.SourceError, match="holds one complete run; `dlbox bench` makes another"):
+    with pytest.raises(lookup.SourceError, match="contains one complete run; `dlbox bench` adds one"):
         lookup.find("previous", stored)
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.binary(max_size=300))
-def test_no_file_breaks_the_reading(data: bytes) -> None:
+def test_random_bytes_raise_source_error(data: bytes) -> None:
     with pytest.raises(lookup.SourceError):
         lookup.decode(data, "x")
 
 
-def test_a_block_that_took_no_time_is_refused_not_divided_by() -> None:
+def test_a_block_of_zero_seconds_is_refused() -> None:
     broken = run_of(*FIVE)
     first = msgspec.structs.replace(broken.repeats[0].blocks[0], seconds=0.0)
     repeat = msgspec.structs.replace(broken.repeats[0], blocks=(first,))
     pair = one(run_of(*FIVE), msgspec.structs.replace(broken, repeats=(repeat,)))
-    assert "cannot have been timed" in pair.reason
+    assert "impossible time" in pair.reason
 
 
-def test_the_last_line_names_what_was_not_compared() -> None:
+def test_the_last_line_lists_models_that_were_not_compared() -> None:
     other = msgspec.structs.replace(result("gru"), fingerprint="0" * 16)
     console = Console(width=80, file=io.StringIO(), no_color=True)
     comparison.show(
@@ -442,5 +446,5 @@ def test_the_last_line_names_what_was_not_compared() -> None:
         console,
     )
     assert isinstance(console.file, io.StringIO)
-    last = " ".join(console.file.getvalue().split("NO DIFFERENCE")[1].split())
-    assert last == "that these figures can show. Not compared: gru (1 of 2)."
+    last = " ".join(console.file.getvalue().split("NO DIFFERENCE:")[1].split())
+    assert last == "no model differs significantly. Not compared: gru (1 of 2)."

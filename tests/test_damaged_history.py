@@ -1,4 +1,4 @@
-"""A history that was damaged where opening does not look: what is whole stays, and runs go on."""
+"""Damage of the history that opening it does not detect: intact runs stay readable, and new runs are stored."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def break_chains(path: Path) -> None:
         overwrite(path, page * PAGE, b"\xff" * 8)
 
 
-def test_damage_in_the_middle_is_set_aside_and_the_run_is_kept(path: Path) -> None:
+def test_a_history_damaged_in_the_middle_is_renamed_and_the_run_is_stored(path: Path) -> None:
     break_chains(path)
     damaged = path.read_bytes()
     history = History(path)
@@ -65,14 +65,16 @@ def test_damage_in_the_middle_is_set_aside_and_the_run_is_kept(path: Path) -> No
     (finding,) = [f for f in keeper.document.findings if f.id == "results.history"]
     (aside,) = path.parent.glob("history.sqlite.damaged-*")
     assert finding.status is Status.WARN
-    assert f"it is kept as {aside}, and a new one is begun" in finding.message
+    assert f"it was renamed to {aside}, and a new history was created" in finding.message
     assert "history import" in (finding.remedy or "")
     assert aside.read_bytes() == damaged
     keeper.close()
     assert [run.state for run in History(path).runs()] == ["complete"]
 
 
-def test_what_only_reads_says_so_and_changes_nothing(dlbox: Command, path: Path, tmp_path: Path) -> None:
+def test_reading_commands_report_the_damage_and_change_nothing(
+    dlbox: Command, path: Path, tmp_path: Path
+) -> None:
     break_chains(path)
     damaged = path.read_bytes()
     calls = (
@@ -92,7 +94,7 @@ def test_what_only_reads_says_so_and_changes_nothing(dlbox: Command, path: Path,
 @settings(max_examples=60, deadline=None, derandomize=True,
           suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
 @given(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=64).map(lambda some: some * 5))
-def test_wherever_it_is_damaged_a_run_is_kept(path: Path, where: float, data: bytes) -> None:
+def test_a_run_is_stored_wherever_the_history_is_damaged(path: Path, where: float, data: bytes) -> None:
     """In its place, in a new history beside the damaged one, or where neither can be in the stand-in."""
     whole = path.read_bytes()
     try:
@@ -108,12 +110,12 @@ def test_wherever_it_is_damaged_a_run_is_kept(path: Path, where: float, data: by
         assert found.document == document(run_id=number)
         history.close()
     finally:
-        for made in (*path.parent.iterdir(), access._private_folder() / "history.sqlite"):
+        for made in (*path.parent.iterdir(), access._private_folder()[0] / "history.sqlite"):
             made.unlink(missing_ok=True)
         path.write_bytes(whole)
 
 
-def test_a_run_whose_text_is_none_is_one_unreadable_run(dlbox: Command, path: Path) -> None:
+def test_invalid_text_makes_one_run_unreadable(dlbox: Command, path: Path) -> None:
     with sqlite3.connect(path) as db:
         db.execute(
             "UPDATE runs SET document = CAST(X'7BFF7D' AS TEXT), command = CAST(X'FF61' AS TEXT) WHERE id = 3"
@@ -136,7 +138,7 @@ def test_a_run_whose_text_is_none_is_one_unreadable_run(dlbox: Command, path: Pa
         assert "run 3 cannot be read, because a newer dlbox wrote it or because it is damaged" in done.stderr
 
 
-def test_a_damaged_block_of_a_killed_run_costs_that_block(path: Path) -> None:
+def test_a_killed_run_loses_only_the_damaged_block(path: Path) -> None:
     from tests.samples import blocks
 
     history = History(path)
@@ -157,17 +159,17 @@ def test_a_damaged_block_of_a_killed_run_costs_that_block(path: Path) -> None:
     assert found.document.results[0].samples_per_second.values == pytest.approx((100.0, 300.0))
 
 
-def test_a_history_whose_tables_are_others_is_set_aside(path: Path) -> None:
+def test_a_history_with_other_tables_is_renamed(path: Path) -> None:
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA foreign_keys = OFF")
         db.execute("DROP TABLE runs")
     db.close()
     history, (problem,) = access.open_history()
-    assert "was damaged: it is kept as" in problem.message
+    assert "was damaged: it was renamed to" in problem.message
     assert history.runs() == []
 
 
-def test_a_damaged_history_that_cannot_be_moved_is_stood_in_for(
+def test_a_temporary_folder_replaces_a_damaged_history_that_cannot_be_renamed(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(self: Path, target: Path) -> None:
@@ -186,12 +188,14 @@ def no_temporary_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "_candidate_tempdir_list", list)
 
 
-def test_a_full_disk_with_tmp_on_it_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_without_temporary_folder_is_reported_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
     monkeypatch.setenv("XDG_DATA_HOME", str(blocked))
     no_temporary_directory(monkeypatch)
-    with pytest.raises(HistoryError, match="no temporary directory has room") as caught:
+    with pytest.raises(HistoryError, match="no temporary directory is writable") as caught:
         access.open_history()
     assert str(blocked) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -200,11 +204,11 @@ def test_a_full_disk_with_tmp_on_it_is_one_sentence(tmp_path: Path, monkeypatch:
     keeper.finish(document())
     (finding,) = [f for f in keeper.document.findings if f.id == "results.history"]
     assert finding.status is Status.FAIL
-    assert "make room there" in (finding.remedy or "")
+    assert "free disk space" in (finding.remedy or "")
     assert keeper.document.run_id is None
 
 
-def test_a_disk_that_fills_up_is_named_and_no_damage(own_data_folder: Path) -> None:
+def test_a_full_disk_is_reported_and_not_called_damage(own_data_folder: Path) -> None:
     history = History(default_path())
     number = history.begin(document())
     history._db.execute("PRAGMA max_page_count = 20")

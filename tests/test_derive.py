@@ -1,4 +1,4 @@
-"""Figures that follow from others: achieved FLOP/s, shares, price, and the interval another run is expected in."""
+"""Computed figures: achieved FLOP/s, shares of peaks, price, and the interval expected of another run."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def test_achieved_flops_and_their_share_of_the_peaks() -> None:
     assert made.share_of_card_peak == pytest.approx(400 * 108e6 / 10e12)
 
 
-def test_a_peak_of_another_device_or_precision_is_none() -> None:
+def test_a_peak_of_another_device_or_precision_is_not_used() -> None:
     assert with_figures(result(work=WORK, on_gpu=True), probes=PROBES).share_of_measured_peak is None
     assert with_figures(result(work=WORK, precision="tf32"), probes=PROBES).share_of_measured_peak is None
     assert with_figures(result(work=WORK)).share_of_measured_peak is None
     assert with_figures(result(), probes=PROBES).achieved_tflops is None
 
 
-def test_samples_for_the_dollar_name_the_build_and_the_date() -> None:
+def test_samples_per_dollar_have_the_build_and_the_date() -> None:
     price = with_figures(result("lstm", 500.0), bill=("under-1000", 1000.0, "2026-02-02")).price
     assert price is not None
     assert (price.build, price.priced_on, price.samples_per_second_per_usd) == (
@@ -56,7 +56,7 @@ def test_fewer_than_three_processes_have_no_interval() -> None:
     assert told.confidence == CONFIDENCE
 
 
-def test_equal_processes_still_leave_what_runs_differ_by() -> None:
+def test_the_interval_of_equal_processes_includes_the_drift_between_runs() -> None:
     told = interval(of_processes(400.0, 400.0, 400.0, 400.0, 400.0))
     assert told.low is not None
     assert told.high is not None
@@ -65,7 +65,7 @@ def test_equal_processes_still_leave_what_runs_differ_by() -> None:
     assert "assumed for a processor" in told.drift_from
 
 
-def test_a_processor_that_others_use_too_differs_more_between_runs() -> None:
+def test_a_shared_processor_has_a_wider_interval() -> None:
     made = of_processes(400, 401, 399, 400, 400)
     own, shared = interval(made), interval(made, shared=True)
     assert own.low is not None
@@ -81,7 +81,7 @@ def test_a_processor_that_others_use_too_differs_more_between_runs() -> None:
     ("environment", "source"),
     [("virtual-machine", "virtual machine"), ("container", "virtual machine"), ("bare-metal", "assumed for a proc")],
 )  # fmt: skip
-def test_the_machine_tells_whether_its_processor_is_its_own(environment: Any, source: str) -> None:
+def test_a_virtual_machine_is_treated_as_a_shared_processor(environment: Any, source: str) -> None:
     here = machine()
     here = msgspec.structs.replace(here, host=msgspec.structs.replace(here.host, environment=environment))
     judged, _ = Judge(machine=here).of(of_processes(400, 401, 399))
@@ -89,7 +89,7 @@ def test_the_machine_tells_whether_its_processor_is_its_own(environment: Any, so
     assert source in judged.interval.drift_from
 
 
-def test_earlier_runs_take_the_place_of_the_usual_drift() -> None:
+def test_the_drift_of_earlier_runs_replaces_the_default() -> None:
     steady = interval(of_processes(400, 401, 399, 400, 400), [400.0, 400.5, 399.8, 400.2])
     assert "4 earlier runs" in steady.drift_from
     assert steady.drift < 0.001
@@ -101,7 +101,7 @@ def test_earlier_runs_take_the_place_of_the_usual_drift() -> None:
 
 
 @given(st.lists(st.floats(10, 1e5), min_size=3, max_size=9), st.floats(1.01, 50))
-def test_an_interval_holds_its_median_and_scales_with_the_speed(rates: list[float], factor: float) -> None:
+def test_an_interval_contains_its_median_and_scales_with_the_speed(rates: list[float], factor: float) -> None:
     one = interval(of_processes(*rates))
     other = interval(of_processes(*(rate * factor for rate in rates)))
     median = of_processes(*rates).samples_per_second.median
@@ -112,7 +112,7 @@ def test_an_interval_holds_its_median_and_scales_with_the_speed(rates: list[floa
     assert other.high == pytest.approx(one.high * factor, rel=1e-6)
 
 
-def test_tokens_have_the_spread_of_their_samples() -> None:
+def test_the_spread_of_tokens_is_that_of_samples() -> None:
     made = with_figures(
         msgspec.structs.replace(of_processes(400.0, 410.0, 405.0, 395.0), tokens_per_sample=300)
     )
@@ -129,7 +129,7 @@ def test_tokens_have_the_spread_of_their_samples() -> None:
     assert with_figures(of_processes(400.0)).tokens is None, "a picture has no tokens"
 
 
-def test_nothing_else_changes() -> None:
+def test_all_other_fields_stay_unchanged() -> None:
     before = result(work=WORK)
     after = with_figures(before, probes=PROBES)
     assert (

@@ -188,10 +188,10 @@ def test_the_furthest_copy_counts() -> None:
 @pytest.mark.parametrize(
     ("other", "why"),
     [
-        ({"devices": 2}, "another number of devices: 1 in A, 2 in B"),
-        ({"setting": Setting(backend="tensorflow", layers="fast")}, "another setting: tensorflow, stock layers in A"),
-        ({"setting": Setting(backend="tensorflow", jit=True)}, "another setting"),
-        ({"batch_size": 64}, "another batch size"),
+        ({"devices": 2}, "different number of devices: 1 in A, 2 in B"),
+        ({"setting": Setting(backend="tensorflow", layers="fast")}, "different setting: tensorflow, stock layers in A"),
+        ({"setting": Setting(backend="tensorflow", jit=True)}, "different setting"),
+        ({"batch_size": 64}, "different batch size"),
     ],
 )  # fmt: skip
 def test_compare_tells_devices_and_settings_apart(other: dict[str, Any], why: str) -> None:

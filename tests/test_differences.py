@@ -1,4 +1,4 @@
-"""What a dry run says of each file, for a person to read."""
+"""The differences that a dry run prints for each file."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ def file(before: str, after: str, dest: str = "/etc/x.conf") -> dict[str, Any]:
         ({"diff": {"prepared": "The following NEW packages will be installed:\n  x\n"}}, "The following NEW"),
     ],
 )  # fmt: skip
-def test_a_difference_in_words(result: dict[str, Any], words: str) -> None:
-    told = describe(result) or ""
-    assert told.startswith(words)
-    assert "/tmp/" not in told
+def test_differences_as_text(result: dict[str, Any], words: str) -> None:
+    text = describe(result) or ""
+    assert text.startswith(words)
+    assert "/tmp/" not in text
 
 
-def test_a_long_one_is_cut_and_says_where_the_rest_is() -> None:
-    told = (describe(file("", "".join(f"line {n}\n" for n in range(100)))) or "").splitlines()
-    assert len(told) == LINES_SHOWN + 2
-    assert told[-1] == f"... and {100 - LINES_SHOWN} lines more, which are in the log"
+def test_a_long_difference_is_shortened() -> None:
+    text = (describe(file("", "".join(f"line {n}\n" for n in range(100)))) or "").splitlines()
+    assert len(text) == LINES_SHOWN + 2
+    assert text[-1] == f"... and {100 - LINES_SHOWN} more lines: see the log"
 
 
 _values = st.recursive(
@@ -72,6 +72,6 @@ _values = st.recursive(
         },
     )
 )
-def test_whatever_a_module_says_there_is_no_traceback(result: dict[str, Any]) -> None:
-    told = describe(result)
-    assert told is None or told
+def test_any_result_of_a_module_is_accepted(result: dict[str, Any]) -> None:
+    text = describe(result)
+    assert text is None or text

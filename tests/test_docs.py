@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 import pytest
 
 from tests import decision_index
-from tests.benchmarks import lesson_pace
 from tests.conftest import ROOT
 
 DOCS = ROOT / "docs"
@@ -52,11 +50,6 @@ def test_a_superseding_decision_exists_and_is_newer() -> None:
         assert one.superseded_by in found
 
 
-def test_the_index_of_decisions_is_current() -> None:
-    written = (DOCS / "decisions" / "README.md").read_text(encoding="utf-8")
-    assert written == decision_index.page(), "python -m tests.decision_index > docs/decisions/README.md"
-
-
 @pytest.mark.parametrize(
     "change",
     [("- Date: 2026-11-22\n", ""), ("accepted", "maybe"), ("# 0001:", "# 0002:"), ("# 0001: ", "0001 ")],
@@ -91,6 +84,55 @@ def test_documents_that_the_code_names_exist(path: Path) -> None:
     assert not missing
 
 
-def test_the_page_of_the_lessons_speed_is_generated_from_its_figures() -> None:
-    figures = json.loads(lesson_pace.KEPT.read_text(encoding="utf-8"))
-    assert lesson_pace.PAGE.read_text(encoding="utf-8") == lesson_pace.render(figures)
+RECIPES = ("health check", "card", "lesson", "distribution", "workload", "chart", "export format")
+PENDING = {
+    "provision/distributions/ID.yml",
+    "workshops/models/workshop.py",
+    *(
+        f"workshops/lessons/NAME/{name}.py"
+        for name in ("__init__", "page", "run", "expected", "exercises", "checks", "solutions")
+    ),
+}
+"""Paths of CONTRIBUTING that changes on their way bring. Entries are removed, never added."""
+
+
+def recipes() -> dict[str, str]:
+    """The text of each section "Add a ..." of CONTRIBUTING."""
+    parts = re.split(
+        r"^## (.+)\n", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
+    sections = dict(zip(parts[1::2], parts[2::2], strict=True))
+    return {
+        re.sub(r"Add an? ", "", title): text for title, text in sections.items() if title.startswith("Add ")
+    }
+
+
+def test_contributing_has_a_numbered_recipe_for_each_kind_of_addition() -> None:
+    found = recipes()
+    assert tuple(found) == RECIPES
+    for text in found.values():
+        numbers = [int(number) for number in re.findall(r"^(\d)\. ", text, re.MULTILINE)]
+        assert numbers == list(range(1, len(numbers) + 1))
+        assert len(numbers) > 1
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_files_of_a_recipe_exist(name: str) -> None:
+    """A word in capitals stands for a name: at least one file must fit."""
+    named = re.findall(r"`([a-z][\w.*-]*/[\w./*-]+)`", recipes()[name])
+    patterns = {path: re.sub(r"(?<![A-Z])[A-Z]{2,}(?![A-Z])", "*", path) for path in named}
+    missing = {path for path, pattern in patterns.items() if not list(ROOT.glob(pattern))}
+    assert len(named) > 1
+    assert missing <= PENDING
+
+
+def test_the_readme_is_short_and_in_the_order_of_a_newcomer() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert text.count("\n") < 150
+    headings = ["Two commands", "From bare Ubuntu to READY", "Commands", "Where to read on"]
+    assert re.findall(r"^## (.+)", text, re.MULTILINE) == headings
+    first = text.split("## ")[0]
+    assert "docs/report.png" in first
+    assert "./dlbox ready" in text.split("## ")[1]
+    assert "./dlbox test" in text.split("## ")[1]
+    assert "<!-- READY -->\n```\n" in text, "tests/benchmarks/pictures.py writes below this mark"

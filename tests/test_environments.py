@@ -1,4 +1,4 @@
-"""From a Stack to lock files, dlbox's own wheel and the variables of the roles."""
+"""Lock files, role variables and dlbox's own wheel for a Stack."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ def stack(on: str = "debian-12") -> Stack:
 
 @pytest.fixture(autouse=True)
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A cache of this test's own."""
+    """An empty cache folder for each test."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "dlbox" / "locks"
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """What uv would have been asked, with its requirements and constraints."""
+    """The command lines of uv, each with its requirements and constraints appended; uv itself does not run."""
     calls: list[list[str]] = []
 
-    def answer(command: list[str], told: dict[str, str]) -> str:
+    def answer(command: list[str], variables: dict[str, str]) -> str:
         wanted = Path(command[3]).read_text()
         calls.append([*command, wanted, Path(command[command.index("--constraints") + 1]).read_text()])
         return BASE
@@ -52,7 +52,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return calls
 
 
-def test_an_answer_is_kept_for_some_days(asked: list[list[str]], cache: Path) -> None:
+def test_lock_files_are_cached_for_some_days(asked: list[list[str]], cache: Path) -> None:
     assert lockfiles.lock(["a"], "3.12") == lockfiles.lock(["a"], "3.12") == BASE
     assert len(asked) == 1
     lockfiles.lock(["a"], "3.13")
@@ -68,7 +68,7 @@ def test_an_answer_is_kept_for_some_days(asked: list[list[str]], cache: Path) ->
     assert len(asked) == 5
 
 
-def test_a_cache_that_cannot_be_written_costs_only_time(asked: list[list[str]], cache: Path) -> None:
+def test_an_unwritable_cache_does_not_matter(asked: list[list[str]], cache: Path) -> None:
     cache.parent.parent.mkdir()
     cache.parent.write_text("a file where the folder should be")
     assert lockfiles.lock(["a"], "3.12") == BASE
@@ -85,47 +85,47 @@ def test_a_lock_file_is_for_the_box_and_has_hashes(asked: list[list[str]]) -> No
     assert command[-2:] == ["a==1\n", "b<2\n"]
 
 
-def test_what_the_other_environment_has_holds_and_is_left_out(asked: list[list[str]]) -> None:
+def test_versions_of_the_environment_below_are_pinned_and_left_out(asked: list[list[str]]) -> None:
     over = "numpy==2.4.6 --hash=sha256:aa\n"
     assert lockfiles.lock(["a"], "3.11", over=over) == "six==1.17.0 \\\n    --hash=sha256:cc\n"
     assert asked[0][-1] == "numpy==2.4.6\n"
 
 
-def test_another_python_without_uv_is_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_python_version_needs_uv(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name, **_: None)
     with pytest.raises(LockError, match="pipx install uv"):
         lockfiles.lock(["six"], "3.99")
 
 
-def test_what_does_not_resolve_is_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unresolvable_versions_are_reported_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name, **_: sys.executable)
-    with pytest.raises(LockError, match="do not resolve"):
+    with pytest.raises(LockError, match="cannot be resolved"):
         lockfiles.lock(["six"], "3.99")
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("stderr", "message"),
     [
         ("error: Request failed\n  cause: error sending request for url (https://me:word@host/simple/keras/)",
          "the package index cannot be reached from this machine"),
-        ("ERROR: no version of keras at https://me:word@host/simple/keras/", "the versions of the plan do not resolve"),
+        ("ERROR: no version of keras at https://me:word@host/simple/keras/", "the planned versions cannot be resolved"),
     ],
 )  # fmt: skip
-def test_an_index_out_of_reach_is_told_from_versions_that_do_not_fit(words: str, said: str) -> None:
-    script = f"import sys; sys.stderr.write({words!r}); sys.exit(1)"
-    with pytest.raises(LockError, match=said) as told:
+def test_an_unreachable_index_and_unresolvable_versions_are_distinguished(stderr: str, message: str) -> None:
+    script = f"import sys; sys.stderr.write({stderr!r}); sys.exit(1)"
+    with pytest.raises(LockError, match=message) as refused:
         lockfiles._output([sys.executable, "-c", script], {})
-    assert "word@" not in str(told.value)
-    assert "***@host" in str(told.value)
+    assert "word@" not in str(refused.value)
+    assert "***@host" in str(refused.value)
 
 
-def test_where_uv_does_not_reach_the_index_pip_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_if_uv_does_not_reach_the_index_pip_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name, **_: sys.executable)
     monkeypatch.setattr(lockfiles, "_with_pip", lambda *rest: BASE)
     assert lockfiles.lock(["six"], f"{sys.version_info.major}.{sys.version_info.minor}") == BASE
 
 
-def test_pip_gives_the_same_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pip_gives_the_same_format(monkeypatch: pytest.MonkeyPatch) -> None:
     report = {
         "install": [
             {
@@ -134,13 +134,13 @@ def test_pip_gives_the_same_shape(monkeypatch: pytest.MonkeyPatch) -> None:
             }
         ]
     }
-    monkeypatch.setattr(lockfiles, "_output", lambda command, told: json.dumps(report))
+    monkeypatch.setattr(lockfiles, "_output", lambda command, variables: json.dumps(report))
     monkeypatch.setattr("shutil.which", lambda name, **_: None)
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     assert lockfiles.lock(["six-pack"], here) == "six-pack==1.17.0 --hash=sha256:cc\n"
 
 
-def test_a_stack_becomes_variables_and_files(asked: list[list[str]], tmp_path: Path) -> None:
+def test_role_variables_and_lock_files_of_a_stack(asked: list[list[str]], tmp_path: Path) -> None:
     wheel = OwnWheel(path=tmp_path / "dlbox.whl", sha256="ab")
     found: dict[str, Any] = environments.role_variables(stack(), tmp_path, wheel)
     assert found["nvidia_driver_branch"] == 535
@@ -154,7 +154,7 @@ def test_a_stack_becomes_variables_and_files(asked: list[list[str]], tmp_path: P
 
 
 @pytest.mark.parametrize("on", ["ubuntu-22.04", "ubuntu-26.04"])
-def test_a_python_beside_the_distributions_own_is_brought_by_a_pinned_uv(
+def test_a_python_that_the_distribution_lacks_is_installed_by_a_pinned_uv(
     asked: list[list[str]], tmp_path: Path, on: str
 ) -> None:
     plan = stack(on)
@@ -170,7 +170,7 @@ def test_a_python_beside_the_distributions_own_is_brought_by_a_pinned_uv(
     assert {call[call.index("--python-version") + 1] for call in asked} == {version}
 
 
-def test_where_the_distributions_python_fits_no_other_is_brought(
+def test_no_other_python_is_installed_if_the_distributions_fits(
     asked: list[list[str]], tmp_path: Path
 ) -> None:
     found = environments.role_variables(stack(), tmp_path, OwnWheel(path=tmp_path, sha256=""))
@@ -178,7 +178,7 @@ def test_where_the_distributions_python_fits_no_other_is_brought(
     assert not [name for name in found if name.startswith("python_")]
 
 
-def test_the_wheel_of_a_checkout_and_of_an_installation_hold_the_same(tmp_path: Path) -> None:
+def test_wheels_of_a_checkout_and_of_an_installation_are_equal(tmp_path: Path) -> None:
     built = own_wheel.build(tmp_path)
     assert built.sha256 == hashlib.sha256(built.path.read_bytes()).hexdigest()
     site = tmp_path / "site"
@@ -205,13 +205,13 @@ def test_the_wheel_of_a_checkout_and_of_an_installation_hold_the_same(tmp_path: 
     assert files(Path(packed.stdout.strip())) == files(built.path)
 
 
-def test_dlbox_needs_no_extra_to_run() -> None:
-    assert any(line.startswith("click") for line in own_wheel.needs())
-    assert not any("tensorflow" in line for line in own_wheel.needs())
+def test_own_requirements_contain_no_extra() -> None:
+    assert any(line.startswith("click") for line in own_wheel.requirements())
+    assert not any("tensorflow" in line for line in own_wheel.requirements())
 
 
 def cudnn(packages: Path, number: int) -> subprocess.CompletedProcess[str]:
-    """What the role's script says of a library that answers with this number."""
+    """The output of the role's script for a library that returns this version number."""
     script = (own_wheel.ROOT / "provision/roles/cudnn/files/version.py").read_text()
     library = packages / "nvidia" / "cudnn" / "lib" / "libcudnn.so.9"
     library.parent.mkdir(parents=True)
@@ -223,20 +223,20 @@ def cudnn(packages: Path, number: int) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(("number", "words"), [(91002, "9.10.2"), (90300, "9.3.0"), (8907, "8.9.7")])
-def test_cudnn_says_its_version(tmp_path: Path, number: int, words: str) -> None:
-    said = cudnn(tmp_path, number)
-    assert (said.returncode, said.stdout.strip()) == (0, words), said.stderr
+def test_the_version_of_cudnn_is_printed(tmp_path: Path, number: int, words: str) -> None:
+    done = cudnn(tmp_path, number)
+    assert (done.returncode, done.stdout.strip()) == (0, words), done.stderr
 
 
-def test_a_cudnn_that_is_not_there_or_does_not_load_is_said(tmp_path: Path) -> None:
-    said = cudnn(tmp_path, 91002)
+def test_a_missing_or_damaged_cudnn_is_reported(tmp_path: Path) -> None:
+    done = cudnn(tmp_path, 91002)
     library = tmp_path / "nvidia" / "cudnn" / "lib" / "libcudnn.so.9"
     library.write_bytes(b"not a library")
     code = (own_wheel.ROOT / "provision/roles/cudnn/files/version.py").read_text()
     for words in ("libcudnn.so.9", "there is no libcudnn"):
         ran = code.replace('Path(sysconfig.get_path("purelib"))', f"Path({str(tmp_path)!r})")
-        said = subprocess.run([sys.executable, "-I", "-c", ran], capture_output=True, text=True, check=False)
-        assert said.returncode == 1
-        assert words in said.stderr
-        assert "Traceback" not in said.stderr
+        done = subprocess.run([sys.executable, "-I", "-c", ran], capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
         library.unlink(missing_ok=True)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import textwrap
+from collections.abc import Callable
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.frameworks import Framework
 
 SAME = """
 import json, os, sys
@@ -220,27 +217,17 @@ print(json.dumps("kept"))
 """
 
 
-def _on_torch(script: str, *arguments: str) -> object:
-    pytest.importorskip("torch", reason="needs torch")
-    return _run(script, "torch", *arguments)
+Frameworks = Callable[[str], Framework]
 
 
-def _run(script: str, backend: str, *arguments: str) -> object:
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script), *arguments],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": ""},
-        check=False,
-        timeout=300,
-    )
+def _run(framework: Framework, script: str, *arguments: str) -> object:
+    done = framework.run(script, *arguments)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_outputs_and_gradients_are_those_of_the_stock_layer() -> None:
-    used = _on_torch(SAME)
+def test_outputs_and_gradients_are_those_of_the_stock_layer(frameworks: Frameworks) -> None:
+    used = _run(frameworks("torch"), SAME)
     assert isinstance(used, dict)
     assert used["torch.lstm"] > 5
     assert used["torch.gru"] > 5
@@ -249,15 +236,15 @@ def test_outputs_and_gradients_are_those_of_the_stock_layer() -> None:
     assert used["own gru"] > 5
 
 
-def test_on_tensorflow_too() -> None:
+def test_on_tensorflow_too(frameworks: Frameworks) -> None:
     pytest.importorskip("numba")
-    used = _run(ON_TENSORFLOW, "tensorflow")
+    used = _run(frameworks("tensorflow"), ON_TENSORFLOW)
     assert isinstance(used, dict)
     assert used["lstm"] > 5
     assert used["gru"] > 5
 
 
-def test_only_the_products_that_numba_calls_go_to_one_thread() -> None:
+def test_only_the_products_that_numba_calls_go_to_one_thread(frameworks: Frameworks) -> None:
     pytest.importorskip("numba")
     script = """
     import json, numpy as np, threadpoolctl
@@ -271,10 +258,10 @@ def test_only_the_products_that_numba_calls_go_to_one_thread() -> None:
     assert threads("numpy") == before
     print(json.dumps("so"))
     """
-    assert _run(script, "tensorflow") == "so"
+    assert _run(frameworks("tensorflow"), script) == "so"
 
 
-def test_without_numba_the_backends_own_ways_serve() -> None:
+def test_without_numba_the_backends_own_ways_serve(frameworks: Frameworks) -> None:
     script = """
     import json, sys
     sys.modules["numba"] = None
@@ -292,12 +279,12 @@ def test_without_numba_the_backends_own_ways_serve() -> None:
         assert model.predict(np.ones((2, 4, 2)), verbose=0).shape == (2, 3)
     print(json.dumps("served"))
     """
-    assert _run(script, "tensorflow") == "served"
-    assert _on_torch(script) == "served"
+    assert _run(frameworks("tensorflow"), script) == "served"
+    assert _run(frameworks("torch"), script) == "served"
 
 
-def test_what_no_fast_kernel_can_do_goes_the_stock_way() -> None:
-    ran = _on_torch(FALL_BACK)
+def test_what_no_fast_kernel_can_do_goes_the_stock_way(frameworks: Frameworks) -> None:
+    ran = _run(frameworks("torch"), FALL_BACK)
     assert ran == [
         "activation",
         "recurrent_dropout",
@@ -310,16 +297,16 @@ def test_what_no_fast_kernel_can_do_goes_the_stock_way() -> None:
     ]
 
 
-def test_a_saved_model_names_the_stock_layers(tmp_path: object) -> None:
-    assert _on_torch(SAVED, f"{tmp_path}/model.keras") == "kept"
+def test_a_saved_model_names_the_stock_layers(tmp_path: object, frameworks: Frameworks) -> None:
+    assert _run(frameworks("torch"), SAVED, f"{tmp_path}/model.keras") == "kept"
 
 
-def test_a_worker_on_torch_can_tell_its_versions() -> None:
+def test_a_worker_on_torch_can_tell_its_versions(frameworks: Frameworks) -> None:
     script = """
     import json, msgspec
     from bench.measure import backend
     print(msgspec.json.encode(backend.versions("torch")).decode())
     """
-    versions = _on_torch(script)
+    versions = _run(frameworks("torch"), script)
     assert isinstance(versions, dict)
     assert versions["torch"][0].isdigit()

@@ -1,3 +1,5 @@
+"""The history: storage of runs, killed runs, several processes, damaged files."""
+
 from __future__ import annotations
 
 import os
@@ -24,7 +26,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "data" / "history.sqlite"
 
 
-def test_what_goes_in_comes_out(path: Path) -> None:
+def test_a_stored_run_is_read_back_unchanged(path: Path) -> None:
     history = History(path)
     number = history.begin(document(partial=True))
     whole = document(run_id=number)
@@ -62,7 +64,7 @@ def killed_while_training(path: Path) -> None:
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
-def test_a_killed_run_is_partial_and_keeps_every_block_but_the_one_in_flight(path: Path) -> None:
+def test_a_killed_run_is_partial_and_has_all_finished_blocks(path: Path) -> None:
     killed_while_training(path)
     history = History(path)
     (run,) = history.runs()
@@ -78,7 +80,7 @@ def test_a_killed_run_is_partial_and_keeps_every_block_but_the_one_in_flight(pat
 
 
 @pytest.mark.parametrize("rates", [(100.0, 200.0, 300.0), ()])
-def test_a_run_killed_in_a_later_process_keeps_what_was_judged_and_the_blocks_beside_it(
+def test_a_run_killed_in_a_later_process_has_its_results_and_the_last_blocks(
     path: Path, rates: tuple[float, ...]
 ) -> None:
     """``rates``: of the rows of that process; it was killed before the first was written where there is none."""
@@ -103,7 +105,7 @@ def test_a_run_killed_in_a_later_process_keeps_what_was_judged_and_the_blocks_be
     )
 
 
-def test_a_run_that_is_under_way_is_left_alone(path: Path) -> None:
+def test_a_run_in_progress_is_not_marked_partial(path: Path) -> None:
     mine = History(path)
     number = mine.begin(document(results=(), partial=True))
     beside = History(path)
@@ -118,18 +120,30 @@ def test_a_run_that_is_under_way_is_left_alone(path: Path) -> None:
     assert [r.state for r in mine.runs()] == ["complete", "complete"]
 
 
-def test_a_new_file_is_waited_for_while_another_process_writes_its_first(path: Path) -> None:
+def test_opening_a_new_file_waits_for_the_lock_of_another_process(path: Path) -> None:
     path.parent.mkdir(parents=True)
-    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    ends = threading.Timer(0.5, other.execute, ("COMMIT",))
-    ends.start()
-    History(path).close()
-    ends.join()
+    opened, errors = threading.Event(), []
+
+    def open_history() -> None:
+        try:
+            History(path).close()
+        except HistoryError as error:
+            errors.append(error)
+        opened.set()
+
+    opener = threading.Thread(target=open_history)
+    opener.start()
+    assert not opened.wait(0.5), "it must neither open nor fail while the file is locked"
+    other.execute("COMMIT")
     other.close()
+    opener.join(timeout=60)
+    assert opened.is_set()
+    assert errors == []
 
 
-def test_two_processes_may_write_at_once(path: Path) -> None:
+def test_two_processes_can_write_at_once(path: Path) -> None:
     code = f"""
     import sys
     sys.path.insert(0, {str(ROOT)!r})
@@ -155,7 +169,7 @@ def test_two_processes_may_write_at_once(path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"not a database at all" * 100, b"SQLite format 3\x00" + b"\xff" * 5000])
-def test_a_damaged_file_is_said_to_be_one_and_not_touched(path: Path, content: bytes) -> None:
+def test_a_damaged_file_is_reported_and_not_changed(path: Path, content: bytes) -> None:
     path.parent.mkdir()
     path.write_bytes(content)
     with pytest.raises(CorruptHistoryError, match="damaged") as caught:
@@ -164,7 +178,7 @@ def test_a_damaged_file_is_said_to_be_one_and_not_touched(path: Path, content: b
     assert path.read_bytes() == content
 
 
-def test_a_torn_file_loses_nothing(path: Path) -> None:
+def test_a_truncated_file_is_not_changed(path: Path) -> None:
     history = History(path)
     for _ in range(30):
         history.save(history.begin(document()), document(), "complete")
@@ -176,7 +190,7 @@ def test_a_torn_file_loses_nothing(path: Path) -> None:
     assert path.read_bytes() == whole[: len(whole) // 2]
 
 
-def test_a_store_of_a_newer_dlbox_is_refused(path: Path) -> None:
+def test_a_history_of_a_newer_dlbox_is_refused(path: Path) -> None:
     History(path).close()
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA user_version = 99")
@@ -195,7 +209,7 @@ def test_a_run_of_another_layout_does_not_hide_the_others(path: Path) -> None:
     assert good < strange
 
 
-def test_a_damaged_history_is_set_aside_and_kept(own_data_folder: Path) -> None:
+def test_a_damaged_history_is_renamed(own_data_folder: Path) -> None:
     path = default_path()
     path.parent.mkdir(parents=True)
     path.write_bytes(b"garbage" * 1000)
@@ -207,7 +221,7 @@ def test_a_damaged_history_is_set_aside_and_kept(own_data_folder: Path) -> None:
     assert str(aside) in problems[0].message
 
 
-def test_a_folder_that_cannot_be_written_to_is_stood_in_for(
+def test_a_temporary_folder_replaces_an_unwritable_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blocked = tmp_path / "file"
@@ -221,17 +235,17 @@ def test_a_folder_that_cannot_be_written_to_is_stood_in_for(
     assert history.path.parent.stat().st_mode & 0o077 == 0
 
 
-def test_reading_needs_no_history(own_data_folder: Path) -> None:
+def test_reading_without_a_history_creates_nothing(own_data_folder: Path) -> None:
     assert access.open_history_to_read() is None
     assert not own_data_folder.exists(), "looking creates nothing"
 
 
-def test_results_are_whole_after_a_round_trip() -> None:
+def test_a_result_is_equal_after_encoding_and_decoding() -> None:
     made = result("gru", 1.0, 2.0)
     assert msgspec.json.decode(msgspec.json.encode(made), type=type(made)) == made
 
 
-def test_tokens_follow_samples_when_lost_blocks_come_back(path: Path) -> None:
+def test_tokens_are_recomputed_when_lost_blocks_are_added(path: Path) -> None:
     """A killed run's document knows the first block only; the later ones were twice as fast."""
     history = History(path)
     known = result("lstm", 400.0, partial=True, tokens_per_sample=300, tokens_per_second=120_000.0)

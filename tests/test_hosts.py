@@ -1,4 +1,4 @@
-"""What a plan takes from an Ansible inventory."""
+"""Reading an Ansible inventory for a plan."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provision.hosts.hosts import HostError, default_place, read_host, select
+from provision.hosts.hosts import HostError, default_inventory, read_host, select
 from provision.hosts.inventory_file import Inventory, expand
 from tests.conftest import ROOT
 
@@ -39,18 +39,18 @@ def place(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_host_has_what_its_groups_say(place: Path) -> None:
+def test_a_host_inherits_the_variables_of_its_groups(place: Path) -> None:
     host = read_host("desk-01", place)
     assert (host.card_names, host.distribution, host.kernel) == (("RTX 3060",), "ubuntu-24.04", "from-school")
     assert host.secure_boot is True
 
 
-def test_the_host_itself_wins(place: Path) -> None:
+def test_variables_of_the_host_win(place: Path) -> None:
     assert read_host("desk-02", place).card_names == ("GTX 1060",)
     assert read_host("lonely", place).kernel == "from-all"
 
 
-def test_group_vars_and_host_vars_lie_beside_the_inventory(place: Path) -> None:
+def test_group_vars_and_host_vars_beside_the_inventory_are_read(place: Path) -> None:
     for name, text in {
         "group_vars/all.yml": "distribution: debian-12\nframeworks: [jax]",
         "group_vars/classroom/cards.yml": "cards: [RTX 3060, RTX 3060]",
@@ -66,7 +66,7 @@ def test_group_vars_and_host_vars_lie_beside_the_inventory(place: Path) -> None:
     assert (second.distribution, second.cuda_toolkit) == ("debian-13", True)
 
 
-def test_an_unknown_host_is_answered_with_those_there_are(place: Path) -> None:
+def test_an_unknown_host_is_refused_with_existing_ones(place: Path) -> None:
     with pytest.raises(HostError, match=r'no host "desk-99" in .*: it has desk-01, desk-02, lonely'):
         read_host("desk-99", place)
 
@@ -92,10 +92,10 @@ def test_an_unknown_host_is_answered_with_those_there_are(place: Path) -> None:
         ("all: {hosts: {box: {card: '{{ usual }}'}}}", "`card` of box is a template"),
         ("all:\n  hosts:\n    box:\n      kernel: 6.8", "line 4: `kernel` is expected to be text, got `6.8`"),
         ("a: {children: {b: {children: {a: }}}, hosts: {box: }}", "is a child of itself"),
-        ("all: {hosts: {'box[3:1]': }}", "holds nothing"),
+        ("all: {hosts: {'box[3:1]': }}", "is empty"),
     ],
 )
-def test_what_is_wrong_is_one_sentence(tmp_path: Path, text: str, expected: str) -> None:
+def test_errors_are_one_sentence(tmp_path: Path, text: str, expected: str) -> None:
     path = tmp_path / "hosts.yml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(HostError, match=expected) as caught:
@@ -103,18 +103,18 @@ def test_what_is_wrong_is_one_sentence(tmp_path: Path, text: str, expected: str)
     assert "\n" not in str(caught.value)
 
 
-def test_no_inventory_at_all(tmp_path: Path) -> None:
+def test_a_missing_inventory(tmp_path: Path) -> None:
     with pytest.raises(HostError, match=r"cannot read .*No such file"):
         read_host("box", tmp_path / "hosts.yml")
 
 
 def test_the_shipped_inventory_has_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert default_place().name == "hosts.yml"
+    assert default_inventory().name == "hosts.yml"
     assert read_host("localhost").is_this_machine
 
 
-ROOM = """
+CLASSROOM = """
 all:
   vars: {card: from-all, kernel: "1.0"}
   children: {school: }
@@ -141,47 +141,47 @@ FILES = {
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Path:
-    for name, text in {"hosts.yml": ROOM, **FILES}.items():
+def classroom(tmp_path: Path) -> Path:
+    for name, text in {"hosts.yml": CLASSROOM, **FILES}.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     return tmp_path / "hosts.yml"
 
 
-def test_hosts_and_variables_are_those_that_ansible_sees(room: Path) -> None:
-    """Ranges, groups with two parents, priorities, the order of files: Ansible itself is asked."""
-    command = [str(Path(sys.executable).parent / "ansible-inventory"), "-i", str(room), "--list"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=room.parent)
+def test_hosts_and_variables_match_those_of_ansible(classroom: Path) -> None:
+    """Ranges, groups with two parents, priorities and file order, compared with `ansible-inventory`."""
+    command = [str(Path(sys.executable).parent / "ansible-inventory"), "-i", str(classroom), "--list"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=classroom.parent)
     assert done.returncode == 0, done.stderr
     theirs = json.loads(done.stdout)["_meta"]["hostvars"]
-    ours = Inventory(room)
+    ours = Inventory(classroom)
     assert len(ours.hosts) == 17
     for host in ours.hosts:
-        mine = {name: said.value for name, said in ours.variables(host).items()}
-        mine.pop("ansible_group_priority", None)  # Ansible keeps it with the group
+        mine = {name: entry.value for name, entry in ours.variables(host).items()}
+        mine.pop("ansible_group_priority", None)  # in Ansible it is a property of the group
         assert mine == theirs.get(host, {}), host
 
 
-def test_one_host_a_pattern_a_group_or_all(room: Path) -> None:
-    assert select(["all"], room) == Inventory(room).hosts
-    assert select(["lab"], room) == ("lab-a", "lab-b", "lab-c", "1-up", "4-up", "7-up")
-    assert select(["desk-0*", "desk-01", "teacher"], room)[-1] == "teacher"
-    assert len(select(["school"], room)) == 11, "the hosts of its children"
+def test_select_by_host_pattern_group_or_all(classroom: Path) -> None:
+    assert select(["all"], classroom) == Inventory(classroom).hosts
+    assert select(["lab"], classroom) == ("lab-a", "lab-b", "lab-c", "1-up", "4-up", "7-up")
+    assert select(["desk-0*", "desk-01", "teacher"], classroom)[-1] == "teacher"
+    assert len(select(["school"], classroom)) == 11, "the hosts of its children"
     with pytest.raises(HostError, match='no host "cellar"'):
-        select(["cellar"], room)
+        select(["cellar"], classroom)
 
 
-def test_what_is_meant_is_taken(tmp_path: Path) -> None:
+def test_unambiguous_values_of_another_type_are_accepted(tmp_path: Path) -> None:
     path = tmp_path / "hosts.yml"
     path.write_text("all: {hosts: {box: {card: 3060, frameworks: torch}, two: {cards: [3060, 1060]}}}")
     assert (read_host("box", path).card, read_host("box", path).frameworks) == ("3060", ("torch",))
     assert read_host("two", path).card_names == ("3060", "1060")
 
 
-def test_a_vaulted_file_is_left_alone(room: Path) -> None:
-    (room.parent / "group_vars/all.yml").write_text("$ANSIBLE_VAULT;1.1;AES256\n6162")
-    assert read_host("desk-01", room).card == "RTX 3060"
+def test_a_vaulted_file_is_skipped(classroom: Path) -> None:
+    (classroom.parent / "group_vars/all.yml").write_text("$ANSIBLE_VAULT;1.1;AES256\n6162")
+    assert read_host("desk-01", classroom).card == "RTX 3060"
 
 
 @pytest.mark.parametrize(
@@ -206,21 +206,21 @@ def test_any_file_is_an_inventory_or_one_sentence(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "any.yml"
     path.write_text(text, encoding="utf-8", errors="replace")
-    said = ""
+    message = ""
     try:
         read_host("box", path)
     except HostError as error:
-        said = str(error)
-    assert "\n" not in said.replace(str(path), "")
+        message = str(error)
+    assert "\n" not in message.replace(str(path), "")
 
 
-def test_files_that_are_none(tmp_path: Path) -> None:
-    for path, words in ((Path("/dev/zero"), "is larger than 4 MiB"), (tmp_path, "Is a directory")):
+def test_devices_and_folders_are_refused(tmp_path: Path) -> None:
+    for path, words in ((Path("/dev/zero"), "a device, not a regular file"), (tmp_path, "Is a directory")):
         with pytest.raises(HostError, match=words):
             read_host("box", path)
 
 
-def test_the_example_of_the_page_is_an_inventory(tmp_path: Path) -> None:
+def test_the_example_in_the_guide_is_a_valid_inventory(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "guides" / "hosts.md").read_text(encoding="utf-8")
     path = tmp_path / "room.yml"
     path.write_text(page.split("```yaml\n")[1].split("```")[0], encoding="utf-8")

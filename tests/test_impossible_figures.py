@@ -1,4 +1,4 @@
-"""A file with a figure that cannot be is refused in one sentence; what is not refused can be shown in every form."""
+"""Files with impossible figures are refused in one sentence; files that are accepted can be shown in all formats."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from bench.results.export import formats
+from bench.results.export.registry import formats
 from bench.results.record.document import Document, to_json
 from bench.results.record.figures import Memory, Scaling
 from bench.results.report import markdown, page
@@ -71,8 +71,9 @@ def show(made: Document) -> None:
     """In every form that a person or a program can ask for."""
     page.render(made, [])
     markdown.markdown(made)
-    for form in formats.FORMATS.values():
-        form(made)
+    for export_format in formats("run"):
+        if export_format.render is not None:
+            export_format.render(made)
     console = Console(width=80, file=io.StringIO(), no_color=True)
     results.show(made, console)
     comparison.show(compare(made, lookup.decode(to_json(made).encode(), "x")), console)
@@ -81,7 +82,7 @@ def show(made: Document) -> None:
 EVERY = [(which, place) for which in range(3) for place in places(originals()[which])]
 
 
-def test_the_sound_ones_are_shown() -> None:
+def test_valid_documents_are_shown() -> None:
     assert len(EVERY) > 250
     for original in originals():
         show(lookup.decode(json.dumps(original).encode(), "x"))
@@ -118,7 +119,7 @@ def refused_or_shown(where: tuple[int, Place], number: float) -> None:
         (
             ("results", 0, "work", "flop_per_sample"),
             -1,
-            "`work.flop_per_sample` of lstm is below what can be",
+            "`work.flop_per_sample` of lstm is below the minimum of",
         ),
         (("probes", "matmul_tflops", "fp32"), -3, "`probes.matmul_tflops.fp32` is below"),
         (("results", 0, "devices"), 0, "`devices` of lstm is below"),
@@ -132,7 +133,7 @@ def refused_or_shown(where: tuple[int, Place], number: float) -> None:
         (
             ("results", 0, "repeats", 0, "blocks", 0, "examples"),
             10**400,
-            "a block of lstm cannot have been timed",
+            "a block of lstm has an impossible time",
         ),
         (
             ("results", 0, "repeats", 0, "blocks", 0, "steps"),
@@ -141,7 +142,7 @@ def refused_or_shown(where: tuple[int, Place], number: float) -> None:
         ),
     ],
 )
-def test_each_command_refuses_it_in_one_sentence(
+def test_each_command_refuses_an_impossible_figure_in_one_sentence(
     dlbox: Command, tmp_path: Path, place: Place, number: float, words: str
 ) -> None:
     file = tmp_path / "x.json"
@@ -174,6 +175,6 @@ def test_a_number_of_any_length_is_refused_in_one_sentence(field: str, digits: i
     assert len(str(caught.value)) < 300
 
 
-def test_what_machines_give_is_within_the_ranges() -> None:
+def test_documents_of_dlbox_are_within_the_ranges() -> None:
     for made in (pages.twelve(), pages.full(), pages.on_card(), pages.cut_short()):
         assert validate.fault(made) is None

@@ -1,4 +1,4 @@
-"""Reading a machine's files: the bus, the kernel log, the installation, the host; and ending a child."""
+"""Read the files of a computer: bus, kernel log, installation, host; and end child processes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def card(address: str = "0000:01:00.0", **files: str) -> dict[str, str]:
     return {f"sys/bus/pci/devices/{address}/{name}": text for name, text in there.items()}
 
 
-def test_only_display_functions_of_nvidia_count(tmp_path: Path) -> None:
+def test_only_nvidia_display_functions_are_cards(tmp_path: Path) -> None:
     write(tmp_path, card() | card("0000:01:00.1", **{"class": "0x040300"}) | card("0000:00:02.0", vendor="0x8086")
           | card("0000:02:00.0", **{"class": "0x030200"}) | card("0000:03:00.0", device="garbage"))  # fmt: skip
     assert [c.address for c in pci.cards(tmp_path)] == ["0000:01:00.0", "0000:02:00.0"]
@@ -36,14 +36,14 @@ def test_only_display_functions_of_nvidia_count(tmp_path: Path) -> None:
 
 
 def test_a_copy_of_sysfs_without_links_is_read_too(tmp_path: Path) -> None:
-    """Test beds and containers bind a folder over /sys/bus/pci/devices: no links, few files."""
+    """Test machines and containers bind a folder over /sys/bus/pci/devices: no links, few files."""
     found = pci.cards(write(tmp_path, card()))[0]
     assert found.driver is None
     assert found.link_width.state == found.slot_width_max.state == "not-supported"
 
 
 @pytest.mark.parametrize(("text", "lanes"), [("16", 16), ("0", None), ("255", None), ("x", None), ("", None)])
-def test_a_width_that_cannot_be_is_not_a_width(tmp_path: Path, text: str, lanes: int | None) -> None:
+def test_impossible_link_widths_are_not_reported(tmp_path: Path, text: str, lanes: int | None) -> None:
     write(tmp_path, card(current_link_width=text, current_link_speed="Unknown"))
     assert pci.cards(tmp_path)[0].link_width.value == lanes
     assert pci.cards(tmp_path)[0].link_generation.value is None
@@ -52,21 +52,23 @@ def test_a_width_that_cannot_be_is_not_a_width(tmp_path: Path, text: str, lanes:
 XID = "NVRM: Xid (PCI:0000:01:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus."
 
 
-def test_faults_are_picked_out_of_the_log() -> None:
+def test_xids_are_found_in_the_kernel_log() -> None:
     log = kernel_log.parse(["usb 1-1: new device", XID, "nouveau 0000:01:00.0: NVIDIA GP106"], "test")
     assert [(x.code, x.address) for x in log.xids] == [(79, "0000:01:00")]
     assert log.xids[0].message.startswith("pid=")
     assert log.nvidia == ("nouveau 0000:01:00.0: NVIDIA GP106",)
 
 
-def test_a_log_of_noise_is_cut_short() -> None:
+def test_a_long_log_is_shortened() -> None:
     log = kernel_log.parse([XID] * 5000 + ["NVRM: x" * 1000] * 500, "test")
     assert len(log.xids) == 1000
     assert len(log.nvidia) == 50
     assert max(map(len, log.nvidia)) <= 300
 
 
-def test_a_closed_kernel_log_is_not_an_empty_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_kernel_log_is_not_an_empty_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path, {"dev/kmsg": ""})
 
     def refuse(*arguments: object) -> int:
@@ -77,7 +79,7 @@ def test_a_closed_kernel_log_is_not_an_empty_one(tmp_path: Path, monkeypatch: py
     assert kernel_log.read(tmp_path, "container").state == "not-supported"
 
 
-def test_a_ring_that_lost_its_beginning_says_so(tmp_path: Path) -> None:
+def test_a_ring_buffer_without_its_beginning_is_reported(tmp_path: Path) -> None:
     write(tmp_path, {"dev/kmsg": f"2,500,9,-;{XID}\n"})
     assert kernel_log.read(tmp_path, "bare-metal").value is not None
     ring, complete = kernel_log._ring_buffer(tmp_path / "dev/kmsg")
@@ -102,11 +104,13 @@ def test_no_kernel_log_at_all_is_not_supported(tmp_path: Path) -> None:
         ({}, "bare-metal"),
     ],
 )
-def test_the_kind_of_machine(tmp_path: Path, files: dict[str, str], kind: str) -> None:
+def test_the_environment_is_recognised(tmp_path: Path, files: dict[str, str], kind: str) -> None:
     assert host.read(write(tmp_path, files)).environment == kind
 
 
-def test_library_paths_with_cuda_libraries_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_library_paths_with_cuda_libraries_are_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path, {"cuda/libcudnn.so.9": "", "nvml/libnvidia-ml.so.1": ""})
     monkeypatch.setenv("LD_LIBRARY_PATH", f"{tmp_path}/nvml::{tmp_path}/cuda:{tmp_path}/none")
     assert host.read(tmp_path).library_path_clashes == (f"{tmp_path}/cuda",)
@@ -124,7 +128,7 @@ def test_module_versions_of_both_kinds(tmp_path: Path) -> None:
     assert read("garbage") == (None, None)
 
 
-def test_kernels_are_ordered_as_they_were_made(tmp_path: Path) -> None:
+def test_kernels_are_sorted_by_version(tmp_path: Path) -> None:
     for release in ("6.8.0-100-generic", "6.8.0-99-generic", "6.11.0-9-generic"):
         write(tmp_path, {f"lib/modules/{release}/modules.dep": "", f"boot/vmlinuz-{release}": ""})
     write(tmp_path, {"lib/modules/6.8.0-100-generic/updates/dkms/nvidia.ko.zst": ""})
@@ -153,11 +157,11 @@ def test_packages_and_their_holds(tmp_path: Path) -> None:
         ("raise SystemExit(3)", "code 3"),
         ("import os; os.kill(os.getpid(), 11)", "SIGSEGV"),
         ("import time; time.sleep(60)", "in time"),
-        ("import sys\nwhile True: sys.stdout.write('x' * 65536)", "without end"),
-        ("import os, time; os.close(1); time.sleep(60)", "did not end"),
+        ("import sys\nwhile True: sys.stdout.write('x' * 65536)", "printed too much"),
+        ("import os, time; os.close(1); time.sleep(60)", "did not exit"),
     ],
 )
-def test_a_child_ends_however_it_behaves(code: str, why: str) -> None:
+def test_every_child_ends_whatever_it_does(code: str, why: str) -> None:
     child = Child((sys.executable, "-c", code))
     ended = child.finish(1.0 if "sleep" in code else 20.0)
     assert why in ended.why
@@ -179,15 +183,15 @@ def test_a_child_ends_however_it_behaves(code: str, why: str) -> None:
         ("time.sleep(60)", (60, 0.5), "did not start in time"),
     ],
 )
-def test_a_slow_start_is_no_hang(code: str, limits: tuple[float, float], why: str) -> None:
+def test_a_slow_start_is_not_a_hang(code: str, limits: tuple[float, float], why: str) -> None:
     ended = Child((sys.executable, "-c", f"import time\n{code}")).finish(limits[0], start_s=limits[1])
     assert why in ended.why
     assert bool(ended.why) == bool(why)
     assert (ended.lines == [b"begun", b"answer"]) == (not why)
 
 
-def test_the_probe_says_that_it_has_begun_before_it_touches_the_library(tmp_path: Path) -> None:
-    """Else a slow start of Python would be taken for a library that hangs."""
+def test_the_probe_reports_its_start_before_it_loads_the_library(tmp_path: Path) -> None:
+    """Otherwise a slow start of Python would look like a library that hangs."""
     slow = tmp_path / "slow.py"
     slow.write_text(
         "import sys, time; time.sleep(2); from inventory.nvml import probe; sys.exit(probe.main())"
@@ -196,11 +200,11 @@ def test_the_probe_says_that_it_has_begun_before_it_touches_the_library(tmp_path
     assert "time" not in (machine.nvml.why or ""), machine.nvml
 
 
-def test_a_child_that_cannot_be_started_says_so() -> None:
+def test_a_child_that_cannot_be_started_is_reported() -> None:
     assert "could not be started" in Child(("/nonexistent/program",)).finish(1).why
 
 
-def test_grandchildren_are_ended_too(tmp_path: Path) -> None:
+def test_grandchildren_are_killed_too(tmp_path: Path) -> None:
     code = ("import subprocess, sys, time\n"
             "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
             "print(p.pid, flush=True); time.sleep(60)")  # fmt: skip
@@ -217,7 +221,7 @@ def test_grandchildren_are_ended_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "output", [b"", b"garbage\n", b'{"opening": 3}\n', b"[" * 100_000 + b"\n", b"\xff\xfe\n"]
 )
-def test_a_probe_that_answers_nonsense_is_a_failed_reading(tmp_path: Path, output: bytes) -> None:
+def test_an_invalid_answer_of_the_probe_is_a_failed_reading(tmp_path: Path, output: bytes) -> None:
     (tmp_path / "out").write_bytes(output)
     machine = gather.gather(sysroot=tmp_path, probe=("cat", str(tmp_path / "out")))
     assert isinstance(machine, Machine)
@@ -225,7 +229,7 @@ def test_a_probe_that_answers_nonsense_is_a_failed_reading(tmp_path: Path, outpu
     assert machine.nvml.why
 
 
-def test_a_probe_that_stops_in_the_middle_keeps_what_it_said(tmp_path: Path) -> None:
+def test_answers_before_the_end_of_a_probe_are_used(tmp_path: Path) -> None:
     (tmp_path / "out").write_bytes(
         b'{"opening": {"nvml": {"value": true}, "count": 2}}\n{"gpu": {"index": 0}}\n{"gpu": {"ind'
     )

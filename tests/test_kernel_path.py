@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import textwrap
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -16,6 +13,7 @@ from bench.finding import Finding, Status
 from bench.judge import training
 from bench.measure.kernel_path import FUSED, GATE, Kernels, Recurrent, judge, why_generic
 from bench.results.record.document import Kernel
+from tests.frameworks import Framework
 from tests.samples import result
 
 GOOD = Recurrent(name="lstm", kind="LSTM")
@@ -162,22 +160,18 @@ def test_a_gru_that_never_can_on_jax_does_not_excuse_a_silent_lstm() -> None:
     assert "lstm: no argument explains it" in silent.message
 
 
-def in_a_child(backend: str, code: str) -> str:
-    pytest.importorskip(backend, exc_type=ImportError)
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
+Frameworks = Callable[[str], Framework]
+
+
+def in_a_child(framework: Framework, code: str) -> str:
+    done = framework.run(code)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_tensorflow_s_operation_is_found_inside_a_called_function() -> None:
+def test_tensorflow_s_operation_is_found_inside_a_called_function(frameworks: Frameworks) -> None:
     out = in_a_child(
-        "tensorflow",
+        frameworks("tensorflow"),
         """
         import numpy as np, tensorflow as tf
         from bench.measure.kernel_path import _tensorflow_operations, operations_of_graph, recurrent_layers
@@ -197,9 +191,9 @@ def test_tensorflow_s_operation_is_found_inside_a_called_function() -> None:
     assert out.split("\n")[:2] == ["True", "False True [('LSTM', False), ('LSTM', False)]"]
 
 
-def test_jax_s_primitive_is_found_inside_an_inner_program() -> None:
+def test_jax_s_primitive_is_found_inside_an_inner_program(frameworks: Frameworks) -> None:
     out = in_a_child(
-        "jax",
+        frameworks("jax"),
         """
         import jax, jax.numpy as jnp, numpy as np
         from jax.experimental import rnn
@@ -220,9 +214,9 @@ def test_jax_s_primitive_is_found_inside_an_inner_program() -> None:
     assert out.split("\n")[:2] == ["True", "False True"]
 
 
-def test_torch_s_profiler_sees_the_operations_of_a_model() -> None:
+def test_torch_s_profiler_sees_the_operations_of_a_model(frameworks: Frameworks) -> None:
     out = in_a_child(
-        "torch",
+        frameworks("torch"),
         """
         import numpy as np
         from bench.measure.kernel_path import _torch_operations
@@ -236,11 +230,11 @@ def test_torch_s_profiler_sees_the_operations_of_a_model() -> None:
 
 @pytest.mark.parametrize("backend", FUSED)
 def test_every_sound_model_of_the_workshop_is_seen_as_fused_and_a_layer_forced_off_is_named(
-    backend: str,
+    backend: str, frameworks: Frameworks
 ) -> None:
     """Keras' real way into cuDNN on TensorFlow and JAX; on torch its calls leave their names and answer zeros."""
     out = in_a_child(
-        backend,
+        frameworks(backend),
         f"""
         import json
         from tests import fused_keras
@@ -270,9 +264,9 @@ def test_every_sound_model_of_the_workshop_is_seen_as_fused_and_a_layer_forced_o
         assert why[0].endswith("use_cudnn=False")
 
 
-def test_keras_loop_after_a_failed_call_is_found_in_torch_s_profile() -> None:
+def test_keras_loop_after_a_failed_call_is_found_in_torch_s_profile(frameworks: Frameworks) -> None:
     out = in_a_child(
-        "torch",
+        frameworks("torch"),
         """
         import json
         from tests import fused_keras

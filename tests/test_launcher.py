@@ -1,4 +1,4 @@
-"""The launcher `dlbox`, in copies of its own: stubs stand for Python, pip, uv and the bus, nothing is installed."""
+"""Copies of the launcher `dlbox` with stubs for Python, pip, uv and the PCI bus; nothing is installed."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ printf '{"arguments": "'; printf '[%s]' "$@"; printf '", "in": "%s", "home": "%s
 
 
 class Box:
-    """A clone of the launcher with a private PATH; `calls` is what it asked of the stubs."""
+    """A clone of the launcher with a private PATH; `calls` lists the calls of the stubs."""
 
     def __init__(self, folder: Path, shell: list[str]) -> None:
         self.clone, self.bin, self.state, self.bus = (folder / n for n in ("my clone", "bin", "state", "bus"))
@@ -137,7 +137,7 @@ class Box:
 
 
 def installs(calls: list[str]) -> list[list[str]]:
-    """The lock files of each call of pip that took some."""
+    """The lock files of each call of pip that has any."""
     found = [re.findall(r"locks/([a-z-]+)\.txt", call) for call in calls if "-m pip install" in call]
     return [names for names in found if names]
 
@@ -168,14 +168,14 @@ def box(tmp_path: Path) -> Box:
 
 @pytest.fixture
 def ready(box: Box) -> Box:
-    """A box that is set up, with nothing yet asked of it."""
+    """A clone that is set up, with an empty list of calls."""
     assert box.run("--help").returncode == 0
     assert box.calls
     return box
 
 
 def sentence(done: subprocess.CompletedProcess[str], code: int = 1) -> str:
-    """What a failing call ends with: one line, and nothing on stdout."""
+    """The last line of a failed call, which prints nothing on stdout."""
     assert done.returncode == code, done.stderr
     assert done.stdout == ""
     last = done.stderr.splitlines()[-1]
@@ -183,7 +183,7 @@ def sentence(done: subprocess.CompletedProcess[str], code: int = 1) -> str:
     return last
 
 
-# What a person types, and what they get.
+# Commands and their results.
 
 
 def test_the_first_call_sets_up_and_runs_the_command(any_shell: Box) -> None:
@@ -202,7 +202,7 @@ def test_the_first_call_sets_up_and_runs_the_command(any_shell: Box) -> None:
     assert not (any_shell.clone / ".venv" / "tmp").exists()
 
 
-def test_the_second_call_says_and_installs_nothing(any_shell: Box) -> None:
+def test_the_second_call_prints_and_installs_nothing(any_shell: Box) -> None:
     any_shell.run("--help")
     assert any_shell.calls
     os.utime(any_shell.clone / "locks" / "cpu.txt")  # as git does when it writes a file again
@@ -236,7 +236,7 @@ def test_it_runs_through_a_symlink_and_from_its_own_folder(ready: Box) -> None:
     assert ready.calls == []
 
 
-def test_a_clone_that_was_moved_is_set_up_anew(ready: Box) -> None:
+def test_a_moved_clone_is_set_up_again(ready: Box) -> None:
     ready.clone = ready.clone.rename(ready.clone.with_name("moved"))
     assert ready.run("--help").returncode == 0
     assert ready.calls[0] == f"venv {ready.clone}/.venv"
@@ -249,7 +249,7 @@ def test_a_python_that_was_removed_is_replaced(ready: Box) -> None:
     assert ready.calls[0].startswith("venv ")
 
 
-def test_an_environment_of_someone_else_is_kept(box: Box) -> None:
+def test_an_existing_environment_is_renamed(box: Box) -> None:
     (box.clone / ".venv").mkdir()
     (box.clone / ".venv" / "precious").touch()
     done = box.run("--help")
@@ -263,7 +263,7 @@ def test_pressing_tab_installs_nothing(box: Box) -> None:
     assert (done.returncode, done.stdout, done.stderr, box.calls) == (0, "", "", [])
 
 
-def test_the_environment_of_the_user_does_not_lead_astray(box: Box) -> None:
+def test_variables_of_the_user_do_not_change_the_set_up(box: Box) -> None:
     astray = {"PYTHONPATH": "/evil", "PYTHONHOME": "/evil", "PIP_TARGET": "/evil", "PIP_USER": "1"}
     kept = {"PIP_INDEX_URL": "https://index.example/", "PIP_CERT": "/c", "https_proxy": "p"}
     done = box.run("--help", **astray, **kept)
@@ -280,14 +280,14 @@ def test_the_environment_of_the_user_does_not_lead_astray(box: Box) -> None:
 # The card.
 
 
-def test_a_card_brings_the_cuda_build(any_shell: Box) -> None:
+def test_a_card_selects_the_cuda_build(any_shell: Box) -> None:
     any_shell.card()
     done = any_shell.run("ready")
     assert "with CUDA (an NVIDIA card is on the bus)" in done.stderr
     assert installs(any_shell.calls) == [["cuda", "build"]]
 
 
-def test_a_card_that_came_later_is_pointed_out_where_it_matters(ready: Box) -> None:
+def test_a_card_added_later_is_reported(ready: Box) -> None:
     ready.card()
     for command in ("ready", "bench", "check"):
         done = ready.run(command, "--json")
@@ -304,7 +304,7 @@ def test_a_card_that_came_later_is_pointed_out_where_it_matters(ready: Box) -> N
     assert ready.calls == []
 
 
-def test_torch_with_cuda_stands_alone(box: Box) -> None:
+def test_torch_with_cuda_replaces_tensorflow(box: Box) -> None:
     """Its cuDNN and TensorFlow's are other releases in the same files: what came last would win."""
     for name in ("torch-cuda", "jax-cuda"):
         box.lock(name, f"{name}==1\n")
@@ -317,14 +317,14 @@ def test_torch_with_cuda_stands_alone(box: Box) -> None:
 
 
 def test_the_build_can_be_chosen_and_stays_chosen(box: Box) -> None:
-    assert "as DLBOX_BUILD says" in box.run("--help", DLBOX_BUILD="cuda").stderr
+    assert "selected by DLBOX_BUILD" in box.run("--help", DLBOX_BUILD="cuda").stderr
     assert installs(box.calls) == [["cuda", "build"]]
     assert box.run("--help").stderr == ""
     assert "cpu, cuda or torch-cuda, not 'rocm'" in sentence(box.run("--help", DLBOX_BUILD="rocm"), 2)
 
 
 def test_backends_are_added_and_kept_up_to_date(ready: Box) -> None:
-    assert "torch is there" in ready.run("setup", "torch").stderr
+    assert "torch is installed" in ready.run("setup", "torch").stderr
     calls = ready.calls
     assert installs(calls) == [["cpu", "build", "torch-cpu"]]
     assert any("download.pytorch.org/whl/cpu torch==" in call for call in calls)
@@ -337,16 +337,21 @@ def test_backends_are_added_and_kept_up_to_date(ready: Box) -> None:
 
 # The tests.
 
+PARALLEL = ["-n", "auto", "--dist", "worksteal"]
+
 
 @pytest.mark.parametrize(
     ("typed", "asked"),
     [
-        ([], ["-m", "not slow and not e2e"]),
-        (["slow", "-x"], ["-m", "slow and not e2e", "-x"]),
+        ([], [*PARALLEL, "-m", "not slow and not e2e"]),
+        (
+            ["slow", "-x"],
+            ["-m", "(slow or search) and not e2e", "--hypothesis-profile", "thorough", "-x"],
+        ),
         (["e2e"], ["-m", "e2e"]),
         (
-            ["tests/test_cli.py", "-k", "a or b"],
-            ["-m", "not slow and not e2e", "tests/test_cli.py", "-k", "a or b"],
+            ["tests/test_cli.py", "-n0", "-k", "a or b"],
+            [*PARALLEL, "-m", "not slow and not e2e", "tests/test_cli.py", "-n0", "-k", "a or b"],
         ),
     ],
 )
@@ -360,31 +365,45 @@ def test_test_installs_what_the_tests_need_and_passes_arguments_on(
     assert box.run("test").stderr == ""
 
 
+def test_regenerate_runs_the_generators_in_the_clone(ready: Box) -> None:
+    """The generators need what dlbox itself needs, and no package of the tests."""
+    done = ready.run("regenerate", "--check")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ready.calls == ["-m tests.regenerate --check"]
+
+
+def test_the_help_of_set_up_names_every_command_of_the_launcher(box: Box) -> None:
+    shown = box.run("setup", "--help").stdout
+    verbs = re.findall(r"^    ([a-z]+)\)$", (box.clone / "dlbox").read_text(), re.MULTILINE)
+    assert {"setup", "test", "regenerate"} <= set(verbs)
+    assert all(f"./dlbox {verb}" in shown for verb in verbs), shown
+
+
 @pytest.mark.parametrize("code", [1, 5])
-def test_no_tests_selected_is_no_success(ready: Box, code: int) -> None:
+def test_no_selected_tests_is_not_a_success(ready: Box, code: int) -> None:
     (ready.state / "pytest").write_text(str(code))
     assert ready.run("test", "-k", "nothing").returncode == code
 
 
-# What is missing.
+# Missing programs.
 
 
 @pytest.mark.parametrize("version", ["3.10", "3.14"])
-def test_a_python_that_does_not_fit_is_named(any_shell: Box, version: str) -> None:
+def test_an_unsupported_python_is_named(any_shell: Box, version: str) -> None:
     any_shell.python("python3", version)
     last = sentence(any_shell.run("ready"))
     assert "Python 3.11, 3.12 or 3.13" in last
-    assert f"here is Python {version}.0" in last
+    assert f"found Python {version}.0" in last
     assert "https://docs.astral.sh/uv" in last
     assert not (any_shell.clone / ".venv").exists()
 
 
 def test_no_python_at_all(box: Box) -> None:
     (box.bin / "python3").unlink()
-    assert "here is no python3" in sentence(box.run("ready"))
+    assert "found no python3" in sentence(box.run("ready"))
 
 
-def test_another_python_that_fits_is_found(box: Box) -> None:
+def test_another_supported_python_is_found(box: Box) -> None:
     box.python("python3", "3.14")
     box.python("python3.12", "3.12", venv=False)
     box.python("python3.13", "3.13")
@@ -397,7 +416,7 @@ def test_no_venv_module_names_the_package(any_shell: Box) -> None:
 
 
 @pytest.mark.parametrize("version", ["3.12", "3.14"])
-def test_uv_helps_out(box: Box, version: str) -> None:
+def test_uv_is_used_if_no_python_fits(box: Box, version: str) -> None:
     box.python("python3", version, venv=False)
     box.uv()
     assert box.run("ready").returncode == 0
@@ -406,7 +425,7 @@ def test_uv_helps_out(box: Box, version: str) -> None:
     assert installs(calls) == [["cpu", "build"]]
 
 
-# What goes wrong on the way.
+# Failures during set-up.
 
 OFFLINE = """
 for n in 4 3 2 1 0; do
@@ -431,14 +450,14 @@ ODD = "echo 'ERROR: click-8.2-py3-none-any.whl is not a supported wheel on this 
 @pytest.mark.parametrize(
     ("script", "said"),
     [
-        (OFFLINE, "the package index is out of reach. Check the network"),
-        (WRONG_HASH, "a download is not the file whose hash the lock file holds"),
+        (OFFLINE, "the package index cannot be reached. Check the network"),
+        (WRONG_HASH, "a download does not have the hash in the lock file"),
         (FULL, "the disk is full; set-up needs 400 MB to download and 1.7 GB on disk"),
         (ODD, "ERROR: click-8.2-py3-none-any.whl is not a supported wheel"),
     ],
     ids=["offline", "hash", "full", "odd"],
 )
-def test_a_failure_is_one_sentence_and_the_next_call_repairs_it(
+def test_a_failure_gives_one_sentence_and_the_next_call_repairs_it(
     any_shell: Box, script: str, said: str
 ) -> None:
     any_shell.pip(script)
@@ -453,31 +472,31 @@ def test_a_failure_is_one_sentence_and_the_next_call_repairs_it(
     assert any_shell.run("bench", "--json").returncode == 0
 
 
-def test_an_update_that_fails_leaves_what_was_there(ready: Box) -> None:
+def test_a_failed_update_changes_nothing(ready: Box) -> None:
     ready.pip(OFFLINE)
-    assert "out of reach" in sentence(ready.run("setup", "torch"))
+    assert "cannot be reached" in sentence(ready.run("setup", "torch"))
     assert ready.calls
     assert ready.run("check").returncode == 0
     assert ready.calls == []
 
 
-def test_too_little_room_is_said_before_anything_is_fetched(box: Box) -> None:
+def test_too_little_disk_space_is_reported_before_any_download(box: Box) -> None:
     box.program("df", "#!/bin/sh\necho Filesystem; echo '/dev/vda 1 1 921600 1% /'\n")
     last = sentence(box.run("ready"))
-    assert "there is room for 900 MB" in last
+    assert "only 900 MB are free" in last
     assert box.calls == []
 
 
-def test_the_room_of_what_goes_counts_and_is_kept_where_it_is_too_little(ready: Box) -> None:
+def test_the_space_of_the_old_environment_counts_as_free(ready: Box) -> None:
     ready.program("df", "#!/bin/sh\necho Filesystem; echo '/dev/vda 1 1 921600 1% /'\n")
     ready.program("du", "#!/bin/sh\nprintf '1700\\t.venv\\n'\n")
-    assert "there is room for 2600 MB" in sentence(ready.run("setup", DLBOX_BUILD="cuda"))
+    assert "only 2600 MB are free" in sentence(ready.run("setup", DLBOX_BUILD="cuda"))
     assert ready.run("check").stderr == ""  # the build that is there still works
     (ready.clone / ".venv" / ".dlbox").write_text("")
     assert ready.run("check").returncode == 0
 
 
-def test_a_clone_that_cannot_be_written_in(any_shell: Box) -> None:
+def test_a_read_only_clone_is_reported(any_shell: Box) -> None:
     (any_shell.clone / ".setup.log").mkdir()  # stands for a read-only clone, which root would not notice
     done = any_shell.run("ready")
     assert sentence(done).endswith("clone dlbox into a folder of your own")
@@ -497,7 +516,7 @@ def test_an_interrupt_leaves_no_process_and_the_next_call_repairs(
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (code, "")
-    assert err.endswith("dlbox: set-up interrupted; the next call repairs it\n")
+    assert err.endswith("dlbox: set-up interrupted: run the same command again to complete it\n")
     assert all(line.startswith("dlbox: ") for line in err.splitlines())
     wait_for(lambda: not runs(int(child.read_text())))
     (any_shell.state / "pip").unlink()
@@ -509,7 +528,7 @@ def test_an_interrupt_leaves_no_process_and_the_next_call_repairs(
 @pytest.mark.parametrize(
     ("said", "anew"), [("Collecting torch", False), ("Installing collected packages: torch", True)]
 )
-def test_an_interrupted_addition_keeps_what_is_whole(ready: Box, said: str, anew: bool) -> None:
+def test_an_interrupted_addition_keeps_the_environment(ready: Box, said: str, anew: bool) -> None:
     ready.pip(f"echo '{said}'; : >'{ready.state}/there'; /bin/sleep 30")
     process = ready.start("setup", "torch")
     wait_for((ready.state / "there").exists)
@@ -523,7 +542,7 @@ def test_an_interrupted_addition_keeps_what_is_whole(ready: Box, said: str, anew
     assert installs(calls) == [["cpu", "build"]] * anew
 
 
-def test_after_a_kill_the_next_call_waits_for_what_still_runs_and_repairs(any_shell: Box) -> None:
+def test_after_a_kill_the_next_call_waits_for_pip_and_repairs(any_shell: Box) -> None:
     gate, half = any_shell.state / "gate", any_shell.clone / ".venv" / "half"
     any_shell.pip(f": >'{half}'; until [ -e '{gate}' ]; do sleep 1; done")
     process = any_shell.start("ready")
@@ -549,11 +568,11 @@ def test_two_at_once_set_up_once(any_shell: Box) -> None:
     assert installs(any_shell.calls) == [["cpu", "build"]]
 
 
-# What a terminal shows.
+# Output on a terminal.
 
 
 def on_a_terminal(box: Box) -> Iterator[str]:
-    """What is written to a terminal, piece by piece."""
+    """The pieces of output on a terminal, in order."""
     main, other = pty.openpty()
     process = subprocess.Popen(
         [*box.shell, str(box.clone / "dlbox"), "ready"],
@@ -573,7 +592,7 @@ def on_a_terminal(box: Box) -> Iterator[str]:
     assert process.wait(timeout=30) == 0
 
 
-def test_progress_is_one_line_of_a_terminal_and_goes_away(any_shell: Box) -> None:
+def test_progress_is_one_line_that_is_cleared(any_shell: Box) -> None:
     any_shell.pip(
         "printf '  Downloading \\033[31m%090d\\t\\303\\251\\n' 7; for n in 1 2 3 4 5 6 7 8; do sleep 1; done"
     )
@@ -583,7 +602,7 @@ def test_progress_is_one_line_of_a_terminal_and_goes_away(any_shell: Box) -> Non
     assert progress
     assert max(map(len, progress)) < 80
     assert all(frame.isprintable() for frame in frames)
-    assert re.search(r"\r {79}\r\{\"arguments\"", shown)  # wiped before the command speaks
+    assert re.search(r"\r {79}\r\{\"arguments\"", shown)  # cleared before the command prints
 
 
 # The lock files.

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.frameworks import Framework
 
 SAME = """
 import json, sys
@@ -59,17 +57,10 @@ print(json.dumps({
 @pytest.mark.parametrize(
     ("backend", "steps"), [("tensorflow", 7), ("tensorflow", 20), ("torch", 7), ("jax", 7)]
 )
-def test_the_pace_changes_nothing_that_is_learned(backend: str, steps: int) -> None:
-    pytest.importorskip(backend, reason=f"needs {backend}")
-    done = subprocess.run(
-        [sys.executable, "-c", SAME, str(steps)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": ""},
-        check=False,
-        timeout=300,
-    )
+def test_the_pace_changes_nothing_that_is_learned(
+    backend: str, steps: int, frameworks: Callable[[str], Framework]
+) -> None:
+    done = frameworks(backend).run(SAME, str(steps))
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["history"] < 1e-4

@@ -1,4 +1,4 @@
-"""A company's network: what the inventory says of it, and what pip and uv on the controller are told."""
+"""A company's network: settings in the inventory, and the environment of pip and uv on the controller."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ trusted-host = pypi.example.com
 """
 
 
-def room(folder: Path, **variables: Any) -> Path:
+def inventory(folder: Path, **variables: Any) -> Path:
     (folder / "company.pem").write_text(PEM)
     (folder / "pip.conf").write_text(PIP)
-    place = folder / "room.yml"
+    place = folder / "hosts.yml"
     place.write_text(json.dumps({"all": {"hosts": {"desk": variables}}}))
     return place
 
 
-def test_nothing_said_is_nothing_done(tmp_path: Path) -> None:
-    found = network.of_host("desk", room(tmp_path))
+def test_no_settings_change_nothing(tmp_path: Path) -> None:
+    found = network.of_host("desk", inventory(tmp_path))
     assert found == Network()
     assert found.environment(tmp_path) == {}
     assert network.variables(found) == {}
 
 
-def test_paths_start_at_the_inventory_and_templates_are_filled_in(tmp_path: Path) -> None:
-    place = room(
+def test_paths_are_relative_to_the_inventory_and_templates_are_rendered(tmp_path: Path) -> None:
+    place = inventory(
         tmp_path,
         extra_ca_bundle="company.pem",
         pip_config="{{ inventory_dir }}/{{ which }}",
@@ -62,33 +62,35 @@ def test_paths_start_at_the_inventory_and_templates_are_filled_in(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("said", "words"),
+    ("values", "words"),
     [
         ({"extra_ca_bundle": "gone.pem"}, "cannot read"),
-        ({"extra_ca_bundle": "pip.conf"}, "holds no certificate in PEM"),
-        ({"pip_config": "company.pem"}, "is no pip.conf"),
+        ({"extra_ca_bundle": "pip.conf"}, "contains no PEM certificate"),
+        ({"pip_config": "company.pem"}, "is not a pip.conf"),
         ({"proxy": 3128}, "line 1: `proxy` of desk is expected to be text, as in `proxy: http://"),
         ({"proxy": "{{ nobody }}"}, "'nobody' is undefined"),
-        ({"proxy": "{{ proxy }}"}, "names itself"),
-        ({"proxy": "{{ 1 +"}, "cannot be filled in"),
+        ({"proxy": "{{ proxy }}"}, "refers to itself"),
+        ({"proxy": "{{ 1 +"}, "cannot render"),
     ],
 )
-def test_what_cannot_be_used_is_one_sentence(tmp_path: Path, said: dict[str, Any], words: str) -> None:
+def test_unusable_values_are_reported_in_one_sentence(
+    tmp_path: Path, values: dict[str, Any], words: str
+) -> None:
     with pytest.raises(HostError) as caught:
-        network.of_host("desk", room(tmp_path, **said))
+        network.of_host("desk", inventory(tmp_path, **values))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_vaulted_value_is_left_to_ansible(tmp_path: Path) -> None:
-    place = tmp_path / "room.yml"
+def test_a_vaulted_value_is_ignored(tmp_path: Path) -> None:
+    place = tmp_path / "hosts.yml"
     place.write_text("all:\n  hosts:\n    desk:\n      proxy: !vault |\n        $ANSIBLE_VAULT;1.1;AES256\n")
     assert network.of_host("desk", place) == Network()
 
 
-def test_uv_is_told_what_pip_reads(tmp_path: Path) -> None:
-    told = network.of_host("desk", room(tmp_path, pip_config="pip.conf")).environment(tmp_path)
-    assert told == {
+def test_settings_of_pip_conf_become_variables_of_uv(tmp_path: Path) -> None:
+    environment = network.of_host("desk", inventory(tmp_path, pip_config="pip.conf")).environment(tmp_path)
+    assert environment == {
         "PIP_CONFIG_FILE": str(tmp_path / "pip.conf"),
         "UV_DEFAULT_INDEX": "https://robot:secret@pypi.example.com/simple",
         "UV_INDEX": "https://one.example.com/simple https://two.example.com/simple",
@@ -97,47 +99,49 @@ def test_uv_is_told_what_pip_reads(tmp_path: Path) -> None:
     }
 
 
-def test_certificates_are_added_to_those_that_are_trusted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_certificates_are_added_to_the_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = tmp_path / "own.pem"
-    own.write_text("those of this computer")
+    own.write_text("certificates of this computer")
     monkeypatch.setenv("SSL_CERT_FILE", str(own))
-    place = room(tmp_path, extra_ca_bundle="company.pem", proxy="http://proxy:3128")
-    told = network.of_host("desk", place).environment(tmp_path)
-    assert told["PIP_CERT"] == told["SSL_CERT_FILE"]
-    assert told["https_proxy"] == "http://proxy:3128"
-    text = Path(told["PIP_CERT"]).read_text()
-    assert "those of this computer" in text
+    place = inventory(tmp_path, extra_ca_bundle="company.pem", proxy="http://proxy:3128")
+    environment = network.of_host("desk", place).environment(tmp_path)
+    assert environment["PIP_CERT"] == environment["SSL_CERT_FILE"]
+    assert environment["https_proxy"] == "http://proxy:3128"
+    text = Path(environment["PIP_CERT"]).read_text()
+    assert "certificates of this computer" in text
     assert PEM in text
 
 
-def test_a_computer_that_keeps_no_certificates_has_the_companys(
+def test_a_computer_without_certificates_uses_the_companys(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "gone"))
     monkeypatch.setattr(Path, "is_file", lambda path: False)
-    told = Network(extra_ca_bundle=str(room(tmp_path).with_name("company.pem"))).environment(tmp_path)
-    assert Path(told["PIP_CERT"]).read_text() == PEM
+    environment = Network(extra_ca_bundle=str(inventory(tmp_path).with_name("company.pem"))).environment(
+        tmp_path
+    )
+    assert Path(environment["PIP_CERT"]).read_text() == PEM
     assert ssl.get_default_verify_paths()
 
 
-def test_the_resolver_is_asked_through_that_network_and_no_password_is_an_argument(
+def test_the_resolver_uses_the_network_settings_and_no_argument_contains_a_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     asked: list[tuple[list[str], dict[str, str]]] = []
 
-    def answer(command: list[str], told: dict[str, str]) -> str:
-        asked.append((command, told))
+    def answer(command: list[str], environment: dict[str, str]) -> str:
+        asked.append((command, environment))
         return f"six==1.17.{len(asked)} --hash=sha256:aa\n"
 
     monkeypatch.setattr(lockfiles, "_output", answer)
-    company = network.of_host("desk", room(tmp_path, pip_config="pip.conf", proxy="http://me:pw@proxy:1"))
+    company = network.of_host(
+        "desk", inventory(tmp_path, pip_config="pip.conf", proxy="http://me:pw@proxy:1")
+    )
     text = lockfiles.lock(["six"], "3.12", network=company)
-    ((command, told),) = asked
+    ((command, environment),) = asked
     assert "secret" not in " ".join(command)
     assert "pw" not in " ".join(command)
-    assert "secret" in told["UV_DEFAULT_INDEX"]
+    assert "secret" in environment["UV_DEFAULT_INDEX"]
     assert lockfiles.lock(["six"], "3.12", network=company) == text
-    assert lockfiles.lock(["six"], "3.12") != text  # another index may answer otherwise
+    assert lockfiles.lock(["six"], "3.12") != text  # another index may have other versions

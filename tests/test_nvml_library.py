@@ -1,4 +1,4 @@
-"""The whole command on a compiled libnvidia-ml.so.1: the real loader, real crashes, a real hang."""
+"""The complete command with a compiled libnvidia-ml.so.1: real loader, real crashes, a real hang."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_healthy_card_is_ready(dlbox: Any, library: Path) -> None:
     assert document["machine"]["gpus"][0]["name"]["value"] == "NVIDIA GeForce RTX 3060"
 
 
-def test_eight_cards_are_judged_apart(dlbox: Any, library: Path) -> None:
+def test_eight_cards_are_judged_separately(dlbox: Any, library: Path) -> None:
     code, document = checked(dlbox, library, NVML_STUB_CARDS="8")
     assert (code, bad(document)) == (0, [])
     assert sum(f["id"].startswith("thermal.temperature:") for f in document["findings"]) == 8
@@ -61,7 +61,7 @@ def test_eight_cards_are_judged_apart(dlbox: Any, library: Path) -> None:
         ("segv-card", "gpu.responds:1", "SIGSEGV"),
     ],
 )
-def test_each_fault_is_named_and_fails_alone(
+def test_each_fault_gives_its_own_failed_finding(
     dlbox: Any, library: Path, fault: str, finding: str, words: str
 ) -> None:
     code, document = checked(dlbox, library, NVML_STUB_FAULT=fault, NVML_STUB_CARDS="2")
@@ -70,7 +70,7 @@ def test_each_fault_is_named_and_fails_alone(
     assert words in f"{told['message']} {told['remedy']}"
 
 
-def test_a_library_that_hangs_is_ended(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_that_hangs_is_killed(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LD_LIBRARY_PATH", str(library))
     monkeypatch.setenv("NVML_STUB_FAULT", "hang")
     machine = gather.gather(timeout_s=1)
@@ -78,14 +78,14 @@ def test_a_library_that_hangs_is_ended(library: Path, monkeypatch: pytest.Monkey
     assert "in time" in machine.nvml.why
 
 
-def test_noise_of_the_library_is_kept_out_of_the_answers(dlbox: Any, library: Path) -> None:
+def test_output_of_the_library_does_not_mix_with_the_answers(dlbox: Any, library: Path) -> None:
     code, document = checked(dlbox, library, NVML_STUB_FAULT="garbage")
     assert bad(document) == ["gpu.model"]  # the name is not text: not known, and nothing else
     assert code == 1
 
 
 @pytest.mark.parametrize("code", ["9", "12"])
-def test_a_library_without_a_driver_on_a_machine_without_a_card_is_no_fault(
+def test_without_a_card_a_library_without_a_driver_is_not_a_fault(
     dlbox: Any, library: Path, code: str
 ) -> None:
     if any(Path("/sys/bus/pci/drivers/nvidia").glob("0000:*")) or Path("/dev/nvidia0").exists():

@@ -1,4 +1,4 @@
-"""What is asked of a person before a run, with a sudo made here that takes one password or none."""
+"""Passwords that are asked for before a run, with a fake sudo that accepts one password or needs none."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Make = Callable[..., Path]
 
 @pytest.fixture
 def sudo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Make:
-    """Makes it; returns the file in which its arguments are written down."""
+    """Makes a fake sudo; returns the file in which it logs its arguments."""
 
     def make(*typed: str, free: bool = False, complaint: str = "Sorry, try again.") -> Path:
         log, program = tmp_path / "log", tmp_path / "sudo"
@@ -47,12 +47,12 @@ def sudo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Make:
     return make
 
 
-def test_where_sudo_wants_none_nothing_is_asked(sudo: Make) -> None:
+def test_no_password_is_asked_for_if_sudo_needs_none(sudo: Make) -> None:
     sudo(free=True)
     assert passwords.ask(become=False, vault=False, here=True).become is None
 
 
-def test_a_password_is_tried_before_the_run_and_in_no_argument(sudo: Make) -> None:
+def test_a_password_is_tested_before_the_run_and_is_no_argument(sudo: Make) -> None:
     log = sudo("wrong", "right")
     found = passwords.ask(become=False, vault=False, here=True)
     assert found.become == "right"
@@ -63,28 +63,26 @@ def test_a_password_is_tried_before_the_run_and_in_no_argument(sudo: Make) -> No
 @pytest.mark.parametrize(
     ("typed", "complaint", "words"),
     [
-        (("a", "b", "c", "right"), "Sorry, try again.", "does not take this password"),
+        (("a", "b", "c", "right"), "Sorry, try again.", "rejected the password 3 times"),
         (("right1",), "box is not in the sudoers file.", "may not use sudo"),
-        ((), "", "no terminal to type it on"),
+        ((), "", "stdin is not a terminal"),
     ],
 )
-def test_what_is_wrong_is_one_sentence(
-    sudo: Make, typed: tuple[str, ...], complaint: str, words: str
-) -> None:
+def test_errors_are_one_sentence(sudo: Make, typed: tuple[str, ...], complaint: str, words: str) -> None:
     sudo(*typed, complaint=complaint)
     with pytest.raises(PasswordError, match=words) as refused:
         passwords.ask(become=False, vault=False, here=True)
     assert "\n" not in str(refused.value)
 
 
-def test_without_sudo_it_says_who_may_install(monkeypatch: pytest.MonkeyPatch, sudo: Make) -> None:
+def test_without_sudo_only_root_may_install(monkeypatch: pytest.MonkeyPatch, sudo: Make) -> None:
     sudo()
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(PasswordError, match="run it as root"):
         passwords.ask(become=False, vault=False, here=True)
 
 
-def test_for_other_boxes_only_what_was_asked_for(sudo: Make) -> None:
+def test_for_other_boxes_only_requested_passwords_are_asked_for(sudo: Make) -> None:
     log = sudo("one", "two")
     found = passwords.ask(become=True, vault=True, here=False)
     assert (found.become, found.vault) == ("one", "two")

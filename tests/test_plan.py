@@ -1,4 +1,4 @@
-"""`dlbox plan` as a person and as a program meets it."""
+"""`dlbox plan`: its text, its JSON document, its errors and exit codes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dlbox import cli  # noqa: TID251 - the command is what is tested
 from inventory import gather
 from inventory.machine.reading import Reading
 from inventory.machine.records import Distribution, Gpu, Host, Machine, PciCard
-from provision.commands import plan
+from provision.commands import plan_output
 from provision.resolve.load import DEFAULT_PATH
 
 BOX = Machine(
@@ -124,23 +124,23 @@ def test_a_distribution_as_people_name_it(name: str, meant: str) -> None:
 )
 def test_a_release_that_is_not_covered_has_no_stack(name: str, nearest: str) -> None:
     found = answer("--card", "3060", "--distro", name, code=1)
-    assert "is not covered" in found["error"]
+    assert "is not supported" in found["error"]
     assert found["nearest"]["distribution"] == nearest
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("GTX 780 Ti", "Kepler family, which drivers serve up to branch 470"),
+        ("GTX 780 Ti", "a Kepler card, the last driver branch for Kepler is 470"),
         ("Tesla K80", "Kepler"),
         ("10de:1180", "Kepler"),
-        ("10de:0a20", "of no family"),
-        ("Radeon RX 6600", "is AMD's"),
-        ("Arc A770", "is Intel's"),
-        ("1002:73ff", "is AMD's"),
+        ("10de:0a20", "do not support 10de:0a20; they support Maxwell, "),
+        ("Radeon RX 6600", "a card by AMD"),
+        ("Arc A770", "a card by Intel"),
+        ("1002:73ff", "a card by AMD"),
     ],
 )
-def test_cards_that_nothing_serves_have_no_stack(name: str, words: str) -> None:
+def test_cards_without_a_supported_driver_have_no_stack(name: str, words: str) -> None:
     found = answer("--card", name, "--distro", "debian-13", code=1)
     assert words in found["error"]
     assert found["nearest"]["cards"] == []
@@ -172,7 +172,7 @@ def test_cards_outside_the_catalogue_are_planned_by_their_family(name: str, flav
     assert any("not in the catalogue" in warning for warning in found["warnings"])
 
 
-def test_two_of_one_card_and_what_is_no_card() -> None:
+def test_several_cards_in_one_option_and_ids_of_other_devices() -> None:
     assert answer("--card", "2 x RTX 3060", "--distro", "noble")["cards"] == ["GeForce RTX 3060 12GB"] * 2
     assert answer("--card", "2 x 3060", "--distro", "noble")["cards"] == ["GeForce RTX 3060 12GB"] * 2
     assert answer("--card", "RTX 3060 12 GB GDDR6", "--distro", "noble")["cards"] == ["GeForce RTX 3060 12GB"]
@@ -185,13 +185,13 @@ def test_two_of_one_card_and_what_is_no_card() -> None:
 
 
 @pytest.mark.parametrize("kernel", ["a; reboot", "6.8 generic", "../6.8", "generic"])
-def test_a_kernel_that_cannot_be_one_goes_into_no_package_name(kernel: str) -> None:
+def test_a_kernel_release_that_is_invalid_is_refused(kernel: str) -> None:
     assert "uname -r" in refused("--card", "RTX 3060", "--distro", "noble", "--kernel", kernel)
 
 
 def test_no_network_and_no_root(monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(*_: object) -> None:
-        raise AssertionError("a plan asked for a socket or a process")
+        raise AssertionError("a plan opened a socket or started a process")
 
     monkeypatch.setattr(socket, "socket", forbidden)
     monkeypatch.setattr(socket, "getaddrinfo", forbidden)
@@ -209,7 +209,7 @@ def test_every_table_fits_80_columns(card: str, on: str) -> None:
     assert max(len(line) for line in result.stdout.splitlines()) <= 80
 
 
-def test_an_id_of_a_known_family_will_do() -> None:
+def test_an_unknown_id_of_a_known_family_is_planned() -> None:
     assert answer("--card", "10de:2bff", "--distro", "debian-13")["driver"]["flavour"] == "open"
 
 
@@ -237,17 +237,17 @@ def test_no_stack_exits_1_with_the_nearest() -> None:
     assert result.exit_code == 1
     assert result.stdout == ""
     assert "no stack exists, because" in result.stderr
-    assert "nearest that does" in result.stderr
+    assert "nearest plan that exists" in result.stderr
 
 
-def test_a_framework_that_must_be_there() -> None:
+def test_a_required_framework() -> None:
     found = answer("--card", "5060", "--distro", "debian-13", "--framework", "tensorflow", code=1)
     assert found["nearest"]["frameworks"] == ["torch", "jax"]
     found = answer("--card", "3060", "--distro", "debian-13", "--framework", "jax")
     assert list(found["environments"]) == ["jax"]
 
 
-def test_secure_boot_kernel_and_toolkit_are_taken() -> None:
+def test_options_for_secure_boot_kernel_and_toolkit_reach_the_plan() -> None:
     found = answer(
         *("--card", "3060", "--distro", "ubuntu-24.04", "--kernel", "6.99.0-mine", "--secure-boot"),
         "--cuda-toolkit",
@@ -260,7 +260,7 @@ def test_secure_boot_kernel_and_toolkit_are_taken() -> None:
     )
 
 
-def test_what_does_not_exist_is_named_with_what_does() -> None:
+def test_unknown_names_are_refused_with_existing_ones() -> None:
     assert "RTX 3060" in refused("--card", "RTX 3061", "--distro", "debian-12")
     assert "ubuntu-24.04" in refused("--card", "RTX 3060", "--distro", "nonsense")
     assert "--host" in refused("--host", "box", "--card", "RTX 3060")
@@ -285,14 +285,14 @@ def test_this_machine_with_another_card_or_another_distribution(machine: Callabl
     assert moved["driver"]["needs_mok"] is True, "Secure Boot stays as it was read"
 
 
-def test_a_machine_without_a_card_is_told_so(machine: Callable[[Machine], None]) -> None:
+def test_a_machine_without_a_card_gets_a_message_and_a_cpu_plan(machine: Callable[[Machine], None]) -> None:
     machine(msgspec.structs.replace(BOX, cards=()))
     result = run()
     assert result.exit_code == 0
-    assert plan.CPU_ONLY in " ".join(result.stdout.split())
+    assert plan_output.CPU_ONLY in " ".join(result.stdout.split())
     found = answer()
     assert found["driver"] is None
-    assert found["message"] == plan.CPU_ONLY
+    assert found["message"] == plan_output.CPU_ONLY
 
 
 def test_a_card_the_catalogue_lacks_is_planned_by_its_family(machine: Callable[[Machine], None]) -> None:
@@ -304,7 +304,7 @@ def test_a_card_the_catalogue_lacks_is_planned_by_its_family(machine: Callable[[
 
 def test_a_card_older_than_maxwell_has_no_stack(machine: Callable[[Machine], None]) -> None:
     machine(msgspec.structs.replace(BOX, cards=(PciCard(address="0000:01:00.0", device_id=0x1180),)))
-    assert "10de:1180 is of the Kepler family" in answer(code=1)["error"]
+    assert "10de:1180 is a Kepler card" in answer(code=1)["error"]
 
 
 def test_under_wsl2_the_card_is_known_from_the_driver(machine: Callable[[Machine], None]) -> None:
@@ -348,7 +348,7 @@ def test_a_host_of_the_inventory(tmp_path: Path, machine: Callable[[Machine], No
     assert list(answer("--host", "here", *place)["environments"]) == ["torch"]
     assert answer("--host", "here", *place)["cards"] == ["GeForce GTX 1060 6GB"]
     assert "`card: RTX 3060` and `distribution: ubuntu-24.04`" in refused("--host", "mute", *place)
-    assert "put `distribution: ubuntu-24.04` into host_vars/half.yml" in refused("--host", "half", *place)
+    assert "add `distribution: ubuntu-24.04` to host_vars/half.yml" in refused("--host", "half", *place)
     assert 'no distribution "arch"' in refused("--host", "odd", *place)
     assert 'no host "nobody"' in refused("--host", "nobody", *place)
 
@@ -374,7 +374,7 @@ def test_the_whole_command_as_a_process(dlbox: Callable[..., subprocess.Complete
     assert dlbox("plan", "--card", "nonsense", "--distro", "debian-12").returncode == 2
 
 
-ROOM = """
+CLASSROOM = """
 classroom:
   vars: {distribution: ubuntu-24.04, card: RTX 3060}
   hosts:
@@ -389,9 +389,9 @@ cellar:
 """
 
 
-def test_a_room_of_boxes_at_once(tmp_path: Path) -> None:
+def test_all_hosts_of_an_inventory_at_once(tmp_path: Path) -> None:
     path = tmp_path / "hosts.yml"
-    path.write_text(ROOM, encoding="utf-8")
+    path.write_text(CLASSROOM, encoding="utf-8")
     place = ("--inventory", str(path))
     found = answer("--host", "classroom", *place)
     assert len(found["hosts"]) == 10
@@ -407,7 +407,7 @@ def test_a_room_of_boxes_at_once(tmp_path: Path) -> None:
     assert max(len(line) for line in result.stdout.splitlines()) <= 80
     assert "desk-01" in result.stdout
     assert "! desk-09: " in result.stdout, "Debian 12's branch has ended"
-    assert len(result.stdout.splitlines()) < 30, "boxes alike share a line"
+    assert len(result.stdout.splitlines()) < 30, "hosts with the same plan share a line"
     named_alone = run(*place)
     assert named_alone.exit_code == 1, "an inventory without hosts means all of them, and two have no stack"
     assert "desk-09" in named_alone.stdout
@@ -415,15 +415,15 @@ def test_a_room_of_boxes_at_once(tmp_path: Path) -> None:
 
 def test_hosts_without_a_stack_do_not_hide_the_others(tmp_path: Path) -> None:
     path = tmp_path / "hosts.yml"
-    path.write_text(ROOM, encoding="utf-8")
+    path.write_text(CLASSROOM, encoding="utf-8")
     place = ("--inventory", str(path))
     found = answer("--host", "all", *place, code=1)
     assert len(found["hosts"]) == 13
     assert "Kepler" in found["hosts"]["odd"]["error"]
-    assert "the inventory does not say enough" in found["hosts"]["mute"]["error"]
+    assert "the inventory does not describe" in found["hosts"]["mute"]["error"]
     assert found["hosts"]["desk-01"]["driver"]["branch"] == 580
     result = run("--host", "desk-0*", "--host", "odd", *place)
     assert result.exit_code == 1
     assert "desk-08" in result.stdout
-    assert "dlbox: odd: GTX 780 is of the Kepler family" in result.stderr
+    assert "dlbox: odd: GTX 780 is a Kepler card" in result.stderr
     assert "--host" in refused("--host", "all", "--card", "RTX 3060", *place)

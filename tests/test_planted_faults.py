@@ -170,7 +170,7 @@ def test_memory_that_ends_at_the_next_batch_fails_the_run(ask: Any, ending: str)
             return None
         on_event(Tried(point=BatchPoint(batch_size=32, samples_per_second=400.0)))
         if ending == "killed":
-            return runner.Problem(kind="out-of-memory", message="the worker was killed by SIGKILL")
+            return runner.Problem(kind="killed", message="the worker was killed by SIGKILL")
         on_event(Tried(point=BatchPoint(batch_size=64, why="memory ended"), ended=True))
         return None
 
@@ -185,7 +185,7 @@ def test_memory_that_ends_at_the_next_batch_fails_the_run(ask: Any, ending: str)
         runner.Problem(kind="crash", message="the worker was killed by SIGSEGV"),
         runner.Problem(kind="hang", message="no progress for 120 s, the limit; ended"),
         runner.Problem(kind="error", message="ValueError: boom"),
-        runner.Problem(kind="out-of-memory", message="the worker was killed by SIGKILL"),
+        runner.Problem(kind="killed", message="the worker was killed by SIGKILL"),
     ],
     ids=lambda problem: problem.message.split()[-1],
 )
@@ -225,7 +225,7 @@ def test_a_worker_killed_in_any_process_fails_the_run_and_the_rest_is_kept(ask: 
     def run(job: Job, on_event: Callable[[Event], None], **_: Any) -> runner.Problem | None:
         done.append(job)
         if len(done) - 1 == dies:
-            return runner.Problem(kind="out-of-memory", message="the worker was killed by SIGKILL")
+            return runner.Problem(kind="killed", message="the worker was killed by SIGKILL")
         for event in said(400.0, 401.0, 402.0):
             on_event(event)
         return None

@@ -1,4 +1,4 @@
-"""Playbooks run by the real Ansible on this machine: small ones, written here, that touch nothing outside."""
+"""Small playbooks, run by Ansible on this machine, that change nothing outside of the test's folder."""
 
 from __future__ import annotations
 
@@ -14,34 +14,35 @@ from typing import Any
 import psutil
 import pytest
 
+from provision import PROVISION_DIR
 from provision.ansible import playbook
-from provision.ansible.outcome import HostOutcome, Outcome, sentence, unreachable_sentence
-from provision.ansible.playbook import HOUSE, Job, Secrets
+from provision.ansible.outcome import HostOutcome, PlaybookOutcome, failure_sentence, unreachable_sentence
+from provision.ansible.playbook import PlaybookJob, Secrets
 from tests.conftest import ROOT
 
 FIRST = """
-- name: A tiny playbook
+- name: A small playbook
   hosts: all
   gather_facts: false
   tasks:
 """
 
 
-class Listener:
-    """A watcher that remembers."""
+class RecordingProgress:
+    """A progress display that records its calls."""
 
     def __init__(self) -> None:
-        self.heard: list[str] = []
+        self.lines: list[str] = []
 
     def begin(self, label: str, doing: str) -> None:
-        self.heard.append(f"{label}: {doing}")
+        self.lines.append(f"{label}: {doing}")
 
     def update(self, doing: str, share: float | None = None, rate: str = "") -> None:
         assert share is None or 0 <= share <= 1
-        self.heard.append(f"{doing}: {rate}")
+        self.lines.append(f"{doing}: {rate}")
 
     def done(self, outcome: str) -> None:
-        self.heard.append(outcome)
+        self.lines.append(outcome)
 
 
 def write(folder: Path, *tasks: str, first: str = FIRST) -> Path:
@@ -50,12 +51,12 @@ def write(folder: Path, *tasks: str, first: str = FIRST) -> Path:
     return path
 
 
-def run(folder: Path, *tasks: str, secrets: Secrets | None = None, **job: Any) -> Outcome:
+def run(folder: Path, *tasks: str, secrets: Secrets | None = None, **job: Any) -> PlaybookOutcome:
     path = write(folder, *tasks)
-    return playbook.run(Job(playbook=path, **job), Listener(), folder / "logs", secrets)
+    return playbook.run(PlaybookJob(playbook=path, **job), RecordingProgress(), folder / "logs", secrets)
 
 
-def only(outcome: Outcome) -> HostOutcome:
+def only(outcome: PlaybookOutcome) -> HostOutcome:
     assert outcome.error is None
     (host,) = outcome.hosts
     return host
@@ -76,13 +77,15 @@ def test_the_second_run_changes_nothing(tmp_path: Path) -> None:
     assert "changed: [localhost]" in (tmp_path / "logs" / "localhost.log.1").read_text()
 
 
-def test_what_one_playbook_gathered_the_next_one_knows(tmp_path: Path) -> None:
+def test_facts_are_reused_by_the_next_playbook(tmp_path: Path) -> None:
     gathers = FIRST.replace("false", "true\n  gather_subset: ['!all', '!min', env]")
     known = {"that": "ansible_facts['env']['HOME'] != ''"}
     task = f"{{name: The home is known, ansible.builtin.assert: {json.dumps(known)}}}"
     path = write(tmp_path, task, first=gathers)
     for facts, again in ((tmp_path / "facts", True), (tmp_path / "facts", False), (None, True)):
-        outcome = playbook.run(Job(playbook=path, facts=facts), Listener(), tmp_path / "logs")
+        outcome = playbook.run(
+            PlaybookJob(playbook=path, facts=facts), RecordingProgress(), tmp_path / "logs"
+        )
         assert only(outcome).status == "ok"
         assert ("Gathering Facts" in (tmp_path / "logs/localhost.log").read_text()) is again
 
@@ -93,11 +96,11 @@ def test_nothing_is_left_in_the_temporary_folder_or_the_tree(
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
-    before = sorted(HOUSE.rglob("*"))
+    before = sorted(PROVISION_DIR.rglob("*"))
     path = write(tmp_path, copy(tmp_path))
-    assert playbook.run(Job(playbook=path), Listener(), tmp_path / "logs").succeeded
+    assert playbook.run(PlaybookJob(playbook=path), RecordingProgress(), tmp_path / "logs").succeeded
     assert not list(temporary.iterdir())
-    assert [p for p in sorted(HOUSE.rglob("*")) if "__pycache__" not in p.parts] == [
+    assert [p for p in sorted(PROVISION_DIR.rglob("*")) if "__pycache__" not in p.parts] == [
         p for p in before if "__pycache__" not in p.parts
     ]
 
@@ -111,9 +114,9 @@ def test_a_dry_run_shows_the_difference_and_does_nothing(tmp_path: Path) -> None
     assert not (tmp_path / "made").exists()
 
 
-def test_what_the_person_is_to_know_is_told_and_kept_from_others(tmp_path: Path) -> None:
-    """Once for each time it is said; the log may tell a password for one use, so it is its owner's alone."""
-    note = "{name: The person is told, ansible.builtin.debug: {msg: 'A blue screen appears: type 12345678.'}}"
+def test_notes_are_reported_and_the_log_is_private(tmp_path: Path) -> None:
+    """One note per debug message. The log may contain a one-time password, so only its owner can read it."""
+    note = "{name: A note is printed, ansible.builtin.debug: {msg: 'A blue screen appears: type 12345678.'}}"
     variable = "{name: A value is shown, ansible.builtin.debug: {var: inventory_hostname}}"
     host = only(run(tmp_path, note, variable))
     assert host.notes == ("A blue screen appears: type 12345678.",)
@@ -137,7 +140,7 @@ def test_the_failing_task_is_named_with_its_reason(tmp_path: Path) -> None:
     assert not (tmp_path / "made").exists()
 
 
-def test_a_failing_command_is_told_by_its_own_words(tmp_path: Path) -> None:
+def test_a_failing_command_is_reported_with_its_own_error(tmp_path: Path) -> None:
     script = "import sys; print('progress'); sys.exit('E: no such package')"
     task = json.dumps(
         {"name": "It installs", "ansible.builtin.command": {"argv": [sys.executable, "-c", script]}}
@@ -145,10 +148,10 @@ def test_a_failing_command_is_told_by_its_own_words(tmp_path: Path) -> None:
     assert only(run(tmp_path, task)).message == "E: no such package"
 
 
-def test_a_second_call_goes_on_where_the_first_failed(tmp_path: Path) -> None:
+def test_a_second_run_continues_where_the_first_failed(tmp_path: Path) -> None:
     stop = json.dumps(
         {
-            "name": "The way is free",
+            "name": "The file exists",
             "ansible.builtin.assert": {"that": f"'{tmp_path}/free' is exists", "fail_msg": "Not yet."},
         }
     )
@@ -158,7 +161,7 @@ def test_a_second_call_goes_on_where_the_first_failed(tmp_path: Path) -> None:
     assert only(run(tmp_path, *tasks)).changed == ("The file two is there",)
 
 
-def test_a_failure_that_the_playbook_deals_with_is_none(tmp_path: Path) -> None:
+def test_a_rescued_failure_is_not_reported(tmp_path: Path) -> None:
     block = {
         "name": "It is tried",
         "block": [{"name": "It fails", "ansible.builtin.fail": {"msg": "no"}}],
@@ -167,7 +170,7 @@ def test_a_failure_that_the_playbook_deals_with_is_none(tmp_path: Path) -> None:
     assert only(run(tmp_path, json.dumps(block))).status == "ok"
 
 
-def test_a_host_out_of_reach_does_not_stop_the_others(tmp_path: Path) -> None:
+def test_an_unreachable_host_does_not_stop_the_others(tmp_path: Path) -> None:
     inventory = tmp_path / "hosts.yml"
     hosts = {
         "here": {"ansible_connection": "local"},
@@ -192,43 +195,47 @@ def test_a_host_out_of_reach_does_not_stop_the_others(tmp_path: Path) -> None:
         ("- hosts: elsewhere\n  tasks: []\n", "elsewhere"),
     ],
 )
-def test_what_never_comes_to_a_host_is_an_error_in_words(tmp_path: Path, content: str, words: str) -> None:
+def test_a_playbook_that_reaches_no_host_gives_one_error_sentence(
+    tmp_path: Path, content: str, words: str
+) -> None:
     path = tmp_path / "broken.yml"
     path.write_text(content)
-    outcome = playbook.run(Job(playbook=path), Listener(), tmp_path / "logs")
-    told = outcome.error or only(outcome).message or ""
-    assert words in told
+    outcome = playbook.run(PlaybookJob(playbook=path), RecordingProgress(), tmp_path / "logs")
+    message = outcome.error or only(outcome).message or ""
+    assert words in message
     assert not outcome.succeeded
-    assert "\n" not in told
+    assert "\n" not in message
 
 
-def test_tags_choose_and_variables_reach_their_host(tmp_path: Path) -> None:
+def test_tags_select_tasks_and_variables_reach_their_host(tmp_path: Path) -> None:
     tagged = "{name: The variable arrived, tags: [a], ansible.builtin.assert: {that: colour == 'blue'}}"
     outcome = run(tmp_path, tagged, copy(tmp_path), tags=("a",), variables={"localhost": {"colour": "blue"}})
     assert only(outcome).status == "ok"
     assert not (tmp_path / "made").exists()
 
 
-def test_facts_say_reboot_and_verdict(tmp_path: Path) -> None:
+def test_reboot_and_verdict_come_from_facts(tmp_path: Path) -> None:
     facts = "{nvidia_driver_reboot_needed: true, verify_verdict: ready}"
     host = only(run(tmp_path, f"{{name: It is known, ansible.builtin.set_fact: {facts}}}"))
     assert (host.reboot_needed, host.verdict) == (True, "ready")
 
 
-def test_progress_counts_down_and_learns(tmp_path: Path) -> None:
+def test_progress_counts_down_and_uses_the_last_runs_times(tmp_path: Path) -> None:
     path = write(tmp_path, "{name: It takes a while, ansible.builtin.wait_for: {timeout: 2}}", copy(tmp_path))
-    listener = Listener()
-    assert playbook.run(Job(playbook=path), listener, tmp_path).succeeded
-    assert sum(line.startswith("It takes a while: ") for line in listener.heard) >= 3
-    assert listener.heard[-1].startswith("1 changed in ")
+    progress = RecordingProgress()
+    assert playbook.run(PlaybookJob(playbook=path), progress, tmp_path).succeeded
+    assert sum(line.startswith("It takes a while: ") for line in progress.lines) >= 3
+    assert progress.lines[-1].startswith("1 changed in ")
     learned = dict(json.loads((tmp_path / "tiny.pace.json").read_text()))
     assert 1.5 < learned["It takes a while"] < 30
-    playbook.run(Job(playbook=path), listener, tmp_path)
-    assert any(line == "It takes a while: under a minute left" for line in listener.heard)
+    playbook.run(PlaybookJob(playbook=path), progress, tmp_path)
+    assert any(line == "It takes a while: under a minute left" for line in progress.lines)
 
 
-def test_passwords_are_in_no_file_and_no_argument(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The become password goes to Ansible's prompt; the task looks at every place it could be read from."""
+def test_no_file_argument_or_environment_contains_a_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The become password goes to Ansible's prompt; the task searches every place where it could be read."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
@@ -245,13 +252,13 @@ def holds(p):
 sys.exit(" ".join(str(p) for p in places if holds(p)) or 0)
 """
     task = json.dumps(
-        {"name": "Nobody tells", "ansible.builtin.command": {"argv": [sys.executable, "-c", look]}}
+        {"name": "No password is found", "ansible.builtin.command": {"argv": [sys.executable, "-c", look]}}
     )
-    tell = '{name: It is said aloud, ansible.builtin.debug: {msg: \'{{ "correct" ~ "horse" }}\'}}'
+    tell = '{name: The password is printed, ansible.builtin.debug: {msg: \'{{ "correct" ~ "horse" }}\'}}'
     outcome = run(tmp_path, task, tell, secrets=Secrets(become=secret))
     assert only(outcome).status == "changed", only(outcome)
     log = (tmp_path / "logs" / "localhost.log").read_text()
-    assert "It is said aloud" in log
+    assert "The password is printed" in log
     assert secret not in log
     assert secret not in repr(Secrets(become=secret))
 
@@ -265,11 +272,12 @@ import signal, sys
 sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
 from provision.ansible import playbook
-from tests.test_playbook import Listener
+from tests.test_playbook import RecordingProgress
 def stop(number, frame): raise KeyboardInterrupt
 signal.signal(signal.SIGTERM, stop)
 try:
-    playbook.run(playbook.Job(playbook=Path({str(path)!r})), Listener(), Path({str(tmp_path / "logs")!r}))
+    job = playbook.PlaybookJob(playbook=Path({str(path)!r}))
+    playbook.run(job, RecordingProgress(), Path({str(tmp_path / "logs")!r}))
 except KeyboardInterrupt:
     sys.exit(130)
 """
@@ -298,7 +306,7 @@ def _words(process: psutil.Process) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("result", "said"),
+    ("result", "text"),
     [
         ({"msg": "No space."}, "No space."),
         ({"msg": "non-zero return code", "stderr": "a\nERROR: b\nc"}, "ERROR: b"),
@@ -307,34 +315,34 @@ def _words(process: psutil.Process) -> list[str]:
             {
                 "msg": "non-zero return code",
                 "stderr": "Shared connection to 127.0.0.1 closed.\r\n",
-                "stdout": "said\r\nERROR: why\r\n",
+                "stdout": "some output\r\nERROR: why\r\n",
             },
             "ERROR: why",
         ),
         ({"results": [{"failed": False, "msg": "a"}, {"failed": True, "msg": "b"}]}, "b"),
         ({"msg": ["a", "b"]}, "a; b"),
-        ({}, "it did not say why"),
+        ({}, "it gave no reason"),
         (
             {"msg": "Missing sudo password"},
-            "sudo on the box wants a password: run the same command with --ask-become-pass",
+            "sudo on the box needs a password: run the same command with --ask-become-pass",
         ),
         (
             {"msg": "Task failed: Incorrect sudo password"},
-            "sudo on the box does not take this password: run the same command again and type "
-            "the one of the user who logs in there",
+            "sudo on the box rejected this password: run the same command again and type "
+            "the password of the user who logs in there",
         ),
         (
             {"msg": "ben is not in the sudoers file."},
-            "the user who logs in may not use sudo: set ansible_user in the inventory to one who may",
+            "the user who logs in may not use sudo: set ansible_user in the inventory to a user who may",
         ),
         ({"msg": "from https://me:word@host/simple"}, "from https://***@host/simple"),
     ],
 )
-def test_a_result_becomes_one_sentence(result: dict[str, Any], said: str) -> None:
-    assert sentence(result) == said
+def test_a_result_becomes_one_sentence(result: dict[str, Any], text: str) -> None:
+    assert failure_sentence(result) == text
 
 
-def test_a_network_that_is_cut_is_the_reason_not_what_came_of_it() -> None:
+def test_a_lost_network_is_reported_instead_of_its_consequences() -> None:
     pip = (
         "WARNING: Retrying: [Errno 101] Network is unreachable\nERROR: No matching distribution found for six"
     )
@@ -342,31 +350,31 @@ def test_a_network_that_is_cut_is_the_reason_not_what_came_of_it() -> None:
         {"msg": "non-zero return code", "stderr": pip},
         {"msg": "No package matching 'python3-venv' is available"},
     ):
-        assert "check its network" in sentence(result)
-    assert "network" not in sentence(
+        assert "check its network" in failure_sentence(result)
+    assert "network" not in failure_sentence(
         {"msg": "non-zero return code", "stderr": "ERROR: No matching distribution"}
     )
 
 
-def test_a_certificate_that_is_not_trusted_is_the_reason() -> None:
+def test_an_untrusted_certificate_is_reported_with_the_remedy() -> None:
     pip = (
         "WARNING: Retrying after connection broken by 'SSLError(SSLCertVerificationError(1, '[SSL: "
         "CERTIFICATE_VERIFY_FAILED] certificate verify failed'))'\nERROR: No matching distribution found for six"
     )
-    assert "`extra_ca_bundle`" in sentence({"msg": "non-zero return code", "stderr": pip})
+    assert "`extra_ca_bundle`" in failure_sentence({"msg": "non-zero return code", "stderr": pip})
 
 
-def test_the_usual_reasons_for_silence_have_remedies() -> None:
+def test_common_ssh_failures_are_reported_with_remedies() -> None:
     assert "ssh" in unreachable_sentence({"msg": "Host key verification failed."})
     assert "ansible_user" in unreachable_sentence({"msg": "box@10.0.0.1: Permission denied (publickey)."})
-    assert "make room" in unreachable_sentence({"msg": "mkdir: No space left on device"})
+    assert "free some space" in unreachable_sentence({"msg": "mkdir: No space left on device"})
     gone = "Data could not be sent to remote host. ssh: connect to host 10.0.0.1 port 22: Connection refused"
     assert unreachable_sentence({"msg": gone}).startswith(
         "it cannot be reached over SSH (Connection refused): "
     )
 
 
-def test_a_dry_run_of_a_loop_tells_each_item_once(tmp_path: Path) -> None:
+def test_a_dry_run_of_a_loop_reports_each_item_once(tmp_path: Path) -> None:
     items = ", ".join(str(tmp_path / name) for name in ("a", "b", "a"))
     folder = '{path: "{{ item }}", state: directory}'
     task = f"{{name: Folders exist, ansible.builtin.file: {folder}, loop: [{items}]}}"

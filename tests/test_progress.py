@@ -1,4 +1,4 @@
-"""The line that moves while the machine works fits its terminal, and keeps what a person waits for."""
+"""The progress line fits the terminal and always shows the remaining time."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import re
 import pytest
 from rich.console import Console
 
-from common.progress import Watcher
+from common.progress import ProgressDisplay
 
 LONG = "preflight: It is looked whether another run works on this box or on another one"
 
 
 @pytest.mark.parametrize("wide", [60, 80, 100, 200])
-def test_what_it_is_at_gives_way_and_the_time_left_stays(wide: int) -> None:
+def test_a_narrow_terminal_cuts_the_step_and_keeps_the_remaining_time(wide: int) -> None:
     out = io.StringIO()
-    with Watcher(Console(file=out, force_terminal=True, width=wide, highlight=False)) as watcher:
+    with ProgressDisplay(Console(file=out, force_terminal=True, width=wide, highlight=False)) as watcher:
         watcher.begin("site", "starting")
         watcher.update(LONG, share=0.4, rate="under a minute left")
         assert watcher._bar is not None
@@ -33,10 +33,10 @@ def test_what_it_is_at_gives_way_and_the_time_left_stays(wide: int) -> None:
     assert "site: 1 changed in 3 s" in frames
 
 
-def test_the_clock_goes_on_where_the_work_takes_longer_than_was_thought() -> None:
+def test_the_clock_continues_if_the_work_takes_longer_than_estimated() -> None:
     now = [100.0]
     out = io.StringIO()
-    with Watcher(Console(file=out, force_terminal=True, width=80, highlight=False)) as watcher:
+    with ProgressDisplay(Console(file=out, force_terminal=True, width=80, highlight=False)) as watcher:
         assert watcher._bar is not None
         watcher._bar.get_time = lambda: now[0]
         watcher.begin("site", "starting")
@@ -46,6 +46,6 @@ def test_the_clock_goes_on_where_the_work_takes_longer_than_was_thought() -> Non
         (task,) = watcher._bar.tasks
         assert (task.finished, task.elapsed) == (False, 83)
     lines = io.StringIO()
-    plain = Watcher(Console(file=lines, highlight=False))
+    plain = ProgressDisplay(Console(file=lines, highlight=False))
     plain.update("The box trains", share=1.0)
     assert "99%" in lines.getvalue()

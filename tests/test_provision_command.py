@@ -1,4 +1,4 @@
-"""`dlbox provision` with Ansible replaced by a script of outcomes: what is asked, what is run, what is said."""
+"""`dlbox provision` with Ansible replaced by prepared outcomes: its questions, playbooks, output and exit codes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ import pytest
 
 from dlbox import cli  # noqa: TID251 - the command is what is tested
 from provision.ansible import playbook
-from provision.ansible.outcome import HostOutcome, Outcome
-from provision.ansible.playbook import Job
+from provision.ansible.outcome import HostOutcome, PlaybookOutcome
+from provision.ansible.playbook import PlaybookJob
 from provision.artifacts import environments, own_wheel
 from provision.artifacts.own_wheel import OwnWheel
 from provision.commands import provision
-from provision.commands.options import Wishes
+from provision.commands.interaction import Interaction
+from provision.commands.options import ProvisionOptions
 from tests.conftest import Command
-from tests.test_playbook import Listener
+from tests.test_playbook import RecordingProgress
 
 BOX = {
     "machine_type": "x86_64",
@@ -33,20 +34,22 @@ BOX = {
 }
 
 
-class Script:
-    """Stands for playbook.run: remembers the jobs and gives the outcomes in turn."""
+class ScriptedRuns:
+    """Replaces playbook.run: records the jobs and returns the prepared outcomes in turn."""
 
     def __init__(self, *hosts: HostOutcome) -> None:
-        self.jobs: list[Job] = []
+        self.jobs: list[PlaybookJob] = []
         self._hosts = list(hosts)
 
-    def __call__(self, job: Job, *rest: object) -> Outcome:
+    def __call__(self, job: PlaybookJob, *rest: object) -> PlaybookOutcome:
         self.jobs.append(job)
         host = self._hosts.pop(0)
-        return Outcome(playbook=job.playbook.stem, check=job.check, seconds=1.0, hosts=(host,))
+        return PlaybookOutcome(playbook=job.playbook.stem, check=job.check, seconds=1.0, hosts=(host,))
 
 
-class Said(list[str]):
+class Messages(list[str]):
+    """Records error messages."""
+
     def __call__(self, sentence: str) -> None:
         self.append(sentence)
 
@@ -61,8 +64,8 @@ def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @contextlib.contextmanager
-def watching() -> Iterator[Listener]:
-    yield Listener()
+def open_progress() -> Iterator[RecordingProgress]:
+    yield RecordingProgress()
 
 
 def host(**fields: Any) -> HostOutcome:
@@ -71,29 +74,31 @@ def host(**fields: Any) -> HostOutcome:
 
 def run(
     monkeypatch: pytest.MonkeyPatch,
-    script: Script,
+    script: ScriptedRuns,
     *,
     answer: bool | None = True,
     as_json: bool = False,
-    **wishes: Any,
-) -> tuple[int, Said]:
+    **options: Any,
+) -> tuple[int, Messages]:
     monkeypatch.setattr(playbook, "run", script)
-    said = Said()
+    messages = Messages()
     agreed = None if answer is None else (lambda question: answer)
-    return provision.run(Wishes(**wishes), watching, agreed, as_json=as_json, complain=said), said
+    return provision.run(
+        ProvisionOptions(**options), Interaction(open_progress, agreed, messages, as_json)
+    ), messages
 
 
-def test_it_looks_then_plans_then_installs(
+def test_preflight_runs_before_the_plan_and_the_installation(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    script = Script(host(box=BOX), host(status="changed", changed=("a", "b"), verdict="ready"))
+    script = ScriptedRuns(host(box=BOX), host(status="changed", changed=("a", "b"), verdict="ready"))
     assert run(monkeypatch, script, reboot=True) == (0, [])
     assert [job.playbook.name for job in script.jobs] == ["preflight.yml", "site.yml"]
-    told = script.jobs[1].variables["localhost"]
-    assert told == {"branch": 535, "nvidia_driver_reboot": True, "site_preflight": False}
+    variables = script.jobs[1].variables["localhost"]
+    assert variables == {"branch": 535, "nvidia_driver_reboot": True, "site_preflight": False}
     shown = capsys.readouterr().out
     assert "GTX 1060" in shown
-    assert "2 changed; it says of itself: ready" in shown
+    assert "2 tasks changed something; its own verdict: ready" in shown
 
 
 @pytest.mark.parametrize(
@@ -108,85 +113,89 @@ def test_it_looks_then_plans_then_installs(
         ({"status": "unreachable", "message": "it is off"}, "localhost: it is off"),
     ],
 )
-def test_only_the_boxs_own_word_is_success(
+def test_only_a_good_verdict_of_the_box_is_success(
     monkeypatch: pytest.MonkeyPatch, outcome: dict[str, Any], words: str
 ) -> None:
-    code, said = run(monkeypatch, Script(host(box=BOX), host(**outcome)))
+    code, messages = run(monkeypatch, ScriptedRuns(host(box=BOX), host(**outcome)))
     assert code == 1
-    assert words in " ".join(said)
+    assert words in " ".join(messages)
 
 
-def test_a_reboot_is_asked_for_in_words(
+def test_a_needed_reboot_is_reported_with_the_next_step(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(monkeypatch, Script(host(box=BOX), host(reboot_needed=True, verdict="not-ready")))
+    run(monkeypatch, ScriptedRuns(host(box=BOX), host(reboot_needed=True, verdict="not-ready")))
     assert "reboot it, then run the same command" in capsys.readouterr().out
 
 
-def test_the_enrolment_of_a_key_is_wished_for_and_its_password_shown(
+def test_enrol_key_reaches_the_role_and_its_note_is_printed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    script = Script(host(box=BOX), host(notes=("Type 123 at the blue screen.",), verdict="ready"))
+    script = ScriptedRuns(host(box=BOX), host(notes=("Type 123 at the blue screen.",), verdict="ready"))
     assert run(monkeypatch, script, enrol_key=True)[0] == 0
     assert script.jobs[1].variables["localhost"]["nvidia_driver_mok_enrol"] is True
     assert "localhost: Type 123 at the blue screen." in capsys.readouterr().out
 
 
-def test_after_ctrl_c_it_is_said_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
+def test_ctrl_c_prints_how_to_continue(monkeypatch: pytest.MonkeyPatch) -> None:
+    messages: list[str] = []
 
-    def interrupt(*rest: object) -> Outcome:
+    def interrupt(*rest: object) -> PlaybookOutcome:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(playbook, "run", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        provision.run(Wishes(), watching, lambda question: True, as_json=False, complain=said.append)
-    assert said == ["the same command goes on where this one stopped"]
+        provision.run(
+            ProvisionOptions(), Interaction(open_progress, lambda question: True, messages.append, False)
+        )
+    assert messages == ["to continue, run the same command again"]
 
 
-def test_nothing_is_installed_where_the_person_says_no(monkeypatch: pytest.MonkeyPatch) -> None:
-    script = Script(host(box=BOX))
+def test_nothing_is_installed_when_the_answer_is_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = ScriptedRuns(host(box=BOX))
     assert run(monkeypatch, script, answer=False) == (1, ["nothing was changed"])
     assert len(script.jobs) == 1
-    script = Script()
+    script = ScriptedRuns()
     assert run(monkeypatch, script, answer=False, rollback=True) == (1, ["nothing was changed"])
     assert script.jobs == []
 
 
-def test_where_nobody_can_be_asked_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    code, said = run(monkeypatch, Script(), answer=None)
+def test_without_a_terminal_and_yes_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    code, messages = run(monkeypatch, ScriptedRuns(), answer=None)
     assert code == 2
-    assert "--yes" in said[0]
+    assert "--yes" in messages[0]
 
 
-def test_a_dry_run_asks_nobody_and_shows_differences(
+def test_a_dry_run_needs_no_confirmation_and_shows_differences(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    script = Script(host(box=BOX), host(status="changed", changed=("a",), differences=("a\n+hello",)))
+    script = ScriptedRuns(host(box=BOX), host(status="changed", changed=("a",), differences=("a\n+hello",)))
     assert run(monkeypatch, script, answer=None, check=True)[0] == 0
     assert all(job.check for job in script.jobs)
     shown = capsys.readouterr().out
     assert "+hello" in shown
-    assert "1 step would change" in shown
+    assert "1 task would change something" in shown
 
 
-def test_what_preflight_refuses_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    script = Script(host(status="failed", task="preflight: There is room", message="/opt is full.", box=BOX))
-    code, said = run(monkeypatch, script)
+def test_a_failed_preflight_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = ScriptedRuns(
+        host(status="failed", task="preflight: There is room", message="/opt is full.", box=BOX)
+    )
+    code, messages = run(monkeypatch, script)
     assert code == 1
-    assert "/opt is full." in said[0]
+    assert "/opt is full." in messages[0]
     assert len(script.jobs) == 1
 
 
-def test_a_box_that_no_stack_fits_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_box_without_a_stack_fails_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     old = {**BOX, "cards": [{"address": "0000:01:00.0", "device_id": 0x1180, "driver": None}]}
-    code, said = run(monkeypatch, Script(host(box=old)))
+    code, messages = run(monkeypatch, ScriptedRuns(host(box=old)))
     assert code == 1
-    assert "no stack exists, because" in said[0]
+    assert "no stack exists, because" in messages[0]
 
 
 def test_json_is_one_document(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    script = Script(
+    script = ScriptedRuns(
         host(box=BOX), host(status="changed", changed=("a",), verdict="ready", log="/x/localhost.log")
     )
     assert run(monkeypatch, script, as_json=True)[0] == 0
@@ -195,35 +204,33 @@ def test_json_is_one_document(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert document["hosts"][0]["log"] == "/x/localhost.log"
 
 
-def test_hosts_come_from_the_inventory_with_their_wishes(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_options_of_a_host_come_from_the_inventory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     place = tmp_path / "hosts.yml"
     place.write_text("all: {hosts: {desk: {frameworks: [jax]}}}")
     asked: list[Any] = []
     monkeypatch.setattr(
         environments, "role_variables", lambda stack, *rest, **options: asked.append(stack) or {}
     )
-    script = Script(host(name="desk", box=BOX), host(name="desk", verdict="ready"))
+    script = ScriptedRuns(host(name="desk", box=BOX), host(name="desk", verdict="ready"))
     assert run(monkeypatch, script, hosts=("desk",), inventory=place)[0] == 0
     assert script.jobs[1].limit == "desk"
     assert script.jobs[1].inventories == (place,)
     assert list(asked[0].environments) == ["jax"]
-    code, said = run(monkeypatch, Script(), hosts=("other",), inventory=place)
-    assert (code, "no host" in said[0]) == (2, True)
+    code, messages = run(monkeypatch, ScriptedRuns(), hosts=("other",), inventory=place)
+    assert (code, "no host" in messages[0]) == (2, True)
 
 
-def test_an_inventory_without_hosts_named_means_all_of_it_and_never_this_machine(
+def test_an_inventory_without_host_arguments_selects_all_its_hosts(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     place = tmp_path / "hosts.yml"
     place.write_text("room: {hosts: {desk: , bench: }}")
-    script = Script(host(name="desk", box=BOX), host(name="desk", verdict="ready"))
+    script = ScriptedRuns(host(name="desk", box=BOX), host(name="desk", verdict="ready"))
     assert run(monkeypatch, script, inventory=place)[0] == 0
     assert [job.limit for job in script.jobs] == ["desk,bench"] * 2
     place.write_text("room: {hosts: {}}")
-    code, said = run(monkeypatch, Script(), inventory=place)
-    assert (code, "has no hosts" in said[0]) == (2, True)
+    code, messages = run(monkeypatch, ScriptedRuns(), inventory=place)
+    assert (code, "has no hosts" in messages[0]) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +243,7 @@ def test_an_inventory_without_hosts_named_means_all_of_it_and_never_this_machine
         (("desk",), ("bench",), None),
     ],
 )
-def test_a_limit_only_ever_takes_away(
+def test_limit_only_removes_hosts(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     hosts: tuple[str, ...],
@@ -245,16 +252,16 @@ def test_a_limit_only_ever_takes_away(
 ) -> None:
     place = tmp_path / "hosts.yml"
     place.write_text("room: {hosts: {desk: , bench: }}\nother: {hosts: {far: }}")
-    script = Script(host(name="desk", box=BOX), host(name="desk", verdict="ready"))
-    code, said = run(monkeypatch, script, hosts=hosts, limit=limit, inventory=place)
+    script = ScriptedRuns(host(name="desk", box=BOX), host(name="desk", verdict="ready"))
+    code, messages = run(monkeypatch, script, hosts=hosts, limit=limit, inventory=place)
     if left is None:
         assert (code, script.jobs) == (2, [])
-        assert "leaves none" in said[0]
+        assert "selects none" in messages[0]
     else:
         assert [job.limit for job in script.jobs] == [left] * 2
 
 
-def test_the_command_line_says_what_is_missing(dlbox: Command, tmp_path: Path) -> None:
+def test_incomplete_command_lines_are_usage_errors(dlbox: Command, tmp_path: Path) -> None:
     ended = dlbox("provision", XDG_STATE_HOME=str(tmp_path))
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "--yes" in ended.stderr
@@ -263,7 +270,7 @@ def test_the_command_line_says_what_is_missing(dlbox: Command, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("flag", "variable"), [(True, False), (False, True), (False, False)])
-def test_a_toolkit_is_wanted_by_the_command_or_by_the_inventory(
+def test_the_toolkit_comes_from_the_command_line_or_the_inventory(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flag: bool, variable: bool
 ) -> None:
     place = tmp_path / "hosts.yml"
@@ -275,7 +282,7 @@ def test_a_toolkit_is_wanted_by_the_command_or_by_the_inventory(
         return {}
 
     monkeypatch.setattr(environments, "role_variables", variables)
-    script = Script(host(name="desk", box=BOX), host(name="desk", verdict="ready"))
+    script = ScriptedRuns(host(name="desk", box=BOX), host(name="desk", verdict="ready"))
     assert run(monkeypatch, script, hosts=("desk",), inventory=place, cuda_toolkit=flag)[0] == 0
     assert planned == ["11.8.89" if flag or variable else None]
 
@@ -290,37 +297,40 @@ def test_a_toolkit_is_wanted_by_the_command_or_by_the_inventory(
         (("--limit", "b1, b2,"), {"limit": ("b1", "b2")}),
     ],
 )
-def test_lists_are_written_with_commas_or_apart(
+def test_lists_may_use_commas_or_repeated_options(
     monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], kept: dict[str, tuple[str, ...]]
 ) -> None:
-    asked: list[Wishes] = []
-    monkeypatch.setattr(provision, "run", lambda wishes, *rest, **options: asked.append(wishes) or 0)
+    asked: list[ProvisionOptions] = []
+    monkeypatch.setattr(provision, "run", lambda options, *rest: asked.append(options) or 0)
     with pytest.raises(SystemExit, match="0"):
         cli.main(["provision", *words, "--inventory", "hosts.yml", "--check"], standalone_mode=False)
-    (wishes,) = asked
+    (options,) = asked
     for field, value in kept.items():
-        assert getattr(wishes, field) == value
+        assert getattr(options, field) == value
 
 
-def test_a_tag_that_is_none_is_a_wrong_call(dlbox: Command) -> None:
+def test_an_unknown_tag_is_a_usage_error(dlbox: Command) -> None:
     ended = dlbox("provision", "--tags", "driver,divers", "--check")
     assert ended.returncode == 2
     assert "'divers' is not one of" in ended.stderr
 
 
-def test_where_one_box_is_not_fit_it_is_said_how_to_go_on_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_if_one_box_fails_the_command_without_it_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     three = (
         host(name="b1", box=BOX),
         host(name="b2", status="unreachable", message="it is off"),
         host(name="b3"),
     )
-    looked = Outcome(playbook="preflight", check=False, seconds=1.0, hosts=three)
+    looked = PlaybookOutcome(playbook="preflight", check=False, seconds=1.0, hosts=three)
     monkeypatch.setattr(playbook, "run", lambda *rest: looked)
-    said = Said()
-    assert provision.run(Wishes(), watching, lambda question: True, as_json=True, complain=said) == 1
-    assert said == [
+    messages = Messages()
+    assert (
+        provision.run(ProvisionOptions(), Interaction(open_progress, lambda question: True, messages, True))
+        == 1
+    )
+    assert messages == [
         "b2: it is off",
-        "nothing was installed on any of them; to go on without the others: --limit b1,b3",
+        "nothing was installed on any host; to continue without the failed hosts: --limit b1,b3",
     ]
 
 
@@ -328,11 +338,11 @@ def test_where_one_box_is_not_fit_it_is_said_how_to_go_on_without_it(monkeypatch
 def test_an_installed_dlbox_does_not_remove_itself(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rollback: bool
 ) -> None:
-    monkeypatch.setattr("provision.commands.options.INSTALLED", Path(sys.prefix).resolve().parent)
-    script = Script(host(name="there", box=BOX), host(name="there"))
-    code, said = run(monkeypatch, script, rollback=rollback)
+    monkeypatch.setattr("provision.commands.options.INSTALL_DIR", Path(sys.prefix).resolve().parent)
+    script = ScriptedRuns(host(name="there", box=BOX), host(name="there"))
+    code, messages = run(monkeypatch, script, rollback=rollback)
     assert (code, script.jobs) == (2, [])
-    assert "from another machine" in said[0]
+    assert "from another machine" in messages[0]
     inventory = tmp_path / "hosts.yml"
     inventory.write_text("all: {hosts: {here: {ansible_connection: local}, there: {}}}")
     assert run(monkeypatch, script, hosts=("here",), inventory=inventory, rollback=rollback)[0] == 2

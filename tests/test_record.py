@@ -1,3 +1,5 @@
+"""The result document: its summaries, its schema and its JSON."""
+
 from __future__ import annotations
 
 import json
@@ -27,32 +29,32 @@ def test_spread_is_the_median_and_the_median_absolute_deviation(values: list[flo
 
 
 @given(RATES)
-def test_percentiles_are_numpy_s(values: list[float]) -> None:
+def test_percentiles_equal_those_of_numpy(values: list[float]) -> None:
     found = record.Percentiles.of(values)
     assert (found.p5, found.p50, found.p95) == pytest.approx(tuple(np.percentile(values, [5, 50, 95])))
 
 
-def test_nothing_measured_is_not_a_zero() -> None:
+def test_a_summary_of_no_values_raises_an_error() -> None:
     with pytest.raises(ValueError, match="no values"):
         record.Spread.of([])
     with pytest.raises(ValueError, match="no values"):
         record.Percentiles.of([])
 
 
-def test_the_schema_that_ships_is_the_one_of_the_types() -> None:
-    """Make it anew with: python -m bench.results.record.document > bench/results/record/schema.json"""
+def test_the_packaged_schema_equals_the_generated_one() -> None:
+    """To regenerate: python -m bench.results.record.document > bench/results/record/schema.json"""
     shipped = Path(record.__file__).with_name("schema.json").read_text()
     assert json.loads(shipped) == json.loads(json.dumps(record.json_schema()))
 
 
-def test_a_document_is_as_the_schema_says_and_comes_back_whole() -> None:
+def test_a_document_fits_the_schema_and_is_decoded_unchanged() -> None:
     made = document(run_id=3, report="/tmp/x.html")
     text = record.to_json(made)
     jsonschema.validate(json.loads(text), record.json_schema())
     assert record.from_json(text) == made
 
 
-def test_the_contract_s_names_are_there() -> None:
+def test_the_documented_fields_exist() -> None:
     told = json.loads(record.to_json(document()))
     assert {"schema_version", "command", "verdict", "machine", "findings", "results", "report"} <= set(told)
     assert set(told["findings"][0]) == {
@@ -66,7 +68,7 @@ def test_the_contract_s_names_are_there() -> None:
     assert set(result["samples_per_second"]) == {"median", "mad", "values"}
 
 
-def test_a_wrong_document_is_refused_with_the_place() -> None:
+def test_an_invalid_document_is_refused_with_the_field() -> None:
     told = json.loads(record.to_json(document()))
     told["results"][0]["batch_size"] = "many"
     with pytest.raises(msgspec.ValidationError, match=r"results\[0\]\.batch_size|results\[...\]\.batch_size"):

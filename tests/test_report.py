@@ -1,3 +1,5 @@
+"""The HTML report: content, charts, escaping, size, and rendering in a browser."""
+
 from __future__ import annotations
 
 import itertools
@@ -29,7 +31,7 @@ def without_charts(page: str) -> str:
     return re.sub(r"<svg.*?</svg>", "<svg/>", page, flags=re.DOTALL)
 
 
-def test_the_page_is_the_golden_one() -> None:
+def test_the_page_equals_the_golden_file() -> None:
     """After a wanted change: DLBOX_GOLDEN=write pytest tests/test_report.py, and look at the difference."""
     page = without_charts(report.render(document(run_id=7)))
     if os.environ.get("DLBOX_GOLDEN") == "write":
@@ -37,11 +39,11 @@ def test_the_page_is_the_golden_one() -> None:
     assert page == GOLDEN.read_text()
 
 
-def test_the_same_result_gives_the_same_page() -> None:
+def test_equal_results_give_equal_pages() -> None:
     assert report.render(document()) == report.render(document())
 
 
-def test_charts_have_a_text_that_says_what_they_show() -> None:
+def test_charts_have_a_text_alternative() -> None:
     page = report.render(document())
     labels = re.findall(r'<svg role="img" aria-label="([^"]+)"', page)
     assert len(labels) == 2
@@ -71,20 +73,20 @@ def watched() -> Any:
     )
 
 
-def test_the_card_is_shown_where_it_was_watched() -> None:
+def test_readings_of_the_card_are_drawn_if_recorded() -> None:
     page = report.render(document(results=watched()))
     labels = re.findall(r'<svg role="img" aria-label="([^"]+)"', page)
     assert labels[2:] == [
-        "The card while lstm trained, over time: clock 1,792 to 1,852 MHz; at most 83 °C; 160 W on average; "
+        "The card during training of lstm, over time: clock 1,792 to 1,852 MHz; maximum 83 °C; 160 W on average; "
         "software thermal slowdown for 4.5 s",
-        "The card while gru trained, over time: at most 83 °C",
+        "The card during training of gru, over time: maximum 83 °C",
     ]
     drawn = page.split("<svg")[3]
-    assert "held down by heat or a power fault" in drawn
-    assert "at its power limit (harmless)" in drawn
-    assert "cnn-lstm: the card could not be watched to the end: NVML did not start: no permission." in page
+    assert "clock reduced by heat or a power fault" in drawn
+    assert "at the power limit (normal)" in drawn
+    assert "cnn-lstm: reading the card failed: NVML did not start: no permission." in page
     assert "a&lt;b (1)" in page
-    assert "alone, by\nenergy counter and nothing (not told)." in page
+    assert "card only, from\nenergy counter and no source." in page
 
 
 def chart_told(page: str, start: str) -> str:
@@ -92,17 +94,18 @@ def chart_told(page: str, start: str) -> str:
     return str(told)
 
 
-def test_a_rate_is_held_against_its_band_its_past_and_what_was_expected() -> None:
+def test_a_speed_is_shown_with_its_interval_earlier_runs_and_expected_speed() -> None:
     now = pages.twelve()
     told = chart_told(report.render(now, pages.past(now, 0.9, 1.1, 2.9)), "Training throughput")
     assert (
-        "gru 342 samples/s, a repeat expected from 317 to 368, expected 402, median of 3 earlier 376" in told
+        "gru 342 samples/s, expected of another run 317 to 368, expected speed 402, median of 3 earlier runs 376"
+        in told
     )
     assert told.count("earlier") == 12
 
 
 @pytest.mark.parametrize("change", ["machine", "fingerprint", "batch", "partial", "later", "interrupted"])
-def test_another_kind_of_run_is_not_its_past(change: str) -> None:
+def test_runs_of_another_kind_are_not_shown_as_earlier_runs(change: str) -> None:
     now = pages.on_card()
     (run,) = pages.past(now, 0.9)
     old = run.document
@@ -120,18 +123,18 @@ def test_another_kind_of_run_is_not_its_past(change: str) -> None:
     if change == "later":
         old = msgspec.structs.replace(old, started_at="2027-01-01T00:00:00+00:00")
     alike = msgspec.structs.replace(run, document=msgspec.structs.replace(run.document, results=same))
-    assert report.known(now, [alike])[0].earlier == (9100.0,)
+    assert report.references_of(now, [alike])[0].earlier == (9100.0,)
     state = "partial" if change == "interrupted" else "complete"
     other = msgspec.structs.replace(run, document=old, state=state)
-    assert report.known(now, [other])[0].earlier == ()
+    assert report.references_of(now, [other])[0].earlier == ()
 
 
-def test_the_roofline_has_every_model_and_both_roofs() -> None:
+def test_the_roofline_shows_every_model_and_both_limits() -> None:
     page = report.render(pages.on_card())
     told = chart_told(page, "Roofline")
     assert told.startswith("Roofline: memory 318 GB/s, matrix peak fp32 11.2 TFLOP/s, tf32 22.4 TFLOP/s")
     # 9,100 x 55 MFLOP; 27.5 FLOP per byte x 318 GB/s = 8.745 TFLOP/s
-    assert "lstm 0.5 TFLOP/s at 27.5 FLOP per byte, 6% of what memory allows" in told
+    assert "lstm 0.5 TFLOP/s at 27.5 FLOP per byte, 6% of the memory limit" in told
     assert told.count("FLOP per byte") == 3
     drawn = page.split('aria-label="Roofline')[1].split("</svg>")[0]
     assert all(f">{name}</text>" in drawn for name in ("lstm", "gru", "cnn-lstm", "memory 318 GB/s"))
@@ -152,26 +155,26 @@ def test_the_roofline_has_every_model_and_both_roofs() -> None:
                     pages.ON_CARD, bandwidth_gb_s=None, troubles={"bandwidth": "out of memory"}
                 )
             },
-            "gave nothing (bandwidth: out of memory)",
+            "has no result (bandwidth: out of memory)",
         ),
-        ({"results": (result("lstm"),)}, "arithmetic of these models is not known"),
+        ({"results": (result("lstm"),)}, "number of operations of these models is unknown"),
     ],
 )
-def test_no_roofline_says_why(changes: Any, why: str) -> None:
+def test_a_missing_roofline_is_explained(changes: Any, why: str) -> None:
     page = report.render(msgspec.structs.replace(pages.on_card(), **changes))
     assert "<p>No roofline: " in page
     assert why in page
     assert 'aria-label="Roofline' not in page
 
 
-def test_what_shows_the_kernel_is_on_the_page() -> None:
+def test_the_evidence_for_the_kernel_is_on_the_page() -> None:
     page = report.render(pages.on_card())
     assert "fused, 9.0 times the generic one" in page
     assert "the primitive rnn_fwd is in the jaxpr" in page
-    assert "lstm: the fastest batch here is 512" in page
+    assert "lstm: the fastest batch size is 512" in page
 
 
-def test_nothing_on_the_page_points_outside() -> None:
+def test_the_page_loads_nothing_from_elsewhere() -> None:
     page = report.render(document())
     links = re.findall(r'(?:src|href)="([^"]*)"', page)
     assert all(link.startswith(("#", "data:")) for link in links), links
@@ -179,12 +182,12 @@ def test_nothing_on_the_page_points_outside() -> None:
     assert "fetch(" not in page
 
 
-def test_twelve_models_with_a_past_make_a_small_page() -> None:
+def test_the_page_of_twelve_models_with_earlier_runs_is_small() -> None:
     now = pages.twelve()
     assert len(report.render(now, pages.past(now, 0.97, 1.02, 1.1)).encode()) < 1_500_000
 
 
-def test_a_full_suite_on_a_card_makes_a_small_page_with_the_worst_cards_drawn() -> None:
+def test_the_page_of_a_full_suite_on_a_card_is_small_and_draws_the_worst_cards() -> None:
     """Sixteen models at two sizes: thirty-two charts over time would take a browser's patience and 2 MB."""
     made = pages.full()
     assert len(made.results) == 2 * len(SUITES["full"])
@@ -199,7 +202,7 @@ def test_a_full_suite_on_a_card_makes_a_small_page_with_the_worst_cards_drawn() 
     assert page.count("<td>lstm-dropout-faithful, batch 512</td>") >= 2  # its figures are there all the same
 
 
-def test_hostile_words_stay_words() -> None:
+def test_html_in_texts_is_escaped() -> None:
     evil = '<script>alert("x")</script>'
     host = msgspec.structs.replace(machine().host, hostname=evil)
     finding = Finding(id="a.b", status=Status.FAIL, title=evil, message=evil, remedy=evil)
@@ -214,7 +217,7 @@ def test_hostile_words_stay_words() -> None:
     assert page.count("</textarea") == 1
 
 
-def test_commands_in_a_finding_are_set_as_such_and_nothing_else_is() -> None:
+def test_text_between_backquotes_in_a_finding_is_formatted_as_code() -> None:
     finding = Finding(
         id="a.b",
         status=Status.FAIL,
@@ -231,7 +234,7 @@ def test_commands_in_a_finding_are_set_as_such_and_nothing_else_is() -> None:
     ("status", "results", "unfolded"),
     [(Status.PASS, (), True), (Status.PASS, (result(),), False), (Status.FAIL, (), False)],
 )
-def test_long_lists_of_what_is_right_do_not_stand_before_the_charts(
+def test_passed_checks_are_folded_unless_nothing_else_is_shown(
     status: Status, results: Any, unfolded: bool
 ) -> None:
     """They are the page where there is nothing else to look at."""
@@ -240,27 +243,27 @@ def test_long_lists_of_what_is_right_do_not_stand_before_the_charts(
         id="host.disk", status=status, title="Disk space", message="9 GiB free", remedy="make room"
     )
     page = report.render(document(findings=(calm, other), results=results))
-    (mark,) = re.findall(r"<details([^>]*)><summary>\d that are as they should be", page)
+    (mark,) = re.findall(r"<details([^>]*)><summary>\d passed or skipped", page)
     assert (mark == " open") is unfolded
 
 
-def test_what_was_measured_beside_the_speed_is_on_the_page() -> None:
+def test_all_other_figures_are_on_the_page() -> None:
     made = pages.twelve()
     first = msgspec.structs.replace(made.results[0], tokens_per_second=119_097.0, variant="fast")
     slow = result("lstm-faithful", 100.0, variant="faithful")
     page = report.render(msgspec.structs.replace(made, results=(first, slow)))
     for words in ("119,097", "368 to 428", "4%", "700", "0.396", "thousand, 999 USD on 2026-11-01"):
         assert words in page
-    assert "lstm, the fast variant, trains 3.97 times its samples/s" in page
+    assert "its fast variant lstm has 3.97 times the samples/s" in page
 
 
 @pytest.mark.parametrize("verdict", ["ready", "cpu-only", "not-ready"])
-def test_a_page_without_results_is_a_page(verdict: Any) -> None:
+def test_a_document_without_results_can_be_rendered(verdict: Any) -> None:
     page = report.render(document(verdict=verdict, results=(), findings=()))
     assert "Training speed" not in page
 
 
-def test_the_command_writes_the_page_of_a_number_a_word_or_a_file(
+def test_the_command_accepts_a_number_a_word_or_a_file(
     dlbox: Command, own_data_folder: Path, tmp_path: Path
 ) -> None:
     store = History(default_path())
@@ -295,7 +298,7 @@ def shown() -> dict[str, str]:
 
 
 @pytest.mark.skipif(CHROMIUM is None and not os.environ.get("CI"), reason="Chromium is not installed")
-def test_in_a_browser(tmp_path: Path) -> None:
+def test_the_page_works_in_a_browser(tmp_path: Path) -> None:
     """No console message, no request, nothing wider than the window, text that can be read, and a summary to copy."""
     from playwright.sync_api import sync_playwright
 

@@ -1,4 +1,4 @@
-"""Where results are written: links, pipes and devices stay what they are, and "-" is stdout."""
+"""Writing results: links, pipes and devices are not replaced, and "-" is stdout."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.results.export import formats
+from bench.results.export.spreadsheet import csv_table
 from bench.results.record.document import Document
 from bench.results.store.history import History, default_path
 from common import files
@@ -27,7 +27,9 @@ def stored(own_data_folder: Path) -> Document:
     return run.document
 
 
-def test_a_link_stays_one_and_its_target_is_written(dlbox: Command, stored: Document, tmp_path: Path) -> None:
+def test_a_link_stays_a_link_and_its_target_is_written(
+    dlbox: Command, stored: Document, tmp_path: Path
+) -> None:
     target, link, dangling = tmp_path / "far" / "target.csv", tmp_path / "link.csv", tmp_path / "new.csv"
     target.parent.mkdir()
     target.write_text("before")
@@ -38,14 +40,12 @@ def test_a_link_stays_one_and_its_target_is_written(dlbox: Command, stored: Docu
         done = dlbox("report", "1", "--csv", str(path))
         assert (done.returncode, done.stderr) == (0, "")
         assert path.is_symlink()
-    assert target.read_text() == (tmp_path / "not-there.csv").read_text() == formats.table(stored)
+    assert target.read_text() == (tmp_path / "not-there.csv").read_text() == csv_table(stored)
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
     assert sorted(p.name for p in target.parent.iterdir()) == ["target.csv"]
 
 
-def test_a_file_that_cannot_be_written_keeps_what_it_held(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_write_keeps_the_former_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
@@ -76,7 +76,7 @@ def test_a_pipe_is_written_to(
 
 
 def devices(folder: Path) -> tuple[Path, Path]:
-    """A /dev/full and a disk of no driver of our own making; skips where that needs more rights."""
+    """Device files for /dev/full and for a disk without a driver; skips if the user may not make them."""
     full, disk = folder / "full", folder / "disk"
     try:
         os.mknod(full, stat.S_IFCHR | 0o600, os.makedev(1, 7))
@@ -88,10 +88,12 @@ def devices(folder: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize("options", [("report", "1", "--csv"), ("history", "export"), ("check", "--junit")])
-def test_a_device_stays_one(
+def test_a_device_stays_a_device(
     dlbox: Command, stored: Document, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
-    for device, why in zip(devices(tmp_path), ("No space left on device", "a disk is no file"), strict=True):
+    for device, why in zip(
+        devices(tmp_path), ("No space left on device", "a disk cannot be a result file"), strict=True
+    ):
         before = device.lstat()
         done = dlbox(*options, str(device))
         assert done.returncode == 1
@@ -99,7 +101,7 @@ def test_a_device_stays_one(
         assert device.lstat() == before
 
 
-def test_stdout_by_its_names_is_stdout(dlbox: Command, stored: Document, tmp_path: Path) -> None:
+def test_every_name_of_stdout_is_stdout(dlbox: Command, stored: Document, tmp_path: Path) -> None:
     own = tmp_path / "own-name-of-it"
     own.symlink_to("/dev/stdout")
     by_name = "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", str(own), "-"
@@ -108,11 +110,11 @@ def test_stdout_by_its_names_is_stdout(dlbox: Command, stored: Document, tmp_pat
     assert exported.pop().count("\n") == 1, "and no word beside it"
     for name in by_name:
         done = dlbox("report", "1", "--csv", name)
-        assert (done.returncode, done.stdout, done.stderr) == (0, formats.table(stored), "")
+        assert (done.returncode, done.stdout, done.stderr) == (0, csv_table(stored), "")
     assert Path("/dev/stdout").is_symlink()
 
 
-def test_what_stdout_was_redirected_to_is_added_to(dlbox: Command, stored: Document, tmp_path: Path) -> None:
+def test_output_is_appended_to_a_redirected_stdout(dlbox: Command, stored: Document, tmp_path: Path) -> None:
     import subprocess
     import sys
 
@@ -123,10 +125,10 @@ def test_what_stdout_was_redirected_to_is_added_to(dlbox: Command, stored: Docum
     command = [sys.executable, "-P", str(ROOT / "dlbox.py"), "report", "1", "--csv", "/dev/fd/1"]
     with kept.open("a") as out:
         assert subprocess.run(command, stdout=out, check=False).returncode == 0
-    assert kept.read_text() == "before\n" + formats.table(stored)
+    assert kept.read_text() == "before\n" + csv_table(stored)
 
 
-def test_a_person_reads_on_stderr_where_stdout_is_a_file_s(
+def test_messages_go_to_stderr_if_stdout_is_the_file(
     dlbox: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 import yaml
 
+from provision import PROVISION_DIR
 from provision.ansible import playbook
-from provision.ansible.playbook import HOUSE, Job
+from provision.ansible.playbook import PlaybookJob
 from tests.conftest import ROOT
-from tests.test_playbook import Listener, only
+from tests.test_playbook import RecordingProgress, only
 
-ROLES = HOUSE / "roles"
+ROLES = PROVISION_DIR / "roles"
 OWN = (
     "record",
     "environment",
@@ -30,6 +31,7 @@ OWN = (
     "bundle",
     "preflight",
     "nvidia_driver",
+    "distribution",
 )
 SPECS: dict[str, dict[str, Any]] = {
     role: yaml.safe_load((ROLES / role / "meta" / "argument_specs.yml").read_text())["argument_specs"]
@@ -82,7 +84,9 @@ def test_a_wrong_value_is_refused_before_anything_is_done(
     path = tmp_path / "wrong.yml"
     path.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [task]}]))
     outcome = playbook.run(
-        Job(playbook=path, check=True, variables={"localhost": wrong}), Listener(), tmp_path / "logs"
+        PlaybookJob(playbook=path, check=True, variables={"localhost": wrong}),
+        RecordingProgress(),
+        tmp_path / "logs",
     )
     host = only(outcome)
     assert host.status == "failed"
@@ -94,7 +98,8 @@ def test_a_wrong_value_is_refused_before_anything_is_done(
 @pytest.mark.parametrize("name", ["site.yml", "verify.yml", "rollback.yml", "preflight.yml"])
 def test_a_playbook_is_syntactically_sound(name: str) -> None:
     done = subprocess.run(
-        [str(Path(sys.executable).with_name("ansible-playbook")), "--syntax-check", str(HOUSE / "playbooks" / name)],
+        [str(Path(sys.executable).with_name("ansible-playbook")), "--syntax-check",
+         str(PROVISION_DIR / "playbooks" / name)],
         capture_output=True, text=True, check=False,
         env={"ANSIBLE_ROLES_PATH": str(ROLES), "LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"},
     )  # fmt: skip
@@ -103,9 +108,11 @@ def test_a_playbook_is_syntactically_sound(name: str) -> None:
 
 @pytest.mark.skipif(Path("/usr/local/bin/dlbox").exists(), reason="this machine was provisioned")
 def test_a_box_without_dlbox_is_told_so(tmp_path: Path) -> None:
-    host = only(playbook.run(Job(playbook=Path("verify.yml")), Listener(), tmp_path / "logs"))
+    host = only(
+        playbook.run(PlaybookJob(playbook=Path("verify.yml")), RecordingProgress(), tmp_path / "logs")
+    )
     assert (host.status, host.verdict) == ("failed", "unknown")
-    assert host.message == "dlbox is not on the box yet: run the same command without --tags."
+    assert host.message == "dlbox is not installed on the box yet: run the same command without --tags."
 
 
 @pytest.mark.slow

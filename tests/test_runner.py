@@ -18,6 +18,7 @@ import pytest
 from bench.measure import runner
 from bench.measure.events import Compiled, Evaluated, Event, Generic, Job, Resident
 from bench.measure.workloads import WORKLOADS
+from common import ending
 
 JOB = Job(workload=WORKLOADS["lstm"], backend="tensorflow", parent_pid=os.getpid())
 QUICK = runner.Limits(startup=20, silence=20, total=30)
@@ -96,7 +97,14 @@ def test_json_of_others_is_passed_over(line: bytes) -> None:
     ("code", "kind", "words"),
     [
         ("os.kill(os.getpid(), signal.SIGSEGV)", "crash", "SIGSEGV"),
-        ("os.kill(os.getpid(), signal.SIGKILL)", "out-of-memory", "memory runs out"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "killed", "SIGKILL"),
+        ("os.kill(os.getpid(), signal.SIGTERM)", "killed", "SIGTERM"),
+        ("sys.stderr.write('MemoryError'); sys.exit(1)", "out-of-memory", "reported that memory ran out"),
+        (
+            "os.write(2, b'terminate called after std::bad_alloc'); os.kill(os.getpid(), signal.SIGABRT)",
+            "out-of-memory",
+            "SIGABRT",
+        ),
         ("sys.exit(7)", "crash", "exit code 7"),
         ("raise RuntimeError('boom')", "crash", "exit code 1"),
         (
@@ -116,6 +124,14 @@ def test_every_way_to_die_is_told_by_name(code: str, kind: str, words: str) -> N
     assert problem is not None
     assert problem.kind == kind
     assert words in problem.message
+
+
+def test_a_kill_is_one_for_memory_where_the_kernel_counts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = iter((3, 4))
+    monkeypatch.setattr(ending, "oom_kills", lambda: next(counts))
+    problem, _ = run("os.kill(os.getpid(), signal.SIGKILL)")
+    assert problem is not None
+    assert (problem.kind, "memory ran out" in problem.message) == ("out-of-memory", True)
 
 
 def test_the_last_words_on_stderr_are_kept() -> None:

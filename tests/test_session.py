@@ -15,6 +15,7 @@ import pytest
 from bench.finding import Finding, Status
 from bench.health.checks.frameworks import NAMES
 from bench.judge import scaling
+from bench.measure import machine_probes
 from bench.measure.events import Block, Event, Job
 from bench.measure.runner import Problem
 from bench.measure.workloads import select
@@ -270,6 +271,33 @@ def test_an_interrupted_run_is_kept_as_partial(box: Any, stop: type[BaseExceptio
     assert (stored.state, stored.document) == ("partial", document)
 
 
+def test_a_run_is_in_the_history_before_anything_is_probed(box: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def probe(*_: Any, **__: Any) -> Any:
+        seen.extend(History(default_path()).runs())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(machine_probes, "measure", probe)
+    with pytest.raises(session.InterruptedRunError) as caught:
+        box()
+    assert [(run.state, run.document is not None) for run in seen] == [("running", True)]
+    document = caught.value.document
+    assert document is not None
+    assert (document.run_id, document.partial, document.verdict) == (1, True, "not-ready")
+    assert (document.probes, document.results) == (None, ())
+    stored = History(default_path()).run(1)
+    assert stored is not None
+    assert (stored.state, stored.document) == ("partial", document)
+
+
+def test_what_the_probes_gave_is_kept_before_anything_trains(box: Any) -> None:
+    with pytest.raises(session.InterruptedRunError) as caught:
+        box({"lstm": KeyboardInterrupt})
+    assert caught.value.document is not None
+    assert caught.value.document.probes is not None
+
+
 def test_ctrl_c_while_the_report_is_drawn_leaves_the_run_complete(
     box: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,7 +347,7 @@ def test_the_first_run_with_a_card_is_not_quick(box: Any) -> None:
 
 
 def test_a_full_disk_at_report_time_loses_nothing(box: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(path: Path, text: str) -> None:
+    def full(path: Path, text: str, **how: bool) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("bench.run.session.write_atomically", full)

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from provision.ansible.playbook import HOUSE
+from provision import PROVISION_DIR
 from tests.conftest import script
 from tests.test_playbook import only, run
 
-SCRIPT = HOUSE / "roles/environment/files/sound.py"
+SCRIPT = PROVISION_DIR / "roles/environment/files/sound.py"
 
 
 sound = script(SCRIPT)
@@ -71,10 +71,16 @@ def test_what_is_whole_stays(root: Path) -> None:
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "a file cut off": (lambda p: (p / "numpy/__init__.py").write_text("b"), "numpy/__init__.py: not as pip left it"),
-    "a file gone": (lambda p: (p / "six_pack/__init__.py").unlink(), "six_pack/__init__.py: not as pip left it"),
-    "a folder gone": (lambda p: shutil.rmtree(p / "numpy"), "not as pip left it"),
-    "a command gone": (lambda p: (p / "../../../bin/dlbox").unlink(), "bin/dlbox: not as pip left it"),
+    "a file cut off": (
+        lambda p: (p / "numpy/__init__.py").write_text("b"),
+        "numpy/__init__.py: changed since pip installed it",
+    ),
+    "a file gone": (
+        lambda p: (p / "six_pack/__init__.py").unlink(),
+        "six_pack/__init__.py: changed since pip installed it",
+    ),
+    "a folder gone": (lambda p: shutil.rmtree(p / "numpy"), "changed since pip installed it"),
+    "a command gone": (lambda p: (p / "../../../bin/dlbox").unlink(), "bin/dlbox: changed since pip installed it"),
     "a package gone": (lambda p: shutil.rmtree(p / "numpy-1.0.dist-info"), "numpy: not installed"),
     "the wheel gone": (lambda p: shutil.rmtree(p / "dlbox-1.0.dist-info"), "dlbox: not installed"),
     "all gone": (lambda p: shutil.rmtree(p.parent), "dlbox and 2 more: not installed"),
@@ -181,7 +187,7 @@ def test_the_role_builds_it_again_and_then_changes_nothing(tmp_path: Path) -> No
     assert mended.status == "changed"
     (note,) = mended.notes
     assert note.startswith("The environment tiny is damaged (lib/python3")
-    assert note.endswith("/tiny/__init__.py: not as pip left it): it is built again beside it.")
+    assert note.endswith("/tiny/__init__.py: changed since pip installed it): a new one is built beside it.")
     assert subprocess.check_output(python, text=True) == "42\n"
     assert (root / "venv/tiny").resolve().name.endswith("-b")
     assert len(list((root / "versions").iterdir())) == 1

@@ -1,4 +1,4 @@
-"""Files that somebody made by hand or damaged: each is refused with what is wrong with it, and none is believed."""
+"""Edited or damaged files: each is refused with the reason, and summaries are recomputed from the timed blocks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests import pages
 from tests.samples import blocks, document, result
 
 
-def test_what_dlbox_makes_is_sound() -> None:
+def test_documents_of_dlbox_pass_the_check() -> None:
     for made in (document(), pages.twelve(), pages.on_card(), pages.cut_short()):
         assert validate.fault(lookup.decode(to_json(made).encode(), "x")) is None
 
@@ -27,8 +27,8 @@ def told(first: Result) -> str:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"repeats": ()}, "holds no timed block"),
-        ({"repeats": (Repeat(seed=0),)}, "holds no timed block"),
+        ({"repeats": ()}, "has no timed block"),
+        ({"repeats": (Repeat(seed=0),)}, "has no timed block"),
         ({"samples_per_second": Spread(median=0.0, mad=1.0, values=())}, "`samples_per_second` of lstm"),
         ({"accuracy": 5.0}, "`accuracy` of lstm is not between 0 and 1"),
         ({"ceiling": -0.1}, "`ceiling` of lstm"),
@@ -37,7 +37,7 @@ def told(first: Result) -> str:
         ({"workload": "\u202ecnn"}, "control characters"),
     ],
 )
-def test_a_figure_that_cannot_be_is_named(changes: dict[str, Any], words: str) -> None:
+def test_an_impossible_figure_is_named(changes: dict[str, Any], words: str) -> None:
     assert told(result("lstm")) == ""
     assert words in told(msgspec.structs.replace(result("lstm"), **changes))
 
@@ -53,25 +53,25 @@ def test_a_figure_that_cannot_be_is_named(changes: dict[str, Any], words: str) -
         {"other_cpu_cores": -2.0},
     ],
 )
-def test_a_block_that_cannot_have_been_timed(changes: dict[str, Any]) -> None:
+def test_a_block_with_an_impossible_time_is_refused(changes: dict[str, Any]) -> None:
     first, *others = blocks(400.0, 401.0)
     repeat = Repeat(seed=0, blocks=(msgspec.structs.replace(first, **changes), *others))
-    assert "cannot have been timed" in told(result("lstm", repeats=(repeat,)))
+    assert "impossible time" in told(result("lstm", repeats=(repeat,)))
 
 
-def test_single_steps_that_cannot_have_been_seen() -> None:
+def test_impossible_single_steps_are_refused() -> None:
     for steps in (Percentiles(p5=-1.0, p50=0.1, p95=0.2), Percentiles(p5=0.1, p50=0.3, p95=0.2)):
         assert "not in order" in told(result("lstm", single_step_seconds=steps))
 
 
-def test_a_result_that_is_there_twice() -> None:
-    assert validate.fault(document(results=(result("lstm"), result("lstm")))) == "lstm is in it twice"
+def test_a_duplicate_result_is_refused() -> None:
+    assert validate.fault(document(results=(result("lstm"), result("lstm")))) == "lstm appears twice"
     other = result("lstm", batch_size=64, batch_kind="chosen")
     assert validate.fault(document(results=(result("lstm"), other))) is None
 
 
-def test_what_follows_from_the_blocks_is_taken_from_them(tmp_path: Path) -> None:
-    """Whoever changes the summary of a run by hand changes nothing."""
+def test_figures_are_recomputed_from_the_blocks(tmp_path: Path) -> None:
+    """An edited summary has no effect."""
     measured = result(
         "lstm",
         tokens_per_sample=300,
@@ -104,19 +104,22 @@ def written(path: Path, data: bytes) -> Document:
     return lookup.read(path)
 
 
-def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
     good = to_json(document())
     assert written(tmp_path / "x", b"\xef\xbb\xbf" + good.encode()) == document()
 
 
 @pytest.mark.parametrize("number", [0, -1])
-def test_a_schema_that_never_was(tmp_path: Path, number: int) -> None:
+def test_an_invalid_schema_version_is_refused(tmp_path: Path, number: int) -> None:
     text = to_json(document(schema_version=number))
-    with pytest.raises(lookup.SourceError, match=f"no schema {number}"):
+    with pytest.raises(lookup.SourceError, match=f"invalid schema version {number}"):
         written(tmp_path / "x", text.encode())
 
 
-def test_a_file_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_or_huge_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lookup, "_LARGEST", 1 << 20)
-    with pytest.raises(lookup.SourceError, match="cannot read /dev/zero: more than 1 MiB"):
+    with pytest.raises(lookup.SourceError, match="cannot read /dev/zero: a device, not a regular file"):
         lookup.read(Path("/dev/zero"))
+    (tmp_path / "huge.json").write_bytes(b" " * ((1 << 20) + 1))
+    with pytest.raises(lookup.SourceError, match=r"huge\.json: it is larger than 1 MiB"):
+        lookup.read(tmp_path / "huge.json")

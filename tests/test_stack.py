@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import datetime
+import shutil
+from pathlib import Path
 
 import msgspec
 import pytest
+from packaging.requirements import Requirement
 
+from common.versions import allows
 from inventory.cards import cards
+from provision.distributions import distribution_file
 from provision.resolve.compatibility import page
 from provision.resolve.load import DEFAULT_PATH, load, parse
 from provision.resolve.rows import StackData
 from provision.resolve.stack import NoStack, Request, Stack, Target, resolve
-from provision.resolve.versions import allows, split_constraint
 
 DATA = load()
 TODAY = datetime.date(2026, 11, 22)
@@ -199,17 +203,21 @@ def test_the_repository_is_the_running_releases_own() -> None:
         driver = stack("RTX 5060", on=on).driver
         assert driver is not None
         assert driver.repository is not None
-        row = DATA.repository(on)
+        row = DATA.distribution(on)
         assert row is not None
-        assert driver.repository.fingerprint == row.fingerprint
+        assert row.repository is not None
+        assert driver.repository.fingerprint == row.repository.fingerprint
 
 
-def test_a_sha1_key_is_refused_where_apt_refuses_it() -> None:
-    """An older release's repository on a newer system."""
-    data = changed(
-        "02182E60104FCDC26EAE1B8597A5D4CB8793F200\n    sha1_signature: false",
-        f"{'A' * 32}8793F200\n    sha1_signature: true",
-    )
+def test_a_sha1_key_is_refused_where_apt_refuses_it(tmp_path: Path) -> None:
+    """The repository key of an older release on a newer system."""
+    folder = tmp_path / "distributions"
+    shutil.copytree(distribution_file.FOLDER, folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    path = folder / "debian-13.yml"
+    text = path.read_text(encoding="utf-8")
+    assert "sha1_signature: false" in text
+    path.write_text(text.replace("sha1_signature: false", "sha1_signature: true"), encoding="utf-8")
+    data = load(distributions=folder)
     found = no_stack("RTX 5060", on="debian-13", data=data)
     assert "SHA-1" in found.error
     assert isinstance(outcome("RTX 5060", on="debian-12", data=data), Stack), "Debian 12's apt still takes it"
@@ -295,7 +303,7 @@ def test_no_tensorflow_for_maxwell_since_2_17(card: str) -> None:
     assert "2.17" in found.missing["tensorflow"]
 
 
-def test_jax_is_not_offered_below_what_it_promises() -> None:
+def test_jax_is_not_offered_below_the_capability_that_it_supports() -> None:
     assert "5.2" in stack("GTX 750 Ti").missing["jax"]
     assert "jax" in stack("GTX 970").environments
 
@@ -456,7 +464,7 @@ def test_debian_12s_branch_has_ended_and_where_a_longer_one_is(card: str) -> Non
     (said,) = [text for text in stack(card, on="debian-12").warnings if "branch 535" in text]
     assert "ended on 2026-06-30" in said
     assert said.endswith("Ubuntu 24.04 has branch 580, supported until 2028-06-30.")
-    assert "When its support ends is not recorded." in why(stack(card, on="debian-13"), "driver branch")
+    assert "The end of its support is not known." in why(stack(card, on="debian-13"), "driver branch")
 
 
 def test_old_data_says_so() -> None:
@@ -521,4 +529,27 @@ def test_the_golden_page_is_what_the_code_says() -> None:
 
 def test_constraints_name_only_what_they_hold() -> None:
     for text in stack("GTX 1060").constraints:
-        split_constraint(text)
+        assert Requirement(text).specifier, text
+
+
+# Reasons
+
+
+@pytest.mark.parametrize("name", ["RTX 5060", "GTX 970", "GTX 750 Ti", "TITAN V", "RTX 3060"])
+def test_the_reason_for_a_missing_framework_carries_the_source_of_its_own_row(name: str) -> None:
+    """Also where several rows have the same sentence."""
+    gaps = tuple(
+        msgspec.structs.replace(row, why="One sentence for every gap.", source=f"gap {number}")
+        for number, row in enumerate(DATA.gaps)
+    )
+    found = stack(name, data=msgspec.structs.replace(DATA, gaps=gaps))
+    architecture = target(name).architecture
+    for framework in found.missing:
+        (reason,) = [each for each in found.reasons if each.topic == f"environment {framework}"]
+        expected = [
+            row.source for row in gaps if row.framework == framework and architecture in row.architectures
+        ]
+        if expected:
+            assert reason.source == expected[0]
+        else:
+            assert not reason.source.startswith("gap")

@@ -1,4 +1,4 @@
-"""stdin, stdout and stderr as callers leave them: closed, broken, in ASCII, and paths that are no text."""
+"""stdin, stdout and stderr may be closed, broken or ASCII, and paths may be invalid UTF-8."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import click
 import pytest
 
 from bench.commands import measure
-from bench.results.export.formats import table
-from bench.results.record.document import Document, encoded, from_json, to_json
+from bench.results.export.spreadsheet import csv_table
+from bench.results.record.document import Document, from_json, to_json, to_json_line
 from bench.results.store import lookup
 from bench.results.store.history import History, default_path
 from bench.run import session
@@ -26,7 +26,7 @@ ASCII = [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTH
 
 @pytest.fixture
 def stored(own_data_folder: Path) -> Document:
-    """Two runs of a box whose name is not in ASCII."""
+    """Two runs of a computer whose name is not ASCII."""
     history = History(default_path())
     host = machine().host
     for _ in range(2):
@@ -48,10 +48,10 @@ def redirected(redirection: str, *arguments: str, **options: object) -> subproce
     ("arguments", "words"),
     [
         (("history", "prune", "--keep", "3"), b"nobody is there to be asked: add --yes"),
-        (("history", "import", "-"), b"- holds no run; nothing was imported"),
+        (("history", "import", "-"), b"- contains no run; nothing was imported"),
     ],
 )
-def test_a_closed_stdin_is_nobody_and_nothing(
+def test_a_closed_stdin_is_an_empty_stdin_without_a_terminal(
     stored: Document, arguments: tuple[str, ...], words: bytes
 ) -> None:
     done = redirected("<&-", *arguments)
@@ -64,24 +64,22 @@ def test_a_closed_stdin_is_nobody_and_nothing(
     [("history",), ("history", "--json"), ("parts",), ("report", "1", "--csv", "-"), ("check", "--only", "host"),
      ("history", "export", "-"), ("compare", "1", "2", "--json")],
 )  # fmt: skip
-def test_a_closed_stdout_is_told_before_anything_is_done(
-    stored: Document, arguments: tuple[str, ...]
-) -> None:
+def test_a_closed_stdout_is_reported_before_any_work(stored: Document, arguments: tuple[str, ...]) -> None:
     done = redirected(">&-", *arguments)
     assert (done.returncode, done.stderr.count(b"\n")) == (2, 1), done.stderr
     assert b"stdout is closed" in done.stderr
 
 
-def test_a_closed_stderr_takes_no_file_s_place(stored: Document, tmp_path: Path) -> None:
-    """The lowest number that is free goes to the next file that is opened."""
+def test_a_closed_stderr_is_not_replaced_by_another_file(stored: Document, tmp_path: Path) -> None:
+    """The next file that is opened gets the lowest free file descriptor."""
     file = tmp_path / "x.csv"
     done = redirected("2>&-", "report", "1", "--csv", str(file))
     assert done.returncode == 0
-    assert file.read_text() == table(History(default_path()).runs()[0].document or stored)
+    assert file.read_text() == csv_table(History(default_path()).runs()[0].document or stored)
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_files_are_written_though_stdout_breaks(
+def test_files_are_written_if_stdout_breaks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_json: bool
 ) -> None:
     def broken(*_: object, **__: object) -> None:
@@ -89,14 +87,14 @@ def test_files_are_written_though_stdout_breaks(
 
     monkeypatch.setattr(session, "run", lambda options, watcher: document())
     monkeypatch.setattr(measure, "to_stdout", broken)
-    monkeypatch.setattr(measure.terminal, "show", broken)
+    monkeypatch.setattr("bench.results.terminal.results.show", broken)
     file = tmp_path / "out.csv"
     with pytest.raises(BrokenPipeError):
         measure.measure(
             "bench", workloads=(), suite="ready", backend=None, quick=True, seed=0, repeats=None, output=None,
             expect_gpus=None, as_json=as_json, complain=print, csv=file,
         )  # fmt: skip
-    assert file.read_text() == table(document())
+    assert file.read_text() == csv_table(document())
 
 
 @pytest.mark.parametrize("environment", ASCII)
@@ -115,7 +113,7 @@ def test_a_terminal_in_ascii_shows_everything(
 
 
 @pytest.mark.parametrize("environment", ASCII)
-def test_what_programs_read_is_utf_8_everywhere(stored: Document, environment: dict[str, str]) -> None:
+def test_output_for_programs_is_always_utf_8(stored: Document, environment: dict[str, str]) -> None:
     command_line = [sys.executable, "-P", str(ROOT / "dlbox.py")]
     for arguments in (("history", "export", "-", "--run", "1"), ("report", "1", "--csv", "-")):
         done = subprocess.run(
@@ -132,17 +130,17 @@ def test_json_is_utf_8_on_a_stdout_that_is_not(capsysbinary: pytest.CaptureFixtu
 
 @pytest.fixture
 def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder whose name is no text, as the place of the history."""
+    """A history folder whose name is not valid UTF-8."""
     folder = tmp_path / os.fsdecode(b"caf\xe9")
     folder.mkdir()
     monkeypatch.setenv("XDG_DATA_HOME", str(folder))
     return folder
 
 
-def test_a_run_is_kept_below_a_path_that_is_no_text(odd: Path) -> None:
+def test_a_run_is_stored_below_a_path_that_is_not_utf_8(odd: Path) -> None:
     made = document(report=str(odd / "page.html"))
-    assert from_json(encoded(made)).report == str(odd / "page.html").replace("\udce9", "\ufffd")
-    assert from_json(to_json(made)) == from_json(encoded(made))
+    assert from_json(to_json_line(made)).report == str(odd / "page.html").replace("\udce9", "\ufffd")
+    assert from_json(to_json(made)) == from_json(to_json_line(made))
     history = History(default_path())
     number = history.begin(made)
     history.save(number, made, "complete")
@@ -152,7 +150,7 @@ def test_a_run_is_kept_below_a_path_that_is_no_text(odd: Path) -> None:
     assert found.document.report == str(odd / "page.html").replace("\udce9", "\ufffd")
 
 
-def test_a_page_below_such_a_path_is_found_by_what_was_printed(odd: Path) -> None:
+def test_the_printed_path_of_a_page_that_is_not_utf_8_is_usable(odd: Path) -> None:
     history = History(default_path())
     history.save(history.begin(document()), document(), "complete")
     done = redirected("", "report", "1")
@@ -184,10 +182,10 @@ def test_an_import_from_stdin_has_the_limit_of_a_file(
     with Path("/dev/zero").open() as endless:
         monkeypatch.setattr(sys, "stdin", endless)
         assert archiving.bring_in(STANDARD, as_json=False, complain=said.append) == 2
-    assert said == ["cannot read -: more than 1 MiB"]
+    assert said == ["cannot read -: it is larger than 1 MiB"]
 
 
-def test_no_room_for_a_temporary_file_is_no_bug_of_ours(
+def test_a_full_temporary_directory_is_reported_as_such(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(**_: object) -> None:
@@ -199,5 +197,5 @@ def test_no_room_for_a_temporary_file_is_no_bug_of_ours(
         script(ROOT / "dlbox.py").main()
     told = capsys.readouterr().err
     assert (caught.value.code, told.count("\n")) == (1, 1)
-    assert "no temporary directory has room" in told
+    assert "no temporary directory is writable" in told
     assert "unexpected" not in told

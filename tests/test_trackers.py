@@ -1,4 +1,4 @@
-"""TensorBoard's and Weights & Biases' files: read back by their own readers."""
+"""Files for TensorBoard and Weights & Biases, read back by their own readers."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def read(path: Path) -> list[tuple[str, int, float, float]]:
     return [(tag, int(step), float(at), float(value)) for tag, step, at, value in rows[1:]]
 
 
-def test_tensorflow_s_reader_finds_every_figure(tmp_path: Path) -> None:
+def test_tensorflow_s_reader_reads_every_figure(tmp_path: Path) -> None:
     """It checks the sums of every record, too."""
     made = one_run()
     paths = tensorboard.write(made, tmp_path)
@@ -78,7 +78,7 @@ def test_tensorflow_s_reader_finds_every_figure(tmp_path: Path) -> None:
     assert len(by_name["card/power_w"]) == 39, "what was not read is not 0"
 
 
-def test_the_checksum_is_castagnoli_s() -> None:
+def test_the_checksum_is_crc_32c() -> None:
     """RFC 3720, appendix B.4: thirty-two zero bytes give aa36918a, lowest byte first; then TFRecord's mask."""
     crc = 0x8A9136AA
     masked = ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
@@ -109,10 +109,10 @@ def test_the_command_writes_logs_and_prints_markdown(dlbox: Command, tmp_path: P
     assert "--tensorboard FOLDER" in done.stderr
 
 
-def test_without_weights_and_biases_one_sentence_says_how_to_get_it(
+def test_without_weights_and_biases_one_sentence_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(weights_and_biases.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert export.missing({"wandb": False, "csv": Path("x")}) is None
     told = export.missing({"wandb": True})
     assert told is not None
@@ -138,7 +138,9 @@ def test_an_offline_run_of_weights_and_biases(tmp_path: Path) -> None:
         assert list(folder.glob("run-*.wandb"))
 
 
-def test_what_is_given_to_weights_and_biases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_calls_of_weights_and_biases_are_offline_and_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     logged: list[dict[str, Any]] = []
     begun: list[dict[str, Any]] = []
 
@@ -168,7 +170,7 @@ def test_what_is_given_to_weights_and_biases(tmp_path: Path, monkeypatch: pytest
     assert sum("speed/samples_per_second" in figures for figures in logged) == 8
 
 
-def test_the_summary_keeps_hostile_words_in_their_cells() -> None:
+def test_markdown_in_texts_is_escaped_in_the_summary() -> None:
     evil = "a|b\n| c | <img src=x> [x](http://y)"
     made = document(results=(result("lstm", device=evil),), findings=())
     text = markdown.markdown(made)
@@ -176,15 +178,15 @@ def test_the_summary_keeps_hostile_words_in_their_cells() -> None:
     assert row.replace("\\|", "").count("|") == 9
     assert "\\<img" in row
     assert "\\[x](" in row
-    assert text.endswith("Nothing needs a look.\n")
+    assert text.endswith("Nothing needs attention.\n")
 
 
-def test_the_summary_leads_with_what_failed() -> None:
+def test_the_summary_starts_with_failures() -> None:
     text = markdown.markdown(document(partial=True))
-    assert text.splitlines()[-1].startswith("This is a part of a run that was cut short; ")
+    assert text.splitlines()[-1].startswith("The run was interrupted, so this is a part of it; ")
     calm = markdown.markdown(document(partial=True, findings=()))
-    assert "Nothing needs a look" not in calm
-    assert "cut short, and nothing in it needs a look" in calm.splitlines()[-1]
+    assert "Nothing needs attention" not in calm
+    assert "so this is a part of it, and nothing in it needs attention" in calm.splitlines()[-1]
     assert "INTERRUPTED" in text.splitlines()[0]
     assert "- **warn**, disk space: 12.0 GB are free in /home. Next step: make room" in text
     assert "| lstm | tensorflow | cpu, float32 | 32 | 400 |" in text

@@ -16,6 +16,7 @@ import yaml
 from inventory.cards import cards
 from provision.ansible import variables
 from provision.resolve.load import load
+from provision.resolve.rows import StackData
 from provision.resolve.stack import NoStack, Request, Stack, Target, resolve
 from tests.conftest import ROOT
 
@@ -156,9 +157,6 @@ def test_a_stack_becomes_exactly_what_the_role_takes(name: str, on: str) -> None
     if "nvidia_driver_repository" in told:
         assert set(told["nvidia_driver_repository"]) == set(specified["nvidia_driver_repository"]["options"])
     assert told["nvidia_driver_needs_mok"] is (told["nvidia_driver_source"] != "prebuilt")
-    distribution, _, version = on.partition("-")
-    file = ROLES / "nvidia_driver" / "vars" / f"{distribution.capitalize()}_{version.partition('.')[0]}.yml"
-    assert file.is_file()
 
 
 def test_without_a_card_there_is_no_driver_to_install() -> None:
@@ -201,10 +199,10 @@ FAMILIES = (
 )
 
 
-def planned(on: str, name: str, **wishes: bool) -> Stack | NoStack:
+def planned(on: str, name: str, data: StackData = DATA, **wishes: bool) -> Stack | NoStack:
     found = cards.find(name)
     target = Target(name=found.name, architecture=found.architecture, capability=found.compute_capability)
-    return resolve(Request(distribution=on, targets=(target,), **wishes), DATA, DATA.date)
+    return resolve(Request(distribution=on, targets=(target,), **wishes), data, data.date)
 
 
 def toolkit(on: str, name: str) -> str:
@@ -230,19 +228,18 @@ def test_the_toolkits_sources_are_exactly_these() -> None:
     assert text == golden.read_text(encoding="utf-8")
 
 
-def rendered(on: str, name: str) -> str:
+def rendered(on: str, name: str, data: StackData = DATA) -> str:
     """Packages, apt sources, pins and holds that one box gets, as the role writes them."""
-    stack, secured = planned(on, name), planned(on, name, secure_boot=True)
+    stack, secured = planned(on, name, data), planned(on, name, data, secure_boot=True)
     if isinstance(stack, NoStack):
         return f"=== {name} on {on}\nnone: {stack.error}\n"
     assert isinstance(secured, Stack)
     assert secured.driver is not None
     role = ROLES / "nvidia_driver"
-    distribution, _, version = on.partition("-")
     told = variables.driver(stack)
     values: dict[str, Any] = {"ansible_managed": "managed", "nvidia_driver_apt_mirror": ""}
-    for file in ("main", f"{distribution.capitalize()}_{version.partition('.')[0]}"):
-        values |= yaml.safe_load((role / "vars" / f"{file}.yml").read_text(encoding="utf-8"))
+    values |= yaml.safe_load((role / "vars" / "main.yml").read_text(encoding="utf-8"))
+    values["distribution_release"] = yaml.safe_load((data.folder / f"{on}.yml").read_text(encoding="utf-8"))
     values |= {**told, "__nvidia_driver_missing": told["nvidia_driver_components"]}
     templates = jinja2.Environment(  # noqa: S701 - files of apt, not HTML
         loader=jinja2.FileSystemLoader(role / "templates"),
@@ -258,7 +255,7 @@ def rendered(on: str, name: str) -> str:
     parts = [f"=== {name} on {on}\n{' '.join(told['nvidia_driver_packages'])}\n"]
     own = "a key of this box's own" if secured.driver.needs_mok else "modules that are signed already"
     if secured.driver.needs_mok:
-        own += f", {values['__nvidia_driver_certificate']}"
+        own += f", {values['distribution_release']['dkms_certificate']}"
     parts += [f"Secure Boot: {own}, {' '.join(secured.driver.packages)}\n"]
     parts += [f"--- {file}\n{templates.get_template(f'{file}.j2').render(values)}" for file in wanted]
     return "".join(parts)

@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import math
-import re
-import statistics
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,7 +9,6 @@ from bench.finding import VERDICTS, Finding, Status, words
 from bench.finding import verdict as overall
 from bench.judge import training
 from bench.results.stats import steadiness
-from tests.conftest import ROOT
 from tests.samples import result
 from tests.test_compare import run_of
 
@@ -111,7 +106,7 @@ def test_processes_that_differ_too_much_are_unsteady() -> None:
     found = training.judge(wild, gpu_expected=False)[-1]
     assert found.status is Status.WARN
     assert "unsteady, its processes gave 401, 398, 403, 201, 205 samples/s" in found.message
-    assert "a scatter of 37.3%" in found.message
+    assert "a standard deviation of 37.3%" in found.message
     assert "below 9.5%" in found.message
 
 
@@ -123,23 +118,6 @@ def test_processes_as_noisy_as_measured_ones_are_steady(number: int) -> None:
     runs = [run_of(*[[400 * rng.lognormal(0, noisy)] * 2 for _ in range(number)]) for _ in range(400)]
     unsteady = sum(steadiness.unlike(one) is not None for one in runs) / len(runs)
     assert 0.0025 <= unsteady <= 0.0225
-
-
-def test_the_limit_between_processes_is_of_the_measured_series() -> None:
-    """It is the pooled scatter of the noisier machine's table in docs/evidence/overhead.md."""
-    text = (ROOT / "docs" / "evidence" / "overhead.md").read_text().partition("The others, on two cores")[2]
-    table = re.search(r"(?:^\|.*\n)+", text, re.MULTILINE)
-    assert table, "docs/evidence/overhead.md has lost the table of the noisier machine"
-    series: dict[tuple[str, int], list[float]] = {}
-    for line in table[0].splitlines():
-        cells = [cell.strip().replace(",", "") for cell in line.split("|")]
-        if len(cells) > 5 and cells[2].isdigit():
-            for column in (3, 4):
-                series.setdefault((cells[1], column), []).append(math.log(float(cells[column])))
-    squares = sum(statistics.variance(one) * (len(one) - 1) for one in series.values())
-    freedom = sum(len(one) - 1 for one in series.values())
-    assert len(series) == 12
-    assert math.sqrt(squares / freedom) == pytest.approx(steadiness.PROCESS_NOISE["cpu"], abs=0.0005)
 
 
 def test_a_model_without_a_bar_is_timed_and_not_judged_by_its_learning() -> None:

@@ -1,4 +1,4 @@
-"""What a person gets who installs the wheel: the command, its data files, nothing of the checkout."""
+"""The installed wheel: the command works with its own data files, without the checkout."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.samples import document
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, unpacked as an installer would, in front of everything else on the path."""
+    """The unpacked wheel, first on the path."""
     folder = tmp_path_factory.mktemp("wheel")
     built = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
@@ -35,8 +35,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(site: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    rooms = "bench, inventory, provision, workshops"
-    where = f"import {rooms}; assert all(m.__file__.startswith({str(site)!r}) for m in ({rooms}))"
+    packages = "bench, inventory, provision, workshops"
+    where = f"import {packages}; assert all(m.__file__.startswith({str(site)!r}) for m in ({packages}))"
     code = f"{where}; import sys, dlbox; sys.argv = ['dlbox', *{list(arguments)!r}]; dlbox.main()"
     return subprocess.run(
         [sys.executable, "-P", "-c", code],
@@ -48,7 +48,7 @@ def run(site: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[s
     )
 
 
-def test_nothing_but_the_packages_is_in_it(installed: Path) -> None:
+def test_the_wheel_contains_only_the_packages(installed: Path) -> None:
     top = {p.name for p in installed.iterdir() if not p.name.endswith(".dist-info")}
     assert top == {"dlbox.py", "common", "inventory", "provision", "bench", "workshops"}
     for name in (
@@ -59,13 +59,13 @@ def test_nothing_but_the_packages_is_in_it(installed: Path) -> None:
         assert (installed / name).is_file(), name
 
 
-def test_plan_check_and_a_report_run_from_it(installed: Path, tmp_path: Path) -> None:
+def test_plan_parts_check_and_report_run_from_the_wheel(installed: Path, tmp_path: Path) -> None:
     planned = run(installed, "plan", "--card", "RTX 3060", "--distro", "ubuntu-24.04", "--json", cwd=tmp_path)
     assert planned.returncode == 0, planned.stderr
     assert json.loads(planned.stdout)["driver"]["branch"] >= 535
-    (tmp_path / "room.yml").write_text("all: {hosts: {'desk-[1:3]': {card: RTX 5060, distribution: noble}}}")
-    room = run(installed, "plan", "--inventory", "room.yml", "--json", cwd=tmp_path)
-    assert list(json.loads(room.stdout)["hosts"]) == ["desk-1", "desk-2", "desk-3"], room.stderr
+    (tmp_path / "hosts.yml").write_text("all: {hosts: {'desk-[1:3]': {card: RTX 5060, distribution: noble}}}")
+    several = run(installed, "plan", "--inventory", "hosts.yml", "--json", cwd=tmp_path)
+    assert list(json.loads(several.stdout)["hosts"]) == ["desk-1", "desk-2", "desk-3"], several.stderr
     judged = run(installed, "parts", "under-1000", "--json", cwd=tmp_path)
     assert json.loads(judged.stdout)["build"]["card"] == "GeForce RTX 5060", judged.stderr
     checked = run(installed, "check", "--json", cwd=tmp_path)

@@ -10,7 +10,7 @@ import click
 
 from common.backends import BACKENDS
 from common.click_types import Folder, WholeNumber
-from common.messages import complain
+from common.messages import print_error
 
 OUTPUT_FOLDER = Path("dlbox-results/workshop")
 
@@ -79,7 +79,7 @@ def run_command(name: str, backend: str | None, as_json: bool, **choices: Any) -
     from workshops.commands import run
     from workshops.player.outcome import LessonOptions
 
-    sys.exit(run.run(name, LessonOptions(**choices), backend=backend, as_json=as_json, complain=complain))
+    sys.exit(run.run(name, LessonOptions(**choices), backend=backend, as_json=as_json, complain=print_error))
 
 
 @workshop_group.command("check")
@@ -97,7 +97,7 @@ def check_command(name: str, folder: Path, solutions: bool, as_json: bool) -> No
     """Test your exercises of lesson NAME; the first call copies them into the folder."""
     from workshops.commands import check
 
-    sys.exit(check.check(name, folder, solutions=solutions, as_json=as_json, complain=complain))
+    sys.exit(check.check(name, folder, solutions=solutions, as_json=as_json, complain=print_error))
 
 
 @workshop_group.command("notebook")
@@ -114,7 +114,7 @@ def notebook_command(name: str, folder: Path, force: bool) -> None:
     """Write lesson NAME (or `all`) as a Jupyter notebook."""
     from workshops.commands import notebook
 
-    sys.exit(notebook.write_notebook(name, folder, force=force, complain=complain))
+    sys.exit(notebook.write_notebook(name, folder, force=force, complain=print_error))
 
 
 @workshop_group.command("open")
@@ -129,7 +129,7 @@ def open_command(folder: Path) -> None:
     """Open the lessons in JupyterLab."""
     from workshops.commands import notebook
 
-    sys.exit(notebook.open_lab(folder, complain=complain))
+    sys.exit(notebook.open_lab(folder, complain=print_error))
 
 
 @workshop_group.command("predict")
@@ -148,4 +148,4 @@ def predict_command(name: str, text: str, output: Path, model: str | None, backe
     """Give a text to a model that `dlbox workshop run --save` saved, and print its prediction."""
     from workshops.commands import predict
 
-    sys.exit(predict.predict(name, text, output, model=model, backend=backend, complain=complain))
+    sys.exit(predict.predict(name, text, output, model=model, backend=backend, complain=print_error))

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import difflib
 import importlib.metadata
-import json
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
 
 from bench import health
+from bench.commands import export
 from bench.finding import Finding, verdict
-from bench.results.export import checks as export
-from bench.results.record.document import SCHEMA_VERSION, Document, to_json
+from bench.results.record.document import Document, to_json
 from bench.results.terminal import check_results
-from common.files import clash, is_stdout, reason, to_stdout, write_atomically
+from common.console import Console
+from common.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Complain
+from common.files import to_stdout
+from common.json_output import print_json
+from common.shown import visible
 from inventory import gather
 from inventory.builds.bill import BillError, open_bill
 from inventory.machine.records import Machine, PowerSupply
-
-EXIT_SOUND, EXIT_NOT, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
-
-Complain = Callable[[str], None]
-"""Says one sentence on stderr."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,8 +39,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """A bill of materials, by name or file, whose power supply is this computer's."""
     backend: str | None = None
     as_json: bool = False
-    junit: Path | None = None
-    prometheus: Path | None = None
+    exports: dict[str, Path | bool | None] = {}
+    """Export formats and where to write them: see ``bench.commands.export``."""
     listing: bool = False
     explain: str | None = None
 
@@ -65,14 +61,13 @@ def run(options: Options, complain: Complain) -> int:
         complain(str(error))
         return EXIT_USAGE
     if options.as_json:
-        to_stdout(to_json(document) + "\n")
+        to_stdout(visible(to_json(document)) + "\n")
     else:
-        aside = is_stdout(options.junit) or is_stdout(options.prometheus)
-        check_results.show(document, Console(highlight=False, stderr=aside))
-    written = _export(document, options, complain)
+        check_results.show(document, Console(stderr=export.on_stdout(options.exports)))
+    written = export.write(document, options.exports, complain, source="check") == EXIT_OK
     if document.partial:
         return EXIT_INTERRUPTED
-    return EXIT_NOT if document.verdict == "not-ready" or not written else EXIT_SOUND
+    return EXIT_FAILED if document.verdict == "not-ready" or not written else EXIT_OK
 
 
 def examine(options: Options, complain: Complain = lambda sentence: None) -> Document:
@@ -128,8 +123,10 @@ def _wrong_choice(options: Options) -> str | None:
         return "--skip leaves nothing of what --only asks for"
     if left == ["load"] and options.stress is None and not options.listing:
         return "the theme load needs minutes to work: add --stress 2"
-    wanted = (("--junit", options.junit), ("--prometheus", options.prometheus))
-    return clash(wanted, taken="--json" if options.as_json else None)
+    taken = "--json" if options.as_json else None
+    return export.impossible(options.exports, taken=taken, source="check") or export.missing(
+        options.exports, source="check"
+    )
 
 
 def _explain(wanted: str, complain: Complain) -> int:
@@ -141,7 +138,7 @@ def _explain(wanted: str, complain: Complain) -> int:
         complain(f"there is no check {wanted!r}; {hint}")
         return EXIT_USAGE
     sys.stdout.write(check_results.explanation(check))
-    return EXIT_SOUND
+    return EXIT_OK
 
 
 def _list(options: Options) -> int:
@@ -149,23 +146,7 @@ def _list(options: Options) -> int:
     if options.as_json:
         names = ("id", "theme", "title", "looks_at", "limits", "applies_to", "source", "fix", "explanation")
         rows = [{name: getattr(check, name) for name in names} for check in chosen]
-        document = {"schema_version": SCHEMA_VERSION, "command": "check --list", "checks": rows}
-        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+        print_json("check --list", {"checks": rows})
     else:
         sys.stdout.write(check_results.listing(chosen))
-    return EXIT_SOUND
-
-
-def _export(document: Document, options: Options, complain: Complain) -> bool:
-    written = True
-    for path, render in ((options.junit, export.junit), (options.prometheus, export.prometheus)):
-        if path is None:
-            continue
-        try:
-            write_atomically(path, render(document))
-        except OSError as error:
-            if is_stdout(path):
-                raise
-            complain(f"cannot write {path}: {reason(error)}")
-            written = False
-    return written
+    return EXIT_OK

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rich.console import Console
-
 from bench.results.record.document import to_json
 from bench.results.stats.compare import Comparison, compare
 from bench.results.store import lookup
 from bench.results.store.access import open_history_to_read
 from bench.results.store.history import HistoryError
 from bench.results.terminal import comparison
+from common.console import Console
+from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from common.files import to_stdout
-
-EXIT_SOUND, EXIT_NOT, EXIT_USAGE = 0, 1, 2
 
 
 def run(a: str, b: str, *, as_json: bool, complain: Callable[[str], None]) -> int:
@@ -28,7 +26,7 @@ def run(a: str, b: str, *, as_json: bool, complain: Callable[[str], None]) -> in
         (a_name, document_a), (b_name, document_b) = lookup.find_both(a, b, store)
     except HistoryError as error:
         complain(str(error))
-        return EXIT_NOT
+        return EXIT_FAILED
     except lookup.SourceError as error:
         complain(str(error))
         return EXIT_USAGE
@@ -40,11 +38,11 @@ def run(a: str, b: str, *, as_json: bool, complain: Callable[[str], None]) -> in
     if as_json:
         to_stdout(to_json(found) + "\n")
     else:
-        comparison.show(found, Console(highlight=False))
+        comparison.show(found, Console())
     if not found.comparable:
         complain(f"{a_name} and {b_name} have no comparable result: {_why_none(found)}")
         return EXIT_USAGE
-    return EXIT_NOT if found.slower or found.disturbed else EXIT_SOUND
+    return EXIT_FAILED if found.slower or found.disturbed else EXIT_OK
 
 
 def _why_none(found: Comparison) -> str:

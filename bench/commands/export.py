@@ -1,88 +1,112 @@
-"""The options of `bench` and `report` that give the same result to other programs."""
+"""The export options of `bench`, `report` and `check`, and what they write. The formats are those of the registry."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from bench.results.export.formats import FORMATS
+import click
+
+from bench.results.export.registry import ExportFormat, Source, formats
 from bench.results.record.document import Document
-from bench.results.store.history import default_path
-from common.files import clash, is_stdout, reason, told, write_atomically
+from common.click_types import Folder
+from common.exit_codes import EXIT_FAILED, EXIT_OK, Complain
+from common.files import clash, is_stdout, reason, write_atomically
 
-EXIT_SOUND, EXIT_NOT = 0, 1
+Requested = Mapping[str, Path | bool | None]
+"""Parameter name of a format (``ExportFormat.parameter``) -> the value of its option; false or None: not requested."""
 
 
-def impossible(files: Mapping[str, Path | bool | None], *, taken: str | None) -> str | None:
-    """Why what was asked for cannot all be written, as one sentence, or None; asked before hours are spent.
+def export_options(source: Source) -> Any:
+    """A decorator that gives a click command one option per format of ``source``."""
 
-    ``taken``: the option that prints on stdout, or None.
+    def decorate(command: Any) -> Any:
+        for one in reversed(formats(source)):
+            command = _option(one)(command)
+        return command
+
+    return decorate
+
+
+def _option(one: ExportFormat) -> Any:
+    if one.target == "data-folder":
+        return click.option(f"--{one.option}", one.parameter, is_flag=True, help=one.help)
+    value = Folder() if one.target == "folder" else click.Path(path_type=Path, dir_okay=False)
+    return click.option(f"--{one.option}", one.parameter, type=value, metavar=one.metavar, help=one.help)
+
+
+def take(options: dict[str, Any], source: Source) -> dict[str, Path | bool | None]:
+    """Remove the values of the export options from ``options``, and return them by parameter name."""
+    return {one.parameter: options.pop(one.parameter, None) for one in formats(source)}
+
+
+def impossible(requested: Requested, *, taken: str | None, source: Source = "run") -> str | None:
+    """Why the requested exports cannot all be written, as one sentence, or None.
+
+    ``taken``: the option that prints on stdout, or None. Call this before the measurement, which can take hours.
     """
-    return clash(((_option(name), asked) for name, asked in files.items()), taken=taken)
+    return clash(((f"--{one.option}", requested.get(one.parameter)) for one in formats(source)), taken=taken)
 
 
-def on_stdout(files: Mapping[str, Path | bool | None]) -> bool:
-    """Whether one of ``files`` is stdout, so that nothing else may be printed there."""
-    return any(is_stdout(asked) for asked in files.values())
+def missing(requested: Requested, *, source: Source = "run") -> str | None:
+    """How to install the first package that a requested export lacks, as one sentence, or None.
 
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
-def missing(files: Mapping[str, Path | bool | None]) -> str | None:
-    """What has to be installed for what was asked, as one sentence, or None; asked before hours are spent."""
-    if files.get("wandb"):
-        from bench.results.export import weights_and_biases
-
-        return None if weights_and_biases.installed() else weights_and_biases.MISSING
-    return None
-
-
-def write(
-    document: Document, files: Mapping[str, Path | bool | None], complain: Callable[[str], None]
-) -> int:
-    """Write all that was asked for; one sentence and exit code 1 for each that cannot be.
-
-    Raises OSError where stdout is what cannot be written to.
+    Call this before the measurement, which can take hours.
     """
-    code = EXIT_SOUND
-    for name, asked in files.items():
-        if not asked:
+    lacking = (one for one in formats(source) if requested.get(one.parameter) and not one.available)
+    return next((one.install_hint for one in lacking), None)
+
+
+def on_stdout(requested: Requested) -> bool:
+    """Whether one of the exports goes to stdout, so that nothing else may be printed there."""
+    return any(is_stdout(value) for value in requested.values())
+
+
+def write(document: Document, requested: Requested, complain: Complain, *, source: Source = "run") -> int:
+    """Write every requested export, and return the exit code: 1 if any could not be written.
+
+    ``complain`` gets one sentence for each that could not be written, and for each folder how to open it. Raises
+    OSError where stdout cannot be written to.
+    """
+    code = EXIT_OK
+    for one in formats(source):
+        value = requested.get(one.parameter)
+        if not value:
             continue
-        path = (
-            asked if isinstance(asked, Path) else Path(os.environ.get("WANDB_DIR") or default_path().parent)
-        )
-        option = _option(name)
-        if not document.results:
-            complain(f"{told(path)} was not written: there is no training result to put into it")
-            code = EXIT_NOT
+        path = value if isinstance(value, Path) else _data_folder(one)
+        if source == "run" and not document.results:
+            place = "stdout" if is_stdout(path) else path
+            complain(f"{place} was not written: the run has no training results")
+            code = EXIT_FAILED
             continue
         try:
-            _write(name, document, path, complain)
+            _write(one, document, path, complain)
         except (OSError, ValueError, ImportError) as error:
             if is_stdout(path):
                 raise
-            value = {"tensorboard": " FOLDER", "wandb": ""}.get(name, " FILE")
-            again = (
-                f"; `dlbox report {document.run_id} {option}{value}` tries again" if document.run_id else ""
-            )
-            complain(f"cannot write {path}: {reason(error)}{again}")
-            code = EXIT_NOT
+            complain(f"cannot write {path}: {reason(error)}{_retry(one, document)}")
+            code = EXIT_FAILED
     return code
 
 
-def _write(name: str, document: Document, path: Path, complain: Callable[[str], None]) -> None:
-    if name == "tensorboard":
-        from bench.results.export import tensorboard
+def _data_folder(one: ExportFormat) -> Path:
+    from bench.results.store.history import default_path  # this module is imported for every `dlbox --help`
 
-        tensorboard.write(document, path)
-        complain(f"look at it with: tensorboard --logdir {path}")
-    elif name == "wandb":
-        from bench.results.export import weights_and_biases
+    return Path(os.environ.get(one.folder_variable) or default_path().parent)
 
-        folders = weights_and_biases.write(document, path)
-        complain(f"{len(folders)} offline runs below {path / 'wandb'}; `wandb sync FOLDER` sends one")
-    else:
-        write_atomically(path, FORMATS[name](document))
+
+def _write(one: ExportFormat, document: Document, path: Path, complain: Complain) -> None:
+    if one.render is not None:
+        write_atomically(path, one.render(document))
+    elif one.write is not None:
+        complain(one.write(document, path))
+
+
+def _retry(one: ExportFormat, document: Document) -> str:
+    """The end of an error message: how to export a stored run again."""
+    if one.source != "run" or not document.run_id:
+        return ""
+    command = " ".join(filter(None, (f"dlbox report {document.run_id} --{one.option}", one.metavar)))
+    return f"; to try again: `{command}`"

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.results.record.document import SCHEMA_VERSION
 from bench.results.store import archive
 from bench.results.store.access import open_history_to_read
 from bench.results.store.history import History, HistoryError, default_path
 from bench.results.store.lookup import SourceError, bounded
-from common.files import STANDARD, is_stdout, reason, write_atomically
-
-EXIT_SOUND, EXIT_NOT, EXIT_USAGE = 0, 1, 2
-
-Complain = Callable[[str], None]
+from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
+from common.files import STANDARD, descriptor, is_stdout, reason, write_atomically
+from common.inputs import InputError, open_regular
+from common.json_output import print_json
+from common.shown import place, visible
 
 
 def export(file: Path, *, number: int | None, complain: Complain) -> int:
@@ -27,7 +25,7 @@ def export(file: Path, *, number: int | None, complain: Complain) -> int:
         runs = store.runs() if store else []
     except HistoryError as error:
         complain(str(error))
-        return EXIT_NOT
+        return EXIT_FAILED
     if number is not None:
         runs = [run for run in runs if run.id == number]
     text, count = archive.lines(runs)
@@ -41,12 +39,12 @@ def export(file: Path, *, number: int | None, complain: Complain) -> int:
         if is_stdout(file):
             raise
         complain(f"cannot write {file}: {reason(error)}")
-        return EXIT_NOT
+        return EXIT_FAILED
     if is_stdout(file):
-        return EXIT_SOUND
+        return EXIT_OK
     left_out = f"; {len(runs) - count} under way or not readable left out" if count < len(runs) else ""
-    sys.stdout.write(f"{_runs(count)} written to {file}{left_out}\n")
-    return EXIT_SOUND
+    sys.stdout.write(visible(f"{_runs(count)} written to {file}{left_out}\n"))
+    return EXIT_OK
 
 
 def bring_in(file: Path, *, as_json: bool, complain: Complain) -> int:
@@ -65,15 +63,15 @@ def bring_in(file: Path, *, as_json: bool, complain: Complain) -> int:
         history.close()
     except HistoryError as error:
         complain(str(error))
-        return EXIT_NOT
+        return EXIT_FAILED
     known = len(documents) - len(added)
     if as_json:
-        _print_json("history import", imported=added, already_there=known)
+        print_json("history import", {"imported": added, "already_there": known})
     else:
         sys.stdout.write(
             f"{_runs(len(added))} imported" + (f", {known} known already" if known else "") + "\n"
         )
-    return EXIT_SOUND
+    return EXIT_OK
 
 
 def prune(
@@ -100,24 +98,27 @@ def prune(
             asked = f"Remove {_runs(len(going))} of {len(runs)} ({_span([r.id for r in going])}) for good?"
             if not confirm(asked):
                 complain("nothing was removed")
-                return EXIT_NOT
+                return EXIT_FAILED
         removed = history.remove([run.id for run in going]) if history and going else []
     except HistoryError as error:
         complain(str(error))
-        return EXIT_NOT
+        return EXIT_FAILED
     if as_json:
-        _print_json("history prune", removed=removed, left=len(runs) - len(removed))
+        print_json("history prune", {"removed": removed, "left": len(runs) - len(removed)})
     else:
         sys.stdout.write(f"{_runs(len(removed))} removed, {len(runs) - len(removed)} left\n")
-    return EXIT_SOUND
+    return EXIT_OK
 
 
 def _read(file: Path) -> bytes:
-    """Raises OSError, ValueError."""
-    if file == STANDARD:
+    """Raises SourceError, OSError, ValueError."""
+    if file == STANDARD or descriptor(file) == 0:
         return bounded(sys.stdin.buffer)
-    with file.open("rb") as source:
-        return bounded(source)
+    try:
+        with open_regular(file) as source:
+            return bounded(source)
+    except InputError as error:
+        raise SourceError(f"cannot read {place(file)}: {error.reason}") from None
 
 
 def _span(numbers: list[int]) -> str:
@@ -126,8 +127,3 @@ def _span(numbers: list[int]) -> str:
 
 def _runs(count: int) -> str:
     return f"{count} run{'' if count == 1 else 's'}"
-
-
-def _print_json(command: str, **fields: object) -> None:
-    document = {"schema_version": SCHEMA_VERSION, "command": command, **fields}
-    sys.stdout.write(json.dumps(document, indent=2) + "\n")

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
 
 from bench.commands import export
 from bench.judge import scaling
 from bench.measure.workloads import UnknownWorkloadError, select
-from bench.results.record.document import SCHEMA_VERSION, Document, to_json
+from bench.results.record.document import Document, to_json
 from bench.results.report import markdown as summary
 from bench.results.report import page
 from bench.results.store import lookup
@@ -21,14 +19,13 @@ from bench.results.store.access import open_history_to_read
 from bench.results.store.history import HistoryError, Run, default_path
 from bench.results.terminal import results
 from bench.run import session
+from common.console import Console
+from common.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Complain
 from common.files import reason, to_stdout, write_atomically
-from common.progress import Watcher
+from common.json_output import print_json
+from common.progress import ProgressDisplay
+from common.shown import on_terminal, visible
 from inventory.builds.bill import BillError, open_bill
-
-EXIT_SOUND, EXIT_NOT, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
-
-Complain = Callable[[str], None]
-"""Says one sentence on stderr."""
 
 
 def measure(
@@ -77,7 +74,7 @@ def measure(
             devices=devices,
             bill=None if build is None else open_bill(build),
         )
-        with Watcher() as watcher:
+        with ProgressDisplay() as watcher:
             document = session.run(options, watcher)
     except (UnknownWorkloadError, session.UsageError, scaling.DevicesError, BillError) as error:
         complain(str(error))
@@ -100,7 +97,7 @@ def _interrupted(document: Document | None) -> str:
 
 
 def exit_code(document: Document) -> int:
-    return EXIT_NOT if document.verdict == "not-ready" else EXIT_SOUND
+    return EXIT_FAILED if document.verdict == "not-ready" else EXIT_OK
 
 
 def history(*, limit: int, as_json: bool, complain: Complain) -> int:
@@ -110,19 +107,14 @@ def history(*, limit: int, as_json: bool, complain: Complain) -> int:
         runs = store.runs()[-limit:] if store else []
     except HistoryError as error:
         complain(str(error))
-        return EXIT_NOT
+        return EXIT_FAILED
     if as_json:
-        document = {
-            "schema_version": SCHEMA_VERSION,
-            "command": "history",
-            "runs": [_listed(run) for run in runs],
-        }
-        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+        print_json("history", {"runs": [_listed(run) for run in runs]})
     elif runs:
-        Console().print(results.history_table(runs))
+        Console(highlight=True).print(results.history_table(runs))
     else:
         sys.stdout.write("Nothing was measured yet: `dlbox ready` does.\n")
-    return EXIT_SOUND
+    return EXIT_OK
 
 
 def write_report(
@@ -153,28 +145,28 @@ def write_report(
                 document = msgspec.structs.replace(document, run_id=None)
     except HistoryError as error:
         complain(str(error))
-        return EXIT_NOT
+        return EXIT_FAILED
     except lookup.SourceError as error:
         complain(str(error))
         return EXIT_USAGE
     if document is None and newest is not None:
         complain(lookup.unreadable(newest.id))
-        return EXIT_NOT
+        return EXIT_FAILED
     if document is None:
         complain("nothing was measured yet: `dlbox history` lists the runs, `dlbox ready` makes one")
         return EXIT_USAGE
     if markdown:
-        sys.stdout.write(summary.markdown(document))
+        sys.stdout.write(visible(summary.markdown(document)))
     if markdown or any(files.values()):
         return export.write(document, files, complain)
     path = ((output or default_path().parent / "reports") / page.file_name(document)).absolute()
     try:
-        write_atomically(path, page.render(document, kept))
+        write_atomically(path, page.render(document, kept), private=output is None, follow=False)
     except OSError as error:
         complain(f"cannot write the report {path}: {reason(error)}; choose another place with --output")
-        return EXIT_NOT
-    sys.stdout.write(f"{path}\n")
-    return EXIT_SOUND
+        return EXIT_FAILED
+    sys.stdout.write(on_terminal(f"{path}\n", sys.stdout))
+    return EXIT_OK
 
 
 def _give(
@@ -185,9 +177,9 @@ def _give(
         return export.write(document, files, complain)
     finally:
         if as_json:
-            to_stdout(to_json(document) + "\n")
+            to_stdout(visible(to_json(document)) + "\n")
         else:
-            results.show(document, Console(highlight=False, stderr=export.on_stdout(files)))
+            results.show(document, Console(stderr=export.on_stdout(files)))
 
 
 def _listed(run: Run) -> dict[str, object]:

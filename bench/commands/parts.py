@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import datetime
-import json
 import math
-import sys
 from collections.abc import Callable
 
 import msgspec
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from bench.finding import Finding, Status
-from bench.results.record.document import SCHEMA_VERSION
 from bench.results.store.card_power import remembered_power
 from bench.results.terminal.results import STYLES
+from common.console import Console
+from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+from common.json_output import print_json
 from inventory import gather
 from inventory.builds import bill, judge, this_machine
 from inventory.builds.bill import Bill
 from inventory.builds.judge import Judgement
-
-EXIT_SOUND, EXIT_NOT, EXIT_USAGE = 0, 1, 2
 
 
 def run(
@@ -44,22 +41,25 @@ def run(
         return EXIT_USAGE
     judgements: tuple[Judgement, ...] = ()
     if chosen is not None:
-        judgements += judge.judge(chosen, today=datetime.datetime.now(datetime.UTC).date(), budget_usd=budget)
+        judgements += judge.judge_bill(
+            chosen, today=datetime.datetime.now(datetime.UTC).date(), budget_usd=budget
+        )
     if this:
         machine = gather.gather()
         power, when = this_machine.load_power(machine), "as measured under load"
         if not power.ok and machine.gpus:
             remembered, then = remembered_power(machine)
             power, when = (remembered, then) if remembered.ok else (power, when)
-        judgements += this_machine.judge(machine, chosen, power, this_machine.power_limit(machine), when)
+        judgements += this_machine.judge_machine(
+            machine, chosen, power, this_machine.power_limit(machine), when
+        )
     findings = tuple(finding(judgement) for judgement in judgements)
     if as_json:
-        _print_json(
-            {"build": _described(chosen) if chosen else None, "findings": msgspec.to_builtins(findings)}
-        )
+        described = _described(chosen) if chosen else None
+        print_json("parts", {"build": described, "findings": msgspec.to_builtins(findings)})
     else:
-        _show(chosen, findings, Console(highlight=False))
-    return EXIT_NOT if judge.worst(judgements) in ("fail", "unknown") else EXIT_SOUND
+        _show(chosen, findings, Console())
+    return EXIT_FAILED if judge.worst_status(judgements) in ("fail", "unknown") else EXIT_OK
 
 
 def finding(judgement: Judgement) -> Finding:
@@ -70,8 +70,8 @@ def finding(judgement: Judgement) -> Finding:
 
 def _list(bills: tuple[Bill, ...], as_json: bool) -> int:
     if as_json:
-        _print_json({"builds": [_described(b) for b in bills]})
-        return EXIT_SOUND
+        print_json("parts", {"builds": [_described(b) for b in bills]})
+        return EXIT_OK
     table = Table(title="Builds that come with dlbox", title_justify="left", title_style="bold")
     table.add_column("build")
     table.add_column("what")
@@ -82,10 +82,10 @@ def _list(bills: tuple[Bill, ...], as_json: bool) -> int:
         marked = one.priced_on.isoformat() + (f", {one.estimates} estimated" if one.estimates else "")
         budget = f"${one.budget_usd:,.0f}" if one.budget_usd else "-"
         table.add_row(one.name, one.title, f"${one.total_usd:,.2f}", budget, marked)
-    console = Console(highlight=False)
+    console = Console()
     console.print(table)
-    console.print("`dlbox parts BUILD` judges one; a file of your own works too.", markup=False)
-    return EXIT_SOUND
+    console.print("`dlbox parts BUILD` judges one; a file of your own works too.")
+    return EXIT_OK
 
 
 def _show(chosen: Bill | None, findings: tuple[Finding, ...], console: Console) -> None:
@@ -130,8 +130,3 @@ def _described(chosen: Bill) -> dict[str, object]:
         "note": chosen.note,
         "parts": msgspec.to_builtins(chosen.parts),
     }
-
-
-def _print_json(content: dict[str, object]) -> None:
-    document = {"schema_version": SCHEMA_VERSION, "command": "parts", **content}
-    sys.stdout.write(json.dumps(document, indent=2) + "\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from bench.finding import Finding, Status
+from bench.health import plausible
 from bench.health.check import REGISTER, Check, Subject, skipped
 from bench.health.checks import (
     driver,
@@ -39,7 +40,8 @@ def themes() -> tuple[str, ...]:
 
 
 def subjects(machine: Machine) -> list[Subject]:
-    """Each GPU with what the catalogue and the bus know of it."""
+    """Each GPU with what the catalogue and the bus know of it; values that cannot be count as not read."""
+    machine = plausible.checked_all(machine)
     return [_subject(machine, gpu) for gpu in machine.gpus]
 
 
@@ -60,6 +62,7 @@ def run(
     What keeps a card from being judged at all is told whatever ``only`` says: nobody shall read "ready" from a
     theme that could not be looked at. So is the number of cards, where one was expected.
     """
+    machine = plausible.checked_all(machine)
     seen = subjects(machine)
     findings: list[Finding] = []
     for check in checks():

@@ -2,17 +2,21 @@
 
 A check reads a ``Machine`` (or one GPU of it, or measurements) and returns an ``Outcome``. The decorator
 adds what ``dlbox check --list`` and ``--explain`` print; the function's docstring is the explanation.
+
+Each check declares the readings that it uses: ``needs`` must have been read for a pass, ``optional`` need not. A value
+outside its physical bounds counts as not read. tests/test_unread.py holds the declarations against the functions.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from bench.finding import Finding, Status
+from bench.health import plausible
 from inventory.cards.cards import Card, is_laptop_id, is_laptop_name
 from inventory.machine.reading import Reading
 from inventory.machine.records import Gpu, Machine, PciCard
@@ -41,7 +45,7 @@ def skipped(message: str) -> Outcome:
     return Outcome(status=Status.SKIP, message=message)
 
 
-def unknown(message: str, remedy: str | None = None) -> Outcome:
+def unknown(message: str, remedy: str) -> Outcome:
     return Outcome(status=Status.UNKNOWN, message=message, remedy=remedy)
 
 
@@ -73,22 +77,35 @@ def failed(
 
 
 class NotRead(Exception):  # noqa: N818  # a way out of a check, not an error of the program
-    """Raised by ``value`` where there is nothing to judge; carries the outcome that says so."""
+    """Raised where there is nothing to judge by: ``what`` was not read, and ``reading`` says why."""
 
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(outcome.message)
-        self.outcome = outcome
+    def __init__(self, reading: Reading[Any], what: str) -> None:
+        super().__init__(f"{what}: {reading.why}" if reading.why else f"{what} is not available")
+        self.reading = reading
 
 
 def value(reading: Reading[Any], what: str) -> Any:
-    """The value, or the way out: skip where the card has none, unknown where it could not be read."""
-    if reading.ok:
-        return reading.value
-    why = f"{what}: {reading.why}" if reading.why else f"{what} is not available"
-    if reading.state == "not-supported":
-        raise NotRead(skipped(why))
-    remedy = "run the check as root: sudo dlbox check" if reading.state == "no-permission" else None
-    raise NotRead(unknown(why, remedy))
+    """The value; raises NotRead where there is none: ``Check.apply`` makes the outcome of it."""
+    if not reading.ok:
+        raise NotRead(reading, what)
+    return reading.value
+
+
+_NOT_VISIBLE: Reading[Any] = Reading.not_supported("the card is not visible on this system's bus")
+
+
+def reach(source: Any, path: str) -> Reading[Any]:
+    """The reading at "gpu.temperatures.gpu_c" of a Subject, or at "driver.module_version" of a Machine."""
+    for name in path.split("."):
+        source = getattr(source, name)
+        if source is None:
+            return _NOT_VISIBLE
+    assert isinstance(source, Reading), path  # noqa: S101 - a wrong declaration, found by its test
+    return source
+
+
+KIND = ("gpu.name", "gpu.pci_device_id")
+"""What tells a laptop's card, and for ``optional``: judged as a desktop's where it is not known, which is stricter."""
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +128,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+Unread = Literal["unknown", "warn"]
 Scope = Literal["machine", "gpu", "load", "frameworks"]
 
 
@@ -128,6 +146,13 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     explanation: str
     judge: Callable[..., Outcome]
     needs_gpu: bool = True
+    needs: Mapping[str, str] = {}
+    """Readings without which it does not pass, each with its name for a person. Either is enough of
+    "gpu.link.width | pci.link_width"."""
+    optional: tuple[str, ...] = ()
+    """Readings that it uses and passes without."""
+    unread: Unread = "unknown"
+    """Its status where a needed reading failed: "warn" where no verdict rests on this check."""
 
     @property
     def theme(self) -> str:
@@ -150,16 +175,44 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
     def apply(self, *subjects: Any, suffix: str = "") -> Finding:
         """Judge; a check that cannot digest what it got says so instead of ending the run."""
+        given = [plausible.checked_all(s) if isinstance(s, Machine | Subject) else s for s in subjects]
         try:
-            outcome = self.judge(*subjects)
+            outcome = self.judge(*given)
+            if outcome.status is Status.PASS:
+                self._confirm(given[0])
         except NotRead as way_out:
-            outcome = way_out.outcome
+            outcome = self._not_read(way_out)
         except Exception as error:  # a fault in one check must not hide the others' findings
             outcome = unknown(
                 f"the check itself failed ({type(error).__name__}: {error})",
                 "report this with the output of: dlbox check --json",
             )
         return self.finding(outcome, suffix)
+
+    def _confirm(self, source: Any) -> None:
+        """Raises NotRead where a needed reading is missing, whatever the function made of that."""
+        for paths, words in self.needs.items():
+            found = [reach(source, path) for path in paths.split(" | ")]
+            if not any(reading.ok for reading in found):
+                raise NotRead(next((r for r in found if r.state != "not-supported"), found[0]), words)
+
+    def _not_read(self, way_out: NotRead) -> Outcome:
+        """Skip where the card has no such sensor; else ``unread`` with the next step."""
+        state = way_out.reading.state
+        if state == "not-supported":
+            return skipped(str(way_out))
+        if state == "no-permission":
+            remedy = "run the check as root: sudo dlbox check"
+        elif self.scope == "machine":
+            remedy = (
+                f"look again: dlbox check --only {self.theme}; if it stays, read why: sudo dmesg | tail -30"
+            )
+        else:
+            remedy = (
+                "see whether the driver's own tool reads it: nvidia-smi -q; if not, reboot and look again: "
+                f"dlbox check --only {self.theme}; if it stays, update the driver: dlbox provision"
+            )
+        return Outcome(status=Status(self.unread), message=str(way_out), remedy=remedy)
 
 
 REGISTER: dict[str, Check] = {}
@@ -177,6 +230,9 @@ def check(
     applies_to: str = "every card",
     needs_gpu: bool = True,
     explanation: str = "",
+    needs: Mapping[str, str] | None = None,
+    optional: tuple[str, ...] = (),
+    unread: Unread = "unknown",
 ) -> Callable[[Callable[..., Outcome]], Callable[..., Outcome]]:
     """Enter a judging function in the register."""
 
@@ -195,6 +251,9 @@ def check(
             explanation=explanation or inspect.cleandoc(judge.__doc__ or title),
             judge=judge,
             needs_gpu=needs_gpu,
+            needs=needs or {},
+            optional=optional,
+            unread=unread,
         )
         return judge
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 import msgspec
 
+from inventory.cards import architectures
 from inventory.cards.cards import architecture_of
 from inventory.machine.records import Machine, PciCard
 
@@ -52,17 +53,6 @@ _BY_CODE = {
     18: Cause.MISMATCH,
 }
 
-LAST_BRANCH = {"maxwell": 580, "pascal": 580, "volta": 580}
-"""Last driver branch that runs the family; later ones ignore the card. NVIDIA's legacy GPU list (615)."""
-
-FIRST_BRANCH = {"blackwell": 570, "hopper": 525, "ada": 525, "ampere": 455, "turing": 410}
-"""First branch that knows the family."""
-
-CLOSED_ONLY = {"maxwell", "pascal", "volta"}
-"""The open kernel module needs the GSP processor, which came with Turing."""
-
-OPEN_ONLY = {"blackwell"}
-
 _NEEDS_LEGACY = re.compile(r"supported through the NVIDIA (\d+)\.xx Legacy", re.IGNORECASE)
 _NEEDS_CLOSED = re.compile(
     r"not supported by open|does not include the required GPU|open nvidia\.ko", re.IGNORECASE
@@ -72,6 +62,20 @@ _REFUSED = re.compile(
     r"Key was rejected by service|Loading of (unsigned )?module|Lockdown:.*module", re.IGNORECASE
 )
 _GONE = re.compile(r"fallen off the bus", re.IGNORECASE)
+
+
+EVIDENCE = (
+    "driver.module_version",
+    "driver.module_flavour",
+    "driver.library_version",
+    "gpus.pci_address",
+    "host.secure_boot",
+    "installation.dkms",
+    "installation.kernels",
+    "installation.packages",
+    "kernel_log",
+)
+"""Readings that name the cause of a fault. A driver that NVML shows at work on every card passes without them."""
 
 
 def diagnose(machine: Machine) -> tuple[Diagnosis, ...]:
@@ -160,18 +164,20 @@ def _module_side(machine: Machine, card: PciCard) -> Diagnosis:
 
 def _wrong_module(machine: Machine, card: PciCard, said: str) -> Diagnosis | None:
     """Branch and flavour against the card's family, and what the module itself said when it refused."""
-    kind, number, flavour = family(card), branch(machine), machine.driver.module_flavour.value
+    row = architectures.find(family(card))
+    number, flavour = branch(machine), machine.driver.module_flavour.value
     legacy = _NEEDS_LEGACY.search(said)
-    last, first = LAST_BRANCH.get(kind or ""), FIRST_BRANCH.get(kind or "")
+    last, first = (row.last_branch, row.first_branch_of(card.device_id)) if row else (None, None)
+    flavours = row.flavours if row else ("open", "closed")
     if legacy:
         return Diagnosis(cause=Cause.BRANCH, card=card, detail=f"the card's last branch is {legacy.group(1)}")
     if last and number and number > last:
         return Diagnosis(cause=Cause.BRANCH, card=card, detail=f"the card's last branch is {last}")
     if first and number and number < first:
         return Diagnosis(cause=Cause.BRANCH, card=card, detail=f"the card's first branch is {first}")
-    if (flavour == "open" and kind in CLOSED_ONLY) or _NEEDS_CLOSED.search(said):
+    if (flavour == "open" and "open" not in flavours) or _NEEDS_CLOSED.search(said):
         return Diagnosis(cause=Cause.FLAVOUR, card=card, detail="the card needs the proprietary module")
-    if (flavour == "closed" and kind in OPEN_ONLY) or _NEEDS_OPEN.search(said):
+    if (flavour == "closed" and "closed" not in flavours) or _NEEDS_OPEN.search(said):
         return Diagnosis(cause=Cause.FLAVOUR, card=card, detail="the card needs the open module")
     return None
 

@@ -20,9 +20,8 @@ from bench.measure.workloads import BACKENDS, WORKLOADS
 from bench.results.record.document import Document, Result
 from bench.results.stats import compare, derived
 from bench.results.store import archive
-from bench.results.store.lookup import SourceError
-from common import yaml_lines
-from common.files import reason
+from bench.results.store.lookup import SourceError, bounded
+from common import inputs, yaml_lines
 from inventory.cards import cards
 from inventory.machine.records import Machine
 
@@ -53,7 +52,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def read(path: Path = PATH) -> tuple[Band, ...]:
-    """Raises yamlfile.YamlError, one sentence with the line."""
+    """Raises yaml_lines.YamlError, one sentence with the line."""
     document = yaml_lines.read(path)
     bands = yaml_lines.convert(document, _File).bands
     seen: dict[tuple[object, ...], int] = {}
@@ -110,7 +109,7 @@ def judge(
         )
         return None, f"no band of measured speed ({why})"
     band, measured = current[0], result.samples_per_second.median
-    slow = measured < band.low
+    slow = not measured >= band.low  # so that NaN is no pass
     where = "below" if slow else "above" if measured > band.high else "within"
     return Finding(
         id=f"training.{result.label}-band",
@@ -166,12 +165,10 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         path = Path(arguments[0])
-        made = entries(archive.documents(path.read_bytes(), path.name), arguments[1])
-    except SourceError as error:
+        with inputs.open_regular(path, arguments[0]) as file:
+            made = entries(archive.documents(bounded(file), path.name), arguments[1])
+    except (SourceError, inputs.InputError) as error:
         sys.stderr.write(f"{error}\n")
-        return 2
-    except OSError as error:
-        sys.stderr.write(f"{arguments[0]} cannot be read: {reason(error)}\n")
         return 2
     if not made:
         sys.stderr.write(

@@ -213,9 +213,9 @@ def why_no_baseline(findings: Iterable[Finding], document: Document) -> str | No
         if finding.theme == "training" and finding.status not in (Status.PASS, Status.SKIP):
             return f"{finding.title}: {finding.status.value} ({finding.message})"
     for result in counted(document):
-        why = compare.refusal(result, result)
+        why = compare.unusable(result, result.label)
         if why is not None:
-            return f"{result.label}: {why.removeprefix('A ')}"
+            return why
         if len(compare.processes(result)) < LEAST_PROCESSES:
             return f"{result.label} ran in fewer than {LEAST_PROCESSES} processes"
         unlike = steadiness.unlike(result)

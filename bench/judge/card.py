@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from bench.finding import Finding, Status
+from bench.health import plausible
 from bench.health.checks import thermal
 from bench.results.record.card import HALF_CLOCK, SOFTWARE_HEAT, CardSummary
 from bench.results.record.document import Result
@@ -23,6 +26,9 @@ _BUSY_PERCENT = 50
 """A card that works less may rest between kernels and need no clock."""
 
 _LEAST_READINGS = 3
+
+_ABOVE_LIMIT = 1.1
+"""Times the highest clock that the driver knows; a higher reading is impossible."""
 
 _END_THEM = "end them (`nvidia-smi` lists them) and run it again before you compare or keep this figure"
 
@@ -98,7 +104,14 @@ def _evidence(result: Result, summary: CardSummary | None, machine: Machine, why
             return _made(
                 result, "worked", Status.SKIP, f"{told}; the card shows: {', '.join(present + missing)}"
             )
-        return _made(result, "worked", Status.UNKNOWN, f"{told}, and the card tells nothing: {why}")
+        return _made(
+            result,
+            "worked",
+            Status.UNKNOWN,
+            f"{told}, and the card tells nothing: {why}",
+            remedy=f"see what {result.backend} finds: `dlbox check --frameworks`; and what the driver reads: "
+            "`nvidia-smi`",
+        )
     if present:
         return _made(
             result,
@@ -118,7 +131,7 @@ def _witnesses(summary: CardSummary | None, machine: Machine) -> tuple[list[str]
         return [], [], ["too few readings"]
     present, missing, silent = [], [], []
     top, mean = summary.utilisation_max_percent, summary.utilisation_mean_percent
-    if top is None:
+    if top is None or mean is None or not (0 <= top <= 100 and 0 <= mean <= 100):
         silent.append("the driver tells no utilisation")
     elif top > 0:
         present.append(f"{mean:.0f}% busy on average, {top}% at most")
@@ -142,6 +155,8 @@ def _slowdown(result: Result, summary: CardSummary) -> Finding:
     harmful = summary.harmful_seconds
     if harmful is None:
         return _made(result, "slowdown", Status.SKIP, "the driver does not give reasons for reduced clocks")
+    if not _sound(summary.seconds, *harmful.values()) or not summary.seconds:
+        return _made(result, "slowdown", Status.SKIP, "the times of reduced clocks are impossible")
     top = f", at most {summary.temperature_max_c} C" if summary.temperature_max_c is not None else ""
     told = ", ".join(f"{name} for {seconds:.1f} s" for name, seconds in harmful.items())
     told += f" of {summary.seconds:.0f} s of training{top}"
@@ -165,12 +180,13 @@ def _slowdown(result: Result, summary: CardSummary) -> Finding:
 def _clock(result: Result, summary: CardSummary, machine: Machine) -> Finding:
     """The reason masks do not name everything that can hold a clock: a broken supply, a limit somebody set."""
     now, top, used = summary.sm_mhz_median, summary.sm_mhz_limit, summary.utilisation_mean_percent
-    if now is None or not top:
+    unread = plausible.fault("sm_mhz", now) or plausible.fault("sm_max_mhz", top)
+    if unread or now is None or top is None or now > _ABOVE_LIMIT * top:
         return _made(result, "clock", Status.SKIP, "the driver does not tell the clock and its limit")
     words = f"{now} MHz in most of the training, the card knows up to {top}"
     if now >= HALF_CLOCK * top:
         return _made(result, "clock", Status.PASS, words, now, round(HALF_CLOCK * top), "MHz")
-    if used is None or used < _BUSY_PERCENT:
+    if used is None or not _BUSY_PERCENT <= used <= 100:
         return _made(result, "clock", Status.SKIP, f"{words}; too little load to need more")
     shares = {name: share for name, share in (summary.slow_shares or {}).items() if name != "idle"}
     by_the_user = shares.get(_BY_THE_USER, 0.0) > _MOST
@@ -202,6 +218,10 @@ def _alone(result: Result, summary: CardSummary) -> Finding:
             result, "alone", Status.SKIP, "this process cannot be told from others in the driver's list"
         )
     shares = summary.other_programs_percent
+    if shares is not None and not (_sound(*shares.values()) and set(others) <= set(shares)):
+        if not others:
+            return _made(result, "alone", Status.SKIP, "the shares of other programs are impossible")
+        shares = None
     if shares is None and others:
         return _made(
             result,
@@ -239,6 +259,11 @@ def _alone(result: Result, summary: CardSummary) -> Finding:
         CARD_BUSY_PERCENT,
         "%",
     )
+
+
+def _sound(*numbers: float) -> bool:
+    """Whether each is a duration or a share that can be."""
+    return all(math.isfinite(number) and number >= 0 for number in numbers)
 
 
 def _busiest(shares: dict[str, float]) -> list[tuple[str, float]]:

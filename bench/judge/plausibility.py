@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from bench import health
 from bench.finding import Finding, Status
 from bench.results.record.document import Result
@@ -42,8 +44,11 @@ def told(probes: Probes) -> str:
 
 def judge_probes(probes: Probes) -> list[Finding]:
     name, title = "probes.ran", "peak, bandwidth and launch latency are known"
-    if probes.troubles or not probes.matmul_tflops:
-        why = "; ".join(f"{what}: {why}" for what, why in probes.troubles.items()) or "no word of it"
+    figures = [*probes.matmul_tflops.values(), probes.bandwidth_gb_s, probes.launch_seconds]
+    wrong = any(figure is not None and not (math.isfinite(figure) and figure > 0) for figure in figures)
+    if probes.troubles or not probes.matmul_tflops or wrong:
+        why = "; ".join(f"{what}: {why}" for what, why in probes.troubles.items())
+        why = why or ("a figure is impossible" if wrong else "nothing was reported")
         return [
             Finding(
                 id=name,
@@ -72,7 +77,7 @@ def _plausible(result: Result) -> Finding | None:
         return None
     name, title = f"training.{result.label}-plausible", f"{result.label} is not faster than can be"
     words = f"{achieved:.3g} TFLOP/s, {share:.1%} of the matrix peak measured here ({achieved / share:.3g})"
-    if share <= IMPOSSIBLE:
+    if 0 < share <= IMPOSSIBLE and achieved > 0:
         return Finding(
             id=name, status=Status.PASS, title=title, message=words, measured=round(share, 4), expected=1.0
         )
@@ -97,6 +102,14 @@ def _input(result: Result) -> Finding | None:
         f"{told.pipeline_samples_per_second:,.0f} samples/s with the input pipeline, "
         f"{told.resident_samples_per_second:,.0f} on data already there: {told.share:.0%} of a step is waiting"
     )
+    if not math.isfinite(told.share) or told.share > 1:
+        return Finding(
+            id=name,
+            status=Status.UNKNOWN,
+            title=title,
+            message=f"the share of waiting time is impossible ({told.share:.3g})",
+            remedy=f"run it again: `dlbox bench --workload {result.workload}`",
+        )
     least, most = min(told.shares, default=told.share), max(told.shares, default=told.share)
     if len(told.shares) > 1:
         words += f" ({least:.0%} to {most:.0%} in {len(told.shares)} looks)"
@@ -122,6 +135,14 @@ def _fused(result: Result) -> Finding | None:
         return None
     name, title = f"training.{result.label}-fused-pays", f"{result.label}: the fused kernel is faster"
     words = f"{told.speedup:.2f} times the {told.samples_per_second:,.0f} samples/s of the same model forced off cuDNN"
+    if not math.isfinite(told.speedup) or told.speedup <= 0:
+        return Finding(
+            id=name,
+            status=Status.UNKNOWN,
+            title=title,
+            message=f"the speed-up is impossible ({told.speedup:.3g})",
+            remedy=f"run it again: `dlbox bench --workload {result.workload}`",
+        )
     status = (
         Status.FAIL
         if told.speedup < FUSED_FAIL

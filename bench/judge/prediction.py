@@ -76,7 +76,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 @functools.cache
 def measured(path: Path = PATH) -> tuple[Measured, ...]:
-    """Raises yamlfile.YamlError, one sentence with the line."""
+    """Raises yaml_lines.YamlError, one sentence with the line."""
     return yaml_lines.convert(yaml_lines.read(path), _File).machines
 
 
@@ -124,7 +124,7 @@ def judge(
 ) -> tuple[Finding | None, str]:
     """One sentence with its numbers, else why nothing is predicted. ``tried``: None means those of prediction.yml.
 
-    Raises yamlfile.YamlError where that cannot be read.
+    Raises yaml_lines.YamlError where that cannot be read.
     """
     made, why = _made(result, probes)
     if made is None:
@@ -133,7 +133,7 @@ def judge(
     ratio = speed / made.samples_per_second
     off = worst(result, measured() if tried is None else tried)
     factor = FACTOR if off is None else off * MARGIN
-    slow = ratio < 1 / factor
+    slow = not ratio >= 1 / factor  # so that NaN is no pass
     told = (
         f"{speed:,.0f} samples/s; the probes of this box predict {made.samples_per_second:,.0f} "
         f"({made.told} a batch), ratio {ratio:.2f}; below {1 / factor:.2f} it warns, "

@@ -11,7 +11,8 @@ from bench.measure.events import Devices
 from bench.results.record.document import Result
 from bench.results.stats import intervals
 from bench.results.stats.compare import processes, speed
-from common.numbers_cli import shortened, whole
+from common.numbers_cli import whole
+from common.shown import shortened
 from inventory.machine.records import Machine
 
 SAME = 1e-5
@@ -39,7 +40,7 @@ def resolve(asked: str | None, machine: Machine) -> Devices | None:
     if not count or kind not in ("", "gpu", "cpu"):
         raise DevicesError(
             "--devices is all, a number of cards, or cpu:2 for two virtual devices of the processor, "
-            f"not {shortened(asked)!r}"
+            f"not {shortened(asked, 40)!r}"
         )
     if kind == "cpu":
         most = max(2, machine.host.cpu_threads or 2)
@@ -150,12 +151,13 @@ def _together(result: Result) -> Finding:
     if made is None:
         return failed(f"{count} devices were to train one model, and nothing shows that they did")
     where = f"{made.engine} on {', '.join(made.devices)}"
-    if made.replicas_differ_by is None or not math.isfinite(made.replicas_differ_by):
+    differ = made.replicas_differ_by
+    if differ is None or not math.isfinite(differ) or differ < 0:
         return failed(f"{where}; weights are no numbers: nothing was learned")
-    words = f"{where}; copies of a weight differ by {made.replicas_differ_by:.2g} at most"
-    if made.replicas_differ_by > SAME:
+    words = f"{where}; copies of a weight differ by {differ:.2g} at most"
+    if differ > SAME:
         why = "so gradients were not shared: this is no data-parallel training"
-        return failed(f"{words}, {why}", made.replicas_differ_by, SAME)
+        return failed(f"{words}, {why}", differ, SAME)
     if len(set(made.devices)) != count:
         why = f"{count} were asked for: this is no data-parallel training"
         return failed(f"{words}, {why}", len(set(made.devices)), count)
@@ -170,9 +172,22 @@ def _efficiency(result: Result) -> Finding:
     if made.one_device_samples_per_second is not None:
         now = speed(result.samples_per_second.median)
         words += f"; {now} samples/s against {speed(made.one_device_samples_per_second)}"
+    again = f"run it again, so that one device is timed too: `dlbox bench --workload {result.workload}` with --devices"
     if made.speedup is None or made.efficiency is None:
         return Finding(
-            id=name, status=Status.UNKNOWN, title=title, message=f"{words}: one device was not timed"
+            id=name,
+            status=Status.UNKNOWN,
+            title=title,
+            message=f"{words}: one device was not timed",
+            remedy=again,
+        )
+    if not all(math.isfinite(figure) and figure > 0 for figure in (made.speedup, made.efficiency)):
+        return Finding(
+            id=name,
+            status=Status.UNKNOWN,
+            title=title,
+            message=f"{words}: these figures are impossible",
+            remedy=again,
         )
     if not result.on_gpu:
         return Finding(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from bench.finding import Finding, Status
@@ -39,11 +40,12 @@ def failure(workload: str, backend: str, kind: str, message: str, detail: str = 
     """A run that did not come to its end. ``detail``: the last lines that its process wrote."""
     remedy = {
         "out-of-memory": "close other programs that use the card or memory (`nvidia-smi` lists them), then try again",
+        "killed": "start it again; if nobody killed it, look at what ended it: `journalctl -b | grep -i -E 'oom|kill'`",
         "no-backend": f"install {backend}: ./dlbox setup {backend}",
         "hang": "look at `dlbox check` and the kernel log (`sudo dmesg | tail`): a card that stops answering often "
         "says why there",
     }.get(kind, "run `dlbox check --frameworks` to see whether the framework works at all")
-    tail = f" Its last words: {detail.splitlines()[-1].strip()[:200]}" if detail.strip() else ""
+    tail = f" Its last line of output: {detail.splitlines()[-1].strip()[:200]}" if detail.strip() else ""
     return Finding(
         id=f"training.{workload}-ran",
         status=Status.FAIL,
@@ -124,6 +126,15 @@ def _learning(result: Result) -> Finding:
             status=Status.UNKNOWN,
             title=title,
             message="training was cut short before it could be judged",
+            remedy=f"let it run to its end: `dlbox bench --workload {result.workload}`",
+        )
+    if not 0 <= accuracy <= 1 and not result.diverged:
+        return Finding(
+            id=name,
+            status=Status.UNKNOWN,
+            title=title,
+            message=f"the accuracy is impossible ({accuracy:.3g})",
+            remedy=f"run it again: `dlbox bench --workload {result.workload}`",
         )
     suspect = (
         "run it again with another --seed; if it fails again the arithmetic is suspect: try "
@@ -196,8 +207,16 @@ _REST = "let the machine cool down and rest, set the CPU governor to performance
 def _steadiness(result: Result) -> Finding:
     name, title = f"training.{result.label}-steady", f"{result.label} is steady"
     rates = result.samples_per_second
-    spread, most = rates.mad / rates.median, UNSTEADY[steadiness.kind(result)]
     others = steadiness.others(result)
+    if not all(math.isfinite(n) and n >= 0 for n in (rates.median, rates.mad, others)) or not rates.median:
+        return Finding(
+            id=name,
+            status=Status.UNKNOWN,
+            title=title,
+            message="the measured speed, its spread or the load of other programs is impossible",
+            remedy=f"run it again: `dlbox bench --workload {result.workload}`",
+        )
+    spread, most = rates.mad / rates.median, UNSTEADY[steadiness.kind(result)]
     told = f"{rates.median:,.0f} samples/s, MAD {spread:.1%} over {len(rates.values)} blocks"
     if others > BUSY_CORES:
         return Finding(

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal
-
-import msgspec
 
 from bench.measure import runner
 from bench.measure.events import Event, Job, Tried
@@ -20,14 +15,6 @@ LEAST_EXAMPLES_PER_SIZE = 2
 """Batches that must fit into the examples there are, so that a size can be tried."""
 
 
-def kills() -> int | None:
-    """Programs that the kernel ended since it booted because memory ran out; None where it does not say."""
-    with contextlib.suppress(OSError):
-        found = re.search(r"^oom_kill (\d+)$", Path("/proc/vmstat").read_text(), re.MULTILINE)
-        return int(found[1]) if found else None
-    return None
-
-
 def search(
     workload: Workload,
     plan: Plan,
@@ -35,11 +22,10 @@ def search(
     *,
     run: Callable[..., runner.Problem | None] = runner.run,
     parent_pid: int,
-    kills: Callable[[], int | None] = kills,
 ) -> tuple[BatchSearch | None, runner.Problem | None]:
     """Find the fastest batch size by doubling, in one process. A process that dies on the way ends the search.
 
-    None where not even the first size ran; the problem then says why. ``kills``: as the function of that name.
+    None where not even the first size ran; the problem then says why.
     """
     most = workload.train_examples // LEAST_EXAMPLES_PER_SIZE
     sizes = [workload.batch_size * 2**n for n in range(16) if workload.batch_size * 2**n <= most]
@@ -60,9 +46,7 @@ def search(
         batch_sizes=tuple(sizes),
         devices=plan.devices,
     )
-    before = kills()
     problem = run(job, hear)
-    problem = problem and _heard_of_memory(problem, before, kills())
     if problem is not None and problem.kind == "out-of-memory" and len(points) < len(sizes):
         points.append(BatchPoint(batch_size=sizes[len(points)], why="memory ended"))
         memory.append(True)
@@ -83,17 +67,3 @@ def search(
     else:
         ended, why = "no-faster", f"{last.batch_size} was no faster than {best.batch_size}"
     return BatchSearch(points=tuple(points), best_batch_size=best.batch_size, ended=ended, why=why), None
-
-
-def _heard_of_memory(problem: runner.Problem, before: int | None, after: int | None) -> runner.Problem:
-    """``problem`` as one of memory only where the worker or the kernel's count of its kills says so.
-
-    Anybody can send a SIGKILL; and a library that finds no memory may abort.
-    """
-    message, kind = problem.message, problem.kind
-    if kind == "out-of-memory" and "SIGKILL" in message and (before is None or after == before):
-        kind = "crash"
-        message += "; here the kernel counts no such kill" if before is not None else ""
-    elif "std::bad_alloc" in problem.detail:
-        kind = "out-of-memory"
-    return msgspec.structs.replace(problem, kind=kind, message=message)

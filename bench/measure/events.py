@@ -108,7 +108,7 @@ class Evaluated(msgspec.Struct, frozen=True, tag="evaluated", kw_only=True):
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed", kw_only=True):
-    kind: Literal["error", "out-of-memory", "no-backend"]
+    kind: Literal["error", "out-of-memory", "no-backend", "crash", "killed"]
     message: str
 
 

@@ -13,7 +13,7 @@ from bench.measure import backend as frameworks
 from bench.measure import stress
 from bench.measure.probes import load
 from bench.results.record.figures import Probes
-from common.child import Child, house_variables
+from common.child import Child, python_path_variables
 from inventory.machine.records import Machine
 
 COMMAND = (sys.executable, "-P", "-m", "bench.measure.probes.load")
@@ -29,7 +29,7 @@ _SMALL = {
 def measure(machine: Machine, backend: str, seconds: float, *, command: Sequence[str] = COMMAND) -> Probes:
     """Of the first card, or of the processor where there is none; whatever fails is in ``troubles``."""
     job = msgspec.structs.replace(job_for(machine, backend), seconds=seconds, rates_only=True)
-    variables = {**frameworks.environment(backend), **house_variables()}
+    variables = {**frameworks.environment(backend), **python_path_variables()}
     began = time.monotonic()
     ended = Child([*command, msgspec.json.encode(job).decode()], variables).finish(_STARTUP_S + 4 * seconds)
     told = read(backend, ended.lines, ended.why)

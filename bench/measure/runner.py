@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import selectors
-import signal
 import subprocess
 import sys
 import tempfile
@@ -17,13 +15,12 @@ import msgspec
 
 from bench.measure import backend as frameworks
 from bench.measure.events import Event, Failed, Job
+from common import child, ending
+from common.pipe_reader import PipeReader
 
 WORKER = (sys.executable, "-P", "-m", "bench.measure.worker.main")
 """-P: a folder named ``bench`` or ``keras`` where the user stands is not ours."""
 
-
-_PATIENCE_S = 5.0
-"""For a process to end that was killed."""
 
 _NAMES = frozenset(kind.__struct_config__.tag for kind in get_args(Event))
 
@@ -44,7 +41,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """Why a worker did not finish. ``detail``: the last lines it wrote to stderr."""
 
-    kind: Literal["error", "out-of-memory", "no-backend", "crash", "hang"]
+    kind: Literal["error", "out-of-memory", "no-backend", "crash", "killed", "hang"]
     message: str
     detail: str = ""
 
@@ -61,15 +58,13 @@ def run(
     The worker and all its children are gone when this returns or raises.
     """
     limits = limits or Limits()
-    environment = {**os.environ, **frameworks.environment(job.backend)}
+    before = ending.oom_kills()
     with _scratch() as errors:
-        process = subprocess.Popen(
-            list(command),
+        process = child.start(
+            command,
+            frameworks.environment(job.backend),
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
             stderr=errors,
-            env=environment,
-            start_new_session=True,  # a Ctrl-C reaches us alone, and we end the whole group
         )
         try:
             assert process.stdin is not None  # noqa: S101 - pipes were asked for above
@@ -79,9 +74,9 @@ def run(
                 process.stdin.close()
             problem = _listen(process.stdout, on_event, limits)
             if problem is None:
-                problem = _ending(process)
+                problem = _ending(process, before, errors)
         finally:
-            _end_group(process)
+            child.end(process)
         if problem is None:
             return None
         return msgspec.structs.replace(problem, detail=_tail(errors))
@@ -97,27 +92,27 @@ def _scratch() -> IO[bytes]:
 
 def _listen(pipe: IO[bytes], on_event: Callable[[Event], None], limits: Limits) -> Problem | None:
     decoder = msgspec.json.Decoder(Event)
-    started, heard, buffer = time.monotonic(), False, b""
+    started, heard = time.monotonic(), False
     last = started
-    with selectors.DefaultSelector() as selector:
-        selector.register(pipe, selectors.EVENT_READ)
+    with PipeReader(pipe) as reader:
         while True:
             quiet = limits.silence if heard else limits.startup
             until = min(last + quiet, started + limits.total)
-            if not selector.select(max(0.0, until - time.monotonic())):
+            received = reader.read(until - time.monotonic())
+            if not received:
                 waited = time.monotonic() - (last if until == last + quiet else started)
-                return Problem(kind="hang", message=f"no progress for {waited:.0f} s, the limit; ended")
-            chunk = os.read(pipe.fileno(), 65536)
-            if not chunk:
+                return Problem(kind="hang", message=f"no progress for {waited:.0f} s, the limit; killed")
+            if received[0].closed:
                 return None
             last = time.monotonic()
-            *lines, buffer = (buffer + chunk).split(b"\n")
-            for line in lines:
+            for line in received[0].lines:
                 try:
                     event = decoder.decode(line)
                 except msgspec.DecodeError as error:
                     if _is_ours(line):
-                        return Problem(kind="error", message=f"what the worker said cannot be used: {error}")
+                        return Problem(
+                            kind="error", message=f"a message of the worker cannot be used: {error}"
+                        )
                     continue  # a library wrote to the pipe past our redirection
                 if isinstance(event, Failed):
                     return Problem(kind=event.kind, message=event.message)
@@ -133,28 +128,15 @@ def _is_ours(line: bytes) -> bool:
         return False
 
 
-def _ending(process: subprocess.Popen[bytes]) -> Problem | None:
+def _ending(process: subprocess.Popen[bytes], before: int | None, errors: IO[bytes]) -> Problem | None:
     try:
         code = process.wait(timeout=30)
     except subprocess.TimeoutExpired:
-        return Problem(kind="hang", message="the worker did not end after its last word; ended")
+        return Problem(kind="hang", message="the worker did not exit after its final message; killed")
     if code == 0:
         return None
-    if code < 0:
-        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-        hint = ", as the system does when memory runs out" if name == "SIGKILL" else ""
-        kind: Literal["out-of-memory", "crash"] = "out-of-memory" if name == "SIGKILL" else "crash"
-        return Problem(kind=kind, message=f"the worker was killed by {name}{hint}")
-    return Problem(kind="crash", message=f"the worker ended with exit code {code}")
-
-
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(_PATIENCE_S)  # one that is stuck inside the driver cannot be ended: do not wait for it
-    if process.stdout:
-        process.stdout.close()
+    found = ending.explain(code, before, _tail(errors))
+    return Problem(kind=found.kind, message=f"the worker {found.why}")
 
 
 def _tail(errors: IO[bytes], lines: int = 12) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import selectors
 import sys
 import time
 from collections import Counter
@@ -14,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from rich.console import Console
+from rich.text import Text
 
 from bench import health
 from bench.finding import Finding
@@ -22,7 +20,9 @@ from bench.health.check import Subject, skipped
 from bench.health.load.record import LoadRun, Sample, Soaked
 from bench.measure import backend as frameworks
 from bench.measure.probes import load as probes
-from common.child import Child, house_variables
+from common.child import Child, python_path_variables
+from common.console import Console
+from common.pipe_reader import PipeReader
 from inventory.gather import PROBE
 from inventory.machine import kernel_log
 from inventory.machine.reading import Reading
@@ -126,9 +126,9 @@ def measure(
 ) -> LoadRun:
     """One card under load by one framework; no child outlives this."""
     job = job_for(subject, seconds, backend)
-    variables = {**frameworks.environment(backend), **house_variables()}
+    variables = {**frameworks.environment(backend), **python_path_variables()}
     worker = Child([*load, msgspec.json.encode(job).decode()], variables)
-    watcher = Child([*probe, "--watch", "1"], house_variables()) if subject is not None else None
+    watcher = Child([*probe, "--watch", "1"], python_path_variables()) if subject is not None else None
     recorder = _Recorder(backend, job, subject, say)
     problem, interrupted = "", False
     try:
@@ -152,25 +152,17 @@ def _listen(worker: Child, watcher: Child | None, recorder: _Recorder, seconds: 
     takers = {worker.process.stdout: recorder.event}
     if watcher is not None and watcher.process is not None and watcher.process.stdout is not None:
         takers[watcher.process.stdout] = recorder.sample
-    buffers: dict[Any, bytes] = dict.fromkeys(takers, b"")
-    with selectors.DefaultSelector() as selector:
-        for source in takers:
-            selector.register(source, selectors.EVENT_READ)
+    with PipeReader(*takers) as reader:
         while True:
             left = deadline - time.monotonic()
-            ready = selector.select(max(0.0, left)) if left > 0 else []
-            if not ready:
+            received = reader.read(left) if left > 0 else []
+            if not received:
                 return "made no progress and was ended"
-            for key, _ in ready:
-                pipe: Any = key.fileobj
-                chunk = os.read(pipe.fileno(), 65536)
-                if not chunk and pipe is worker.process.stdout:
+            for output in received:
+                if output.closed and output.pipe is worker.process.stdout:
                     return worker.finish(time.monotonic() - worker.started + 10).why
-                if not chunk:
-                    selector.unregister(pipe)
-                *lines, buffers[pipe] = (buffers[pipe] + chunk).split(b"\n")
-                for line in lines:
-                    takers[pipe](line)
+                for line in output.lines:
+                    takers[output.pipe](line)
 
 
 class _Recorder:
@@ -187,8 +179,8 @@ class _Recorder:
         self.soak: list[Soaked] = []
         self.samples: list[Sample] = []
         self.doing = f"starting {backend}"
-        self.console = Console(stderr=True, highlight=False)
-        self.status = self.console.status(self.doing) if self.console.is_terminal else None
+        self.console = Console(stderr=True)
+        self.status = self.console.status(Text(self.doing)) if self.console.is_terminal else None
 
     def display(self) -> AbstractContextManager[Any]:
         return self.status if self.status is not None else nullcontext()
@@ -233,7 +225,7 @@ class _Recorder:
         if self.samples:
             text += _state(self.samples[-1].gpu)
         if self.status is not None:
-            self.status.update(text)
+            self.status.update(Text(text))
         elif time.monotonic() - self.said >= _SAY_EVERY_S:
             self.said = time.monotonic()
             self.say(text)

@@ -21,7 +21,7 @@ from bench.finding import Finding
 from bench.health.check import REGISTER
 from bench.health.checks.frameworks import NAMES, Seen
 from bench.measure import backend
-from common.child import Child, house_variables
+from common.child import Child, die_with_parent, python_path_variables
 from inventory.machine.records import Machine
 
 _LIBRARIES = {
@@ -50,7 +50,7 @@ def findings(machine: Machine, *, only: Sequence[str] = NAMES, timeout_s: float 
 def ask(name: str, *, timeout_s: float, command: Sequence[str] | None = None) -> Seen:
     """Start the process and take its answer; whatever happens to it is an answer too."""
     argv = command or (sys.executable, "-P", "-m", "bench.measure.visibility", name)
-    ended = Child(argv, {**backend.environment(name), **house_variables()}).finish(timeout_s)
+    ended = Child(argv, {**backend.environment(name), **python_path_variables()}).finish(timeout_s)
     for line in ended.lines:
         try:
             return msgspec.json.decode(line, type=Seen)
@@ -169,6 +169,7 @@ def _first_line(error: BaseException) -> str:
 
 def main(name: str) -> int:
     """Whatever the framework prints is kept off stdout; of its complaints, one line is passed on."""
+    die_with_parent()
     answer = os.fdopen(os.dup(1), "wb")
     with tempfile.TemporaryFile() as noise:
         os.dup2(noise.fileno(), 1)

@@ -1,1 +1,4 @@
-"""What was measured, kept and shown; no framework, no NVML in here."""
+"""Results of measurements: the record, the history, statistics, exports, terminal output and the report.
+
+Nothing here imports a deep learning framework or NVML.
+"""

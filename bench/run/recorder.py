@@ -10,15 +10,15 @@ import msgspec
 
 from bench.finding import Finding, Status
 from bench.results.record.document import Document, Result, TimedBlock
-from bench.results.store.access import BRING_BACK, MAKE_ROOM, Problem, open_history
-from bench.results.store.history import CorruptHistoryError, History, HistoryError, Run, State
-from common.progress import Watcher
+from bench.results.store.access import BRING_BACK, MAKE_ROOM, HistoryProblem, open_history
+from bench.results.store.history import CorruptHistoryError, History, HistoryError, Run, RunState
+from common.progress import ProgressDisplay
 
 
 class Keeper:
     """``document`` is the run as it stands, with what went wrong while it was kept among its findings."""
 
-    def __init__(self, watcher: Watcher) -> None:
+    def __init__(self, watcher: ProgressDisplay) -> None:
         self._watcher = watcher
         self._history: History | None = None
         self._number: int | None = None
@@ -28,7 +28,7 @@ class Keeper:
         self._instead_of: Iterable[int] | None = None
         self.folder = Path.cwd()
         self.first_run = False
-        problems: list[Problem] = []
+        problems: list[HistoryProblem] = []
         try:
             self._history, problems = open_history()
             self.first_run = not any(
@@ -81,7 +81,7 @@ class Keeper:
         """
         self._instead_of = baseline_instead_of
         self._take(document)
-        state: State = "partial" if document.partial else "complete"
+        state: RunState = "partial" if document.partial else "complete"
         self._try(
             lambda history, number: history.save(
                 number, self.document, state, baseline_instead_of=baseline_instead_of

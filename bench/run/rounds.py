@@ -18,7 +18,7 @@ from bench.measure.workloads import Workload
 from bench.results.record.document import Result
 from bench.results.record.figures import BatchKind, BatchPoint, BatchSearch
 from bench.run.recorder import Keeper, with_result
-from common.progress import Watcher
+from common.progress import ProgressDisplay
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +42,7 @@ class Course:
         batch: str | int,
         judge: Judge,
         keeper: Keeper,
-        watcher: Watcher,
+        watcher: ProgressDisplay,
         devices: Devices | None = None,
         found: Sequence[Finding] = (),
     ) -> None:

@@ -24,8 +24,9 @@ from bench.run import rounds
 from bench.run import tuned_settings as tuned
 from bench.run.recorder import Keeper
 from common.files import reason, write_atomically
-from common.numbers_cli import shortened, whole
-from common.progress import Watcher
+from common.numbers_cli import whole
+from common.progress import ProgressDisplay
+from common.shown import shortened
 from inventory import gather
 from inventory.builds.bill import Bill
 from inventory.machine.records import Machine
@@ -97,11 +98,11 @@ def batch_size(asked: str | None) -> str | int | None:
     if size is not None and 1 <= size <= LARGEST_BATCH:
         return size
     raise UsageError(
-        f"--batch is workshop, best, both or a number from 1 to {LARGEST_BATCH:,}, not {shortened(asked)!r}"
+        f"--batch is workshop, best, both or a number from 1 to {LARGEST_BATCH:,}, not {shortened(asked, 40)!r}"
     )
 
 
-def run(options: Options, watcher: Watcher) -> Document:
+def run(options: Options, watcher: ProgressDisplay) -> Document:
     """One run of ``bench`` or ``ready``, kept in the history, with its report.
 
     Raises InterruptedRunError, UsageError.
@@ -130,7 +131,11 @@ def run(options: Options, watcher: Watcher) -> Document:
 
 
 def _run(
-    options: Options, backend: str, keeper: Keeper, watcher: Watcher, book: settings.TunedSettings | None
+    options: Options,
+    backend: str,
+    keeper: Keeper,
+    watcher: ProgressDisplay,
+    book: settings.TunedSettings | None,
 ) -> Document:
     watcher.begin("machine", "reading what it is")
     machine = gather.gather()
@@ -138,26 +143,11 @@ def _run(
     quick = options.quick
     if quick is None:
         quick = not machine.has_gpu and options.command == "ready" and keeper.first_run
-    findings: list[Finding] = []
-    if options.health_checks or options.expect_gpus is not None:
-        findings += health.run(machine, expect_gpus=options.expect_gpus)
-    findings += scaling.judge_choice(options.devices, devices, machine)
-    if options.health_checks:
-        watcher.update("asking the frameworks whether they see the card")
-        findings += [_unless_used(f, backend) for f in visibility.findings(machine)]
-    watcher.done(_machine_line(machine))
-    from bench.measure import machine_probes  # brings numpy, which `dlbox history` needs not
-
-    watcher.begin("probes", "matrix products, memory bandwidth, launch latency")
-    probes = machine_probes.measure(machine, backend, 3.0 if quick else 6.0)
-    findings += plausibility.judge_probes(probes)
-    findings += expectation.unreadable()
-    watcher.done(plausibility.told(probes))
     document = Document(
         command=options.command,
         verdict="not-ready",
         machine=machine,
-        findings=tuple(findings),
+        findings=(),
         started_at=now(),
         dlbox_version=importlib.metadata.version("dlbox"),
         partial=True,
@@ -169,9 +159,27 @@ def _run(
             **({"tuned": True} if options.tuned else {}),
             **({"devices": options.devices} if options.devices else {}),
         },
-        probes=probes,
     )
-    keeper.begin(document)
+    keeper.begin(
+        document
+    )  # before anything is asked or measured: a run that is killed there is in the history
+    findings: list[Finding] = []
+    if options.health_checks or options.expect_gpus is not None:
+        findings += health.run(machine, expect_gpus=options.expect_gpus)
+    findings += scaling.judge_choice(options.devices, devices, machine)
+    if options.health_checks:
+        watcher.update("asking the frameworks whether they see the card")
+        findings += [_unless_used(f, backend) for f in visibility.findings(machine)]
+    watcher.done(_machine_line(machine))
+    from bench.measure import machine_probes  # brings numpy, which `dlbox history` needs not
+
+    keeper.keep(msgspec.structs.replace(keeper.document, findings=tuple(findings)))
+    watcher.begin("probes", "matrix products, memory bandwidth, launch latency")
+    probes = machine_probes.measure(machine, backend, 3.0 if quick else 6.0)
+    findings += plausibility.judge_probes(probes)
+    findings += expectation.unreadable()
+    watcher.done(plausibility.told(probes))
+    keeper.keep(msgspec.structs.replace(keeper.document, findings=tuple(findings), probes=probes))
     baselines = keeper.baselines()
     plan = training.Plan(
         backend=backend,
@@ -191,7 +199,7 @@ def _run(
             machine=machine,
             baselines=() if options.baseline else tuple(baselines),
             runs=keeper.runs(),
-            probes=document.probes,
+            probes=probes,
             bill=options.bill,
             on_processor=devices is not None and devices.kind == "cpu",
             framework=_framework(machine, tuple(findings)),
@@ -220,7 +228,7 @@ def _run(
     )
     if options.report:
         watcher.begin("report", "drawing it")
-        _report(options.output or keeper.folder / "reports", keeper)
+        _report(options.output, keeper)
     return keeper.document
 
 
@@ -251,14 +259,16 @@ def _entry(
     return rounds.Entry(workload=tuned.as_set(workload, setting), plan=plan, said=(said,))
 
 
-def _report(folder: Path, keeper: Keeper) -> None:
+def _report(folder: Path | None, keeper: Keeper) -> None:
+    """The page in ``folder``; without one beside the history, for this user alone."""
     from bench.results.report import page as report
 
     document = keeper.document
-    path = (folder / report.file_name(document)).absolute()
+    path = ((folder or keeper.folder / "reports") / report.file_name(document)).absolute()
     document = msgspec.structs.replace(document, report=str(path))
     try:
-        write_atomically(path, report.render(document, keeper.runs()))
+        page = report.render(document, keeper.runs())
+        write_atomically(path, page, private=folder is None, follow=False)
     except OSError as error:
         again = f"`dlbox report {document.run_id}`" if document.run_id else "the same command again"
         keeper.trouble(

@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
-from bench.commands.measure import EXIT_INTERRUPTED, EXIT_NOT, EXIT_SOUND, EXIT_USAGE, Complain
 from bench.measure import runner
 from bench.measure.batches import LEAST_EXAMPLES_PER_SIZE
 from bench.measure.events import Evaluated, Event, Imported, Job, Tried
 from bench.measure.workloads import UnknownWorkloadError, Workload, select
-from bench.results.record.document import SCHEMA_VERSION
 from bench.results.store.history import now
 from bench.run import session
 from bench.run.tune_candidates import GAIN, Measured, candidates, choose, longer_calls, precisions
 from bench.run.tuned_settings import as_set, device
-from common.progress import Watcher
+from common.console import Console
+from common.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Complain
+from common.json_output import SCHEMA_VERSION
+from common.progress import ProgressDisplay
 from inventory import gather
 from inventory.machine import host
 from inventory.machine.records import Machine
@@ -252,11 +252,11 @@ def command(
         return EXIT_USAGE
     except settings.TunedSettingsError as error:
         complain(str(error))
-        return EXIT_NOT
+        return EXIT_FAILED
     done: list[Tuned] = []
-    code, busy = EXIT_SOUND, None
+    code, busy = EXIT_OK, None
     try:
-        with Watcher() as watcher:
+        with ProgressDisplay() as watcher:
             watcher.begin("machine", "reading what it is")
             machine = gather.gather()
             watcher.done(device(machine))
@@ -284,7 +284,7 @@ def command(
                 if one.best is not None and imported is not None:
                     settings.store(workload.name, _entry(one, workload, imported, machine))
                 elif not one.interrupted:
-                    code = EXIT_NOT
+                    code = EXIT_FAILED
                 if one.interrupted:
                     raise KeyboardInterrupt
     except KeyboardInterrupt:
@@ -292,7 +292,7 @@ def command(
         code = EXIT_INTERRUPTED
     except settings.TunedSettingsError as error:
         complain(str(error))
-        code = EXIT_NOT
+        code = EXIT_FAILED
     if as_json:
         document = {"schema_version": SCHEMA_VERSION, "command": "tune", "other_cpu_cores": busy,
                     "file": str(settings.default_path()),
@@ -326,7 +326,7 @@ def _show(done: Sequence[Tuned]) -> None:
             rate = f"{measured.samples_per_second:,.0f}" if measured.samples_per_second else "-"
             mark = "stored" if measured.setting == one.best and number < len(one.tried) else measured.why
             table.add_row("" if number else one.workload, measured.setting.summary, rate, mark)
-    console = Console(highlight=False)
+    console = Console()
     console.print(table)
     for one in done:
         if one.why:

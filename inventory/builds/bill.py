@@ -1,4 +1,4 @@
-"""A bill of materials as a file: the parts of one box, what each cost and when."""
+"""Read a bill of materials: the parts of one computer, with the price of each and the date of the price."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from msgspec import Meta
 from common import yaml_lines
 from inventory.cards import cards, families
 from inventory.cards.cards import Card
+from inventory.cards.catalogue_file import Connector
 
 Dollars = Annotated[float, Meta(ge=0, le=1_000_000)]
 Watts = Annotated[float, Meta(gt=0, le=10_000)]
@@ -20,34 +21,34 @@ Count = Annotated[int, Meta(ge=1, le=64)]
 Millimetres = Annotated[float, Meta(gt=0, le=2_000)]
 Lanes = Literal[1, 2, 4, 8, 16]
 Generation = Annotated[int, Meta(ge=1, le=7)]
-Connector = Literal["6-pin", "8-pin", "16-pin"]
 FormFactor = Literal["mini-itx", "micro-atx", "atx", "e-atx"]
 
 
 class BillError(yaml_lines.YamlError):
-    """The bill cannot be used; the message is one sentence with file, line and what is expected."""
+    """The bill is not valid; the message is one sentence with the file, the line and the expected value."""
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
-    """What every part has. Prices in US dollars, for one piece."""
+    """Fields of every part. Prices are in US dollars for one piece."""
 
     model: Annotated[str, Meta(min_length=1)]
     price_usd: Dollars
     quantity: Count = 1
     priced_on: datetime.date | None = None
-    """None: the bill's own date."""
+    """Date of the price; None: the date of the bill."""
     price_source: str = ""
-    """Where the price was seen; empty: an estimate."""
+    """Where the price was found; empty: the price is an estimate."""
     used: bool = False
     note: str = ""
 
     @property
     def cost_usd(self) -> float:
+        """Price of all pieces of the part."""
         return self.price_usd * self.quantity
 
 
 class CardPart(_Part, frozen=True, kw_only=True, tag="card"):
-    """The graphics card. What is left out comes from the catalogue's reference card."""
+    """The graphics card. Missing values are those of the reference card in the catalogue."""
 
     power_w: Watts | None = None
     length_mm: Millimetres | None = None
@@ -56,63 +57,83 @@ class CardPart(_Part, frozen=True, kw_only=True, tag="card"):
     connectors: tuple[Connector, ...] | None = None
 
 
-class Processor(_Part, frozen=True, kw_only=True, tag="processor"):
-    """``peak_w`` is what the package may draw under full load; left out, 1.35 times the TDP."""
+class ProcessorPart(_Part, frozen=True, kw_only=True, tag="processor"):
+    """The processor. ``peak_w`` is the power of the package under full load; by default 1.35 times the TDP."""
 
     tdp_w: Watts
     peak_w: Watts | None = None
     socket: str = ""
     pcie_generation: Generation | None = None
-    """Of the lanes that go to the card's slot."""
+    """Generation of the lanes that connect the card's slot."""
     pcie_lanes: Lanes | None = None
 
 
-class Board(_Part, frozen=True, kw_only=True, tag="board"):
+class BoardPart(_Part, frozen=True, kw_only=True, tag="board"):
+    """The main board."""
+
     slot_generation: Generation | None = None
-    """Of the slot the card goes into."""
+    """Generation of the card's slot."""
     slot_lanes: Lanes | None = None
     socket: str = ""
     memory_type: str = ""
     form_factor: FormFactor | None = None
 
 
-class Memory(_Part, frozen=True, kw_only=True, tag="memory"):
+class MemoryPart(_Part, frozen=True, kw_only=True, tag="memory"):
+    """Memory modules."""
+
     gib: Count | None = None
     memory_type: str = ""
 
 
-class Storage(_Part, frozen=True, kw_only=True, tag="storage"):
+class StoragePart(_Part, frozen=True, kw_only=True, tag="storage"):
+    """A drive."""
+
     gb: Annotated[int, Meta(gt=0, le=1_000_000)] | None = None
 
 
-class PowerSupply(_Part, frozen=True, kw_only=True, tag="power-supply"):
+class PowerSupplyPart(_Part, frozen=True, kw_only=True, tag="power-supply"):
+    """The power supply."""
+
     watts: Watts
     atx_version: Annotated[float, Meta(ge=1, le=4)] | None = None
-    """3.0 and later must ride out twice their rating for 0.1 ms; left out, an older one is assumed."""
+    """Version 3.0 and later must deliver twice the rated power for 0.1 ms; if it is missing, 2 is assumed."""
     connectors: tuple[Connector, ...] | None = None
-    """Plugs for cards; a 6+2 pin plug is an 8-pin."""
+    """Power plugs for cards; a 6+2-pin plug counts as 8-pin."""
 
 
-class Case(_Part, frozen=True, kw_only=True, tag="case"):
+class CasePart(_Part, frozen=True, kw_only=True, tag="case"):
+    """The case."""
+
     card_length_mm: Millimetres | None = None
-    """Longest card that fits."""
+    """Length of the longest card that fits."""
     card_slots: Annotated[float, Meta(gt=0, le=10)] | None = None
     form_factors: tuple[FormFactor, ...] = ()
 
 
-class Cooler(_Part, frozen=True, kw_only=True, tag="cooler"):
-    pass
+class CoolerPart(_Part, frozen=True, kw_only=True, tag="cooler"):
+    """A cooler."""
 
 
-class Other(_Part, frozen=True, kw_only=True, tag="other"):
-    pass
+class OtherPart(_Part, frozen=True, kw_only=True, tag="other"):
+    """Any other part."""
 
 
-Part: TypeAlias = CardPart | Processor | Board | Memory | Storage | PowerSupply | Case | Cooler | Other
+Part: TypeAlias = (
+    CardPart
+    | ProcessorPart
+    | BoardPart
+    | MemoryPart
+    | StoragePart
+    | PowerSupplyPart
+    | CasePart
+    | CoolerPart
+    | OtherPart
+)
 P = TypeVar("P", bound=_Part)
 
 
-class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _BillFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     title: Annotated[str, Meta(min_length=1)]
     budget_usd: Annotated[float, Meta(gt=0, le=1_000_000)] | None = None
     priced_on: datetime.date
@@ -122,53 +143,59 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Bill(msgspec.Struct, frozen=True, kw_only=True):
-    """One box as bought or to be bought: exactly one kind of card, processor, board and supply."""
+    """A computer as bought or to be bought, with exactly one kind of card, processor, board and power supply."""
 
     name: str
     title: str
     budget_usd: float | None
     priced_on: datetime.date
     historic: bool
-    """A box of its day: its prices are not meant to be today's."""
+    """Whether the bill describes an old computer, whose prices are not today's."""
     note: str
     parts: tuple[Part, ...]
     card_part: CardPart
     card: Card
-    processor: Processor
-    board: Board
-    supply: PowerSupply
-    case: Case | None
+    processor: ProcessorPart
+    board: BoardPart
+    supply: PowerSupplyPart
+    case: CasePart | None
 
     @property
     def total_usd(self) -> float:
+        """Price of all parts."""
         return sum(part.cost_usd for part in self.parts)
 
     @property
     def oldest_price(self) -> datetime.date:
+        """Date of the oldest price."""
         return min(part.priced_on or self.priced_on for part in self.parts)
 
     @property
     def estimates(self) -> int:
-        """How many prices were seen nowhere."""
+        """Number of prices that are estimates."""
         return sum(not part.price_source for part in self.parts)
 
 
 def read(path: Path) -> Bill:
-    """One bill; raises ``BillError``."""
+    """Read one bill. Raises BillError."""
     try:
         document = yaml_lines.read(path)
-        return _bill(path.stem, yaml_lines.convert(document, _File), document)
+        return _bill(path.stem, yaml_lines.convert(document, _BillFile), document)
     except yaml_lines.YamlError as error:
         raise BillError(str(error)) from None
 
 
-def _bill(name: str, raw: _File, document: yaml_lines.Document) -> Bill:
+def _bill(name: str, raw: _BillFile, document: yaml_lines.YamlDocument) -> Bill:
     card_part = _one(CardPart, raw, document)
     try:
         card = cards.find(card_part.model)
     except cards.UnknownCard as error:
         maker = families.other_maker(card_part.model)
-        why = f"`{card_part.model}` is {maker}'s, and dlbox is for NVIDIA's cards" if maker else str(error)
+        why = (
+            f"`{card_part.model}` is a card by {maker}; dlbox supports only cards by NVIDIA"
+            if maker
+            else str(error)
+        )
         raise document.error(("parts", raw.parts.index(card_part), "model"), why) from None
     return Bill(
         name=name,
@@ -180,44 +207,44 @@ def _bill(name: str, raw: _File, document: yaml_lines.Document) -> Bill:
         parts=raw.parts,
         card_part=card_part,
         card=card,
-        processor=_one(Processor, raw, document),
-        board=_one(Board, raw, document),
-        supply=_one(PowerSupply, raw, document),
-        case=_one(Case, raw, document) if any(isinstance(part, Case) for part in raw.parts) else None,
+        processor=_one(ProcessorPart, raw, document),
+        board=_one(BoardPart, raw, document),
+        supply=_one(PowerSupplyPart, raw, document),
+        case=_one(CasePart, raw, document) if any(isinstance(part, CasePart) for part in raw.parts) else None,
     )
 
 
-def _one(type_: type[P], raw: _File, document: yaml_lines.Document) -> P:
+def _one(type_: type[P], raw: _BillFile, document: yaml_lines.YamlDocument) -> P:
     found = [(index, part) for index, part in enumerate(raw.parts) if isinstance(part, type_)]
     if not found:
-        raise document.error(("parts",), f"`parts` lacks one of `kind: {type_.__struct_config__.tag}`")
+        raise document.error(("parts",), f"`parts` has no part of `kind: {type_.__struct_config__.tag}`")
     if len(found) > 1:
         index, part = found[1]
         raise document.error(
-            ("parts", index), f"`{part.model}` is a second part of its kind; use `quantity` or leave it out"
+            ("parts", index), f"`{part.model}` is a second part of its kind: use `quantity`, or remove it"
         )
     return found[0][1]
 
 
 def builds_folder() -> Path:
-    """Where the bills that come with dlbox lie."""
+    """Folder of the bills that dlbox includes."""
     return Path(str(resources.files("inventory") / "builds"))
 
 
 def shipped() -> tuple[Bill, ...]:
-    """The bills that come with dlbox, by name."""
+    """The bills that dlbox includes, sorted by name. Raises BillError."""
     return tuple(read(path) for path in sorted(builds_folder().glob("*.yml")))
 
 
 def open_bill(name_or_path: str) -> Bill:
-    """A bill that comes with dlbox by its name, or a file; raises ``BillError``."""
+    """Read an included bill by its name, or a file. Raises BillError."""
     names = sorted(path.stem for path in builds_folder().glob("*.yml"))
     if name_or_path in names:
         return read(builds_folder() / f"{name_or_path}.yml")
     path = Path(name_or_path)
     if path.suffix in (".yml", ".yaml") or len(path.parts) > 1 or _is_there(path):
         return read(path)
-    raise BillError(f"there is no build `{name_or_path[:60]}`: give a file, or one of {', '.join(names)}")
+    raise BillError(f"there is no build `{name_or_path[:60]}`: name a file or one of {', '.join(names)}")
 
 
 def _is_there(path: Path) -> bool:

@@ -1,12 +1,11 @@
-"""This machine against its bill of materials: the card it has, the power it draws under load."""
+"""Compare this computer with its bill of materials: its cards, and their power under load."""
 
 from __future__ import annotations
 
 import msgspec
 
-from inventory.builds import judge as parts
 from inventory.builds.bill import Bill
-from inventory.builds.judge import TITLES, Judgement, judgement
+from inventory.builds.judge import TITLES, Judgement, judgement, power_supply
 from inventory.cards import cards
 from inventory.cards.cards import Card
 from inventory.machine.reading import Reading
@@ -14,7 +13,7 @@ from inventory.machine.records import Machine
 
 
 def load_power(machine: Machine) -> Reading[float]:
-    """Watts the cards draw together now; a value only while every one of them is at work."""
+    """Power of all cards in watts now; a value only while every card is busy."""
     total = 0.0
     for gpu in machine.gpus:
         if not gpu.power.draw_w.ok or gpu.power.draw_w.value is None:
@@ -23,14 +22,14 @@ def load_power(machine: Machine) -> Reading[float]:
             )
         if not gpu.utilisation_percent.ok or (gpu.utilisation_percent.value or 0) < 80:
             return Reading.failed(
-                f"card {gpu.index} is idle: look while it trains, for example under `dlbox bench`"
+                f"card {gpu.index} is idle: run this command during training, for example during `dlbox bench`"
             )
         total += gpu.power.draw_w.value
     return Reading.of(total) if machine.gpus else Reading.failed("there is no card to read")
 
 
 def power_limit(machine: Machine) -> Reading[float]:
-    """Watts the driver lets the cards draw together."""
+    """Sum of the power limits of all cards in watts."""
     total = 0.0
     for gpu in machine.gpus:
         if not gpu.power.limit_w.ok or gpu.power.limit_w.value is None:
@@ -39,15 +38,17 @@ def power_limit(machine: Machine) -> Reading[float]:
     return Reading.of(total) if machine.gpus else Reading.failed("there is no card to read")
 
 
-def judge(
+def judge_machine(
     machine: Machine,
     bill: Bill | None,
     power_w: Reading[float],
     limit_w: Reading[float],
     when: str = "as measured under load",
 ) -> tuple[Judgement, ...]:
-    """This machine against its bill. ``power_w``: what the cards drew under load, and ``when`` that was;
-    ``limit_w``: the most they may."""
+    """Compare this computer with its bill.
+
+    ``power_w``: power of the cards under load in watts. ``when``: when it was measured. ``limit_w``: their limit.
+    """
     return _same_card(machine, bill), _measured_power(machine, bill, power_w, limit_w, when)
 
 
@@ -60,10 +61,10 @@ def _same_card(machine: Machine, bill: Bill | None) -> Judgement:
         return judgement("this-card", "pass", f"this machine has {names}", names)
     if [bill.card] * bill.card_part.quantity == found:
         return judgement(
-            "this-card", "pass", f"this machine has {names}, as its bill says", names, bill.card.name
+            "this-card", "pass", f"this machine has {names}, as in its bill", names, bill.card.name
         )
-    message = f"this machine has {names}, its bill says {bill.card_part.quantity} x {bill.card.name}"
-    remedy = "name the bill of this machine, or correct its card"
+    message = f"this machine has {names}, its bill has {bill.card_part.quantity} x {bill.card.name}"
+    remedy = "name the bill of this machine, or correct the card in it"
     return judgement("this-card", "fail", message, names, bill.card.name, None, remedy)
 
 
@@ -80,29 +81,31 @@ def _measured_power(
     machine: Machine, bill: Bill | None, power_w: Reading[float], limit_w: Reading[float], when: str
 ) -> Judgement:
     if not machine.has_gpu:
-        return judgement("this-power", "skip", "there is no NVIDIA card to load the power supply")
+        return judgement("this-power", "skip", "there is no NVIDIA card")
     if power_w.ok and power_w.value is not None:
         watts, how = power_w.value, when
     elif limit_w.ok and limit_w.value is not None:
         watts, how = limit_w.value, f"at most, its power limit (not measured: {power_w.why})"
     else:
-        message = f"neither the draw nor the limit of the card can be read: {power_w.why}; {limit_w.why}"
-        return judgement("this-power", "unknown", message, remedy="see what `dlbox check` says of the driver")
+        message = (
+            f"neither the power nor the power limit of the card can be read: {power_w.why}; {limit_w.why}"
+        )
+        return judgement("this-power", "unknown", message, remedy="run `dlbox check` to check the driver")
     if bill is None:
-        message = f"the card draws {watts:.0f} W {how}; software cannot see which power supply feeds it"
+        message = f"the card draws {watts:.0f} W {how}; software cannot read which power supply it has"
         return judgement(
             "this-power", "skip", message, round(watts), None, "W", "name the bill of this machine"
         )
-    found = parts.supply(bill, watts, how)
+    found = power_supply(bill, watts, how)
     if limit_w.ok and limit_w.value is not None and limit_w.value > watts:
-        found = _with_limit(found, parts.supply(bill, limit_w.value), limit_w.value)
+        found = _with_limit(found, power_supply(bill, limit_w.value), limit_w.value)
     return msgspec.structs.replace(found, id="parts.this-power", title=TITLES["this-power"])
 
 
 def _with_limit(measured: Judgement, at_limit: Judgement, limit_w: float) -> Judgement:
-    """A lesson may not load the card as far as another program will: what the limit would ask is said too."""
+    """Add the result for the power limit, because other programs may load the card more than a lesson does."""
     message = f"{measured.message}; the card may draw {limit_w:.0f} W"
     if at_limit.status == measured.status or at_limit.status == "pass":
         return msgspec.structs.replace(measured, message=message)
-    message += f", and then it is {at_limit.measured} W of {at_limit.expected} W"
+    message += f", which makes {at_limit.measured} W of {at_limit.expected} W"
     return msgspec.structs.replace(measured, message=message, status="warn", remedy=at_limit.remedy)

@@ -1,1 +1,1 @@
-"""The catalogue of cards and the families of chips."""
+"""The catalogue of graphics cards, and the architectures of cards that it lacks."""

@@ -1,4 +1,4 @@
-"""Look a card up in the catalogue (cards.yml): by name as people write it, by PCI id, by what NVML says."""
+"""Find a card in the catalogue (cards.yml) by a name as people write it, by PCI id, or by NVML's values."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 
 import msgspec
 
+from inventory.cards.architectures import ModuleFlavour
 from inventory.cards.catalogue_file import (
     Architecture,
     Card,
     Catalogue,
     CatalogueError,
-    ModuleFlavour,
     Precision,
     read,
 )
@@ -38,8 +38,8 @@ __all__ = [
 ]
 
 
-class UnknownCard(LookupError):  # noqa: N818 - what went wrong, in the words of the person who asked
-    """No card of that name; the message is one sentence with the nearest names."""
+class UnknownCard(LookupError):  # noqa: N818 - callers read "except UnknownCard"
+    """The catalogue has no card of that name; the message is one sentence with the most similar names."""
 
 
 @functools.cache
@@ -48,7 +48,7 @@ def _shipped() -> tuple[Catalogue, tuple[Card, ...]]:
 
 
 def catalogue() -> tuple[Card, ...]:
-    """Every card dlbox knows, by architecture; where one spoken name means several, the usual one first."""
+    """All cards of the catalogue, by architecture; of several cards with the same short name the usual one is first."""
     return _shipped()[1]
 
 
@@ -65,9 +65,9 @@ _COMPANIONS = frozenset({
     "1ad8", "1ad9", "1ada", "1adb", "1aeb", "1aec", "1aed", "1aef", "1af1", "228b", "228e", "22ba", "22bb", "22bc",
     "22bd", "22be",
 })  # fmt: skip
-"""Sound and USB functions of cards, and switches, with ids among those of chips.
+"""Device ids of audio and USB functions of cards, and of switches, in the ranges of GPU ids.
 
-pci.ids of 2023-04-11; 22bb to 22be from memory."""
+From pci.ids of 2023-04-11; 22bb to 22be are from memory."""
 _SHORT_SUPER = re.compile(r"\b(1650|1660|20[678]0|40[78]0)( ?ti)? ?s\b")
 _LAPTOP = re.compile(
     r"laptop|notebook|mobile|max-?\s?q|\b(?:9\d{2}|10[5-8]0)m\b|\bmx\s?\d{3}\b|\brtx\s?2050\b"
@@ -80,7 +80,7 @@ _FAMILIES = frozenset({"gtx", "rtx", "gt", "titan"})
 
 
 class _Key(msgspec.Struct, frozen=True):
-    """A name taken apart: "GeForce RTX 4060 Ti 16GB" -> rtx, 16, {4060, ti}."""
+    """The parts of a name: "GeForce RTX 4060 Ti 16GB" -> {rtx}, 16, {4060, ti}."""
 
     families: frozenset[str]
     memory_gib: int | None
@@ -112,20 +112,20 @@ def _keys() -> tuple[tuple[_Key, Card], ...]:
 
 
 def _named(text: str) -> list[Card]:
-    """Cards that the name can mean, the usual one first; words that every variant adds may be left out."""
-    wanted = _key(text)
-    if not wanted.words and "titan" not in wanted.families:
+    """Cards that the name can mean, the usual one first. Words in ``_OPTIONAL`` may be missing in the name."""
+    asked = _key(text)
+    if not asked.words and "titan" not in asked.families:
         return []
     exact: list[Card] = []
     loose: list[Card] = []
     for key, card in _keys():
-        if wanted.families and not wanted.families <= key.families:
+        if asked.families and not asked.families <= key.families:
             continue
-        if wanted.memory_gib is not None and wanted.memory_gib != card.memory_gib:
+        if asked.memory_gib is not None and asked.memory_gib != card.memory_gib:
             continue
-        if wanted.words == key.words and (not wanted.families or wanted.families == key.families):
+        if asked.words == key.words and (not asked.families or asked.families == key.families):
             exact.append(card)
-        elif wanted.words < key.words and key.words - wanted.words <= _OPTIONAL:
+        elif asked.words < key.words and key.words - asked.words <= _OPTIONAL:
             loose.append(card)
     return list(dict.fromkeys(exact + loose))
 
@@ -135,17 +135,17 @@ _OPTIONAL = frozenset({"sxm", "pcie", "hbm3", "pascal", "gddr6", "gddr6x"})
 
 
 def is_laptop_name(name: str) -> bool:
-    """Whether a name says that the chip sits in a laptop; before the RTX 30 family many do not say it."""
+    """Whether the name is that of a laptop GPU; before the RTX 30 family, many names do not show this."""
     return bool(_LAPTOP.search(name.lower()))
 
 
 def is_companion_id(pci_device_id: int) -> bool:
-    """Whether the id is that of a card's sound or USB function, which no driver row is about."""
+    """Whether the device id is that of a card's audio or USB function."""
     return f"{pci_device_id:04x}" in _COMPANIONS
 
 
 def is_laptop_id(pci_device_id: int) -> bool:
-    """Whether the device id belongs to a laptop chip, whatever name NVML gives it."""
+    """Whether the device id is that of a laptop GPU, whatever name NVML reports."""
     return f"{pci_device_id:04x}" in _laptop_ids()
 
 
@@ -155,9 +155,9 @@ def _laptop_ids() -> frozenset[str]:
 
 
 def architecture_of(pci_device_id: int) -> Architecture | None:
-    """By id range, for cards the catalogue lacks; None for Kepler and older, and for ids of no known family.
+    """The architecture by id range, also for cards that the catalogue lacks; None for Kepler, older and unknown ids.
 
-    Ids are those of display functions: newer cards' audio and USB functions lie inside older ranges.
+    Only for ids of display functions: audio and USB functions of newer cards have ids in the ranges of older ones.
     """
     for block in _shipped()[0].id_ranges:
         if int(block.first, 16) <= pci_device_id <= int(block.last, 16):
@@ -166,9 +166,9 @@ def architecture_of(pci_device_id: int) -> Architecture | None:
 
 
 def find(text: str) -> Card:
-    """The card a person means: "GTX 1060", "rtx 3060 12gb", "NVIDIA GeForce RTX 3090", "4090" or "10de:1c03".
+    """The card for a text such as "GTX 1060", "rtx 3060 12gb", "NVIDIA GeForce RTX 3090", "4090" or "10de:1c03".
 
-    A name that several cards share means the first of them in the catalogue, which is the one sold first:
+    A name that several cards share means the first of them in the catalogue, which was sold first:
     "GTX 1060" has 6 GB, "RTX 3060" 12 GB, "RTX 3080" 10 GB, "RTX 4060 Ti" and "RTX 5060 Ti" have 8 GB.
     Raises ``UnknownCard``.
     """
@@ -177,7 +177,7 @@ def find(text: str) -> Card:
         return _find_id(device_id)
     shown = " ".join(text.split())[:60]
     if is_laptop_name(text):
-        raise UnknownCard(f'"{shown}" is a laptop chip, and the catalogue holds desktop cards only')
+        raise UnknownCard(f'"{shown}" is a laptop GPU; the catalogue has only desktop cards')
     found = _named(text) or _named(_without_board_words(text)) or _named(_MEMORY_TYPE.sub(" ", text))
     if found:
         return found[0]
@@ -185,35 +185,35 @@ def find(text: str) -> Card:
 
 
 def id_in(text: str) -> int | None:
-    """The device id in "10de:1c03", "0x1c03", a line of `lspci -nn`, a modalias; None where there is none."""
-    said = text.strip().lower()
-    found = _PCI_ID.search(said)
+    """The device id in "10de:1c03", "0x1c03", a line of `lspci -nn` or a modalias; None if there is none."""
+    lower = text.strip().lower()
+    found = _PCI_ID.search(lower)
     if found:
         return int(next(group for group in found.groups() if group), 16)
-    return int(said, 16) if _BARE_ID.fullmatch(said) and not _named(said) else None
+    return int(lower, 16) if _BARE_ID.fullmatch(lower) and not _named(lower) else None
 
 
 _MEANING = frozenset({
     "quadro", "pro", "ada", "generation", "blackwell", "radeon", "rx", "arc", "ultra", "plus",
     "m", "q", "s", "t", "a",
 })  # fmt: skip
-"""Words that make another model of a number; a board maker's words do not."""
+"""Words that, with the same number, name another model. The words of board makers do not."""
 
 
 def _without_board_words(text: str) -> str:
-    """ "MSI RTX 3060 Ventus 2X 12G OC" -> "RTX 3060 12G": what board makers add says nothing of the chip."""
+    """The name without the words of board makers: "MSI RTX 3060 Ventus 2X 12G OC" -> "rtx 3060 12g"."""
     known = frozenset(word for key, _ in _keys() for word in key.words | key.families)
     plain = re.sub(r"[^a-z0-9]+", " ", text.lower())
     plain = re.sub(r"\b(gtx|rtx|gt)(?=\d)", r"\1 ", plain)
-    kept = []
+    words_of_model = []
     words = plain.split()
     for word in words:
         if word == "x" and "titan" not in words:
-            continue  # MSI's "Gaming X"; of NVIDIA's names only TITAN X has one
-        said_by_maker = word.isalpha() or re.fullmatch(r"[1-3]x|v\d|mk\d", word)
-        if word in known or word in _MEANING or not said_by_maker or _NOISE.fullmatch(word):
-            kept.append(word)
-    return " ".join(kept) if any(word.isdigit() for word in kept) else ""
+            continue  # as in MSI's "Gaming X"; of NVIDIA's names only TITAN X contains an X
+        from_maker = word.isalpha() or re.fullmatch(r"[1-3]x|v\d|mk\d", word)
+        if word in known or word in _MEANING or not from_maker or _NOISE.fullmatch(word):
+            words_of_model.append(word)
+    return " ".join(words_of_model) if any(word.isdigit() for word in words_of_model) else ""
 
 
 def _find_id(device_id: int) -> Card:
@@ -224,10 +224,10 @@ def _find_id(device_id: int) -> Card:
     if f"{device_id:04x}" in _COMPANIONS:
         raise UnknownCard(
             f"{pci_id} is the sound or USB function of a card, not the card: "
-            "take the id of the line `VGA` or `3D controller` of `lspci -nn`"
+            "use the id in the line `VGA` or `3D controller` of `lspci -nn`"
         )
     if is_laptop_id(device_id):
-        raise UnknownCard(f"{pci_id} is a laptop chip, and the catalogue holds desktop cards only")
+        raise UnknownCard(f"{pci_id} is a laptop GPU; the catalogue has only desktop cards")
     architecture = architecture_of(device_id)
     kind = f"by its id a {architecture.capitalize()} card" if architecture else "not an id of a known family"
 
@@ -240,22 +240,22 @@ def _find_id(device_id: int) -> Card:
 
 
 def _nearest(text: str) -> list[str]:
-    wanted = _key(text[:100])
-    numbers = {w for w in wanted.words if w.isdigit()}
-    spoken = " ".join([*sorted(wanted.families), *sorted(wanted.words)])
+    asked = _key(text[:100])
+    numbers = {w for w in asked.words if w.isdigit()}
+    name = " ".join([*sorted(asked.families), *sorted(asked.words)])
 
     def likeness(card: Card) -> float:
         key = _key(card.name)
         own = " ".join([*sorted(key.families), *sorted(key.words)])
-        return difflib.SequenceMatcher(None, spoken, own).ratio() + len(numbers & key.words)
+        return difflib.SequenceMatcher(None, name, own).ratio() + len(numbers & key.words)
 
     return [card.name for card in sorted(catalogue(), key=likeness, reverse=True)[:3]]
 
 
 def match(name: str | None, pci_device_id: int | None, memory_bytes: int | None) -> Card | None:
-    """The catalogue's card for what the bus and NVML say; None for a laptop chip and for a card not listed.
+    """The card of the catalogue with the given values of the bus and NVML; None for laptop GPUs and unlisted cards.
 
-    The id decides before the name. Variants that share id and name are told apart by ``memory_bytes``.
+    The id takes precedence over the name. ``memory_bytes`` distinguishes variants with the same id and name.
     """
     if (name and is_laptop_name(name)) or (pci_device_id is not None and is_laptop_id(pci_device_id)):
         return None
@@ -263,7 +263,7 @@ def match(name: str | None, pci_device_id: int | None, memory_bytes: int | None)
     listed = [c for c in catalogue() if pci_id in c.pci_ids]
     named = _named(name) if name else []
     if not listed and pci_device_id is not None and named:
-        # A new id of a known model is fine, an id of another architecture means another card.
+        # A new id of a known model is accepted; an id of another architecture means another card.
         named = [c for c in named if architecture_of(pci_device_id) in (c.architecture, None)]
     candidates = listed or named
     if not candidates or memory_bytes is None:

@@ -1,4 +1,4 @@
-"""The card catalogue as a file: what cards.yml may say, and the ``Card`` that comes of it."""
+"""Read cards.yml, the catalogue of cards: the types of its entries, and the ``Card`` made of each."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ import msgspec
 from msgspec import Meta
 
 from common import yaml_lines
+from inventory.cards import architectures
+from inventory.cards.architectures import DeviceId, ModuleFlavour
 
 Architecture = Literal["maxwell", "pascal", "volta", "turing", "ampere", "ada", "hopper", "blackwell"]
-ModuleFlavour = Literal["closed", "open", "either"]
 Precision = Literal["fp32", "tf32", "fp16", "bf16"]
 Connector = Literal["6-pin", "8-pin", "16-pin"]
 
 Count = Annotated[int, Meta(gt=0)]
 Rate = Annotated[float, Meta(gt=0)]
 PciId = Annotated[str, Meta(pattern="^10de:[0-9a-f]{4}$")]
-DeviceId = Annotated[str, Meta(pattern="^[0-9a-f]{4}$")]
 
 
 class CatalogueError(yaml_lines.YamlError):
-    """cards.yml is wrong; the message names the line, the entry and what is expected."""
+    """cards.yml is not valid; the message names the line, the entry and the expected value."""
 
 
 class Source(msgspec.Struct, frozen=True):
-    """Where a figure comes from; ``verified`` when it was read there and not only remembered."""
+    """Source of a figure; ``verified`` if the figure was read there, not taken from memory."""
 
     text: str
     verified: bool
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
-    """One model of graphics card. Figures are the reference design's; partner cards differ in boost clock."""
+    """One model of graphics card. Figures are of the reference design; cards by other makers differ in boost clock."""
 
     name: str
-    """As NVML prints it without the vendor; variants carry their memory: "GeForce RTX 3060 12GB"."""
+    """NVML's name without the vendor; variants include their memory: "GeForce RTX 3060 12GB"."""
     chip: str
     architecture: Architecture
     compute_capability: str
@@ -46,23 +46,23 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     cores: int
     boost_mhz: int
     memory_gib: int
-    """As sold; NVML reports up to 1 % less."""
+    """Nominal size; NVML reports up to 1 % less."""
     memory_type: str
     memory_bus_bits: int
     memory_gbps_per_pin: float
-    """Gbit/s a data pin moves: twice the highest memory clock that NVML reports, in GHz."""
+    """Gbit/s of each data pin: twice the highest memory clock that NVML reports, in GHz."""
     memory_bandwidth_gb_s: float
-    """As published, in 10^9 bytes a second."""
+    """As published, in 10^9 bytes per second."""
     l2_bytes: int | None = None
     tf32_tflops: float | None = None
-    """Peak with FP32 accumulation, without sparsity; None where the card has no units for the precision."""
+    """Peak with FP32 accumulation and without sparsity; None if the card has no units for the precision."""
     fp16_tflops: float | None = None
     bf16_tflops: float | None = None
     tdp_w: int
     power_supply_w: int | None = None
-    """The maker's advice for the whole computer."""
+    """Power of the power supply that the maker recommends, in watts."""
     power_connectors: tuple[Connector, ...] | None = None
-    """Empty: the slot feeds the card alone. None: not known."""
+    """Empty: the slot alone powers the card. None: unknown."""
     length_mm: int | None = None
     pcie_generation: int
     pcie_lanes: int
@@ -71,38 +71,35 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     has_ecc: bool = False
     min_driver_branch: int
     last_driver_branch: int | None = None
-    """None: still supported by current branches."""
+    """None: current branches still support the card."""
     module_flavour: ModuleFlavour
-    """Kernel modules that drive the card; "either" ends at branch 615, which has open modules only."""
+    """Kernel modules that support the card; from branch 615 on there are only open modules."""
     pci_ids: tuple[str, ...] = ()
     """"10de:2503", lower case. Variants that differ in memory alone may share one."""
     aliases: tuple[str, ...] = ()
     note: str = ""
     unverified: tuple[str, ...] = ()
-    """Fields whose figures are from memory."""
+    """Fields whose values are from memory."""
     sources: tuple[tuple[str, str], ...] = ()
-    """(field, where it was read) of the others."""
+    """(field, source) of the other fields."""
 
     @property
     def fp32_tflops(self) -> float:
-        """Computed: one fused multiply-add, two operations, a core a cycle at boost clock."""
+        """Computed peak: one fused multiply-add (two operations) per core and cycle at boost clock."""
         return 2 * self.cores * self.boost_mhz / 1e6
 
     @property
-    def memory_clock_mhz(self) -> float:
-        """Nominal; NVML's maximum lies up to 4 MHz above on GDDR cards."""
-        return self.memory_gbps_per_pin * 1000 / 2
-
-    @property
     def memory_bytes(self) -> int:
+        """Nominal size of the memory."""
         return self.memory_gib * 2**30
 
     @property
     def has_tensor_cores(self) -> bool:
+        """Whether the card has units for matrix products in FP16."""
         return self.fp16_tflops is not None
 
     def peak_tflops(self, precision: Precision) -> float | None:
-        """None where the card has no units for the precision: such a check is skipped, not failed."""
+        """Peak in 10^12 operations per second; None if the card has no units for the precision."""
         return {
             "fp32": self.fp32_tflops,
             "tf32": self.tf32_tflops,
@@ -111,36 +108,16 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
         }[precision]
 
 
-class _Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What follows from the architecture; tensor_* are multiples of the FP32 rate."""
-
-    min_driver_branch: Count
-    last_driver_branch: Count | None = None
-    module_flavour: ModuleFlavour
-    tensor_tf32: Rate | None = None
-    tensor_fp16: Rate | None = None
-    tensor_bf16: Rate | None = None
-
-
-class _Families(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    maxwell: _Family
-    pascal: _Family
-    volta: _Family
-    turing: _Family
-    ampere: _Family
-    ada: _Family
-    hopper: _Family
-    blackwell: _Family
-
-
 class _IdRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Device ids of one architecture, both ends included."""
+
     first: DeviceId
     last: DeviceId
     architecture: Architecture
 
 
-class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A card as cards.yml writes it."""
+class _CardEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One entry of ``cards`` in cards.yml."""
 
     name: Annotated[str, Meta(min_length=1)]
     aliases: tuple[str, ...] = ()
@@ -175,13 +152,12 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Catalogue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """cards.yml as written."""
+    """The content of cards.yml."""
 
     sources: dict[str, Source]
-    architectures: _Families
     id_ranges: tuple[_IdRange, ...]
     laptop_ids: tuple[DeviceId, ...]
-    cards: tuple[_Entry, ...]
+    cards: tuple[_CardEntry, ...]
 
 
 _FIGURES = (
@@ -193,7 +169,7 @@ _FIGURES = (
 
 
 def read(path: Path) -> tuple[Catalogue, tuple[Card, ...]]:
-    """The file as written, and its cards resolved; raises ``CatalogueError``."""
+    """Read the file and make its cards. Raises CatalogueError."""
     try:
         document = yaml_lines.read(path)
         raw = yaml_lines.convert(document, Catalogue)
@@ -204,16 +180,24 @@ def read(path: Path) -> tuple[Catalogue, tuple[Card, ...]]:
     return raw, cards
 
 
-def _card(entry: _Entry, raw: Catalogue, document: yaml_lines.Document, index: int) -> Card:
-    family: _Family = getattr(raw.architectures, entry.architecture)
+def _card(entry: _CardEntry, raw: Catalogue, document: yaml_lines.YamlDocument, index: int) -> Card:
+    family = architectures.find(entry.architecture)
+    if family is None:
+        raise document.error(
+            ("cards", index, "architecture"), f"`{entry.architecture}` has no row in architectures.yml"
+        )
     known: dict[str, Source] = {}
     for source, fields in entry.sources.items():
         where: yaml_lines.Where = ("cards", index, "sources", source)
         if source not in raw.sources:
-            raise document.error(where, f"`{entry.name}` names `{source}`, which `sources` does not list")
+            raise document.error(
+                where, f"`{entry.name}` names the source `{source}`, which `sources` does not list"
+            )
         for field in fields:
             if field not in _FIGURES:
-                raise document.error(where, f"`{entry.name}` gives a source for `{field}`, not a figure")
+                raise document.error(
+                    where, f"`{entry.name}` gives a source for `{field}`, which is not a figure"
+                )
             known[field] = raw.sources[source]
     given = [f for f in _FIGURES if getattr(entry, f) not in (None, (), False)]
     fp32 = 2 * entry.cores * entry.boost_mhz / 1e6
@@ -249,8 +233,8 @@ def _card(entry: _Entry, raw: Catalogue, document: yaml_lines.Document, index: i
         launched=entry.launched,
         launch_usd=entry.launch_usd,
         has_ecc=entry.has_ecc,
-        min_driver_branch=family.min_driver_branch,
-        last_driver_branch=family.last_driver_branch,
+        min_driver_branch=family.first_branch_of_chip(entry.chip),
+        last_driver_branch=family.last_branch,
         module_flavour=family.module_flavour,
         pci_ids=entry.pci_ids,
         aliases=entry.aliases,
@@ -260,10 +244,10 @@ def _card(entry: _Entry, raw: Catalogue, document: yaml_lines.Document, index: i
     )
 
 
-def _check_names(raw: Catalogue, document: yaml_lines.Document) -> None:
+def _check_names(raw: Catalogue, document: yaml_lines.YamlDocument) -> None:
     taken: dict[str, str] = {}
     for index, entry in enumerate(raw.cards):
         for name in (entry.name, *entry.aliases):
             first = taken.setdefault(name.lower(), entry.name)
             if first is not entry.name:
-                raise document.error(("cards", index), f"`{name}` already names `{first}`; names are unique")
+                raise document.error(("cards", index), f"`{name}` already names `{first}`: use a unique name")

@@ -1,7 +1,7 @@
-"""Cards that the catalogue lacks, by name or id: which family of chips they are of.
+"""Find the architecture of a card that the catalogue lacks, by its name or id.
 
-Laptop chips, workstation and data-centre cards run the drivers and wheels of their family; Kepler is known so
-that its cards are refused by name. NVIDIA's product names are general knowledge; ids are those of `cards.yml`.
+Laptop GPUs, workstation and data-centre cards use the drivers and wheels of their architecture. Kepler is included so
+that an error can name it. The product names of NVIDIA are general knowledge; the ids are those of `cards.yml`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from inventory.cards import cards
 
 KEPLER = "kepler"
 _KEPLER_IDS = range(0x0FC0, 0x1340)
-"""GK107, GK110, GK104, GK106 and GK208; a few Fermi ids lie between, which nothing serves either."""
+"""GK107, GK110, GK104, GK106 and GK208; the range has a few ids of Fermi, which is not supported either."""
 
 _MAKERS = (
     ("AMD", re.compile(r"\b(amd|radeon|ati|rx ?\d{3,4}|vega|firepro|instinct|1002 [0-9a-f]{4})\b")),
     ("Intel", re.compile(r"\b(intel|arc|iris|uhd|8086 [0-9a-f]{4})\b")),
 )
 
-# In this order: a name that says its generation comes before one that is only a number.
+# The order matters: names with a generation come before names that are only a number.
 _NAMES = tuple(
     (family, re.compile(pattern))
     for family, pattern in (
@@ -60,14 +60,14 @@ def _plain(text: str) -> str:
 
 
 def of_id(pci_device_id: int) -> str | None:
-    """ "pascal", "kepler", ...; None for what is older, and for ids of no known family."""
+    """The architecture ("pascal", "kepler", ...) of a device id; None for older and unknown ids."""
     if pci_device_id in _KEPLER_IDS:
         return KEPLER
     return cards.architecture_of(pci_device_id)
 
 
 def of_name(text: str) -> str | None:
-    """The family that a name says: "RTX 3060 Laptop GPU" -> "ampere"; None where it says none."""
+    """The architecture of a name: "RTX 3060 Laptop GPU" -> "ampere"; None if it is unknown."""
     plain = _plain(text)
     known = next((family for family, pattern in _NAMES if pattern.search(plain)), None)
     if known is None and cards.is_laptop_name(text):
@@ -76,6 +76,6 @@ def of_name(text: str) -> str | None:
 
 
 def other_maker(text: str) -> str | None:
-    """ "AMD" or "Intel" where the name is none of NVIDIA's."""
+    """ "AMD" or "Intel" if the name is that of one of their cards, else None."""
     plain = _plain(text)
     return next((maker for maker, pattern in _MAKERS if pattern.search(plain)), None)

@@ -1,4 +1,4 @@
-"""The reference page of the card catalogue: `python -m inventory.cards.page > docs/reference/cards.md`."""
+"""Make the reference page of the card catalogue: `python -m inventory.cards.page > docs/reference/cards.md`."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ These figures were not compared with a source. To remove a figure from this list
 
 
 def page() -> str:
+    """The page as Markdown."""
     catalogue = cards.catalogue()
     rows = "".join(_row(card) for card in catalogue)
     open_figures = "".join(f"| {c.name} | {', '.join(c.unverified)} |\n" for c in catalogue if c.unverified)

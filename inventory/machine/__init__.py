@@ -1,1 +1,1 @@
-"""One machine as plain records, and the readers of the kernel's files that fill them."""
+"""Records that describe one computer, and the readers of kernel files that fill them."""

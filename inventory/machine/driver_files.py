@@ -1,4 +1,4 @@
-"""How the NVIDIA driver is installed: loaded modules, kernels, DKMS, packages, device nodes. Files only."""
+"""How the NVIDIA driver is installed: loaded modules, kernels, DKMS, packages, device nodes. Reads files only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PACKAGE = re.compile(
 
 
 def module(sysroot: Path = Path("/")) -> Driver:
-    """The kernel module's side of Driver."""
+    """The fields of Driver that files show: the kernel module, and the version in the library's file name."""
     loaded = tuple(name for name in _loaded(sysroot) if name in _CLAIM_CARDS)
     version = kernel_files.text(sysroot / "proc/driver/nvidia/version") or ""
     number = re.search(
@@ -38,7 +38,7 @@ def module(sysroot: Path = Path("/")) -> Driver:
 
 
 def read(sysroot: Path, environment: str, release: str) -> Installation:
-    """The rest: nothing of it is this system's business in a container or under WSL2."""
+    """Installation of the driver. In a container or under WSL2 the host installs it, so only device nodes are read."""
     nodes = _nodes(sysroot)
     if environment in ("container", "wsl2"):
         return Installation(device_nodes=nodes)
@@ -58,7 +58,7 @@ def _loaded(sysroot: Path) -> list[str]:
 
 
 def _library(sysroot: Path) -> Reading[str]:
-    """Version in the name that libnvidia-ml.so.1 points to."""
+    """The version in the file name to which libnvidia-ml.so.1 links."""
     for folder in (
         "usr/lib/x86_64-linux-gnu",
         "usr/lib64",
@@ -78,7 +78,7 @@ def _library(sysroot: Path) -> Reading[str]:
 
 
 def _kernels(sysroot: Path, running: str) -> Reading[tuple[InstalledKernel, ...]]:
-    """Kernels under /lib/modules, oldest first, with the running one among them."""
+    """All kernels below /lib/modules, including the running one, in order of their versions."""
     folder = sysroot / "lib/modules"
     found = [entry for entry in kernel_files.entries(folder) if entry.is_dir()]
     if not found:
@@ -97,7 +97,7 @@ def _kernels(sysroot: Path, running: str) -> Reading[tuple[InstalledKernel, ...]
 
 
 def _has_module(folder: Path) -> bool:
-    """nvidia.ko, packed or not: of DKMS, of the distribution's prebuilt packages, or of the installer."""
+    """Whether there is a nvidia.ko, compressed or not, from DKMS, prebuilt packages or the installer."""
     index = kernel_files.text(folder / "modules.dep", 8 << 20)
     if index is not None and re.search(r"(^|/)nvidia(-current)?\.ko(\.\w+)?:", index, re.MULTILINE):
         return True
@@ -110,12 +110,12 @@ def _has_module(folder: Path) -> bool:
 
 
 def _release_key(release: str) -> list[tuple[int, str]]:
-    """Sort 6.8.0-100 after 6.8.0-99."""
+    """Sort key: 6.8.0-100 comes after 6.8.0-99."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"[.\-+_]", release)]
 
 
 def _dkms(sysroot: Path) -> Reading[tuple[DkmsModule, ...]]:
-    """/var/lib/dkms/nvidia*/VERSION/KERNEL/ARCHITECTURE/module"""
+    """From the folders /var/lib/dkms/nvidia*/VERSION/KERNEL/ARCHITECTURE/module."""
     folder = sysroot / "var/lib/dkms"
     if not folder.is_dir():
         return Reading.not_supported("DKMS is not installed")
@@ -138,7 +138,7 @@ def _dkms(sysroot: Path) -> Reading[tuple[DkmsModule, ...]]:
 
 
 def _packages(sysroot: Path) -> Reading[tuple[Package, ...]]:
-    """Installed driver packages and whether they are held, from dpkg's status file."""
+    """Installed driver packages and whether they are on hold, from dpkg's status file."""
     content = kernel_files.text(sysroot / "var/lib/dpkg/status", 32 << 20)
     if content is None:
         return Reading.not_supported("this distribution does not use dpkg")

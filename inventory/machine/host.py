@@ -1,4 +1,4 @@
-"""The computer around the card: distribution, kernel, processor, memory, disk, firmware, what runs it."""
+"""The computer without its cards: distribution, kernel, processor, memory, disk, firmware, environment."""
 
 from __future__ import annotations
 
@@ -34,16 +34,21 @@ _VARIABLES = (
     "TF_FORCE_GPU_ALLOW_GROWTH",
 )
 
+_HOST_NAME_LENGTH = 255
+_NOT_IN_HOST_NAMES = frozenset("/\\<>|\"'`$;&{}")
+"""Characters with a meaning in paths, shells, markup or templates. A stored result whose host name has one is refused
+(bench/results/record/grammar.py)."""
+
 _CUDA_LIBRARY = re.compile(r"lib(cudart|cudnn|cublas|cublasLt|cufft|cusolver|cusparse|nccl|nvrtc)(_\w+)?\.so")
 
 
 def read(sysroot: Path = Path("/")) -> Host:
-    """Everything of Host; files are read below ``sysroot``, the rest from the running system."""
+    """All fields of Host: files below ``sysroot``, the rest from the running system."""
     environment = _environment(sysroot)
     memory = psutil.virtual_memory()
     release = kernel_files.text(sysroot / "proc/sys/kernel/osrelease") or platform.release()
     return Host(
-        hostname=platform.node(),
+        hostname=host_name(platform.node()),
         distribution=_distribution(sysroot),
         kernel=release,
         architecture=platform.machine(),
@@ -69,8 +74,18 @@ def read(sysroot: Path = Path("/")) -> Host:
     )
 
 
+def host_name(text: str) -> str:
+    """``text`` as a name that a stored result may have, of at most 255 characters.
+
+    The kernel accepts any bytes as a host name. A "-" replaces each character that cannot be printed or has a meaning
+    in paths, shells, markup or templates; all other names stay as they are.
+    """
+    legal = (c if c.isprintable() and c not in _NOT_IN_HOST_NAMES else "-" for c in text[:_HOST_NAME_LENGTH])
+    return "".join(legal)
+
+
 def _clashes() -> tuple[str, ...]:
-    """Folders that the loader searches before a wheel's own, with CUDA libraries in them."""
+    """Folders of LD_LIBRARY_PATH with CUDA libraries: the loader searches them before the folders of Python wheels."""
     folders = [Path(folder) for folder in os.environ.get("LD_LIBRARY_PATH", "").split(":") if folder]
     return tuple(
         str(folder)
@@ -98,7 +113,7 @@ def _distribution(sysroot: Path) -> Distribution:
 
 
 def cpu_flags(sysroot: Path) -> frozenset[str]:
-    """What the kernel says that the processor can do ("avx2", "hypervisor", ...); empty where it says nothing."""
+    """Features of the processor as the kernel names them ("avx2", "hypervisor", ...); empty if it lists none."""
     match = re.search(r"^flags\s*:(.*)$", kernel_files.text(sysroot / "proc/cpuinfo") or "", re.MULTILINE)
     return frozenset(match[1].split()) if match else frozenset()
 
@@ -168,7 +183,7 @@ def _iommu(sysroot: Path) -> Reading[bool]:
 
 
 def _disk(sysroot: Path) -> Reading[Disk]:
-    """The file system of the home folder, where caches and results live."""
+    """The file system of the home folder, which contains caches and results."""
     try:
         home = Path.home()
         usage = os.statvfs(home)
@@ -186,9 +201,9 @@ def _disk(sysroot: Path) -> Reading[Disk]:
 
 
 def _disk_kind(sysroot: Path, device: int) -> DiskKind:
-    """By the block device's name and whether the kernel calls it rotational; a partition asks its parent.
+    """By the name of the block device and its flag ``rotational``; for a partition, the flag of its disk.
 
-    A virtual machine's disk (vda) calls itself rotational whatever lies below it.
+    The disk of a virtual machine (vda) always has the flag, so its kind is unknown.
     """
     folder = sysroot / f"sys/dev/block/{os.major(device)}:{os.minor(device)}"
     try:

@@ -1,4 +1,4 @@
-"""Small readers of the kernel's text files: nothing here raises when a file is missing or odd."""
+"""Readers of the kernel's small text files. They raise no error if a file is missing or invalid."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from inventory.machine.reading import Reading
 
 
 def text(path: Path, limit: int = 1 << 20) -> str | None:
-    """The file's content without surrounding white space, or None."""
+    """The content without surrounding white space; None if the file cannot be read. ``limit`` in bytes."""
     try:
         with path.open("rb") as file:
             return file.read(limit).decode("utf-8", "replace").strip()
@@ -17,7 +17,7 @@ def text(path: Path, limit: int = 1 << 20) -> str | None:
 
 
 def reading(path: Path) -> Reading[str]:
-    """Like ``text``, but it says why there is none."""
+    """As ``text``, with the reason if the file cannot be read."""
     try:
         with path.open("rb") as file:
             content = file.read(1 << 20).decode("utf-8", "replace").strip()
@@ -31,7 +31,7 @@ def reading(path: Path) -> Reading[str]:
 
 
 def whole(path: Path, base: int = 0) -> int | None:
-    """A whole number, decimal or with 0x."""
+    """The whole number in the file, decimal or with 0x; None if there is none."""
     content = text(path, 64)
     try:
         return int(content, base) if content else None
@@ -40,7 +40,7 @@ def whole(path: Path, base: int = 0) -> int | None:
 
 
 def entries(folder: Path) -> list[Path]:
-    """What lies in a folder, by name; nothing if there is none."""
+    """The files and folders in a folder, sorted by name; empty if it cannot be read."""
     try:
         return sorted(folder.iterdir())
     except OSError:

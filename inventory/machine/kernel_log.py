@@ -1,4 +1,4 @@
-"""What the kernel said about the cards since it booted: Xid reports and lines of the drivers."""
+"""Kernel messages about the cards since boot: Xid reports and messages of the drivers."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _RELEVANT = re.compile(
     re.IGNORECASE,
 )
 _BOOT = re.compile(r"\bLinux version \d")
-_KEPT = 50
+_LONGEST_LIST = 50
 _MOST_RECORDS = 200_000
 
 
 def read(sysroot: Path, environment: Environment, *, timeout_s: float = 3) -> Reading[KernelLog]:
-    """From /dev/kmsg, else the journal, else the log file: the first that this user may read.
+    """Read /dev/kmsg, the journal or the log file: the first that this user may read.
 
-    The ring buffer forgets its oldest lines; where it has, the journal comes first.
+    The ring buffer /dev/kmsg loses its oldest lines; if it has, the journal is read first.
     """
     ring, complete = _ring_buffer(sysroot / "dev/kmsg")
     elsewhere = environment not in ("container", "wsl2") and sysroot == Path("/")
@@ -51,7 +51,7 @@ def read(sysroot: Path, environment: Environment, *, timeout_s: float = 3) -> Re
 
 
 def parse(lines: Iterable[str], source: str) -> KernelLog:
-    """Pick out the faults and what may explain a card that does not work."""
+    """Select the Xid reports, and the messages that may explain why a card does not work."""
     xids: list[Xid] = []
     others: list[str] = []
     for line in lines:
@@ -61,19 +61,19 @@ def parse(lines: Iterable[str], source: str) -> KernelLog:
             xids.append(Xid(code=int(found.group(2)), address=_full(found.group(1)), message=message))
         elif _RELEVANT.search(line):
             others.append(line.strip()[:300])
-    return KernelLog(source=source, xids=tuple(xids[-1000:]), nvidia=tuple(others[-_KEPT:]))
+    return KernelLog(source=source, xids=tuple(xids[-1000:]), nvidia=tuple(others[-_LONGEST_LIST:]))
 
 
 def _full(address: str) -> str:
-    """ "PCI:0000:01:00" and "0000:01:00.0" as one form without the function."""
+    """The PCI address in lower case without its function: "0000:01:00"."""
     return address.lower().partition(".")[0]
 
 
 def _ring_buffer(path: Path) -> tuple[list[str] | None, bool]:
-    """Messages of the kernel's ring buffer without waiting for new ones; None if it may not be read.
+    """Messages of the kernel's ring buffer, without waiting for new ones; None if this user may not read it.
 
-    Each read of the device gives one record: "priority,sequence,time,flags;text". The second value says
-    whether the first record is the first since boot.
+    Each read of the device returns one record: "priority,sequence,time,flags;text". The second value is whether the
+    first record is the first one since boot.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -85,7 +85,7 @@ def _ring_buffer(path: Path) -> tuple[list[str] | None, bool]:
             try:
                 record = os.read(descriptor, 8192)
             except BrokenPipeError:
-                continue  # records were overwritten while we read: the next read goes on after the gap
+                continue  # records were overwritten meanwhile: the next read continues after the gap
             except BlockingIOError:
                 break
             except OSError:
@@ -101,6 +101,6 @@ def _ring_buffer(path: Path) -> tuple[list[str] | None, bool]:
 
 
 def _since_boot(lines: list[str]) -> list[str]:
-    """A log file holds several boots: keep what follows the last kernel banner."""
+    """The lines after the last kernel banner: a log file contains several boots."""
     last = max((number for number, line in enumerate(lines) if _BOOT.search(line)), default=0)
     return lines[last:]

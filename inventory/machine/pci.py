@@ -1,4 +1,4 @@
-"""NVIDIA display functions on the PCI bus, from sysfs: seen without any driver, without waking a card."""
+"""NVIDIA display functions on the PCI bus, read from sysfs without a driver and without waking a card."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from inventory.machine.records import PciCard
 
 _NVIDIA = 0x10DE
 _DISPLAY_CLASSES = (0x0300, 0x0302)
-"""VGA and 3D controllers. Turing and later carry USB and audio functions with ids that look like cards."""
+"""VGA and 3D controllers. Cards since Turing also have USB and audio functions, whose ids resemble those of cards."""
 
 _ADDRESS = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 
@@ -20,7 +20,7 @@ _GENERATIONS = {2.5: 1, 5.0: 2, 8.0: 3, 16.0: 4, 32.0: 5, 64.0: 6}
 
 
 def cards(sysroot: Path = Path("/")) -> tuple[PciCard, ...]:
-    """Every NVIDIA graphics card on the bus, by address."""
+    """All NVIDIA graphics cards on the bus, sorted by address."""
     found = (_card(folder) for folder in kernel_files.entries(sysroot / "sys/bus/pci/devices"))
     return tuple(card for card in found if card is not None)
 
@@ -53,7 +53,7 @@ def _card(folder: Path) -> PciCard | None:
 
 
 def _driver(folder: Path) -> str | None:
-    """Name of the bound driver: a link in sysfs, in copies of it also a folder or a file with the name."""
+    """Name of the bound driver: in sysfs the target of a link, in copies of sysfs also the content of a file."""
     link = folder / "driver"
     try:
         if link.is_symlink():
@@ -64,7 +64,7 @@ def _driver(folder: Path) -> str | None:
 
 
 def _bridge(folder: Path) -> Path | None:
-    """The bridge above the card: the parent folder of the real device, if it is a PCI device itself."""
+    """The PCI bridge above the card: the parent folder of the device, if that is a PCI device."""
     try:
         parent = folder.resolve().parent
     except (OSError, RuntimeError):
@@ -87,7 +87,7 @@ def _generation(path: Path) -> Reading[int]:
 
 
 def _width(path: Path) -> Reading[int]:
-    """Lanes. 0 and 255 are how a card that is gone or asleep reads."""
+    """Number of lanes. A missing or sleeping card reports 0 or 255, which counts as unknown."""
     lanes = kernel_files.whole(path, 10)
     if lanes in (1, 2, 4, 8, 12, 16, 32):
         return Reading.of(lanes)
@@ -95,7 +95,7 @@ def _width(path: Path) -> Reading[int]:
 
 
 def _aer_total(path: Path) -> Reading[int]:
-    """Sum of one class of PCIe errors since boot: the line TOTAL_ERR_... of the file."""
+    """Number of PCIe errors of one class since boot, from the line TOTAL_ERR_... of the file."""
     content = kernel_files.text(path) or ""
     total = re.search(r"^TOTAL_ERR_\w+\s+(\d+)$", content, re.MULTILINE)
     return Reading.of(int(total.group(1))) if total else Reading.not_supported("no PCIe error counters")

@@ -1,4 +1,4 @@
-"""One reading of one sensor or setting: a value, or the reason why there is none."""
+"""The reading of a sensor or setting: its value, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ State = Literal["ok", "not-supported", "no-permission", "failed"]
 
 
 class Reading(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
-    """``value`` is set exactly when ``state`` is "ok"; nothing that was not read is ever reported as 0.
+    """``value`` is set if and only if ``state`` is "ok"; a value that was not read is never reported as 0.
 
-    ``not-supported``: this device or driver does not have it. ``no-permission``: it is there, but not for
-    this user. ``failed``: it should have been readable; ``code`` is the library's own return code where
-    there is one (NVML's, an errno), ``why`` one clause for a person.
+    ``not-supported``: this device or driver does not have it. ``no-permission``: this user may not read it. ``failed``:
+    it should have been readable. ``code``: the return code of the library (of NVML, or an errno) if there is one.
+    ``why``: the reason as one clause.
     """
 
     value: T | None = None
@@ -26,6 +26,7 @@ class Reading(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
 
     @property
     def ok(self) -> bool:
+        """Whether there is a value."""
         return self.state == "ok" and self.value is not None
 
     @classmethod

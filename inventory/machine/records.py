@@ -1,4 +1,4 @@
-"""Machine: everything that was read of one box, as plain records. ``inventory.gather.gather`` fills them."""
+"""Machine: everything that was read from one computer, as records. ``inventory.gather.gather`` fills them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Environment = Literal["bare-metal", "virtual-machine", "container", "wsl2"]
 
 
 class Distribution(msgspec.Struct, frozen=True, kw_only=True):
-    """From /etc/os-release: ``id`` "ubuntu", ``version`` "24.04", ``name`` the pretty one."""
+    """From /etc/os-release: ``id`` "ubuntu", ``version`` "24.04", ``name`` "Ubuntu 24.04.3 LTS"."""
 
     id: str = "unknown"
     version: str = ""
@@ -25,19 +25,20 @@ class Distribution(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Disk(msgspec.Struct, frozen=True, kw_only=True):
-    """The file system that data and results go to."""
+    """The file system for data and results."""
 
     path: str
     total_bytes: int
     free_bytes: int
-    """Free to this user (without root's reserve)."""
+    """Free space for this user, without the blocks that are reserved for root."""
     kind: DiskKind = "unknown"
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
-    """The computer around the card."""
+    """The computer without its cards."""
 
     hostname: str = ""
+    """As ``inventory.machine.host.host_name`` makes it."""
     distribution: Distribution = Distribution()
     kernel: str = ""
     architecture: str = ""
@@ -49,7 +50,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     cpu_frequency_driver: Reading[str] = _ABSENT
     """"intel_pstate", "amd-pstate-epp", "acpi-cpufreq" ..."""
     load_average: Reading[float] = _ABSENT
-    """Over the last minute, in runnable threads."""
+    """Runnable threads, averaged over the last minute."""
     memory_bytes: int = 0
     memory_available_bytes: int = 0
     swap_bytes: int = 0
@@ -60,20 +61,20 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     """By the DMI chassis type."""
     secure_boot: Reading[bool] = _UNREAD
     iommu: Reading[bool] = _ABSENT
-    """Whether the kernel put devices into IOMMU groups."""
+    """Whether the kernel has assigned devices to IOMMU groups."""
     variables: dict[str, str] = {}
-    """Environment variables that decide what CUDA programs see or load."""
+    """Environment variables that determine which cards CUDA programs see and which libraries they load."""
     library_path_clashes: tuple[str, ...] = ()
-    """Folders of LD_LIBRARY_PATH with CUDA libraries, which programs would load instead of their own."""
+    """Folders of LD_LIBRARY_PATH with CUDA libraries, which programs load instead of their own."""
 
 
 class PciCard(msgspec.Struct, frozen=True, kw_only=True):
-    """One NVIDIA display function on the PCI bus, seen without any driver (class 0300 or 0302 only)."""
+    """One NVIDIA display function (class 0300 or 0302) on the PCI bus, which is visible without a driver."""
 
     address: str
     """"0000:01:00.0"."""
     device_id: int
-    """0x1C03 of 10de:1c03."""
+    """For example 0x1C03 of the PCI id 10de:1c03."""
     subsystem_vendor_id: int = 0
     subsystem_device_id: int = 0
     class_code: int = 0x030000
@@ -86,7 +87,7 @@ class PciCard(msgspec.Struct, frozen=True, kw_only=True):
     link_width: Reading[int] = _ABSENT
     link_width_max: Reading[int] = _ABSENT
     slot_generation_max: Reading[int] = _ABSENT
-    """Of the bridge above the card: what the slot can do."""
+    """Highest generation of the slot, read from the bridge above the card."""
     slot_width_max: Reading[int] = _ABSENT
     aer_fatal: Reading[int] = _ABSENT
     """Uncorrectable fatal PCIe errors since boot."""
@@ -95,6 +96,7 @@ class PciCard(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def pci_id(self) -> str:
+        """ "10de:1c03"."""
         return f"10de:{self.device_id:04x}"
 
 
@@ -115,7 +117,7 @@ class Power(msgspec.Struct, frozen=True, kw_only=True):
 
     draw_w: Reading[float] = _UNREAD
     limit_w: Reading[float] = _ABSENT
-    """What the driver enforces now."""
+    """The limit that the driver enforces now."""
     default_limit_w: Reading[float] = _ABSENT
     min_limit_w: Reading[float] = _ABSENT
     max_limit_w: Reading[float] = _ABSENT
@@ -123,7 +125,7 @@ class Power(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Clocks(msgspec.Struct, frozen=True, kw_only=True):
-    """MHz; ``event_reasons`` is NVML's bit mask of why clocks are below their maximum."""
+    """MHz; ``event_reasons`` is NVML's bit mask of the reasons why clocks are below their maximum."""
 
     performance_state: Reading[int] = _UNREAD
     """0 (fastest) to 15."""
@@ -133,17 +135,17 @@ class Clocks(msgspec.Struct, frozen=True, kw_only=True):
     memory_max_mhz: Reading[int] = _ABSENT
     event_reasons: Reading[int] = _ABSENT
     sw_thermal_us: Reading[int] = _ABSENT
-    """Microseconds of software thermal slowdown since the driver was loaded: judged by difference."""
+    """Microseconds of software thermal slowdown since the driver was loaded; compare two readings."""
     hw_thermal_us: Reading[int] = _ABSENT
     power_brake_us: Reading[int] = _ABSENT
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
-    """PCI Express as NVML sees it."""
+    """The PCI Express link as NVML reports it."""
 
     generation: Reading[int] = _ABSENT
     generation_max: Reading[int] = _ABSENT
-    """Of this card in this system."""
+    """Highest generation of this card in this computer."""
     generation_device_max: Reading[int] = _ABSENT
     width: Reading[int] = _ABSENT
     width_max: Reading[int] = _ABSENT
@@ -151,7 +153,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Errors(msgspec.Struct, frozen=True, kw_only=True):
-    """What the card remembers of its own faults. Most of it does not exist on GeForce."""
+    """Errors that the card has recorded. GeForce cards support few of these counters."""
 
     ecc_enabled: Reading[bool] = _ABSENT
     ecc_pending: Reading[bool] = _ABSENT
@@ -160,7 +162,7 @@ class Errors(msgspec.Struct, frozen=True, kw_only=True):
     ecc_uncorrected: Reading[int] = _ABSENT
     ecc_uncorrected_lifetime: Reading[int] = _ABSENT
     retired_pages: Reading[int] = _ABSENT
-    """For double-bit errors or too many single-bit ones."""
+    """Pages retired because of double-bit errors or many single-bit errors."""
     retirement_pending: Reading[bool] = _ABSENT
     remapped_rows_corrected: Reading[int] = _ABSENT
     remapped_rows_uncorrected: Reading[int] = _ABSENT
@@ -173,20 +175,20 @@ class Errors(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GpuProcess(msgspec.Struct, frozen=True, kw_only=True):
-    """A program that holds the card."""
+    """A program that uses the card."""
 
     pid: int
     kind: Literal["compute", "graphics"]
     name: str = ""
     memory_bytes: int | None = None
     draws: bool = False
-    """In both of the driver's lists, "C+G" in nvidia-smi: a browser or another program of the desktop."""
+    """Whether it is in both lists of the driver ("C+G" in nvidia-smi), as browsers and other desktop programs are."""
     sm_percent: int | None = None
-    """Share of about the last second in which its kernels ran; read only while something trains."""
+    """Percentage of about the last second in which its kernels ran; read only during training."""
 
 
 class Gpu(msgspec.Struct, frozen=True, kw_only=True):
-    """One GPU as NVML sees it, in NVML's order (by PCI bus)."""
+    """One GPU as NVML reports it. NVML numbers GPUs by PCI bus."""
 
     index: int
     handle: Reading[bool] = Reading.of(True)
@@ -198,7 +200,7 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
     compute_capability: Reading[str] = _UNREAD
     memory_total_bytes: Reading[int] = _UNREAD
     memory_used_bytes: Reading[int] = _UNREAD
-    """Without what the driver reserves (NVML's second memory struct)."""
+    """Without the memory that the driver reserves (version 2 of NVML's memory struct)."""
     memory_reserved_bytes: Reading[int] = _UNREAD
     bar1_total_bytes: Reading[int] = _ABSENT
     memory_bus_bits: Reading[int] = _ABSENT
@@ -209,7 +211,7 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
     link: Link = Link()
     errors: Errors = Errors()
     fan_percent: Reading[tuple[int, ...]] = _ABSENT
-    """What each fan is told to do, in percent; 0 when cool is how zero-RPM cards behave."""
+    """The speed that each fan is set to, in percent. Many cards stop their fans (0) while they are cool."""
     fan_rpm: Reading[int] = _ABSENT
     utilisation_percent: Reading[int] = _ABSENT
     compute_mode: Reading[int] = _ABSENT
@@ -223,32 +225,32 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Driver(msgspec.Struct, frozen=True, kw_only=True):
-    """The kernel module, and the user-space library beside it."""
+    """The kernel module and the user-space library of the driver."""
 
     module_version: Reading[str] = _UNREAD
     """Version of the loaded kernel module, from /proc/driver/nvidia/version."""
     module_flavour: Reading[str] = _UNREAD
     """"open" or "closed"."""
     library_version: Reading[str] = _UNREAD
-    """Driver version as NVML reports it; where NVML does not start, that in the library's file name."""
+    """Driver version as NVML reports it; if NVML does not start, the version in the library's file name."""
     cuda_version: Reading[str] = _UNREAD
-    """Highest CUDA version the driver speaks, "13.0"."""
+    """Highest CUDA version that the driver supports, for example "13.0"."""
     modules: tuple[str, ...] = ()
-    """Loaded kernel modules that claim NVIDIA cards: "nvidia", "nvidia_uvm", "nouveau"."""
+    """Loaded kernel modules that can bind NVIDIA cards: "nvidia", "nvidia_uvm", "nouveau"."""
 
 
 class InstalledKernel(msgspec.Struct, frozen=True, kw_only=True):
-    """One installed kernel and whether it would have the driver after a boot."""
+    """One installed kernel, and whether the driver is installed for it."""
 
     release: str
     has_headers: bool
     has_nvidia_module: bool
     bootable: bool = True
-    """An image of it lies in /boot."""
+    """Whether /boot has an image of it."""
 
 
 class DkmsModule(msgspec.Struct, frozen=True, kw_only=True):
-    """One NVIDIA source tree that DKMS builds, and for which kernels it did."""
+    """One version of the NVIDIA module in DKMS, and the kernels for which DKMS has built it."""
 
     version: str
     built_for: tuple[str, ...] = ()
@@ -263,14 +265,14 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeviceNode(msgspec.Struct, frozen=True, kw_only=True):
-    """/dev/nvidia0 and its like, and whether this user may use it."""
+    """A device file such as /dev/nvidia0, and whether this user may use it."""
 
     path: str
     usable: bool
 
 
 class Installation(msgspec.Struct, frozen=True, kw_only=True):
-    """How the driver is installed, read from files; empty where that is another system's business."""
+    """How the driver is installed, read from files; empty in a container and under WSL2."""
 
     kernels: Reading[tuple[InstalledKernel, ...]] = _ABSENT
     dkms: Reading[tuple[DkmsModule, ...]] = _ABSENT
@@ -281,7 +283,7 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Xid(msgspec.Struct, frozen=True, kw_only=True):
-    """One fault report of NVIDIA's kernel module."""
+    """One error report of NVIDIA's kernel module."""
 
     code: int
     address: str = ""
@@ -290,50 +292,52 @@ class Xid(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KernelLog(msgspec.Struct, frozen=True, kw_only=True):
-    """What the kernel said since it booted, as far as it concerns the cards."""
+    """Kernel messages about the cards since boot."""
 
     source: str
     """"/dev/kmsg", "journalctl" or the file it came from."""
     xids: tuple[Xid, ...] = ()
     nvidia: tuple[str, ...] = ()
-    """Other lines of NVIDIA's module, nouveau or module loading, oldest first, at most 50."""
+    """Other messages of NVIDIA's module, of nouveau or about module loading, oldest first, at most 50."""
 
 
 class PowerSupply(msgspec.Struct, frozen=True, kw_only=True):
-    """What feeds the computer, as far as a person said so."""
+    """The power supply of the computer, as a person stated it."""
 
     watts: int
     source: str
-    """Who said it: "--power-supply" or the name of a build."""
+    """Where it was stated: "--power-supply" or the name of a bill of materials."""
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """What a box is, at ``read_at`` (ISO 8601, UTC)."""
+    """One computer as it was at ``read_at`` (ISO 8601, UTC)."""
 
     read_at: str
     host: Host = Host()
     cards: tuple[PciCard, ...] = ()
     driver: Driver = Driver()
     nvml: Reading[bool] = _UNREAD
-    """Whether NVML came up; on failure its return code and what that means."""
+    """Whether NVML started; on failure its return code and the meaning of the code."""
     gpus: tuple[Gpu, ...] = ()
     installation: Installation = Installation()
     kernel_log: Reading[KernelLog] = _ABSENT
     power_supply: PowerSupply | None = None
-    """None: nobody said what it is; software cannot read it."""
+    """None if it was not stated; software cannot read it."""
 
     @property
     def gpu_count(self) -> int:
-        """Cards on the bus; under WSL2, where the bus does not show them, what NVML sees."""
+        """Number of cards on the bus; under WSL2, where the bus does not show them, the number that NVML reports."""
         return max(len(self.cards), len(self.gpus))
 
     @property
     def has_gpu(self) -> bool:
+        """Whether there is at least one NVIDIA card."""
         return self.gpu_count > 0
 
     def gpu_of(self, card: PciCard) -> Gpu | None:
-        """NVML's view of a card on the bus, by PCI address."""
+        """The GPU of NVML with the PCI address of ``card``; None if there is none."""
         return next((g for g in self.gpus if g.pci_address.value == card.address), None)
 
     def card_of(self, gpu: Gpu) -> PciCard | None:
+        """The card on the bus with the PCI address of ``gpu``; None if there is none."""
         return next((c for c in self.cards if c.address == gpu.pci_address.value), None)

@@ -1,1 +1,1 @@
-"""Readings of the card through NVML, NVIDIA's management library, in a child process that may crash."""
+"""Read the cards with NVML, NVIDIA's management library, in a child process, because NVML may crash."""

@@ -1,4 +1,4 @@
-"""Everything that NVML tells of one card, as a Gpu: each value with its unit, range and reason for absence.
+"""Read one card with NVML into a Gpu: every value has a unit and a valid range, or the reason why it is missing.
 
 Struct versions are those of nvidia-ml-py 13.615.
 """
@@ -19,21 +19,21 @@ from inventory.nvml import sensors
 from inventory.nvml.library import converted, first, number, read, switch, text
 
 _MEMORY_SECOND = 0x02000028
-"""Version of the second memory struct, which counts the driver's reserve apart."""
+"""Version 2 of the memory struct, which counts the driver's reserved memory separately."""
 
 _RECENT_US = 1_000_000
-"""Of the driver's samples of what each program does, those of the last second."""
+"""Only samples of the last second count for the utilisation of each program."""
 
 
 def gpus(count: int, skip: frozenset[int] = frozenset()) -> Iterator[Gpu]:
-    """Read one card after the other, so that a crash at one loses none before it."""
+    """Read one card after the other, so that a crash at one card loses none of the earlier ones."""
     for index in range(count):
         if index not in skip:
             yield gpu(index)
 
 
 def sample(index: int) -> Gpu:
-    """What changes while a card works, and no more: cheap enough to be read every second."""
+    """Read only the values that change while a card works, which is fast enough for twice a second."""
     handle = read("nvmlDeviceGetHandleByIndex", index)
     if not handle.ok:
         return Gpu(index=index, handle=Reading.failed(handle.why, handle.code))
@@ -53,11 +53,12 @@ def sample(index: int) -> Gpu:
         link=sensors.link(device),
         fan_percent=sensors.fans(device),
         utilisation_percent=converted(read("nvmlDeviceGetUtilizationRates", device), sensors.utilisation),
-        processes=converted(_processes(device), lambda listed: _at_work(device, listed)),
+        processes=converted(_processes(device), lambda listed: _with_utilisation(device, listed)),
     )
 
 
 def gpu(index: int) -> Gpu:
+    """Read all values of the card with NVML's index ``index``."""
     handle = read("nvmlDeviceGetHandleByIndex", index)
     if not handle.ok:
         return Gpu(
@@ -111,7 +112,7 @@ def gpu(index: int) -> Gpu:
 
 
 def _memory(device: Any) -> tuple[Reading[int], Reading[int], Reading[int]]:
-    """Total, used by programs, reserved by the driver: bytes. The first struct counts the reserve as used."""
+    """Total, used by programs, reserved by the driver, in bytes; version 1 of the struct counts reserved as used."""
 
     def bounded(value: int) -> int:
         if not 0 <= value <= 1 << 43:
@@ -208,12 +209,12 @@ def _errors(device: Any, recovery_action: Reading[int]) -> Errors:
 
 def _flag(value: Any) -> bool:
     if value not in (0, 1):
-        raise ValueError(f"NVML gave {value} for a yes/no")
+        raise ValueError(f"NVML gave {value} where 0 or 1 is expected")
     return bool(value)
 
 
 def _processes(device: Any) -> Reading[tuple[GpuProcess, ...]]:
-    """Programs on the card, in both lists. Under WSL2 there is no list."""
+    """Programs on the card, from the lists for graphics and compute. WSL2 has no such list."""
     found: dict[int, GpuProcess] = {}
     answers = {
         "graphics": _process_list(device, "Graphics"),
@@ -238,11 +239,11 @@ def _processes(device: Any) -> Reading[tuple[GpuProcess, ...]]:
     return Reading.of(tuple(found.values()))
 
 
-def _at_work(device: Any, listed: tuple[GpuProcess, ...]) -> tuple[GpuProcess, ...]:
-    """``listed`` with what each does, where the driver tells (Maxwell and later, no card in parts)."""
+def _with_utilisation(device: Any, listed: tuple[GpuProcess, ...]) -> tuple[GpuProcess, ...]:
+    """``listed`` with the utilisation of each program, if the driver reports it (Maxwell and later, not with MIG)."""
     since = time.time_ns() // 1000 - _RECENT_US
     answer = read("nvmlDeviceGetProcessUtilization", device, since) if listed else Reading.of(())
-    if answer.code in (0, 6):  # nothing ran since then; nvidia-ml-py makes an error of an empty answer
+    if answer.code in (0, 6):  # nothing ran since then: nvidia-ml-py raises an error for an empty answer
         answer = Reading.of(())
     shares = converted(answer, _shares)
     if shares.value is None:
@@ -251,7 +252,7 @@ def _at_work(device: Any, listed: tuple[GpuProcess, ...]) -> tuple[GpuProcess, .
 
 
 def _shares(samples: Any) -> dict[int, int]:
-    """Percent by process number, of each the newest; those that ran nothing are not in it."""
+    """The newest utilisation in percent by process id; idle processes are missing."""
     ordered = sorted(samples, key=lambda sample: int(sample.timeStamp))
     return {int(s.pid): int(s.smUtil) for s in ordered if 0 <= s.smUtil <= 100}
 

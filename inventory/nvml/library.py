@@ -1,7 +1,7 @@
-"""The only file that imports NVML, NVIDIA's management library: every answer of it becomes a Reading.
+"""The only module that imports NVML, NVIDIA's management library; it turns every answer into a Reading.
 
-Import it in a child process (``inventory.nvml.probe``): on a card that fell off the bus the library can crash
-or hang. Return codes are those of nvidia-ml-py 13.615. What is asked of a card: ``inventory.nvml.card``.
+Import it only in a child process (``inventory.nvml.probe``): the library can crash or hang if a card fell off the bus.
+Return codes are those of nvidia-ml-py 13.615. ``inventory.nvml.card`` calls these functions for each card.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ R = TypeVar("R")
 
 MEANINGS = {
     1: "the library is not initialised",
-    2: "the driver does not accept this question",
+    2: "the driver does not accept this call",
     3: "not supported on this card",
     4: "no permission",
     6: "not found",
@@ -38,7 +38,7 @@ MEANINGS = {
     19: "in use",
     20: "out of memory",
     21: "no data",
-    25: "this driver has another version of the question",
+    25: "this driver has another version of this call",
     26: "no longer offered by this driver",
     27: "the card is not ready",
     28: "the card was not found",
@@ -48,11 +48,12 @@ _DOES_NOT_HAVE = {2, 3, 6, 13, 21, 25, 26}
 
 
 def meaning(code: int) -> str:
+    """The meaning of a return code as one clause."""
     return MEANINGS.get(code, f"NVML return code {code}")
 
 
 def read(name: str, *arguments: Any) -> Reading[Any]:
-    """Call one function of the library by name; whatever it does short of a crash becomes a Reading."""
+    """Call one function of the library by name; a value or any error becomes a Reading."""
     function = getattr(pynvml, name, None)
     if function is None:
         return Reading.not_supported("nvidia-ml-py is too old for it", 13)
@@ -61,11 +62,12 @@ def read(name: str, *arguments: Any) -> Reading[Any]:
     except pynvml.NVMLError as error:
         return refused(int(error.value))
     except Exception as error:  # the wrapper raises ctypes, unicode and value errors on garbage
-        return Reading.failed(f"NVML gave no sensible answer ({type(error).__name__})")
+        return Reading.failed(f"NVML gave an invalid answer ({type(error).__name__})")
     return Reading.of(value)
 
 
 def refused(code: int) -> Reading[Any]:
+    """The Reading for a return code other than 0."""
     if code in _DOES_NOT_HAVE:
         return Reading.not_supported(meaning(code), code)
     if code == 4:
@@ -74,7 +76,7 @@ def refused(code: int) -> Reading[Any]:
 
 
 def first(*readings: Callable[[], Reading[T]]) -> Reading[T]:
-    """The first that is supported: newer drivers rename functions, older ones lack them."""
+    """The first supported reading: newer drivers rename functions, older drivers lack some."""
     answer: Reading[T] = Reading.not_supported("not supported on this card")
     for ask in readings:
         answer = ask()
@@ -84,7 +86,7 @@ def first(*readings: Callable[[], Reading[T]]) -> Reading[T]:
 
 
 def converted(reading: Reading[Any], convert: Callable[[Any], R]) -> Reading[R]:
-    """Apply ``convert`` to the value; an answer it cannot digest is a failed reading."""
+    """Apply ``convert`` to the value; an error in ``convert`` becomes a failed reading."""
     if not reading.ok:
         return Reading(
             state=reading.state if reading.state != "ok" else "failed",
@@ -94,11 +96,11 @@ def converted(reading: Reading[Any], convert: Callable[[Any], R]) -> Reading[R]:
     try:
         return Reading.of(convert(reading.value))
     except (ValueError, TypeError, AttributeError, IndexError, OverflowError) as error:
-        return Reading.failed(str(error) or f"NVML gave no sensible answer ({type(error).__name__})")
+        return Reading.failed(str(error) or f"NVML gave an invalid answer ({type(error).__name__})")
 
 
 def number(name: str, *arguments: Any, low: float, high: float, scale: float = 1) -> Reading[Any]:
-    """A number times ``scale``; one outside what is physically possible is a failed reading, not a fact."""
+    """A number times ``scale``; a number outside ``low`` to ``high`` (after scaling) becomes a failed reading."""
 
     def check(value: Any) -> float | int:
         if value in (0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF):
@@ -112,7 +114,7 @@ def number(name: str, *arguments: Any, low: float, high: float, scale: float = 1
 
 
 def text(name: str, *arguments: Any) -> Reading[str]:
-    """A string; old wrappers return bytes, sick cards control characters."""
+    """Text without control characters, which defective cards return; at most 200 characters."""
 
     def clean(value: Any) -> str:
         raw = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
@@ -125,7 +127,7 @@ def text(name: str, *arguments: Any) -> Reading[str]:
 
 
 def switch(name: str, *arguments: Any) -> Reading[bool]:
-    """An on/off state; some functions return (current, pending), the first counts."""
+    """An on/off state; of a pair (current, pending) the current one."""
 
     def check(value: Any) -> bool:
         state = value[0] if isinstance(value, list | tuple) else value
@@ -137,7 +139,7 @@ def switch(name: str, *arguments: Any) -> Reading[bool]:
 
 
 def start() -> Reading[int]:
-    """Start the library and count the cards."""
+    """Initialise the library and read the number of cards."""
     with suppress(Exception):
         up = read("nvmlInit")
         if up.state != "ok":
@@ -151,7 +153,7 @@ def start() -> Reading[int]:
 
 
 def driver() -> Driver:
-    """The part of Driver that NVML knows."""
+    """The fields of Driver that NVML reports."""
 
     def dotted(value: Any) -> str:
         if not 1000 <= value < 100_000:

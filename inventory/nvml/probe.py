@@ -1,9 +1,9 @@
-"""The child process that asks NVML: ``python -m inventory.nvml.probe`` prints one JSON document a line.
+"""The child process that reads NVML: ``python -m inventory.nvml.probe`` prints one JSON document per line.
 
-First ``{"begun": true}``, before the library is touched, so that whoever waits does not count Python's own start. Then
-``{"opening": {"nvml": ..., "count": N, "driver": ...}}``, then one ``{"gpu": ...}`` for each card as soon as it
-is read, so that a crash or a hang at one card loses no other. With ``--watch SECONDS`` it repeats short
-samples until it is stopped.
+The first line is ``{"begun": true}``, before the library is loaded, so that the time limit does not include the start
+of Python. Then follow ``{"opening": {"nvml": ..., "count": N, "driver": ...}}`` and one ``{"gpu": ...}`` for each card
+as soon as it is read, so that a crash or hang at one card loses no other. With ``--watch SECONDS`` the probe repeats
+short samples until it is stopped.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from typing import IO
 
 import msgspec
 
+from common.child import die_with_parent
 from inventory.machine.reading import Reading
 from inventory.machine.records import Driver, Gpu
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True):
-    """The first line: whether NVML came up and how many cards it has."""
+    """The second line: whether NVML started, and the number of cards."""
 
     nvml: Reading[bool]
     count: int = 0
@@ -29,7 +30,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line of the child's output; exactly one of the three is set."""
+    """One line of the output; exactly one of the three fields is set."""
 
     begun: bool = False
     opening: Opening | None = None
@@ -39,16 +40,25 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="inventory.nvml.probe", description=__doc__)
     parser.add_argument(
-        "--skip", type=int, action="append", default=[], metavar="INDEX", help="do not read this card"
+        "--skip",
+        type=int,
+        action="append",
+        default=[],
+        metavar="INDEX",
+        help="do not read the card with this index",
     )
-    parser.add_argument("--watch", type=float, metavar="SECONDS", help="read again every so many seconds")
+    parser.add_argument(
+        "--watch", type=float, metavar="SECONDS", help="read the cards again at this interval"
+    )
     options = parser.parse_args(arguments)
+    die_with_parent()
     with _private_stdout() as out:
         return report(out, frozenset(options.skip), options.watch)
 
 
 def report(out: IO[bytes], skip: frozenset[int], watch: float | None) -> int:
-    from inventory.nvml import card  # loading the library is what this process is for
+    """Write the lines to ``out``; returns the exit code. ``watch``: seconds between samples."""
+    from inventory.nvml import card  # only this process may load the library
     from inventory.nvml import library as nvml
 
     _write(out, Line(begun=True))
@@ -74,7 +84,7 @@ def _write(out: IO[bytes], line: Line) -> None:
 
 
 def _private_stdout() -> IO[bytes]:
-    """The real standard output for us alone; what the library prints goes to standard error."""
+    """A private copy of stdout; text that the library prints to stdout goes to stderr instead."""
     private = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return private

@@ -1,4 +1,4 @@
-"""What NVML tells of a card's state at a moment: heat, power, clocks, link, fans, numbered fields.
+"""Read the momentary state of a card with NVML: temperatures, power, clocks, link, fans, numbered fields.
 
 Each function takes a device handle. Field numbers are those of nvidia-ml-py 13.615.
 """
@@ -19,6 +19,8 @@ FIELD_POWER_BRAKE_US = 271
 
 
 def temperatures(device: Any, memory_c: Reading[int]) -> Temperatures:
+    """Temperatures and their limits in degrees Celsius; ``memory_c`` is field 82."""
+
     def threshold(kind: int) -> Reading[int]:
         return number("nvmlDeviceGetTemperatureThreshold", device, kind, low=1, high=200)
 
@@ -39,6 +41,8 @@ def temperatures(device: Any, memory_c: Reading[int]) -> Temperatures:
 
 
 def power(device: Any) -> Power:
+    """Power draw and limits in watts, and the energy counter in joules."""
+
     def watts(name: str) -> Reading[float]:
         return number(name, device, low=0, high=5000, scale=0.001)
 
@@ -67,6 +71,8 @@ def _watts(milliwatts: int) -> float:
 
 
 def clocks(device: Any, fields: dict[int, Reading[int]]) -> Clocks:
+    """Clocks in MHz; ``fields`` has the slowdown counters in microseconds."""
+
     def mhz(name: str, kind: int) -> Reading[int]:
         return number(name, device, kind, low=0, high=100_000)
 
@@ -75,7 +81,7 @@ def clocks(device: Any, fields: dict[int, Reading[int]]) -> Clocks:
         return Reading.not_supported("no performance states") if found.value == 32 else found
 
     def reasons(name: str) -> Reading[int]:
-        # A bit that no driver defines means that the mask is garbage, not a fault of the card.
+        # An undefined bit means that the mask is invalid, not that the card has a fault.
         return number(name, device, low=0, high=0xFFFF)
 
     return Clocks(
@@ -101,6 +107,8 @@ def _performance_state(value: int) -> int:
 
 
 def link(device: Any) -> Link:
+    """Generation, width and replay counter of the PCI Express link."""
+
     def generation(name: str) -> Reading[int]:
         return number(name, device, low=1, high=10)
 
@@ -118,6 +126,7 @@ def link(device: Any) -> Link:
 
 
 def fans(device: Any) -> Reading[tuple[int, ...]]:
+    """Speed setting of each fan in percent."""
     count = number("nvmlDeviceGetNumFans", device, low=0, high=16)
     if count.value == 0:
         return Reading.not_supported("no fan of its own")
@@ -133,18 +142,19 @@ def fans(device: Any) -> Reading[tuple[int, ...]]:
 
 
 def utilisation(rates: Any) -> int:
+    """Utilisation of the GPU in percent. Raises ValueError outside 0 to 100."""
     if not 0 <= rates.gpu <= 100:
         raise ValueError(f"NVML gave {rates.gpu}% utilisation, which cannot be")
     return int(rates.gpu)
 
 
-def fields(device: Any, *wanted: int) -> dict[int, Reading[int]]:
-    """Numbered values; each carries a return code of its own beside the call's."""
-    answer = read("nvmlDeviceGetFieldValues", device, list(wanted))
+def fields(device: Any, *numbers: int) -> dict[int, Reading[int]]:
+    """Numbered values by field number; each has its own return code, in addition to that of the call."""
+    answer = read("nvmlDeviceGetFieldValues", device, list(numbers))
     if answer.value is None:
-        return {field: converted(answer, int) for field in wanted}
+        return {field: converted(answer, int) for field in numbers}
     found: dict[int, Reading[int]] = {}
-    for field, entry in zip(wanted, answer.value, strict=True):
+    for field, entry in zip(numbers, answer.value, strict=True):
         found[field] = refused(entry.nvmlReturn) if entry.nvmlReturn else converted(Reading.of(entry), _field)
     return found
 

@@ -1,1 +1,1 @@
-"""Running Ansible: progress, log, outcome."""
+"""Run Ansible playbooks: progress, one log file per host, one outcome per host."""

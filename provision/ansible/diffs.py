@@ -1,4 +1,4 @@
-"""What a dry run would change, in words that fit a screen; the log file has every line of it."""
+"""What a dry run would change, shortened for a screen; the log file has every line."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from provision.artifacts.lockfiles import packages
+from provision.lock_text import packages
 
 LINES_SHOWN = 24
-"""Of one file. Longer ones are lists of packages and the like, which nobody reads on a screen."""
+"""Lines of one file that are shown. Longer differences are lists of packages and the like."""
 
-_TELLING = ("state", "mode", "owner", "group", "src")
+_SHOWN_FIRST = ("state", "mode", "owner", "group", "src")
 
 
 def describe(result: Mapping[str, Any]) -> str | None:
-    """The difference that a task's result carries; None where it has none."""
+    """The difference in a task's result as text; None where the result has none."""
     found = result.get("diff")
     parts = [found] if isinstance(found, dict) else found if isinstance(found, list) else []
-    told = [text for part in parts if isinstance(part, dict) for text in _part(part, result)]
-    return "\n".join(told) or None
+    lines = [text for part in parts if isinstance(part, dict) for text in _part(part, result)]
+    return "\n".join(lines) or None
 
 
 def _part(part: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[str]:
@@ -31,16 +31,15 @@ def _part(part: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[str]:
     elif isinstance(before, dict) and isinstance(after, dict):
         yield _fields(before, after)
     elif isinstance(before, str) and isinstance(after, str) and before != after:
-        place = _place(part, result)
-        yield from _file(place, before, after)
+        yield from _file(_path(part, result), before, after)
 
 
-def _place(part: Mapping[str, Any], result: Mapping[str, Any]) -> str:
-    """The file on the box: what the difference names may be a temporary one on this machine."""
-    told = result.get("invocation")
-    told = told if isinstance(told, dict) else {}
-    inner = told.get("module_args")
-    for source in (result, told, inner if isinstance(inner, dict) else {}):
+def _path(part: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+    """The file on the box. The difference itself may name a temporary file on this machine."""
+    call = result.get("invocation")
+    call = call if isinstance(call, dict) else {}
+    arguments = call.get("module_args")
+    for source in (result, call, arguments if isinstance(arguments, dict) else {}):
         for key in ("dest", "path"):
             if isinstance(source.get(key), str):
                 return str(source[key])
@@ -49,13 +48,13 @@ def _place(part: Mapping[str, Any], result: Mapping[str, Any]) -> str:
 
 def _fields(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     """ "/opt/dlbox: absent -> directory"."""
-    keys = [key for key in _TELLING if before.get(key) != after.get(key)]
-    keys += [key for key in after if key not in (*_TELLING, "path") and before.get(key) != after[key]]
-    told = (
+    keys = [key for key in _SHOWN_FIRST if before.get(key) != after.get(key)]
+    keys += [key for key in after if key not in (*_SHOWN_FIRST, "path") and before.get(key) != after[key]]
+    changes = (
         f"{'' if key == 'state' else f'{key} '}{_short(before.get(key))} -> {_short(after.get(key))}"
         for key in keys
     )
-    return f"{after.get('path') or before.get('path') or 'it'}: {', '.join(told)}"
+    return f"{after.get('path') or before.get('path') or 'it'}: {', '.join(changes)}"
 
 
 def _short(value: object) -> str:
@@ -63,34 +62,34 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 
-def _file(place: str, before: str, after: str) -> Iterator[str]:
+def _file(path: str, before: str, after: str) -> Iterator[str]:
     old, new = packages(before), packages(after)
-    if new and (old or not before):  # a lock file: who reads hashes?
-        yield from _packages(place, old, new)
+    if new and (old or not before):  # a lock file: show versions, not hashes
+        yield from _packages(path, old, new)
         return
     how = "would be new" if not before else "would be emptied" if not after else "would change"
-    yield f"{place} {how}:"
+    yield f"{path} {how}:"
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=2)
     yield from _cut([line for line in lines if not line.startswith(("--- ", "+++ ", "@@ "))])
 
 
-def _packages(place: str, old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
+def _packages(path: str, old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
     if not old:
-        yield f"{place} would be new, with {len(new)} packages:"
+        yield f"{path} would be new, with {len(new)} packages:"
         yield ", ".join(f"{name} {version}" for name, version in new.items())
         return
-    told = [f"+ {name} {version}" for name, version in new.items() if name not in old]
-    told += [f"- {name} {version}" for name, version in old.items() if name not in new]
-    told += [
+    lines = [f"+ {name} {version}" for name, version in new.items() if name not in old]
+    lines += [f"- {name} {version}" for name, version in old.items() if name not in new]
+    lines += [
         f"{name} {old[name]} -> {version}"
         for name, version in new.items()
         if name in old and old[name] != version
     ]
-    yield f"{place} would change:"
-    yield from _cut(sorted(told, key=lambda line: re.sub(r"^[+-] ", "", line)) or ["only hashes"])
+    yield f"{path} would change:"
+    yield from _cut(sorted(lines, key=lambda line: re.sub(r"^[+-] ", "", line)) or ["only hashes"])
 
 
 def _cut(lines: list[str]) -> Iterator[str]:
     yield from lines[:LINES_SHOWN]
     if len(lines) > LINES_SHOWN:
-        yield f"... and {len(lines) - LINES_SHOWN} lines more, which are in the log"
+        yield f"... and {len(lines) - LINES_SHOWN} more lines: see the log"

@@ -1,50 +1,58 @@
-"""How long a playbook will still take: from what its tasks took the last time, else from what is known of them."""
+"""Estimate how long a playbook will still take: from the last run's times per task, else from ``SLOW``."""
 
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
+
+from common.files import write_atomically
+
+TRAINING_TASK = "The box trains a model and judges itself"
+"""Of verify.yml."""
 
 SLOW = {
     "nvidia_driver: The packages of the driver are installed": 480.0,
     "nvidia_driver: Headers of every installed kernel are installed": 30.0,
     "environment: The packages are installed": 90.0,
-    "The box trains and judges itself": 60.0,
+    TRAINING_TASK: 60.0,
 }
-"""Tasks that take more than a few seconds, as measured on two cores of a virtual machine."""
+"""Seconds of the tasks that take more than a few, as measured on two cores of a virtual machine."""
 
-_USUAL = 1.0
+_USUAL_S = 1.0
 
 
-class Pace:
-    """Counts a run down. Tasks are known by their labels; one that comes several times counts each time."""
+class TimeEstimate:
+    """Counts a run down. Tasks are identified by their labels; a task that runs several times counts each time."""
 
-    def __init__(self, place: Path, slow: bool = True, driver: bool = True) -> None:
-        """``slow``: where no earlier run is known, the tasks of ``SLOW`` are to come. ``driver``: its tasks too."""
-        self._place = place
+    def __init__(self, path: Path, slow: bool = True, driver: bool = True) -> None:
+        """``path``: a JSON file with the times of the last run, ``[[label, seconds], ...]``.
+
+        ``slow``: expect the tasks of ``SLOW`` where there is no such file. ``driver``: expect the driver's tasks too.
+        """
+        self._path = path
         expected = [*SLOW.items()] if slow else []
         self._left = [
-            task for task in _read(place) or expected if driver or not task[0].startswith("nvidia_driver: ")
+            task for task in _read(path) or expected if driver or not task[0].startswith("nvidia_driver: ")
         ]
         self._taken: list[tuple[str, float]] = []
         self._current: tuple[str, float, float] | None = None
 
     def begin(self, task: str) -> None:
-        """The next task starts; the one before has ended."""
+        """The next task starts; the previous one has ended."""
         self._end()
-        expected = _USUAL
+        expected = _USUAL_S
         for index, (name, seconds) in enumerate(self._left):
             if name == task:
                 expected = seconds
-                # What was to come before it was left out this time; what is slow may still come.
+                # Tasks expected before this one were skipped; a slow one of them may still come.
                 self._left = [*[x for x in self._left[:index] if x[0] in SLOW], *self._left[index + 1 :]]
                 break
         self._current = (task, time.monotonic(), expected)
 
     @property
     def seconds_left(self) -> float:
+        """Expected seconds until the end of the run."""
         now = 0.0
         if self._current is not None:
             _, since, expected = self._current
@@ -53,7 +61,7 @@ class Pace:
 
     @property
     def share(self) -> float:
-        """How much is done, from 0 to 1."""
+        """The part of the work that is done, from 0 to 1."""
         done = sum(seconds for _, seconds in self._taken)
         if self._current is not None:
             done += time.monotonic() - self._current[1]
@@ -61,12 +69,10 @@ class Pace:
         return done / total if total > 0 else 0.0
 
     def finish(self, keep: bool) -> None:
-        """The run has ended; ``keep`` what its tasks took for the next."""
+        """The run has ended. ``keep``: store the times of its tasks for the next run. Raises OSError."""
         self._end()
         if keep:
-            temporary = self._place.with_name(f"{self._place.name}.{os.getpid()}")
-            temporary.write_text(json.dumps(self._taken), encoding="utf-8")
-            temporary.replace(self._place)
+            write_atomically(self._path, json.dumps(self._taken), follow=False)
 
     def _end(self) -> None:
         if self._current is not None:
@@ -75,10 +81,10 @@ class Pace:
             self._current = None
 
 
-def _read(place: Path) -> list[tuple[str, float]]:
-    """The last run's; empty where there is none, or it is not what this wrote."""
+def _read(path: Path) -> list[tuple[str, float]]:
+    """Label and seconds of each task of the last run; empty where the file is missing or damaged."""
     try:
-        return [(str(name), float(seconds)) for name, seconds in json.loads(place.read_text("utf-8"))]
+        return [(str(name), float(seconds)) for name, seconds in json.loads(path.read_text("utf-8"))]
     except (OSError, ValueError, TypeError):
         return []
 

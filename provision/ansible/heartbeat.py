@@ -1,6 +1,6 @@
-"""Signs of life of a run: without them, a box that it took is free after a minute (roles/preflight/files/hold.py).
+"""Heartbeat of a run: a box whose run sends none for a minute can be used by another (roles/preflight/files/hold.py).
 
-They go over the connections that Ansible has open, as the user who logged in, and to this machine by its own files.
+It uses the SSH connections that Ansible has open, as the user who logged in; on this machine it touches a file.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from pathlib import Path
 
 EVERY_S = 10.0
 _LIMIT_S = 5.0
-PLACE = Path("/run/dlbox")
+FOLDER = Path("/run/dlbox")
 
 
-class Holding:
-    """A context manager: inside, every box that this run took hears of it; after, it hears that the run has ended."""
+class Heartbeat:
+    """A context manager: inside, every box that this run uses gets a heartbeat; at exit, the end of the run."""
 
     def __init__(self, sockets: Path) -> None:
-        """``sockets``: the folder of SSH's shared connections."""
+        """``sockets``: the folder with the control sockets of SSH's shared connections."""
         self.identity = uuid.uuid4().hex
         self._sockets = sockets
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._live, daemon=True)
+        self._thread = threading.Thread(target=self._beat, daemon=True)
 
     @property
-    def told(self) -> dict[str, str]:
-        """What the playbooks are told of this run."""
+    def variables(self) -> dict[str, str]:
+        """The playbooks' variable ``dlbox_run``: an id, and who started the run."""
         return {"id": self.identity, "who": who()}
 
-    def __enter__(self) -> Holding:
+    def __enter__(self) -> Heartbeat:
         self._thread.start()
         return self
 
@@ -42,22 +42,22 @@ class Holding:
         self._ended.set()
         self._thread.join()
         with contextlib.suppress(OSError):
-            os.truncate(self._beat, 1)
-        self._everywhere(["truncate", "-c", "-s", "1", str(self._beat)])
+            os.truncate(self._file, 1)
+        self._on_all_boxes(["truncate", "-c", "-s", "1", str(self._file)])
 
     @property
-    def _beat(self) -> Path:
-        return PLACE / f"beat-{self.identity}"
+    def _file(self) -> Path:
+        return FOLDER / f"beat-{self.identity}"
 
-    def _live(self) -> None:
+    def _beat(self) -> None:
         while not self._ended.wait(EVERY_S):
             with contextlib.suppress(OSError):
-                os.utime(self._beat)
-            self._everywhere(["touch", "-c", str(self._beat)])
+                os.utime(self._file)
+            self._on_all_boxes(["touch", "-c", str(self._file)])
 
-    def _everywhere(self, command: list[str]) -> None:
-        """At once, over what is open; a connection that is gone is not opened again."""
-        started = [_over(path, command) for path in _entries(self._sockets)]
+    def _on_all_boxes(self, command: list[str]) -> None:
+        """Run the command on all boxes in parallel, over open connections only."""
+        started = [_start_over(path, command) for path in _open_sockets(self._sockets)]
         for process in started:
             try:
                 process.wait(_LIMIT_S)
@@ -67,7 +67,7 @@ class Holding:
 
 
 def who() -> str:
-    """The person and the machine that a run is started by, as others know them."""
+    """USER@HOST of this run; with sudo, the user who called it."""
     try:
         person = os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):
@@ -75,7 +75,7 @@ def who() -> str:
     return f"{person}@{socket.gethostname()}"
 
 
-def _over(connection: Path, command: list[str]) -> subprocess.Popen[bytes]:
+def _start_over(connection: Path, command: list[str]) -> subprocess.Popen[bytes]:
     options = ["-o", f"ControlPath={connection}", "-o", "ProxyCommand=false", "-o", "BatchMode=yes"]
     return subprocess.Popen(
         ["ssh", *options, "open-already", *command],
@@ -83,7 +83,7 @@ def _over(connection: Path, command: list[str]) -> subprocess.Popen[bytes]:
     )  # fmt: skip
 
 
-def _entries(folder: Path) -> list[Path]:
+def _open_sockets(folder: Path) -> list[Path]:
     try:
         return sorted(path for path in folder.iterdir() if path.is_socket())
     except OSError:

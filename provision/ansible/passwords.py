@@ -1,4 +1,4 @@
-"""The passwords that a run needs, typed where nobody sees them, and tried before anything else is done."""
+"""Ask for the passwords that a run needs, without echo, and test sudo's before anything else is done."""
 
 from __future__ import annotations
 
@@ -14,34 +14,40 @@ _LIMIT_S = 30
 
 
 class PasswordError(RuntimeError):
-    """There is no password, or not the right one; the message is one sentence."""
+    """No password was given, or a wrong one; the message is one sentence."""
 
 
 def ask(*, become: bool, vault: bool, here: bool) -> Secrets:
-    """``here``: this machine is worked on, whose sudo may want a password. Raises PasswordError."""
+    """Ask for the passwords of sudo (``become``) and of Ansible's vault (``vault``).
+
+    ``here``: this machine is provisioned; its sudo is tested and asked for a password only where it needs one.
+    Raises PasswordError.
+    """
     if here and os.geteuid() != 0:
         sudo = shutil.which("sudo")
         if sudo is None:
-            raise PasswordError("only root may install here, and there is no sudo: run it as root")
-        wanted = become or not _asks_for_none(sudo)
-        return Secrets(become=_tried(sudo) if wanted else None, vault=_typed("the vault") if vault else None)
+            raise PasswordError("only root may install packages, and sudo is not installed: run it as root")
+        needed = become or not _needs_no_password(sudo)
+        return Secrets(
+            become=_ask_and_test(sudo) if needed else None, vault=_prompt("the vault") if vault else None
+        )
     return Secrets(
-        become=_typed("sudo") if become else None,
-        vault=_typed("the vault") if vault else None,
+        become=_prompt("sudo") if become else None,
+        vault=_prompt("the vault") if vault else None,
     )
 
 
-def _asks_for_none(sudo: str) -> bool:
-    # Each of Ansible's connections is new to sudo, so that a password of minutes ago does not count.
+def _needs_no_password(sudo: str) -> bool:
+    # sudo treats each of Ansible's connections as new, so ignore a password that it cached.
     ended = subprocess.run(
         [sudo, "-k", "-n", "true"], capture_output=True, check=False, stdin=subprocess.DEVNULL
     )
     return ended.returncode == 0
 
 
-def _tried(sudo: str) -> str:
+def _ask_and_test(sudo: str) -> str:
     for _ in range(TRIES):
-        password = _typed("sudo")
+        password = _prompt("sudo")
         try:
             ended = subprocess.run(
                 [sudo, "-S", "-k", "-p", "", "true"], input=f"{password}\n", capture_output=True, text=True,
@@ -52,14 +58,14 @@ def _tried(sudo: str) -> str:
         if ended.returncode == 0:
             return password
         if "not in the sudoers" in ended.stderr or "not allowed" in ended.stderr:
-            raise PasswordError("this user may not use sudo: run it as one who may, or as root")
-    raise PasswordError("sudo does not take this password: nothing was changed")
+            raise PasswordError("this user may not use sudo: run it as a user who may, or as root")
+    raise PasswordError(f"sudo rejected the password {TRIES} times: nothing was changed")
 
 
-def _typed(whose: str) -> str:
+def _prompt(whose: str) -> str:
     try:
         return getpass.getpass(f"Password of {whose}: ")
     except EOFError:
         raise PasswordError(
-            f"the password of {whose} is asked for, and there is no terminal to type it on: run it in one"
+            f"the password of {whose} is needed, and stdin is not a terminal: run the command in a terminal"
         ) from None

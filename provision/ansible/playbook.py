@@ -1,8 +1,8 @@
-"""Runs a playbook: progress by task, a log file a host, an outcome a host, no child left behind.
+"""Run a playbook: progress per task, one log file and one outcome per host, no child process left behind.
 
-The only module that imports ansible_runner. What Ansible needs lies in a temporary folder that only this user
-can read and that is gone afterwards; passwords go to Ansible's own prompt on a terminal of its own, so that
-they are in no file, no argument and no environment.
+The only module that imports ansible_runner. Ansible's files are in a temporary folder that only this user can read
+and that is removed afterwards. Passwords are typed into Ansible's own prompt on a pseudo-terminal, so that no file,
+argument or environment variable contains them.
 """
 
 from __future__ import annotations
@@ -18,31 +18,29 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import psutil
 
-from provision.ansible.clean_text import plain
-from provision.ansible.eta import Pace, in_words
-from provision.ansible.heartbeat import Holding
-from provision.ansible.outcome import HostOutcome, Outcome, Tally, label, unheaded
+from common.files import safe_name
+from common.guard import prefix
+from provision import PROVISION_DIR
+from provision.ansible.eta import TimeEstimate, in_words
+from provision.ansible.heartbeat import Heartbeat
+from provision.ansible.outcome import HostEvents, HostOutcome, PlaybookOutcome, label, not_run, without_header
+from provision.clean_text import plain
+from provision.progress import ProgressReporter
 
-HOUSE = Path(__file__).resolve().parent.parent
-_POLITE_S = 5.0
+THIS_MACHINE = "localhost"
+"""The host's name where no inventory is given."""
+_GRACE_S = 5.0
+"""For Ansible to end after SIGINT, before it is killed."""
 _SSH = "-C -o ControlMaster=auto -o ControlPersist=60s -o ServerAliveInterval=15 -o ServerAliveCountMax=8"
 
 
-class Watcher(Protocol):
-    """Speaks to a person while work goes on."""
-
-    def begin(self, label: str, doing: str) -> None: ...
-    def update(self, doing: str, share: float | None = None, rate: str = "") -> None: ...
-    def done(self, outcome: str) -> None: ...
-
-
 class Secrets(msgspec.Struct, frozen=True, kw_only=True):
-    """Passwords that a person typed. They stay in memory."""
+    """Passwords that a person typed, for sudo on the hosts and for Ansible's vault. They stay in memory."""
 
     become: str | None = None
     vault: str | None = None
@@ -51,62 +49,76 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True):
         return "Secrets(...)"
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run, on what."""
+class PlaybookJob(msgspec.Struct, frozen=True, kw_only=True):
+    """Which playbook to run, on which hosts, with which variables."""
 
     playbook: Path
-    """One of the house's by its name ("site.yml"), or any by its path."""
+    """A file name in provision/playbooks ("site.yml"), or any other playbook by its path."""
     inventories: tuple[Path, ...] = ()
-    """None: this machine alone, without SSH."""
+    """Empty: this machine only, without SSH."""
     variables: Mapping[str, Mapping[str, Any]] = {}
     """Host -> variables, in addition to those of the inventories."""
     limit: str | None = None
+    """Ansible's ``--limit``."""
+    hosts: tuple[str, ...] = ()
+    """The selected hosts. One for which Ansible reports no event gets the status "failed"."""
     tags: tuple[str, ...] = ()
     check: bool = False
-    """A dry run, with the differences it would make."""
+    """A dry run that reports the differences it would make."""
     facts: Path | None = None
-    """A folder where one playbook leaves what it gathered of the boxes and the next finds it."""
+    """A folder for gathered facts, which the next playbook with the same folder reuses."""
     forks: int = 10
 
 
-def run(job: Job, watcher: Watcher, logs: Path, secrets: Secrets | None = None) -> Outcome:
-    """Run it to the end. Raises KeyboardInterrupt on Ctrl-C, when nothing of it runs any more on this machine."""
-    logs.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="dlbox-") as temporary:
-        return _Run(job, watcher, logs, secrets or Secrets(), Path(temporary)).go()
+def run(
+    job: PlaybookJob, progress: ProgressReporter, logs: Path, secrets: Secrets | None = None
+) -> PlaybookOutcome:
+    """Run a playbook to its end; the log of host NAME is ``logs``/NAME.log.
+
+    Raises KeyboardInterrupt on Ctrl-C, after every process of the run on this machine has ended.
+    """
+    logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=prefix()) as temporary:
+        return _PlaybookRun(job, progress, logs, secrets or Secrets(), Path(temporary)).run()
 
 
-class _Run:
-    def __init__(self, job: Job, watcher: Watcher, logs: Path, secrets: Secrets, folder: Path) -> None:
-        self._job, self._watcher, self._logs, self._folder = job, watcher, logs, folder
+class _PlaybookRun:
+    """One run of a playbook; ``folder`` is its temporary folder."""
+
+    def __init__(
+        self, job: PlaybookJob, progress: ProgressReporter, logs: Path, secrets: Secrets, folder: Path
+    ) -> None:
+        self._job, self._progress, self._logs, self._folder = job, progress, logs, folder
         self._secrets = secrets
-        self._holding = Holding(folder / "ssh")
+        self._heartbeat = Heartbeat(folder / "ssh")
         whole = job.playbook.stem == "site" and not job.tags and not job.check
-        driver = any("nvidia_driver_packages" in told for told in job.variables.values())
-        self._pace = Pace(logs / f"{job.playbook.stem}.pace.json", slow=whole, driver=driver or not whole)
-        self._tallies: dict[str, Tally] = {}
-        self._streams: dict[str, Any] = {}
+        driver = any("nvidia_driver_packages" in variables for variables in job.variables.values())
+        self._estimate = TimeEstimate(
+            logs / f"{job.playbook.stem}.pace.json", slow=whole, driver=driver or not whole
+        )
+        self._events: dict[str, HostEvents] = {}
+        self._logs_open: dict[str, Any] = {}
         self._rescued: dict[str, bool] = {}
         self._errors: list[str] = []
         self._doing = "starting"
 
-    def go(self) -> Outcome:
+    def run(self) -> PlaybookOutcome:
         started = time.monotonic()
-        self._watcher.begin(self._job.playbook.stem, self._doing)
+        self._progress.begin(self._job.playbook.stem, self._doing)
         before = {child.pid for child in psutil.Process().children(recursive=True)}
         try:
-            with self._holding:
-                code = self._run(before)
+            with self._heartbeat:
+                code = self._call_ansible(before)
         finally:
             _close_connections(self._folder / "ssh")
-            for stream in self._streams.values():
+            for stream in self._logs_open.values():
                 stream.close()
         outcome = self._outcome(code, time.monotonic() - started)
-        self._pace.finish(keep=outcome.succeeded and not self._job.check and not self._job.tags)
-        self._watcher.done(_summary(outcome))
+        self._estimate.finish(keep=outcome.succeeded and not self._job.check and not self._job.tags)
+        self._progress.done(_summary(outcome))
         return outcome
 
-    def _run(self, before: set[int]) -> int:
+    def _call_ansible(self, before: set[int]) -> int:
         try:
             return self._play()
         except BaseException:
@@ -126,9 +138,9 @@ class _Run:
         (self._folder / "env" / "settings").write_text(json.dumps({"pexpect_timeout": 0.5}), encoding="utf-8")
         runner = ansible_runner.run(
             private_data_dir=str(self._folder),
-            project_dir=str((path if path.is_absolute() else HOUSE / "playbooks" / path).parent),
+            project_dir=str((path if path.is_absolute() else PROVISION_DIR / "playbooks" / path).parent),
             playbook=path.name,
-            roles_path=str(HOUSE / "roles"),
+            roles_path=str(PROVISION_DIR / "roles"),
             cmdline=shlex.join(self._arguments()),
             envvars=self._environment(),
             passwords=answers,
@@ -142,34 +154,33 @@ class _Run:
 
     def _arguments(self) -> list[str]:
         job = self._job
-        found = [part for path in self._sources() for part in ("-i", str(path))]
-        found += ["--limit", job.limit] if job.limit else []
-        found += ["--tags", ",".join(job.tags)] if job.tags else []
-        found += ["--check", "--diff"] if job.check else []
-        found += ["--ask-become-pass"] if self._secrets.become is not None else []
-        found += ["--ask-vault-pass"] if self._secrets.vault is not None else []
-        return [*found, "--forks", str(job.forks)]
+        arguments = [part for path in self._inventories() for part in ("-i", str(path))]
+        arguments += [f"--limit={job.limit}"] if job.limit else []
+        arguments += [f"--tags={','.join(job.tags)}"] if job.tags else []
+        arguments += ["--check", "--diff"] if job.check else []
+        arguments += ["--ask-become-pass"] if self._secrets.become is not None else []
+        arguments += ["--ask-vault-pass"] if self._secrets.vault is not None else []
+        return [*arguments, "--forks", str(job.forks)]
 
-    def _sources(self) -> list[Path]:
-        """The inventories, and one made here with the variables of each host."""
+    def _inventories(self) -> list[Path]:
+        """The job's inventories, and one written here with the job's variables, in which Ansible evaluates nothing."""
         hosts: dict[str, dict[str, Any]] = {
-            name: dict(values) for name, values in self._job.variables.items()
+            name: unsafe(values) for name, values in self._job.variables.items()
         }
         if not self._job.inventories:
-            hosts["localhost"] = {"ansible_connection": "local", **hosts.get("localhost", {})}
-        place = self._folder / "hosts.json"
-        place.touch(mode=0o600)
-        place.write_text(
-            json.dumps({"all": {"hosts": hosts, "vars": {"dlbox_run": self._holding.told}}}), encoding="utf-8"
-        )
-        return [*(path.absolute() for path in self._job.inventories), place]
+            hosts[THIS_MACHINE] = {"ansible_connection": "local", **hosts.get(THIS_MACHINE, {})}
+        path = self._folder / "hosts.json"
+        path.touch(mode=0o600)
+        shared = {"dlbox_run": unsafe(self._heartbeat.variables)}
+        path.write_text(json.dumps({"all": {"hosts": hosts, "vars": shared}}), encoding="utf-8")
+        return [*(inventory.absolute() for inventory in self._job.inventories), path]
 
     def _environment(self) -> dict[str, str]:
-        for place in ("ssh", "tmp"):
-            (self._folder / place).mkdir(mode=0o700)
+        for name in ("ssh", "tmp"):
+            (self._folder / name).mkdir(mode=0o700)
         (self._folder / "ansible.cfg").touch()
         return {
-            "ANSIBLE_GATHERING": "smart",  # what is in the cache is not gathered again
+            "ANSIBLE_GATHERING": "smart",  # cached facts are not gathered again
             "ANSIBLE_CONFIG": str(self._folder / "ansible.cfg"),
             "ANSIBLE_HOME": str(self._folder / "home"),
             "ANSIBLE_LOCAL_TEMP": str(self._folder / "local"),
@@ -180,80 +191,90 @@ class _Run:
             "ANSIBLE_PIPELINING": "True",
             "ANSIBLE_TIMEOUT": "20",
             "ANSIBLE_INJECT_FACT_VARS": "False",
-            "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",  # the distribution's own, which has its apt module
+            "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",  # the distribution's own Python has its apt module
             "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "False",
             "ANSIBLE_NOCOLOR": "True",
             "ANSIBLE_NOCOWS": "True",
             "LC_ALL": "C.UTF-8",
-            "TMPDIR": str(
-                self._folder / "tmp"
-            ),  # a module that is killed on this machine leaves its own behind
+            # A module that is killed on this machine leaves its temporary files behind: in this folder.
+            "TMPDIR": str(self._folder / "tmp"),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         }
 
     def _event(self, event: Mapping[str, Any]) -> bool:
-        """Take what is needed; nothing of it is written to the runner's own files."""
+        """Handle one event of Ansible. False: ansible_runner writes it to no file of its own."""
         kind, text = str(event.get("event", "")), str(event.get("stdout") or "")
         data = event.get("event_data") or {}
         if kind in ("playbook_on_task_start", "playbook_on_handler_task_start"):
             self._doing = label(data)
-            self._pace.begin(self._doing)
+            self._estimate.begin(self._doing)
             self._tick()
         elif kind == "playbook_on_stats":
             failed = {**data.get("failures", {}), **data.get("dark", {})}
-            self._rescued = {name: name not in failed for name in self._tallies}
+            self._rescued = {name: name not in failed for name in self._events}
         elif "host" in data and kind.startswith(("runner_on_", "runner_item_", "runner_retry")):
             name = str(data["host"])
             self._log(name, text)
-            self._tallies.setdefault(name, Tally(name, check=self._job.check)).took(kind, data)
+            self._events.setdefault(name, HostEvents(name, check=self._job.check)).add(kind, data)
         elif kind in ("verbose", "error", "warning") and text.strip():
             self._errors.append(plain(text).strip())
         return False
 
     def _log(self, name: str, text: str) -> None:
-        if name not in self._streams:
+        if name not in self._logs_open:
             path = self._log_path(name)
             if path.exists():
                 path.replace(path.with_suffix(".log.1"))
-            path.touch(mode=0o600)  # it may tell the password for one use that the firmware will ask for
-            self._streams[name] = path.open("w", encoding="utf-8")
-        words = unheaded(text)
+            path.touch(mode=0o600)  # it may contain the one-time password that the firmware asks for
+            self._logs_open[name] = path.open("w", encoding="utf-8")
+        text = without_header(text)
         for secret in (self._secrets.become, self._secrets.vault):
-            words = words.replace(secret, "***") if secret else words
-        if words:
+            text = text.replace(secret, "***") if secret else text
+        if text:
             stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-            self._streams[name].write(f"{stamp} {self._doing}\n{words}\n\n")
-            self._streams[name].flush()
+            self._logs_open[name].write(f"{stamp} {self._doing}\n{text}\n\n")
+            self._logs_open[name].flush()
 
     def _log_path(self, name: str) -> Path:
-        return self._logs / f"{name.replace('/', '_')}.log"
+        return self._logs / f"{safe_name(name)}.log"
 
     def _tick(self) -> bool:
-        """Twice a second: the bar moves during a long task too. Never cancels by itself."""
-        self._watcher.update(self._doing, share=self._pace.share, rate=in_words(self._pace.seconds_left))
+        """Called twice a second, so that the bar moves during a long task. False: do not cancel the run."""
+        estimate = self._estimate
+        self._progress.update(self._doing, share=estimate.share, rate=in_words(estimate.seconds_left))
         return False
 
-    def _outcome(self, code: int, seconds: float) -> Outcome:
-        hosts: tuple[HostOutcome, ...] = tuple(
-            tally.outcome(
-                self._log_path(name) if name in self._streams else None, self._rescued.get(name, False)
+    def _outcome(self, code: int, seconds: float) -> PlaybookOutcome:
+        hosts: list[HostOutcome] = [
+            events.outcome(
+                self._log_path(name) if name in self._logs_open else None, self._rescued.get(name, False)
             )
-            for name, tally in sorted(self._tallies.items())
-        )
-        error = None
+            for name, events in self._events.items()
+        ]
+        error, why = None, _reason(self._errors)
         if not hosts or (code and all(host.status in ("ok", "changed") for host in hosts)):
-            error = _why(self._errors) or f"Ansible ended with {code} before it came to a host"
-        return Outcome(
+            error = why or f"Ansible ended with exit code {code} before it reached a host"
+        hosts += [not_run(name, why) for name in self._job.hosts if name not in self._events]
+        return PlaybookOutcome(
             playbook=self._job.playbook.stem,
             check=self._job.check,
             seconds=round(seconds, 1),
-            hosts=hosts,
+            hosts=tuple(sorted(hosts, key=lambda host: host.name)),
             error=error,
         )
 
 
-def _why(lines: list[str]) -> str | None:
-    """What Ansible said before it came to a host: its error, else its last warning."""
+def unsafe(value: Any) -> Any:
+    """``value`` for a JSON inventory, with every text marked so that Ansible evaluates no template in it."""
+    if isinstance(value, str):
+        return {"__ansible_unsafe": value}
+    if isinstance(value, Mapping):
+        return {key: unsafe(inner) for key, inner in value.items()}
+    return [unsafe(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _reason(lines: list[str]) -> str | None:
+    """What Ansible printed before it reached a host: its error, else its warning, else its last line."""
     for mark in ("[ERROR]: ", "ERROR! ", "[WARNING]: "):
         found = [line.partition(mark)[2] for line in lines if mark in line]
         if found:
@@ -261,7 +282,7 @@ def _why(lines: list[str]) -> str | None:
     return " ".join(lines[-1].split()) if lines else None
 
 
-def _summary(outcome: Outcome) -> str:
+def _summary(outcome: PlaybookOutcome) -> str:
     counts: dict[str, int] = {}
     for host in outcome.hosts:
         counts[host.status] = counts.get(host.status, 0) + 1
@@ -270,7 +291,7 @@ def _summary(outcome: Outcome) -> str:
 
 
 def _end_children(before: set[int]) -> None:
-    """Ansible is asked to stop, as Ctrl-C on its own terminal would; what still runs then is killed."""
+    """Send Ansible SIGINT, as Ctrl-C on its own terminal would; kill what still runs after the grace period."""
 
     def now() -> list[psutil.Process]:
         return [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
@@ -279,15 +300,15 @@ def _end_children(before: set[int]) -> None:
     for child in every[:1]:
         with contextlib.suppress(psutil.Error):
             child.send_signal(signal.SIGINT)
-    deadline = time.monotonic() + _POLITE_S
+    deadline = time.monotonic() + _GRACE_S
     while time.monotonic() < deadline and any(_runs(child) for child in every):
-        # Workers are in sessions of their own: they are remembered before their parent is gone.
+        # Workers run in sessions of their own: record them before their parent ends.
         every = list({child.pid: child for child in (*every, *now())}.values())
         time.sleep(0.1)
     for child in every:
         with contextlib.suppress(psutil.Error):
             child.kill()
-    psutil.wait_procs(every, timeout=_POLITE_S)
+    psutil.wait_procs(every, timeout=_GRACE_S)
 
 
 def _runs(process: psutil.Process) -> bool:
@@ -298,10 +319,10 @@ def _runs(process: psutil.Process) -> bool:
 
 
 def _close_connections(folder: Path) -> None:
-    """SSH's shared connections outlive the playbook by a minute: they are told to go."""
+    """Close SSH's shared connections, which would stay open for a minute after the playbook."""
     for path in folder.iterdir() if folder.is_dir() else ():
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             subprocess.run(
-                ["ssh", "-o", f"ControlPath={path}", "-O", "exit", "gone"],
+                ["ssh", "-o", f"ControlPath={path}", "-O", "exit", "any-host"],
                 capture_output=True, timeout=5, check=False,
             )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Between the resolver and the playbooks: what a box said becomes a request, and a stack becomes role variables."""
+"""Convert between the resolver and the playbooks: facts of a box to a request, a stack to role variables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 import msgspec
 
 from inventory.cards import cards, families
+from provision.resolve import box_reading
 from provision.resolve.model import Repository, Request, Stack, Target
+from provision.resolve.rows import StackData
 
 
 class _BoxCard(msgspec.Struct, frozen=True):
@@ -21,13 +23,13 @@ class _BoxDistribution(msgspec.Struct, frozen=True):
     version: str
 
 
-class Box(msgspec.Struct, frozen=True, kw_only=True):
-    """What the role preflight reads of a box (``preflight_box``), as far as a plan needs it."""
+class BoxFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """The facts of a box that a plan needs, from those that the role preflight reads (``preflight_box``)."""
 
     machine_type: str
     kernel: str
     kernels: tuple[str, ...]
-    """Installed, the newest last. A container runs its host's kernel, which is not among them."""
+    """Installed kernels, the newest last. In a container ``kernel`` is the host's and not among them."""
     distribution: _BoxDistribution
     environment: str
     secure_boot: bool | None
@@ -35,10 +37,13 @@ class Box(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def request(reading: dict[str, Any]) -> Request:
-    """The box as the resolver's question. Prebuilt modules follow the kernel that boots next: the newest."""
-    box = msgspec.convert(reading, Box)
+    """The resolver's request for a box. Its kernel is the newest installed one, which boots next.
+
+    Raises ReadingError where a field of ``reading`` has a wrong type or value.
+    """
+    box = msgspec.convert(box_reading.read(reading), BoxFacts)
     return Request(
-        distribution=f"{box.distribution.id}-{box.distribution.version}",
+        distribution=f"{box.distribution.id}-{box.distribution.version}".rstrip("-"),
         targets=tuple(_target(card.device_id) for card in box.cards),
         kernel=box.kernels[-1] if box.kernels else "",
         secure_boot=box.secure_boot,
@@ -54,8 +59,13 @@ def _target(device_id: int) -> Target:
     return Target(name=f"10de:{device_id:04x}", architecture=families.of_id(device_id))
 
 
+def distributions(data: StackData) -> dict[str, Any]:
+    """The variable of the role distribution: the folder from which the plan read the distribution files."""
+    return {"distribution_folder": str(data.folder.resolve())}
+
+
 def driver(stack: Stack) -> dict[str, Any]:
-    """The variables of the role nvidia_driver. Empty without a card: the role is not run then."""
+    """The variables of the role nvidia_driver. Empty without a card; the role does not run then."""
     plan = stack.driver
     if plan is None:
         return {}
@@ -73,7 +83,7 @@ def driver(stack: Stack) -> dict[str, Any]:
 
 
 def toolkit(stack: Stack) -> dict[str, Any]:
-    """The variables of the role cuda. Empty where no system toolkit is planned: the role is not run then."""
+    """The variables of the role cuda. Empty where no system toolkit is planned; the role does not run then."""
     plan = stack.cuda
     if plan is None or plan.toolkit is None:
         return {}
@@ -90,14 +100,14 @@ def toolkit(stack: Stack) -> dict[str, Any]:
 
 
 def cudnn(stack: Stack) -> dict[str, Any]:
-    """The variables of the role cudnn. Empty where no environment has one: the role is not run then."""
+    """The variables of the role cudnn. Empty where no environment contains cuDNN; the role does not run then."""
     if stack.cudnn is None or not stack.cudnn.versions:
         return {}
     return {"cudnn_environments": dict(stack.cudnn.versions)}
 
 
 def _components(stack: Stack) -> list[str]:
-    """Driver and toolkit share one source file, so each is told of all."""
+    """The archive components of driver and toolkit together: both roles write the same source file."""
     of_driver = stack.driver.components if stack.driver is not None else ()
     of_toolkit = stack.cuda.toolkit_components if stack.cuda is not None else ()
     return list(dict.fromkeys((*of_driver, *of_toolkit)))

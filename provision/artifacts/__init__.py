@@ -1,1 +1,1 @@
-"""What is made or fetched on the controller before a box is touched: lock files, wheels, bundles."""
+"""Files made or downloaded on the controller before an installation: lock files, wheels, bundles."""

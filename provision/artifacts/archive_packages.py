@@ -1,4 +1,4 @@
-"""The distribution's packages of a bundle with what they depend on, downloaded by apt and checked by its signatures."""
+"""Download a bundle's distribution packages with their dependencies by apt, which verifies the archive's signatures."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from provision.ansible.playbook import HOUSE, Watcher
-from provision.artifacts import bundle
-from provision.artifacts.bundle import BundleError
-from provision.hosts.network import Network
+from common.child import environment
+from common.guard import prefix
+from provision.artifacts.bundle import (
+    BundleError,
+    BundleRequest,
+    packages_with_recommended,
+    packages_without_recommended,
+)
+from provision.distributions.distribution_file import DistributionRow, PackageArchive
+from provision.hosts.network import Network, proxies
+from provision.progress import ProgressReporter
 from provision.resolve.model import Repository, Stack
 
 _CONFIGURATION = """\
@@ -35,72 +39,86 @@ APT::Get::Assume-Yes "true";
 Acquire::Languages "none";
 Acquire::Retries "3";
 """
-_PINNED = "Package: *nvidia* libcuda* libnv* libxnvctrl*\nPin: version {branch}.*\nPin-Priority: 1000\n\n"
-_ONLY_TOOLKIT = "Package: *\nPin: release o=NVIDIA\nPin-Priority: 100\n"
+_PIN_BRANCH = "Package: *nvidia* libcuda* libnv* libxnvctrl*\nPin: version {branch}.*\nPin-Priority: 1000\n\n"
+_PIN_LOW = "Package: *\nPin: release o=NVIDIA\nPin-Priority: 100\n"
 _STATUS = re.compile(r"^dlstatus:[^:]*:([0-9.]+):(.*)$")
 
 
 def fetch(
-    stack: Stack, kernel: str, network: Network, folder: Path, told: Mapping[str, str], watcher: Watcher
+    request: BundleRequest,
+    release: DistributionRow,
+    folder: Path,
+    variables: Mapping[str, str],
+    progress: ProgressReporter,
 ) -> None:
-    """``debs`` with an index that apt reads, and ``keys``. Raises BundleError."""
+    """Fill ``folder``/debs, with an index for apt, and ``folder``/keys. Raises BundleError, OSError.
+
+    ``variables``: environment variables about the network (see ``Network.environment``).
+    """
+    stack = request.stack
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
-        raise BundleError("collecting packages needs apt-get and dpkg-deb, as Debian and Ubuntu have them")
+        raise BundleError(
+            "collecting packages needs apt-get and dpkg-deb: run this on a computer with Debian or Ubuntu"
+        )
     debs, keys = folder / "debs", folder / "keys"
-    for place in (debs / "partial", keys):
-        place.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="dlbox-") as temporary:
-        apt = _Apt(Path(temporary), debs, told, watcher)
+    for needed in (debs / "partial", keys):
+        needed.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=prefix()) as temporary:
+        apt = _Apt(Path(temporary), debs, variables, progress)
         repository = _repository(stack)
         if repository is not None:
-            apt.use(_key(repository, keys / "nvidia.asc", told))
-        apt.configure(_sources(stack, network, repository, apt.key), _preferences(stack))
-        watcher.update("package lists")
+            apt.use_key(_key(repository, keys / "nvidia.asc", variables))
+        apt.configure(
+            _sources(stack, release.archive, request.network, repository, apt.key), _preferences(stack)
+        )
+        progress.update("package lists")
         apt.get("update", "-o", "APT::Update::Error-Mode=any")
-        headers = _headers(stack, kernel, apt)
-        kept = set()
+        headers = _headers(stack, release, request.kernel, apt)
+        needed_debs = set()
         for recommended, names in (
-            ("true", [*bundle.with_recommended(stack), *headers]),
-            ("false", [*bundle.alone(stack)]),
+            ("true", [*packages_with_recommended(stack), *headers]),
+            ("false", [*packages_without_recommended(stack)]),
         ):
             if names:
                 command = ["install", "-o", f"APT::Install-Recommends={recommended}", *names]
-                kept |= apt.files(*command)
-                apt.get(*command, "--download-only", said="packages")
+                needed_debs |= apt.files(*command)
+                apt.get(*command, "--download-only", label="packages")
     for path in debs.glob("*.deb"):
-        if path.name not in kept:
+        if path.name not in needed_debs:
             path.unlink()
-    for rest in ("partial", "lock"):
-        path = debs / rest
-        if path.is_dir():
-            shutil.rmtree(path)
+    for leftover in (debs / "partial", debs / "lock"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
         else:
-            path.unlink(missing_ok=True)
-    _index(debs, watcher)
+            leftover.unlink(missing_ok=True)
+    _index(debs, progress)
 
 
 class _Apt:
-    """apt-get with sources, lists and state of its own."""
+    """apt-get with its own sources, lists and state below ``root``; packages go to ``archives``."""
 
-    def __init__(self, root: Path, archives: Path, told: Mapping[str, str], watcher: Watcher) -> None:
-        self._root, self._archives, self._watcher = root, archives.absolute(), watcher
+    def __init__(
+        self, root: Path, archives: Path, variables: Mapping[str, str], progress: ProgressReporter
+    ) -> None:
+        self._root, self._archives, self._progress = root, archives.absolute(), progress
         self.key: Path | None = None
-        self._environment = {**os.environ, **told, "APT_CONFIG": str(root / "apt.conf"), "LC_ALL": "C.UTF-8"}
-        for place in (
+        own = {"APT_CONFIG": str(root / "apt.conf"), "LC_ALL": "C.UTF-8"}
+        self._environment = {**os.environ, **variables, **own}
+        for name in (
             "etc/apt/preferences.d",
             "etc/apt/sources.list.d",
             "var/lib/apt/lists/partial",
             "var/cache/apt",
         ):
-            (root / place).mkdir(parents=True)
+            (root / name).mkdir(parents=True)
         (root / "status").touch()
         text = _CONFIGURATION.format(root=root, archives=self._archives)
-        if "SSL_CERT_FILE" in told:
-            text += f'Acquire::https::CAInfo "{told["SSL_CERT_FILE"]}";\n'
+        if "SSL_CERT_FILE" in variables:
+            text += f'Acquire::https::CAInfo "{variables["SSL_CERT_FILE"]}";\n'
         (root / "apt.conf").write_text(text, encoding="utf-8")
 
-    def use(self, key: Path) -> None:
-        """Without the spaces that a bundle's own folder may have in its name."""
+    def use_key(self, key: Path) -> None:
+        """Copy the key to a path without spaces; the path of a bundle may have some."""
         self.key = self._root / "nvidia.asc"
         shutil.copy(key, self.key)
 
@@ -114,19 +132,21 @@ class _Apt:
         return ended.returncode == 0
 
     def files(self, *words: str) -> set[str]:
-        """Names below the archives of what the command would install."""
+        """File names of the packages that the command would install."""
         names = uris(self._run(["--print-uris", "--reinstall", *words]))
         here = {path.name for path in self._archives.glob("*.deb")}
-        wanted = re.findall(
+        planned = re.findall(
             r"^Inst (\S+) \((\S+) .*\[(\S+)\]\)", self._run(["--simulate", *words]), re.MULTILINE
         )
-        named = {f"{name}_{version.replace(':', '%3a')}_{arch}.deb" for name, version, arch in wanted}
+        named = {f"{name}_{version.replace(':', '%3a')}_{arch}.deb" for name, version, arch in planned}
         return names | (here & named)
 
-    def get(self, *words: str, said: str = "") -> None:
-        self._run([*words], said=said)
+    def get(self, *words: str, label: str = "") -> None:
+        """Run `apt-get WORDS`; with ``label`` its progress is shown under that name. Raises BundleError."""
+        self._run([*words], label)
 
-    def _run(self, words: Sequence[str], said: str = "") -> str:
+    def _run(self, words: Sequence[str], label: str = "") -> str:
+        # Not common.child: apt reports its progress on a pipe of its own, and a download has no time limit.
         reader, writer = os.pipe()
         command = ["apt-get", "-q", "-o", f"APT::Status-Fd={writer}", *words]
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
@@ -136,28 +156,29 @@ class _Apt:
                 stdout=out,
                 stderr=errors,
                 pass_fds=[writer],
-                env=self._environment,
+                env=environment(self._environment),
             ) as process:
                 os.close(writer)
                 with os.fdopen(reader, encoding="utf-8", errors="replace") as stream:
                     for line in stream:
                         status = _STATUS.match(line)
-                        if status and said:
-                            self._watcher.update(f"{said}: {status[2].strip()}", share=float(status[1]) / 100)
+                        if status and label:
+                            share = float(status[1]) / 100
+                            self._progress.update(f"{label}: {status[2].strip()}", share=share)
             errors.seek(0)
             if process.returncode != 0:
                 why = [line[3:] for line in errors.read().splitlines() if line.startswith("E: ")]
                 raise BundleError(
-                    f"apt did not bring the packages: {'; '.join(why[:3]) or 'it gives no reason'}"
+                    f"apt did not download the packages: {'; '.join(why[:3]) or 'it gave no reason'}"
                 )
             out.seek(0)
             return out.read()
 
 
 def uris(printed: str) -> set[str]:
-    """File names of ``apt-get --print-uris``: 'address' name size, and an MD5 sum where the archive has one.
+    """File names in the output of ``apt-get --print-uris``: lines of 'URL' NAME SIZE [MD5 sum].
 
-    Debian's own has, its security archive has not.
+    Debian's main archive has MD5 sums, its security archive does not.
     """
     every = [line.split() for line in printed.splitlines() if line.startswith("'")]
     return {line[1] for line in every if len(line) >= 3}
@@ -168,94 +189,88 @@ def _repository(stack: Stack) -> Repository | None:
     return (stack.driver.repository if stack.driver is not None else None) or of_toolkit
 
 
-def _sources(stack: Stack, network: Network, repository: Repository | None, key: Path | None) -> str:
-    name, _, version = stack.distribution.partition("-")
-    row = _archive(name, version)
-    keyring = Path(row["__nvidia_driver_archive_key"])
+def _sources(
+    stack: Stack, archive: PackageArchive, network: Network, repository: Repository | None, key: Path | None
+) -> str:
+    """Source lines for apt: the archive or its mirror, its security updates, and NVIDIA's repository."""
+    keyring = Path(archive.keyring)
     if not keyring.is_file():
-        package = "ubuntu-keyring" if name == "ubuntu" else "debian-archive-keyring"
         raise BundleError(
-            f"the keys of {stack.distribution}'s archive are not here: sudo apt install {package}"
+            f"the keys of the archive of {stack.distribution} are not installed here: "
+            f"sudo apt install {archive.keyring_package}"
         )
-    components = ["main", *(["universe", "restricted"] if name == "ubuntu" else [])]
+    components = list(archive.components)
     for plan in (stack.driver and stack.driver.components, stack.cuda and stack.cuda.toolkit_components):
         components += [component for component in plan or () if component not in components]
-    uri = network.apt_mirror.rstrip("/") or row["__nvidia_driver_archive"]
-    lines = [(uri, suite) for suite in row["__nvidia_driver_suites"]]
-    if name == "debian":
-        security = f"{uri}-security"
-        lines.append((security, f"{row['__nvidia_driver_suites'][0]}-security"))
+    uri = network.apt_mirror.rstrip("/") or archive.uri
+    lines = [(uri, suite) for suite in archive.suites]
+    if archive.security is not None:
+        lines.append((f"{uri}{archive.security.suffix}", archive.security.suite))
     text = "".join(f"deb [signed-by={keyring}] {at} {suite} {' '.join(components)}\n" for at, suite in lines)
     return text + (f"deb [signed-by={key}] {repository.uri} /\n" if repository is not None else "")
 
 
-def _archive(name: str, version: str) -> dict[str, Any]:
-    """The same addresses that the role writes."""
-    file = f"{name.capitalize()}_{version.partition('.')[0]}.yml"
-    found: dict[str, Any] = yaml.safe_load(
-        (HOUSE / "roles/nvidia_driver/vars" / file).read_text(encoding="utf-8")
-    )
-    return found
-
-
 def _preferences(stack: Stack) -> str:
-    """The branch stays, as the pinning package holds it on the box; see the roles' own templates."""
+    """Pins that select the planned driver branch, as the pinning package does on the box (see the roles' templates)."""
     if stack.driver is not None and stack.driver.repository is not None:
-        return _PINNED.format(branch=stack.driver.branch)
-    return _ONLY_TOOLKIT if _repository(stack) is not None else ""
+        return _PIN_BRANCH.format(branch=stack.driver.branch)
+    return _PIN_LOW if _repository(stack) is not None else ""
 
 
-def _headers(stack: Stack, kernel: str, apt: _Apt) -> list[str]:
-    """Where modules are compiled on the box: for its kernel, else for the newest of the release, which comes along."""
+def _headers(stack: Stack, release: DistributionRow, kernel: str, apt: _Apt) -> list[str]:
+    """Kernel headers, where modules are compiled on the box: for its kernel, else for the release's newest kernel.
+
+    The newest kernel is then part of the bundle.
+    """
     if stack.driver is None or stack.driver.source == "prebuilt":
         return []
     if not kernel:
-        what = "amd64" if stack.distribution.startswith("debian") else "generic"
-        return [f"linux-headers-{what}", f"linux-image-{what}"]
+        flavour = release.kernel.flavour
+        return [f"linux-headers-{flavour}", f"linux-image-{flavour}"]
     if not apt.knows(f"linux-headers-{kernel}"):
         raise BundleError(
-            f"the archive has no headers for kernel {kernel}: update the box's kernel first, and say the new one"
+            f"the archive has no headers for kernel {kernel}: update the box's kernel, "
+            "then collect the bundle for the new one"
         )
     return [f"linux-headers-{kernel}"]
 
 
-def _key(repository: Repository, path: Path, told: Mapping[str, str]) -> Path:
-    """NVIDIA's key, by its fingerprint."""
+def _key(repository: Repository, path: Path, variables: Mapping[str, str]) -> Path:
+    """Download NVIDIA's key to ``path`` where it is not there yet, and check its fingerprint."""
     if not path.is_file():
-        proxies = {"http": told["http_proxy"], "https": told["https_proxy"]} if "http_proxy" in told else None
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies))
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies(variables)))
         try:
             with opener.open(repository.key_url, timeout=60) as answer:
                 path.write_bytes(answer.read())
         except (urllib.error.URLError, TimeoutError) as error:
             why = getattr(error, "reason", error)
-            raise BundleError(f"the key {repository.key_url} did not come: {why}") from None
-    with tempfile.TemporaryDirectory(prefix="dlbox-") as home:
+            raise BundleError(f"downloading the key {repository.key_url} failed: {why}") from None
+    with tempfile.TemporaryDirectory(prefix=prefix()) as home:
         command = ["gpg", "--batch", "--homedir", home, "--show-keys", "--with-colons", str(path)]
-        shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    found = [line.split(":")[9] for line in shown.splitlines() if line.startswith("fpr:")]
-    if found[:1] != [repository.fingerprint]:
+        output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    fingerprints = [line.split(":")[9] for line in output.splitlines() if line.startswith("fpr:")]
+    if fingerprints[:1] != [repository.fingerprint]:
         path.unlink()
-        has = found[0] if found else "nothing readable"
-        raise BundleError(
-            f"the key {repository.key_url} has the fingerprint {has}, expected was {repository.fingerprint}"
-        )
+        actual = f"has the fingerprint {fingerprints[0]}" if fingerprints else "is not an OpenPGP key"
+        raise BundleError(f"the key {repository.key_url} {actual}, expected {repository.fingerprint}")
     return path
 
 
-def _index(place: Path, watcher: Watcher) -> None:
-    """The Packages file of a flat repository."""
+def _index(folder: Path, progress: ProgressReporter) -> None:
+    """Write the Packages file of a flat repository. Raises BundleError for a damaged package, which is removed."""
     blocks = []
-    every = sorted(place.glob("*.deb"))
-    for number, deb in enumerate(every):
-        watcher.update(f"index: {deb.name}", share=number / len(every))
+    debs = sorted(folder.glob("*.deb"))
+    for number, deb in enumerate(debs):
+        progress.update(f"index: {deb.name}", share=number / len(debs))
         control = subprocess.run(["dpkg-deb", "-f", str(deb)], capture_output=True, text=True, check=False)
         if control.returncode != 0:
             deb.unlink()
-            raise BundleError(f"{deb.name} is no package, and was removed: run the same command again")
+            raise BundleError(
+                f"{deb.name} is not a Debian package and was removed: run the same command again"
+            )
         content = deb.read_bytes()
         blocks.append(
             f"{control.stdout.strip()}\nFilename: ./{deb.name}\nSize: {len(content)}\n"
             f"SHA256: {hashlib.sha256(content).hexdigest()}\n"
         )
-    (place / "Packages").write_text("\n".join(blocks), encoding="utf-8")
+    (folder / "Packages").write_text("\n".join(blocks), encoding="utf-8")

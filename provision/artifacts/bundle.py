@@ -1,6 +1,6 @@
-"""A folder with everything that one Stack needs: packages, wheels, lock files, keys, Python; each with its checksum.
+"""A bundle: a folder with everything that one Stack needs (packages, wheels, lock files, keys, Python) and checksums.
 
-It is whole when it has a manifest, which is written last. What it is made of is gathered by collect.py.
+A bundle is complete when it has a manifest, which is written last. ``collect.py`` fills the folder.
 """
 
 from __future__ import annotations
@@ -12,120 +12,191 @@ from typing import Any
 
 import msgspec
 
-from provision.ansible.playbook import Watcher
+from common.files import write_atomically
 from provision.artifacts.own_wheel import OwnWheel
+from provision.distributions import distribution_file
+from provision.hosts.network import Network
+from provision.progress import ProgressReporter
+from provision.resolve.box_reading import (
+    PACKAGE,
+    PACKAGE_VERSION,
+    Fields,
+    Flag,
+    Many,
+    Named,
+    Number,
+    ReadingError,
+    Text,
+    checked,
+)
 from provision.resolve.model import Stack
 
 MANIFEST = "MANIFEST.json"
 SCHEMA_VERSION = 1
-ON_THE_BOX = "/opt/dlbox/cache/bundle"
-_BLOCK = 1 << 20
+FOLDER_ON_BOX = "/opt/dlbox/cache/bundle"
+_LARGEST = 16 << 20
+"""Bytes of a manifest that are read at most; a real one has under 200 kB."""
+_ENVIRONMENT = Text("the name of an environment", r"[a-z][a-z0-9_-]{0,39}")
+_SHAPE = Fields(
+    {
+        "contents": Fields(
+            {
+                "distribution": Text("a distribution as in ubuntu-24.04", r"[a-z]+-[0-9]+(?:\.[0-9]+)?"),
+                "cards": Many(Text("the name of a card", r"[^\x00-\x1f\x7f-\x9f]{1,120}"), 64),
+                "packages": Many(PACKAGE, 1_000),
+                "python": Text("a Python as in 3.12 uv", r"[0-9]+\.[0-9]+ [a-z0-9][a-z0-9.-]*"),
+                "environments": Named(_ENVIRONMENT, Named(PACKAGE, PACKAGE_VERSION, 1_000), 20),
+                "jupyter": Flag(),
+            }
+        ),
+        "wheel": Text("the name of dlbox's wheel", r"dlbox-[A-Za-z0-9._+-]{1,100}\.whl"),
+        "files": Named(
+            Text("the path of a file", r"[A-Za-z0-9._+~%@=,:!/-]{1,400}"),
+            Fields(
+                {
+                    "sha256": Text("a SHA-256 checksum", r"[0-9a-f]{64}"),
+                    "bytes": Number("a number of bytes", 0, 2**50),
+                }
+            ),
+            50_000,
+        ),
+    }
+)
 
 
 class BundleError(RuntimeError):
-    """The bundle cannot be made or used; the message is one sentence."""
+    """The bundle cannot be collected or used; the message is one sentence."""
 
 
-class File(msgspec.Struct, frozen=True):
+class BundleFile(msgspec.Struct, frozen=True):
+    """Checksum and size of one file."""
+
     sha256: str
     bytes: int
 
 
-class Contents(msgspec.Struct, frozen=True, kw_only=True):
-    """What a bundle serves."""
+class BundleContents(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be installed from a bundle."""
 
     distribution: str
     cards: tuple[str, ...]
     packages: tuple[str, ...]
-    """The distribution's, without what they depend on, which is there as well."""
+    """Packages of the distribution. Their dependencies are in the bundle too, but not listed here."""
     python: str
-    """Version and where it comes from: "3.12 uv"."""
+    """Version and source of Python: "3.12 uv"."""
     environments: dict[str, dict[str, str]]
     """Name -> package -> version."""
     jupyter: bool
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    contents: Contents
+    """The file MANIFEST.json of a bundle."""
+
+    contents: BundleContents
     wheel: str
-    """dlbox's own."""
-    files: dict[str, File]
-    """Path below the bundle -> what it must be."""
+    """File name of dlbox's own wheel."""
+    files: dict[str, BundleFile]
+    """Path below the bundle's folder -> checksum and size."""
     schema_version: int = SCHEMA_VERSION
 
 
+class BundleRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What to collect, for which box."""
+
+    stack: Stack
+    kernel: str = ""
+    """The box's kernel release; empty: the newest of its distribution."""
+    jupyter: bool = True
+    network: Network = Network()
+    distributions: Path = distribution_file.FOLDER
+    """The folder of the distribution files."""
+
+
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):
-    """A bundle whose every file is what its manifest says."""
+    """A complete bundle whose files match the checksums of its manifest."""
 
     folder: Path
     manifest: Manifest
     digest: str
+    """SHA-256 of the manifest."""
 
-    def lacks(self, stack: Stack, *, jupyter: bool) -> str | None:
-        """What this box needs and the bundle does not have, in a sentence; None where it has everything."""
-        has, wanted = self.manifest.contents, contents(stack, jupyter=jupyter)
-        if has.distribution != wanted.distribution:
-            return self._not(f"for {has.distribution}, and this box is {wanted.distribution}")
-        if has.python != wanted.python:
-            return self._not(f"for Python {has.python}, and this box needs {wanted.python}")
-        for name, versions in wanted.environments.items():
+    def missing(self, stack: Stack, *, jupyter: bool) -> str | None:
+        """What this box needs and the bundle does not contain, in a sentence; None where it contains everything."""
+        has, needed = self.manifest.contents, contents(stack, jupyter=jupyter)
+        if has.distribution != needed.distribution:
+            return self._mismatch(f"for {has.distribution}, and this box runs {needed.distribution}")
+        if has.python != needed.python:
+            return self._mismatch(f"for Python {has.python}, and this box needs {needed.python}")
+        for name, versions in needed.environments.items():
             if has.environments.get(name) != versions:
-                return self._not(f"without the environment {name} of this plan")
-        missing = [name for name in wanted.packages if name not in has.packages]
+                return self._mismatch(f"without the environment {name} of this plan")
+        missing = [name for name in needed.packages if name not in has.packages]
         if missing:
-            return self._not(f"without {' '.join(missing)}")
-        return self._not("without JupyterLab (or say --no-jupyter)") if jupyter and not has.jupyter else None
+            return self._mismatch(f"without {' '.join(missing)}")
+        return (
+            self._mismatch("without JupyterLab (or pass --no-jupyter)")
+            if jupyter and not has.jupyter
+            else None
+        )
 
-    def _not(self, words: str) -> str:
-        return f"the bundle {self.folder} was collected {words}: collect one for this box where there is a network"
+    def _mismatch(self, text: str) -> str:
+        return (
+            f"the bundle {self.folder} was collected {text}: "
+            "collect one for this box on a computer with internet access"
+        )
 
     def locks(self) -> dict[str, str]:
-        """Environment -> its lock file."""
+        """Environment -> the text of its lock file. Raises OSError."""
         folder = self.folder / "locks"
         return {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.txt"))}
 
     @property
     def wheel(self) -> OwnWheel:
+        """dlbox's own wheel."""
         return OwnWheel(
             path=self.folder / self.manifest.wheel, sha256=self.manifest.files[self.manifest.wheel].sha256
         )
 
     def variables(self, pip_conf: Path, *, here: bool) -> dict[str, Any]:
-        """For the playbooks. ``pip_conf`` is written; ``here``: the box is this machine, nothing is copied."""
-        place = self.folder if here else Path(ON_THE_BOX)
-        # As an address: white space in the name of a folder would be the end of it.
-        wheels = (place / "wheels").as_uri()
+        """The playbooks' variables about the bundle.
+
+        ``pip_conf``: the path of a pip.conf that is written. ``here``: the box is this machine, so nothing is copied.
+        """
+        folder = self.folder if here else Path(FOLDER_ON_BOX)
+        # As a URL: pip would end a path at the first white space.
+        wheels = (folder / "wheels").as_uri()
         pip_conf.write_text(f"[global]\nno-index = true\nfind-links = {wheels}\n", encoding="utf-8")
         return {
             "bundle_source": "" if here else str(self.folder),
-            "bundle_folder": str(place),
+            "bundle_folder": str(folder),
             "bundle_digest": self.digest,
             "bundle_key": (self.folder / "keys/nvidia.asc").is_file(),
-            "python_mirror": (place / "python").as_uri(),
+            "python_mirror": (folder / "python").as_uri(),
             "site_pip_config": str(pip_conf),
         }
 
 
-def contents(stack: Stack, *, jupyter: bool) -> Contents:
-    """What a bundle for this stack has."""
-    return Contents(
+def contents(stack: Stack, *, jupyter: bool) -> BundleContents:
+    """The contents of a bundle for this stack."""
+    packages = (*packages_with_recommended(stack), *packages_without_recommended(stack))
+    return BundleContents(
         distribution=stack.distribution,
         cards=stack.cards,
-        packages=tuple(dict.fromkeys((*with_recommended(stack), *alone(stack)))),
+        packages=tuple(dict.fromkeys(packages)),
         python=f"{stack.python.version} {stack.python.source}",
         environments=stack.environments,
         jupyter=jupyter,
     )
 
 
-def with_recommended(stack: Stack) -> tuple[str, ...]:
-    """The driver's packages, which the role installs with what they recommend."""
+def packages_with_recommended(stack: Stack) -> tuple[str, ...]:
+    """The driver's packages, which the role installs together with the packages that they recommend."""
     driver = stack.driver
     return (*driver.packages, *(["mokutil"] if driver.needs_mok else [])) if driver is not None else ()
 
 
-def alone(stack: Stack) -> tuple[str, ...]:
-    """Packages that are installed with nothing but what they need."""
+def packages_without_recommended(stack: Stack) -> tuple[str, ...]:
+    """Packages that are installed with their dependencies only."""
     cuda = stack.cuda
     found = [*stack.python.packages, "gpg"]
     if cuda is not None and cuda.toolkit is not None:
@@ -133,69 +204,82 @@ def alone(stack: Stack) -> tuple[str, ...]:
     return tuple(found)
 
 
-def is_whole(folder: Path) -> bool:
-    """Whether there is something to install from; else something is to be collected."""
+def is_complete(folder: Path) -> bool:
+    """Whether the folder is a complete bundle, from which can be installed."""
     return (folder / MANIFEST).exists()
 
 
-def read(folder: Path, watcher: Watcher) -> Bundle:
-    """The bundle, every file compared with its checksum. Raises BundleError."""
+def read(folder: Path, progress: ProgressReporter) -> Bundle:
+    """The bundle in ``folder``, after every file was compared with its checksum. Raises BundleError."""
     folder = folder.absolute()
     try:
-        text = (folder / MANIFEST).read_bytes()
+        with (folder / MANIFEST).open("rb") as stream:
+            text = stream.read(_LARGEST + 1)
+        if len(text) > _LARGEST:
+            raise BundleError(
+                f"{folder / MANIFEST} is not a manifest: it is larger than {_LARGEST >> 20} MiB"
+            )
         manifest = msgspec.json.decode(text, type=Manifest)
+        _check(manifest)
     except OSError as error:
         raise BundleError(f"the bundle {folder} cannot be read: {error.strerror}") from None
-    except msgspec.MsgspecError:
-        raise BundleError(
-            f"{folder / MANIFEST} is damaged: remove it and collect again where there is a network"
-        ) from None
+    except ReadingError as error:
+        raise BundleError(f"{folder / MANIFEST}: {error}: {_COLLECT_AGAIN}") from None
+    except (ValueError, RecursionError):
+        raise BundleError(f"{folder / MANIFEST} is damaged: remove it and {_COLLECT_AGAIN}") from None
     if manifest.schema_version != SCHEMA_VERSION:
-        raise BundleError(f"the bundle {folder} is of another dlbox: collect again with this one")
-    watcher.begin("bundle", "comparing checksums")
-    whole = sum(file.bytes for file in manifest.files.values()) or 1
+        raise BundleError(
+            f"the bundle {folder} was made by another version of dlbox: collect it again with this version"
+        )
+    progress.begin("bundle", "comparing checksums")
+    total = sum(file.bytes for file in manifest.files.values()) or 1
     done = 0
     for name, file in manifest.files.items():
         path = folder / name
         if not path.resolve().is_relative_to(folder.resolve()):
-            raise BundleError(f"{folder / MANIFEST} names {name}, which lies outside of the bundle")
+            raise BundleError(f"{folder / MANIFEST} names {name}, which is outside of the bundle")
         try:
-            sound = path.stat().st_size == file.bytes and sha256(path) == file.sha256
+            intact = path.stat().st_size == file.bytes and sha256(path) == file.sha256
         except OSError as error:
             why = (
                 "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
             )
-            raise BundleError(f"{name} of the bundle {folder} {why}: {_AGAIN}") from None
-        if not sound:
-            raise BundleError(f"{name} of the bundle {folder} is damaged: {_AGAIN}")
+            raise BundleError(f"{name} of the bundle {folder} {why}: {_REPAIR}") from None
+        if not intact:
+            raise BundleError(f"{name} of the bundle {folder} is damaged: {_REPAIR}")
         done += file.bytes
-        watcher.update(f"comparing {path.name}", share=done / whole)
-    watcher.done(f"{len(manifest.files)} files, {whole / 2**20:.0f} MiB, every checksum right")
+        progress.update(f"comparing {path.name}", share=done / total)
+    progress.done(f"{len(manifest.files)} files, {total / 2**20:.0f} MiB, all checksums match")
     return Bundle(folder=folder, manifest=manifest, digest=hashlib.sha256(text).hexdigest())
 
 
-_AGAIN = f"remove its {MANIFEST} and collect again where there is a network; what is sound is kept"
+def _check(manifest: Manifest) -> None:
+    """Raises ReadingError where a field of the manifest has a wrong value."""
+    checked("", msgspec.to_builtins(manifest), _SHAPE)
+    if manifest.wheel not in manifest.files:
+        raise ReadingError('field "wheel" names a file that is not in "files"')
 
 
-def write(folder: Path, found: Contents, wheel: str, watcher: Watcher) -> Manifest:
-    """The manifest of what lies in the folder: the bundle is whole."""
+_COLLECT_AGAIN = "collect the bundle again on a computer with internet access"
+_REPAIR = f"remove its {MANIFEST} and {_COLLECT_AGAIN}; undamaged files are reused"
+
+
+def write(folder: Path, found: BundleContents, wheel: str, progress: ProgressReporter) -> Manifest:
+    """Write the manifest of the files in ``folder``, which completes the bundle. Raises OSError."""
     files = {}
     for path in _files(folder):
-        watcher.update(f"checksum of {path.name}")
-        files[str(path.relative_to(folder))] = File(sha256(path), path.stat().st_size)
+        progress.update(f"checksum of {path.name}")
+        files[str(path.relative_to(folder))] = BundleFile(sha256(path), path.stat().st_size)
     manifest = Manifest(contents=found, wheel=wheel, files=files)
-    temporary = folder / f"{MANIFEST}.part"
-    temporary.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
-    temporary.replace(folder / MANIFEST)
+    text = msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
+    write_atomically(folder / MANIFEST, text, follow=False)
     return manifest
 
 
 def sha256(path: Path) -> str:
-    digest = hashlib.sha256()
+    """Hexadecimal SHA-256 of a file. Raises OSError."""
     with path.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""A Stack as the variables of the roles, with the lock files and dlbox's own wheel that they name."""
+"""Turn a Stack into role variables, and make the lock files that those variables name."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 from provision.ansible.variables import cudnn, driver, toolkit
 from provision.artifacts import lockfiles, own_wheel
 from provision.hosts.network import PLAIN, Network
@@ -14,7 +17,7 @@ from provision.resolve.model import Stack
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 INSTALLER = "uv"
-"""Installs the packages on a box; where it is not to be had, pip does."""
+"""Installs the packages on a box; where the package index does not have it, pip does."""
 INSTALLER_BOUNDS = ">=0.9,<1"
 JUPYTER = ("jupyterlab>=4.4,<5", "ipykernel>=6.29,<8")
 
@@ -28,11 +31,11 @@ def role_variables(
     network: Network = PLAIN,
     locks: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """What the roles are given for one box; lock files go into ``folder``.
+    """The variables of the roles for one box. Its lock files are written to ``folder``.
 
-    ``locks``: name -> text, where they were made before (see ``make_locks``). Raises LockError.
+    ``locks``: name -> text, where they were made before (see ``make_locks``). Raises LockError, OSError.
     """
-    interpreter = python_of(stack)
+    interpreter = python_path(stack)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in (
         make_locks(stack, jupyter=jupyter, network=network) if locks is None else locks
@@ -67,23 +70,23 @@ def role_variables(
 
 
 def make_locks(stack: Stack, *, jupyter: bool, network: Network = PLAIN) -> dict[str, str]:
-    """Environment -> its lock file: the frameworks', dlbox's and JupyterLab's, and uv's. Raises LockError."""
+    """Environment -> the text of its lock file, for the frameworks, dlbox, JupyterLab and uv. Raises LockError."""
     python = stack.python
     found = {name: _lock(stack, name, network) for name in stack.environments}
-    on_top = {"dlbox": own_wheel.needs(), **({"jupyter": JUPYTER} if jupyter else {})}
+    on_top = {"dlbox": own_wheel.requirements(), **({"jupyter": JUPYTER} if jupyter else {})}
     for name, requirements in on_top.items():
         found[name] = lockfiles.lock(requirements, python.version, over=found[stack.backend], network=network)
     if python.source != "distribution":
         wanted = [f"{python.source}=={python.tool_version}"]
         found[python.source] = lockfiles.lock(wanted, python.version, network=network)
     if INSTALLER not in found:
-        with contextlib.suppress(lockfiles.LockError):  # an index of a company's own may lack it
+        with contextlib.suppress(lockfiles.LockError):  # a company's own index may not have it
             found[INSTALLER] = lockfiles.lock([INSTALLER + INSTALLER_BOUNDS], python.version, network=network)
     return found
 
 
-def python_of(stack: Stack) -> str:
-    """The interpreter on the box that the environments are made with."""
+def python_path(stack: Stack) -> str:
+    """Path on the box of the interpreter that the environments are made with."""
     if stack.python.source == "distribution":
         return SYSTEM_PYTHON
     version = stack.python.version
@@ -91,7 +94,7 @@ def python_of(stack: Stack) -> str:
 
 
 def _python(stack: Stack, folder: Path) -> dict[str, Any]:
-    """The variables of the role python. Empty where the distribution's own serves: the role is not run then."""
+    """The variables of the role python. Empty where the distribution's Python is used; the role does not run then."""
     plan = stack.python
     if plan.source == "distribution":
         return {}
@@ -106,13 +109,13 @@ def _lock(stack: Stack, name: str, network: Network) -> str:
     return lockfiles.lock(
         stack.requirements[name],
         stack.python.version,
-        constraints=[line for line in stack.constraints if _about(line, stack.environments[name])],
+        constraints=[line for line in stack.constraints if _applies(line, stack.environments[name])],
         index=stack.indexes.get(name),
         network=network,
     )
 
 
-def _about(constraint: str, packages: dict[str, str]) -> bool:
-    """Whether a constraint is kept here: the limits of other environments' libraries say nothing of this one."""
-    name = constraint.partition("==")[0].partition("<")[0].partition(">")[0]
-    return name in packages
+def _applies(constraint: str, packages: dict[str, str]) -> bool:
+    """Whether a constraint is about a package of this environment; others are about other environments."""
+    name = canonicalize_name(Requirement(constraint).name)
+    return name in {canonicalize_name(package) for package in packages}

@@ -1,15 +1,18 @@
-"""The wheel of the very dlbox that runs here, for the box: built from a checkout, or packed from what is installed."""
+"""Make a wheel of the running dlbox for the box: built from a checkout, or repacked from the installed files."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import os
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import msgspec
+
+from common.child import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 _LEFT_OUT = ("INSTALLER", "REQUESTED", "direct_url.json", "RECORD")
@@ -20,35 +23,37 @@ class WheelError(RuntimeError):
 
 
 class OwnWheel(msgspec.Struct, frozen=True, kw_only=True):
+    """dlbox's wheel and its SHA-256 in hexadecimal."""
+
     path: Path
     sha256: str
 
 
 def build(folder: Path) -> OwnWheel:
-    """Make it in ``folder``. Raises WheelError."""
+    """Make the wheel in ``folder``. Raises WheelError."""
     path = _from_checkout(folder) if (ROOT / "pyproject.toml").is_file() else _from_installation(folder)
     return OwnWheel(path=path, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def needs() -> tuple[str, ...]:
-    """What dlbox itself requires, without any extra."""
+def requirements() -> tuple[str, ...]:
+    """dlbox's own requirements, without those of its extras."""
     return tuple(line for line in importlib.metadata.requires("dlbox") or () if "extra ==" not in line)
 
 
 def _from_checkout(folder: Path) -> Path:
     ended = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
-        cwd=ROOT, capture_output=True, text=True, check=False,
+        cwd=ROOT, capture_output=True, text=True, check=False, env=environment(os.environ),
     )  # fmt: skip
     found = sorted(folder.glob("dlbox-*.whl"))
     if ended.returncode != 0 or not found:
-        last = (ended.stderr.strip() or "it gave no reason").splitlines()[-1]
-        raise WheelError(f"dlbox's own wheel was not built: {last}")
+        last = (ended.stderr.strip() or "hatchling gave no reason").splitlines()[-1]
+        raise WheelError(f"building dlbox's own wheel failed: {last}")
     return found[-1]
 
 
 def _from_installation(folder: Path) -> Path:
-    """The files of the installation with a list of them, as an installer would have unpacked them."""
+    """The installed files and a RECORD of them, as an installer expects a wheel."""
     own = importlib.metadata.distribution("dlbox")
     path = folder / f"dlbox-{own.version}-py3-none-any.whl"
     record = ""
@@ -56,7 +61,7 @@ def _from_installation(folder: Path) -> Path:
         for file in sorted(own.files or (), key=str):
             if file.parts[0] == ".." or "__pycache__" in file.parts or file.name in _LEFT_OUT:
                 continue
-            entry = zipfile.ZipInfo(str(file))  # without the time of today: the same files, the same wheel
+            entry = zipfile.ZipInfo(str(file))  # with a fixed time, so that equal files give an equal wheel
             archive.writestr(entry, file.read_binary())
             record += f"{file},,\n"
         name = f"dlbox-{own.version}.dist-info/RECORD"

@@ -1,4 +1,4 @@
-"""Standalone builds of Python, laid out as uv expects a copy of them; on the box uv checks what it unpacks."""
+"""Download a standalone build of Python into the folder layout of uv's mirrors; uv verifies it on the box."""
 
 from __future__ import annotations
 
@@ -14,56 +14,65 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from provision.ansible.playbook import Watcher
+from common.child import environment
 from provision.artifacts.bundle import BundleError
+from provision.hosts.network import proxies
+from provision.progress import ProgressReporter
 
 
-def fetch_python(version: str, folder: Path, told: Mapping[str, str], watcher: Watcher) -> Path:
-    """The newest patch release that this uv knows, as RELEASE/NAME below the folder. Raises BundleError."""
-    address = _address(version, told)
-    release, name = unquote(urlparse(address).path).split("/")[-2:]
+def fetch_python(
+    version: str, folder: Path, variables: Mapping[str, str], progress: ProgressReporter
+) -> Path:
+    """The newest patch release of ``version`` that uv lists, as ``folder``/RELEASE/NAME.
+
+    ``variables``: environment variables about the network. Raises BundleError, OSError.
+    """
+    url = _url(version, variables)
+    release, name = unquote(urlparse(url).path).split("/")[-2:]
     path = folder / release / name
     if path.is_file():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{name}.part")
-    context = ssl.create_default_context(cafile=told.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_FILE"))
-    proxies = {"http": told["http_proxy"], "https": told["https_proxy"]} if "http_proxy" in told else None
+    cafile = variables.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_FILE")
     opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler(proxies), urllib.request.HTTPSHandler(context=context)
+        urllib.request.ProxyHandler(proxies(variables)),
+        urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=cafile)),
     )
-    watcher.update(f"Python {version}")
+    progress.update(f"Python {version}")
     try:
-        with opener.open(address, timeout=60) as answer, part.open("wb") as stream:
-            shutil.copyfileobj(answer, stream)
+        with opener.open(url, timeout=60) as response, part.open("wb") as stream:
+            shutil.copyfileobj(response, stream)
     except (urllib.error.URLError, TimeoutError) as error:
         why = getattr(error, "reason", error)
-        raise BundleError(f"Python {version} did not come from {address}: {why}") from None
+        raise BundleError(f"downloading Python {version} from {url} failed: {why}") from None
     part.replace(path)
     return path
 
 
-def _address(version: str, told: Mapping[str, str]) -> str:
-    """uv's own list names the newest first; other implementations of Python are in it as well."""
+def _url(version: str, variables: Mapping[str, str]) -> str:
+    """The first CPython build for x86-64 and glibc in uv's list, which has the newest first."""
     uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
     if uv is None:
         raise BundleError(
-            "Python is brought by uv: install it (`pipx install uv`), then run the same command"
+            "uv is needed to download Python: install it (`pipx install uv`), then run the same command"
         )
     ended = subprocess.run(
         [uv, "python", "list", version, "--only-downloads", "--output-format", "json"],
-        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env={**os.environ, **told},
+        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+        env=environment({**os.environ, **variables}),
     )  # fmt: skip
     try:
-        found = [row["url"] for row in json.loads(ended.stdout) if _serves(row)]
+        found = [row["url"] for row in json.loads(ended.stdout) if _fits(row)]
     except (ValueError, KeyError, TypeError):
         found = []
     if not found:
-        raise BundleError(f"uv knows no build of Python {version}: {ended.stderr.strip() or 'it lists none'}")
+        reason = ended.stderr.strip() or "its list contains none"
+        raise BundleError(f"uv has no build of Python {version}: {reason}")
     return str(found[0])
 
 
-def _serves(row: Mapping[str, object]) -> bool:
+def _fits(row: Mapping[str, object]) -> bool:
     wanted = {
         "implementation": "cpython",
         "variant": "default",

@@ -1,1 +1,1 @@
-"""What each command of the package does: options in, exit code out."""
+"""The commands `dlbox plan` and `dlbox provision`: options in, exit code out."""

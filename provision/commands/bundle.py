@@ -1,114 +1,117 @@
-"""`dlbox provision --bundle DIR` where DIR is not whole yet: for which boxes, with whose consent, and what is said."""
+"""`dlbox provision --bundle DIR` where DIR is incomplete: collect what one kind of box needs."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
 
+from common.console import Console
+from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+from common.json_output import print_json
 from inventory import gather
 from inventory.cards import cards
-from provision.ansible.playbook import Watcher
 from provision.artifacts import bundle
-from provision.artifacts.bundle import BundleError, Manifest
-from provision.artifacts.collect import Wanted, collect
+from provision.artifacts.bundle import BundleError, BundleRequest, Manifest
+from provision.artifacts.collect import collect
 from provision.artifacts.lockfiles import LockError
 from provision.artifacts.own_wheel import WheelError
-from provision.commands import plan
-from provision.commands.plan import Question, UsageError
+from provision.commands import plan_requests
+from provision.commands.interaction import Interaction
+from provision.commands.plan_output import print_plan
+from provision.commands.plan_requests import PlanOptions, PlanOptionsError
 from provision.hosts import network
-from provision.hosts.hosts import HostError, default_place, select
+from provision.hosts.hosts import HostError, default_inventory, select
+from provision.resolve.box_reading import ReadingError
 from provision.resolve.model import Request
 from provision.resolve.rows import StackData
 from provision.resolve.stack import NoStack, resolve
 
-Complain = Callable[[str], None]
-EXIT_WHOLE, EXIT_NOT, EXIT_USAGE = 0, 1, 2
-
 
 def run(
-    question: Question,
-    data: StackData,
-    folder: Path,
-    watching: Callable[[], AbstractContextManager[Watcher]],
-    agreed: Callable[[str], bool],
-    *,
-    jupyter: bool,
-    as_json: bool,
-    complain: Complain,
+    options: PlanOptions, data: StackData, folder: Path, interaction: Interaction, *, jupyter: bool
 ) -> int:
-    """0: the bundle is whole; 1: it is not; 2: the question names what does not exist. Asks no box anything."""
+    """0: the bundle is complete; 1: it is not; 2: the options name something that does not exist.
+
+    Connects to no box.
+    """
+    print_error = interaction.print_error
     try:
-        wanted = _wanted(question, data, jupyter=jupyter)
-    except (UsageError, HostError, cards.UnknownCard) as error:
-        complain(str(error).rstrip("."))
+        wanted = _bundle_request(options, data, jupyter=jupyter)
+    except (PlanOptionsError, HostError, cards.UnknownCard) as error:
+        print_error(str(error).rstrip("."))
         return EXIT_USAGE
+    except ReadingError as error:
+        print_error(f"this machine: {error}")
+        return EXIT_FAILED
     except BundleError as error:
-        complain(str(error))
-        return EXIT_NOT
-    plan.show(wanted.stack, data, Console(quiet=as_json, highlight=False))
-    if not agreed(f"Collect this in {folder}?"):
-        complain("nothing was collected")
-        return EXIT_NOT
+        print_error(str(error))
+        return EXIT_FAILED
+    print_plan(wanted.stack, data, Console(quiet=interaction.as_json))
+    if not interaction.agrees(f"Collect this in {folder}?"):
+        print_error("nothing was collected")
+        return EXIT_FAILED
     try:
-        with watching() as watcher:
-            manifest = collect(wanted, folder, watcher)
+        with interaction.open_progress() as progress:
+            manifest = collect(wanted, folder, progress)
     except (BundleError, LockError, WheelError, HostError) as error:
-        complain(str(error))
-        return EXIT_NOT
-    _tell(manifest, folder, as_json=as_json)
-    return EXIT_WHOLE
+        print_error(str(error))
+        return EXIT_FAILED
+    _print_result(manifest, folder, as_json=interaction.as_json)
+    return EXIT_OK
 
 
-def _wanted(question: Question, data: StackData, *, jupyter: bool) -> Wanted:
-    if not question.hosts:
-        request = _of_box(plan.understand(question, data), question)
-        return _for(request, data, network.PLAIN, jupyter=jupyter)
-    place = question.inventory or default_place()
-    every = [
-        _for(plan.of_host(name, question, data), data, network.of_host(name, place), jupyter=jupyter)
-        for name in select(question.hosts, place)
-    ]
-    kinds = {msgspec.json.encode((bundle.contents(one.stack, jupyter=jupyter), one.kernel)) for one in every}
-    if len(kinds) > 1:
-        raise UsageError(
-            "these hosts need different things: collect one bundle a kind of box, each in its folder"
+def _bundle_request(options: PlanOptions, data: StackData, *, jupyter: bool) -> BundleRequest:
+    if not options.hosts:
+        request = _with_own_kernel(plan_requests.request(options, data), options)
+        return _of_request(request, data, network.PLAIN, jupyter=jupyter)
+    inventory = options.inventory or default_inventory()
+    found = [
+        _of_request(
+            plan_requests.request_of_host(name, options, data),
+            data,
+            network.of_host(name, inventory),
+            jupyter=jupyter,
         )
-    return every[0]
+        for name in select(options.hosts, inventory)
+    ]
+    kinds = {msgspec.json.encode((bundle.contents(one.stack, jupyter=jupyter), one.kernel)) for one in found}
+    if len(kinds) > 1:
+        raise PlanOptionsError(
+            "these hosts need different packages: collect one bundle for each kind of box, each in its own folder"
+        )
+    return found[0]
 
 
-def _of_box(request: Request, question: Question) -> Request:
-    """A container's kernel is its host's: the box has another."""
-    if question.distro is None and gather.gather().host.environment == "container":
-        return msgspec.structs.replace(request, kernel=question.kernel)
+def _with_own_kernel(request: Request, options: PlanOptions) -> Request:
+    """In a container, drop the kernel that was read: it is the container host's, not the box's."""
+    if options.distro is None and gather.gather().host.environment == "container":
+        return msgspec.structs.replace(request, kernel=options.kernel)
     return request
 
 
-def _for(request: Request, data: StackData, where: network.Network, *, jupyter: bool) -> Wanted:
+def _of_request(request: Request, data: StackData, where: network.Network, *, jupyter: bool) -> BundleRequest:
     stack = resolve(request, data)
     if isinstance(stack, NoStack):
         raise BundleError(stack.error)
-    return Wanted(stack=stack, kernel=request.kernel, jupyter=jupyter, network=where)
+    return BundleRequest(
+        stack=stack, kernel=request.kernel, jupyter=jupyter, network=where, distributions=data.folder
+    )
 
 
-def _tell(manifest: Manifest, folder: Path, *, as_json: bool) -> None:
+def _print_result(manifest: Manifest, folder: Path, *, as_json: bool) -> None:
     if as_json:
         size = sum(file.bytes for file in manifest.files.values())
-        document = {
-            "schema_version": 1, "command": "provision", "succeeded": True, "bundle": str(folder.absolute()),
-            "files": len(manifest.files), "bytes": size, "contents": msgspec.to_builtins(manifest.contents),
-        }  # fmt: skip
-        json.dump(document, sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        print_json(
+            "provision",
+            {
+                "succeeded": True, "bundle": str(folder.absolute()), "files": len(manifest.files), "bytes": size,
+                "contents": msgspec.to_builtins(manifest.contents),
+            },
+        )  # fmt: skip
         return
-    console = Console(highlight=False)
+    console = Console()
     console.print(
-        f"Collected. Take {folder} to the box, or to a computer that reaches it, and run `dlbox provision --bundle "
-        f"{folder.name}` there: it installs from the folder and asks no network.",
-        markup=False,
+        f"The bundle is complete. Copy {folder} to the box, or to a computer that reaches it over SSH, and run `dlbox "
+        f"provision --bundle {folder.name}` there: it installs from the folder and needs no internet connection.",
     )

@@ -1,149 +1,187 @@
-"""From the question to the boxes: look at each, show its plan, ask, and make them so."""
+"""Read the facts of each box, show its plan, ask for confirmation, and install."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import platformdirs
-from rich.console import Console
 from rich.text import Text
 
+from common.console import Console
+from common.files import safe_name
+from common.guard import prefix
 from provision.ansible import playbook, variables
-from provision.ansible.outcome import Outcome
-from provision.ansible.playbook import Job, Watcher
+from provision.ansible.outcome import HostOutcome, PlaybookOutcome
+from provision.ansible.playbook import PlaybookJob
 from provision.artifacts import bundle, environments, own_wheel
 from provision.artifacts.bundle import Bundle, BundleError
-from provision.commands.options import Wishes
-from provision.commands.plan import show
+from provision.commands.interaction import Interaction
+from provision.commands.options import ProvisionOptions
+from provision.commands.plan_output import print_plan
 from provision.hosts import network
-from provision.hosts.hosts import default_place, read_host
+from provision.hosts.hosts import default_inventory, read_host
+from provision.resolve.box_reading import ReadingError
 from provision.resolve.rows import StackData
 from provision.resolve.stack import NoStack, Request, Stack, resolve
 
-Watching = Callable[[], AbstractContextManager[Watcher]]
-"""Opens a live view of a playbook's steps."""
-Agreed = Callable[[str], bool]
-"""Asks the person one question."""
 
-
-class Installation:
-    """One command of `dlbox provision`, on all the boxes that it names."""
+class ProvisionRun:
+    """One run of `dlbox provision`, on all boxes that it selects."""
 
     def __init__(
-        self, wishes: Wishes, data: StackData, watching: Watching, agreed: Agreed, console: Console
+        self, options: ProvisionOptions, data: StackData, interaction: Interaction, console: Console
     ) -> None:
-        self._wishes, self._data = wishes, data
-        self._watching, self._agreed = watching, agreed
-        self._console = console
-        self._taken: Bundle | None = None
+        self._options, self._data = options, data
+        self._interaction, self._console = interaction, console
+        self._bundle: Bundle | None = None
 
-    def run(self, job: Job) -> Outcome | None:
-        """``job``: the look at the boxes. The last playbook's outcome; None where the person said no.
+    def run(self, job: PlaybookJob) -> PlaybookOutcome | None:
+        """The outcome of the last playbook; None where the person answered no.
 
-        Raises LockError, WheelError and BundleError.
+        ``job``: preflight, which reads the facts of the boxes. Raises LockError, WheelError and BundleError.
         """
-        if self._wishes.rollback:
-            if not self._may(f"Undo on {self._names} what dlbox installed?"):
+        if self._options.rollback:
+            if not self._confirmed(f"Undo on {self._names} what dlbox installed?"):
                 return None
             return self._play(msgspec.structs.replace(job, playbook=Path("rollback.yml")))
-        if self._wishes.bundle is not None:
-            with self._watching() as watcher:
-                self._taken = bundle.read(self._wishes.bundle, watcher)
-        with tempfile.TemporaryDirectory(prefix="dlbox-") as temporary:
+        if self._options.bundle is not None:
+            with self._interaction.open_progress() as progress:
+                self._bundle = bundle.read(self._options.bundle, progress)
+        with tempfile.TemporaryDirectory(prefix=prefix()) as temporary:
             folder = Path(temporary)
             return self._install(msgspec.structs.replace(job, facts=folder / "facts"), folder)
 
     @property
     def _names(self) -> str:
-        return " and ".join(self._wishes.hosts) or "this machine"
+        return " and ".join(self._options.hosts) or "this machine"
 
-    def _may(self, question: str) -> bool:
-        return self._wishes.check or self._agreed(question)
+    def _confirmed(self, question: str) -> bool:
+        return self._options.check or self._interaction.agrees(question)
 
-    def _play(self, job: Job) -> Outcome:
+    def _play(self, job: PlaybookJob) -> PlaybookOutcome:
         logs = platformdirs.user_log_path("dlbox") / "provision"
-        with self._watching() as watcher:
-            return playbook.run(job, watcher, logs, self._wishes.secrets)
+        with self._interaction.open_progress() as progress:
+            return playbook.run(job, progress, logs, self._options.secrets)
 
-    def _install(self, job: Job, folder: Path) -> Outcome | None:
-        looked = self._play(job)
-        read = {host.name: host.box for host in looked.hosts if host.box is not None}
-        if not looked.succeeded or len(read) < len(looked.hosts):
-            return looked
+    def _install(self, job: PlaybookJob, folder: Path) -> PlaybookOutcome | None:
+        preflight, requests, refused = self._requests(self._play(job))
+        if not preflight.succeeded or not requests or len(requests) < len(preflight.hosts):
+            return msgspec.structs.replace(preflight, hosts=_by_name(*preflight.hosts, *refused))
         stacks: dict[str, Stack] = {}
-        for name, box in read.items():
-            stack = resolve(self._request(name, box), self._data)
+        for name, request in requests.items():
+            stack = resolve(request, self._data)
             if isinstance(stack, NoStack):
-                return _refused(looked, name, stack)
-            if self._taken is not None:
-                lacking = self._taken.lacks(stack, jupyter=self._wishes.jupyter)
-                if lacking is not None:
-                    raise BundleError(f"{name}: {lacking}")
+                preflight = msgspec.structs.replace(preflight, hosts=_by_name(*preflight.hosts, *refused))
+                return _without_stack(preflight, name, stack)
+            if self._bundle is not None:
+                missing = self._bundle.missing(stack, jupyter=self._options.jupyter)
+                if missing is not None:
+                    raise BundleError(f"{name}: {missing}")
             stacks[name] = stack
         for name, stack in stacks.items():
             self._console.print(Text(name, style="bold"))
-            show(stack, self._data, self._console)
-        if not self._may(f"Install this on {self._names}?"):
+            print_plan(stack, self._data, self._console)
+        for host in refused:
+            self._console.print(Text(f"{host.name}: skipped: {host.message}"))
+        names = " and ".join(stacks) if refused else self._names
+        if not self._confirmed(f"Install this on {names}?"):
             return None
-        wheel = own_wheel.build(folder) if self._taken is None else self._taken.wheel
-        told = {name: self._told(name, stack, folder, wheel) for name, stack in stacks.items()}
-        return self._play(
-            msgspec.structs.replace(job, playbook=Path("site.yml"), variables=told, tags=self._wishes.tags)
+        wheel = own_wheel.build(folder) if self._bundle is None else self._bundle.wheel
+        of_hosts = {name: self._variables(name, stack, folder, wheel) for name, stack in stacks.items()}
+        job = msgspec.structs.replace(
+            job, playbook=Path("site.yml"), variables=of_hosts, tags=self._options.tags
         )
+        if refused:
+            job = msgspec.structs.replace(job, limit=",".join(stacks), hosts=tuple(stacks))
+        done = self._play(job)
+        return msgspec.structs.replace(done, hosts=_by_name(*done.hosts, *refused))
+
+    def _requests(
+        self, preflight: PlaybookOutcome
+    ) -> tuple[PlaybookOutcome, dict[str, Request], tuple[HostOutcome, ...]]:
+        """The outcome of the boxes with valid facts, their requests, and the boxes with invalid facts.
+
+        Invalid facts of one box do not prevent the installation of the others.
+        """
+        requests: dict[str, Request] = {}
+        refused: list[HostOutcome] = []
+        for host in preflight.hosts:
+            if host.box is None:
+                continue
+            try:
+                requests[host.name] = self._request(host.name, host.box)
+            except ReadingError as error:
+                refused.append(
+                    msgspec.structs.replace(
+                        host,
+                        status="failed",
+                        task="The facts of the box are checked",
+                        message=f"{error}; nothing was installed on this box",
+                        box=None,
+                    )
+                )
+        names = {host.name for host in refused}
+        valid = tuple(host for host in preflight.hosts if host.name not in names)
+        return msgspec.structs.replace(preflight, hosts=valid), requests, tuple(refused)
 
     def _request(self, name: str, box: dict[str, Any]) -> Request:
-        """What the box is, and what the inventory and the command line want of it."""
-        wishes = self._wishes
-        frameworks, cuda_toolkit = wishes.frameworks, wishes.cuda_toolkit
-        if wishes.hosts:
-            said = read_host(name, self._place)
-            frameworks = frameworks or said.frameworks
-            cuda_toolkit = cuda_toolkit or said.cuda_toolkit
+        """The facts of a box combined with what the inventory and the command line ask for."""
+        options = self._options
+        frameworks, cuda_toolkit = options.frameworks, options.cuda_toolkit
+        if options.hosts:
+            host = read_host(name, self._inventory)
+            frameworks = frameworks or host.frameworks
+            cuda_toolkit = cuda_toolkit or host.cuda_toolkit
         return msgspec.structs.replace(
             variables.request(box), frameworks=frameworks, cuda_toolkit=cuda_toolkit
         )
 
     @property
-    def _place(self) -> Path:
-        return self._wishes.inventory or default_place()
+    def _inventory(self) -> Path:
+        return self._options.inventory or default_inventory()
 
-    def _told(self, name: str, stack: Stack, folder: Path, wheel: own_wheel.OwnWheel) -> dict[str, Any]:
+    def _variables(self, name: str, stack: Stack, folder: Path, wheel: own_wheel.OwnWheel) -> dict[str, Any]:
         """The variables of the roles for one box."""
-        wishes, taken = self._wishes, self._taken
-        where = network.of_host(name, self._place) if wishes.hosts else network.PLAIN
-        told = {
+        options, source = self._options, self._bundle
+        where = network.of_host(name, self._inventory) if options.hosts else network.PLAIN
+        own = folder / f"box-{safe_name(name)}"
+        found = {
             **environments.role_variables(
-                stack, folder / name, wheel, jupyter=wishes.jupyter, network=where,
-                locks=None if taken is None else _locks(taken, jupyter=wishes.jupyter),
+                stack, own, wheel, jupyter=options.jupyter, network=where,
+                locks=None if source is None else _locks(source, jupyter=options.jupyter),
             ),
             **network.variables(where),
-            "nvidia_driver_reboot": wishes.reboot,
-            **({"nvidia_driver_mok_enrol": True} if wishes.enrol_key else {}),
+            **variables.distributions(self._data),
+            "nvidia_driver_reboot": options.reboot,
+            **({"nvidia_driver_mok_enrol": True} if options.enrol_key else {}),
             "site_preflight": False,
         }  # fmt: skip
-        if taken is not None:
-            here = not wishes.hosts or read_host(name, self._place).is_this_machine
-            told |= taken.variables(folder / f"{name}.pip.conf", here=here)
-        return told
+        if source is not None:
+            here = not options.hosts or read_host(name, self._inventory).is_this_machine
+            found |= source.variables(own.with_name(f"{own.name}.pip.conf"), here=here)
+        return found
 
 
-def _locks(taken: Bundle, *, jupyter: bool) -> dict[str, str]:
-    return {name: text for name, text in taken.locks().items() if jupyter or name != "jupyter"}
+def _locks(source: Bundle, *, jupyter: bool) -> dict[str, str]:
+    return {name: text for name, text in source.locks().items() if jupyter or name != "jupyter"}
 
 
-def _refused(looked: Outcome, name: str, refusal: NoStack) -> Outcome:
-    because = refusal.error
-    if refusal.nearest is not None:
-        because = f"{because}; nearest that does: {refusal.nearest.description}"
+def _by_name(*hosts: HostOutcome) -> tuple[HostOutcome, ...]:
+    return tuple(sorted(hosts, key=lambda host: host.name))
+
+
+def _without_stack(preflight: PlaybookOutcome, name: str, no_stack: NoStack) -> PlaybookOutcome:
+    """The outcome in which host ``name`` failed because no stack exists for it."""
+    message = no_stack.error
+    if no_stack.nearest is not None:
+        message = f"{message}; nearest plan that exists: {no_stack.nearest.description}"
     hosts = tuple(
-        msgspec.structs.replace(host, status="failed", task="The plan is made", message=because)
+        msgspec.structs.replace(host, status="failed", task="The plan is made", message=message)
         if host.name == name
         else host
-        for host in looked.hosts
+        for host in preflight.hosts
     )
-    return msgspec.structs.replace(looked, hosts=hosts)
+    return msgspec.structs.replace(preflight, hosts=hosts)

@@ -1,7 +1,8 @@
-"""The command line of `dlbox provision`: what goes together, and which boxes it names."""
+"""The command line of `dlbox provision`: which options combine, and which boxes they select."""
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -9,88 +10,93 @@ import msgspec
 
 from provision.ansible.playbook import Secrets
 from provision.artifacts import bundle
+from provision.clean_text import shown
 from provision.hosts import network
-from provision.hosts.hosts import HostError, default_place, read_host, select
+from provision.hosts.hosts import HostError, default_inventory, read_host, select
 from provision.resolve.rows import Framework
 
-INSTALLED = Path("/opt/dlbox")
+INSTALL_DIR = Path("/opt/dlbox")
+_FOLDER = re.compile(r"[^\x00-\x1f\x7f-\x9f\"\\\ud800-\udfff]+")
 
 
-class Wishes(msgspec.Struct, frozen=True, kw_only=True):
+class ProvisionOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The command line of `dlbox provision`."""
 
     hosts: tuple[str, ...] = ()
-    """Of the inventory; none: all of an inventory that was named, else this machine."""
+    """Hosts of the inventory. Empty: all hosts of ``inventory`` where that is given, else this machine."""
     limit: tuple[str, ...] = ()
-    """Of those hosts only these; without hosts, of the inventory."""
+    """Only these of the selected hosts."""
     inventory: Path | None = None
     frameworks: tuple[Framework, ...] = ()
     cuda_toolkit: bool = False
-    """With a system toolkit; the inventory may want one as well."""
+    """Install a system CUDA toolkit; the inventory can ask for one too."""
     stack_file: Path | None = None
     tags: tuple[str, ...] = ()
     jupyter: bool = True
     check: bool = False
     reboot: bool = False
     enrol_key: bool = False
-    """Of modules that are compiled on the box, where Secure Boot is on."""
+    """With Secure Boot: prepare the enrolment of the key that signs modules compiled on the box."""
     rollback: bool = False
     bundle: Path | None = None
-    """Whole: install from it, without a network. Else collect in it what the boxes need."""
+    """Complete: install from it, without internet access. Otherwise collect in it what the boxes need."""
     cards: tuple[str, ...] = ()
-    """Of a box that is not here, to collect for; with ``distro``."""
+    """Cards of a box to collect a bundle for; needs ``distro``."""
     distro: str | None = None
     secrets: Secrets = Secrets()
 
 
-def wrong(wishes: Wishes) -> str | None:
-    """Options that do not go together."""
-    if (wishes.cards or wishes.distro) and wishes.bundle is None:
+def conflict(options: ProvisionOptions) -> str | None:
+    """Why these options do not combine, in one sentence; None where they do."""
+    if (options.cards or options.distro) and options.bundle is None:
+        return "--card and --distro describe the box that a bundle is collected for: add --bundle DIR"
+    if bool(options.cards) != bool(options.distro):
+        return '--card and --distro need each other, as in --card "RTX 3060" --distro ubuntu-24.04'
+    if options.cards and (options.hosts or options.inventory):
+        return "the inventory already sets card and distribution of its hosts: leave out --card and --distro"
+    if options.rollback and (options.bundle is not None or options.tags):
+        option = "--tags" if options.tags else "--bundle"
+        return f"--rollback undoes everything that dlbox recorded: leave out {option}"
+    if options.bundle is not None and not _FOLDER.fullmatch(str(options.bundle.absolute())):
         return (
-            "--card and --distro say for which box a bundle is collected: name its folder with --bundle DIR"
+            f'--bundle "{shown(str(options.bundle))}": apt cannot read a path with quotation marks, backslashes or '
+            "control characters: choose another folder"
         )
-    if bool(wishes.cards) != bool(wishes.distro):
-        return '--card and --distro go together, as in --card "RTX 3060" --distro ubuntu-24.04'
-    if wishes.cards and (wishes.hosts or wishes.inventory):
-        return "hosts of the inventory bring card and distribution: leave out --card and --distro"
-    if wishes.rollback and (wishes.bundle is not None or wishes.tags):
-        option = "--tags" if wishes.tags else "--bundle"
-        return f"--rollback undoes all that was recorded: leave out {option}"
-    if wishes.bundle is not None and wishes.check and not bundle.is_whole(wishes.bundle):
-        return f"--check shows what an installation would change, and {wishes.bundle} is not collected yet"
+    if options.bundle is not None and options.check and not bundle.is_complete(options.bundle):
+        return f"--check needs a complete bundle, and {options.bundle} is not collected yet: leave out --check first"
     return None
 
 
-def limited(wishes: Wishes) -> tuple[str, ...]:
-    """The hosts that --limit leaves, never more than were named. Raises HostError."""
-    allowed = select(wishes.limit, wishes.inventory)
-    left = tuple(name for name in select(wishes.hosts, wishes.inventory) if name in allowed)
+def limited(options: ProvisionOptions) -> tuple[str, ...]:
+    """The selected hosts that --limit keeps. Raises HostError where there is none."""
+    allowed = select(options.limit, options.inventory)
+    left = tuple(name for name in select(options.hosts, options.inventory) if name in allowed)
     if not left:
-        raise HostError(f"--limit {','.join(wishes.limit)} leaves none of {', '.join(wishes.hosts)}")
+        raise HostError(f"--limit {','.join(options.limit)} selects none of {', '.join(options.hosts)}")
     return left
 
 
-def inventories(wishes: Wishes) -> tuple[Path, ...]:
-    """The inventory of the hosts that were named; none for this machine. Raises HostError."""
-    if not wishes.hosts:
+def inventories(options: ProvisionOptions) -> tuple[Path, ...]:
+    """The inventory of the selected hosts, after a check of each; empty for this machine. Raises HostError."""
+    if not options.hosts:
         return ()
-    place = wishes.inventory or default_place()
-    for name in select(wishes.hosts, place):
-        read_host(name, place)
-        network.of_host(name, place)
-    return (place,)
+    inventory = options.inventory or default_inventory()
+    for name in select(options.hosts, inventory):
+        read_host(name, inventory)
+        network.of_host(name, inventory)
+    return (inventory,)
 
 
-def stands_on_what_it_changes(wishes: Wishes) -> bool:
-    """Whether this Python is one of those that the roles build and remove, on this very machine."""
-    if not Path(sys.prefix).resolve().is_relative_to(INSTALLED):
+def would_replace_itself(options: ProvisionOptions) -> bool:
+    """Whether the run would change the environment of this very process: installed by dlbox, on a selected machine."""
+    if not Path(sys.prefix).resolve().is_relative_to(INSTALL_DIR):
         return False
-    place = wishes.inventory or default_place()
-    return not wishes.hosts or any(
-        read_host(name, place).is_this_machine for name in select(wishes.hosts, place)
+    inventory = options.inventory or default_inventory()
+    return not options.hosts or any(
+        read_host(name, inventory).is_this_machine for name in select(options.hosts, inventory)
     )
 
 
 def collects(folder: Path | None, cards: tuple[str, ...]) -> bool:
-    """Whether the folder is to be filled: there is nothing to install from yet, or another box is named."""
-    return folder is not None and (bool(cards) or not bundle.is_whole(folder))
+    """Whether the command collects a bundle: the folder is incomplete, or --card describes the box."""
+    return folder is not None and (bool(cards) or not bundle.is_complete(folder))

@@ -1,136 +1,130 @@
-"""`dlbox provision`: look at the boxes, plan, ask, install, let each say of itself whether it is right; or undo it."""
+"""`dlbox provision`: plan, ask, install and verify boxes; or undo the installation, or collect a bundle."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
-from rich.console import Console
 
-from provision.ansible.outcome import HostOutcome, Outcome
-from provision.ansible.playbook import Job
+from common.console import Console
+from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
+from common.json_output import print_json
+from provision.ansible import variables
+from provision.ansible.outcome import HostOutcome, PlaybookOutcome
+from provision.ansible.playbook import THIS_MACHINE, PlaybookJob
 from provision.artifacts.bundle import BundleError
 from provision.artifacts.lockfiles import LockError
 from provision.artifacts.own_wheel import WheelError
 from provision.commands import bundle
-from provision.commands.install import Agreed, Installation, Watching
+from provision.commands.install import ProvisionRun
+from provision.commands.interaction import Interaction
 from provision.commands.options import (
-    Wishes,
+    ProvisionOptions,
     collects,
+    conflict,
     inventories,
     limited,
-    stands_on_what_it_changes,
-    wrong,
+    would_replace_itself,
 )
-from provision.commands.plan import Question
-from provision.hosts.hosts import HostError, host_names
+from provision.commands.plan_requests import PlanOptions
+from provision.hosts.hosts import HostError, host_names, select
 from provision.resolve.load import DEFAULT_PATH, StackFileError, load
+from provision.resolve.rows import StackData
 
-EXIT_RIGHT, EXIT_NOT, EXIT_USAGE = 0, 1, 2
-SCHEMA_VERSION = 1
-
-Complain = Callable[[str], None]
-"""Says one sentence on stderr."""
+GOOD_VERDICTS = (None, "ready", "cpu-only")
+"""Verdicts of a box that count as success; None where the box was not asked, as in a dry run."""
 
 
-def run(
-    wishes: Wishes, watching: Watching, agreed: Agreed | None, *, as_json: bool, complain: Complain
-) -> int:
-    """0: every box says that it is right; 1: one does not; 2: the question names what does not exist.
-
-    ``agreed`` asks the person; None: there is nobody to ask.
-    """
-    clash = wrong(wishes)
-    if clash is not None:
-        complain(clash)
-        return EXIT_USAGE
-    if agreed is None and not wishes.check:
-        complain("there is nobody to ask whether to go on: say --yes, or --check to see what would be done")
+def run(options: ProvisionOptions, interaction: Interaction) -> int:
+    """0: every box judges itself ready; 1: at least one does not; 2: the options cannot be used."""
+    print_error = interaction.print_error
+    problem = conflict(options)
+    if problem is None and interaction.confirm is None and not options.check:
+        problem = "stdin is not a terminal, so nobody can confirm: pass --yes, or --check for a dry run"
+    if problem is not None:
+        print_error(problem)
         return EXIT_USAGE
     try:
-        data = load(wishes.stack_file or DEFAULT_PATH)
-        if (wishes.inventory is not None or wishes.limit) and not wishes.hosts:
-            wishes = msgspec.structs.replace(wishes, hosts=host_names(wishes.inventory))
-        if wishes.limit:
-            wishes = msgspec.structs.replace(wishes, hosts=limited(wishes), limit=())
-        places = inventories(wishes)
+        data = load(options.stack_file or DEFAULT_PATH)
+        if (options.inventory is not None or options.limit) and not options.hosts:
+            options = msgspec.structs.replace(options, hosts=host_names(options.inventory))
+        if options.limit:
+            options = msgspec.structs.replace(options, hosts=limited(options), limit=())
+        paths = inventories(options)
     except (HostError, StackFileError) as error:
-        complain(str(error).rstrip("."))
+        print_error(str(error).rstrip("."))
         return EXIT_USAGE
-    if wishes.bundle is not None and collects(wishes.bundle, wishes.cards):
-        question = Question(
-            cards=wishes.cards, distro=wishes.distro, hosts=wishes.hosts, inventory=wishes.inventory,
-            frameworks=wishes.frameworks, cuda_toolkit=wishes.cuda_toolkit,
+    if options.bundle is not None and collects(options.bundle, options.cards):
+        plan_options = PlanOptions(
+            cards=options.cards, distro=options.distro, hosts=options.hosts, inventory=options.inventory,
+            frameworks=options.frameworks, cuda_toolkit=options.cuda_toolkit,
         )  # fmt: skip
-        return bundle.run(
-            question, data, wishes.bundle, watching, agreed or _no,
-            jupyter=wishes.jupyter, as_json=as_json, complain=complain,
-        )  # fmt: skip
-    if not wishes.check and stands_on_what_it_changes(wishes):
-        complain(
-            "this dlbox was installed by `dlbox provision` and would remove itself while it works: run it from "
+        return bundle.run(plan_options, data, options.bundle, interaction, jupyter=options.jupyter)
+    if not options.check and would_replace_itself(options):
+        print_error(
+            "this dlbox was installed by `dlbox provision`, which would now remove it while it runs: run it from "
             "a copy of its repository (./dlbox provision), or from another machine"
         )
         return EXIT_USAGE
-    job = Job(
-        playbook=Path("preflight.yml"),
-        inventories=places,
-        limit=",".join(wishes.hosts) or None,
-        check=wishes.check,
-    )
+    return _install(options, data, paths, interaction)
+
+
+def _install(
+    options: ProvisionOptions, data: StackData, paths: tuple[Path, ...], interaction: Interaction
+) -> int:
+    print_error = interaction.print_error
+    console = Console(quiet=interaction.as_json)
     try:
-        console = Console(quiet=as_json, highlight=False)
-        outcome = Installation(wishes, data, watching, agreed or _no, console).run(job)
+        hosts = select(options.hosts, options.inventory) if options.hosts else (THIS_MACHINE,)
+        job = PlaybookJob(
+            playbook=Path("preflight.yml"),
+            inventories=paths,
+            limit=",".join(hosts) if options.hosts else None,
+            hosts=hosts,
+            check=options.check,
+            variables={name: variables.distributions(data) for name in hosts},
+        )
+        outcome = ProvisionRun(options, data, interaction, console).run(job)
     except (LockError, WheelError, BundleError) as error:
-        complain(str(error))
-        return EXIT_NOT
+        print_error(str(error))
+        return EXIT_FAILED
     except KeyboardInterrupt:
-        complain("the same command goes on where this one stopped")
+        print_error("to continue, run the same command again")
         raise
     if outcome is None:
-        complain("nothing was changed")
-        return EXIT_NOT
-    if as_json:
-        head = {"schema_version": SCHEMA_VERSION, "command": "provision"}
-        body: dict[str, Any] = msgspec.to_builtins(outcome)
-        json.dump({**head, "succeeded": right(outcome), **body}, sys.stdout, indent=2)
-        sys.stdout.write("\n")
-    _tell(outcome, console, complain)
-    return EXIT_RIGHT if right(outcome) else EXIT_NOT
+        print_error("nothing was changed")
+        return EXIT_FAILED
+    succeeded = is_success(outcome)
+    if interaction.as_json:
+        print_json("provision", {"succeeded": succeeded, **msgspec.to_builtins(outcome)})
+    _print_outcome(outcome, console, print_error)
+    return EXIT_OK if succeeded else EXIT_FAILED
 
 
-def _no(question: str) -> bool:
-    return False
-
-
-def right(outcome: Outcome) -> bool:
-    """That nothing failed is not enough: no box may wait for a reboot or call itself not ready."""
+def is_success(outcome: PlaybookOutcome) -> bool:
+    """Whether no task failed and, beyond that, no box waits for a reboot or judges itself not ready."""
     return outcome.succeeded and not any(
-        host.verdict == "not-ready" or (host.reboot_needed and host.verdict is not None)
+        host.verdict not in GOOD_VERDICTS or (host.reboot_needed and host.verdict is not None)
         for host in outcome.hosts
     )
 
 
-def _tell(outcome: Outcome, console: Console, complain: Complain) -> None:
-    """The end of it for a person: a line a host, and what to do next."""
+def _print_outcome(outcome: PlaybookOutcome, console: Console, print_error: Complain) -> None:
+    """One line per host with what was done, and what to do next."""
     if outcome.error is not None:
-        complain(outcome.error)
+        print_error(outcome.error)
     for host in outcome.hosts:
         for text in (*host.differences, *(f"{host.name}: {note}" for note in host.notes)):
-            console.print(text, markup=False, soft_wrap=True)
+            console.print(text, soft_wrap=True)
         line = _line(host, check=outcome.check)
         if host.status in ("failed", "unreachable"):
-            complain(f"{line} ({host.log} has the details)" if host.log else line)
+            print_error(f"{line} (log: {host.log})" if host.log else line)
         else:
-            console.print(line, markup=False, soft_wrap=True)
-    fit = [host.name for host in outcome.hosts if host.status in ("ok", "changed")]
-    if outcome.playbook == "preflight" and len(outcome.hosts) > len(fit) > 0:
-        complain(
-            f"nothing was installed on any of them; to go on without the others: --limit {','.join(fit)}"
+            console.print(line, soft_wrap=True)
+    good = [host.name for host in outcome.hosts if host.status in ("ok", "changed")]
+    if outcome.playbook == "preflight" and len(outcome.hosts) > len(good) > 0:
+        print_error(
+            f"nothing was installed on any host; to continue without the failed hosts: --limit {','.join(good)}"
         )
 
 
@@ -138,10 +132,11 @@ def _line(host: HostOutcome, *, check: bool) -> str:
     if host.status == "unreachable":
         return f"{host.name}: {host.message}"
     if host.status == "failed":
-        return f'{host.name}: "{host.task}" failed: {host.message}'
+        return f'{host.name}: task "{host.task}" failed: {host.message}'
     number = len(host.changed)
-    did = f"{number} step{'s' if number != 1 else ''} would change" if check else f"{number} changed"
+    tasks = f"{number} task{'s' if number != 1 else ''}"
+    done = f"{tasks} would change something" if check else f"{tasks} changed something"
     if host.reboot_needed and not check:
-        return f"{host.name}: {did}; reboot it, then run the same command: it goes on where it stopped"
-    verdict = f"; it says of itself: {host.verdict}" if host.verdict else ""
-    return f"{host.name}: {did}{verdict}"
+        return f"{host.name}: {done}; reboot it, then run the same command again to continue"
+    verdict = f"; its own verdict: {host.verdict}" if host.verdict else ""
+    return f"{host.name}: {done}{verdict}"

@@ -1,1 +1,1 @@
-"""Ansible's inventory file: hosts, groups and the network that they are on."""
+"""Read hosts, groups and network settings from an Ansible inventory."""

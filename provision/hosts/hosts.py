@@ -1,4 +1,4 @@
-"""What the inventory says of a host, as far as a plan looks at it."""
+"""The variables of inventory hosts that a plan depends on."""
 
 from __future__ import annotations
 
@@ -10,21 +10,24 @@ from typing import Any
 import msgspec
 
 from common import yaml_lines
-from provision.hosts.inventory_file import HostError, Inventory, Said
+from common.shown import place as shown_path
+from common.shown import shortened
+from provision.hosts.inventory_file import HostError, Inventory, InventoryValue
 from provision.resolve.rows import Framework
 
-__all__ = ["HostError", "HostFacts", "default_place", "host_names", "read_host", "select"]
+__all__ = ["HostError", "HostFacts", "Inventory", "default_inventory", "host_names", "read_host", "select"]
 
-LOCAL_PLACE = Path("inventory/hosts.yml")
+LOCAL_INVENTORY = Path("inventory/hosts.yml")
+"""Relative to the working directory."""
 
 
 class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """The variables of a host that a plan looks at. Others of the inventory are ignored."""
+    """The variables of one host that a plan depends on; others are ignored."""
 
     name: str
     card: str | None = None
     cards: tuple[str, ...] | None = None
-    """Several cards in one box; an empty list is a box without one."""
+    """Several cards in one box; an empty list: a box without a card."""
     distribution: str | None = None
     """ "ubuntu-24.04"."""
     kernel: str = ""
@@ -35,63 +38,81 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_this_machine(self) -> bool:
+        """Whether Ansible works on this machine, without SSH."""
         return self.ansible_connection == "local"
 
     @property
     def card_names(self) -> tuple[str, ...] | None:
-        """None: the inventory does not say."""
+        """All cards of the host; None where the inventory names none."""
         if self.cards is not None:
             return self.cards
         return (self.card,) if self.card is not None else None
 
 
-def default_place() -> Path:
-    """The inventory of the working directory, or the one dlbox ships."""
-    return LOCAL_PLACE if LOCAL_PLACE.exists() else Path(str(resources.files("inventory") / "hosts.yml"))
+def default_inventory() -> Path:
+    """The inventory of the working directory, else the one shipped with dlbox."""
+    shipped = Path(str(resources.files("inventory") / "hosts.yml"))
+    return LOCAL_INVENTORY if LOCAL_INVENTORY.exists() else shipped
 
 
-def host_names(place: Path | None = None) -> tuple[str, ...]:
-    """Every host of the inventory, in its order. Raises HostError where it is unreadable or has none."""
-    inventory = Inventory(place or default_place())
+def host_names(path: Path | None = None) -> tuple[str, ...]:
+    """All hosts of the inventory, in its order. Raises HostError where it cannot be read or has none."""
+    inventory = Inventory(path or default_inventory())
     if not inventory.hosts:
-        raise HostError(f"{inventory.place} has no hosts: write them as in `all: {{hosts: {{box1: {{}}}}}}`")
+        raise HostError(
+            f"{shown_path(inventory.path)} has no hosts: add them as in `all: {{hosts: {{box1: {{}}}}}}`"
+        )
     return inventory.hosts
 
 
-def select(patterns: Iterable[str], place: Path | None = None) -> tuple[str, ...]:
-    """The hosts of "desk-01", "desk-*", a group or "all", each once. Raises HostError."""
-    inventory = Inventory(place or default_place())
+def select(patterns: Iterable[str], source: Path | Inventory | None = None) -> tuple[str, ...]:
+    """The hosts that match "desk-01", "desk-*", a group or "all", without duplicates. Raises HostError.
+
+    ``source``: the path of an inventory, or an inventory that was already read.
+    """
+    inventory = source if isinstance(source, Inventory) else Inventory(source or default_inventory())
     return tuple(dict.fromkeys(host for pattern in patterns for host in inventory.select(pattern)))
 
 
-def read_host(name: str, place: Path | None = None) -> HostFacts:
-    """The host's facts. Raises HostError where it is unknown, unreadable, or a value is of the wrong kind."""
-    inventory = Inventory(place or default_place())
-    if name not in inventory.hosts:
+def read_host(name: str, source: Path | Inventory | None = None) -> HostFacts:
+    """The host's facts. Raises HostError where it is unknown, unreadable, or a value has a wrong type.
+
+    ``source``: as in ``select``.
+    """
+    inventory = source if isinstance(source, Inventory) else Inventory(source or default_inventory())
+    if name not in inventory:
         raise inventory.unknown(name)
     found: dict[str, Any] = {"name": name}
-    for field, said in inventory.variables(name).items():
+    for field, entry in inventory.variables(name).items():
         if field in HostFacts.__struct_fields__ and field != "name":
-            found[field] = _value(name, field, said)
+            found[field] = _value(name, field, entry)
     return msgspec.convert(found, HostFacts)
 
 
-def _value(host: str, field: str, said: Said) -> Any:
-    """One value, checked: the complaint names the file and line it stands on."""
-    value = said.value
-    # `card: 3060` and `frameworks: torch` can mean one thing only.
+def _value(host: str, field: str, entry: InventoryValue) -> Any:
+    """One value after a check. Raises HostError, which names file and line."""
+    value = entry.value
+    # `card: 3060` and `frameworks: torch` are unambiguous, so accept them.
     if field == "card" and isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if field == "cards" and isinstance(value, list):
         value = [str(v) if isinstance(v, int) and not isinstance(v, bool) else v for v in value]
     if field == "frameworks" and isinstance(value, str):
         value = [value]
-    document = yaml_lines.Document(str(said.path), {"name": host, field: value}, {(field,): said.line})
-    if "{{" in str(value):
-        problem = f"`{field}` of {host} is a template, which a plan does not fill in: write the value"
+    document = yaml_lines.YamlDocument(
+        shown_path(entry.path), {"name": host, field: value}, {(field,): entry.line}
+    )
+    if _is_template(value):
+        problem = f"`{field}` of {shortened(host)} is a template, which a plan does not render: write the value itself"
         raise HostError(str(document.error((field,), problem)))
     try:
         yaml_lines.convert(document, HostFacts)
     except yaml_lines.YamlError as error:
         raise HostError(str(error)) from None
     return value
+
+
+def _is_template(value: Any) -> bool:
+    return (
+        "{{" in value if isinstance(value, str) else isinstance(value, list) and any(map(_is_template, value))
+    )

@@ -1,75 +1,49 @@
-"""An Ansible inventory in YAML: which hosts there are, in which groups, and what is said of each and where.
+"""Read an Ansible inventory in YAML: its hosts, their groups and variables, and where each variable is defined.
 
-Read are the file and the group_vars and host_vars beside it, in Ansible's order (its own `ansible-inventory` is the
-judge in the tests). Templates and vaulted values are not evaluated: a plan needs none of them.
+Reads the file and the group_vars and host_vars beside it, with Ansible's precedence (the tests compare the result with
+`ansible-inventory`). Templates and vaulted values are not evaluated: a plan does not need them.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 import string
-from collections.abc import Iterator
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
+from common import inputs, yaml_nodes, yaml_values
+from common.shown import place as shown_path
+from common.shown import shortened
+from provision.hosts.host_names import NameRefusedError, check_name, check_text, line_of, without_port
 
 _SUFFIXES = ("", ".yml", ".yaml", ".json")
-_LARGEST_BYTES = 4 << 20
 _RANGE = re.compile(r"\[([0-9]+|[A-Za-z])?:([0-9]+|[A-Za-z])(?::([1-9][0-9]*))?\]")
 _MOST_HOSTS = 10_000
+_MOST_MENTIONS = 100_000
+"""Hosts of all groups together, each counted as often as it is named."""
+_MOST_SHOWN = 20
 
 
 class HostError(LookupError):
-    """The host is not there, or says too little; the message is one sentence."""
+    """The host does not exist, or its inventory cannot be used; the message is one sentence."""
 
 
-class Said(NamedTuple):
-    """One variable: its value, and where it stands."""
+class InventoryValue(NamedTuple):
+    """One variable: its value, and the file and line that define it."""
 
     value: Any
     path: Path
     line: int
 
 
-Variables = dict[str, Said]
-
-
-class _Lined(dict[Any, Any]):
-    """A mapping that knows on which line each key stands."""
-
-    lines: dict[Any, int]
-
-
-class _Loader(yaml.SafeLoader):
-    """Ansible's own tags (!vault, !unsafe) stand for values that a plan does not need."""
-
-
-def _ignored(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> None:
-    return None
-
-
-def _lined(loader: yaml.SafeLoader, node: yaml.MappingNode) -> Iterator[_Lined]:
-    data = _Lined()
-    data.lines = {}
-    yield data
-    for key, _ in node.value:
-        if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-            if key.value in data.lines:
-                first = data.lines[key.value]
-                problem = f'"{key.value}" is given twice, first on line {first}'
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            data.lines[key.value] = key.start_mark.line + 1
-    data.update(loader.construct_mapping(node))
-
-
-_Loader.add_multi_constructor("!", _ignored)
-_Loader.add_constructor("tag:yaml.org,2002:map", _lined)
+Variables = dict[str, InventoryValue]
 
 
 class _Group:
-    """A group as all its mentions together make it."""
+    """A group, merged from all places in the file that mention it."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -79,51 +53,74 @@ class _Group:
 
 
 class Inventory:
-    """The hosts of one inventory file. Raises HostError where the file is none."""
+    """The hosts of one inventory file. Raises HostError where the file is not an inventory."""
 
-    def __init__(self, place: Path) -> None:
-        self.place = place
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self._groups: dict[str, _Group] = {"all": _Group("all")}
         self._inline: dict[str, Variables] = {}
         self._seen: set[tuple[str, int]] = set()
-        for name, node in _mapping(place, "an inventory").items():
-            self._add_group(str(name), node, None)
+        self._mentions = 0
+        self._files: dict[tuple[str, str], Variables] = {}
+        self._listed: dict[str, frozenset[str]] = {}
+        document = _mapping(path, "an inventory")
+        for name, node in document.items():
+            self._add_group(self._named(name, "group", document), node, None)
+        self._groups_by_host: dict[str, list[_Group]] = {}
+        for group in self._groups.values():
+            for host in group.hosts:
+                self._groups_by_host.setdefault(host, []).append(group)
+        self._depths = self._group_depths()
 
     @property
     def hosts(self) -> tuple[str, ...]:
         """In the order of the file."""
         return tuple(self._inline)
 
+    def __contains__(self, host: object) -> bool:
+        return host in self._inline
+
     def select(self, pattern: str) -> tuple[str, ...]:
         """The hosts of "desk-01", "desk-*", a group or "all". Raises HostError where there is none."""
         if pattern in ("all", "*"):
             found = self.hosts
-        elif pattern in self._groups and pattern not in self._inline:
-            within = self._with_children(pattern)
-            found = tuple(h for h in self.hosts if any(h in self._groups[name].hosts for name in within))
+        elif pattern in self._inline:
+            found = (pattern,)
+        elif pattern in self._groups:
+            within = {host for name in self._with_children(pattern) for host in self._groups[name].hosts}
+            found = tuple(host for host in self.hosts if host in within)
         else:
-            found = tuple(host for host in self.hosts if host == pattern or fnmatchcase(host, pattern))
+            found = tuple(host for host in self.hosts if fnmatchcase(host, pattern))
         if not found:
             raise self.unknown(pattern)
         return found
 
     def unknown(self, name: str) -> HostError:
-        """The complaint that this host is not there, with those that are."""
-        names = ", ".join(sorted(self.hosts)[:20])
+        """The error for a host that does not exist; it lists existing ones."""
+        names = ", ".join(shortened(host) for host in sorted(self.hosts)[:_MOST_SHOWN])
         has = f"it has {names}" if names else "it has none"
-        return HostError(f'no host "{name}" in {self.place}: {has}')
+        return HostError(f'no host "{shortened(name)}" in {shown_path(self.path)}: {has}')
 
     def variables(self, host: str) -> Variables:
-        """What is said of a host: groups from the outermost in, then files beside, then the host's own."""
+        """The variables of a host, by increasing precedence: groups from the outermost in, then the host's own."""
         groups = sorted(self._groups_of(host), key=self._rank)
-        files = self.place.parent / "group_vars"
         found: Variables = {}
         for group in groups:
             found |= group.variables
         for group in groups:
-            found |= _beside(files, group.name)
+            found |= self._beside("group_vars", group.name)
         found |= self._inline[host]
-        return found | _beside(self.place.parent / "host_vars", host)
+        return found | self._beside("host_vars", host)
+
+    def _beside(self, folder: str, name: str) -> Variables:
+        """Variables of group_vars or host_vars, cached, since the hosts of a group share them."""
+        key = folder, name
+        if key not in self._files:
+            if folder not in self._listed:
+                self._listed[folder] = _names_in(self.path.parent / folder)
+            there = any(f"{name}{suffix}" in self._listed[folder] for suffix in _SUFFIXES)
+            self._files[key] = _beside(self.path.parent / folder, name) if there else {}
+        return self._files[key]
 
     def _add_group(self, name: str, node: Any, parent: str | None) -> None:
         group = self._groups.setdefault(name, _Group(name))
@@ -132,7 +129,7 @@ class Inventory:
         if node is None or (name, id(node)) in self._seen:
             return
         self._seen.add((name, id(node)))
-        where = f'group "{name}" of {self.place}'
+        where = f'group "{shortened(name)}" of {shown_path(self.path)}'
         if not isinstance(node, dict):
             raise HostError(f"{where} is expected to be a mapping with hosts, children or vars")
         for key in ("hosts", "children", "vars"):
@@ -141,19 +138,47 @@ class Inventory:
                     key, "vars: {a: 1}"
                 )
                 raise HostError(f"{where}: {key} is expected to be a mapping, as in `{example}`")
-        group.variables |= _said(node.get("vars"), self.place)
-        for pattern, variables in (node.get("hosts") or {}).items():
-            for host in expand(str(pattern)):
-                group.hosts[host] = None
-                self._inline[host] = self._inline.get(host, {}) | _said(variables, self.place)
-                if len(self._inline) > _MOST_HOSTS:
-                    raise HostError(f"{self.place} names more than {_MOST_HOSTS} hosts")
-        for child, content in (node.get("children") or {}).items():
-            self._add_group(str(child), content, name)
+        group.variables |= _values(node.get("vars"), self.path)
+        hosts = node.get("hosts") or {}
+        for pattern, variables in hosts.items():
+            self._add_hosts(group, self._named(pattern, "host", hosts), _values(variables, self.path), hosts)
+        children = node.get("children") or {}
+        for child, content in children.items():
+            self._add_group(self._named(child, "group", children), content, name)
+
+    def _named(self, key: object, what: str, mapping: dict[Any, Any]) -> str:
+        """The key as text. Raises HostError with file and line where YAML read it as another type."""
+        try:
+            return check_text(key, what, mapping)
+        except NameRefusedError as error:
+            raise self._refused(key, mapping, error) from None
+
+    def _checked(self, host: str, pattern: str, mapping: dict[Any, Any]) -> None:
+        try:
+            check_name(host)
+        except NameRefusedError as error:
+            raise self._refused(pattern, mapping, error) from None
+
+    def _refused(self, key: object, mapping: dict[Any, Any], error: NameRefusedError) -> HostError:
+        line = line_of(key, mapping)
+        where = f", line {line}" if line is not None else ""
+        return HostError(f"{shown_path(self.path)}{where}: {error}")
+
+    def _add_hosts(self, group: _Group, text: str, variables: Variables, mapping: dict[Any, Any]) -> None:
+        pattern = without_port(text)
+        self._mentions += count(pattern)
+        if self._mentions > _MOST_MENTIONS:
+            raise HostError(f"the groups of {shown_path(self.path)} name more than {_MOST_MENTIONS:,} hosts")
+        for host in expand(pattern):
+            self._checked(host, text, mapping)
+            group.hosts[host] = None
+            self._inline[host] = self._inline.get(host, {}) | variables
+        if len(self._inline) > _MOST_HOSTS:
+            raise HostError(f"{shown_path(self.path)} names more than {_MOST_HOSTS} hosts")
 
     def _groups_of(self, host: str) -> set[_Group]:
         found = {self._groups["all"]}
-        wanted = [group for group in self._groups.values() if host in group.hosts]
+        wanted = list(self._groups_by_host.get(host, ()))
         while wanted:
             group = wanted.pop()
             if group not in found or group.name == "all":
@@ -162,92 +187,144 @@ class Inventory:
         return found
 
     def _with_children(self, name: str) -> set[str]:
-        found: set[str] = set()
-        wanted = {name}
+        children: dict[str, list[str]] = {}
+        for group in self._groups.values():
+            for parent in group.parents:
+                children.setdefault(parent, []).append(group.name)
+        found = {name}
+        wanted = [name]
         while wanted:
-            found |= wanted
-            wanted = {g.name for g in self._groups.values() if g.parents & wanted} - found
+            new = [child for child in children.get(wanted.pop(), ()) if child not in found]
+            found.update(new)
+            wanted += new
         return found
 
     def _rank(self, group: _Group) -> tuple[int, int, str]:
-        """Deeper groups win over outer ones, then the priority, then the name."""
+        """Sorting key for precedence: depth of the group, then its priority, then its name."""
         priority = group.variables.get("ansible_group_priority")
         number = priority.value if priority and isinstance(priority.value, int) else 1
-        return self._depth(group, frozenset()), number, group.name
+        return self._depths[group.name], number, group.name
 
-    def _depth(self, group: _Group, above: frozenset[str]) -> int:
-        if group.name == "all":
-            return 0
-        if group.name in above:
-            raise HostError(f'group "{group.name}" of {self.place} is a child of itself')
-        inside = above | {group.name}
-        return 1 + max((self._depth(self._groups[name], inside) for name in group.parents), default=0)
+    def _group_depths(self) -> dict[str, int]:
+        """Group -> length of its longest path from an outermost group. Raises HostError for a cycle."""
+        waiting = {g.name: len(g.parents) for g in self._groups.values() if g.name != "all"}
+        children: dict[str, list[str]] = {}
+        for group in self._groups.values():
+            for parent in group.parents if group.name != "all" else ():
+                children.setdefault(parent, []).append(group.name)
+        depths = {"all": 0} | {name: 1 for name, parents in waiting.items() if not parents}
+        ready = list(depths)
+        while ready:
+            name = ready.pop()
+            for child in children.get(name, ()):
+                depths[child] = max(depths.get(child, 1), depths[name] + 1)
+                waiting[child] -= 1
+                if not waiting[child]:
+                    ready.append(child)
+        inside = self._in_cycle(name for name, parents in waiting.items() if parents)
+        if inside is not None:
+            raise HostError(f'group "{shortened(inside)}" of {shown_path(self.path)} is a child of itself')
+        return depths
+
+    def _in_cycle(self, left: Iterable[str]) -> str | None:
+        """A group that is its own ancestor, among the groups ``left`` without a depth; None where there is none."""
+        names = dict.fromkeys(left)
+        name, seen = next(iter(names), None), set[str]()
+        while name is not None and name not in seen:
+            seen.add(name)
+            name = next(parent for parent in sorted(self._groups[name].parents) if parent in names)
+        return name
+
+
+def _ranges(pattern: str) -> list[str | list[str]]:
+    """The parts of the pattern in order: text, or the members of a range. Raises HostError."""
+    found: list[str | list[str]] = []
+    end = 0
+    for match in _RANGE.finditer(pattern):
+        found += [pattern[end : match.start()], _members(pattern, match)]
+        end = match.end()
+    return [*found, pattern[end:]]
+
+
+def _members(pattern: str, match: re.Match[str]) -> list[str]:
+    low, high, step = match[1] or "0", match[2], match[3] or "1"
+    members: list[str] = []
+    if low.isdigit() and high.isdigit():
+        first, last = int(low), int(high)
+        numbers = range(first, last + 1, int(step))
+        if last - first >= _MOST_HOSTS * int(step):
+            raise HostError(
+                f"{shortened(pattern)}: the range {shortened(match[0])} has more than {_MOST_HOSTS} hosts"
+            )
+        width = len(low) if low.startswith("0") and len(low) > 1 else 0
+        members = [str(number).zfill(width) for number in numbers]
+    elif low.isalpha():
+        letters = string.ascii_letters
+        members = list(letters[letters.find(low) : letters.find(high) + 1 : int(step)])
+    if not members:
+        raise HostError(f"{shortened(pattern)}: the range {shortened(match[0])} is empty")
+    return members
+
+
+def count(pattern: str) -> int:
+    """The number of hosts that a pattern names, without making them. Raises HostError where there are too many."""
+    total = 1
+    for part in _ranges(pattern):
+        total *= 1 if isinstance(part, str) else len(part)
+        if total > _MOST_HOSTS:
+            raise HostError(f"{shortened(pattern)} names more than {_MOST_HOSTS} hosts")
+    return total
 
 
 def expand(pattern: str) -> list[str]:
-    """ "desk-[01:03]" -> desk-01, desk-02, desk-03; as Ansible counts, leading zeros kept."""
-    match = _RANGE.search(pattern)
-    if match is None:
-        return [pattern]
-    low, high, step = match[1] or "0", match[2], int(match[3] or 1)
-    if low.isdigit() and high.isdigit():
-        width = len(low) if low.startswith("0") and len(low) > 1 else 0
-        members = [
-            str(n).zfill(width) for n in range(int(low), min(int(high), int(low) + _MOST_HOSTS) + 1, step)
-        ]
-    else:
-        letters = string.ascii_letters
-        members = list(letters[letters.find(low) : letters.find(high) + 1 : step]) if low.isalpha() else []
-    if not members:
-        raise HostError(f"{pattern}: the range {match[0]} holds nothing")
-    head, tail = pattern[: match.start()], pattern[match.end() :]
-    return [f"{head}{member}{rest}" for rest in expand(tail) for member in members]
+    """ "desk-[01:03]" -> desk-01, desk-02, desk-03: the ranges of Ansible, with leading zeros. Raises HostError."""
+    count(pattern)
+    parts = [[part] if isinstance(part, str) else part for part in _ranges(pattern)]
+    return ["".join(parts) for parts in itertools.product(*parts)]
 
 
 def _mapping(path: Path, what: str) -> dict[Any, Any]:
+    name = shown_path(path)
     try:
-        with path.open("rb") as stream:
-            content = stream.read(_LARGEST_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise HostError(
-            f"cannot read {str(path)[:200]}: {getattr(error, 'strerror', None) or error}"
-        ) from None
-    if len(content) > _LARGEST_BYTES:
-        raise HostError(f"{path} is larger than {_LARGEST_BYTES >> 20} MiB: no inventory is")
-    try:
-        document = yaml.load(content.decode("utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, ValueError, RecursionError, OverflowError, TypeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or "not text in UTF-8 or a value out of range"
-        raise HostError(f"{path}{where}: not valid YAML: {' '.join(str(problem).split())}") from None
+        document = yaml_values.parse(inputs.read_text(path, yaml_nodes.LARGEST_BYTES, name), name)
+    except inputs.InputError as error:
+        raise HostError(f"cannot read {name}: {error.reason}" if error.reason else str(error)) from None
+    except yaml_nodes.YamlError as error:
+        raise HostError(str(error)) from None
     if document is None:
         return {}
     if not isinstance(document, dict):
-        raise HostError(f"{path} is expected to be {what}: a mapping, as in `all: {{hosts: {{box1: {{}}}}}}`")
+        raise HostError(f"{name} is expected to be {what}: a mapping, as in `all: {{hosts: {{box1: {{}}}}}}`")
     return document
 
 
-def _said(variables: object, path: Path) -> Variables:
-    if not isinstance(variables, dict):
+def _values(variables: object, path: Path) -> Variables:
+    if not isinstance(variables, yaml_values.Lined):
         return {}
-    lines = getattr(variables, "lines", {})
-    return {str(name): Said(value, path, lines.get(name, 1)) for name, value in variables.items()}
+    return {
+        str(name): InventoryValue(value, path, variables.lines[name]) for name, value in variables.items()
+    }
+
+
+def _names_in(folder: Path) -> frozenset[str]:
+    try:
+        return frozenset(path.name for path in folder.iterdir())
+    except OSError:
+        return frozenset()
 
 
 def _beside(folder: Path, name: str) -> Variables:
-    """group_vars/NAME.yml, or every file below group_vars/NAME/. A vaulted file is left alone."""
+    """Variables of group_vars/NAME.yml, or of every file below group_vars/NAME/. Vaulted files are skipped."""
     for suffix in _SUFFIXES:
         path = folder / f"{name}{suffix}"
         try:
-            alone = [] if _is_vault(path) else [path]
-            files = _files(path) if path.is_dir() else alone if path.is_file() else None
-        except OSError:
+            files = _files(path) if path.is_dir() else _unless_vault(path) if path.exists() else None
+        except (OSError, ValueError):  # a NUL character in the name
             files = None
         if files is not None:
             found: Variables = {}
             for file in files:
-                found |= _said(_mapping(file, "variables"), file)
+                found |= _values(_mapping(file, "variables"), file)
             return found
     return {}
 
@@ -259,14 +336,18 @@ def _files(folder: Path) -> list[Path]:
             continue
         if path.is_dir():
             found += _files(path)
-        elif path.suffix in _SUFFIXES and not _is_vault(path):
-            found.append(path)
+        elif path.suffix in _SUFFIXES:
+            found += _unless_vault(path)
     return found
+
+
+def _unless_vault(path: Path) -> list[Path]:
+    return [] if _is_vault(path) else [path]
 
 
 def _is_vault(path: Path) -> bool:
     try:
-        with path.open("rb") as stream:
+        with inputs.open_regular(path) as stream:
             return stream.read(14) == b"$ANSIBLE_VAULT"
-    except OSError:
+    except (OSError, inputs.InputError):  # reported when the file is read
         return False

@@ -1,10 +1,12 @@
-"""A company's network as the inventory describes it: proxy, certificates, an index and a mirror of one's own."""
+"""A company's network as the inventory describes it: proxy, certificates, package index and apt mirror."""
 
 from __future__ import annotations
 
 import configparser
 import os
+import re
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +14,32 @@ import jinja2
 import jinja2.sandbox
 import msgspec
 
+from provision.clean_text import shown
 from provision.hosts.inventory_file import HostError, Inventory, Variables
 
 _FILES = ("extra_ca_bundle", "pip_config")
 NAMES = ("proxy", *_FILES, "apt_mirror")
 _UV = {"index-url": "UV_DEFAULT_INDEX", "extra-index-url": "UV_INDEX", "trusted-host": "UV_INSECURE_HOST"}
-"""pip's options and uv's variables of the same meaning; several values stand apart by white space in both."""
+"""pip's options -> uv's variables with the same meaning. White space separates several values in both."""
 
 
 class Network(msgspec.Struct, frozen=True, kw_only=True):
-    """Empty: nothing is said, and what this computer's own environment says holds."""
+    """How hosts reach package servers. An empty field leaves the computer's own settings in force."""
 
     proxy: str = ""
-    """As in http://proxy.example.com:3128."""
+    """The URL of an HTTP proxy, as in http://proxy.example.com:3128."""
     extra_ca_bundle: str = ""
-    """Certificates in PEM on the controller, trusted beside those that are trusted already."""
+    """Path on the controller of PEM certificates that are trusted in addition to the system's."""
     pip_config: str = ""
-    """A pip.conf on the controller."""
+    """Path on the controller of a pip.conf."""
     apt_mirror: str = ""
-    """In place of the distribution's archive."""
+    """URL that replaces the distribution's archive."""
 
     def environment(self, folder: Path) -> dict[str, str]:
-        """For pip and uv on the controller; ``folder`` takes the certificates. Raises HostError."""
+        """Environment variables for pip, uv and downloads on the controller.
+
+        The trusted certificates are written to ``folder``. Raises HostError, OSError.
+        """
         found: dict[str, str] = {}
         if self.proxy:
             found |= dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), self.proxy)
@@ -41,60 +47,85 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
             found |= {"PIP_CONFIG_FILE": self.pip_config, **_for_uv(Path(self.pip_config))}
         if self.extra_ca_bundle:
             bundle = folder / "ca.pem"
-            every = [path.read_bytes() for path in (*_trusted(), Path(self.extra_ca_bundle))]
-            bundle.write_bytes(b"\n".join(every))
+            certificates = [
+                path.read_bytes() for path in (*_system_certificates(), Path(self.extra_ca_bundle))
+            ]
+            bundle.write_bytes(b"\n".join(certificates))
             found |= dict.fromkeys(("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), str(bundle))
         return found
 
-    def question(self) -> tuple[str, ...]:
-        """What a lock file depends on: another index may answer otherwise."""
+    def cache_key(self) -> tuple[str, ...]:
+        """What a lock file depends on: other indexes may have other versions. Raises OSError."""
         return (Path(self.pip_config).read_text(encoding="utf-8"),) if self.pip_config else ()
 
 
 PLAIN = Network()
-"""Nothing is said."""
+"""No settings: the computer's own."""
 
 
-def of_host(name: str, place: Path) -> Network:
-    """What the inventory says of a host's network, paths absolute from its folder. Raises HostError."""
-    inventory = Inventory(place)
-    said = inventory.variables(name)
+def proxies(environment: Mapping[str, str]) -> dict[str, str] | None:
+    """The proxies in ``Network.environment`` for urllib; None: those of this computer's own environment."""
+    if "http_proxy" not in environment:
+        return None
+    return {"http": environment["http_proxy"], "https": environment["https_proxy"]}
+
+
+def of_host(name: str, path: Path) -> Network:
+    """A host's network settings in the inventory at ``path``, with absolute file paths. Raises HostError."""
+    inventory = Inventory(path)
+    values = inventory.variables(name)
     found: dict[str, str] = {}
     for field in NAMES:
-        value = _text(name, field, said, place)
+        value = _text(name, field, values, path)
         if field in _FILES and value:
-            value = str(_file(name, field, value, place))
+            value = str(_file(name, field, value, path))
         found[field] = value
     return Network(**found)
 
 
 def variables(network: Network) -> dict[str, str]:
-    """For the playbooks: files as absolute paths, whatever the inventory's folder is."""
+    """The playbooks' variables with absolute paths, which do not depend on the inventory's folder."""
     found = {"site_ca_bundle": network.extra_ca_bundle, "site_pip_config": network.pip_config}
     return {name: value for name, value in found.items() if value}
 
 
-def _text(host: str, field: str, said: Variables, place: Path) -> str:
-    """The value with its templates filled in from the host's own variables; empty where it is vaulted or not there."""
-    value = said[field].value if field in said else None
+def _text(host: str, field: str, values: Variables, path: Path) -> str:
+    """The value after its templates are rendered with the host's variables; empty where it is vaulted or missing."""
+    value = values[field].value if field in values else None
     if value is None:
         return ""
-    where = f"{said[field].path}, line {said[field].line}: `{field}` of {host}"
+    where = f"{values[field].path}, line {values[field].line}: `{field}` of {host}"
     if not isinstance(value, str):
         raise HostError(f"{where} is expected to be text, as in `{field}: {_EXAMPLES[field]}`")
     for _ in range(8):
         if "{{" not in value:
-            return value.strip()
-        known: dict[str, Any] = {other: one.value for other, one in said.items() if one.value is not None}
-        known |= {"inventory_dir": str(place.absolute().parent), "inventory_hostname": host}
+            value = value.strip()
+            if value and not _GRAMMAR[field].fullmatch(value):
+                raise HostError(
+                    f"{where} is expected to be {_EXPECTED[field]}, as in `{field}: {_EXAMPLES[field]}`"
+                )
+            return value
+        known: dict[str, Any] = {other: one.value for other, one in values.items() if one.value is not None}
+        known |= {"inventory_dir": str(path.absolute().parent), "inventory_hostname": host}
         sandbox = jinja2.sandbox.SandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False)
         try:
             value = sandbox.from_string(value).render(known)
         except (jinja2.TemplateError, TypeError, ValueError) as error:
-            raise HostError(f"{where} cannot be filled in here ({error}): write the value") from None
-    raise HostError(f"{where} names itself: write the value")
+            raise HostError(
+                f"{where} is a template that dlbox cannot render ({error}): write the value itself"
+            ) from None
+    raise HostError(f"{where} is a template that refers to itself: write the value itself")
 
 
+_ADDRESS = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9._~:/?#\[\]@!$&()*+,;=%-]*")
+_PATH = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,4096}")
+_GRAMMAR = {"proxy": _ADDRESS, "apt_mirror": _ADDRESS, "extra_ca_bundle": _PATH, "pip_config": _PATH}
+_EXPECTED = {
+    "proxy": "an address without spaces, quotation marks and braces",
+    "apt_mirror": "an address without spaces, quotation marks and braces",
+    "extra_ca_bundle": "a path without control characters",
+    "pip_config": "a path without control characters",
+}
 _EXAMPLES = {
     "proxy": "http://proxy.example.com:3128",
     "extra_ca_bundle": "company-ca.pem",
@@ -103,29 +134,31 @@ _EXAMPLES = {
 }
 
 
-def _file(host: str, field: str, value: str, place: Path) -> Path:
-    path = place.absolute().parent / Path(value).expanduser()
+def _file(host: str, field: str, value: str, inventory: Path) -> Path:
+    path = inventory.absolute().parent / value
     try:
+        path = inventory.absolute().parent / Path(value).expanduser()
         content = path.read_bytes()
-    except OSError as error:
-        raise HostError(f"`{field}` of {host}: cannot read {path}: {error.strerror}") from None
+    except (OSError, RuntimeError, ValueError) as error:  # an unknown home folder, a lone surrogate
+        why = getattr(error, "strerror", None) or error
+        raise HostError(f"`{field}` of {host}: cannot read {shown(str(path))}: {why}") from None
     if field == "pip_config":
         _for_uv(path)
     elif b"-----BEGIN CERTIFICATE-----" not in content:
         raise HostError(
-            f"`{field}` of {host}: {path} holds no certificate in PEM (-----BEGIN CERTIFICATE-----)"
+            f"`{field}` of {host}: {path} contains no PEM certificate (-----BEGIN CERTIFICATE-----)"
         )
     return path
 
 
 def _for_uv(path: Path) -> dict[str, str]:
-    """uv does not read pip.conf: its index, further indexes, folders and trusted hosts as uv's own variables."""
+    """The indexes, folders and trusted hosts of a pip.conf as uv's variables: uv does not read pip.conf."""
     parser = configparser.RawConfigParser()
     try:
         parser.read_string(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, configparser.Error) as error:
         problem = " ".join(str(error).split())
-        raise HostError(f"{path} is no pip.conf: {problem}") from None
+        raise HostError(f"{path} is not a pip.conf: {problem}") from None
     options: dict[str, str] = {}
     for section in ("global", "install"):
         if parser.has_section(section):
@@ -138,8 +171,8 @@ def _for_uv(path: Path) -> dict[str, str]:
     return found
 
 
-def _trusted() -> tuple[Path, ...]:
-    """The file of certificates that this computer trusts already; none where it keeps none."""
-    found = ssl.get_default_verify_paths().cafile
-    every = [os.environ.get("SSL_CERT_FILE"), "/etc/ssl/certs/ca-certificates.crt", found]
-    return tuple(Path(path) for path in every if path and Path(path).is_file())[:1]
+def _system_certificates() -> tuple[Path, ...]:
+    """The file of certificates that this computer trusts; empty where it has none."""
+    default = ssl.get_default_verify_paths().cafile
+    candidates = [os.environ.get("SSL_CERT_FILE"), "/etc/ssl/certs/ca-certificates.crt", default]
+    return tuple(Path(path) for path in candidates if path and Path(path).is_file())[:1]

@@ -1,4 +1,4 @@
-"""Boxes as requests: cards as people name them, and this machine as it was read."""
+"""Makes requests for the resolver: from the names of cards, and from what was read of this machine."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import re
 from inventory.cards import cards, families
 from inventory.machine.reading import Reading
 from inventory.machine.records import Machine
+from provision.resolve.box_reading import DISTRIBUTION, KERNEL, MACHINE, RELEASE, checked
 from provision.resolve.model import Request, Target
 
 _TIMES = re.compile(r"([1-9]|1[0-6])\s*x\s+(?=\D|\d{3,4}\b)", re.IGNORECASE)
 _BETWEEN = re.compile(r"\s*[/+&,]\s*|\s+and\s+|(?<=\w)\s+(?=(?:gtx|rtx)\b)", re.IGNORECASE)
-"""What people write between two cards."""
+"""What separates the names of two cards in one text."""
 
 
 def targets(names: tuple[str, ...]) -> tuple[Target, ...]:
-    """Cards as people name them, "2 x RTX 3060" being two, or by PCI id. Raises UnknownCard."""
+    """Cards by name or by PCI id; "2 x RTX 3060" stands for two cards. Raises UnknownCard."""
     found: list[Target] = []
     for name in names:
         times = _TIMES.match(name.strip())
@@ -25,7 +26,7 @@ def targets(names: tuple[str, ...]) -> tuple[Target, ...]:
 
 
 def _refuse_several(name: str) -> None:
-    """Raises UnknownCard where one name is of two cards: taking one of them would be a guess."""
+    """Raises UnknownCard where one text names two cards: the choice of one of them would be a guess."""
     several = [part for part in _BETWEEN.split(name) if part.strip()]
     if len(several) < 2 or cards.id_in(name) is not None:
         return
@@ -35,11 +36,13 @@ def _refuse_several(name: str) -> None:
         except cards.UnknownCard:
             return
     shown = " ".join(name.split())[:60]
-    raise cards.UnknownCard(f'"{shown}" names {len(several)} cards: give one name each, or "2 x RTX 3060"')
+    raise cards.UnknownCard(
+        f'"{shown}" names {len(several)} cards: pass one name per option, or a name such as "2 x RTX 3060"'
+    )
 
 
 def _target(name: str) -> Target:
-    """A card of the catalogue, or one that is known by its family only. Raises UnknownCard."""
+    """A card of the catalogue, or a card with a known architecture only. Raises UnknownCard."""
     _refuse_several(name)
     try:
         card = cards.find(name)
@@ -62,11 +65,20 @@ def _target(name: str) -> Target:
 
 
 _NEWEST_ID = 0x3FFF
+"""No card with a higher PCI device id is known."""
 
 
 def of_machine(machine: Machine) -> Request:
-    """This machine as a request: cards from the PCI bus (under WSL2, from NVML), without any driver."""
+    """The request for this machine. The cards come from the PCI bus (with WSL2, from NVML); no driver is needed.
+
+    Raises ReadingError where a field of the reading does not match its grammar.
+    """
     host = machine.host
+    if host.kernel:
+        checked("kernel", host.kernel, KERNEL)
+    checked("machine_type", host.architecture, MACHINE)
+    checked("distribution.id", host.distribution.id, DISTRIBUTION)
+    checked("distribution.version", host.distribution.version, RELEASE)
     found = []
     for card in machine.cards:
         gpu = machine.gpu_of(card)

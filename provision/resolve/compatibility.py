@@ -1,6 +1,6 @@
-"""The reference page of every card on every distribution: ``python -m provision.resolve.compatibility``.
+"""Generates the reference page with the stack of every card on every distribution.
 
-The output is stored in docs/reference/compatibility.md; a test fails when the two differ.
+``python -m provision.resolve.compatibility > docs/reference/compatibility.md``; a test fails where the two differ.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ import sys
 from collections.abc import Iterator
 
 from inventory.cards import cards
+from provision.distributions.distribution_file import DistributionRow
 from provision.resolve.load import load
-from provision.resolve.rows import DistributionRow, StackData
+from provision.resolve.rows import StackData
 from provision.resolve.stack import NoStack, Request, Stack, Target, resolve
 
 _HEAD = """# Compatibility: versions by card and distribution
@@ -18,9 +19,9 @@ _HEAD = """# Compatibility: versions by card and distribution
 The stack that `dlbox plan` selects for every card of the catalogue on every supported distribution. Assumed: the
 distribution's own kernel, all frameworks, no system CUDA toolkit.
 
-This page is generated from `provision/resolve/stack.yml` of {date} by
+This page is generated from `provision/resolve/stack.yml` of {date} and the files of `provision/distributions/` by
 `python -m provision.resolve.compatibility > docs/reference/compatibility.md`. The reasons and the sources are in
-that file and in the output of `dlbox plan --card NAME --distro NAME`.
+these files and in the output of `dlbox plan --card NAME --distro NAME`.
 
 - driver: the driver branch and the variant of the kernel modules (open or closed).
 - source: where the driver comes from. `prebuilt`: the distribution's signed modules. `distribution`: Debian's own
@@ -36,6 +37,7 @@ _COLUMNS = ("card", "driver", "source", "Python", "TensorFlow", "torch", "JAX", 
 
 
 def page(data: StackData) -> str:
+    """The page as Markdown."""
     return "\n".join(_lines(data)) + "\n"
 
 

@@ -1,70 +1,73 @@
-"""Distributions as people and os-release write them."""
+"""Finds a distribution by a name that a person or /etc/os-release writes, and the releases nearest to it."""
 
 from __future__ import annotations
 
 import re
 
-from provision.resolve.rows import DistributionRow, StackData
+from provision.distributions.distribution_file import DistributionRow
+from provision.resolve.rows import StackData
 
 _WORDS = re.compile(r"\b(gnu|linux|lts|release|server|desktop)\b|[()\"'/,]")
 _NAMED = re.compile(r"([a-z][a-z+!]*(?:[ _-][a-z]+)*)(?:[ _-]*v?(\d+(?:\.\d+)*))?")
 
 
 class UnclearDistributionError(ValueError):
-    """The text names no release; the message is one sentence."""
+    """The text does not name one release; the message is one sentence."""
 
 
 def understand(text: str, data: StackData) -> str:
-    """ "Ubuntu 24.04.1 LTS", "ubuntu2404", "noble" -> "ubuntu-24.04"; a release that is not covered: "fedora-40".
+    """ "Ubuntu 24.04.1 LTS", "ubuntu2404", "noble" -> "ubuntu-24.04"; a release that is not supported: "fedora-40".
 
-    Raises UnclearDistributionError for what names no release at all.
+    Raises UnclearDistributionError where the text does not name a release.
     """
-    said = text.strip().lower()
-    plain = " ".join(_WORDS.sub(" ", said).split()) or said
+    lower = text.strip().lower()
+    plain = " ".join(_WORDS.sub(" ", lower).split()) or lower
     match = _NAMED.fullmatch(plain)
     for row in data.distributions:
-        family, _, version = row.id.partition("-")
-        if said == row.id or row.codename in plain.split():
+        if lower in (row.id, *row.aliases) or row.codename in plain.split():
             return row.id
-        if match and match[1] == family and match[2] and _is(match[2], version):
+        if match and match[1] == row.family and match[2] and _names_release(match[2], row.release):
             return row.id
-        if plain == version and "." in version:
+        if plain == row.release and "." in row.release:
             return row.id
     known = ", ".join(row.id for row in data.distributions)
     if match and match[2]:
         return f"{match[1].replace(' ', '-')}-{match[2]}"
-    families = {row.id.partition("-")[0] for row in data.distributions}
+    families = {row.family for row in data.distributions}
     first, _, rest = plain.partition(" ")
     if first in families and rest.isalpha():
         return f"{first}-{rest}"  # "debian testing"
     if plain in families:
-        mine = " or ".join(row.id for row in data.distributions if row.id.startswith(f"{plain}-"))
-        raise UnclearDistributionError(f'"{plain}" alone names no release: say {mine}')
-    raise UnclearDistributionError(f'no distribution "{text.strip()[:60]}": known are {known}')
+        mine = " or ".join(row.id for row in data.distributions if row.family == plain)
+        raise UnclearDistributionError(f'"{plain}" does not name a release: write {mine}')
+    raise UnclearDistributionError(f'no distribution "{text.strip()[:60]}"; dlbox supports {known}')
 
 
-def _is(said: str, version: str) -> bool:
-    """A point release is its release: "12.8" is 12, "24.04.1" is 24.04; NVIDIA writes 2404."""
-    return said in (version, version.replace(".", "")) or said.startswith(f"{version}.")
+def _names_release(text: str, version: str) -> bool:
+    """A point release belongs to its release: "12.8" to 12, "24.04.1" to 24.04; NVIDIA writes 2404."""
+    return text in (version, version.replace(".", "")) or text.startswith(f"{version}.")
 
 
 def by_nearness(distribution: str, data: StackData) -> list[DistributionRow]:
-    """The other releases, the nearest first: same family and the fewest years away, the newer of two; of
-    another family first those whose own Python serves."""
+    """The other releases, the nearest first.
+
+    Releases of the same distribution come first, by the distance of their version numbers (the newer of two at the
+    same distance first), then other distributions, those with a preferred Python first.
+    """
     family, _, version = distribution.partition("-")
     here = _number(version)
-    pythons = data.python[0].preferred
+    pythons = data.python.preferred
 
     def distance(row: DistributionRow) -> tuple[bool, float, float]:
-        other, _, theirs = row.id.partition("-")
-        if other == family:
-            return False, abs(_number(theirs) - here), -_number(theirs)
+        theirs = _number(row.release)
+        if row.family == family:
+            return False, abs(theirs - here), -theirs
         fit = pythons.index(row.python) if row.python in pythons else len(pythons)
-        return True, fit, -_number(theirs)
+        return True, fit, -theirs
 
     return sorted((row for row in data.distributions if row.id != distribution), key=distance)
 
 
 def _number(version: str) -> float:
     found = re.match(r"\d+(\.\d+)?", version)
-    return float(found[0]) if found else 1000.0  # testing and unstable are newer than all
+    return float(found[0]) if found else 1000.0  # testing and unstable are newer than every release

@@ -1,4 +1,4 @@
-"""Which driver: branch, kernel module flavour, where it comes from. The rules are the ``refuse_*`` functions."""
+"""Selects the driver: branch, variant of the kernel modules and source. The ``refuse_*`` functions are the rules."""
 
 from __future__ import annotations
 
@@ -6,52 +6,60 @@ import re
 
 import msgspec
 
+from inventory.cards.architectures import ArchitectureRow
+from provision.distributions.distribution_file import DistributionRow, DriverRow, ToolkitRow
 from provision.resolve.model import DriverPlan, Repository, Request, Target
-from provision.resolve.rows import ArchitectureRow, DistributionRow, DriverRow, StackData, ToolkitRow
+from provision.resolve.rows import StackData
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a fault
-    """Nothing fits; the message is the clause after "no stack exists, because"."""
+    """No versions fit the request; the message is the clause after "no stack exists, because"."""
 
 
-class Chosen(msgspec.Struct, frozen=True):
+class SelectedDriver(msgspec.Struct, frozen=True):
+    """The row of the selected driver, and the plan that follows from it."""
+
     row: DriverRow
     plan: DriverPlan
 
 
 def architecture_of(target: Target, data: StackData) -> ArchitectureRow:
-    """The target's row. Raises Refused for what is older than Maxwell or unheard of."""
+    """The row of the card's architecture. Raises Refused for another maker and for an unknown architecture."""
     row = data.architecture(target.architecture) if target.architecture else None
     if target.maker != "NVIDIA":
-        raise Refused(f"{target.name} is {target.maker}'s, and drivers and wheels here are for NVIDIA cards")
+        raise Refused(
+            f"{target.name} is not an NVIDIA card but a card by {target.maker}, and dlbox supports NVIDIA cards only"
+        )
     if row is None:
-        families = ", ".join(r.name.capitalize() for r in data.architectures if _is_served(r, data))
-        raise Refused(f"{target.name} is of no family that current drivers and wheels serve ({families})")
+        families = ", ".join(r.name.capitalize() for r in data.architectures if _is_supported(r, data))
+        raise Refused(f"current drivers and wheels do not support {target.name}; they support {families}")
     return row
 
 
-def _is_served(row: ArchitectureRow, data: StackData) -> bool:
-    return row.last_branch is None or any(driver.branch <= row.last_branch for driver in data.drivers)
+def _is_supported(row: ArchitectureRow, data: StackData) -> bool:
+    last = row.last_branch
+    return last is None or any(
+        driver.branch <= last for each in data.distributions for driver in each.drivers
+    )
 
 
 def capability_of(target: Target, data: StackData) -> str:
+    """The card's compute capability ("8.6"), else the one that is assumed for its architecture."""
     return target.capability or architecture_of(target, data).assumed_capability
 
 
 def refuse_branch(row: DriverRow, target: Target, data: StackData) -> str | None:
-    """A branch after the card's last ignores the card; one before its first does not know it."""
+    """A branch after the card's last branch ignores the card; one before its first branch does not know it."""
     architecture = architecture_of(target, data)
     if architecture.last_branch is not None and row.branch > architecture.last_branch:
-        return f"{target.name} is served up to branch {architecture.last_branch}, and {row.branch} is newer"
+        return f"the last branch for {target.name} is {architecture.last_branch}, and {row.branch} is newer"
     if row.branch < architecture.first_branch:
-        return (
-            f"{target.name} is served from branch {architecture.first_branch} on, and {row.branch} is older"
-        )
+        return f"the first branch for {target.name} is {architecture.first_branch}, and {row.branch} is older"
     return None
 
 
 def refuse_flavour(row: DriverRow, target: Target, data: StackData) -> str | None:
-    """Open modules need Turing or later; Blackwell needs the open ones."""
+    """The open modules need Turing or later; Blackwell needs the open modules."""
     flavours = architecture_of(target, data).flavours
     if row.flavour not in flavours:
         return f"{target.name} needs the {' or '.join(flavours)} modules"
@@ -65,21 +73,19 @@ def refuse_kernel(row: DriverRow, distribution: DistributionRow, kernel: str) ->
     return None
 
 
-def refuse_repository_key(
-    row: DriverRow | ToolkitRow, distribution: DistributionRow, data: StackData
-) -> str | None:
-    """apt with sqv rejects a key whose self-signature is SHA-1, such as an older release's repository key."""
-    repository = data.repository(distribution.id) if row.origin == "nvidia-repository" else None
+def refuse_repository_key(row: DriverRow | ToolkitRow, distribution: DistributionRow) -> str | None:
+    """apt with sqv rejects a key whose self-signature is SHA-1, such as the repository key of an older release."""
+    repository = distribution.repository if row.origin == "nvidia-repository" else None
     if repository is not None and repository.sha1_signature and distribution.apt_verifier == "sqv":
         return (
             f"the key {repository.key_id} of NVIDIA's repository is signed with SHA-1, "
-            f"which apt on {distribution.name} refuses"
+            f"and apt on {distribution.name} refuses such keys"
         )
     return None
 
 
 def refuse_name(row: DriverRow, distribution: DistributionRow, data: StackData) -> str | None:
-    """A transitional or empty package does not give what its name says."""
+    """A transitional or empty package does not install what its name says."""
     for package in (*row.pinning, *row.packages):
         trap = data.forbidden_by(package, distribution.id)
         if trap is not None:
@@ -88,35 +94,37 @@ def refuse_name(row: DriverRow, distribution: DistributionRow, data: StackData) 
 
 
 def kernel_flavour(distribution: DistributionRow, kernel: str) -> str | None:
-    """The metapackage suffix that follows this kernel: "generic", "generic-hwe-24.04"; None: it has none."""
+    """The metapackage suffix that follows this kernel: "generic", "generic-hwe-24.04", "cloud-amd64".
+
+    None: the kernel is not one of the distribution's own kernels. ``kernel`` as in `uname -r`; empty: not known.
+    """
+    own = distribution.kernel
     if not kernel:
-        return distribution.assumed_flavour
-    match = re.fullmatch(r"(\d+\.\d+)\.\d+-\d+-generic", kernel)
-    if match is None or distribution.ga_kernel is None:
+        return own.assumed_flavour
+    if own.first_series is None:
+        flavours = sorted((own.flavour, *own.variants), key=len, reverse=True)
+        return next((flavour for flavour in flavours if kernel.endswith(f"-{flavour}")), None)
+    match = re.fullmatch(rf"(\d+\.\d+)\.\d+-\d+-{re.escape(own.flavour)}", kernel)
+    if match is None:
         return None
-    return distribution.ga_flavour if match[1] == distribution.ga_kernel else distribution.hwe_flavour
+    return own.flavour if match[1] == own.first_series else own.later_flavour
 
 
 def headers_package(distribution: DistributionRow, kernel: str) -> str:
-    """Headers that follow the kernel: the metapackage where there is one, else the kernel's own."""
-    if distribution.id.startswith("debian"):
-        match = re.search(r"-((?:cloud-|rt-)?amd64)$", kernel)
-        if match or not kernel:
-            return f"linux-headers-{match[1] if match else 'amd64'}"
-    flavour = kernel_flavour(distribution, kernel)
-    return f"linux-headers-{flavour or kernel}"
+    """The headers that follow the kernel: those of the metapackage where there is one, else the kernel's own."""
+    return f"linux-headers-{kernel_flavour(distribution, kernel) or kernel}"
 
 
-def choose(request: Request, distribution: DistributionRow, data: StackData) -> Chosen:
-    """The first driver row that every rule lets pass for every card. Raises Refused."""
-    rows = [row for row in data.drivers if distribution.id in row.distributions]
+def choose(request: Request, distribution: DistributionRow, data: StackData) -> SelectedDriver:
+    """The first driver row that every rule accepts for every card. Raises Refused."""
+    rows = distribution.drivers
     refusals: list[str] = []
     for row in rows:
         why = _refusal(row, request, distribution, data)
         if why is None:
-            return Chosen(row, _plan(row, request, distribution, data))
+            return SelectedDriver(row, _plan(row, request, distribution, data))
         refusals.append(why)
-    raise Refused(_because(request, rows, refusals, distribution, data))
+    raise Refused(_explanation(request, rows, refusals, distribution, data))
 
 
 def _refusal(row: DriverRow, request: Request, distribution: DistributionRow, data: StackData) -> str | None:
@@ -126,41 +134,41 @@ def _refusal(row: DriverRow, request: Request, distribution: DistributionRow, da
             return why
     return (
         refuse_kernel(row, distribution, request.kernel)
-        or refuse_repository_key(row, distribution, data)
+        or refuse_repository_key(row, distribution)
         or refuse_name(row, distribution, data)
     )
 
 
-def _because(
+def _explanation(
     request: Request,
-    rows: list[DriverRow],
+    rows: tuple[DriverRow, ...],
     refusals: list[str],
     distribution: DistributionRow,
     data: StackData,
 ) -> str:
-    """One kernel loads one NVIDIA driver: where each card alone could be served, that is the reason."""
+    """Why no row fits. One kernel loads one NVIDIA driver: this is the reason where each card alone has a driver."""
 
-    def served(target: Target) -> bool:
+    def has_driver(target: Target) -> bool:
         alone = msgspec.structs.replace(request, targets=(target,))
         return any(_refusal(row, alone, distribution, data) is None for row in rows)
 
-    unlike = {target.architecture: target for target in request.targets}
-    if len(unlike) > 1 and all(served(target) for target in unlike.values()):
-        needs = " and ".join(f"{t.name} ({_needs(t, data)})" for t in unlike.values())
-        return f"one kernel loads one NVIDIA driver, and none serves {needs} together"
-    for target in unlike.values():
+    by_architecture = {target.architecture: target for target in request.targets}
+    if len(by_architecture) > 1 and all(has_driver(target) for target in by_architecture.values()):
+        needs = " and ".join(f"{t.name} ({_needs(t, data)})" for t in by_architecture.values())
+        return f"one kernel loads one NVIDIA driver, and no driver supports {needs} together"
+    for target in by_architecture.values():
         last = architecture_of(target, data).last_branch
         if last is not None and rows and all(row.branch > last for row in rows):
             has = " and ".join(dict.fromkeys(str(row.branch) for row in rows))
             family = (target.architecture or "").capitalize()
             return (
-                f"{target.name} is of the {family} family, which drivers serve up to branch {last} only, "
-                f"and {distribution.name} has {has}; no TensorFlow, torch or JAX wheel has code for it either"
+                f"{target.name} is a {family} card, the last driver branch for {family} is {last}, "
+                f"and {distribution.name} has {has}; no wheel of TensorFlow, torch or JAX contains code for it either"
                 if not any(_has_wheel(row.code, target, data) for row in data.frameworks)
-                else f"{target.name} is served up to branch {last}, and {distribution.name} has {has}"
+                else f"the last driver branch for {target.name} is {last}, and {distribution.name} has {has}"
             )
     if not rows:
-        return f"no driver is known for {distribution.name}"
+        return f"dlbox knows no driver for {distribution.name}"
     return "; ".join(dict.fromkeys(refusals))
 
 
@@ -188,14 +196,15 @@ def _plan(row: DriverRow, request: Request, distribution: DistributionRow, data:
         source=row.origin,
         packages=tuple(name.format_map(names) for name in (*row.pinning, *row.packages)),
         components=row.components,
-        repository=repository(distribution.id, data) if row.origin == "nvidia-repository" else None,
+        repository=repository(distribution) if row.origin == "nvidia-repository" else None,
         needs_mok=False if row.origin == "prebuilt" else request.secure_boot,
         ends=branch.ends if branch else None,
     )
 
 
-def repository(distribution: str, data: StackData) -> Repository | None:
-    row = data.repository(distribution)
+def repository(distribution: DistributionRow) -> Repository | None:
+    """NVIDIA's repository for the release, with the address and the fingerprint of its key."""
+    row = distribution.repository
     if row is None:
         return None
     return Repository(

@@ -1,4 +1,4 @@
-"""What is asked of the resolver and what it answers, as plain records."""
+"""The requests and the answers of the resolver, as records."""
 
 from __future__ import annotations
 
@@ -6,39 +6,42 @@ import datetime
 
 import msgspec
 
-from provision.resolve.rows import Flavour, Framework, Origin, Verified
+from common.sourced import Verified
+from inventory.cards.architectures import Flavour
+from provision.distributions.distribution_file import DriverOrigin
+from provision.resolve.rows import Framework
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """One card to serve. ``architecture`` None: older than everything in stack.yml, or unheard of."""
+    """One card of the machine. ``architecture`` None: older than Kepler, or not known."""
 
     name: str
     architecture: str | None
     capability: str | None = None
-    """ "8.6"; None where only the family is known, from the PCI id or the name: then its lowest is assumed."""
+    """Compute capability ("8.6"); None where only the architecture is known: then its lowest is assumed."""
     maker: str = "NVIDIA"
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """A box that is to be made right. No ``targets``: a machine without an NVIDIA card."""
+    """The machine for which versions are selected. No ``targets``: a machine without an NVIDIA card."""
 
     distribution: str
     """ "ubuntu-24.04", "debian-12"."""
     targets: tuple[Target, ...] = ()
     kernel: str = ""
-    """As ``uname -r`` prints it; empty where it is not known."""
+    """As ``uname -r`` prints it; empty: not known."""
     secure_boot: bool | None = None
     """None: not known."""
     frameworks: tuple[Framework, ...] = ()
-    """Wanted without fail; empty: all that run on these cards."""
+    """Required frameworks; empty: all frameworks that run on these cards."""
     cuda_toolkit: bool = False
-    """Also a system CUDA toolkit, for compiling."""
+    """Also select a system CUDA toolkit, for compiling."""
     machine_type: str = "x86_64"
     environment: str = "bare-metal"
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
-    """Why one thing was chosen, and how well that is known."""
+    """Why one version was selected, and how well this is known."""
 
     topic: str
     choice: str
@@ -49,11 +52,11 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Repository(msgspec.Struct, frozen=True, kw_only=True):
-    """An apt repository to add, with the key that must sign it."""
+    """An apt repository to add, and the key that signs it."""
 
     uri: str
     keyring: str
-    """NVIDIA's package with key and source entry; the role takes the key alone."""
+    """NVIDIA's package with the key and a source entry; the role downloads the key only."""
     key_url: str
     fingerprint: str
 
@@ -61,35 +64,33 @@ class Repository(msgspec.Struct, frozen=True, kw_only=True):
 class DriverPlan(msgspec.Struct, frozen=True, kw_only=True):
     branch: int
     version: str
-    """What the source carried on the row's date; the branch is what is pinned."""
+    """The version in the source on the date of the row; apt pins the branch, not this version."""
     flavour: Flavour
-    source: Origin
-    """prebuilt: the distribution's signed modules. dkms: compiled here, from the distribution's packages.
-    distribution: Debian's own, compiled here. nvidia-repository: NVIDIA's, compiled here."""
+    source: DriverOrigin
     packages: tuple[str, ...]
-    """In the order in which they are installed."""
+    """In the order of their installation."""
     components: tuple[str, ...] = ()
     """Archive components that must be enabled."""
     repository: Repository | None = None
     needs_mok: bool | None = None
-    """Whether Secure Boot refuses the modules until their key is enrolled; None: its state is not known."""
+    """Whether Secure Boot refuses the modules until their key is enrolled; None: not known."""
     ends: datetime.date | None = None
-    """Last day of the branch's support, where one is recorded."""
+    """Last day of support of the branch; None: not known."""
 
 
 class CudaPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """CUDA comes inside the wheels; a system toolkit only on request."""
+    """CUDA is part of the wheels; a system toolkit is installed only on request."""
 
     source: str
     versions: dict[str, str]
-    """Environment -> CUDA version its wheels were built with."""
+    """Environment -> the CUDA version of its wheels."""
     toolkit: str | None = None
     toolkit_packages: tuple[str, ...] = ()
     toolkit_repository: Repository | None = None
     toolkit_components: tuple[str, ...] = ()
-    """Archive components that must be enabled for it."""
+    """Archive components that must be enabled for the toolkit."""
     capabilities: tuple[str, ...] = ()
-    """What it compiles for: the cards' own, each once."""
+    """The compute capabilities that it compiles for: those of the cards, without repetition."""
 
 
 class CudnnPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,21 +98,21 @@ class CudnnPlan(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str]
     """Environment -> cuDNN version."""
     below: str | None = None
-    """First cuDNN 9 without code for these cards, "9.11"; None where every one has it."""
+    """First cuDNN 9 without code for these cards ("9.11"); None: every version contains code for them."""
 
 
 class PythonPlan(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     source: str
-    """ "distribution", or the tool that brings one ("uv")."""
+    """ "distribution", or the tool that installs it ("uv")."""
     packages: tuple[str, ...]
     install: str | None = None
-    """The command that brings it, where it is not the distribution's."""
+    """The command that installs it; None: it is the distribution's own."""
     tool_version: str | None = None
 
 
 class Stack(msgspec.Struct, frozen=True, kw_only=True):
-    """Every version for one box, each with its reason. Without a card no driver, CUDA or cuDNN."""
+    """Every version for one machine, with its reason. Without a card there are no driver, CUDA and cuDNN."""
 
     cards: tuple[str, ...]
     distribution: str
@@ -120,18 +121,18 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True):
     cudnn: CudnnPlan | None
     python: PythonPlan
     backend: str
-    """Keras's default here."""
+    """The default backend of Keras on this machine."""
     keras: str
     environments: dict[str, dict[str, str]]
     """Name -> package -> exact version."""
     requirements: dict[str, tuple[str, ...]]
-    """Name -> the same, as pip wants it written."""
+    """Name -> the same packages as requirements for pip."""
     indexes: dict[str, str]
-    """Name -> package index beside the standard one, where one is needed."""
+    """Name -> further package index that the environment needs."""
     constraints: tuple[str, ...]
-    """Hold in every environment, whatever else is installed there."""
+    """Constraints for every environment, also for packages that are installed later."""
     missing: dict[str, str]
-    """Framework that has nothing for these cards -> why."""
+    """Framework without a wheel for these cards -> the reason."""
     reasons: tuple[Reason, ...]
     warnings: tuple[str, ...]
     data_date: datetime.date
@@ -150,11 +151,12 @@ class Nearest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NoStack(msgspec.Struct, frozen=True, kw_only=True):
-    """No set of versions serves the request; ``because`` is one sentence."""
+    """No set of versions fits the request; ``because`` is one clause."""
 
     because: str
     nearest: Nearest | None
 
     @property
     def error(self) -> str:
+        """The whole sentence."""
         return f"no stack exists, because {self.because}"

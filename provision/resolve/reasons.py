@@ -1,4 +1,4 @@
-"""The words of a Stack: why each thing was chosen, and what to look out for."""
+"""The reasons and warnings of a Stack: why each version was selected, and what the user must know."""
 
 from __future__ import annotations
 
@@ -7,52 +7,57 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from common.sourced import Sourced
+from common.versions import allows
+from provision.distributions.distribution_file import DistributionRow, ToolkitRow
 from provision.resolve import drivers, wheels
 from provision.resolve.distributions import by_nearness
 from provision.resolve.model import Reason, Request
-from provision.resolve.rows import DistributionRow, Row, StackData, ToolkitRow
-from provision.resolve.versions import allows
+from provision.resolve.rows import StackData
 
 WARN_BEFORE_END = datetime.timedelta(days=90)
 OLD_DATA = datetime.timedelta(days=180)
 
 
-class Choices(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that was chosen for one request."""
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that was selected for one request."""
 
     request: Request
     data: StackData
     distribution: DistributionRow
-    chosen: drivers.Chosen | None
-    choice: wheels.Choice
+    driver: drivers.SelectedDriver | None
+    selected: wheels.SelectedWheels
     toolkit: ToolkitRow | None
 
 
-def reasons(c: Choices, backend: str) -> Iterator[Reason]:
-    if c.chosen is not None:
-        yield from _driver_reasons(c, c.chosen)
+def reasons(c: Selection, backend: str) -> Iterator[Reason]:
+    """One reason per selected version, with the source of its row. ``backend``: the default of Keras."""
+    if c.driver is not None:
+        yield from _driver_reasons(c, c.driver)
         yield from _cuda_reasons(c)
     yield _python_reason(c)
-    for name, wheel in c.choice.wheels.items():
+    for name, wheel in c.selected.wheels.items():
         yield _reason(f"environment {name}", f"{name} {wheel.row.version}", wheel.row.why, wheel.row)
-    for name, why in c.choice.missing.items():
-        gap = next((g for g in c.data.gaps if g.why.rstrip(".") == why), None)
-        row = next((r for r in c.data.frameworks if r.framework == name), None)
-        yield _reason(f"environment {name}", "none", why, gap or row or c.data.keras[0])
-    yield _reason("keras", c.data.keras[0].version, c.data.keras[0].why, c.data.keras[0])
+    for name, missing in c.selected.missing.items():
+        yield _reason(f"environment {name}", "none", missing.why, missing.row)
+    yield _reason("keras", c.data.keras.version, c.data.keras.why, c.data.keras)
     yield _backend_reason(c, backend)
-    if len(c.choice.wheels) > 1:
+    if len(c.selected.wheels) > 1:
         yield _separation_reason(c)
 
 
-def _driver_reasons(c: Choices, chosen: drivers.Chosen) -> Iterator[Reason]:
-    row = chosen.row
+def _driver_reasons(c: Selection, driver: drivers.SelectedDriver) -> Iterator[Reason]:
+    row = driver.row
     families = {t.architecture: drivers.architecture_of(t, c.data) for t in c.request.targets}
     branch = c.data.branch(row.branch)
-    evidence: Row = branch or row
-    limits = [f"{f.name.capitalize()}: at most {f.last_branch}." for f in families.values() if f.last_branch]
+    evidence: Sourced = branch or row
+    limits = [
+        f"The last branch for {f.name.capitalize()} is {f.last_branch}."
+        for f in families.values()
+        if f.last_branch
+    ]
     if branch is not None and branch.ends is None:
-        limits.append("When its support ends is not recorded.")
+        limits.append("The end of its support is not known.")
     yield _reason("driver branch", str(row.branch), _join([(branch or row).why, *limits]), evidence)
     strict = [f for f in families.values() if row.flavour in f.flavours and len(f.flavours) == 1]
     if strict:
@@ -62,94 +67,107 @@ def _driver_reasons(c: Choices, chosen: drivers.Chosen) -> Iterator[Reason]:
     else:
         first = next(iter(families.values()))
         why = (
-            "NVIDIA's default since 560, and the only modules from branch 615 on; every card here has a GSP."
+            "The open modules are NVIDIA's default since branch 560 and the only modules from 615 on, "
+            "and every card has the GSP that they need."
         )
         yield _reason("kernel modules", row.flavour, why, first)
     yield _reason("driver source", row.origin, row.why, row)
 
 
-def _cuda_reasons(c: Choices) -> Iterator[Reason]:
-    first = next(iter(c.choice.wheels.values()))
+def _cuda_reasons(c: Selection) -> Iterator[Reason]:
+    first = next(iter(c.selected.wheels.values()))
     if c.toolkit is not None:
         yield _reason("cuda", f"toolkit {c.toolkit.version}", c.toolkit.why, c.toolkit)
     else:
-        why = "CUDA comes inside the wheels; a system toolkit is needed only to compile."
+        why = "The wheels contain CUDA; a system toolkit is needed only to compile."
         yield _reason("cuda", "no toolkit", why, first.row)
-    for package in dict.fromkeys(w.library.package for w in c.choice.wheels.values() if w.library):
+    for package in dict.fromkeys(w.library.package for w in c.selected.wheels.values() if w.library):
         below = wheels.first_without_code(package, c.request.targets, c.data)
-        row = next(w.library for w in c.choice.wheels.values() if w.library and w.library.package == package)
+        row = next(
+            w.library for w in c.selected.wheels.values() if w.library and w.library.package == package
+        )
         capability = min((drivers.capability_of(t, c.data) for t in c.request.targets), key=float)
-        limit = f" From {below} on there is none for capability {capability}." if below else ""
+        limit = (
+            f" Version {below} and later contain no code for compute capability {capability}."
+            if below
+            else ""
+        )
         versions = dict.fromkeys(
-            w.library.version for w in c.choice.wheels.values() if w.library and w.library.package == package
+            w.library.version
+            for w in c.selected.wheels.values()
+            if w.library and w.library.package == package
         )
         yield _reason("cudnn", f"{package} {' and '.join(versions)}", row.why + limit, row)
 
 
-def _python_reason(c: Choices) -> Reason:
-    if not c.choice.python_refusals:
-        why = f"{c.distribution.name}'s own Python has wheels of everything here."
-        return _reason("python", c.choice.python, why, c.distribution)
+def _python_reason(c: Selection) -> Reason:
+    if not c.selected.python_refusals:
+        why = f"Every package has wheels for the Python of {c.distribution.name}."
+        return _reason("python", c.selected.python, why, c.distribution)
     why = (
-        f"{c.distribution.name} has {c.distribution.python}: {_join(c.choice.python_refusals, '; ')}. "
-        + c.data.python[0].why
+        f"{c.distribution.name} brings Python {c.distribution.python}, but {_join(c.selected.python_refusals, '; ')}. "
+        + c.data.python.why
     )
-    return _reason("python", f"{c.choice.python} ({c.data.python[0].tool})", why, c.data.python[0])
+    return _reason("python", f"{c.selected.python} ({c.data.python.tool})", why, c.data.python)
 
 
-def _backend_reason(c: Choices, backend: str) -> Reason:
-    row = next(iter(c.choice.wheels.values())).row
+def _backend_reason(c: Selection, backend: str) -> Reason:
+    row = next(iter(c.selected.wheels.values())).row
     if backend == "tensorflow":
-        why = "TensorFlow is Keras's default, and its wheels run here."
-    elif "tensorflow" in c.choice.missing:
-        why = f"{c.choice.missing['tensorflow']}."
+        why = "TensorFlow is the default backend of Keras, and its wheels support the cards."
+    elif "tensorflow" in c.selected.missing:
+        why = f"{c.selected.missing['tensorflow'].why}."
     else:
-        why = "The first of the frameworks asked for."
+        why = "It is the first of the requested frameworks."
     if backend == "torch":
-        why += " Under Keras, torch has cuDNN kernels for LSTM and GRU, JAX for LSTM only."
+        why += " With Keras, torch has cuDNN kernels for LSTM and GRU, and JAX has them for LSTM only."
     return _reason("backend", backend, why, row)
 
 
-def _separation_reason(c: Choices) -> Reason:
-    rows = [wheel.row for wheel in c.choice.wheels.values()]
+def _separation_reason(c: Selection) -> Reason:
+    rows = [wheel.row for wheel in c.selected.wheels.values()]
     clashes = [text for i, a in enumerate(rows) for b in rows[i + 1 :] for text in wheels.incompatible(a, b)]
-    why = "An update of one framework must not break another."
+    why = "The update of one framework must not break another framework."
     if clashes:
-        why = f"They cannot share one: {clashes[0]}."
+        why = f"The frameworks cannot share one environment: {clashes[0]}."
     return _reason("environments", "one each", why, rows[0])
 
 
-def warnings(c: Choices, today: datetime.date) -> Iterator[str]:
-    plan = c.chosen.plan if c.chosen else None
+def warnings(c: Selection, today: datetime.date) -> Iterator[str]:
+    """One sentence or more for each thing that the user must know before the installation."""
+    plan = c.driver.plan if c.driver else None
     if plan is not None:
         yield from _end_of_support(c, plan.branch, plan.ends, today)
         if plan.needs_mok:
             yield (
-                "Secure Boot is on and these modules are compiled here: their key must be enrolled in the "
-                "firmware (MOK) at the next boot, with somebody at the screen and keyboard."
+                "Secure Boot is on and DKMS compiles these modules: their key must be enrolled in the firmware (MOK) "
+                "at the next boot, and this needs a person at the screen and keyboard of the machine."
             )
         elif plan.needs_mok is None:
             yield (
-                "Whether Secure Boot is on is not known; if it is, the modules compiled here need their key "
-                "enrolled (MOK) at the next boot, with somebody at the screen."
+                "Whether Secure Boot is on is not known. If it is on, the key of the compiled modules must be enrolled "
+                "in the firmware (MOK) at the next boot, and this needs a person at the screen of the machine."
             )
         yield from _cards_that_cannot_train_together(c)
         if c.request.environment in ("container", "wsl2"):
-            where = "Windows" if c.request.environment == "wsl2" else "the host"
-            yield f"This is a {c.request.environment}: the driver belongs on {where}, not in here."
+            name, where = (
+                ("WSL2", "Windows") if c.request.environment == "wsl2" else ("a container", "the host")
+            )
+            yield f"This is {name}: install the driver on {where}, not inside {name}."
         for target in c.request.targets:
+            family = (target.architecture or "").capitalize()
             if target.capability is None:
                 yield (
-                    f"{target.name} is not in the catalogue; by its name or id it is of the "
-                    f"{(target.architecture or '').capitalize()} family, and the plan takes the family's lowest."
+                    f"{target.name} is not in the catalogue of cards. Its name or PCI id says {family}, "
+                    f"and the plan assumes the lowest compute capability of {family}."
                 )
     if today - c.data.date > OLD_DATA:
-        yield f"The stack data is of {c.data.date}; a newer file is taken with --stack FILE."
+        yield f"The stack data is from {c.data.date}: pass a newer file with --stack FILE."
 
 
-def _cards_that_cannot_train_together(c: Choices) -> Iterator[str]:
-    """NCCL moves gradients between cards; its wheels have no code for Maxwell."""
-    for name, wheel in c.choice.wheels.items():
+def _cards_that_cannot_train_together(c: Selection) -> Iterator[str]:
+    """NCCL moves gradients between cards, and its wheels contain no code for Maxwell."""
+    for name, wheel in c.selected.wheels.items():
         for package, bounds in wheel.row.requires.items():
             known = [
                 row for row in c.data.library(package) if "nccl" in package and allows(bounds, row.version)
@@ -159,28 +177,29 @@ def _cards_that_cannot_train_together(c: Choices) -> Iterator[str]:
                 continue
             if not any(all(wheels.has_code(row.code, each) for each in capabilities) for row in known):
                 yield (
-                    f"{name} cannot train one model on these cards together: {package} has no code for one of them."
+                    f"{name} cannot train one model on these cards together: "
+                    f"{package} contains no code for one of them."
                 )
 
 
 def _end_of_support(
-    c: Choices, branch: int, ends: datetime.date | None, today: datetime.date
+    c: Selection, branch: int, ends: datetime.date | None, today: datetime.date
 ) -> Iterator[str]:
-    """Warns from 90 days before a branch's last day on, with where a longer one is to be had."""
+    """Warns from 90 days before the last day of support on, and names a release with longer support."""
     if ends is None:
         return
     left = (ends - today).days
     if left < 0:
         yield (
-            f"Support of driver branch {branch} ended on {ends}: it runs, but NVIDIA mends nothing in it any more. "
+            f"Support of driver branch {branch} ended on {ends}: it runs, but NVIDIA no longer fixes it. "
             + _longer(c, today)
         ).strip()
     elif ends - today <= WARN_BEFORE_END:
         yield f"Support of driver branch {branch} ends on {ends}, in {left} days. {_longer(c, today)}".strip()
 
 
-def _longer(c: Choices, today: datetime.date) -> str:
-    """The nearest release whose own choice for these cards is supported for longer."""
+def _longer(c: Selection, today: datetime.date) -> str:
+    """The nearest release whose driver branch for these cards has longer support."""
     for row in by_nearness(c.distribution.id, c.data):
         moved = msgspec.structs.replace(c.request, distribution=row.id, kernel="")
         try:
@@ -196,7 +215,7 @@ def _join(parts: Iterable[str], separator: str = " ") -> str:
     return separator.join(dict.fromkeys(parts))
 
 
-def _reason(topic: str, choice: str, why: str, row: Row) -> Reason:
+def _reason(topic: str, choice: str, why: str, row: Sourced) -> Reason:
     why = why if why.endswith(".") else f"{why}."
     return Reason(
         topic=topic, choice=choice, why=why, source=row.source, verified=row.verified, date=row.date

@@ -1,42 +1,50 @@
-"""Which Python, frameworks and cuDNN: wheels that carry code for every card, in environments that agree."""
+"""Selects Python, frameworks and cuDNN: wheels that contain code for every card, one environment per framework."""
 
 from __future__ import annotations
 
 import msgspec
 
+from common.backends import BACKENDS
+from common.sourced import Sourced
+from common.versions import allows, in_python_range, release, version_range
+from provision.distributions.distribution_file import DistributionRow
 from provision.resolve.drivers import Refused, architecture_of, capability_of
 from provision.resolve.model import Request, Target
-from provision.resolve.rows import DistributionRow, Framework, FrameworkRow, LibraryRow, StackData
-from provision.resolve.versions import allows, clauses, in_python_range, release
-
-ORDER: tuple[Framework, ...] = ("tensorflow", "torch", "jax")
-"""Which becomes Keras's default backend: TensorFlow where its wheels run; then torch, whose LSTM and GRU both
-have cuDNN kernels under Keras; JAX's GRU has none."""
+from provision.resolve.rows import Framework, FrameworkRow, LibraryRow, StackData
 
 
 class Wheel(msgspec.Struct, frozen=True):
-    """One framework, and the cuDNN it loads."""
+    """One wheel of a framework, and the cuDNN wheel that it loads."""
 
     row: FrameworkRow
     library: LibraryRow | None
 
 
-class Choice(msgspec.Struct, frozen=True, kw_only=True):
+class Missing(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a framework has no wheel for the request, and the row that says so."""
+
+    why: str
+    row: Sourced
+
+
+class SelectedWheels(msgspec.Struct, frozen=True, kw_only=True):
+    """One Python version, and one wheel per framework that has wheels for it."""
+
     python: str
     wheels: dict[Framework, Wheel]
-    missing: dict[Framework, str]
+    missing: dict[Framework, Missing]
     python_refusals: tuple[str, ...]
-    """Why the distribution's own Python does not serve; empty where it does."""
+    """Why the distribution's own Python does not fit; empty where it fits."""
 
 
 def has_code(code: tuple[str, ...], capability: str) -> bool:
-    """Code runs on its own major capability from its minor up: 8.0 code on 8.6, never on 9.0 or 7.5."""
+    """Whether GPU code for ``code`` runs on a card. 8.0 code runs on 8.6, but neither on 9.0 nor on 7.5."""
     major, minor = _capability(capability)
     return any(m == major and n <= minor for m, n in map(_capability, code))
 
 
 def in_code_range(code: tuple[str, str], capability: str) -> bool:
-    """Whether a compiler that builds for a range of capabilities builds for this one."""
+    """Whether a compiler for a range of capabilities, both ends included, compiles for this one."""
     return _capability(code[0]) <= _capability(capability) <= _capability(code[1])
 
 
@@ -46,16 +54,17 @@ def _capability(text: str) -> tuple[int, int]:
 
 
 def refuse_code(row: FrameworkRow, target: Target, data: StackData) -> str | None:
-    """A wheel without the card's code fails at its first kernel, or trains on the CPU without a word."""
+    """A wheel without code for the card fails at its first kernel, or trains on the CPU without a message."""
     capability = capability_of(target, data)
     if not has_code(row.code, capability):
         return (
-            f"{row.framework} {row.version} has code for {', '.join(row.code)} "
-            f"and none for {target.name} ({capability})"
+            f"{row.framework} {row.version} contains code for {', '.join(row.code)} "
+            f"and not for {target.name} ({capability})"
         )
     if row.documented_from and _capability(capability) < _capability(row.documented_from):
         return (
-            f"{row.framework} promises cards from {row.documented_from} on, and {target.name} is {capability}"
+            f"{row.framework} supports compute capability {row.documented_from} and higher, "
+            f"and {target.name} has {capability}"
         )
     return None
 
@@ -63,13 +72,12 @@ def refuse_code(row: FrameworkRow, target: Target, data: StackData) -> str | Non
 def refuse_driver(row: FrameworkRow, branch: int) -> str | None:
     """CUDA 13 wheels need driver 580, CUDA 12 wheels 525."""
     if row.min_driver is not None and branch < row.min_driver:
-        return (
-            f"{row.framework} {row.version} needs driver {row.min_driver} or later, and this one is {branch}"
-        )
+        return f"{row.framework} {row.version} needs driver {row.min_driver} or later, and the driver is {branch}"
     return None
 
 
 def refuse_python(row: FrameworkRow, python: str) -> str | None:
+    """A wheel exists for some versions of Python only."""
     if not in_python_range(python, row.python):
         low, high = row.python
         return f"{row.framework} {row.version} has wheels for Python {low} to {high}, not {python}"
@@ -77,7 +85,7 @@ def refuse_python(row: FrameworkRow, python: str) -> str | None:
 
 
 def library_for(row: FrameworkRow, targets: tuple[Target, ...], data: StackData) -> LibraryRow | None:
-    """The first cuDNN that the framework's range allows and that has code for every card."""
+    """The first cuDNN wheel that the framework's range allows and that contains code for every card."""
     if row.library is None:
         return None
     for library in data.library(row.library):
@@ -88,7 +96,7 @@ def library_for(row: FrameworkRow, targets: tuple[Target, ...], data: StackData)
 
 
 def first_without_code(package: str, targets: tuple[Target, ...], data: StackData) -> str | None:
-    """ "9.11": the first release of a library, after those with code, that has none for some card."""
+    """ "9.11": the first release of a library, after those with code, that lacks code for one of the cards."""
     capabilities = [capability_of(target, data) for target in targets]
     serving = [
         release(row.version)
@@ -101,27 +109,29 @@ def first_without_code(package: str, targets: tuple[Target, ...], data: StackDat
         if not all(has_code(row.code, c) for c in capabilities)
     ]
     after = sorted(version for version in lacking if serving and version > max(serving))
-    return ".".join(str(part) for part in after[0][:2]) if after else None
+    return ".".join(str(part) for part in after[0].release[:2]) if after else None
 
 
 def incompatible(first: FrameworkRow, second: FrameworkRow) -> list[str]:
-    """Packages on which two frameworks' own ranges have no version in common, in words."""
+    """One sentence per package for which no version lies in the ranges of both frameworks."""
     found = []
     for name in sorted(first.requires.keys() & second.requires.keys()):
         both = f"{first.requires[name]},{second.requires[name]}"
-        mentioned = (".".join(str(n) for n in version) for _, version in clauses(both))
+        mentioned = [clause.version for clause in version_range(both)]
         if not any(allows(both, version) for version in mentioned):
             found.append(
-                f"{first.framework} {first.version} wants {name}{first.requires[name]}, "
-                f"{second.framework} {second.version} {name}{second.requires[name]}"
+                f"{first.framework} {first.version} requires {name}{first.requires[name]}, "
+                f"{second.framework} {second.version} requires {name}{second.requires[name]}"
             )
     return found
 
 
-def choose(request: Request, distribution: DistributionRow, branch: int | None, data: StackData) -> Choice:
-    """Python and one wheel a framework. ``branch`` None: CPU builds. Raises Refused."""
+def choose(
+    request: Request, distribution: DistributionRow, branch: int | None, data: StackData
+) -> SelectedWheels:
+    """One Python version and one wheel per framework. ``branch``: of the driver; None: CPU builds. Raises Refused."""
     pythons = _pythons(distribution, data)
-    wanted = request.frameworks or ORDER
+    wanted = request.frameworks or BACKENDS
     possible = {
         framework: {p: wheel for p in pythons if (wheel := _wheel(framework, p, request, branch, data))}
         for framework in wanted
@@ -132,30 +142,30 @@ def choose(request: Request, distribution: DistributionRow, branch: int | None, 
         if not possible[framework]
     }
     if request.frameworks and missing:
-        raise Refused("; ".join(missing.values()))
-    kept = [framework for framework in ORDER if possible.get(framework)]
-    if not kept:
-        raise Refused("; ".join(missing.values()))
+        raise Refused("; ".join(each.why for each in missing.values()))
+    found = [framework for framework in BACKENDS if possible.get(framework)]
+    if not found:
+        raise Refused("; ".join(each.why for each in missing.values()))
     for python in pythons:
-        if all(python in possible[framework] for framework in kept):
+        if all(python in possible[framework] for framework in found):
             own = python == distribution.python
-            return Choice(
+            return SelectedWheels(
                 python=python,
-                wheels={framework: possible[framework][python] for framework in kept},
+                wheels={framework: possible[framework][python] for framework in found},
                 missing=missing,
-                python_refusals=() if own else _own_python(distribution, kept, request, branch, data),
+                python_refusals=() if own else _own_python(distribution, found, request, branch, data),
             )
-    raise Refused(f"no one Python has wheels of {' and '.join(kept)} for these cards")
+    raise Refused(f"no single version of Python has wheels of {' and '.join(found)} for these cards")
 
 
 def _pythons(distribution: DistributionRow, data: StackData) -> list[str]:
-    """The distribution's own first, then those that can be brought; all must run dlbox and Keras."""
-    candidates = dict.fromkeys((distribution.python, *data.python[0].preferred))
+    """The distribution's own version first, then those that uv installs; each one runs dlbox and Keras."""
+    candidates = dict.fromkeys((distribution.python, *data.python.preferred))
     return [p for p in candidates if not _refuse_python_itself(p, data)]
 
 
 def _refuse_python_itself(python: str, data: StackData) -> list[str]:
-    keras, dlbox = data.keras[0], data.python[0].dlbox
+    keras, dlbox = data.keras, data.python.dlbox
     found = []
     if not in_python_range(python, keras.python):
         found.append(f"Keras {keras.version} needs Python {keras.python[0]} to {keras.python[1]}")
@@ -177,7 +187,7 @@ def _refusal(
             return why
         if row.library and library_for(row, request.targets, data) is None:
             names = " and ".join(t.name for t in request.targets)
-            return f"no {row.library} that {row.framework} {row.version} accepts has code for {names}"
+            return f"no {row.library} that {row.framework} {row.version} accepts contains code for {names}"
     return refuse_python(row, python)
 
 
@@ -197,27 +207,27 @@ def _wheel(
 
 def _why_none(
     framework: Framework, pythons: list[str], request: Request, branch: int | None, data: StackData
-) -> str:
+) -> Missing:
     if branch is not None:
         names = {architecture_of(target, data).name for target in request.targets}
         for gap in data.gaps:
             if gap.framework == framework and names & set(gap.architectures):
-                return gap.why.rstrip(".")
+                return Missing(why=gap.why.rstrip("."), row=gap)
     rows = _rows(framework, branch, data)
     why = _refusal(rows[0], pythons[0], request, branch, data) if rows and pythons else None
-    return why or f"no {framework} wheel is known"
+    return Missing(why=why or f"dlbox knows no {framework} wheel", row=rows[0] if rows else data.keras)
 
 
 def _own_python(
     distribution: DistributionRow,
-    kept: list[Framework],
+    frameworks: list[Framework],
     request: Request,
     branch: int | None,
     data: StackData,
 ) -> tuple[str, ...]:
-    """Why not the Python that is there: what no wheel of a framework, nor Keras, nor dlbox has."""
+    """Why the distribution's own Python does not fit: a framework, Keras or dlbox does not support it."""
     found: list[str] = []
-    for framework in kept:
+    for framework in frameworks:
         if _wheel(framework, distribution.python, request, branch, data) is None:
             highest = max((row.python[1] for row in _rows(framework, branch, data)), key=release)
             if release(distribution.python) > release(highest):

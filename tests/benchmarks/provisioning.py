@@ -1,11 +1,11 @@
-"""How long `dlbox provision` takes, beside the same packages by bare apt and pip: on a bed each, one after the other.
+"""Time of `dlbox provision`, compared with apt and pip installing the same packages on an equal test machine.
 
     sudo .venv/bin/python tests/benchmarks/provisioning.py                      # Debian 12, no card: no driver
     sudo .venv/bin/python tests/benchmarks/provisioning.py trixie "RTX 3060"    # Debian 13, with the real driver
 
-Both sides start on a fresh bed whose package lists are new, and take the same lock files, packages and certificates.
-The bare side makes no lock files, checks nothing and records nothing. What dlbox waits for the box's own verdict is
-told apart (``verify``), because the bare side has none.
+Both start on a fresh container with new package lists, and use the same lock files, packages and certificates.
+apt and pip alone make no lock files, check nothing and record nothing. The time for the box's own verdict is reported
+separately (``verify``), since they have no such step.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ from typing import Any
 
 import yaml
 
-from provision.ansible.playbook import HOUSE
+from provision import PROVISION_DIR
+from provision.ansible.eta import TRAINING_TASK
 from provision.artifacts import environments, own_wheel
-from provision.commands.plan import Question, understand
+from provision.commands.plan_requests import PlanOptions, request
 from provision.resolve.load import load
 from provision.resolve.model import Stack
 from provision.resolve.stack import resolve
-from tests.e2e.bed import Bed
+from tests.e2e.container import Container
 
 DISTRIBUTIONS = {"bookworm": ("debian-12", 12), "trixie": ("debian-13", 13)}
-JUDGING = ("The box looks at itself", "The box trains and judges itself")
+JUDGING = ("The hardware of the box is checked", TRAINING_TASK)
 LIMIT_S = 3600.0
 
 
@@ -39,35 +40,38 @@ def main(suite: str, *cards: str) -> None:
     distribution, major = DISTRIBUTIONS[suite]
     data = load()
     stack = resolve(
-        understand(Question(cards=cards, distro=distribution, frameworks=("tensorflow",)), data), data
+        request(PlanOptions(cards=cards, distro=distribution, frameworks=("tensorflow",)), data), data
     )
     assert isinstance(stack, Stack), stack
     figures: dict[str, Any] = {"suite": suite, "cards": list(cards)}
-    with tempfile.TemporaryDirectory() as temporary, Bed("bench", suite=suite, cards=cards) as bed:
+    with (
+        tempfile.TemporaryDirectory() as temporary,
+        Container("bench", suite=suite, cards=cards) as container,
+    ):
         folder = Path(temporary)
-        bed.output("sudo apt-get update -q", timeout_s=300)
-        figures["first"], figures["verify"], figures["verdict"] = provision(bed, folder)
-        figures["second"], figures["second_verify"], _ = provision(bed, folder)
-        bed.reset()
-        bed.output("sudo apt-get update -q", timeout_s=300)
-        told = environments.role_variables(stack, folder / "locks", own_wheel.build(folder))
-        (bed.root / "root/bare.sh").write_text(bare(told, major))
-        put(bed, [Path(e["lock"]) for e in told["frameworks_environments"]], told)
+        container.output("sudo apt-get update -q", timeout_s=300)
+        figures["first"], figures["verify"], figures["verdict"] = provision(container, folder)
+        figures["second"], figures["second_verify"], _ = provision(container, folder)
+        container.reset()
+        container.output("sudo apt-get update -q", timeout_s=300)
+        role_vars = environments.role_variables(stack, folder / "locks", own_wheel.build(folder))
+        (container.root / "root/bare.sh").write_text(bare(role_vars, major))
+        put(container, [Path(e["lock"]) for e in role_vars["frameworks_environments"]], role_vars)
         began = time.monotonic()
-        bed.output("sudo sh /root/bare.sh", timeout_s=LIMIT_S)
+        container.output("sudo sh /root/bare.sh", timeout_s=LIMIT_S)
         figures["bare"] = round(time.monotonic() - began, 1)
     figures["ratio"] = round((figures["first"] - figures["verify"]) / figures["bare"], 3)
     json.dump(figures, sys.stdout, indent=2)
     sys.stdout.write("\n")
 
 
-def provision(bed: Bed, folder: Path) -> tuple[float, float, str | None]:
+def provision(container: Container, folder: Path) -> tuple[float, float, str | None]:
     """The whole command from the shell: its seconds, those of the verdict, and the verdict."""
     bundle = os.environ.get("SSL_CERT_FILE", "")
-    place = bed.inventory(folder, extra_ca_bundle=bundle, frameworks=["tensorflow"])
+    place = container.inventory(folder, extra_ca_bundle=bundle, frameworks=["tensorflow"])
     began = time.monotonic()
     ended = subprocess.run(
-        [str(Path(sys.executable).with_name("dlbox")), "provision", bed.name, "--inventory", str(place),
+        [str(Path(sys.executable).with_name("dlbox")), "provision", container.name, "--inventory", str(place),
          "--yes", "--json", "--no-jupyter"],
         capture_output=True, text=True, check=False, env={**os.environ, "XDG_STATE_HOME": str(folder / "state")},
     )  # fmt: skip
@@ -82,17 +86,17 @@ def provision(bed: Bed, folder: Path) -> tuple[float, float, str | None]:
     return took, round(judging, 1), host["verdict"]
 
 
-def put(bed: Bed, locks: list[Path], told: dict[str, Any]) -> None:
+def put(container: Container, locks: list[Path], role_vars: dict[str, Any]) -> None:
     """What the bare side needs, laid into its /root beforehand."""
-    place = bed.root / "root"
-    for path in (*locks, Path(told["dlbox_app_lock"]), Path(told["dlbox_app_wheel"]["path"])):
+    place = container.root / "root"
+    for path in (*locks, Path(role_vars["dlbox_app_lock"]), Path(role_vars["dlbox_app_wheel"]["path"])):
         (place / path.name).write_bytes(path.read_bytes())
     bundle = os.environ.get("SSL_CERT_FILE")
     if bundle:
         (place / "ca.pem").write_bytes(Path(bundle).read_bytes())
 
 
-def bare(told: dict[str, Any], major: int) -> str:
+def bare(role_vars: dict[str, Any], major: int) -> str:
     """The commands a person would type."""
     lines = [
         "set -eu",
@@ -101,23 +105,23 @@ def bare(told: dict[str, Any], major: int) -> str:
     if os.environ.get("SSL_CERT_FILE"):
         lines.append("export PIP_CERT=/root/ca.pem")
     lines.append("mkdir -p /opt/bare/tmp; export TMPDIR=/opt/bare/tmp PIP_CACHE_DIR=/opt/bare/cache")
-    if told.get("nvidia_driver_packages"):
-        suites = yaml.safe_load((HOUSE / f"roles/nvidia_driver/vars/Debian_{major}.yml").read_text())
-        components = " ".join(told["nvidia_driver_components"])
+    if role_vars.get("nvidia_driver_packages"):
+        archive = yaml.safe_load((PROVISION_DIR / f"distributions/debian-{major}.yml").read_text())["archive"]
+        components = " ".join(role_vars["nvidia_driver_components"])
         lines += [
-            f"echo 'deb {suites['__nvidia_driver_archive']} {suite} {components}' >> /etc/apt/sources.list.d/bare.list"
-            for suite in suites["__nvidia_driver_suites"]
+            f"echo 'deb {archive['uri']} {suite} {components}' >> /etc/apt/sources.list.d/bare.list"
+            for suite in archive["suites"]
         ]
         lines += [
             "apt-get update -q",
             "apt-get install -q -y $(linux-version list | sed s/^/linux-headers-/)",
-            f"apt-get install -q -y {' '.join(told['nvidia_driver_packages'])}",
+            f"apt-get install -q -y {' '.join(role_vars['nvidia_driver_packages'])}",
             "update-initramfs -u -k all",
         ]
     lines.append(
-        f"apt-get install -q -y --no-install-recommends {' '.join(told['frameworks_python_packages'])}"
+        f"apt-get install -q -y --no-install-recommends {' '.join(role_vars['frameworks_python_packages'])}"
     )
-    for environment in told["frameworks_environments"]:
+    for environment in role_vars["frameworks_environments"]:
         name = environment["name"]
         lines += [
             f"python3 -m venv /opt/bare/{name}",
@@ -125,8 +129,9 @@ def bare(told: dict[str, Any], major: int) -> str:
         ]
     lines += [
         "python3 -m venv /opt/bare/dlbox",
-        f"/opt/bare/dlbox/bin/pip install -q --require-hashes --no-deps -r /root/{Path(told['dlbox_app_lock']).name}",
-        f"/opt/bare/dlbox/bin/pip install -q --no-deps /root/{Path(told['dlbox_app_wheel']['path']).name}",
+        "/opt/bare/dlbox/bin/pip install -q --require-hashes --no-deps "
+        f"-r /root/{Path(role_vars['dlbox_app_lock']).name}",
+        f"/opt/bare/dlbox/bin/pip install -q --no-deps /root/{Path(role_vars['dlbox_app_wheel']['path']).name}",
     ]
     return "".join(f"{line}\n" for line in lines)
 

@@ -1,4 +1,4 @@
-"""The root that every bed stands on: a distribution as its installer leaves it, built once and kept."""
+"""The root file system of the test machines: a distribution as its installer leaves it, built once and cached."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ TOOLS = {
 MINUTES_TO_BUILD = 20
 
 
-class Box(Protocol):
-    """Whatever a playbook can be run on."""
+class TargetMachine(Protocol):
+    """A test machine on which a playbook can run."""
 
     name: str
 
@@ -33,7 +33,7 @@ class Box(Protocol):
 
 
 def inventory(folder: Path, name: str, port: int, known_hosts: Path, **variables: object) -> Path:
-    """An Ansible inventory of one box on this computer, in JSON, which is YAML."""
+    """Write an Ansible inventory of one machine on this computer, in JSON, which is valid YAML."""
     host = {
         "ansible_host": "127.0.0.1",
         "ansible_port": port,
@@ -48,28 +48,28 @@ def inventory(folder: Path, name: str, port: int, known_hosts: Path, **variables
 
 
 def cache() -> Path:
-    """Where bases are kept: DLBOX_E2E_CACHE, else the XDG cache folder."""
+    """The folder of cached root file systems: DLBOX_E2E_CACHE, else the XDG cache folder."""
     xdg = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(os.environ.get("DLBOX_E2E_CACHE") or xdg / "dlbox" / "e2e")
 
 
 def lacking() -> str | None:
-    """Why there can be no bed here, in one sentence; None where there can."""
+    """Why test machines cannot be started here, in one sentence; None where they can."""
     if os.geteuid() != 0:
-        return "beds need root: run `sudo ./dlbox test e2e`"
+        return "test machines need root: run `sudo ./dlbox test e2e`"
     missing = sorted(package for tool, package in TOOLS.items() if shutil.which(tool) is None)
     if missing:
-        return f"beds need Debian's packages: sudo apt install {' '.join(missing)}"
+        return f"test machines need these Debian packages: sudo apt install {' '.join(missing)}"
     return None
 
 
 def recipe(suite: str) -> str:
-    """Changes with anything that the base is made of."""
+    """A digest of everything that determines the base."""
     return hashlib.sha256("\n".join((suite, USER, *PACKAGES, _CUSTOM)).encode()).hexdigest()[:12]
 
 
 def build(suite: str = "bookworm") -> Path:
-    """The root of a suite, from the cache or built now (minutes)."""
+    """The root file system of a suite, from the cache or built now (minutes)."""
     root = cache() / f"{suite}-{recipe(suite)}"
     root.parent.mkdir(parents=True, exist_ok=True)
     key = _key()
@@ -81,14 +81,14 @@ def build(suite: str = "bookworm") -> Path:
 
 
 def _key() -> Path:
-    """The private key that opens every bed."""
+    """The SSH key that all test machines accept."""
     key = cache() / "id_ed25519"
     if not key.exists():
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     return key
 
 
-# A locked account is refused by sshd, hence the password that nothing matches.
+# sshd refuses a locked account, so the account gets a password hash that no password matches.
 _CUSTOM = f"""set -eu
 chroot "$1" useradd -m -s /bin/bash -p '*' {USER}
 install -d -m 0700 "$1/home/{USER}/.ssh"
@@ -100,7 +100,7 @@ ln -sf /dev/null "$1/etc/systemd/system/systemd-networkd.service"
 ln -sf /dev/null "$1/etc/systemd/system/networking.service"
 ln -sf /dev/null "$1/etc/systemd/system/apt-daily.timer"
 ln -sf /dev/null "$1/etc/systemd/system/apt-daily-upgrade.timer"
-echo {USER}-bed > "$1/etc/hostname"
+echo {USER}-test > "$1/etc/hostname"
 """
 
 
@@ -119,5 +119,5 @@ def _bootstrap(suite: str, root: Path, key: Path) -> None:
         )  # fmt: skip
     if ended.returncode != 0:
         shutil.rmtree(building, ignore_errors=True)
-        raise RuntimeError(f"the base of {suite} was not built: see {log}")
+        raise RuntimeError(f"building the base of {suite} failed: see {log}")
     building.rename(root)

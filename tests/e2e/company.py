@@ -1,6 +1,6 @@
-"""A company's server on this computer's 127.0.0.1: HTTPS by a certificate that nobody else trusts.
+"""A company's server on 127.0.0.1: HTTPS with a certificate that no system trusts.
 
-It serves a folder (a package index), and below /debian and /debian-security what Debian's archive answers.
+It serves a folder (a package index) and forwards /debian and /debian-security to Debian's archive.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class _Handler(Quiet):
 
 
 class Company(Served):
-    """A context manager: served inside."""
+    """A context manager; the server runs inside it."""
 
     handler = _Handler
 

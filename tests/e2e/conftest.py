@@ -1,4 +1,4 @@
-"""Beds for the tests: skipped with the reason where there can be none, failed with DLBOX_E2E=required."""
+"""Test machines. Where they cannot be started the tests are skipped, or fail with DLBOX_E2E=required."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import base
-from tests.e2e.bed import Bed
+from tests.e2e.container import Container
 
 HERE = Path(__file__).parent
 
@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def beds_are_possible() -> None:
+def containers_available() -> None:
     why = base.lacking()
     if why and os.environ.get("DLBOX_E2E") == "required":
         pytest.fail(why)
@@ -31,10 +31,10 @@ def beds_are_possible() -> None:
 
 
 @pytest.fixture(scope="module")
-def bed(beds_are_possible: None) -> Iterator[Bed]:
+def container(containers_available: None) -> Iterator[Container]:
     """Debian 12 without a card."""
-    with Bed("plain") as machine:
-        yield machine
+    with Container("plain") as started:
+        yield started
 
 
 MACHINES = {
@@ -45,15 +45,15 @@ MACHINES = {
 
 
 @pytest.fixture(scope="module", params=list(MACHINES.values()), ids=list(MACHINES))
-def any_bed(beds_are_possible: None, request: pytest.FixtureRequest) -> Iterator[Bed]:
-    """Each release with a card of each kind of plan: closed modules, either, open modules only."""
+def any_container(containers_available: None, request: pytest.FixtureRequest) -> Iterator[Container]:
+    """Each release, with a card for closed modules, for both kinds, or for open modules only."""
     suite, card = request.param
-    with Bed("any", suite=suite, cards=[card]) as machine:
-        yield machine
+    with Container("any", suite=suite, cards=[card]) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
-def gtx1060(beds_are_possible: None) -> Iterator[Bed]:
-    """Debian 12 with a GTX 1060 on the bus, as far as anybody can see who does not load a driver."""
-    with Bed("gtx1060", cards=["GTX 1060"]) as machine:
-        yield machine
+def gtx1060(containers_available: None) -> Iterator[Container]:
+    """Debian 12 with a GTX 1060 on its PCI bus, as long as no driver is loaded."""
+    with Container("gtx1060", cards=["GTX 1060"]) as started:
+        yield started

@@ -1,4 +1,4 @@
-"""A network of a bed's own, which can be cut without touching anybody else's: slirp4netns in a namespace."""
+"""A separate network for one container, which a test can cut: slirp4netns in a network namespace."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 
-class Network:
-    """The namespace of one bed: its way out, and a port of 127.0.0.1 that leads to its sshd."""
+class NetworkNamespace:
+    """The namespace of one container: access to the internet, and a port of 127.0.0.1 forwarded to its sshd."""
 
     resolver = "10.0.2.3"
 
@@ -27,25 +27,30 @@ class Network:
         self._folder.mkdir(parents=True, exist_ok=True)
         subprocess.run(["ip", "netns", "add", self._name], check=True)
         self._ip("link", "set", "lo", "up")
-        door = self._folder / "api"
+        api_socket = self._folder / "api"
         with (self._folder / "log").open("ab") as log:
             self._slirp = subprocess.Popen(
-                ["slirp4netns", "--configure", "--mtu=1500", "--netns-type=path", f"--api-socket={door}",
+                ["slirp4netns", "--configure", "--mtu=1500", "--netns-type=path", f"--api-socket={api_socket}",
                  str(self.namespace), "tap0"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
-        way_in = {"proto": "tcp", "host_addr": "127.0.0.1", "host_port": self._port, "guest_port": self._port}
-        _ask(door, {"execute": "add_hostfwd", "arguments": way_in})
+        forward = {
+            "proto": "tcp",
+            "host_addr": "127.0.0.1",
+            "host_port": self._port,
+            "guest_port": self._port,
+        }
+        _ask(api_socket, {"execute": "add_hostfwd", "arguments": forward})
 
     def cut(self) -> None:
-        """The cable is out: nothing comes in, nothing goes out, no connection is told."""
+        """Drop all traffic without closing any connection, like a pulled cable."""
         self._ip("link", "set", "tap0", "down")
 
-    def cut_off_the_world(self) -> None:
-        """The controller still reaches the box; the box reaches neither archive nor package index."""
+    def cut_internet(self) -> None:
+        """Leave the controller's connection; the container reaches neither archive nor package index."""
         self._ip("route", "del", "default")
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         self._ip("link", "set", "tap0", "up")
         with contextlib.suppress(subprocess.CalledProcessError):
             self._ip("route", "add", "default", "via", "10.0.2.2")
@@ -61,12 +66,12 @@ class Network:
         subprocess.run(["ip", "-n", self._name, *words], check=True, capture_output=True)
 
 
-def _ask(door: Path, question: dict[str, object]) -> None:
+def _ask(api_socket: Path, question: dict[str, object]) -> None:
     deadline = time.monotonic() + 10
     while True:
         with socket.socket(socket.AF_UNIX) as line:
             try:
-                line.connect(str(door))
+                line.connect(str(api_socket))
             except OSError:
                 if time.monotonic() > deadline:
                     raise

@@ -1,4 +1,4 @@
-"""A signed flat repository as NVIDIA's is, on this computer's own 127.0.0.1: dummy packages under the real names."""
+"""A signed flat apt repository like NVIDIA's, served on 127.0.0.1, with dummy packages under the real names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.e2e.stand_in import deb, index
 
 
 class Repository(Served):
-    """A context manager: served inside, over HTTP."""
+    """A context manager; the repository is served over HTTP inside it."""
 
     def __init__(self, folder: Path, origin: str = "NVIDIA") -> None:
         self.folder = folder / "repository"
@@ -29,7 +29,7 @@ class Repository(Served):
         return f"{self.origin}/"
 
     def variable(self) -> dict[str, str]:
-        """What the roles are told."""
+        """The value of the roles' variables about a repository."""
         return {"uri": self.uri, "key_url": f"{self.uri}key.asc", "fingerprint": self.fingerprint}
 
     def add(
@@ -38,13 +38,13 @@ class Repository(Served):
         deb(self.folder, name, version, depends=depends, executables=executables)
 
     def sign(self) -> None:
-        """Index, Release, InRelease and key.asc, with a key of its own."""
+        """Write Packages, Release, InRelease and key.asc, with a new key."""
         self._key()
         index(self.folder)
         self._release(self.folder, ["Packages"], f"Origin: {self._origin}\nLabel: NVIDIA CUDA")
 
     def sign_suites(self, filled: str, *empty: str) -> None:
-        """As a distribution's archive: all packages in ``restricted`` of one suite, nothing elsewhere."""
+        """Lay it out like a distribution's archive, with all packages in ``restricted`` of the suite ``filled``."""
         self._key()
         index(self.folder)
         for suite in (filled, *empty):
@@ -79,7 +79,7 @@ class Repository(Served):
         self._gpg("--clearsign", "--output", str(release), str(root / "Release"))
 
     def public(self) -> bytes:
-        """The key as a keyring file."""
+        """The public key as a keyring file."""
         return subprocess.run(
             ["gpg", "--batch", "--homedir", str(self._home), "--export"], capture_output=True, check=True
         ).stdout

@@ -1,4 +1,4 @@
-"""A folder served on this computer's own 127.0.0.1, from entering a context to leaving it."""
+"""Serve a folder on 127.0.0.1 inside a context."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Self
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *args: object) -> None:
-        """Says nothing of what was asked."""
+        """Log nothing."""
 
 
 class Served:
-    """Over HTTP, or over HTTPS where there is a ``context``; ``folder`` is to be set and made by the subclass."""
+    """Serves ``folder``, which the subclass sets and creates, over HTTP; with ``context`` over HTTPS."""
 
     folder: Path
     handler: type[http.server.SimpleHTTPRequestHandler] = Quiet
@@ -26,7 +26,7 @@ class Served:
 
     @property
     def origin(self) -> str:
-        """Scheme, address and port."""
+        """The server's URL: scheme, address and port."""
         assert self._server is not None
         return f"{'http' if self.context is None else 'https'}://127.0.0.1:{self._server.server_port}"
 

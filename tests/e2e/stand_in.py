@@ -1,8 +1,8 @@
-"""Small packages under the names of the real driver's: for faults of the installation, not of the payload.
+"""Small dummy packages under the names of the driver's real ones, for tests of the installation itself.
 
-They come from a flat repository on the bed itself and are newer than the archive's, so that apt takes them. The
-stand-in for DKMS "compiles" a module that modinfo can read, for each kernel whose headers are there. Where /root/slow
-exists, it takes as long as that file stays, and says in /root/begun that it has begun.
+They are in a flat repository in the container and newer than the archive's, so that apt selects them. The dummy DKMS
+installs a module that modinfo can read, for each kernel with headers. It creates /root/begun when it starts, and does
+not finish while /root/slow exists.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.e2e.bed import Bed
+from tests.e2e.container import Container
 
 BRANCH = 535
 VERSION = f"{BRANCH}.999.01-1"
@@ -37,10 +37,10 @@ INFO(a, "license={licence}"); INFO(b, "version={version}"); INFO(c, "name=nvidia
 """
 
 
-def install(bed: Bed) -> None:
-    """Puts the repository on the bed and lets apt know it."""
-    kernel = bed.output("linux-version list | linux-version sort | tail -n 1").strip()
-    place = bed.root / "srv/stand-in"
+def install(container: Container) -> None:
+    """Put the repository into the container and add it to apt's sources."""
+    kernel = container.output("linux-version list | linux-version sort | tail -n 1").strip()
+    place = container.root / "srv/stand-in"
     place.mkdir(parents=True)
     alias = {"/etc/modprobe.d/nvidia.conf": b"install nvidia modprobe -i nvidia-current $CMDLINE_OPTS\n"}
     compiled_here(place, "nvidia-kernel-dkms", VERSION, module="nvidia-current", files=alias)
@@ -50,9 +50,9 @@ def install(bed: Bed) -> None:
     headers(place, kernel)
     _kernel(place, NEW_KERNEL, image=True)
     index(place)
-    source = bed.root / "etc/apt/sources.list.d/stand-in.list"
+    source = container.root / "etc/apt/sources.list.d/stand-in.list"
     source.write_text("deb [trusted=yes] file:/srv/stand-in ./\n")
-    bed.output("sudo apt-get update -q", timeout_s=300)
+    container.output("sudo apt-get update -q", timeout_s=300)
 
 
 def compiled_here(
@@ -64,7 +64,7 @@ def compiled_here(
     licence: str = "NVIDIA",
     files: Mapping[str, bytes] | None = None,
 ) -> None:
-    """A package whose module "is compiled" for each kernel that has headers."""
+    """A package whose module is installed for each kernel that has headers, as DKMS would compile it."""
     binary = compiled(place, version.partition("-")[0], licence)
     scripts = {"/usr/sbin/dkms": _DKMS, "/etc/kernel/header_postinst.d/dkms": _HOOK,
                "/etc/kernel/postinst.d/dkms": _HOOK}  # fmt: skip
@@ -76,22 +76,22 @@ def compiled_here(
 
 
 def headers(place: Path, kernel: str) -> None:
-    """Headers of a kernel, and the package that asks for them."""
+    """Headers of a kernel, and the metapackage that depends on them."""
     _kernel(place, kernel, image=False)
     deb(place, "linux-headers-amd64", "6.1.900-1", depends=f"linux-headers-{kernel}")
 
 
-def install_other(bed: Bed, version: str) -> None:
-    """A driver of another branch, installed by hand."""
-    place = bed.root / "srv/other"
+def install_other(container: Container, version: str) -> None:
+    """Install a driver of another branch by hand."""
+    place = container.root / "srv/other"
     place.mkdir()
     for name in ("nvidia-driver", "libcuda1"):
         deb(place, name, version)
-    bed.output("sudo dpkg -i /srv/other/*.deb")
+    container.output("sudo dpkg -i /srv/other/*.deb")
 
 
 def index(place: Path) -> None:
-    """The Packages file of a flat repository."""
+    """Write the Packages file of a flat repository."""
     blocks = []
     for package in sorted(place.glob("*.deb")):
         control = subprocess.run(
@@ -105,7 +105,7 @@ def index(place: Path) -> None:
 
 
 def _kernel(place: Path, release: str, *, image: bool) -> None:
-    """Headers of a kernel as DKMS looks for them; the kernel too where there is none of this release."""
+    """Headers of a kernel where DKMS expects them; with ``image`` the kernel as well."""
     hooks = "if [ -d {0} ]; then run-parts --arg=" + release + " {0}; fi"
     deb(
         place, f"linux-headers-{release}", "6.1.900-1",
@@ -123,7 +123,7 @@ def _kernel(place: Path, release: str, *, image: bool) -> None:
 
 
 def compiled(place: Path, version: str, licence: str) -> bytes:
-    """A module that modinfo can read and no kernel can load."""
+    """A module that modinfo can read but no kernel can load."""
     source, made = place / "module.c", place / "module.o"
     source.write_text(_MODULE.replace("{version}", version).replace("{licence}", licence))
     subprocess.run(["gcc", "-c", "-o", str(made), str(source)], check=True)

@@ -1,4 +1,4 @@
-"""A box that reaches nothing: what it needs is collected on this computer, then installed from the folder."""
+"""A box without network access: a bundle is collected on this computer and installed on the box."""
 
 from __future__ import annotations
 
@@ -12,67 +12,72 @@ import pytest
 
 from provision.artifacts import bundle
 from provision.commands import provision as command
-from provision.commands.options import Wishes
-from tests.e2e.bed import Bed
+from provision.commands.interaction import Interaction
+from provision.commands.options import ProvisionOptions
+from tests.e2e.container import Container
 from tests.e2e.test_provision import LOOK
-from tests.test_playbook import Listener
+from tests.test_playbook import RecordingProgress
 
 
 @contextlib.contextmanager
-def watching() -> Iterator[Listener]:
-    yield Listener()
+def open_progress() -> Iterator[RecordingProgress]:
+    yield RecordingProgress()
 
 
-def test_a_box_without_a_network_there_again_and_back(
-    beds_are_possible: None,
+def test_install_repeat_and_roll_back_without_a_network(
+    containers_available: None,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    said: list[str] = []
+    messages: list[str] = []
 
-    def provision(wishes: Wishes, **changes: bool) -> tuple[int, dict[str, object]]:
-        wishes = Wishes(
-            hosts=wishes.hosts, inventory=wishes.inventory, jupyter=False, **changes, bundle=wishes.bundle
+    def provision(options: ProvisionOptions, **changes: bool) -> tuple[int, dict[str, object]]:
+        options = ProvisionOptions(
+            hosts=options.hosts, inventory=options.inventory, jupyter=False, **changes, bundle=options.bundle
         )
-        code = command.run(wishes, watching, lambda question: True, as_json=True, complain=said.append)
+        code = command.run(options, Interaction(open_progress, lambda question: True, messages.append, True))
         text = capsys.readouterr().out
         return code, json.loads(text) if text else {}
 
-    with Bed("offline", own_network=True) as bed:
+    with Container("offline", own_network=True) as container:
         box = {"cards": [], "distribution": "debian-12", "frameworks": ["jax"]}
         folder = tmp_path / "a bundle"
-        wishes = Wishes(hosts=(bed.name,), inventory=bed.inventory(tmp_path, **box), bundle=folder)
-        bed.network.cut_off_the_world()
-        before = bed.output(LOOK, timeout_s=120).splitlines()
+        options = ProvisionOptions(
+            hosts=(container.name,), inventory=container.inventory(tmp_path, **box), bundle=folder
+        )
+        container.network.cut_internet()
+        before = container.output(LOOK, timeout_s=120).splitlines()
 
-        code, collected = provision(wishes)
-        assert (code, said) == (0, []), said
+        code, collected = provision(options)
+        assert (code, messages) == (0, []), messages
         assert collected["succeeded"]
-        assert bed.output(LOOK, timeout_s=120).splitlines() == before  # collecting asks no box anything
+        assert container.output(LOOK, timeout_s=120).splitlines() == before  # collecting asks no box anything
 
         (wheel,) = folder.glob("wheels/msgspec-*.whl")
         content = wheel.read_bytes()
         wheel.write_bytes(content[:-1] + b"?")
-        assert provision(wishes)[0] == 1
-        assert "msgspec" in said[-1]
-        assert "is damaged" in said[-1]
-        assert bed.output(LOOK, timeout_s=120).splitlines() == before
+        assert provision(options)[0] == 1
+        assert "msgspec" in messages[-1]
+        assert "is damaged" in messages[-1]
+        assert container.output(LOOK, timeout_s=120).splitlines() == before
         (folder / bundle.MANIFEST).unlink()
-        assert provision(wishes)[0] == 0  # collects again what is not sound
+        assert provision(options)[0] == 0  # collects again what is not sound
         assert wheel.read_bytes() == content
 
-        code, done = provision(wishes)
+        code, done = provision(options)
         (host,) = done["hosts"]  # type: ignore[misc]
         assert (code, host["status"], host["verdict"]) == (0, "changed", "cpu-only"), json.dumps(host)
-        assert bed.output("dlbox --version").startswith("dlbox")
-        assert bed.run("test -e /opt/dlbox/cache").returncode == 1
-        code, done = provision(wishes)
+        assert container.output("dlbox --version").startswith("dlbox")
+        assert container.run("test -e /opt/dlbox/cache").returncode == 1
+        code, done = provision(options)
         (host,) = done["hosts"]  # type: ignore[misc]
         assert (code, host["status"], host["changed"]) == (0, "ok", []), json.dumps(host)
 
-        back = Wishes(hosts=wishes.hosts, inventory=wishes.inventory, rollback=True)
-        assert command.run(back, watching, lambda question: True, as_json=True, complain=said.append) == 0
-        after = bed.output(LOOK, timeout_s=120).splitlines()
+        back = ProvisionOptions(hosts=options.hosts, inventory=options.inventory, rollback=True)
+        assert (
+            command.run(back, Interaction(open_progress, lambda question: True, messages.append, True)) == 0
+        )
+        after = container.output(LOOK, timeout_s=120).splitlines()
         assert not list(difflib.unified_diff(before, after, lineterm="", n=0))

@@ -1,4 +1,4 @@
-"""What goes wrong around the driver: cut off amid apt, a kernel without headers, other sources, unknown cards."""
+"""Faults while the driver is installed: interrupted apt, missing headers, drivers from other sources."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from provision.ansible.outcome import HostOutcome
 from provision.ansible.variables import driver
 from tests.e2e import layers, stand_in
-from tests.e2e.bed import Bed
+from tests.e2e.container import Container
 from tests.e2e.test_faults import start
 from tests.e2e.test_provision import play
 
@@ -21,28 +21,28 @@ TAGS = ("preflight", "driver")
 
 
 @pytest.fixture
-def box(gtx1060: Bed) -> Bed:
-    """A bed as new, whose apt gives the stand-ins."""
+def box(gtx1060: Container) -> Container:
+    """A reset container whose apt has the dummy packages."""
     gtx1060.reset()
     stand_in.install(gtx1060)
     return gtx1060
 
 
-def told() -> dict[str, Any]:
-    nothing_more = {"frameworks_environments": [], "frameworks_python_packages": []}
-    return {**driver(layers.plan("bookworm", "GTX 1060")), **nothing_more}
+def role_vars() -> dict[str, Any]:
+    no_frameworks = {"frameworks_environments": [], "frameworks_python_packages": []}
+    return {**driver(layers.plan("bookworm", "GTX 1060")), **no_frameworks}
 
 
-def provision(box: Bed, folder: Path, **variables: Any) -> HostOutcome:
-    return play(box, folder, "site.yml", {**told(), **variables}, *TAGS)
+def provision(box: Container, folder: Path, **variables: Any) -> HostOutcome:
+    return play(box, folder, "site.yml", {**role_vars(), **variables}, *TAGS)
 
 
-def module_of(box: Bed, kernel: str = "$(linux-version list | linux-version sort | tail -n 1)") -> str:
+def module_of(box: Container, kernel: str = "$(linux-version list | linux-version sort | tail -n 1)") -> str:
     return box.run(f"/sbin/modinfo -k {kernel} -F version nvidia-current").stdout.strip()
 
 
-def is_right(box: Bed, folder: Path) -> None:
-    """Everything is installed, built for the kernel that boots next, held; another run has nothing to do."""
+def assert_complete(box: Container, folder: Path) -> None:
+    """Assert that all is installed, compiled for the next kernel and held, and that another run changes nothing."""
     assert box.output("sudo dpkg --audit; dpkg -l | grep -c '^i[^i]' || :").strip() in ("0", "")
     assert module_of(box) == stand_in.VERSION.partition("-")[0]
     held = set(box.output("apt-mark showhold").split())
@@ -52,22 +52,22 @@ def is_right(box: Bed, folder: Path) -> None:
     assert (again.status, again.changed) == ("ok", ()), again
 
 
-def until(box: Bed, path: str, limit_s: float = 900) -> None:
+def until(box: Container, path: str, limit_s: float = 900) -> None:
     deadline = time.monotonic() + limit_s
     while not (box.root / path).exists():
         assert time.monotonic() < deadline, path
         time.sleep(0.1)
 
 
-def begun(box: Bed, folder: Path) -> Any:
-    """A controller in a process of its own, seen to be in the middle of apt."""
+def begun(box: Container, folder: Path) -> Any:
+    """Start a controller in a separate process and wait until apt is installing."""
     (box.root / "root/slow").touch()
-    controller = start(box, folder, told(), TAGS)
+    controller = start(box, folder, role_vars(), TAGS)
     until(box, "root/begun")
     return controller
 
 
-def test_a_power_cut_while_apt_works(box: Bed, tmp_path: Path) -> None:
+def test_a_power_cut_while_apt_works(box: Container, tmp_path: Path) -> None:
     controller = begun(box, tmp_path)
     box.kill()
     assert controller.wait(timeout=900) == 0
@@ -75,49 +75,49 @@ def test_a_power_cut_while_apt_works(box: Bed, tmp_path: Path) -> None:
     box.boot()
     assert "nvidia-kernel-dkms" in box.output("sudo dpkg --audit")
     assert provision(box, tmp_path).status == "changed"
-    is_right(box, tmp_path)
+    assert_complete(box, tmp_path)
 
 
-def test_the_controller_is_killed_while_apt_works_and_apt_goes_on(box: Bed, tmp_path: Path) -> None:
-    """The next run comes while the first one's apt still holds the lock: it waits for it."""
+def test_the_controller_is_killed_while_apt_works_and_apt_goes_on(box: Container, tmp_path: Path) -> None:
+    """A second run starts while the first one's apt still has the lock: it waits."""
     controller = begun(box, tmp_path)
     family = psutil.Process(controller.pid).children(recursive=True)
     for process in (psutil.Process(controller.pid), *family):
         process.kill()
     controller.wait()
     assert box.run("pgrep -x dpkg").returncode == 0
-    second = start(box, tmp_path, told(), TAGS)
+    second = start(box, tmp_path, role_vars(), TAGS)
     time.sleep(15)
     assert second.poll() is None
     (box.root / "root/slow").unlink()
     assert second.wait(timeout=900) == 0
-    is_right(box, tmp_path)
+    assert_complete(box, tmp_path)
 
 
-def test_apt_is_killed_on_the_target(box: Bed, tmp_path: Path) -> None:
-    """As the kernel does it when memory runs out."""
+def test_apt_is_killed_on_the_target(box: Container, tmp_path: Path) -> None:
+    """As the kernel does when memory runs out."""
     controller = begun(box, tmp_path)
     box.output("sudo pkill -9 -x apt-get; sudo pkill -9 -x dpkg; sudo rm /root/slow; :")
     assert controller.wait(timeout=900) == 0
     provision(box, tmp_path)
-    is_right(box, tmp_path)
+    assert_complete(box, tmp_path)
 
 
-def test_a_kernel_that_came_without_headers(box: Bed, tmp_path: Path) -> None:
+def test_a_kernel_that_came_without_headers(box: Container, tmp_path: Path) -> None:
     assert provision(box, tmp_path).status == "changed"
     box.output(f"sudo apt-get install -q -y --no-install-recommends linux-image-{stand_in.NEW_KERNEL}")
     assert module_of(box) == ""
     assert provision(box, tmp_path).status == "changed"
     assert module_of(box, stand_in.NEW_KERNEL)
-    is_right(box, tmp_path)
+    assert_complete(box, tmp_path)
 
 
-def test_a_module_that_was_never_compiled(box: Bed, tmp_path: Path) -> None:
-    """Headers are there, and no package is missing: only the module is."""
+def test_a_module_that_was_never_compiled(box: Container, tmp_path: Path) -> None:
+    """Headers and packages are installed; only the module is missing."""
     assert provision(box, tmp_path).status == "changed"
     box.output("sudo rm -r /lib/modules/*/updates/dkms && sudo depmod $(linux-version list)")
     assert provision(box, tmp_path).status == "changed"
-    is_right(box, tmp_path)
+    assert_complete(box, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_module_that_was_never_compiled(box: Bed, tmp_path: Path) -> None:
     ids=["runfile", "repository"],
 )
 def test_another_source_of_drivers_is_refused(
-    box: Bed, tmp_path: Path, path: str, text: str, words: tuple[str, ...]
+    box: Container, tmp_path: Path, path: str, text: str, words: tuple[str, ...]
 ) -> None:
     before = box.output("dpkg -l; ls -R /etc/apt")
     (box.root / path).write_text(text)
@@ -146,8 +146,8 @@ def test_another_source_of_drivers_is_refused(
     assert provision(box, tmp_path).status == "changed"
 
 
-def test_a_driver_of_another_branch_is_refused(box: Bed, tmp_path: Path) -> None:
-    """Installed by hand, so not dlbox's to replace; what the message says to do helps."""
+def test_a_driver_of_another_branch_is_refused(box: Container, tmp_path: Path) -> None:
+    """It was installed by hand, so dlbox does not replace it; the remedy in the message works."""
     stand_in.install_other(box, "470.256.02-1")
     refused = provision(box, tmp_path)
     assert refused.status == "failed"

@@ -1,6 +1,6 @@
-"""The power goes while apt works, on a computer with a kernel and a disk of its own: the next run repairs and finishes.
+"""A power failure while apt works, on a virtual machine: the next run repairs and finishes the installation.
 
-Under QEMU in software, with stand-ins of the driver's packages: what is cut is dpkg, the file system and the kernel.
+Under QEMU without hardware virtualization, with dummy driver packages: dpkg, file system and kernel are interrupted.
 """
 
 from __future__ import annotations
@@ -14,62 +14,62 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import base, machine, stand_in
-from tests.e2e.bed import Bed
-from tests.e2e.machine import Machine
+from tests.e2e import base, stand_in, virtual_machine
+from tests.e2e.container import Container
 from tests.e2e.test_faults import start
-from tests.e2e.test_faults_driver import TAGS, told
+from tests.e2e.test_faults_driver import TAGS, role_vars
 from tests.e2e.test_provision import play
+from tests.e2e.virtual_machine import VirtualMachine
 
 MODULE = "/sbin/modinfo -k $(uname -r) -F version nvidia-current"
 
 
 @pytest.fixture
-def computer(beds_are_possible: None) -> Iterator[Machine]:
-    """A bare Debian 12 whose apt gives the stand-ins, and where a build takes until /root/slow is gone."""
-    why = machine.lacking()
+def vm(containers_available: None) -> Iterator[VirtualMachine]:
+    """A bare Debian 12 whose apt has the dummy packages; a build does not finish while /root/slow exists."""
+    why = virtual_machine.lacking()
     if why and os.environ.get("DLBOX_E2E") == "required":
         pytest.fail(why)
     if why:
         pytest.skip(why)
     folder = base.cache() / "machines" / f"{os.getpid()}-power"
     folder.mkdir(parents=True)
-    with Bed("bare") as bed:
-        bed.output("sudo apt-get update -q", timeout_s=300)
-        stand_in.install(bed)
-        (bed.root / "root/slow").touch()
-        public = (bed.root / "etc/ssh/ssh_host_ed25519_key.pub").read_text().split()[:2]
-        bed.halt()
-        vmlinuz, initrd = (shutil.copy(path, folder) for path in machine.kernel(bed.root))
-        machine.disk(bed.root, folder / "disk", gib=16)
+    with Container("bare") as container:
+        container.output("sudo apt-get update -q", timeout_s=300)
+        stand_in.install(container)
+        (container.root / "root/slow").touch()
+        public = (container.root / "etc/ssh/ssh_host_ed25519_key.pub").read_text().split()[:2]
+        container.halt()
+        vmlinuz, initrd = (shutil.copy(path, folder) for path in virtual_machine.kernel(container.root))
+        virtual_machine.disk(container.root, folder / "disk", gib=16)
     try:
-        with Machine(folder, folder / "disk", Path(vmlinuz), Path(initrd), " ".join(public)) as booted:
+        with VirtualMachine(folder, folder / "disk", Path(vmlinuz), Path(initrd), " ".join(public)) as booted:
             yield booted
     finally:
         shutil.rmtree(folder)
 
 
-def test_the_power_goes_while_apt_works(computer: Machine, tmp_path: Path) -> None:
+def test_a_power_failure_while_apt_works(vm: VirtualMachine, tmp_path: Path) -> None:
     # The stand-ins need no other component, and reading Debian's lists takes minutes here.
-    wanted = {**told(), "nvidia_driver_components": []}
-    controller = start(computer, tmp_path, wanted, TAGS)
+    wanted = {**role_vars(), "nvidia_driver_components": []}
+    controller = start(vm, tmp_path, wanted, TAGS)
     deadline = time.monotonic() + 1200
-    while computer.run("sudo test -e /root/begun").returncode != 0:
+    while vm.run("sudo test -e /root/begun").returncode != 0:
         assert time.monotonic() < deadline
         assert controller.poll() is None
         time.sleep(5)
-    computer.cut_power()
+    vm.cut_power()
     assert controller.wait(timeout=300) == 0
-    computer.boot()
-    assert "nvidia-kernel-dkms" in computer.output("sudo dpkg --audit")
-    computer.output("sudo rm /root/slow")
+    vm.boot()
+    assert "nvidia-kernel-dkms" in vm.output("sudo dpkg --audit")
+    vm.output("sudo rm /root/slow")
 
-    repaired = play(computer, tmp_path, "site.yml", wanted, *TAGS)
+    repaired = play(vm, tmp_path, "site.yml", wanted, *TAGS)
     assert repaired.status == "changed", repaired
-    assert computer.output("sudo dpkg --audit") == ""
-    assert computer.output(MODULE).strip() == stand_in.VERSION.partition("-")[0]
-    assert "nvidia-kernel-dkms" in computer.output("apt-mark showhold").split()
-    assert json.loads(computer.output("cat /var/lib/dlbox/driver.json"))["finished"] is True
+    assert vm.output("sudo dpkg --audit") == ""
+    assert vm.output(MODULE).strip() == stand_in.VERSION.partition("-")[0]
+    assert "nvidia-kernel-dkms" in vm.output("apt-mark showhold").split()
+    assert json.loads(vm.output("cat /var/lib/dlbox/driver.json"))["finished"] is True
 
-    again = play(computer, tmp_path, "site.yml", wanted, *TAGS)
+    again = play(vm, tmp_path, "site.yml", wanted, *TAGS)
     assert (again.status, again.changed) == ("ok", ()), again

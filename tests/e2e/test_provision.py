@@ -1,4 +1,4 @@
-"""One command on a bare Debian: the environments, dlbox on the box, its own verdict; again; and back."""
+"""The playbooks on a bare Debian: environments and dlbox, the box's verdict, repeat, roll back."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import pytest
 
 from provision.ansible import playbook
 from provision.ansible.outcome import HostOutcome
-from provision.ansible.playbook import Job
+from provision.ansible.playbook import PlaybookJob
 from provision.artifacts import environments, own_wheel
-from provision.commands.plan import Question, understand
+from provision.commands.plan_requests import PlanOptions, request
 from provision.resolve.load import load
 from provision.resolve.model import Stack
 from provision.resolve.stack import resolve
 from tests.e2e import base
-from tests.e2e.bed import Bed
-from tests.test_playbook import Listener
+from tests.e2e.container import Container
+from tests.test_playbook import RecordingProgress
 
 LOOK = (
     "dpkg -l; cd / && sudo find etc opt usr/local var/lib/dlbox -printf '%p %y %m %u %s %l\\n' 2>/dev/null | sort;"
@@ -31,31 +31,36 @@ TAGS = ("frameworks", "dlbox")
 
 
 def play(
-    bed: base.Box, folder: Path, name: str, variables: dict[str, Any], *tags: str, check: bool = False
+    container: base.TargetMachine,
+    folder: Path,
+    name: str,
+    variables: dict[str, Any],
+    *tags: str,
+    check: bool = False,
 ) -> HostOutcome:
-    """A playbook on a bed, over SSH."""
-    job = Job(
+    """Run a playbook on a test machine over SSH."""
+    job = PlaybookJob(
         playbook=Path(name),
-        inventories=(bed.inventory(folder),),
-        variables={bed.name: variables},
+        inventories=(container.inventory(folder),),
+        variables={container.name: variables},
         tags=tags,
         check=check,
     )
-    outcome = playbook.run(job, Listener(), folder / "logs")
+    outcome = playbook.run(job, RecordingProgress(), folder / "logs")
     assert outcome.error is None
     (host,) = outcome.hosts
     print(name, *tags, f"{outcome.seconds} s:", host.status, host.task, host.message)
     return host
 
 
-class Box:
-    """A bed, the plan for it, and playbooks run on it."""
+class PlannedContainer:
+    """A container with its plan; runs playbooks on it."""
 
-    def __init__(self, bed: Bed, folder: Path) -> None:
-        self.bed, self._folder = bed, folder
+    def __init__(self, container: Container, folder: Path) -> None:
+        self.container, self._folder = container, folder
         data = load()
-        question = Question(cards=("GTX 1060",), distro="debian-12", frameworks=("tensorflow",))
-        stack = resolve(understand(question, data), data)
+        question = PlanOptions(cards=("GTX 1060",), distro="debian-12", frameworks=("tensorflow",))
+        stack = resolve(request(question, data), data)
         assert isinstance(stack, Stack)
         self.stack = stack
         self.variables: dict[str, Any] = environments.role_variables(stack, folder, own_wheel.build(folder))
@@ -64,19 +69,19 @@ class Box:
         self.variables |= {"extra_ca_bundle": bundle, "frameworks_pip_retries": 0, "dlbox_app_pip_retries": 0}
 
     def run(self, name: str, *tags: str, check: bool = False) -> HostOutcome:
-        return play(self.bed, self._folder, name, self.variables, *tags, check=check)
+        return play(self.container, self._folder, name, self.variables, *tags, check=check)
 
     def state(self) -> list[str]:
-        return self.bed.output(LOOK).splitlines()
+        return self.container.output(LOOK).splitlines()
 
 
 @pytest.fixture(scope="module")
-def box(gtx1060: Bed, tmp_path_factory: pytest.TempPathFactory) -> Box:
+def box(gtx1060: Container, tmp_path_factory: pytest.TempPathFactory) -> PlannedContainer:
     gtx1060.output("sudo apt-get update -q", timeout_s=300)
-    return Box(gtx1060, tmp_path_factory.mktemp("controller"))
+    return PlannedContainer(gtx1060, tmp_path_factory.mktemp("controller"))
 
 
-def test_there_and_again_and_back(box: Box) -> None:
+def test_install_repeat_and_roll_back(box: PlannedContainer) -> None:
     before = box.state()
     dry = box.run("site.yml", *TAGS, check=True)
     assert dry.status == "changed", dry
@@ -85,14 +90,14 @@ def test_there_and_again_and_back(box: Box) -> None:
     first = box.run("site.yml", *TAGS)
     assert first.status == "changed", first
     versions = json.loads(
-        box.bed.output("/opt/dlbox/venv/tensorflow/bin/python -m pip list --format json 2>/dev/null")
+        box.container.output("/opt/dlbox/venv/tensorflow/bin/python -m pip list --format json 2>/dev/null")
     )
     installed = {row["name"]: row["version"] for row in versions}
     wanted = box.stack.environments["tensorflow"]
     assert {name: installed.get(name) for name in wanted} == wanted
-    assert box.bed.output("dlbox --version").startswith("dlbox")
-    assert box.bed.run("test -e /opt/dlbox/cache").returncode == 1
-    record = json.loads(box.bed.output("cat /var/lib/dlbox/record.json"))
+    assert box.container.output("dlbox --version").startswith("dlbox")
+    assert box.container.run("test -e /opt/dlbox/cache").returncode == 1
+    record = json.loads(box.container.output("cat /var/lib/dlbox/record.json"))
     assert "python3-venv" in record["installed"]
     assert record["before"] is None
     assert "/opt/dlbox" in record["files"]
@@ -113,8 +118,8 @@ def test_there_and_again_and_back(box: Box) -> None:
     assert box.run("rollback.yml").changed == ()
 
 
-def test_a_wrong_hash_leaves_the_old_environment_working(box: Box, tmp_path: Path) -> None:
-    """A lock file of two small packages, then one whose hash is another's."""
+def test_a_wrong_hash_leaves_the_old_environment_working(box: PlannedContainer, tmp_path: Path) -> None:
+    """First a correct lock file of a small package, then one with a wrong hash."""
     good = "six==1.17.0 --hash=sha256:4721f391ed90541fddacab5acf947aa0d3dc7d27b2e1e8eda2be8970586c3274\n"
     lock = tmp_path / "lock.txt"
     small = {"frameworks_environments": [{"name": "tensorflow", "lock": str(lock)}]}
@@ -122,24 +127,24 @@ def test_a_wrong_hash_leaves_the_old_environment_working(box: Box, tmp_path: Pat
     python = "/opt/dlbox/venv/tensorflow/bin/python"
     lock.write_text(good)
     assert box.run("site.yml", "frameworks").status == "changed"
-    assert box.bed.output(f"{python} -c 'import six; print(six.__version__)'").strip() == "1.17.0"
+    assert box.container.output(f"{python} -c 'import six; print(six.__version__)'").strip() == "1.17.0"
     lock.write_text(good.replace("4721", "0000"))
     broken = box.run("site.yml", "frameworks")
     assert broken.status == "failed"
     assert broken.task == "environment: The packages are installed"
     assert "HASHES" in (broken.message or ""), broken.message
-    assert box.bed.output(f"{python} -c 'import six; print(six.__version__)'").strip() == "1.17.0"
+    assert box.container.output(f"{python} -c 'import six; print(six.__version__)'").strip() == "1.17.0"
     lock.write_text(good)
     assert box.run("site.yml", "frameworks").status in ("ok", "changed")
     assert box.run("rollback.yml").status == "changed"
 
 
-def test_an_unknown_host_key_is_refused(box: Box) -> None:
-    known = box.bed.known_hosts.read_text()
-    box.bed.known_hosts.write_text("")
+def test_an_unknown_host_key_is_refused(box: PlannedContainer) -> None:
+    known = box.container.known_hosts.read_text()
+    box.container.known_hosts.write_text("")
     try:
         host = box.run("verify.yml")
     finally:
-        box.bed.known_hosts.write_text(known)
+        box.container.known_hosts.write_text(known)
     assert host.status == "unreachable"
     assert "SSH host key" in (host.message or "")

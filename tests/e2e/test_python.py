@@ -1,7 +1,7 @@
-"""A Python beside the distribution's own: the real uv and roles, and a stand-in for the build that uv downloads.
+"""A Python version that the distribution does not have: uv and the roles, with a dummy for the downloaded build.
 
-The standalone builds lie where no package registry is, so their content is the one thing not tried here: uv is given
-a list of its own form whose one entry is Debian's own Python, packed as those builds are.
+Only the content of the real standalone builds is not tested: uv gets a list with one entry, Debian's own Python packed
+like such a build.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from provision.artifacts import lockfiles
-from tests.e2e.bed import Bed
+from tests.e2e.container import Container
 from tests.e2e.test_provision import LOOK, play
 
 VERSION = "3.11"
@@ -28,20 +28,22 @@ TAGS = ("frameworks",)
 
 
 @pytest.fixture(scope="module")
-def build(bed: Bed, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Debian's own Python packed as a standalone build is: one folder, no link that leads out of it."""
+def build(container: Container, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Debian's own Python packed like a standalone build: one folder, no link that leads out of it."""
     path = tmp_path_factory.mktemp("build") / "python.tar.gz"
-    bed.output("sudo apt-get update -q && sudo apt-get install -qy python3-venv", timeout_s=300)
+    container.output("sudo apt-get update -q && sudo apt-get install -qy python3-venv", timeout_s=300)
 
-    def kept(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    def selected(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
         parts = Path(entry.name).parts
         if {"dist-packages", "test", "__pycache__"} & set(parts):
             return None
         return None if entry.issym() and entry.linkname.startswith("/") else entry
 
     with tarfile.open(path, "w:gz", compresslevel=1) as archive:
-        archive.add(bed.root / f"usr/bin/python{VERSION}", f"python/bin/python{VERSION}")
-        archive.add(bed.root / f"usr/lib/python{VERSION}", f"python/lib/python{VERSION}", filter=kept)
+        archive.add(container.root / f"usr/bin/python{VERSION}", f"python/bin/python{VERSION}")
+        archive.add(
+            container.root / f"usr/lib/python{VERSION}", f"python/lib/python{VERSION}", filter=selected
+        )
     return path
 
 
@@ -61,11 +63,11 @@ def listed(checksum: str) -> str:
 
 
 @pytest.fixture
-def told(bed: Bed, build: Path, tmp_path: Path) -> dict[str, Any]:
-    """A plan that wants another Python than the distribution's, with one small package in the environment."""
-    bed.reset()
-    bed.output("sudo apt-get update -q", timeout_s=300)
-    shutil.copy(build, bed.root / BUILD)
+def variables(container: Container, build: Path, tmp_path: Path) -> dict[str, Any]:
+    """Variables of a plan with another Python than the distribution's and one small package in the environment."""
+    container.reset()
+    container.output("sudo apt-get update -q", timeout_s=300)
+    shutil.copy(build, container.root / BUILD)
     for name in ("uv==0.13.9", "six==1.17.0"):
         (tmp_path / f"{name[:3].strip('=')}.txt").write_text(lockfiles.lock([name], VERSION))
     return {
@@ -80,47 +82,47 @@ def told(bed: Bed, build: Path, tmp_path: Path) -> dict[str, Any]:
     }
 
 
-def test_another_python_comes_is_used_and_goes(
-    bed: Bed, build: Path, told: dict[str, Any], tmp_path: Path
+def test_another_python_is_installed_used_and_removed(
+    container: Container, build: Path, variables: dict[str, Any], tmp_path: Path
 ) -> None:
-    before = bed.output(LOOK, timeout_s=120).splitlines()
+    before = container.output(LOOK, timeout_s=120).splitlines()
     (tmp_path / "downloads.json").write_text(listed(hashlib.sha256(build.read_bytes()).hexdigest()))
-    told["python_downloads"] = str(tmp_path / "downloads.json")
+    variables["python_downloads"] = str(tmp_path / "downloads.json")
 
-    first = play(bed, tmp_path, "site.yml", told, *TAGS)
+    first = play(container, tmp_path, "site.yml", variables, *TAGS)
     assert first.status == "changed", first
-    own = bed.output(
+    own = container.output(
         "/opt/dlbox/venv/tensorflow/bin/python -c 'import sys, six; print(sys.base_prefix, six.__name__)'"
     )
     assert own.split() == [str(Path(PYTHON).parent.parent), "six"]
-    assert bed.output("/opt/dlbox/venv/uv/bin/uv --version").startswith("uv 0.13.9")
+    assert container.output("/opt/dlbox/venv/uv/bin/uv --version").startswith("uv 0.13.9")
 
-    second = play(bed, tmp_path, "site.yml", told, *TAGS)
+    second = play(container, tmp_path, "site.yml", variables, *TAGS)
     assert (second.status, second.changed) == ("ok", ()), second
 
-    assert play(bed, tmp_path, "rollback.yml", told).status == "changed"
+    assert play(container, tmp_path, "rollback.yml", variables).status == "changed"
     assert not list(
-        difflib.unified_diff(before, bed.output(LOOK, timeout_s=120).splitlines(), lineterm="", n=0)
+        difflib.unified_diff(before, container.output(LOOK, timeout_s=120).splitlines(), lineterm="", n=0)
     )
 
 
 def test_a_build_that_is_not_what_uv_expects_is_refused(
-    bed: Bed, told: dict[str, Any], tmp_path: Path
+    container: Container, variables: dict[str, Any], tmp_path: Path
 ) -> None:
     (tmp_path / "downloads.json").write_text(listed("0" * 64))
-    told["python_downloads"] = str(tmp_path / "downloads.json")
-    host = play(bed, tmp_path, "site.yml", told, *TAGS)
+    variables["python_downloads"] = str(tmp_path / "downloads.json")
+    host = play(container, tmp_path, "site.yml", variables, *TAGS)
     assert (host.status, host.task) == ("failed", "python: The standalone build came")
     assert "Hash mismatch" in (host.message or "")
-    assert bed.run(f"test -e {PYTHON}").returncode == 1
-    assert bed.run("test -e /opt/dlbox/venv/tensorflow").returncode == 1
+    assert container.run(f"test -e {PYTHON}").returncode == 1
+    assert container.run("test -e /opt/dlbox/venv/tensorflow").returncode == 1
 
 
-def test_where_no_build_can_be_had_it_is_said_what_to_do(
-    bed: Bed, told: dict[str, Any], tmp_path: Path
+def test_a_missing_build_is_reported_with_the_remedy(
+    container: Container, variables: dict[str, Any], tmp_path: Path
 ) -> None:
-    told["python_mirror"] = "file:///var/empty"
-    host = play(bed, tmp_path, "site.yml", told, *TAGS)
+    variables["python_mirror"] = "file:///var/empty"
+    host = play(container, tmp_path, "site.yml", variables, *TAGS)
     assert host.status == "failed"
     assert "python_mirror" in (host.message or ""), host
     assert "No such file" in (host.message or ""), host

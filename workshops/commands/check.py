@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from common.exit_codes import NOT_SOUND, SOUND, USAGE
-from common.messages import Complain
+from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
+from common.shown import visible
 from workshops.lessons import catalog
 from workshops.lessons.catalog import UnknownLessonError
 from workshops.player import exercise
@@ -21,10 +21,10 @@ def check(name: str, folder: Path, *, solutions: bool, as_json: bool, complain: 
         results = exercise.check(lesson, path)
     except UnknownLessonError as error:
         complain(str(error).rstrip("."))
-        return USAGE
+        return EXIT_USAGE
     except LessonError as error:
         complain(str(error).rstrip("."))
-        return NOT_SOUND
+        return EXIT_FAILED
     solved = sum(result.solved for result in results)
     if as_json:
         exercises = [{"name": r.name, "solved": r.solved, "hint": r.hint} for r in results]
@@ -32,9 +32,9 @@ def check(name: str, folder: Path, *, solutions: bool, as_json: bool, complain: 
         print(json.dumps(document, indent=1))
     else:
         if new:
-            print(f"The exercises are now in {path}: edit that file and run this command again.\n")
+            print(visible(f"The exercises are now in {path}: edit that file and run this command again.\n"))
         for result in results:
             state, hint = "solved" if result.solved else "to do ", f": {result.hint}" if result.hint else ""
-            print(f"{state}  {result.name}{hint}")
-        print(f"\n{solved} of {len(results)} solved ({path})")
-    return SOUND if results and solved == len(results) else NOT_SOUND
+            print(visible(f"{state}  {result.name}{hint}"))
+        print(visible(f"\n{solved} of {len(results)} solved ({path})"))
+    return EXIT_OK if results and solved == len(results) else EXIT_FAILED

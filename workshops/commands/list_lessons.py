@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from common.exit_codes import SOUND
+from common.exit_codes import EXIT_OK
 from workshops.lessons import catalog
 from workshops.player import lines
 from workshops.player.expected import Lesson
@@ -17,7 +17,7 @@ def list_lessons(*, as_json: bool) -> int:
     lessons = catalog.lessons()
     if as_json:
         print(json.dumps({"schema_version": 1, "lessons": [_entry(lesson) for lesson in lessons]}, indent=1))
-        return SOUND
+        return EXIT_OK
     name_width, width = max(len(lesson.name) for lesson in lessons), columns(sys.stdout)
     for lesson in lessons:
         print(lines.beside(lesson.name.ljust(name_width), lesson.about, width))
@@ -30,7 +30,7 @@ def list_lessons(*, as_json: bool) -> int:
             parts.append(f"--data {', '.join(lesson.data_choices)}")
         print(lines.beside(" " * name_width, "; ".join(parts), width))
     print("\nTimes: on two CPU cores with TensorFlow. Start with: dlbox workshop run by-hand")
-    return SOUND
+    return EXIT_OK
 
 
 def _entry(lesson: Lesson) -> dict[str, object]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from common.exit_codes import SOUND, USAGE
-from common.messages import Complain
+from common.exit_codes import EXIT_OK, EXIT_USAGE, Complain
+from common.shown import visible
 from workshops.lessons import catalog
 from workshops.lessons.catalog import UnknownLessonError
 from workshops.player import saved_models
@@ -26,8 +26,8 @@ def predict(
         path = saved_models.find(lesson, folder, model)
         set_backend(backend)
         loaded = saved_models.load(path, lesson)
-        print(importlib.import_module(f"{lesson.package}.run").predict(loaded, text))
+        print(visible(str(importlib.import_module(f"{lesson.package}.run").predict(loaded, text))))
     except (UnknownLessonError, LessonError) as error:
         complain(str(error).rstrip("."))
-        return USAGE
-    return SOUND
+        return EXIT_USAGE
+    return EXIT_OK

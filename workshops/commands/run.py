@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from common.exit_codes import NOT_SOUND, SOUND, USAGE
-from common.messages import Complain
+from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
 from workshops.commands.start import LessonInterrupted, start
 from workshops.lessons import catalog
 from workshops.lessons.catalog import UnknownLessonError
@@ -21,14 +20,14 @@ def run(name: str, options: LessonOptions, *, backend: str | None, as_json: bool
         result = start(name, options, backend=backend, out=sys.stderr if as_json else sys.stdout)
     except (UnknownLessonError, LessonError) as error:
         complain(str(error).rstrip("."))
-        return USAGE
+        return EXIT_USAGE
     except LessonInterrupted as interrupted:
         if as_json:
             print(json.dumps(interrupted.result.document(), indent=1))
         raise
     if as_json:
         print(json.dumps(result.document(), indent=1))
-    return SOUND if result.ok else NOT_SOUND
+    return EXIT_OK if result.ok else EXIT_FAILED
 
 
 def check_options(lesson: Lesson, options: LessonOptions) -> None:

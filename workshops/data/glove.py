@@ -6,16 +6,22 @@ import contextlib
 import gzip
 import heapq
 import io
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from common import inputs
+from workshops.data.fetch import archive
+
 Vector = NDArray[np.float32]
+_LARGEST_BYTES = 64 << 30
+"""Largest size of an archive's extracted content; it is read line by line."""
 LONGEST_LINE = 1 << 18
 """Bytes; 300 numbers need about 3,000. The limit protects the memory from a file without line ends."""
 
@@ -24,12 +30,15 @@ class GloveError(Exception):
     """The file cannot be used; the message is one sentence for the learner."""
 
 
-def stream(path: Path, watch: Callable[[int], None] | None = None) -> Iterator[tuple[str, Vector]]:
+def stream(
+    path: Path, watch: Callable[[int], None] | None = None, odd: Callable[[int], None] | None = None
+) -> Iterator[tuple[str, Vector]]:
     """(word, vector) line by line; from a .gz file too, and from the smallest .txt file of a .zip.
 
     Raises GloveError with the number of a bad line. A word may contain blanks, as some words of
     the published sets do: the length of the vector in the first line defines where the numbers begin. A first line
     "count dimensions", as word2vec writes it, is skipped. ``watch`` is called with the line number from time to time.
+    A word that is not valid UTF-8 (published sets contain some) is skipped; ``odd`` is called with its line number.
     """
     dimensions = 0
     try:
@@ -39,7 +48,7 @@ def stream(path: Path, watch: Callable[[int], None] | None = None) -> Iterator[t
                     watch(number)
                 if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
                     raise GloveError(f"{path}, line {number}: too long for a word and its vector.")
-                parts = line.decode("utf-8").rstrip().split(" ")
+                parts = _decoded(path, number, line, dimensions)
                 if number == 1 and len(parts) == 2 and all(part.isdecimal() for part in parts):
                     continue
                 if not dimensions:
@@ -56,13 +65,41 @@ def stream(path: Path, watch: Callable[[int], None] | None = None) -> Iterator[t
                     ) from None
                 if not np.isfinite(vector).all():
                     raise GloveError(f"{path}, line {number}: a value of the vector is infinite or NaN.")
-                yield " ".join(parts[:-dimensions]), vector
-    except UnicodeDecodeError:
-        raise GloveError(f"{path} is not UTF-8 text: decompress it first.") from None
+                word = " ".join(parts[:-dimensions])
+                if not word.isascii() and _INVALID.search(word):
+                    if odd:
+                        odd(number)
+                    continue
+                yield word, vector
+    except inputs.InputError as error:
+        raise GloveError(f"Cannot read {path}: {error.reason}.") from None
+    except archive.ArchiveError as error:
+        raise GloveError(f"Cannot read {path}: {error}") from None
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise GloveError(f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.") from None
     except (NotImplementedError, RuntimeError) as error:  # unknown compression, or a password
         raise GloveError(f"Cannot decompress {path}: {error}.") from None
+
+
+_INVALID = re.compile("[\udc80-\udcff]")
+"""Bytes that are not valid UTF-8, as the error handler ``surrogateescape`` decodes them."""
+
+
+def _decoded(path: Path, number: int, line: bytes, dimensions: int) -> list[str]:
+    """The parts of a line, with lone surrogates for the bytes of a word that are not valid UTF-8.
+
+    Raises GloveError if the numbers are not text.
+    """
+    try:
+        return line.decode("utf-8").rstrip().split(" ")
+    except UnicodeDecodeError as error:
+        parts = line.rstrip().split(b" ")
+        numbers = b" ".join(parts[-dimensions:] if dimensions else parts[1:])
+        if not numbers.isascii() or number == 1:
+            raise GloveError(
+                f"{path}, line {number}: byte {error.start} is not UTF-8; decompress a compressed file first."
+            ) from None
+        return [part.decode("utf-8", "surrogateescape") for part in parts]
 
 
 def pick(path: Path, words: Collection[str], more: Collection[str] = ()) -> dict[str, Vector]:
@@ -89,6 +126,7 @@ def nearest(
     leave_out: Sequence[Collection[str]],
     count: int = 3,
     watch: Callable[[int], None] | None = None,
+    odd: Callable[[int], None] | None = None,
 ) -> list[list[tuple[str, float]]]:
     """For each target the ``count`` words with the largest cosine, best first, in one pass.
 
@@ -96,7 +134,7 @@ def nearest(
     """
     directions = np.stack([unit(target) for target in targets])
     heaps: list[list[tuple[float, str]]] = [[] for _ in targets]
-    for word, vector in stream(path, watch):
+    for word, vector in stream(path, watch, odd):
         for heap, out, cosine in zip(heaps, leave_out, (directions @ unit(vector)).tolist(), strict=True):
             if len(heap) < count or cosine > heap[0][0]:
                 if word in out:
@@ -115,9 +153,16 @@ def unit(vector: Vector) -> Vector:
 def label(path: Path) -> str:
     """Name of the file that ``stream`` reads: the file itself, or the file in an archive."""
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as packed:
-                return Path(_smallest(path, packed)).name
+        with inputs.open_regular(path) as file:
+            if zipfile.is_zipfile(file):
+                with _zip(file) as packed:
+                    return Path(_smallest(path, packed)).name
+    except inputs.InputError as error:
+        if error.missing:
+            return path.name
+        raise GloveError(f"Cannot read {path}: {error.reason}.") from None
+    except archive.ArchiveError as error:
+        raise GloveError(f"Cannot read {path}: {error}") from None
     except (OSError, zipfile.BadZipFile) as error:
         raise GloveError(f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.") from None
     return path.name
@@ -132,12 +177,18 @@ def _smallest(path: Path, packed: zipfile.ZipFile) -> str:
 
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[IO[bytes]]:
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as packed, packed.open(_smallest(path, packed)) as inside:
-            yield cast("IO[bytes]", io.BufferedReader(cast("io.RawIOBase", inside), 1 << 20))
-    elif path.suffix == ".gz":
-        with gzip.open(path) as unpacked:
-            yield cast("IO[bytes]", unpacked)
-    else:
-        with path.open("rb") as file:
+    with inputs.open_regular(path) as file:
+        if zipfile.is_zipfile(file):
+            with _zip(file) as packed, packed.open(_smallest(path, packed)) as inside:
+                yield cast("IO[bytes]", io.BufferedReader(cast("io.RawIOBase", inside), 1 << 20))
+            return
+        file.seek(0)
+        if path.suffix == ".gz":
+            with gzip.GzipFile(fileobj=file, mode="rb") as unpacked:
+                yield cast("IO[bytes]", unpacked)
+        else:
             yield file
+
+
+def _zip(file: BinaryIO) -> zipfile.ZipFile:
+    return archive.open_zip(file, "it", _LARGEST_BYTES)

@@ -16,6 +16,8 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from common import inputs
+from common.shown import shortened
 from workshops.data.fetch import archive, download
 from workshops.data.fetch.download import RemoteFile
 
@@ -80,9 +82,9 @@ def load(
         match = _REVIEW.search(name)
         assert match is not None  # noqa: S101
         try:
-            text = content.decode("utf-8")
-        except UnicodeDecodeError:
-            raise ReviewsError(f"{path} contains {name!r}, which is not UTF-8 text.") from None
+            text = inputs.text_of(content, f"{shortened(name)!r}")
+        except inputs.InputError as error:
+            raise ReviewsError(f"{path} contains {error}.") from None
         found[match[1]].append((words_of(text), int(match[2] == "pos")))
     for part, reviews in found.items():
         labels = Counter(label for _, label in reviews)
@@ -133,9 +135,11 @@ def _texts(path: Path) -> Iterator[tuple[str, bytes]]:
             name = file.relative_to(path).as_posix()
             if _REVIEW.search(name):
                 try:
-                    yield name, file.read_bytes()[:_LARGEST]
-                except OSError as error:
-                    raise ReviewsError(f"Cannot read {file}: {error.strerror}.") from None
+                    yield name, inputs.read_bytes(file, _LARGEST)
+                except inputs.InputError as error:
+                    raise ReviewsError(
+                        f"Cannot read {file}: {error.reason}." if error.reason else f"{error}."
+                    ) from None
         return
     try:
         yield from archive.contents(path, lambda name: _REVIEW.search(name) is not None, limit_bytes=_LARGEST)

@@ -6,16 +6,23 @@ account. No other address of its authors is known, so dlbox does not download it
 
 from __future__ import annotations
 
+import io
+import os
 import warnings
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
+from common import inputs
+from common.shown import shortened
 from workshops.data.glyphs import LABELS, SIDE, Glyphs, Images, Labels
 
 TRAIN, TEST = "sign_mnist_train.csv", "sign_mnist_test.csv"
 _COLUMNS = 1 + SIDE * SIDE
 _SMALLEST = 240
+_LARGEST_BYTES = 512 << 20
+_LONGEST_HEADER = 1 << 16
 
 
 class SignsError(Exception):
@@ -50,24 +57,35 @@ def load(
 def read(path: Path) -> tuple[Images, Labels]:
     """(pictures (n, 28, 28), labels (n,)) of one CSV file; raises SignsError with the number of a wrong line."""
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            header = [word.strip().strip('"') for word in file.readline().split(",")]
-            if header != ["label", *(f"pixel{i}" for i in range(1, _COLUMNS))]:
-                raise SignsError(f"{path}, line 1: expected the header label,pixel1,...,pixel{_COLUMNS - 1}.")
-            try:
-                with warnings.catch_warnings(action="ignore"):  # an empty file is reported below
-                    rows = np.loadtxt(file, np.int64, delimiter=",", comments=None, ndmin=2)
-            except (ValueError, OverflowError):
-                rows = np.empty((0, 0), np.int64)
+        with inputs.open_regular(path) as file:
+            if os.fstat(file.fileno()).st_size > _LARGEST_BYTES:
+                raise SignsError(
+                    f"{path} is larger than {_LARGEST_BYTES >> 20} MiB: the published file has 83."
+                )
+            inputs.check_utf8(file, str(path))
+            file.seek(0)
+            rows = _rows(path, io.TextIOWrapper(file, encoding="utf-8-sig"))
+    except inputs.InputError as error:
+        raise SignsError(f"Cannot read {path}: {error.reason}." if error.reason else f"{error}.") from None
     except OSError as error:
         raise SignsError(f"Cannot read {path}: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise SignsError(f"{path} is not a text file: extract the archive first.") from None
     if rows.shape[1] != _COLUMNS or not _sound(rows):
         raise SignsError(_first_wrong(path))
     if len(rows) < _SMALLEST:
         raise SignsError(f"{path} has {len(rows)} pictures: at least {_SMALLEST} are needed.")
     return rows[:, 1:].astype(np.uint8).reshape(-1, SIDE, SIDE), rows[:, 0].astype(np.int32)
+
+
+def _rows(path: Path, file: TextIO) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    """The numbers below the header; no rows if they are not numbers. Raises SignsError for another header."""
+    header = [word.strip().strip('"') for word in file.readline(_LONGEST_HEADER).split(",")]
+    if header != ["label", *(f"pixel{i}" for i in range(1, _COLUMNS))]:
+        raise SignsError(f"{path}, line 1: expected the header label,pixel1,...,pixel{_COLUMNS - 1}.")
+    try:
+        with warnings.catch_warnings(action="ignore"):  # an empty file is reported below
+            return np.loadtxt(file, np.int64, delimiter=",", comments=None, ndmin=2)
+    except (ValueError, OverflowError):
+        return np.empty((0, 0), np.int64)
 
 
 def _sound(rows: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> bool:
@@ -91,7 +109,8 @@ def _first_wrong(path: Path) -> str:
             except ValueError:
                 return f"{path}, line {number}: every value must be a whole number (pixels 0 to 255, not 0 to 1)."
             if label not in LABELS:
-                return f"{path}, line {number}: label {label}, expected 0 to 24 without 9 (J is a movement)."
+                shown = shortened(label, 40)
+                return f"{path}, line {number}: label {shown}, expected 0 to 24 without 9 (J is a movement)."
             if min(pixels) < 0 or max(pixels) > 255:
                 return f"{path}, line {number}: a pixel is outside 0 to 255."
     return f"{path} has a header but no pictures."

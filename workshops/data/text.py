@@ -11,6 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from common import inputs
+from common.shown import place
+
 Ids = NDArray[np.int64]
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 SMALLEST = 20_000
@@ -105,10 +108,11 @@ def from_file(path: Path, limit: int = 5_000_000) -> Text:
     Raises TextError.
     """
     try:
-        with path.open("rb") as file:
+        with inputs.open_regular(path) as file:
             start = file.read(4 * limit)  # UTF-8 needs at most 4 bytes a character
-    except OSError as error:
-        raise TextError(f"Cannot read {path}: {error.strerror}.") from None
+    except (OSError, inputs.InputError) as error:
+        why = error.strerror if isinstance(error, OSError) else error.reason
+        raise TextError(f"Cannot read {place(path)}: {why}.") from None
     encoding = next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8")
     text = start.decode(encoding, errors="replace")[:limit].replace("\r\n", "\n").replace("\r", "\n")
     if sum(map(text.count, _NO_TEXT)) > len(text) / 1000:

@@ -16,6 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 
+from common import ending
+from common.child import die_with_parent, end, start
+from common.guard import prefix
 from workshops.player.expected import Lesson
 from workshops.player.outcome import LessonError
 
@@ -72,24 +75,20 @@ def check(lesson: Lesson, path: Path, *, time_limit: float = TIME_LIMIT) -> list
 
 def _run_child(checks: Path, path: Path, names: list[str], time_limit: float) -> list[ExerciseResult]:
     """The results of one child: of all ``names``, or up to the exercise that ended the child."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix=prefix()) as folder:
         records, errors = Path(folder) / "records", Path(folder) / "errors"
         records.touch()
         command = [sys.executable, "-m", "workshops.player.exercise", str(checks), str(path), str(records)]
+        kills_before = ending.oom_kills()
         with errors.open("wb") as stderr:
-            child = subprocess.Popen(
-                [*command, str(time_limit), *names],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=stderr,
-            )
+            child = start([*command, str(time_limit), *names], stdout=subprocess.DEVNULL, stderr=stderr)
+            late = False
             try:
                 child.wait(time_limit * (len(names) + 1) + _START_LIMIT)
             except subprocess.TimeoutExpired:
-                pass
+                late = True
             finally:
-                child.kill()
-                child.wait()
+                end(child)
         lines = [json.loads(line) for line in records.read_text(encoding="utf-8").splitlines()]
         stderr_lines = errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     error = next((line["error"] for line in lines if "error" in line), None)
@@ -98,10 +97,12 @@ def _run_child(checks: Path, path: Path, names: list[str], time_limit: float) ->
     results = [ExerciseResult(**line) for line in lines if "solved" in line]
     if len(results) == len(names):
         return results
-    if child.returncode < 0 or any(line.startswith("Timeout (") for line in stderr_lines):
+    if late or any(line.startswith("Timeout (") for line in stderr_lines):
         reason = f"stopped after {time_limit:g} s: is there an endless loop?"
+    elif child.returncode:
+        reason = ending.explain(child.returncode, kills_before, "\n".join(stderr_lines[-12:])).why
     else:
-        reason = f"the process ended with exit code {child.returncode}"
+        reason = "the process ended with exit code 0"
     if not any("loaded" in line for line in lines):
         raise LessonError(f"{path} cannot be loaded: {reason}")
     return [*results, ExerciseResult(_title(names[len(results)]), False, reason)]
@@ -175,6 +176,7 @@ def _child(checks: Path, path: Path, records: Path, time_limit: float, names: li
 
 
 if __name__ == "__main__":
+    die_with_parent()
     _child(
         Path(sys.argv[1]), Path(sys.argv[2]).resolve(), Path(sys.argv[3]), float(sys.argv[4]), sys.argv[5:]
     )

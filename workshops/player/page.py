@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from common.files import write_atomically, write_with
+from common.shown import visible
 from workshops.player import files, lines, questions
 from workshops.player.expected import Expected, Lesson
 from workshops.player.live import (
@@ -66,16 +67,17 @@ class LessonPage:
 
     def say(self, text: str = "") -> None:
         """Print a paragraph, wrapped."""
-        self.out.write(textwrap.fill(" ".join(text.split()), self.width) + "\n")
+        self.out.write(textwrap.fill(" ".join(visible(text).split()), self.width) + "\n")
         self.out.flush()
 
     def line(self, text: str = "") -> None:
         """Print one line as it is (numbers, matrices); a line longer than the terminal is wide is wrapped."""
-        self.out.write(f"{lines.folded(text, self.width)}\n")
+        self.out.write(f"{lines.folded(visible(text), self.width)}\n")
         self.column = 0
         self.out.flush()
 
     def heading(self, text: str) -> None:
+        text = visible(text)
         self.out.write(f"\n{text}\n{'-' * min(len(text), self.width)}\n")
 
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -85,7 +87,7 @@ class LessonPage:
 
     def stream(self, text: str) -> None:
         """Print text without a line end, except where the line is full."""
-        text, self.column = lines.flowed(text, self.column, self.width)
+        text, self.column = lines.flowed(visible(text), self.column, self.width)
         self.out.write(text)
         self.out.flush()
 

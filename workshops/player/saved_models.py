@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import zipfile
 from pathlib import Path
 from typing import Any
 
+from common import inputs
+from common.shown import shortened
+from workshops.data.fetch import archive
 from workshops.player.expected import Lesson, SavedModelShape, Shape
 from workshops.player.outcome import LessonError
 
@@ -36,6 +40,10 @@ def load(path: Path, lesson: Lesson) -> Any:
         importlib.import_module(page)  # registers the lesson's own layers
     again = f"remove it, then run `dlbox workshop run {lesson.name} --save`"
     try:
+        _check_sizes(path)
+    except (archive.ArchiveError, inputs.InputError, zipfile.BadZipFile, OSError, RuntimeError) as error:
+        raise LessonError(f"Cannot load {path}: {_reason(error)}; {again}.") from None
+    try:
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises errors of many kinds for a damaged file
         raise LessonError(
@@ -46,10 +54,40 @@ def load(path: Path, lesson: Lesson) -> Any:
     return model
 
 
+_LARGEST_MODEL = 256 << 20
+"""Bytes of all files of a saved model, extracted."""
+_LARGEST_JSON = 8 << 20
+"""Bytes of one of its JSON files."""
+
+
+def _check_sizes(path: Path) -> None:
+    """Check the sizes in the directory of the file: Keras reads the configuration of a model as a whole."""
+    with inputs.open_regular(path) as file, archive.open_zip(file, "the file", _LARGEST_MODEL) as packed:
+        for info in packed.infolist():
+            if info.filename.endswith(".json") and info.file_size > _LARGEST_JSON:
+                raise archive.ArchiveError(
+                    f"its {shortened(info.filename)} has {info.file_size:,} bytes "
+                    f"(at most {_LARGEST_JSON:,} are allowed)"
+                )
+            parts = Path(info.filename).parts
+            if info.filename.startswith("/") or ".." in parts:
+                raise archive.ArchiveError(
+                    f"the file contains {shortened(info.filename)!r}, which points outside"
+                )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, archive.ArchiveError):
+        return str(error).rstrip(".")
+    if isinstance(error, inputs.InputError):
+        return error.reason
+    return "the file is damaged or from another lesson"
+
+
 def fits(model: Any, lesson: Lesson) -> bool:
     """Whether the model has the inputs and the output of a model of this lesson."""
     try:
-        inputs, output = [tuple(each.shape[1:]) for each in model.inputs], tuple(model.output_shape[1:])
+        shapes, output = [tuple(each.shape[1:]) for each in model.inputs], tuple(model.output_shape[1:])
     except (AttributeError, TypeError):  # several outputs, or not built
         return False
     named = [
@@ -57,8 +95,8 @@ def fits(model: Any, lesson: Lesson) -> bool:
         for shape in lesson.saved_models
         if shape.name_prefix and model.name.startswith(shape.name_prefix)
     ]
-    shapes = named or [shape for shape in lesson.saved_models if not shape.name_prefix]
-    return any(_matches(model, inputs, output, shape) for shape in shapes)
+    candidates = named or [shape for shape in lesson.saved_models if not shape.name_prefix]
+    return any(_matches(model, shapes, output, shape) for shape in candidates)
 
 
 def _matches(model: Any, inputs: list[Shape], output: Shape, expected: SavedModelShape) -> bool:

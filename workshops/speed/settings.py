@@ -13,9 +13,11 @@ from typing import Literal
 import msgspec
 import platformdirs
 
+from common import inputs
 from common.files import write_with
 
 SCHEMA_VERSION = 1
+_LARGEST_BYTES = 4 << 20
 
 
 Precision = Literal["tf32", "mixed_float16", "mixed_bfloat16"]
@@ -91,10 +93,15 @@ def read(path: Path | None = None) -> TunedSettings:
     """
     path = path or default_path()
     try:
-        book = msgspec.json.decode(path.read_bytes(), type=TunedSettings)
-    except FileNotFoundError:
-        return TunedSettings()
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        book = msgspec.json.decode(inputs.read_bytes(path, _LARGEST_BYTES), type=TunedSettings)
+    except inputs.InputError as error:
+        if error.missing:
+            return TunedSettings()
+        why = error.reason or "it is too large"
+        raise TunedSettingsError(
+            f"cannot read the tuned settings {path} ({why}): remove the file and tune again"
+        ) from error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise TunedSettingsError(
             f"cannot read the tuned settings {path} ({error}): remove the file and tune again"
         ) from error
@@ -112,7 +119,7 @@ def store(name: str, entry: TunedEntry, path: Path | None = None) -> None:
     book = msgspec.structs.replace(book, entries={**book.entries, name: entry})
     text = msgspec.json.format(msgspec.json.encode(book), indent=1) + b"\n"
     try:
-        write_with(path, lambda new: new.write_bytes(text))
+        write_with(path, lambda new: new.write_bytes(text), private=True)
     except OSError as error:
         raise TunedSettingsError(
             f"cannot write the tuned settings {path} ({error.strerror or error}): free some space there, or set "

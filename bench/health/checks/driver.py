@@ -6,7 +6,7 @@ One fault, one finding: ``bench.health.diagnosis`` names the cause, and only the
 from __future__ import annotations
 
 from bench.health.check import Outcome, check, failed, passed, skipped, value
-from bench.health.diagnosis import Cause, Diagnosis, branch, diagnose
+from bench.health.diagnosis import EVIDENCE, Cause, Diagnosis, branch, diagnose
 from inventory.machine.records import Machine
 
 _NVML = "NVML return codes of nvidia-ml-py 13.615"
@@ -49,6 +49,8 @@ def _where(diagnoses: list[Diagnosis], machine: Machine) -> str:
     limits="every card of the bus is listed",
     source=_NVML,
     fix="install the driver: dlbox provision",
+    needs={"nvml": "NVML"},
+    optional=(*EVIDENCE, "driver.cuda_version"),
 )
 def loaded(machine: Machine) -> Outcome:
     """The driver is a kernel module and a set of libraries of the same version. NVML, its management
@@ -97,6 +99,8 @@ def loaded(machine: Machine) -> Outcome:
     limits="present wherever the kernel module is loaded",
     source=_NVML + ", code 12",
     fix="install the driver's libraries: dlbox provision (on Debian: sudo apt install libnvidia-ml1)",
+    needs={"nvml": "NVML"},
+    optional=EVIDENCE,
 )
 def library(machine: Machine) -> Outcome:
     """The kernel module is loaded, but the user-space library is missing or not on the loader's path."""
@@ -116,6 +120,8 @@ def library(machine: Machine) -> Outcome:
     limits="the same version",
     source=_NVML + ", code 18",
     fix="reboot, so that the kernel loads the module that belongs to the library: sudo reboot",
+    needs={"nvml": "NVML"},
+    optional=EVIDENCE,
 )
 def mismatch(machine: Machine) -> Outcome:
     """An update replaced the driver's files while the old kernel module kept running. Nothing is broken:
@@ -138,6 +144,8 @@ def mismatch(machine: Machine) -> Outcome:
     limits="readable and writable for this user",
     source=_NVML + ", code 4",
     fix="sudo usermod -aG video,render $USER, then log in again; in a container give it the devices",
+    needs={"nvml": "NVML"},
+    optional=EVIDENCE,
 )
 def permission(machine: Machine) -> Outcome:
     """Programs open /dev/nvidiactl, /dev/nvidia0 and /dev/nvidia-uvm. Some systems give these to a group."""
@@ -157,6 +165,8 @@ def permission(machine: Machine) -> Outcome:
     limits="not nouveau",
     source="sysfs; NVIDIA driver README, chapter on nouveau",
     fix="install the NVIDIA driver, which blocks nouveau: dlbox provision; then sudo reboot",
+    needs={"nvml": "NVML"},
+    optional=EVIDENCE,
 )
 def nouveau(machine: Machine) -> Outcome:
     """nouveau is the free display driver of the Linux kernel. A card it holds cannot run CUDA programs, and
@@ -177,6 +187,8 @@ def nouveau(machine: Machine) -> Outcome:
     limits="not vfio-pci",
     source="sysfs; kernel documentation of VFIO",
     fix="take the card out of the vfio-pci options in /etc/modprobe.d, run sudo update-initramfs -u, reboot",
+    needs={"nvml": "NVML"},
+    optional=EVIDENCE,
 )
 def passthrough(machine: Machine) -> Outcome:
     """vfio-pci reserves a card for a virtual machine; this computer's own programs cannot use it."""
@@ -196,6 +208,8 @@ def passthrough(machine: Machine) -> Outcome:
     limits="off, or a module signed with an enrolled key",
     source="EFI variable SecureBoot; kernel messages of module loading",
     fix=_ENROL.format("CERTIFICATE"),
+    needs={"nvml": "NVML"},
+    optional=EVIDENCE,
 )
 def secure_boot(machine: Machine) -> Outcome:
     """With Secure Boot on, the kernel loads only modules signed with a key that the firmware knows. A module
@@ -223,6 +237,8 @@ def secure_boot(machine: Machine) -> Outcome:
     limits="GTX 10 and older: proprietary; RTX 50: open; between them either",
     source="NVIDIA open-gpu-kernel-modules README; driver 615 release notes",
     fix="install the other kind of the module: dlbox provision",
+    needs={"nvml": "NVML"},
+    optional=EVIDENCE,
 )
 def flavour(machine: Machine) -> Outcome:
     """NVIDIA ships the same driver with two kernel modules. The open one needs a Turing card or newer, and
@@ -244,6 +260,8 @@ def flavour(machine: Machine) -> Outcome:
     limits="Maxwell, Pascal and Volta: up to 580; RTX 50: 570 or later; every card: 525 or later for CUDA 12",
     source="NVIDIA's list of supported GPUs (615.71) and CUDA compatibility guide",
     fix="install a branch that supports the card: dlbox plan shows which, dlbox provision installs it",
+    needs={"nvml": "NVML", "driver.module_version | driver.library_version": "driver version"},
+    optional=EVIDENCE,
 )
 def driver_branch(machine: Machine) -> Outcome:
     """Each driver branch drops old cards and knows new ones only from some version on. Frameworks in turn
@@ -274,6 +292,8 @@ def driver_branch(machine: Machine) -> Outcome:
     limits="nvidia.ko exists for it",
     source="files of the running system",
     fix="sudo apt install linux-headers-$(uname -r) && sudo dkms autoinstall",
+    needs={"nvml": "NVML"},
+    optional=EVIDENCE,
 )
 def module_built(machine: Machine) -> Outcome:
     """The driver's packages are installed, but no module was built for this kernel: mostly because the
@@ -294,6 +314,8 @@ def module_built(machine: Machine) -> Outcome:
     limits="ends by itself within its time limit",
     source="own measurement; NVML is known to crash and hang on cards that fell off the bus",
     fix="reboot; if it comes back, reseat the card and its power cables, then read: sudo dmesg | grep -i xid",
+    needs={"nvml": "NVML"},
+    optional=EVIDENCE,
 )
 def stable(machine: Machine) -> Outcome:
     """NVML is asked in a process of its own, because on a sick card the library itself crashes or hangs."""
@@ -308,6 +330,8 @@ def stable(machine: Machine) -> Outcome:
     limits="the card reports its extra power connectors as fed",
     source=_NVML + ", code 8",
     fix="switch off, plug every power connector of the card into the power supply, start again",
+    needs={"nvml": "NVML"},
+    optional=EVIDENCE,
 )
 def cables(machine: Machine) -> Outcome:
     """Cards with extra power sockets refuse to work without them."""
@@ -325,6 +349,8 @@ def cables(machine: Machine) -> Outcome:
     source=_NVML + ", codes 15 and 16; Xid 79",
     fix="switch the machine off and on; if it comes back, reseat the card, its power cables and riser, "
     "try another slot and look at the power supply",
+    needs={"nvml": "NVML"},
+    optional=EVIDENCE,
 )
 def lost(machine: Machine) -> Outcome:
     """A card that no longer answers on PCI Express is gone until the next power cycle. Loose cards, weak

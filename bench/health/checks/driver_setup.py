@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from bench.health.check import Outcome, Subject, check, passed, skipped, value, warned
-from bench.health.diagnosis import diagnose
+from bench.health.diagnosis import EVIDENCE, diagnose
 from inventory.machine.records import Machine, Package
 
 
@@ -17,6 +17,9 @@ from inventory.machine.records import Machine, Package
     limits="nvidia.ko exists for it, or headers to build it from",
     source="files of the running system",
     fix="sudo apt install linux-headers-KERNEL && sudo dkms autoinstall -k KERNEL",
+    needs={"nvml": "NVML", "installation.kernels": "installed kernels"},
+    optional=EVIDENCE,
+    unread="warn",
 )
 def next_boot(machine: Machine) -> Outcome:
     """A kernel update takes effect at the next boot. If no module exists for the new kernel, the driver is
@@ -49,6 +52,13 @@ def next_boot(machine: Machine) -> Outcome:
     limits="nouveau is blacklisted; if not, it warns",
     source="NVIDIA driver README, chapter on nouveau",
     fix="echo 'blacklist nouveau' | sudo tee /etc/modprobe.d/blacklist-nouveau.conf && sudo update-initramfs -u",
+    needs={
+        "nvml": "NVML",
+        "installation.nouveau_blacklisted": "modprobe's configuration",
+        "installation.kernels": "installed kernels",
+    },
+    optional=EVIDENCE,
+    unread="warn",
 )
 def nouveau_blocked(machine: Machine) -> Outcome:
     """At boot whichever driver comes first takes the card. NVIDIA's packages keep nouveau from loading; an
@@ -56,7 +66,8 @@ def nouveau_blocked(machine: Machine) -> Outcome:
     if diagnose(machine):
         return skipped("the driver has another fault: see what failed")
     blocked = value(machine.installation.nouveau_blacklisted, "modprobe's configuration")
-    if not any(k.has_nvidia_module for k in machine.installation.kernels.value or ()):
+    kernels = value(machine.installation.kernels, "installed kernels")
+    if not any(k.has_nvidia_module for k in kernels):
         return skipped("where the running module comes from is not visible here")
     return (
         passed("yes", True, True)
@@ -84,6 +95,8 @@ def _branch(package: Package) -> str | None:
     applies_to="Debian and Ubuntu",
     source="reports of version mismatches after partial holds and unattended upgrades",
     fix="hold all of them: dlbox provision; or let all go: sudo apt-mark unhold NAME",
+    needs={"installation.packages": "driver packages"},
+    unread="warn",
 )
 def packages(machine: Machine) -> Outcome:
     """An automatic update of the driver's libraries while the old module runs stops every CUDA program until
@@ -123,6 +136,8 @@ def packages(machine: Machine) -> Outcome:
     limits="one for each card, and the two shared ones",
     source="NVIDIA driver README; compared with the number of cards that NVML lists",
     fix="create them: sudo nvidia-modprobe -c 0 -u",
+    needs={"nvml": "NVML"},
+    unread="warn",
 )
 def device_nodes(machine: Machine) -> Outcome:
     """CUDA opens these files. In containers they are given one by one, and one may have been forgotten."""
@@ -147,6 +162,8 @@ def device_nodes(machine: Machine) -> Outcome:
     limits="none: off is the normal state of a desktop card",
     source="NVIDIA driver persistence documentation",
     fix="sudo systemctl enable --now nvidia-persistenced",
+    needs={"gpu.persistence": "persistence mode"},
+    unread="warn",
 )
 def persistence(subject: Subject) -> Outcome:
     """With persistence off, the driver forgets the card when the last program closes it, and the next one

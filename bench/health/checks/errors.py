@@ -22,6 +22,7 @@ _ECC_CARDS = "cards with error-correcting memory: not GeForce"
     source="NVIDIA's Xid catalogue",
     fix="look the code up: dlbox check --explain errors.xid; then read: sudo dmesg | grep -i xid",
     explanation=xids.explanation(),
+    needs={"kernel_log": "kernel log"},
 )
 def xid(machine: Machine) -> Outcome:
     if not machine.kernel_log.ok and machine.kernel_log.state == "no-permission":
@@ -50,12 +51,16 @@ def xid(machine: Machine) -> Outcome:
     applies_to=_ECC_CARDS,
     source="NVML; NVIDIA's GPU memory error management",
     fix="reboot, so that the bad place is retired; if it comes back, the card's memory is defective",
+    needs={
+        "gpu.errors.ecc_uncorrected": "ECC counter",
+        "gpu.errors.ecc_uncorrected_lifetime": "ECC counter of the card's life",
+    },
+    optional=("gpu.errors.remap_failed",),
 )
 def ecc(subject: Subject) -> Outcome:
     """The memory lost data that its code could not repair. Results computed since then are not to be
     trusted."""
     now = value(subject.gpu.errors.ecc_uncorrected, "ECC counter")
-    ever = subject.gpu.errors.ecc_uncorrected_lifetime.value or 0
     if now and subject.gpu.errors.remap_failed.value:
         return failed(
             f"{now} uncorrected errors since the driver was loaded, and no spare rows are left",
@@ -65,6 +70,7 @@ def ecc(subject: Subject) -> Outcome:
         )
     if now:
         return failed(f"{now} uncorrected errors since the driver was loaded", now, 0)
+    ever = value(subject.gpu.errors.ecc_uncorrected_lifetime, "ECC counter of the card's life")
     if ever:
         return warned(
             f"{ever} uncorrected errors in the card's life, none since the driver was loaded", ever, 0
@@ -80,6 +86,8 @@ def ecc(subject: Subject) -> Outcome:
     applies_to=_ECC_CARDS,
     source="limit of a large cloud's node health checks",
     fix="watch the number; if it grows by the hour, have the card replaced",
+    needs={"gpu.errors.ecc_corrected": "ECC counter"},
+    unread="warn",
 )
 def ecc_corrected(subject: Subject) -> Outcome:
     """Corrected errors do no harm; a flood of them announces worse."""
@@ -97,13 +105,15 @@ def ecc_corrected(subject: Subject) -> Outcome:
     applies_to=_ECC_CARDS,
     source="NVML",
     fix="reboot, so that the new setting takes effect",
+    needs={"gpu.errors.ecc_enabled": "ECC", "gpu.errors.ecc_pending": "ECC after the next reset"},
+    unread="warn",
 )
 def ecc_mode(subject: Subject) -> Outcome:
     """Error correction costs a little memory and speed and finds bit errors; changing it needs a reset."""
     now = value(subject.gpu.errors.ecc_enabled, "ECC")
-    pending = subject.gpu.errors.ecc_pending.value
+    pending = value(subject.gpu.errors.ecc_pending, "ECC after the next reset")
     words = "on" if now else "off"
-    if pending is not None and pending != now:
+    if pending != now:
         return warned(f"{words}, will be {'on' if pending else 'off'} after the next reset", now, pending)
     return passed(words, now)
 
@@ -116,6 +126,11 @@ def ecc_mode(subject: Subject) -> Outcome:
     applies_to=_ECC_CARDS + " from Ampere on",
     source="NVIDIA's dynamic page retirement: at most 64 pages",
     fix="reboot, so that waiting pages are retired; near the limit have the card replaced",
+    needs={
+        "gpu.errors.retired_pages": "retired pages",
+        "gpu.errors.retirement_pending": "pages that wait to be retired",
+    },
+    optional=("gpu.name",),
 )
 def retired_pages(subject: Subject) -> Outcome:
     """Bad places of the memory are mapped out, up to a limit. One that waits is still in use until the
@@ -146,6 +161,13 @@ def retired_pages(subject: Subject) -> Outcome:
     applies_to="data centre cards from Ampere on; GeForce answers the question without having the feature",
     source="NVIDIA's row remapping",
     fix="reboot, so that waiting rows are replaced; after a failed remap have the card replaced",
+    needs={
+        "gpu.errors.remapped_rows_uncorrected": "remapped rows",
+        "gpu.errors.remapped_rows_corrected": "remapped rows",
+        "gpu.errors.remap_failed": "failed remaps",
+        "gpu.errors.remap_pending": "waiting remaps",
+    },
+    optional=("gpu.name", "gpu.errors.ecc_uncorrected"),
 )
 def remapped_rows(subject: Subject) -> Outcome:
     """The card swaps bad rows of its memory for spare ones at the next reset. When there are no spare rows
@@ -160,7 +182,7 @@ def remapped_rows(subject: Subject) -> Outcome:
         return failed("a bad row could not be replaced: no spare rows are left", True, False)
     if errors.remap_pending.value:
         return failed("a bad row waits to be replaced and is still in use", True, False)
-    corrected = errors.remapped_rows_corrected.value or 0
+    corrected = value(errors.remapped_rows_corrected, "rows replaced after corrected errors")
     if uncorrected:
         return warned(
             f"{uncorrected} rows replaced after uncorrected errors",
@@ -178,6 +200,8 @@ def remapped_rows(subject: Subject) -> Outcome:
     limits="valid",
     source="NVML, code 14",
     fix="power the machine off and on; if it stays corrupted, ask the card's maker for a new one",
+    needs={"gpu.errors.inforom_valid": "InfoROM check"},
+    optional=("gpu.errors.inforom_version",),
 )
 def inforom(subject: Subject) -> Outcome:
     """The InfoROM holds serial number, settings and error history. A corrupted one makes other readings
@@ -195,4 +219,4 @@ def _geforce(subject: Subject) -> bool:
     """Without error-correcting memory: by the catalogue, else by the name."""
     if subject.card is not None:
         return not subject.card.has_ecc
-    return "geforce" in (subject.gpu.name.value or "").lower()
+    return "geforce" in value(subject.gpu.name, "the card's name").lower()

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 from bench.health.check import Outcome, Subject, check, failed, passed, skipped, unknown, value, warned
+from inventory.cards import architectures
+from inventory.cards.cards import architecture_of
 from inventory.machine.reading import Reading
 from inventory.machine.records import Gpu, Machine
 
@@ -49,6 +51,10 @@ def _readings(record: msgspec.Struct) -> Iterator[Reading[Any]]:
     source="NVML return codes of nvidia-ml-py 13.615",
     fix="switch the machine off and on; if it comes back, reseat the card and its power cables, "
     "try another slot, and read: sudo dmesg | grep -i xid",
+    needs={
+        "gpu.handle": "the card's handle",
+        "gpu.name | gpu.uuid | gpu.memory_total_bytes": "the card's name, id and memory size",
+    },
 )
 def responds(subject: Subject) -> Outcome:
     """A card can be listed and yet be gone: it fell off PCI Express, or waits for a reset after a fault.
@@ -91,6 +97,8 @@ def count(machine: Machine, expected: int | None = None) -> Outcome:
     limits="none: an unknown card is judged by its own limits only",
     source="inventory/cards/cards.yml",
     fix="add the card to inventory/cards/cards.yml: CONTRIBUTING.md says how",
+    needs={"gpu.name": "the card's name"},
+    optional=("gpu.compute_capability",),
 )
 def model(subject: Subject) -> Outcome:
     """The catalogue holds what a card should reach. For a card it does not have, checks that need such a
@@ -116,6 +124,8 @@ def model(subject: Subject) -> Outcome:
     applies_to="cards in the catalogue",
     source="inventory/cards/cards.yml",
     fix="compare the label with nvidia-smi -q; a card that lost memory chips, or a forged one, goes back",
+    needs={"gpu.memory_total_bytes": "memory size"},
+    optional=("gpu.mig",),
 )
 def memory_size(subject: Subject) -> Outcome:
     """Reports a card with less memory than its model has: defective chips, or a relabelled card."""
@@ -125,6 +135,15 @@ def memory_size(subject: Subject) -> Outcome:
     if subject.card is None:
         return skipped("card not in the catalogue; CONTRIBUTING.md says how to add it")
     gib, label = total / 2**30, subject.card.memory_gib
+    if gib > label * (1 + _MEMORY_SLACK):
+        return warned(
+            f"{gib:.1f} GiB, the {subject.card.name} is sold with {label}",
+            round(gib, 2),
+            label,
+            "GiB",
+            remedy="compare with nvidia-smi -q; a card with other memory chips than its model's is tested with: "
+            "dlbox check --stress 5",
+        )
     if gib < label * (1 - _MEMORY_SLACK):
         return failed(f"{gib:.1f} GiB, the {subject.card.name} has {label}", round(gib, 2), label, "GiB")
     return passed(f"{gib:.1f} of {label} GiB", round(gib, 2), label, "GiB")
@@ -137,6 +156,7 @@ def memory_size(subject: Subject) -> Outcome:
     limits="default; exclusive warns, prohibited fails",
     source="NVML documentation of compute modes",
     fix="sudo nvidia-smi --compute-mode=DEFAULT",
+    needs={"gpu.compute_mode": "compute mode"},
 )
 def compute_mode(subject: Subject) -> Outcome:
     """Prohibited means that no CUDA program may start on this card; exclusive, that only one may."""
@@ -155,6 +175,8 @@ def compute_mode(subject: Subject) -> Outcome:
     limits="none",
     source="NVML",
     fix="plug the screen into the mainboard's output to give the card's memory to training",
+    needs={"gpu.display_active": "display state"},
+    unread="warn",
 )
 def display(subject: Subject) -> Outcome:
     """A screen on the card costs some hundred MiB of its memory and a little time; it is no fault."""
@@ -172,6 +194,8 @@ def display(subject: Subject) -> Outcome:
     applies_to="A100, H100, H200 and their kin",
     source="NVIDIA MIG user guide",
     fix="sudo nvidia-smi --mig 0, or make an instance: sudo nvidia-smi mig -cgi 0 -C",
+    needs={"gpu.mig": "MIG mode"},
+    unread="warn",
 )
 def mig(subject: Subject) -> Outcome:
     """A card in MIG mode is divided; a program sees one instance, with a part of memory and speed."""
@@ -188,14 +212,44 @@ def mig(subject: Subject) -> Outcome:
     limits="GSP firmware of the driver's own version",
     source="NVML",
     fix="reinstall the driver, so that its firmware files fit: dlbox provision",
+    needs={"gpu.vbios_version": "VBIOS version"},
+    optional=(
+        "gpu.gsp_version",
+        "gpu.pci_device_id",
+        "machine.driver.module_version",
+        "machine.driver.library_version",
+    ),
+    unread="warn",
 )
 def firmware(subject: Subject) -> Outcome:
     """The VBIOS is the card's own program; the GSP firmware is loaded by the driver and belongs to it."""
     vbios = value(subject.gpu.vbios_version, "VBIOS version")
-    gsp, driver = subject.gpu.gsp_version.value, subject.machine.driver.module_version.value
-    if gsp and driver and gsp != driver:
+    if subject.gpu.gsp_version.state == "not-supported":
+        if _without_gsp(subject):
+            return passed(f"VBIOS {vbios}; cards before Turing have no GSP", vbios)
+        return skipped(f"VBIOS {vbios}; the driver reports no GSP firmware")
+    gsp = value(subject.gpu.gsp_version, "GSP firmware version")
+    module = subject.machine.driver.module_version
+    driver = (module if module.ok else subject.machine.driver.library_version).value
+    if driver is None:
+        return skipped(f"GSP {gsp}; the driver's version was not read, see driver.branch")
+    if gsp != driver:
         return warned(f"GSP firmware {gsp} with driver {driver}", gsp, driver)
-    return passed(f"VBIOS {vbios}" + (f", GSP {gsp}" if gsp else ""), vbios)
+    return passed(f"VBIOS {vbios}, GSP {gsp}", vbios)
+
+
+def _family(subject: Subject) -> str | None:
+    """Architecture by the catalogue, else by the PCI id."""
+    if subject.card is not None:
+        return subject.card.architecture
+    device = subject.gpu.pci_device_id.value
+    return None if device is None else architecture_of(device)
+
+
+def _without_gsp(subject: Subject) -> bool:
+    """Whether the chip has no GSP processor: the open kernel modules, which need it, do not support it."""
+    row = architectures.find(_family(subject))
+    return row is not None and "open" not in row.flavours
 
 
 @check(
@@ -206,6 +260,7 @@ def firmware(subject: Subject) -> Outcome:
     applies_to="drivers from 565 on",
     source="NVML field 230",
     fix="reboot",
+    needs={"gpu.errors.recovery_action": "recovery action"},
 )
 def recovery(subject: Subject) -> Outcome:
     """The driver says when a fault can only be cleared by a reset or a reboot."""
@@ -221,7 +276,10 @@ def recovery(subject: Subject) -> Outcome:
     if action == 0:
         return passed("none", 0, 0)
     if action not in words:
-        return unknown(f"the driver asks for action {action}, which is not known")
+        return unknown(
+            f"the driver asks for action {action}, which is not known",
+            "reboot, then read what the driver asks for: nvidia-smi -q | grep -i -A2 recovery",
+        )
     remedy = (
         "end all programs on the card, then: sudo nvidia-smi --gpu-reset" if action in (1, 3, 4, 6) else None
     )

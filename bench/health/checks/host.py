@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.health.check import Outcome, check, failed, passed, skipped, value, warned
+from bench.health.check import Outcome, check, failed, passed, value, warned
 from inventory.machine.records import Machine
 
 _GIB = 1 << 30
@@ -19,16 +19,21 @@ _FULL, _TIGHT = 1.0, 5.0
     limits=f"below {_LEAST_MEMORY:g} GiB warns",
     source="TensorFlow and a workshop model take 1 to 2 GiB",
     fix="add memory, or close other programs while training",
+    unread="warn",
 )
 def memory(machine: Machine) -> Outcome:
     """Frameworks need one to two GiB before they load any data."""
     gib = machine.host.memory_bytes / _GIB
-    if not machine.host.memory_bytes:
-        return skipped("not known")
+    if not 0 < gib < 1 << 20:
+        return warned(
+            "the size of the memory could not be read",
+            remedy="read it by hand: free -h; then: dlbox check --only host",
+        )
     if gib < _LEAST_MEMORY:
         return warned(f"{gib:.1f} GiB", round(gib, 1), 8, "GiB")
     free = machine.host.memory_available_bytes / _GIB
-    return passed(f"{gib:.1f} GiB" + (f", {free:.1f} free" if free else ""), round(gib, 1), None, "GiB")
+    told = f", {free:.1f} free" if 0 < free <= gib else ""
+    return passed(f"{gib:.1f} GiB{told}", round(gib, 1), None, "GiB")
 
 
 @check(
@@ -56,6 +61,7 @@ def swap(machine: Machine) -> Outcome:
     limits=f"below {_TIGHT:g} GiB warns, below {_FULL:g} GiB fails",
     source="TensorFlow with its CUDA wheels takes 5 to 6 GB",
     fix="free some space: du -xh --max-depth=2 ~ | sort -h | tail",
+    needs={"host.disk": "disk"},
 )
 def disk(machine: Machine) -> Outcome:
     """A full disk loses results. A rotating disk is slow with data sets of many small files."""
@@ -80,12 +86,19 @@ def disk(machine: Machine) -> Outcome:
     applies_to="machines that show a governor; virtual ones do not",
     source="kernel documentation of cpufreq: with intel_pstate and amd-pstate, powersave adapts",
     fix="sudo cpupower frequency-set -g schedutil",
+    needs={"host.cpu_governor": "governor"},
+    optional=("host.cpu_frequency_driver",),
+    unread="warn",
 )
 def governor(machine: Machine) -> Outcome:
     """The governor decides how fast the processor's clock follows its load. Feeding a card needs a core at
     full speed."""
     setting = value(machine.host.cpu_governor, "governor")
     driver = machine.host.cpu_frequency_driver.value or ""
+    if setting == "powersave":
+        driver = value(
+            machine.host.cpu_frequency_driver, "the governor is powersave, and the frequency driver"
+        )
     if setting == "powersave" and driver.startswith(("acpi-cpufreq", "pcc-cpufreq")):
         return warned(
             f"{setting} with {driver} keeps the processor at its lowest clock", setting, "schedutil"
@@ -102,6 +115,8 @@ def governor(machine: Machine) -> Outcome:
     limits="none: measurements record it beside each block",
     source="/proc/loadavg",
     fix="see what runs: top",
+    needs={"host.load_average": "load"},
+    unread="warn",
 )
 def load(machine: Machine) -> Outcome:
     """Other programs take time from the one that feeds the card."""
@@ -117,6 +132,8 @@ def load(machine: Machine) -> Outcome:
     limits="none",
     source="sysfs",
     fix="with several cards that copy to each other, turn it off in the firmware",
+    needs={"host.iommu": "IOMMU"},
+    unread="warn",
 )
 def iommu(machine: Machine) -> Outcome:
     """Separates devices from each other. One card does not mind; copies between cards can be slower."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bench.health.check import Outcome, Subject, check, passed, skipped, value, warned
+from bench.health.check import NotRead, Outcome, Subject, check, passed, skipped, value, warned
+from inventory.machine.reading import Reading
 
 _SHARE = 0.25
 _DESKTOP_BYTES = 3 << 29
@@ -16,12 +17,17 @@ _DESKTOP_BYTES = 3 << 29
     limits="more than a quarter of it, and more than 1.5 GiB, warns",
     source="NVML's second memory struct; desktops hold 0.2 to 1.5 GiB",
     fix="see who holds it: nvidia-smi; end those programs, or plug the screen into the mainboard",
+    needs={"gpu.memory_total_bytes": "memory size", "gpu.memory_used_bytes": "memory in use"},
+    optional=("gpu.processes",),
+    unread="warn",
 )
 def used(subject: Subject) -> Outcome:
     """What other programs hold is not there for training. The driver's own reserve is counted apart; older
     tools count it as used."""
     total = value(subject.gpu.memory_total_bytes, "memory size")
     held = value(subject.gpu.memory_used_bytes, "memory in use")
+    if held > total:
+        raise NotRead(Reading.failed(f"{held >> 20} MiB is more than the card has"), "memory in use")
     words = f"{held >> 20} of {total >> 20} MiB"
     if held > max(_DESKTOP_BYTES, _SHARE * total):
         return warned(f"{words} are in use{_holders(subject)}", held >> 20, total >> 20, "MiB")
@@ -36,6 +42,8 @@ def used(subject: Subject) -> Outcome:
     applies_to="not under WSL2, which has no list",
     source="NVML",
     fix="end what should not be there: kill PID",
+    needs={"gpu.processes": "list of programs"},
+    unread="warn",
 )
 def processes(subject: Subject) -> Outcome:
     """Programs that hold the card. A desktop's display server is normal. In a container, programs of the

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.health.check import Outcome, Subject, check, failed, passed, skipped, value, warned
+from bench.health.check import KIND, Outcome, Subject, check, failed, passed, skipped, value, warned
 from inventory.machine.reading import Reading
 
 _BUSY_PERCENT = 10
@@ -24,6 +24,11 @@ def gigabytes(generation: int, lanes: int) -> float:
     limits="half or less warns; x4 and narrower, or a quarter, fails; never fails on a laptop",
     source="NVML and sysfs; the width does not change when the card idles",
     fix="switch off, reseat the card, clean its contacts, take out riser cables; look in the firmware for x16",
+    needs={
+        "gpu.link.width | pci.link_width": "link width",
+        "gpu.link.width_max | pci.link_width_max": "widest link",
+    },
+    optional=("pci.slot_width_max", *KIND),
 )
 def link_width(subject: Subject) -> Outcome:
     """Card and slot agree on a number of lanes when the machine starts. A card that is not fully seated, dust
@@ -60,6 +65,12 @@ def link_width(subject: Subject) -> Outcome:
     applies_to="cards in the catalogue, not in laptops or virtual machines",
     source="inventory/cards/cards.yml; NVML's maximum of card and system; sysfs of the bridge above",
     fix="move the card to the slot next to the processor; the mainboard's manual says which has all lanes",
+    needs={
+        "gpu.link.width_max | pci.link_width_max": "widest link",
+        "gpu.link.generation_max | pci.link_generation_max": "fastest generation",
+    },
+    optional=("pci.slot_width_max", *KIND),
+    unread="warn",
 )
 def slot_offers(subject: Subject) -> Outcome:
     """Mainboards have slots of full length with four lanes only. The card works there, but data comes slowly.
@@ -76,7 +87,10 @@ def slot_offers(subject: Subject) -> Outcome:
             "widest link",
         ),
     )
-    fastest = subject.gpu.link.generation_max.value or card.pcie_generation
+    fastest = value(
+        _either(subject.gpu.link.generation_max, subject.pci.link_generation_max if subject.pci else None),
+        "fastest generation",
+    )
     has, could = gigabytes(fastest, lanes), gigabytes(card.pcie_generation, card.pcie_lanes)
     words = f"PCIe {fastest} x{lanes} for a card of PCIe {card.pcie_generation} x{card.pcie_lanes}"
     if lanes < card.pcie_lanes or (has and has <= could / 4):
@@ -91,6 +105,9 @@ def slot_offers(subject: Subject) -> Outcome:
     limits="that of card and slot together; judged in P0 to P2 with at least 10 % utilisation",
     source="NVML; reports of links stuck at generation 1 under load",
     fix="set the slot's PCIe speed to Auto in the firmware, take out riser cables; then: dlbox check --stress 2",
+    needs={"gpu.link.generation": "link generation", "gpu.link.generation_max": "fastest generation"},
+    optional=("gpu.clocks.performance_state", "gpu.utilisation_percent"),
+    unread="warn",
 )
 def link_generation(subject: Subject) -> Outcome:
     """A card at rest lowers its link to generation 1 to save power, which says nothing about its health. Under
@@ -114,6 +131,8 @@ def link_generation(subject: Subject) -> Outcome:
     limits=f"up to {_REPLAYS}",
     source="NVIDIA DCGM's default limit",
     fix="reseat the card, take out the riser cable, lower the slot's PCIe generation by one in the firmware",
+    needs={"gpu.link.replays": "replay counter"},
+    unread="warn",
 )
 def replays(subject: Subject) -> Outcome:
     """The link detects damaged packets and repeats them. Many repeats mean a bad contact or cable."""
@@ -130,15 +149,21 @@ def replays(subject: Subject) -> Outcome:
     limits=f"no fatal ones (fail), no non-fatal ones, up to {_CORRECTABLE} corrected ones (warn)",
     source="sysfs aer_dev_*; NVIDIA DCGM's default limit of corrected errors",
     fix="reseat the card, take out the riser cable, try another slot, and read: sudo dmesg | grep -i aer",
+    needs={
+        "pci.aer_fatal": "counter of fatal errors",
+        "pci.aer_nonfatal": "counter of non-fatal errors",
+        "pci.aer_correctable": "counter of corrected errors",
+    },
 )
 def errors(subject: Subject) -> Outcome:
     """The kernel counts what goes wrong on the link: corrected errors cost time, the others lose data."""
     if subject.pci is None:
         return skipped("the card is not visible on this system's bus")
-    fatal = value(subject.pci.aer_fatal, "error counters")
-    nonfatal, corrected = subject.pci.aer_nonfatal.value or 0, subject.pci.aer_correctable.value or 0
+    fatal = value(subject.pci.aer_fatal, "counter of fatal errors")
     if fatal:
         return failed(f"{fatal} fatal errors since boot", fatal, 0)
+    nonfatal = value(subject.pci.aer_nonfatal, "counter of non-fatal errors")
+    corrected = value(subject.pci.aer_correctable, "counter of corrected errors")
     if nonfatal:
         return warned(f"{nonfatal} non-fatal errors since boot", nonfatal, 0)
     if corrected > _CORRECTABLE:
@@ -153,16 +178,18 @@ def errors(subject: Subject) -> Outcome:
     limits="none for training; smaller than 64 MiB warns",
     source="NVML; 256 MiB is the size without Resizable BAR",
     fix='turn on "Above 4G Decoding" and "Resizable BAR" in the firmware',
+    needs={"gpu.bar1_total_bytes": "BAR1 size", "gpu.memory_total_bytes": "memory size"},
+    unread="warn",
 )
 def bar1(subject: Subject) -> Outcome:
     """With Resizable BAR the processor reaches all of the card's memory. Games gain by it; training copies by
     DMA and hardly notices, so that its absence is no fault. RTX 30 and later can have it."""
     size = value(subject.gpu.bar1_total_bytes, "BAR1 size")
-    total = subject.gpu.memory_total_bytes.value
     mib = size >> 20
     if mib < 64:
         return warned(f"only {mib} MiB: the firmware gave the card too little address space", mib, 256, "MiB")
-    if total and size >= 0.9 * total:
+    total = value(subject.gpu.memory_total_bytes, "memory size")
+    if size >= 0.9 * total:
         return passed(f"on: {mib} MiB", mib, None, "MiB")
     newer = subject.card is not None and subject.card.architecture in ("ampere", "ada", "blackwell")
     return passed(

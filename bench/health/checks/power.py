@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.health.check import Outcome, Subject, check, failed, passed, skipped, value, warned
+from bench.health.check import KIND, Outcome, Subject, check, failed, passed, skipped, value, warned
 from bench.health.checks.thermal import POWER_BRAKE
 
 _REDUCED = 0.8
@@ -19,6 +19,9 @@ _OVERDRAW = 1.5
     applies_to="cards with an adjustable limit",
     source="NVML",
     fix="set it back, in watts: sudo nvidia-smi --power-limit DEFAULT",
+    needs={"gpu.power.limit_w": "power limit", "gpu.power.default_limit_w": "default power limit"},
+    optional=KIND,
+    unread="warn",
 )
 def limit(subject: Subject) -> Outcome:
     """A lowered limit saves energy and noise and costs some speed. Below four fifths of the default the card
@@ -43,16 +46,18 @@ def limit(subject: Subject) -> Outcome:
     limits=f"above {_OVERDRAW:g} times the limit warns",
     source="NVML",
     fix="measure again; if it stays, the card's power sensor or regulation is broken: have it checked",
+    needs={"gpu.power.draw_w": "power draw", "gpu.power.limit_w": "power limit"},
+    unread="warn",
 )
 def draw(subject: Subject) -> Outcome:
     """The card regulates its draw to the limit, within short peaks."""
     now = value(subject.gpu.power.draw_w, "power draw")
-    top = subject.gpu.power.limit_w.value
-    if top and now > _OVERDRAW * top:
+    if subject.gpu.power.limit_w.state == "not-supported":
+        return skipped(f"{now:.0f} W; the card reports no limit to hold it against")
+    top = value(subject.gpu.power.limit_w, "power limit")
+    if now > _OVERDRAW * top:
         return warned(f"{now:.0f} W, limit {top:.0f} W", round(now), round(top), "W")
-    return passed(
-        f"{now:.0f} W" + (f" of {top:.0f} W" if top else ""), round(now), round(top) if top else None, "W"
-    )
+    return passed(f"{now:.0f} W of {top:.0f} W", round(now), round(top), "W")
 
 
 @check(
@@ -63,6 +68,7 @@ def draw(subject: Subject) -> Outcome:
     source="NVML clock event reasons, bit 0x80",
     fix="check that every power connector of the card has its own cable from the supply, and the supply's size: "
     "dlbox check --power-supply WATTS",
+    needs={"gpu.clocks.event_reasons": "clock event reasons"},
 )
 def brake(subject: Subject) -> Outcome:
     """The power supply or the mainboard pulled the card's emergency brake, and its clocks are halved."""
@@ -82,6 +88,9 @@ def brake(subject: Subject) -> Outcome:
     applies_to="machines whose supply is given with --power-supply",
     source="makers' recommendations: 550 W for an RTX 3060 of 170 W, 850 W for an RTX 4090 of 450 W",
     fix="fit a larger supply, or lower the limit: sudo nvidia-smi --power-limit WATTS",
+    needs={"gpu.power.limit_w": "power limit"},
+    optional=KIND,
+    unread="warn",
 )
 def supply(subject: Subject) -> Outcome:
     """Cards draw short peaks far above their limit. A supply that is too small switches off or resets the
@@ -90,7 +99,7 @@ def supply(subject: Subject) -> Outcome:
         return skipped("not known: name it with --power-supply WATTS")
     if subject.is_laptop:
         return skipped("a laptop has its own supply")
-    limits = [gpu.power.limit_w.value or 0 for gpu in subject.machine.gpus]
+    limits = [value(gpu.power.limit_w, f"power limit of GPU {gpu.index}") for gpu in subject.machine.gpus]
     own = value(subject.gpu.power.limit_w, "power limit")
     needed = (sum(limits) + _REST_OF_COMPUTER_W) / _SUPPLY_USE
     if (

@@ -32,6 +32,8 @@ _FAN_NEEDED_C = 70
     limits="warn above its highest operating temperature, fail at its slowdown temperature",
     source=f"NVML thresholds of the card; without them {_TYPICAL_MAX_C} and {_TYPICAL_SLOWDOWN_C} C",
     fix="clean fans and filters, give the case air, check that the fans turn; then: dlbox check --stress 5",
+    needs={"gpu.temperatures.gpu_c": "temperature"},
+    optional=("gpu.temperatures.slowdown_c", "gpu.temperatures.max_operating_c"),
 )
 def temperature(subject: Subject) -> Outcome:
     """Every card has limits of its own: above the operating limit it wears and slows down, at the slowdown
@@ -55,6 +57,9 @@ def temperature(subject: Subject) -> Outcome:
     applies_to="cards with a memory sensor: not GeForce under Linux",
     source="NVML field 82 and threshold 2; GDDR6X slows down at 110 C",
     fix="renew the card's thermal pads, give the case air",
+    needs={"gpu.temperatures.memory_c": "memory temperature"},
+    optional=("gpu.temperatures.memory_max_c",),
+    unread="warn",
 )
 def memory(subject: Subject) -> Outcome:
     """GDDR6X and HBM run hotter than the chip. NVML has no sensor for them on GeForce cards."""
@@ -73,6 +78,7 @@ def memory(subject: Subject) -> Outcome:
     limits="hardware slowdown fails, software thermal slowdown warns; idle and power limit are no fault",
     source="NVML clock event reasons; under full load consumer cards are nearly always at their power limit",
     fix="clean fans and filters, give the case air, renew thermal paste on an old card; then: dlbox check --stress 5",
+    needs={"gpu.clocks.event_reasons": "clock event reasons"},
 )
 def throttling(subject: Subject) -> Outcome:
     """The driver says why clocks are below their maximum. Most reasons are normal; slowing down because of
@@ -97,19 +103,21 @@ def throttling(subject: Subject) -> Outcome:
     applies_to="cards with fans of their own",
     source="NVML; zero-RPM cards stop their fans up to about 60 C",
     fix="look whether something blocks the fans or a fan cable is loose; undo manual fan settings",
+    needs={"gpu.fan_percent": "fan speed"},
+    optional=("gpu.temperatures.gpu_c", "gpu.fan_rpm"),
+    unread="warn",
 )
 def fan(subject: Subject) -> Outcome:
     """Many cards stop their fans when they are cool. On a hot card a fan that stands still is broken, blocked
     or was switched off by a setting. Cards without fans are cooled by the case."""
     speeds = value(subject.gpu.fan_percent, "fan speed")
-    now = subject.gpu.temperatures.gpu_c.value
-    words = ", ".join(f"{speed} %" for speed in speeds)
     turning = subject.gpu.fan_rpm
-    if now is not None and now >= _FAN_NEEDED_C and (max(speeds) == 0 or (turning.ok and turning.value == 0)):
+    if max(speeds) > 0 and not (turning.ok and turning.value == 0):
+        return passed(", ".join(f"{speed} %" for speed in speeds), max(speeds), None, "%")
+    now = value(subject.gpu.temperatures.gpu_c, "the fans stand still, and the temperature")
+    if now >= _FAN_NEEDED_C:
         return failed(f"the fans stand still at {now} C", 0, None, "%")
-    if max(speeds) == 0:
-        return passed("standing still, as cool cards do", 0, None, "%")
-    return passed(words, max(speeds), None, "%")
+    return passed("standing still, as cool cards do", 0, None, "%")
 
 
 @check(
@@ -119,6 +127,9 @@ def fan(subject: Subject) -> Outcome:
     limits="none at rest; judged under load by dlbox check --stress",
     source="NVML; CUDA on GeForce runs in P2, with memory clocks a little below the maximum",
     fix="dlbox check --stress 2",
+    needs={"gpu.clocks.sm_mhz": "clock"},
+    optional=("gpu.clocks.sm_max_mhz", "gpu.clocks.performance_state"),
+    unread="warn",
 )
 def clocks(subject: Subject) -> Outcome:
     """Shown, not judged: a card at rest runs at a fraction of its clock, and CUDA programs never reach P0 on

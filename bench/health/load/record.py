@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from bench.health import plausible
 from inventory.machine.records import Gpu
 
 
@@ -64,6 +65,7 @@ class LoadRun(msgspec.Struct, frozen=True, kw_only=True):
 
     def best_link(self) -> tuple[int | None, int | None]:
         """Highest PCIe generation and width seen under load."""
-        generations = [s.gpu.link.generation.value for s in self.samples if s.gpu.link.generation.value]
-        widths = [s.gpu.link.width.value for s in self.samples if s.gpu.link.width.value]
+        links = [plausible.checked_all(s.gpu.link) for s in self.samples]
+        generations = [link.generation.value for link in links if link.generation.value is not None]
+        widths = [link.width.value for link in links if link.width.value is not None]
         return max(generations, default=None), max(widths, default=None)

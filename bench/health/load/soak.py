@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from statistics import fmean
+from typing import Any
 
-from bench.health import xids
-from bench.health.check import Outcome, Subject, check, failed, passed, skipped, unknown, warned
+import msgspec
+
+from bench.health import plausible, xids
+from bench.health.check import (
+    KIND,
+    NotRead,
+    Outcome,
+    Subject,
+    check,
+    failed,
+    passed,
+    reach,
+    skipped,
+    unknown,
+    value,
+    warned,
+)
 from bench.health.checks.thermal import HW_SLOWDOWN, HW_THERMAL, POWER_BRAKE, SW_THERMAL
 from bench.health.load.record import LoadRun
+from inventory.machine.reading import Reading
 
 _HARD = HW_SLOWDOWN | HW_THERMAL | POWER_BRAKE
 _DROP = 0.93
@@ -15,7 +33,26 @@ _SW_SHARE = 0.01
 _REACH = 0.75
 _READS = 5
 _NO_CARD = "no card under load"
-_NO_SAMPLES = "the card's sensors could not be read under load"
+
+_LEAST_READ = 0.5
+"""Share of the readings under load that must have succeeded for a judgement."""
+
+
+def _seen(run: LoadRun, path: str, what: str) -> list[Any]:
+    """What a sensor ("temperatures.gpu_c" of a Gpu) gave under load. Raises NotRead where it gave too little."""
+    name = path.rpartition(".")[2]
+    found = [plausible.checked(name, reach(sample.gpu, path)) for sample in run.samples]
+    good = [reading.value for reading in found if reading.ok]
+    if not found:
+        raise NotRead(Reading.failed("no reading was taken under load"), what)
+    if len(good) < _LEAST_READ * len(found) or not good:
+        bad = next(
+            (reading for reading in found if reading.state != "not-supported" and not reading.ok), found[0]
+        )
+        raise NotRead(
+            bad if not bad.ok else found[0], f"{what}, {len(found) - len(good)} of {len(found)} readings"
+        )
+    return good
 
 
 @check(
@@ -33,6 +70,8 @@ def throughput_drop(subject: Subject | None, run: LoadRun) -> Outcome:
     warm = [s for s in run.soak if s.second >= run.soak[0].second + _warm_up(run)] if run.soak else []
     if len(warm) < 6:
         return skipped("the load was too short: dlbox check --stress 5")
+    if not all(math.isfinite(s.tflops) and s.tflops > 0 for s in warm):
+        return unknown("the rate of products under load is not a number above 0", "dlbox check --stress 5")
     span = warm[-1].second - warm[0].second
     window = min(60.0, span / 3)
     first = fmean(s.tflops for s in warm if s.second <= warm[0].second + window)
@@ -58,14 +97,13 @@ def _warm_up(run: LoadRun) -> float:
     limits="above the card's operating limit warns, at its slowdown temperature fails",
     source="NVML thresholds of the card",
     fix="clean fans and filters, give the case air, renew thermal paste on an old card",
+    optional=("gpu.temperatures.slowdown_c", "gpu.temperatures.max_operating_c"),
 )
 def temperature(subject: Subject | None, run: LoadRun) -> Outcome:
     """Read once a second while the card does nothing but products."""
     if subject is None:
         return skipped(_NO_CARD)
-    seen = [s.gpu.temperatures.gpu_c.value for s in run.samples if s.gpu.temperatures.gpu_c.value is not None]
-    if not seen:
-        return unknown(_NO_SAMPLES)
+    seen = _seen(run, "temperatures.gpu_c", "temperature under load")
     top, limits = max(seen), subject.gpu.temperatures
     slowdown, highest = limits.slowdown_c.value or 96, limits.max_operating_c.value or 90
     if top >= slowdown:
@@ -90,11 +128,7 @@ def slowdown(subject: Subject | None, run: LoadRun) -> Outcome:
     counts."""
     if subject is None:
         return skipped(_NO_CARD)
-    masks = [
-        s.gpu.clocks.event_reasons.value for s in run.samples if s.gpu.clocks.event_reasons.value is not None
-    ]
-    if not masks:
-        return skipped("the driver does not give reasons for reduced clocks")
+    masks = _seen(run, "clocks.event_reasons", "clock event reasons under load")
     hard = [mask for mask in masks if mask & _HARD]
     counted = _counted(run, "hw_thermal_us") + _counted(run, "power_brake_us")
     if hard or counted > 0:
@@ -113,8 +147,8 @@ def slowdown(subject: Subject | None, run: LoadRun) -> Outcome:
 
 def _counted(run: LoadRun, name: str) -> float:
     """Seconds by which one of the driver's counters rose. Only differences mean anything."""
-    values = [getattr(s.gpu.clocks, name).value for s in run.samples]
-    known = [value for value in values if value is not None]
+    found = [plausible.checked(name, getattr(s.gpu.clocks, name)) for s in run.samples]
+    known = [reading.value for reading in found if reading.value is not None]
     return max(0, known[-1] - known[0]) / 1e6 if len(known) > 1 else 0.0
 
 
@@ -127,16 +161,17 @@ def _counted(run: LoadRun, name: str) -> float:
     limits=f"below {_REACH:.0%} warns: the load was too weak to prove cooling and supply",
     source="proposal; a light load passes cards that fail in training",
     fix="end other programs, use the backend that loads the card best: dlbox check --stress 5 --backend torch",
+    optional=("gpu.power.limit_w", *KIND),
+    unread="warn",
 )
 def power(subject: Subject | None, run: LoadRun) -> Outcome:
     """A test that does not make the card draw its power proves little about heat and supply."""
     if subject is None:
         return skipped(_NO_CARD)
-    limit = subject.gpu.power.limit_w.value
+    limit = value(subject.gpu.power.limit_w, "power limit")
     start = run.soak[0].second if run.soak else 0.0
-    drawn = [s.gpu.power.draw_w.value for s in run.samples if s.second >= start and s.gpu.power.draw_w.value]
-    if not limit or not drawn:
-        return skipped("the card does not tell its draw and limit")
+    steady = tuple(s for s in run.samples if s.second >= start)
+    drawn = _seen(msgspec.structs.replace(run, samples=steady), "power.draw_w", "power draw under load")
     mean = fmean(drawn)
     words = f"{mean:.0f} W of {limit:.0f} W, {max(drawn):.0f} at most"
     if mean < _REACH * limit and not subject.is_laptop:
@@ -153,15 +188,17 @@ def power(subject: Subject | None, run: LoadRun) -> Outcome:
     limits="those of card and slot together; less warns",
     source="NVML; a card at rest lowers its link, so that only readings under load count",
     fix="set the slot's PCIe speed to Auto in the firmware, take out riser cables, reseat the card",
+    optional=("gpu.link.generation_max", "gpu.link.width_max"),
+    unread="warn",
 )
 def link(subject: Subject | None, run: LoadRun) -> Outcome:
     """Copies run while this is read, so that the link has reason to be at its best."""
     if subject is None:
         return skipped(_NO_CARD)
-    generation, lanes = run.best_link()
-    best, widest = subject.gpu.link.generation_max.value, subject.gpu.link.width_max.value
-    if generation is None or lanes is None or best is None or widest is None:
-        return skipped("the link's state is not readable")
+    best = value(subject.gpu.link.generation_max, "fastest generation")
+    widest = value(subject.gpu.link.width_max, "widest link")
+    generation = max(_seen(run, "link.generation", "link generation under load"))
+    lanes = max(_seen(run, "link.width", "link width under load"))
     if len(run.samples) < _READS:
         return skipped(f"fewer than {_READS} readings: dlbox check --stress 2")
     words = f"PCIe {generation} x{lanes} of PCIe {best} x{widest}"
@@ -185,14 +222,15 @@ def pcie_rate(generation: int, lanes: int) -> float:
     limits="any warns",
     source="proposal; a sound link repeats nothing in minutes",
     fix="reseat the card, take out the riser cable, lower the slot's PCIe generation by one in the firmware",
+    unread="warn",
 )
 def replays(subject: Subject | None, run: LoadRun) -> Outcome:
     """Packets that had to be sent again while data moved."""
     if subject is None:
         return skipped(_NO_CARD)
-    seen = [s.gpu.link.replays.value for s in run.samples if s.gpu.link.replays.value is not None]
+    seen = _seen(run, "link.replays", "replay counter under load")
     if len(seen) < 2:
-        return skipped("the card does not count replays")
+        return skipped("fewer than two readings: dlbox check --stress 2")
     more = max(0, seen[-1] - seen[0])
     return warned(f"{more} packets were sent again", more, 0) if more else passed("none", 0, 0)
 

@@ -7,7 +7,6 @@ hang, nonsense) only ends the watching, with its reason kept; training neither w
 from __future__ import annotations
 
 import os
-import selectors
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +17,8 @@ from bench.measure.card import summary
 from bench.measure.card.summary import Moment, Timed
 from bench.measure.events import Block, Event, Imported
 from bench.results.record.card import Telemetry
-from common.child import Child, house_variables
+from common.child import Child, python_path_variables
+from common.pipe_reader import PipeReader
 from inventory.gather import PROBE
 from inventory.machine.records import Gpu, GpuProcess
 from inventory.nvml.probe import Line
@@ -66,7 +66,7 @@ class Sampler:
         self._ended = threading.Event()  # an earlier thread may still look at its own
         self.worker_pid = 0
         try:
-            self._child = Child(self._command, house_variables())
+            self._child = Child(self._command, python_path_variables())
             self._thread = threading.Thread(target=self._watch, args=(self._child, self._ended), daemon=True)
             self._thread.start()
         except (OSError, RuntimeError) as error:  # no more processes or threads for this user
@@ -111,20 +111,18 @@ class Sampler:
         """Take lines until the context ends; why it ended earlier, or nothing."""
         if child.process is None or child.process.stdout is None:
             return f"the process that asks NVML {child.failure}"
-        pipe, buffer, heard = child.process.stdout, b"", self._clock()
-        with selectors.DefaultSelector() as selector:
-            selector.register(pipe, selectors.EVENT_READ)
+        heard = self._clock()
+        with PipeReader(child.process.stdout) as reader:
             while not ended.is_set():
-                if not selector.select(_LOOK_S):
+                received = reader.read(_LOOK_S)
+                if not received:
                     if self._clock() - heard > self._silence_s:
                         return "the process that asks NVML did not answer in time"
                     continue
-                chunk = os.read(pipe.fileno(), 65536)
-                if not chunk:
+                if received[0].closed:
                     return self._trouble or self._ending(child, ended)
                 heard = self._clock()
-                *lines, buffer = (buffer + chunk).split(b"\n")
-                for line in lines:
+                for line in received[0].lines:
                     self._take(line)
         return self._trouble
 

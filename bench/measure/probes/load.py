@@ -17,6 +17,7 @@ import msgspec
 
 from bench.health.load.record import Pattern, Repeats
 from bench.measure.probes.operations import Device, open_device, use_card
+from common.child import die_with_parent
 
 PATTERNS = (0, -1, -0x55555556, 0x55555555)
 """00, FF, AA and 55 in every byte, as signed 32-bit numbers."""
@@ -283,6 +284,7 @@ def _soak(device: Device, job: Job, end: float, emit: Emit) -> None:
 
 
 def main(text: str) -> int:
+    die_with_parent()
     job = msgspec.json.decode(text, type=Job)
     if job.card is not None:
         use_card(job.card)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +12,7 @@ from bench.measure import kernel_path
 from bench.measure.events import Event, Generic, Job, Resident, Tried
 from bench.measure.worker import rate, tasks
 from bench.results.record.figures import BatchPoint
+from common import ending
 
 Emit = Callable[[Event], None]
 
@@ -101,15 +101,7 @@ def _try(job: Job, data: tasks.Data, size: int, wait: rate.Wait, on_gpu: bool) -
     )
 
 
-_MEMORY = re.compile(
-    r"resource_?exhausted|out[ _]?of[ _]?memory|\boom\b|_alloc_failed\b|_allocation_failed\b|\bbad_alloc\b"
-    r"|can(?:no|')t allocate memory(?! in static tls)|cudaErrorMemoryAllocation",
-    re.IGNORECASE,
-)
-"""A library that finds no room for its thread-local variables "cannot allocate memory in static TLS block"."""
-
-
 def is_memory(error: BaseException) -> bool:
     """Whether memory of the card or of the machine ended, in the words of any framework."""
     text = f"{type(error).__name__} {error}"
-    return isinstance(error, MemoryError) or _MEMORY.search(text) is not None
+    return isinstance(error, MemoryError) or ending.reports_out_of_memory(text)

@@ -5,10 +5,8 @@ Started by ``bench.measure.runner``; nothing else imports it. Whatever a framewo
 
 from __future__ import annotations
 
-import ctypes
 import math
 import os
-import signal
 import sys
 import time
 from typing import Any
@@ -21,16 +19,16 @@ from bench.measure.events import Evaluated, Event, Failed, Imported, Job, Peak
 from bench.measure.worker import arithmetic, extras, parallel, rate, tasks
 from bench.measure.worker.timing import timer
 from bench.measure.workloads import Workload
-
-_PR_SET_PDEATHSIG = 1
+from common.child import die_with_parent
 
 
 def main() -> int:
+    die_with_parent()
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
     os.environ.update(parallel.environment(job))
-    _die_with_parent(job.parent_pid)
+    die_with_parent(job.parent_pid)
 
     def emit(event: Event) -> None:
         out.write(msgspec.json.encode(event) + b"\n")
@@ -125,13 +123,6 @@ def _judge(work: Workload, model: Any, data: tasks.Data, seen: int, emit: Any) -
             verbose=0,
         )
         seen += more
-
-
-def _die_with_parent(parent_pid: int) -> None:
-    """A killed command must not leave a training run behind; Linux does that for us."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if parent_pid and os.getppid() != parent_pid:
-        os._exit(1)
 
 
 def _kind(error: Exception) -> Any:

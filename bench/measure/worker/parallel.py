@@ -23,6 +23,7 @@ from typing import Any
 import msgspec
 
 from bench.measure.events import Event, Failed, Job, Replicas
+from common import ending
 
 MEETING_S = 300.0
 """All processes have imported the framework and found each other by then."""
@@ -256,6 +257,7 @@ def _start_others(job: Job, emit: Emit) -> None:
     assert job.devices is not None  # noqa: S101
     for rank in range(1, job.devices.count):
         other = msgspec.structs.replace(job, rank=rank, parent_pid=os.getpid())
+        before = ending.oom_kills()
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "bench.measure.worker.main"],
             stdin=subprocess.PIPE,
@@ -264,14 +266,13 @@ def _start_others(job: Job, emit: Emit) -> None:
         assert process.stdin is not None  # noqa: S101 - a pipe was asked for
         process.stdin.write(msgspec.json.encode(other) + b"\n")
         process.stdin.close()
-        threading.Thread(target=_watch, args=(process, rank, emit), daemon=True).start()
+        threading.Thread(target=_watch, args=(process, rank, emit, before), daemon=True).start()
 
 
-def _watch(process: subprocess.Popen[bytes], rank: int, emit: Emit) -> None:
+def _watch(process: subprocess.Popen[bytes], rank: int, emit: Emit, oom_kills_before: int | None) -> None:
     code = process.wait()
     if code == 0:
         return
-    kind = "out-of-memory" if code == -9 else "error"
-    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    emit(Failed(kind=kind, message=f"the process of device {rank} {how}"))  # type: ignore[arg-type]
+    found = ending.explain(code, oom_kills_before)
+    emit(Failed(kind=found.kind, message=f"the process of device {rank} {found.why}"))
     os._exit(1)

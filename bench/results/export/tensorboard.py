@@ -1,45 +1,47 @@
-"""A result as TensorBoard reads it: one event file a training process.
+"""Training results as TensorBoard logs: one event file per training process.
 
-Written here, because every library that can do it brings a framework into this process (tensorboardX imports
-torch where it is installed). The tests read the files with TensorFlow's own reader.
+This module writes the files itself, because every library that can imports a framework into this process
+(tensorboardX imports torch where it is installed). The tests read the files with TensorFlow's own reader.
 
-An event file is a row of TFRecords (https://www.tensorflow.org/tutorials/load_data/tfrecord: length, masked
+An event file is a sequence of TFRecords (https://www.tensorflow.org/tutorials/load_data/tfrecord: length, masked
 CRC-32C of it, data, masked CRC-32C of that), each an ``Event`` of tensorflow/core/util/event.proto in protocol
 buffers' wire format (https://protobuf.dev/programming-guides/encoding).
 """
 
 from __future__ import annotations
 
-import os
-import re
 import struct
-import tempfile
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from bench.results.record.document import Document, Repeat, Result, apart
+from bench.results.export.registry import ExportFormat, register
+from bench.results.record.document import Document, Repeat, Result, file_stamp, with_distinct_kinds
+from common.files import inside, safe_name, write_atomically
 
 _POLYNOMIAL = 0x82F63B78
-"""Castagnoli's, bits reversed: RFC 3720, appendix B.4."""
+"""CRC-32C (Castagnoli) with reversed bits: RFC 3720, appendix B.4."""
+
+_LARGEST_FLOAT32 = 3.4028234663852886e38
+"""Larger values, which a diverged loss can have, are clipped: struct.pack refuses them."""
 
 
 def write(document: Document, folder: Path) -> list[Path]:
-    """Files below ``folder``, one a process: RUN/MODEL-BACKEND-batchN/process-0/events.out.tfevents...
+    """Write one file per process: ``folder``/RUN/MODEL-BACKEND-batchN/process-0/events.out.tfevents...
 
-    Times are counted up from the start of the run, steps are training steps. Raises OSError.
+    Wall times are the start of the run plus measured durations; steps are training steps. Returns the paths of the
+    files. Raises OSError.
     """
-    stamp = f"run{document.run_id}" if document.run_id else re.sub(r"\D", "", document.started_at)[:14]
     written = []
     clock = datetime.fromisoformat(document.started_at).timestamp()
-    for result, kind in apart(document.results):
+    for result, kind in with_distinct_kinds(document.results):
         together = f"{result.devices}-devices" if result.devices > 1 else ""
         parts = (result.workload, result.backend, kind, f"batch{result.batch_size}", together)
-        below = folder / stamp / _plain("-".join(filter(None, parts)))
+        below = safe_name("-".join(filter(None, parts)))
         for number, repeat in enumerate(result.repeats):
-            path = below / f"process-{number}" / f"events.out.tfevents.{int(clock)}.dlbox"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _write(path, b"".join(_records(document, result, repeat, clock)))
+            name = f"events.out.tfevents.{max(int(clock), 0)}.dlbox"
+            path = inside(folder, file_stamp(document), below, f"process-{number}", name)
+            write_atomically(path, b"".join(_records(document, result, repeat, clock)), follow=False)
             clock += (repeat.import_seconds or 0.0) + (repeat.compile_seconds or 0.0)
             clock += sum(block.seconds for block in repeat.blocks)
             written.append(path)
@@ -47,9 +49,9 @@ def write(document: Document, folder: Path) -> list[Path]:
 
 
 def points(result: Result, repeat: Repeat) -> Iterator[tuple[float, int, dict[str, float]]]:
-    """What is known of one process over time: seconds since its start, training steps, figures by name."""
+    """Figures of one process over time: seconds since its start, training steps, name -> value."""
     seconds = (repeat.import_seconds or 0.0) + (repeat.compile_seconds or 0.0)
-    apart = {
+    start_up = {
         name: value
         for name, value in (
             ("start/import_seconds", repeat.import_seconds),
@@ -57,8 +59,8 @@ def points(result: Result, repeat: Repeat) -> Iterator[tuple[float, int, dict[st
         )
         if value is not None
     }
-    if apart:
-        yield seconds, 0, apart
+    if start_up:
+        yield seconds, 0, start_up
     steps = 0
     for block in repeat.blocks:
         seconds, steps = seconds + block.seconds, steps + block.steps
@@ -84,27 +86,24 @@ def _records(document: Document, result: Result, repeat: Repeat, clock: float) -
             yield _record(_event(clock + seconds, steps, _message(5, _message(1, _scalar(name, value)))))
     if repeat is not result.repeats[0] or result.telemetry is None:
         return
-    samples = result.telemetry.samples  # of all processes, on one clock: with the first
+    samples = result.telemetry.samples  # of all processes, on one clock: written with the first process
     for name, column in (
         ("card/sm_mhz", samples.sm_mhz),
         ("card/temperature_c", samples.temperature_c),
         ("card/power_w", samples.power_w),
         ("card/utilisation_percent", samples.utilisation_percent),
     ):
-        for place, (second, reading) in enumerate(zip(samples.second, column, strict=True)):
+        for place, (second, reading) in enumerate(zip(samples.second, column, strict=False)):
             if reading is not None:
                 one = _message(5, _message(1, _scalar(name, reading)))
                 yield _record(_event(clock + second, place, one))
 
 
-def _plain(name: str) -> str:
-    """A folder's name, whatever the document says (an imported one is not ours)."""
-    return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:100]
-
-
 def _scalar(name: str, value: float) -> bytes:
     """Summary.Value: tag = 1, simple_value = 2 (a 32-bit float)."""
-    return _text(1, name) + _key(2, 5) + struct.pack("<f", value)
+    return (
+        _text(1, name) + _key(2, 5) + struct.pack("<f", max(-_LARGEST_FLOAT32, min(value, _LARGEST_FLOAT32)))
+    )
 
 
 def _event(wall_time: float, step: int, what: bytes) -> bytes:
@@ -154,15 +153,17 @@ def _table_entry(byte: int) -> int:
 _TABLE = tuple(_table_entry(byte) for byte in range(256))
 
 
-def _write(path: Path, data: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".events.")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+def _write_and_explain(document: Document, folder: Path) -> str:
+    write(document, folder)
+    return f"view the logs with: tensorboard --logdir {folder}"
+
+
+register(
+    ExportFormat(
+        option="tensorboard",
+        source="run",
+        target="folder",
+        help="A folder of TensorBoard logs.",
+        write=_write_and_explain,
+    )
+)

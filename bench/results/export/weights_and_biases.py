@@ -1,48 +1,49 @@
-"""A result as an offline run of Weights & Biases, where its package is installed. Nothing is sent anywhere:
-``wandb sync FOLDER`` does that, when the person wants it."""
+"""Training results as offline runs of Weights & Biases, where its package is installed.
+
+Nothing is uploaded: the user does that with ``wandb sync FOLDER``.
+"""
 
 from __future__ import annotations
 
+import errno
 import importlib
-import importlib.util
 import os
 from pathlib import Path
 from typing import Any
 
+from bench.results.export.registry import ExportFormat, register
 from bench.results.export.tensorboard import points
 from bench.results.record.document import Document, Result
-
-MISSING = (
-    "Weights & Biases is not installed; nothing of dlbox needs it. "
-    "Get it with: .venv/bin/python -m pip install wandb"
-)
-
-
-def installed() -> bool:
-    return importlib.util.find_spec("wandb") is not None
+from bench.results.record.grammar import harmless
+from common.files import safe_name
 
 
 def write(document: Document, folder: Path) -> list[Path]:
-    """One offline run a result below ``folder``/wandb; returns their folders. Raises OSError, ImportError."""
+    """Write one offline run per result below ``folder``/wandb; returns their folders.
+
+    Raises OSError, or ImportError without the package.
+    """
     for name in ("WANDB_ERROR_REPORTING", "WANDB_SILENT"):
         os.environ[name] = "false" if name.endswith("REPORTING") else "true"
     wandb: Any = importlib.import_module("wandb")
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK):
-        raise PermissionError(13, "Permission denied")  # it would take a folder of its own choice
+        raise PermissionError(
+            errno.EACCES, os.strerror(errno.EACCES)
+        )  # wandb would silently use another folder
     return [_run(wandb, document, result, folder) for result in document.results]
 
 
 def _run(wandb: Any, document: Document, result: Result, folder: Path) -> Path:
     host = document.machine.host
-    stamp = f"run {document.run_id}" if document.run_id else document.started_at
+    when = f"run {document.run_id}" if document.run_id else harmless(document.started_at)
     run = wandb.init(
         project="dlbox",
         mode="offline",
         dir=str(folder),
-        name=f"{result.label} {result.backend} {stamp}",
-        group=f"{document.command} {stamp}",
-        tags=[result.workload, result.backend, "gpu" if result.on_gpu else "cpu"],
+        name=f"{safe_name(result.label)} {safe_name(result.backend)} {when}",
+        group=f"{safe_name(document.command)} {when}",
+        tags=[*(safe_name(n, most=64) for n in (result.workload, result.backend)), "gpu" if result.on_gpu else "cpu"],
         reinit="create_new",
         settings=wandb.Settings(
             silent=True, console="off", disable_git=True, save_code=False, x_disable_stats=True,
@@ -76,7 +77,27 @@ def _run(wandb: Any, document: Document, result: Result, folder: Path) -> Path:
                 "verdict": document.verdict,
             }
         )
-        where = Path(run.dir).parent
+        offline_run = Path(run.dir).parent
     finally:
         run.finish()
-    return where
+    return offline_run
+
+
+def _write_and_explain(document: Document, folder: Path) -> str:
+    folders = write(document, folder)
+    return f"{len(folders)} offline runs below {folder / 'wandb'}; `wandb sync FOLDER` uploads one"
+
+
+register(
+    ExportFormat(
+        option="wandb",
+        source="run",
+        target="data-folder",
+        help="Offline runs of Weights & Biases beside the history.",
+        write=_write_and_explain,
+        folder_variable="WANDB_DIR",
+        package="wandb",
+        install_hint="Weights & Biases is not installed, and only this option needs it: "
+        "install it with .venv/bin/python -m pip install wandb",
+    )
+)

@@ -1,4 +1,4 @@
-"""What a card did while a workload trained on it, as it is kept: readings over time and what they come to."""
+"""Telemetry of a card while a workload trained on it: readings over time, and their summary."""
 
 from __future__ import annotations
 
@@ -7,27 +7,29 @@ from typing import Literal
 import msgspec
 
 EnergyMethod = Literal["energy counter", "power samples", "none"]
-"""The driver's own count of joules (Volta and later), readings of the draw added up, or neither.
+"""The driver's counter of joules (Volta and later), the sum of power readings over time, or neither.
 
-The draw that NVML gives is a mean over about a second on Ampere and later.
+NVML's power reading is a mean over about one second on Ampere and later.
 """
 
 SOFTWARE_HEAT = "software thermal slowdown"
 HARDWARE_HEAT = "hardware thermal slowdown"
 POWER_BRAKE = "power brake"
 HARDWARE = "hardware slowdown"
-"""Names of the harmful reasons. The last: the hardware halves its clocks and does not say for which fault."""
+"""Names of the harmful reasons for reduced clocks. With the last one the hardware halves its clocks without naming
+the fault."""
 
 HALF_CLOCK = 0.6
-"""Of the card's highest clock; a busy card below it in most readings is held down. RTX 2080 SUPER and 4080 SUPER
-ran at 0.96 and 0.89 under load, a card at its power limit at 0.75 and more (proposal, few cards)."""
+"""Share of the card's maximum clock. The clock of a busy card is reduced if most readings are below it. RTX 2080 SUPER
+and 4080 SUPER ran at 0.96 and 0.89 under load, a card at its power limit at 0.75 or more (proposed value: measured on
+few cards)."""
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):
-    """Readings in columns of one length; null where the driver did not tell.
+    """Readings in columns of equal length; null where the driver gave no value.
 
-    ``second`` counts from the start of the first. Of a long run some are left out; reasons for reduced
-    clocks are never lost by that, and the summary is made from all.
+    ``second``: seconds since the first reading. Long runs are thinned: a reason for reduced clocks is never lost, and
+    the summary is computed from all readings.
     """
 
     second: tuple[float, ...] = ()
@@ -36,63 +38,62 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
     power_w: tuple[float | None, ...] = ()
     utilisation_percent: tuple[int | None, ...] = ()
     memory_bytes: tuple[int | None, ...] = ()
-    """Taken on the card by the training process and its children."""
+    """Memory on the card used by the training process and its children."""
     event_reasons: tuple[int | None, ...] = ()
-    """NVML's bit mask of why clocks are below their maximum."""
+    """NVML's bit mask of the reasons why clocks are below their maximum."""
 
 
 class CardSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """Over the timed training of all processes, without imports, compiling, warm-up and judging.
+    """Summary over the timed training of all processes, without imports, compilation, warm-up and evaluation.
 
-    Null where it is not known; nothing that was not read is 0.
+    Values that were not read are null, never 0.
     """
 
     seconds: float
-    """Of timed training that lie between readings."""
+    """Seconds of timed training that are covered by readings."""
     readings: int
     utilisation_mean_percent: float | None = None
-    """Share of time in which the card ran any kernel, of this process or another."""
+    """Percent of the time in which the card ran any kernel, of this process or another."""
     utilisation_max_percent: int | None = None
     process_seen: bool | None = None
-    """Whether the training process was in the driver's list; null where there is no list."""
+    """Whether the training process was in the driver's list of processes; null where there is no list."""
     peak_memory_bytes: int | None = None
-    """Most that the training process and its children took on the card, what a framework keeps in reserve
-    included."""
+    """Peak memory of the training process and its children on the card, including what the framework reserves."""
     sm_mhz_min: int | None = None
     sm_mhz_median: int | None = None
     sm_mhz_max: int | None = None
     sm_mhz_limit: int | None = None
-    """The highest the card knows."""
+    """The maximum clock of the card."""
     temperature_max_c: int | None = None
     power_mean_w: float | None = None
     harmful_seconds: dict[str, float] | None = None
-    """Held down by heat or power faults: seconds by reason (the names above), by the driver's counters where it
-    has them, else by readings. Empty: none. Null: the driver does not tell."""
+    """Seconds of clocks reduced by heat or power faults, by reason (the names above): from the driver's counters, or
+    from readings where it has none. Empty: none. Null: the driver gives neither."""
     harmless_seconds: dict[str, float] | None = None
-    """Below the maximum for a normal reason (idle, power limit): seconds by reason, by readings."""
+    """Seconds below the maximum clock for a normal reason (idle, power limit), by reason, from readings."""
     slow_shares: dict[str, float] | None = None
-    """Of the time in which the clock was below ``HALF_CLOCK``: the share of it for which each normal reason held. Null:
-    it never was, or the driver does not tell."""
+    """Share of the time below ``HALF_CLOCK`` for which each normal reason applied. Null: the clock was never below it,
+    or the driver gives no reasons."""
     energy_method: EnergyMethod = "none"
     energy_joules_per_1000_samples: float | None = None
-    """Of the card alone, not of the computer around it."""
+    """Energy of the card only, without the rest of the computer."""
     samples_per_second_per_watt: float | None = None
     other_programs: tuple[str, ...] | None = None
-    """Others that were there to compute meanwhile, "python (4242)", not those that draw as well; null where the driver
-    does not tell."""
+    """Other compute programs on the card meanwhile, as "python (4242)", without programs that also render graphics;
+    null where the driver gives no list."""
     other_programs_percent: dict[str, float] | None = None
-    """Of them, and of programs that compute and draw: percent of the time in which their kernels ran."""
+    """Percent of the time in which kernels ran, for these programs and for programs that compute and render."""
 
 
 class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
-    """One workload on one card."""
+    """Telemetry of one workload on one card."""
 
     gpu: int | None = None
-    """Which, in NVML's order; null where none could be read."""
+    """Index of the card in NVML's order; null where no card could be read."""
     timed: tuple[tuple[float, float], ...] = ()
-    """Start and end of each process's timed training, on the clock of ``samples``."""
+    """Start and end of the timed training of each process, in the seconds of ``samples``."""
     samples: Series = Series()
     summary: CardSummary | None = None
-    """Null where fewer than two readings fell into timed training."""
+    """Null with fewer than two readings during timed training."""
     trouble: str = ""
-    """Why reading never began or ended early; empty where nothing went wrong."""
+    """Why reading did not start or ended early; empty without errors."""

@@ -1,4 +1,4 @@
-"""The result document: what `--json` prints, what the history keeps, what the report shows.
+"""The result document: `--json` prints it, the history stores it, the report shows it.
 
 The JSON Schema that ships with the package (schema.json) is generated from these types:
 ``python -m bench.results.record.document > bench/results/record/schema.json``.
@@ -29,15 +29,13 @@ from bench.results.record.figures import (
     Variant,
     Work,
 )
+from common.json_output import SCHEMA_VERSION
 from inventory.machine.records import Machine
 from workshops.speed.settings import Setting
 
-SCHEMA_VERSION = 1
-"""Rises when a field changes its meaning or goes; new fields do not raise it."""
-
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True):
-    """``values`` as measured, their median, and the median absolute deviation from it (unscaled)."""
+    """Measured ``values``, their median, and the median absolute deviation from it (unscaled)."""
 
     median: float
     mad: float
@@ -45,7 +43,7 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Raises ValueError for no values."""
+        """Summarise ``values``. Raises ValueError if there are none."""
         if not values:
             raise ValueError("no values to summarise")
         median = statistics.median(values)
@@ -54,7 +52,7 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Percentiles(msgspec.Struct, frozen=True, kw_only=True):
-    """Of step times in seconds."""
+    """Percentiles of step times in seconds."""
 
     p5: float
     p50: float
@@ -62,11 +60,13 @@ class Percentiles(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Percentiles:
+        """Percentiles of ``values`` in seconds. Raises ValueError if there are none."""
         ordered = sorted(values)
         if not ordered:
             raise ValueError("no values to summarise")
 
-        def at(share: float) -> float:  # linear between neighbours, as NumPy does by default
+        # Linear interpolation, as in NumPy. statistics.quantiles rounds so that p5 can exceed p50 for equal values.
+        def at(share: float) -> float:
             place = share * (len(ordered) - 1)
             low = int(place)
             high = min(low + 1, len(ordered) - 1)
@@ -76,18 +76,18 @@ class Percentiles(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TimedBlock(msgspec.Struct, frozen=True, kw_only=True):
-    """``steps`` training steps between two device synchronisations, as raw as it was measured."""
+    """``steps`` training steps between two device synchronisations: the raw measurement."""
 
     steps: int
     examples: int
     seconds: float
     other_cpu_cores: float
-    """Processor cores other processes kept busy meanwhile."""
+    """Mean number of processor cores that other processes used meanwhile."""
     loss: float | None = None
-    """Mean over the epoch up to here, as Keras reports it; null in results from before this was kept."""
+    """Mean of the epoch so far, as Keras reports it; null in results of versions that did not record it."""
     governor: str | None = None
-    """The processor's frequency governor at its end ("performance"; several where clock domains differ); null where
-    the kernel shows none, and in results from before this was kept."""
+    """The processor's frequency governor at the end of the block ("performance"; several where clock domains differ);
+    null where the kernel has none, and in results of versions that did not record it."""
 
     @property
     def samples_per_second(self) -> float:
@@ -95,7 +95,7 @@ class TimedBlock(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Repeat(msgspec.Struct, frozen=True, kw_only=True):
-    """One fresh process: its blocks in order, and what stands apart from them."""
+    """One fresh process: its timed blocks in order, and what was measured outside of them."""
 
     seed: int
     import_seconds: float | None = None
@@ -107,8 +107,8 @@ class Repeat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Kernel(msgspec.Struct, frozen=True, kw_only=True):
-    """``path`` "fused" (cuDNN's, in every recurrent layer), "generic" or "none" (no recurrent layer), what shows it,
-    and what stands in the way of the fused one."""
+    """The recurrent kernel: ``path`` is "fused" (cuDNN's, in every recurrent layer), "generic" or "none" (no recurrent
+    layer). ``evidence``: how this was determined. ``why``: what prevents the fused kernel."""
 
     path: Literal["fused", "generic", "none"]
     evidence: str
@@ -118,10 +118,10 @@ class Kernel(msgspec.Struct, frozen=True, kw_only=True):
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """One workload on one backend.
 
-    ``samples_per_second`` has one value per timed block; warm-up and the first step (``compile_seconds``)
-    are apart, and ``step_seconds`` are of the blocks' mean steps. ``accuracy`` is on held-out examples after
-    ``examples_seen``; ``ceiling`` is what a perfect reader would score on them, ``accuracy_bar`` what training must
-    reach to count (0: not judged by it).
+    ``samples_per_second`` has one value per timed block, without warm-up and the first step (``compile_seconds``).
+    ``step_seconds``: percentiles of the mean step of each block. ``accuracy``: on held-out examples after training on
+    ``examples_seen``; ``ceiling``: the best possible accuracy on them; ``accuracy_bar``: the accuracy that training
+    must reach for the speed to count (0: no such requirement).
     """
 
     workload: str
@@ -142,67 +142,67 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     on_gpu: bool
     parameters: int
     kernel: Kernel | None = None
-    """Which recurrent kernel ran; null in results from before this was looked at."""
+    """The recurrent kernel that ran; null in results of versions that did not determine it."""
     data: str
-    """What it was trained on, with the word synthetic where it is."""
+    """The training data, with the word "synthetic" where it is generated."""
     repeats: tuple[Repeat, ...]
     partial: bool = False
-    """The run was cut short: the figures are of what was measured until then."""
+    """The run was interrupted: the figures are of what was measured until then."""
     telemetry: Telemetry | None = None
-    """What the card did meanwhile; null without a card, and in results from before this was looked at."""
+    """Readings of the card during training; null without a card, or from versions that did not record them."""
     batch_kind: BatchKind = "workshop"
     fused_expected: bool = True
-    """False where the class's script asks for what no fused kernel can do."""
+    """False where the arguments in the class's script rule out a fused kernel."""
     variant: Variant | None = None
-    """Where the class's script asks for another model than the fast one; null where there is one model only."""
+    """Set for models that exist in two variants; else null."""
     tokens_per_sample: int | None = None
     tokens_per_second: float | None = None
     tokens: TokenRate | None = None
-    """``tokens_per_second`` with its spread; null where a sample has no tokens."""
+    """``tokens_per_second`` with its spread; null where samples have no tokens."""
     single_step_seconds: Percentiles | None = None
-    """Of every step as the host saw it end; null where it ran ahead of the device, and in results from before this was
-    looked at."""
+    """Percentiles of single steps, timed on the host; null where the host runs ahead of the device, and in results of
+    versions that did not record them."""
     interval: Interval | None = None
     memory: Memory | None = None
     input: InputShare | None = None
     batches: BatchSearch | None = None
-    """How the fastest batch was found; with the result at workshop size."""
+    """The search for the fastest batch size; stored with the result at the workshop's batch size."""
     forced_generic: ForcedGeneric | None = None
     work: Work | None = None
     achieved_tflops: float | None = None
     share_of_measured_peak: float | None = None
-    """``achieved_tflops`` over the matrix peak that the probes measured in this precision."""
+    """``achieved_tflops`` divided by the matrix peak that the probes measured in this precision."""
     share_of_card_peak: float | None = None
-    """``achieved_tflops`` over the card's figure in inventory/cards/cards.yml; null without a card."""
+    """``achieved_tflops`` divided by the card's value in inventory/cards/cards.yml; null without a card."""
     price: Price | None = None
     learning_seen_at_batch: int | None = None
-    """Where ``accuracy`` is of the same model at another batch size in this run: a large batch takes too few steps
+    """The batch size that ``accuracy`` was measured with, where it is not this one: a large batch takes too few steps
     in the same number of examples."""
     setting: Setting | None = None
-    """How it was trained where that is not Keras' default (`--tuned`)."""
+    """The settings of `--tuned`, where they differ from Keras' default."""
     devices: int = 1
-    """That trained it together; ``batch_size`` is of all of them."""
+    """Number of devices that trained together; ``batch_size`` is their total."""
     scaling: Scaling | None = None
-    """With several devices."""
+    """Set with several devices."""
     cut_short: Repeat | None = None
-    """The process in flight when the run ended, where others had ended before: no figure is made of it."""
+    """The process that ran when the run was interrupted, if others had ended before; no figure includes it."""
     diverged: bool = False
-    """The loss on the held-out examples was no number: whatever the accuracy, nothing was learned."""
+    """The loss on the held-out examples is NaN or infinite: training failed, whatever the accuracy."""
 
     @property
     def label(self) -> str:
-        """What it is called where a workload has several results: "lstm", "lstm-batch-256", "lstm-2-devices"."""
+        """Its name where a workload has several results: "lstm", "lstm-batch-256", "lstm-2-devices"."""
         name = self.workload if self.batch_kind == "workshop" else f"{self.workload}-batch-{self.batch_size}"
         return name if self.devices == 1 else f"{name}-{self.devices}-devices"
 
     @property
     def trained_as(self) -> str:
-        """Layers and compiler, as a person says it."""
+        """Layers and compiler in words."""
         return (self.setting or Setting(backend=self.backend)).summary
 
     @property
     def steps(self) -> Percentiles:
-        """Of single steps where they were seen, else of the blocks' mean steps."""
+        """Percentiles of single steps where they were timed, else of the mean step of each block."""
         return self.single_step_seconds or self.step_seconds
 
     @property
@@ -220,9 +220,9 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...]
     results: tuple[Result, ...] = ()
     report: str | None = None
-    """Path of the page, or null where none was written."""
+    """Path of the HTML report, or null where none was written."""
     run_id: int | None = None
-    """Number in the history, or null where it could not be kept."""
+    """Number in the history, or null where the run could not be stored."""
     started_at: str
     dlbox_version: str
     partial: bool = False
@@ -230,8 +230,13 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     probes: Probes | None = None
 
 
-def apart(results: Iterable[Result]) -> Iterator[tuple[Result, str]]:
-    """Each result, with its batch kind where it would be taken for one that came before, else with nothing."""
+def file_stamp(document: Document) -> str:
+    """The part of a file name that identifies the run: its number, else the digits of its start time."""
+    return f"run{document.run_id}" if document.run_id else re.sub("[^0-9]", "", document.started_at)[:14]
+
+
+def with_distinct_kinds(results: Iterable[Result]) -> Iterator[tuple[Result, str]]:
+    """Each result with its batch kind if an earlier result is the same in all else, or with ""."""
     seen: set[tuple[str, str, str, int, int]] = set()
     for result in results:
         kind = (result.workload, result.backend, result.precision, result.batch_size, result.devices)
@@ -239,32 +244,56 @@ def apart(results: Iterable[Result]) -> Iterator[tuple[Result, str]]:
         seen.add(kind)
 
 
-def encoded(value: msgspec.Struct) -> bytes:
-    """As JSON in one line. A path may hold bytes that are no text: each becomes a replacement character."""
+def to_json_line(value: msgspec.Struct) -> bytes:
+    """JSON in one line, as UTF-8. Bytes of a path that are not text become replacement characters."""
     try:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:
-        return msgspec.json.encode(_as_text(msgspec.to_builtins(value)))
+        return msgspec.json.encode(_replace_surrogates(msgspec.to_builtins(value)))
 
 
-def _as_text(value: Any) -> Any:
+def _replace_surrogates(value: Any) -> Any:
     if isinstance(value, str):
         return re.sub("[\ud800-\udfff]", "\ufffd", value)
     if isinstance(value, dict):
-        return {_as_text(name): _as_text(one) for name, one in value.items()}
-    return [_as_text(one) for one in value] if isinstance(value, list | tuple) else value
+        return {_replace_surrogates(name): _replace_surrogates(one) for name, one in value.items()}
+    return [_replace_surrogates(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def to_json(document: msgspec.Struct) -> str:
-    return msgspec.json.format(encoded(document), indent=2).decode()
+    """Indented JSON, as `--json` prints it."""
+    return msgspec.json.format(to_json_line(document), indent=2).decode()
 
 
 def from_json(data: str | bytes) -> Document:
-    """Raises msgspec.ValidationError naming the place that does not fit."""
-    return msgspec.json.decode(data, type=Document)
+    """Decode a document. Raises msgspec.ValidationError with the field that does not fit."""
+    try:
+        return msgspec.json.decode(data, type=Document)
+    except msgspec.ValidationError:
+        given = msgspec.json.decode(data)
+        if not _add_missing_remedies(given):
+            raise
+        return msgspec.convert(given, Document)
+
+
+def _add_missing_remedies(given: Any) -> bool:
+    """Give a remedy to findings of status unknown without one, as earlier versions wrote them; whether any lacked it.
+
+    ``given``: a decoded JSON document, which is changed.
+    """
+    found = given.get("findings") if isinstance(given, dict) else None
+    lacking = [
+        finding
+        for finding in (found if isinstance(found, list) else ())
+        if isinstance(finding, dict) and finding.get("status") == "unknown" and not finding.get("remedy")
+    ]
+    for finding in lacking:
+        finding["remedy"] = "check again: dlbox check"
+    return bool(lacking)
 
 
 def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a result document."""
     schema = msgspec.json.schema(Document)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "dlbox result", **schema}
 

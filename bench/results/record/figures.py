@@ -1,4 +1,4 @@
-"""What was measured beside the speed, as it is kept. Null is what was not measured; nothing here is a guess."""
+"""Records of what is measured besides speed. Null: not measured; no value is estimated."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import Literal
 import msgspec
 
 Variant = Literal["faithful", "fast"]
-"""What the class's scripts ask for, which no fused kernel can do, or the same model with arguments that leave the
-fused kernels possible."""
+"""The model with the arguments of the class's scripts, which rule out fused kernels, or the same model with arguments
+that allow them."""
 
 BatchKind = Literal["workshop", "best", "chosen"]
-"""The class's batch of 32, the one where this box is fastest, or one that was asked for."""
+"""The class's batch size of 32, the one with which this machine is fastest, or one requested with an option."""
 
 
 _UNITS = {"float32": "fp32", "mixed_float16": "fp16", "mixed_bfloat16": "bf16"}
 
 
 def units(precision: str) -> str:
-    """What the products of a model in this precision run on: "fp32", "tf32", "fp16" or "bf16"."""
+    """The number format of matrix products in this precision of Keras: "fp32", "tf32", "fp16" or "bf16"."""
     return _UNITS.get(precision, precision)
 
 
 class Interval(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the samples/s of another run of the same commit on this machine are expected.
+    """The interval in which the samples/s of another run of the same commit on this machine are expected.
 
-    ``processes``: made of how many fresh processes; with fewer than three there is none (``low`` and ``high``
-    null). ``drift``: relative standard deviation between whole runs that is in it, and ``drift_from`` where
-    that comes from.
+    ``processes``: number of fresh processes that it is computed from; ``low`` and ``high`` are null with fewer than
+    three. ``drift``: the relative standard deviation between whole runs that it includes; ``drift_from``: the source
+    of that value.
     """
 
     low: float | None
@@ -39,10 +39,10 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TokenRate(msgspec.Struct, frozen=True, kw_only=True):
-    """Tokens/s: median, median absolute deviation (unscaled), and where another run's median is expected.
+    """Tokens/s: median, median absolute deviation (unscaled), and the interval for the median of another run.
 
-    Samples/s times the tokens of a sample, which all samples of a workload have alike; ``low`` and ``high`` are null
-    where ``Interval`` has none.
+    Samples/s times the tokens per sample, which are equal for all samples of a workload. ``low`` and ``high`` are null
+    where those of ``Interval`` are.
     """
 
     median: float
@@ -52,11 +52,11 @@ class TokenRate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InputShare(msgspec.Struct, frozen=True, kw_only=True):
-    """The same model on one batch that is on the device already, against the real input pipeline.
+    """Cost of the input pipeline: the same model on one batch that is already on the device, and with the pipeline.
 
-    Both are medians of looks in turns. ``share``: of a step's time that the pipeline takes, the median of ``shares``:
-    1 - pipeline / resident of each pair of looks, not below 0. ``shares`` is empty in results from before there were
-    several.
+    Both rates are medians of alternating measurements. ``shares``: 1 - pipeline / resident for each pair of
+    measurements, at least 0. ``share``: their median, the share of a step's time that the pipeline takes. ``shares``
+    is empty in results of versions that measured one pair.
     """
 
     resident_samples_per_second: float
@@ -66,7 +66,7 @@ class InputShare(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BatchPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """One size that was tried; ``samples_per_second`` is null where it did not run, and ``why`` says why."""
+    """One batch size of the search; ``samples_per_second`` is null where training failed, and ``why`` is the reason."""
 
     batch_size: int
     samples_per_second: float | None = None
@@ -75,7 +75,7 @@ class BatchPoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BatchSearch(msgspec.Struct, frozen=True, kw_only=True):
-    """Doubling until it no longer gets faster, memory ends, or the examples do."""
+    """Doubling of the batch size until it is no longer faster, or memory or examples run out."""
 
     points: tuple[BatchPoint, ...]
     best_batch_size: int
@@ -84,18 +84,18 @@ class BatchSearch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ForcedGeneric(msgspec.Struct, frozen=True, kw_only=True):
-    """The same model forced off cuDNN (``use_cudnn=False``), and how many times faster the fused kernel is."""
+    """The same model without cuDNN (``use_cudnn=False``); ``speedup``: the fused kernel's speed relative to it."""
 
     samples_per_second: float
     speedup: float
 
 
 class Scaling(msgspec.Struct, frozen=True, kw_only=True):
-    """One model on several devices at once, each with ``batch_per_device`` samples a step.
+    """One model on several devices at once, each with ``batch_per_device`` samples per step.
 
-    ``efficiency`` is ``speedup`` over the number of devices, with the interval of ``bench.results.stats.intervals``;
-    null where one device was not timed in the same run. ``replicas_differ_by``: the largest difference between two
-    devices' copies of one weight at the end; null where it is no number.
+    ``efficiency``: ``speedup`` divided by the number of devices, with the interval of
+    ``bench.results.stats.intervals``; null where one device was not timed in the same run. ``replicas_differ_by``: the
+    largest difference between two devices' copies of a weight at the end; null where it is NaN.
     """
 
     engine: str
@@ -110,7 +110,7 @@ class Scaling(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True):
-    """Of the whole box, from a bill of materials (``inventory/builds``)."""
+    """Price of the whole computer, from a bill of materials (``inventory/builds``)."""
 
     usd: float
     priced_on: str
@@ -119,11 +119,11 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
-    """What training takes by arithmetic (``bench.measure.worker.arithmetic``), not by measurement.
+    """Work of training, computed from the model (``bench.measure.worker.arithmetic``), not measured.
 
-    ``bytes_per_sample``: what has to move to and from memory at this batch size at the least.
-    ``recurrent_steps``: steps of all recurrent layers that have to wait for each other, in one forward pass.
-    ``recurrent_flop_per_sample``: the part of ``flop_per_sample`` that is done in those steps.
+    ``bytes_per_sample``: the minimum that moves to and from memory at this batch size. ``recurrent_steps``: sequential
+    steps of all recurrent layers in one forward pass. ``recurrent_flop_per_sample``: the part of ``flop_per_sample``
+    in those steps.
     """
 
     flop_per_sample: float
@@ -133,27 +133,27 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def intensity(self) -> float:
-        """FLOP per byte: where the workload stands on the roofline."""
+        """Arithmetic intensity in FLOP per byte, the x axis of the roofline."""
         return self.flop_per_sample / self.bytes_per_sample
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
-    """Peak of the training process. ``method``: whose count it is."""
+    """Peak memory of the training process. ``method``: the counter that it comes from."""
 
     peak_bytes: int
     method: str
 
 
 class Probes(msgspec.Struct, frozen=True, kw_only=True):
-    """What this machine gave to plain operations of the same framework, before the training.
+    """Speed of basic operations of the same framework on this machine, measured before the training.
 
-    ``matmul_tflops``: by precision ("fp32", "tf32", "fp16", "bf16"), the best of several sizes.
-    ``launch_seconds``: of one operation so small that starting it is all there is to it.
-    ``step_seconds``: of one step of Keras' LSTM with next to no arithmetic in it, forward and backward.
-    ``train_step_seconds``: of one whole training step of a model of two weights: what ``fit`` itself costs.
-    ``recurrent_tflops`` and ``convolution_tflops``: of products as small as those of the workshop's models
+    ``matmul_tflops``: matrix products by precision ("fp32", "tf32", "fp16", "bf16"), the best of several sizes.
+    ``launch_seconds``: one operation so small that its launch takes all of the time.
+    ``step_seconds``: one step of Keras' LSTM with almost no arithmetic, forward and backward.
+    ``train_step_seconds``: one training step of a model with two weights, which is the overhead of ``fit``.
+    ``recurrent_tflops`` and ``convolution_tflops``: products as small as those of the workshop's models
     (``bench.measure.probes.step``).
-    ``troubles``: probe -> why it gave nothing.
+    ``troubles``: probe -> why it has no result.
     """
 
     backend: str

@@ -1,1 +1,1 @@
-"""The HTML page and the Markdown summary of a run."""
+"""The HTML report and the Markdown summary of a run."""

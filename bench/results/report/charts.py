@@ -1,4 +1,4 @@
-"""Charts of what was measured over time and of how fast that was, each with the same in words."""
+"""Charts of training speed and of card readings over time, each with a text alternative."""
 
 from __future__ import annotations
 
@@ -18,43 +18,44 @@ from bench.results.report.svg import INK, SERIES, svg
 _HARMFUL = thermal.HW_SLOWDOWN | thermal.SW_THERMAL | thermal.HW_THERMAL | thermal.POWER_BRAKE
 _POWER_LIMIT = 0x04
 _FURTHEST = 1.5
-"""Times this run's speed, or 1 over it, where the axis of comparisons ends; what is beyond stands at its edge."""
-
+"""The axis of relative speeds ends at this factor and its reciprocal; values outside are drawn at the edge."""
 
 _MARKED = 60
-"""Points of which each has a mark; of more only the first of each process: marks are most of a page's size."""
-
+"""Maximum number of points with a marker each; with more, only the first point of each process has one. Markers make up
+most of the page's size."""
 
 _PANELS = 12
-"""Models with a panel of their own: thirty of them took longer than all the rest of the page."""
+"""Maximum number of models with a separate panel: thirty panels took longer than the rest of the page."""
 
 _ROW = 0.2
-"""Of a model's median, from the lower to the upper edge of its row."""
+"""Height of a row, relative to the model's median."""
 
 
-class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """What one result can be held against: medians of ``earlier`` runs of its kind on this machine, the oldest
-    first, and what was ``expected`` of it, all in samples/s."""
+class Reference(msgspec.Struct, frozen=True, kw_only=True):
+    """Reference speeds of one result in samples/s: medians of ``earlier`` runs of its kind on this machine, the oldest
+    first, and the ``expected`` speed."""
 
     earlier: tuple[float, ...] = ()
     expected: float | None = None
 
 
 def label(result: Result) -> str:
-    """Of its workload, with the batch size where that is not the workshop's."""
+    """Name of a result: its workload, with the batch size if it is not the workshop's."""
     batch = "" if result.batch_kind == "workshop" else f", batch {result.batch_size}"
     return result.workload + batch + (f", {result.devices} devices" if result.devices > 1 else "")
 
 
-def throughput(results: tuple[Result, ...], known: Mapping[int, Known] | None = None) -> str:
-    """Bars of median samples/s, slowest at the bottom; beside them, where there is something to hold it against,
-    the same relative to this run. ``known``: by place in ``results``."""
+def throughput(results: tuple[Result, ...], references: Mapping[int, Reference] | None = None) -> str:
+    """Bars of median samples/s, the slowest at the bottom; beside them, reference speeds relative to this run.
+
+    ``references``: by index in ``results``. Returns SVG.
+    """
     import matplotlib.figure
 
     places = sorted(range(len(results)), key=lambda place: results[place].samples_per_second.median)
     ordered = [results[place] for place in places]
-    against = [(known or {}).get(place, Known()) for place in places]
-    relative = any(k.earlier or k.expected for k in against) or any(_band(r) for r in ordered)
+    compared = [(references or {}).get(place, Reference()) for place in places]
+    relative = any(k.earlier or k.expected for k in compared) or any(_band(r) for r in ordered)
     figure = matplotlib.figure.Figure(figsize=(7.6, 0.36 * len(ordered) + 1.3), layout="constrained")
     panels = figure.subplots(
         1, 2 if relative else 1, sharey=True, squeeze=False, width_ratios=(3, 2) if relative else None
@@ -77,13 +78,15 @@ def throughput(results: tuple[Result, ...], known: Mapping[int, Known] | None = 
     axes.set_xlim(0, max(rates) * 1.25)
     axes.locator_params(axis="x", nbins=5)
     if relative:
-        _compared(panels[1], ordered, against)
-    told = "; ".join(_rate_told(r, k) for r, k in reversed(list(zip(ordered, against, strict=True))))
-    return svg(figure, f"Training throughput: {told}")
+        _relative_speeds(panels[1], ordered, compared)
+    described = "; ".join(
+        _describe_speed(r, k) for r, k in reversed(list(zip(ordered, compared, strict=True)))
+    )
+    return svg(figure, f"Training throughput: {described}")
 
 
-def _compared(axes: Any, ordered: Sequence[Result], against: Sequence[Known]) -> None:
-    """Expected band, earlier runs and what was expected, as percent of this run's median."""
+def _relative_speeds(axes: Any, ordered: Sequence[Result], compared: Sequence[Reference]) -> None:
+    """Interval of another run, earlier runs and the expected speed, in percent of this run's median."""
     low, high = 0.9, 1.1
 
     def at(value: float, median: float, row: int) -> float:
@@ -102,7 +105,7 @@ def _compared(axes: Any, ordered: Sequence[Result], against: Sequence[Known]) ->
         named.add(name)
         return name if new else "_"
 
-    for row, (result, known) in enumerate(zip(ordered, against, strict=True)):
+    for row, (result, reference) in enumerate(zip(ordered, compared, strict=True)):
         median = result.samples_per_second.median
         if band := _band(result):
             ends = [at(end, median, row) for end in band]
@@ -113,23 +116,27 @@ def _compared(axes: Any, ordered: Sequence[Result], against: Sequence[Known]) ->
                 alpha=0.55,
                 linewidth=9,
                 solid_capstyle="butt",
-                label=once("where a repeat is expected"),
+                label=once("expected of another run"),
             )
-        if known.earlier:
-            dots = [at(rate, median, row) for rate in known.earlier]
+        if reference.earlier:
+            dots = [at(rate, median, row) for rate in reference.earlier]
             style = {"marker": "o", "markersize": 5, "linestyle": "", "markerfacecolor": "none"}
             axes.plot(
-                dots, [row] * len(dots), markeredgecolor=SERIES[1], label=once("earlier runs here"), **style
+                dots,
+                [row] * len(dots),
+                markeredgecolor=SERIES[1],
+                label=once("earlier runs on this machine"),
+                **style,
             )
-        if known.expected:
-            mark = [at(known.expected, median, row)]
+        if reference.expected:
+            mark = [at(reference.expected, median, row)]
             style = {"marker": "|", "markersize": 14, "markeredgewidth": 2.5, "linestyle": ""}
-            axes.plot(mark, [row], color=INK, label=once("expected"), **style)
+            axes.plot(mark, [row], color=INK, label=once("expected speed"), **style)
         axes.plot(
             [100], [row], marker="D", markersize=5, linestyle="", color=SERIES[0], label=once("this run")
         )
     axes.set_xlim(100 * low - 4, 100 * high + 4)
-    axes.set_xlabel("percent of this run")
+    axes.set_xlabel("speed, percent of this run")
     axes.tick_params(axis="y", length=0)
     axes.legend(frameon=False, ncols=1, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, fontsize=9)
 
@@ -143,21 +150,23 @@ def _band(result: Result) -> tuple[float, float] | None:
     )
 
 
-def _rate_told(result: Result, known: Known) -> str:
-    told = f"{label(result)} {result.samples_per_second.median:,.0f} samples/s"
+def _describe_speed(result: Result, reference: Reference) -> str:
+    text = f"{label(result)} {result.samples_per_second.median:,.0f} samples/s"
     if band := _band(result):
-        told += f", a repeat expected from {band[0]:,.0f} to {band[1]:,.0f}"
-    if known.expected:
-        told += f", expected {known.expected:,.0f}"
-    if known.earlier:
-        told += f", median of {len(known.earlier)} earlier {statistics.median(known.earlier):,.0f}"
-    return told
+        text += f", expected of another run {band[0]:,.0f} to {band[1]:,.0f}"
+    if reference.expected:
+        text += f", expected speed {reference.expected:,.0f}"
+    if reference.earlier:
+        text += (
+            f", median of {len(reference.earlier)} earlier runs {statistics.median(reference.earlier):,.0f}"
+        )
+    return text
 
 
 def block_rates(results: tuple[Result, ...]) -> str:
-    """Samples/s of every timed block in the order it was measured, a panel a model, a line a process.
+    """Samples/s of every timed block in order of time: one panel per model, one line per process. Returns SVG.
 
-    More than ``_PANELS`` models share one, a row each, relative to their medians.
+    More than ``_PANELS`` models share one panel, with one row per model, relative to its median.
     """
     import matplotlib.figure
 
@@ -181,7 +190,7 @@ def block_rates(results: tuple[Result, ...]) -> str:
         axes.tick_params(labelsize=8.5)
     figure.supxlabel("seconds of timed training", fontsize=10, color=INK, y=0.08 / height)
     figure.supylabel("samples per second", fontsize=10, color=INK, x=0.005)
-    return svg(figure, _spreads_told(results))
+    return svg(figure, _describe_spreads(results))
 
 
 def _block_rows(results: tuple[Result, ...]) -> str:
@@ -203,12 +212,12 @@ def _block_rows(results: tuple[Result, ...]) -> str:
     axes.set_ylim(-0.6, len(results) - 0.4)
     axes.set_xlim(left=0)
     axes.tick_params(labelsize=9)
-    axes.set_xlabel(f"seconds of timed training (a row is {_ROW:.0%} of that model's median high)")
-    return svg(figure, _spreads_told(results))
+    axes.set_xlabel(f"seconds of timed training (the height of a row is {_ROW:.0%} of the model's median)")
+    return svg(figure, _describe_spreads(results))
 
 
 def _lines(axes: Any, result: Result, place: Callable[[float], float]) -> None:
-    """The blocks of each process, one after the other, at the height that ``place`` gives their samples/s."""
+    """Draw the blocks of each process in order of time. ``place``: samples/s -> y coordinate."""
     start, many = 0.0, len(result.blocks) > _MARKED
     for number, repeat in enumerate(r for r in result.repeats if r.blocks):
         ends = list(itertools.accumulate((b.seconds for b in repeat.blocks), initial=start))
@@ -224,7 +233,7 @@ def _lines(axes: Any, result: Result, place: Callable[[float], float]) -> None:
         start = ends[-1]
 
 
-def _spreads_told(results: tuple[Result, ...]) -> str:
+def _describe_spreads(results: tuple[Result, ...]) -> str:
     spreads = "; ".join(
         f"{label(r)} {min(r.samples_per_second.values):,.0f} to {max(r.samples_per_second.values):,.0f}"
         for r in results
@@ -233,8 +242,10 @@ def _spreads_told(results: tuple[Result, ...]) -> str:
 
 
 def card(name: str, telemetry: Telemetry) -> str:
-    """Clock, temperature and power of the card over time, as far as it tells them, with the moments when its
-    clock was held down; timed training is shaded. Empty where there is nothing to draw."""
+    """Clock, temperature and power of the card over time, with the times of reduced clocks; timed training is shaded.
+
+    Returns SVG, or "" without readings to draw.
+    """
     import matplotlib.figure
 
     samples = telemetry.samples
@@ -243,7 +254,11 @@ def card(name: str, telemetry: Telemetry) -> str:
         ("temperature, °C", "o", samples.temperature_c),
         ("power, W", "D", samples.power_w),
     ]
-    columns = [column for column in columns if any(value is not None for value in column[2])]
+    columns = [
+        (what, marker, values)
+        for what, marker, values in columns
+        if len(values) == len(samples.second) and any(value is not None for value in values)
+    ]
     if len(samples.second) < 2 or not columns:
         return ""
     height = 1.2 * len(columns) + 0.7
@@ -265,28 +280,29 @@ def card(name: str, telemetry: Telemetry) -> str:
         axes.set_ylim(min(low, 0) if label.startswith("power") else low - 0.05 * (high - low), high)
         axes.set_title(label, fontsize=9.5, loc="left", pad=2, color=INK)
         axes.locator_params(axis="y", nbins=4)
-    _marks(panels[0], telemetry)
+    _mark_reduced_clocks(panels[0], telemetry)
     panels[-1].set_xlabel("seconds; shaded: timed training")
-    return svg(figure, _told(name, telemetry.summary))
+    return svg(figure, _describe_card(name, telemetry.summary))
 
 
-def _marks(axes: Any, telemetry: Telemetry) -> None:
-    """When the clock was held down: along the upper edge for harm, along the lower for the power limit."""
-    reasons = list(zip(telemetry.samples.second, telemetry.samples.event_reasons, strict=True))
+def _mark_reduced_clocks(axes: Any, telemetry: Telemetry) -> None:
+    """Mark the times of reduced clocks: at the upper edge by heat or faults, at the lower edge by the power limit."""
+    samples = telemetry.samples
+    reasons = list(itertools.zip_longest(samples.second, samples.event_reasons[: len(samples.second)]))
     for bits, height, marker, color, label in (
-        (_HARMFUL, 0.96, "v", SERIES[1], "held down by heat or a power fault"),
-        (_POWER_LIMIT, 0.04, "|", SERIES[4], "at its power limit (harmless)"),
+        (_HARMFUL, 0.96, "v", SERIES[1], "clock reduced by heat or a power fault"),
+        (_POWER_LIMIT, 0.04, "|", SERIES[4], "at the power limit (normal)"),
     ):
-        held = [second if mask is not None and mask & bits else math.nan for second, mask in reasons]
+        marked = [second if mask is not None and mask & bits else math.nan for second, mask in reasons]
         begins = [
             n
-            for n, second in enumerate(held)
-            if not math.isnan(second) and (n == 0 or math.isnan(held[n - 1]))
+            for n, second in enumerate(marked)
+            if not math.isnan(second) and (n == 0 or math.isnan(marked[n - 1]))
         ]
         if begins:
             axes.plot(
-                held,
-                [height] * len(held),
+                marked,
+                [height] * len(marked),
                 marker=marker,
                 markevery=begins,
                 linewidth=3,
@@ -299,17 +315,17 @@ def _marks(axes: Any, telemetry: Telemetry) -> None:
         axes.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
 
 
-def _told(name: str, summary: CardSummary | None) -> str:
-    """The same in words."""
+def _describe_card(name: str, summary: CardSummary | None) -> str:
+    """The chart in words, from the summary of the readings."""
     parts = []
     if summary is not None:
-        if summary.sm_mhz_min is not None:
+        if summary.sm_mhz_min is not None and summary.sm_mhz_max is not None:
             parts.append(f"clock {summary.sm_mhz_min:,} to {summary.sm_mhz_max:,} MHz")
         if summary.temperature_max_c is not None:
-            parts.append(f"at most {summary.temperature_max_c} °C")
+            parts.append(f"maximum {summary.temperature_max_c} °C")
         if summary.power_mean_w is not None:
             parts.append(f"{summary.power_mean_w:.0f} W on average")
         if summary.harmful_seconds is not None:
             slow = [f"{reason} for {seconds:.1f} s" for reason, seconds in summary.harmful_seconds.items()]
-            parts.append(", ".join(slow) or "never held down by heat or a power fault")
-    return f"The card while {name} trained, over time: " + ("; ".join(parts) or "no summary")
+            parts.append(", ".join(slow) or "clock never reduced by heat or a power fault")
+    return f"The card during training of {name}, over time: " + ("; ".join(parts) or "no summary")

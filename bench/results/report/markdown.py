@@ -1,4 +1,4 @@
-"""A run in a few lines of Markdown, to be pasted into an issue, a chat or a diary. Pure."""
+"""A summary of a run in Markdown, to paste into an issue, a chat or a log. Pure functions."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import re
 
 from bench.finding import Finding, Status, words
 from bench.results.record.document import Document, Result
+from bench.results.terminal.results import ONE_PROCESS
 
 _URGENT = (Status.FAIL, Status.UNKNOWN, Status.WARN)
 
 
 def markdown(document: Document) -> str:
-    """Verdict, box, one table row a model, and what needs a look, the worst first."""
+    """Verdict, machine, one table row per model, and the findings that need attention, the worst first."""
     word, meaning = words(document.verdict, has_gpu=document.machine.has_gpu)
     if document.partial:
-        word, meaning = "INTERRUPTED", "what was measured until then is below."
+        word, meaning = "INTERRUPTED", "the results until then are below."
     host, driver = document.machine.host, document.machine.driver.module_version
     cards = [gpu.name.value or "an NVIDIA GPU" for gpu in document.machine.gpus]
     cards = cards or [card.pci_id for card in document.machine.cards] or ["no NVIDIA card"]
@@ -24,10 +25,10 @@ def markdown(document: Document) -> str:
         "",
         _plain(meaning),
         "",
-        f"- Box: {_plain(', '.join(cards))}{_plain(f', driver {driver.value}') if driver.ok else ''}; "
+        f"- Machine: {_plain(', '.join(cards))}{_plain(f', driver {driver.value}') if driver.ok else ''}; "
         f"{_plain(host.cpu_model)}, {host.cpu_threads} threads, {host.memory_bytes / 2**30:.0f} GiB; "
         f"{_plain(host.distribution.name)}",
-        f"- Measured: {run}{document.started_at.replace('T', ' ').removesuffix('+00:00')} UTC, "
+        f"- Measured: {run}{_plain(document.started_at.replace('T', ' ').removesuffix('+00:00'))} UTC, "
         f"dlbox {_plain(document.dlbox_version)}{_versions(document)}",
     ]
     if document.results:
@@ -38,26 +39,26 @@ def markdown(document: Document) -> str:
             *(_row(result) for result in document.results),
         ]
         if all(len(result.repeats) == 1 for result in document.results):
-            lines += ["", "One process a model: a look, no measure of how runs differ."]
-        together = [
+            lines += ["", ONE_PROCESS]
+        scaled = [
             (r, s) for r in document.results if (s := r.scaling) is not None and s.efficiency is not None
         ]
-        lines += [""] if together else []
+        lines += [""] if scaled else []
         lines += [
-            f"- {_plain(r.label)}: efficiency {s.efficiency:.0%} ({_plain(s.engine)})" for r, s in together
+            f"- {_plain(r.label)}: efficiency {s.efficiency:.0%} ({_plain(s.engine)})" for r, s in scaled
         ]
     urgent = sorted(
         (f for f in document.findings if f.status in _URGENT), key=lambda f: _URGENT.index(f.status)
     )
     lines += ["", *(_bullet(f) for f in urgent)] if urgent else []
     if document.partial:
-        more = "" if urgent else ", and nothing in it needs a look"
+        more = "" if urgent else ", and nothing in it needs attention"
         lines += [
             "",
-            f"This is a part of a run that was cut short{more}; the same command again measures all.",
+            f"The run was interrupted, so this is a part of it{more}; run the same command again for all.",
         ]
     elif not urgent:
-        lines += ["", "Nothing needs a look."]
+        lines += ["", "Nothing needs attention."]
     return "\n".join(lines) + "\n"
 
 
@@ -87,7 +88,7 @@ def _versions(document: Document) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text that stays text: no line breaks, and outside of `code` nothing that draws tables, links or tags."""
+    """Text in one line, with the characters of Markdown tables, links and HTML tags escaped outside of `code`."""
     pieces = re.split(r"(`[^`]*`)", re.sub(r"\s+", " ", text).strip())
     return "".join(
         piece.replace("|", "\\|") if piece.startswith("`") else re.sub(r"([\\|<\[*])", r"\\\1", piece)

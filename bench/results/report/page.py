@@ -1,4 +1,4 @@
-"""A result document -> one self-contained HTML page. A pure function: nothing is measured or written here."""
+"""Renders a result document as one self-contained HTML page. Pure functions: nothing is measured or written here."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ import jinja2
 from markupsafe import Markup, escape
 
 from bench.finding import Status, words
-from bench.results.record.document import Document, Result
+from bench.results.record.document import Document, Result, file_stamp
 from bench.results.report import charts, markdown, roofline
 from bench.results.stats import compare
 from bench.results.store.history import Run
-from bench.results.terminal import results as terminal
+from bench.results.terminal.results import variants
+from common.files import safe_name
 
 _ORDER = (Status.FAIL, Status.UNKNOWN, Status.WARN, Status.PASS, Status.SKIP)
 
-
 _DRAWN = 4
-"""Cards over time that are drawn on one page: those held down first, then the hottest. The figures of all are there."""
+"""Maximum number of charts of a card over time: first cards with reduced clocks, then the hottest."""
 
 _EARLIER = 20
-"""Runs of the past that are shown; older ones are of older versions of everything."""
+"""Maximum number of earlier runs that are shown; older ones had older versions of all software."""
 
 
 def render(document: Document, runs: Iterable[Run] = ()) -> str:
-    """The whole page as text: styles and charts inside, nothing fetched from anywhere.
+    """The page as text, with its styles and charts; it loads nothing from elsewhere.
 
-    ``runs``: the history, the oldest first. Runs of this machine and of the same work are shown beside this one.
+    ``runs``: the history, the oldest first. Earlier runs of the same work on this machine appear in the charts.
     """
     word, meaning = words(document.verdict, has_gpu=document.machine.has_gpu)
     if document.partial:
-        word, meaning = "INTERRUPTED", "what was measured until then is below, marked partial."
+        word, meaning = "INTERRUPTED", "the results until then are below, marked partial."
     findings = sorted(document.findings, key=lambda f: _ORDER.index(f.status))
     results = document.results
-    held_against = known(document, runs)
+    references = references_of(document, runs)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("bench.results.report"),
         autoescape=True,
@@ -51,46 +51,46 @@ def render(document: Document, runs: Iterable[Run] = ()) -> str:
         meaning=meaning,
         findings=findings,
         counts=Counter(f.status for f in findings),
-        throughput=Markup(charts.throughput(results, held_against)) if results else "",  # noqa: S704 - by charts
+        throughput=Markup(charts.throughput(results, references)) if results else "",  # noqa: S704 - SVG from charts
         priced=next((r.price for r in results if r.price is not None), None),
-        variants=terminal.variants(results),
-        compared=any(k.earlier or k.expected for k in held_against.values()),
+        variants=variants(results),
+        compared=any(k.earlier or k.expected for k in references.values()),
         block_rates=Markup(charts.block_rates(results)) if results else "",  # noqa: S704
         roofline=Markup(roofline.chart(document)),  # noqa: S704
         no_roofline=roofline.missing(document),
         points=roofline.points(document),
         kernels=[r for r in results if r.kernel is not None],
-        together=[r for r in results if r.scaling is not None],
+        scaled=[r for r in results if r.scaling is not None],
         searches=[r for r in results if r.batches is not None],
         name=charts.label,
         on=_on,
         devices=list(dict.fromkeys(_on(r) for r in results)),
         summary=markdown.markdown(document),
-        watched=[r for r in results if r.telemetry is not None and r.telemetry.summary is not None],
+        recorded=[r for r in results if r.telemetry is not None and r.telemetry.summary is not None],
         drawn=_drawn(results),
-        unwatched=[r for r in results if r.telemetry is not None and r.telemetry.trouble],
+        record_errors=[r for r in results if r.telemetry is not None and r.telemetry.trouble],
         card=lambda result: Markup(charts.card(result.workload, result.telemetry)),  # noqa: S704
         gib=lambda size: f"{size / 2**30:.1f} GiB",
     )
 
 
 def _drawn(results: Iterable[Result]) -> list[Result]:
-    """Whose card is drawn over time: all of a few, of many the worst."""
-    told = [
+    """Results whose card is drawn over time: all of a few, the worst of many."""
+    recorded = [
         (r.telemetry.summary, r)
         for r in results
         if r.telemetry is not None and r.telemetry.summary is not None
     ]
     worst = sorted(
-        told,
+        recorded,
         key=lambda pair: (-sum((pair[0].harmful_seconds or {}).values()), -(pair[0].temperature_max_c or 0)),
     )
-    kept = [r for _, r in worst[:_DRAWN]]
-    return [r for _, r in told if r in kept]
+    chosen = [r for _, r in worst[:_DRAWN]]
+    return [r for _, r in recorded if r in chosen]
 
 
 def _code(text: str) -> Markup:
-    """Commands stand between backquotes in what people read; on the page they are set as such."""
+    """Escape ``text``, and format what is between backquotes as code."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped
 
 
@@ -98,18 +98,18 @@ def _on(result: Result) -> str:
     return f"{result.backend} on {result.device}, {result.precision}"
 
 
-def known(document: Document, runs: Iterable[Run]) -> dict[int, charts.Known]:
-    """What each result of ``document``, by its place, can be held against: earlier runs, and what findings expected."""
+def references_of(document: Document, runs: Iterable[Run]) -> dict[int, charts.Reference]:
+    """Reference speeds of each result, by its index: those of earlier runs, and the one that a finding expects."""
     before = [
         run.document
         for run in runs
         if run.document is not None
-        and run.state == "complete"  # models take turns: what was interrupted has fewer processes of each
+        and run.state == "complete"  # an interrupted run has fewer processes per model
         and run.document.started_at < document.started_at
         and compare.identity(run.document.machine) == compare.identity(document.machine)
     ]
     return {
-        place: charts.Known(
+        index: charts.Reference(
             earlier=tuple(
                 old.samples_per_second.median
                 for earlier in before
@@ -121,25 +121,20 @@ def known(document: Document, runs: Iterable[Run]) -> dict[int, charts.Known]:
             )[-_EARLIER:],
             expected=_expected(document, result),
         )
-        for place, result in enumerate(document.results)
+        for index, result in enumerate(document.results)
     }
 
 
 def _expected(document: Document, result: Result) -> float | None:
-    """The first figure in samples/s that a finding held this result against."""
+    """The first speed in samples/s that a finding expects of this result, or None."""
     for finding in document.findings:
         about = finding.id.removeprefix(f"training.{result.label}-")
-        held = about in ("baseline", "band", "predicted") and finding.unit == "samples/s"
-        if held and isinstance(finding.expected, int | float):
+        compared = about in ("baseline", "band", "predicted") and finding.unit == "samples/s"
+        if compared and isinstance(finding.expected, int | float):
             return float(finding.expected) or None
     return None
 
 
-def stamp(document: Document) -> str:
-    """Part of a file name that tells one run from another."""
-    when = re.sub(r"[^0-9]", "", document.started_at)[:14]
-    return f"run{document.run_id}" if document.run_id else when
-
-
 def file_name(document: Document) -> str:
-    return f"dlbox-{document.command}-{stamp(document)}.html"
+    """File name of the report, from the command and the run."""
+    return f"{safe_name('dlbox', document.command, file_stamp(document))}.html"

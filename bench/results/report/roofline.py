@@ -1,7 +1,7 @@
-"""The roofline: what each workload achieved, against what memory and arithmetic of this machine allow.
+"""The roofline: the achieved FLOP/s of each workload, and the limits by memory and arithmetic of this machine.
 
 Attainable FLOP/s = min(measured matrix peak, measured memory bandwidth x FLOP per byte); Williams, Waterman and
-Patterson, "Roofline", Communications of the ACM 52(4), 2009. Both roofs are of this very machine (``Probes``).
+Patterson, "Roofline", Communications of the ACM 52(4), 2009. Both limits are measured on the same machine (``Probes``).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from bench.results.stats.derived import measured_peak
 _MARKERS = "osD^v<>Pp*Xh"
 
 
-class Point(msgspec.Struct, frozen=True, kw_only=True):
-    """One result on the chart: FLOP per byte, TFLOP/s, and what the lower of the two roofs allows there."""
+class RooflinePoint(msgspec.Struct, frozen=True, kw_only=True):
+    """One result on the chart: FLOP per byte, TFLOP/s, and the lower of the two limits there."""
 
     name: str
     intensity: float
@@ -29,15 +29,16 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     allowed_tflops: float
     precision: str
     bound: str
-    """"memory" or "arithmetic": which roof is the lower one there."""
+    """"memory" or "arithmetic": which limit is the lower one."""
 
     @property
     def share(self) -> float:
+        """Achieved FLOP/s divided by the limit."""
         return self.tflops / self.allowed_tflops
 
 
-def points(document: Document) -> list[Point]:
-    """Of every result whose work, speed and roofs are known; the others are left out."""
+def points(document: Document) -> list[RooflinePoint]:
+    """The results whose work, speed and limits are known; others are left out."""
     probes, found = document.probes, []
     for result in document.results:
         peak = measured_peak(result, probes)
@@ -48,7 +49,7 @@ def points(document: Document) -> list[Point]:
             continue
         slope = probes.bandwidth_gb_s / 1e3 * work.intensity
         found.append(
-            Point(
+            RooflinePoint(
                 name=label(result),
                 intensity=work.intensity,
                 tflops=achieved,
@@ -68,17 +69,15 @@ def missing(document: Document) -> str:
     if probes is None:
         return "No roofline: the matrix peak and the memory bandwidth of this machine were not measured in this run."
     if not any(_placed(result) for result in document.results):
-        return (
-            "No roofline: the arithmetic of these models is not known, so what they achieved is not either."
-        )
+        return "No roofline: the number of operations of these models is unknown, and so are their FLOP/s."
     if not probes.bandwidth_gb_s or not probes.matmul_tflops:
-        why = "; ".join(f"{name}: {trouble}" for name, trouble in probes.troubles.items())
-        return f"No roofline: a probe of the machine gave nothing ({why or 'it does not say why'})."
+        errors = "; ".join(f"{name}: {trouble}" for name, trouble in probes.troubles.items())
+        return f"No roofline: a probe of the machine has no result ({errors or 'without an error message'})."
     return "No roofline: the probes ran on another device or in another precision than the training."
 
 
 def chart(document: Document) -> str:
-    """Empty where ``missing`` says why."""
+    """SVG of the roofline; "" where ``missing`` gives the reason."""
     import matplotlib.figure
     from matplotlib import ticker
 
@@ -128,18 +127,20 @@ def chart(document: Document) -> str:
     )
     axes.set_xlabel("FLOP per byte moved")
     axes.set_ylabel("TFLOP/s")
-    told = "; ".join(
-        f"{p.name} {_speed(p.tflops)} at {p.intensity:.3g} FLOP per byte, {p.share:.0%} of what {p.bound} allows"
+    described = "; ".join(
+        f"{p.name} {_speed(p.tflops)} at {p.intensity:.3g} FLOP per byte, {p.share:.0%} of the {p.bound} limit"
         for p in found
     )
-    roofs = ", ".join(f"{name} {_speed(peak)}" for name, peak in peaks.items())
-    return svg(figure, f"Roofline: memory {probes.bandwidth_gb_s:,.0f} GB/s, matrix peak {roofs}; {told}")
+    peaks_text = ", ".join(f"{name} {_speed(peak)}" for name, peak in peaks.items())
+    return svg(
+        figure, f"Roofline: memory {probes.bandwidth_gb_s:,.0f} GB/s, matrix peak {peaks_text}; {described}"
+    )
 
 
 def _name(
-    figure: Any, axes: Any, found: Sequence[Point], memory: str, slope: tuple[float, float, float]
+    figure: Any, axes: Any, found: Sequence[RooflinePoint], memory: str, slope: tuple[float, float, float]
 ) -> None:
-    """Each name beside its point where it covers neither another point nor another name, with a line to it."""
+    """Write each name near its point, where it overlaps no other point or name, with a line to distant points."""
     figure.draw_without_rendering()
     per_point = figure.dpi / 72
     pixels = axes.transData.transform([(p.intensity, p.tflops) for p in found]) / per_point
@@ -147,7 +148,7 @@ def _name(
     box = tuple(edge / per_point for edge in (inside.x0, inside.y0, inside.x1, inside.y1))
     taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in pixels]
     left, bandwidth, lowest = slope
-    middle = (left * lowest / bandwidth) ** 0.5  # half way up, under the line
+    middle = (left * lowest / bandwidth) ** 0.5  # half way up, below the line
     x, y = axes.transData.transform((middle, middle * bandwidth)) / per_point
     taken.append((x + 8, y - 12, x + 8 + 5.6 * len(memory), y))
     under = {"xytext": (8, -6), "textcoords": "offset points", "va": "center"}
@@ -175,7 +176,7 @@ def _name(
 
 
 def _around(reach: float, width: float) -> Iterable[tuple[float, float]]:
-    """Offsets of a name's left edge and its middle from its point: right, left, above and below."""
+    """Offsets of a name's left edge and vertical middle from its point: right, left, above and below."""
     return (
         (reach, 0),
         (-reach - width, 0),

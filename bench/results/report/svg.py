@@ -1,4 +1,4 @@
-"""What the charts of a page have in common: colours, and inline SVG that takes them from the page around it."""
+"""Colours of all charts, and their conversion to inline SVG that uses the text colour of the page."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ import io
 import re
 from typing import Any
 
-# Okabe and Ito's colour-blind safe palette, the ones that are seen on white and on black.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999")
-INK = "#010203"
-"""Stands for the page's text colour while matplotlib draws."""
+"""Okabe and Ito's palette for colour-blind readers, without the colours that are invisible on white or on black."""
 
-_UNUSED = "figure|axes|patch|line2d|text|[xy]tick|matplotlib.axis|legend|[A-Za-z]*Collection"
-"""Kinds of names that nothing refers to, and that would be there twice on a page with two charts."""
+INK = "#010203"
+"""Placeholder for the page's text colour while matplotlib draws."""
+
+_UNUSED_IDS = (
+    r' id="(?:figure|axes|patch|line2d|text|[xy]tick|matplotlib.axis|legend|[A-Za-z]*Collection)_[^"]*"'
+)
+"""Ids that nothing refers to, and that would be duplicated on a page with two charts."""
 
 
 def svg(figure: Any, description: str) -> str:
-    """The figure as one <svg> element, ``description`` for who cannot see it. The same figure gives the same text."""
+    """A matplotlib figure as one <svg> element, with ``description`` as its text alternative; deterministic."""
     import matplotlib
 
     settings: Any = {
         "svg.fonttype": "none",
-        "svg.hashsalt": "dlbox",  # the same result gives the same page
+        "svg.hashsalt": "dlbox",  # equal results give equal pages
         "font.family": "sans-serif",
         "font.size": 10,
     }
@@ -44,11 +47,7 @@ def svg(figure: Any, description: str) -> str:
     text = re.sub(r'<svg ([^>]*?)height="[^"]*"', r"<svg \1", text, count=1)
     text = re.sub(r'(<svg [^>]*?)width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r"font: [^;\"]*?(\d+(?:\.\d+)?)px [^;\"]*", r"font: \1px system-ui, sans-serif", text)
-    text = re.sub(
-        r' id="(?:figure|axes|patch|line2d|text|[xy]tick|matplotlib.axis|legend|[A-Za-z]*Collection)_[^"]*"',
-        "",
-        text,
-    )
+    text = re.sub(_UNUSED_IDS, "", text)
     text = text.replace(INK, "currentColor")
     label = description.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     return text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)

@@ -1,4 +1,4 @@
-"""Two results held against each other: how much faster or slower, how sure, or why they cannot be compared. Pure."""
+"""Comparison of two runs: how much faster or slower, with which confidence, or why not comparable. Pure functions."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from typing import Literal
 
 import msgspec
 
-from bench.results.record.document import SCHEMA_VERSION, Document, Result
+from bench.results.record.document import Document, Result
 from bench.results.stats import intervals, steadiness
+from common.json_output import SCHEMA_VERSION
 from inventory.machine.records import Machine
 
 IMPOSSIBLE = 1.05
-"""Times the matrix peak measured beside it: more was not computed in that time. Large products are the fastest
-arithmetic there is, and the best training reaches 0.33 of them on a processor; the rest is for disturbed probes."""
+"""Largest plausible share of the measured matrix peak. Large matrix products are the fastest arithmetic of a machine,
+and the best training reaches 0.33 of them on a processor; the margin above 1 is for disturbed probes."""
 
-Outcome = Literal["faster", "slower", "not-significant", "disturbed", "not-comparable"]
-"""disturbed: they differ, and other programs took so much from one of them that it says nothing of the two."""
+PairOutcome = Literal["faster", "slower", "not-significant", "disturbed", "not-comparable"]
+"""disturbed: the speeds differ, but other programs used so much of one side's processor that the cause is unknown."""
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
-    """What was compared: ``name`` as a person would say it."""
+    """One of the two runs. ``name``: as shown to the user, "run 3" or a path."""
 
     name: str
     run_id: int | None
@@ -30,7 +31,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """Something the two runs do not have in common and that may be why their speeds differ."""
+    """A property that differs between the two runs, and that may explain different speeds."""
 
     what: str
     a: str
@@ -38,17 +39,17 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pair(msgspec.Struct, frozen=True, kw_only=True):
-    """One workload on both sides. ``ratio`` is B over A in samples/s, ``low`` to ``high`` its interval.
+    """One workload on both sides. ``ratio``: samples/s of B divided by those of A; ``low`` and ``high``: its interval.
 
-    ``method`` says what the interval is made of (see ``bench.results.stats.intervals``), ``processes`` of how many
-    on each side. All of these are null where ``outcome`` is "not-comparable"; ``reason`` says why.
+    ``method``: how the interval is computed (see ``bench.results.stats.intervals``); ``processes``: their number in A
+    and B. All of these are null where ``outcome`` is "not-comparable"; then ``reason`` is the reason.
     """
 
     workload: str
     backend: str
     precision: str
     batch_size: int
-    outcome: Outcome
+    outcome: PairOutcome
     reason: str
     significant: bool = False
     a_samples_per_second: float | None = None
@@ -63,10 +64,10 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """``slower``: B is significantly slower than A in at least one workload.
 
-    ``disturbed``: it is so in one where other programs were busy during A or B, which may be why.
-    ``same_run``: both sides are one run, under one name or two.
-    ``same_machine``: host name, processor and cards are the same. Two machines may be compared, the
-    differences then say so; another workload, precision or batch may not.
+    ``disturbed``: B is significantly slower in a workload where other programs used the processor during A or B, which
+    may be the cause. ``same_run``: both sides are the same run, under one name or two. ``same_machine``: host name,
+    processor and cards are equal. Runs of two machines are comparable, and ``differences`` lists how they differ; other
+    workloads, precisions or batch sizes are not comparable.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -83,11 +84,12 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def comparable(self) -> bool:
+        """Whether at least one workload could be compared."""
         return any(pair.outcome != "not-comparable" for pair in self.pairs)
 
 
 def compare(a: Document, b: Document, *, a_name: str = "A", b_name: str = "B") -> Comparison:
-    """Every workload of either run, in the order of A and then of B."""
+    """Compare all workloads of both runs, in the order of A, then of B."""
     pairs = tuple(_pair(one, other) for one, other in _matched(a.results, b.results))
     return Comparison(
         a=_side(a, a_name),
@@ -103,13 +105,13 @@ def compare(a: Document, b: Document, *, a_name: str = "A", b_name: str = "B") -
 
 
 def identity(machine: Machine) -> tuple[str, ...]:
-    """What makes a machine the same one as before: its name, its processor, its cards."""
+    """Host name, processor and cards: equal for the same machine."""
     host = machine.host
     return (host.hostname, f"{host.cpu_model}, {host.cpu_threads} threads", *sorted(_cards(machine)))
 
 
 def key(result: Result) -> tuple[str, str, str, int, int, str]:
-    """Two results of one key are of the same kind; of the same work when their fingerprints agree too."""
+    """Equal for two results of the same kind. They did the same work if their fingerprints are equal too."""
     return (
         result.workload,
         result.backend,
@@ -121,7 +123,7 @@ def key(result: Result) -> tuple[str, str, str, int, int, str]:
 
 
 def refusal(a: Result, b: Result) -> str | None:
-    """Why the speeds of two results say nothing about each other, as one clause, or None."""
+    """Why the speeds of two results cannot be compared, as one clause, or None."""
     for name, one, other in (
         ("backend", a.backend, b.backend),
         ("precision", a.precision, b.precision),
@@ -130,68 +132,73 @@ def refusal(a: Result, b: Result) -> str | None:
         ("setting", a.trained_as, b.trained_as),
     ):
         if one != other:
-            return f"another {name}: {one} in A, {other} in B"
+            return f"different {name}: {one} in A, {other} in B"
     if a.fingerprint != b.fingerprint:
-        return f"not the same work: fingerprint {a.fingerprint} in A, {b.fingerprint} in B"
-    return _unusable("A", a) or _unusable("B", b)
+        return f"different work: fingerprint {a.fingerprint} in A, {b.fingerprint} in B"
+    return unusable(a, "A") or unusable(b, "B")
 
 
-def _unusable(side: str, result: Result) -> str | None:
+def unusable(result: Result, name: str) -> str | None:
+    """Why the speed of one result cannot be used, as one clause in which the result is called ``name``, or None."""
     if result.partial:
-        return f"{side} was cut short"
+        return f"{name} was interrupted"
     if result.accuracy is None:
-        return f"{side} was never seen to learn"
+        return f"the accuracy of {name} was not measured"
     if result.diverged:
-        return f"{side} did not learn (its loss is no number), so its speed does not count"
+        return f"the training of {name} diverged (the loss is NaN), so its speed does not count"
     if result.accuracy < result.accuracy_bar:
-        return f"{side} did not learn (accuracy {result.accuracy:.3f}), so its speed does not count"
+        return f"{name} did not learn (accuracy {result.accuracy:.3f}), so its speed does not count"
     if result.share_of_measured_peak is not None and result.share_of_measured_peak > IMPOSSIBLE:
-        return f"{side} claims {result.share_of_measured_peak:.0%} of the machine's peak: it was not measured right"
+        return f"{name} has {result.share_of_measured_peak:.0%} of the machine's peak, which is impossible"
     if not any(repeat.blocks for repeat in result.repeats):
-        return f"{side} holds no timed block"
+        return f"{name} has no timed block"
     for block in result.blocks:
         if not (block.seconds > 0 and block.examples > 0 and math.isfinite(block.samples_per_second)):
-            return f"{side} holds a block that cannot have been timed"
+            return f"{name} has a block with an impossible time"
     return None
 
 
 def processes(result: Result) -> list[list[float]]:
-    """Samples/s of the timed blocks of each fresh process that timed any."""
+    """Samples/s of the timed blocks, one list per process that has any."""
     return [[b.samples_per_second for b in repeat.blocks] for repeat in result.repeats if repeat.blocks]
 
 
-def outcome(estimate: intervals.Estimate) -> Outcome:
+def outcome(estimate: intervals.Estimate) -> PairOutcome:
+    """Faster, slower or not significant: B relative to A."""
     if not estimate.significant:
         return "not-significant"
     return "slower" if estimate.ratio < 1 else "faster"
 
 
 def interval(estimate: intervals.Estimate) -> str:
-    """ "99% interval 0.71 to 0.83", or that there is none."""
+    """ "99% interval 0.710 to 0.830", or that there is none."""
     if estimate.low is None or estimate.high is None:
         return "too few blocks for an interval"
     return f"{intervals.CONFIDENCE:.0%} interval {estimate.low:.3f} to {estimate.high:.3f}"
 
 
 def speed(samples_per_second: float) -> str:
-    """At least three digits, as a person says it: "1,118", "48.3"."""
+    """Samples/s with three or more significant digits: "1,118", "48.3"."""
     return f"{samples_per_second:,.0f}" if samples_per_second >= 100 else f"{samples_per_second:.3g}"
 
 
 def _matched(a: tuple[Result, ...], b: tuple[Result, ...]) -> Iterator[tuple[Result | None, Result | None]]:
-    """Each result of A with its like in B: same key, else what is left of the same workload, else alone."""
+    """Each result of A with the most similar one of B, or None; then the remaining ones of B.
+
+    The most similar result has the same key, else the same label, else the same workload.
+    """
     left = list(b)
     partners: list[Result | None] = [None] * len(a)
-    likenesses: tuple[Callable[[Result], object], ...] = (
+    criteria: tuple[Callable[[Result], object], ...] = (
         key,
         lambda r: (r.label, r.backend),
         lambda r: (r.workload, r.backend),
         lambda r: r.workload,
     )
-    for like in likenesses:
+    for criterion in criteria:
         for place, one in enumerate(a):
             if partners[place] is None:
-                found = next((other for other in left if like(other) == like(one)), None)
+                found = next((other for other in left if criterion(other) == criterion(one)), None)
                 if found is not None:
                     left.remove(found)
                     partners[place] = found
@@ -240,10 +247,10 @@ def _pair(a: Result | None, b: Result | None) -> Pair:
 
 
 def _doubts(side: str, result: Result) -> Iterator[str]:
-    """Why one side may be no good measure, by the limits of the verdict on a run."""
+    """Why the result of one side may be unreliable, by the limits of ``steadiness``."""
     others, rates, unlike = steadiness.others(result), result.samples_per_second, steadiness.unlike(result)
     if others > steadiness.BUSY_CORES:
-        yield f"other programs kept {others:.1f} cores busy during {side}, so its figure is too low"
+        yield f"other programs used {others:.1f} cores during {side}, so its speed is too low"
     if rates.median > 0 and rates.mad / rates.median > steadiness.UNSTEADY[steadiness.kind(result)]:
         yield f"{side} is unsteady (MAD {rates.mad / rates.median:.1%} over its blocks)"
     if len(steadiness.governors(result)) > 1:
@@ -255,15 +262,15 @@ def _doubts(side: str, result: Result) -> Iterator[str]:
 def _reason(estimate: intervals.Estimate, counts: tuple[int, int]) -> str:
     basis = {
         "processes": f"{counts[0]} processes against {counts[1]}",
-        "borrowed": f"{counts[0]} processes against {counts[1]}, taken to scatter as the {max(counts)} do",
-        "within": f"{counts[0]} process{'es' if counts[0] > 1 else ''} against {counts[1]}: the interval is "
-        "within-process only, of which no difference under "
-        f"{intervals.ONE_PROCESS_FLOOR:.0%} is called significant; --repeats 5 on both sides tells more",
+        "borrowed": f"{counts[0]} processes against {counts[1]}, both with the variance of the {max(counts)}",
+        "within": f"{counts[0]} process{'es' if counts[0] > 1 else ''} against {counts[1]}, too few to estimate the "
+        f"variation between processes, so differences below {intervals.ONE_PROCESS_FLOOR:.0%} are not significant; "
+        "measure both with --repeats 5",
     }[estimate.method]
     change = abs(estimate.ratio - 1)
-    if estimate.significant:
-        return f"{change:.1%} {'slower' if estimate.ratio < 1 else 'faster'}, {interval(estimate)}; {basis}"
-    return f"{change:.1%} {'less' if estimate.ratio < 1 else 'more'} is not significant, {interval(estimate)}; {basis}"
+    difference = f"{change:.1%} {'slower' if estimate.ratio < 1 else 'faster'}"
+    significance = "" if estimate.significant else " is not significant"
+    return f"{difference}{significance}, {interval(estimate)}; {basis}"
 
 
 def _side(document: Document, name: str) -> Side:
@@ -296,7 +303,7 @@ def _differences(a: Document, b: Document) -> Iterator[Difference]:
 
 
 def _cards(machine: Machine) -> list[str]:
-    """Names as NVML gives them; a card that it cannot speak to by its number on the bus."""
+    """Names of the cards from NVML; PCI ids if NVML gives no name."""
     named = [gpu.name.value for gpu in machine.gpus if gpu.name.value]
     return named or [card.pci_id for card in machine.cards]
 

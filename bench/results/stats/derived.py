@@ -1,4 +1,4 @@
-"""Figures that follow from what was measured: achieved FLOP/s, shares of peaks, price, interval. Pure."""
+"""Figures computed from measurements: achieved FLOP/s, shares of peaks, price, interval. Pure functions."""
 
 from __future__ import annotations
 
@@ -14,24 +14,26 @@ from bench.results.record.figures import Interval, Price, Probes, TokenRate, uni
 from bench.results.stats import intervals, steadiness
 
 CONFIDENCE = 0.95
+"""Of the interval in which another run is expected."""
 
 Drift = Literal["cpu", "shared", "gpu"]
 DRIFT: dict[Drift, float] = {"cpu": 0.04, "shared": 0.107, "gpu": 0.02}
-"""Relative standard deviation between whole runs of one commit where no earlier ones tell: on a processor of one's own
-an assumption that nobody has measured yet; on one that others may use too measured (docs/evidence/repeat.md); on a card
-from cold to warm (2.6 to 4.7% in cnn-gpu-benchmarks, taken as two deviations)."""
+"""Relative standard deviation between whole runs of one commit, used without enough earlier runs. "cpu", a processor
+that only this machine uses: assumed, not measured. "shared", the processor of a virtual machine: measured
+(docs/evidence/repeat.md). "gpu": the difference between a cold and a warm card (2.6 to 4.7% in cnn-gpu-benchmarks),
+taken as two standard deviations."""
 
 _ASSUMED: dict[Drift, str] = {
     "cpu": "assumed for a processor",
-    "shared": "as measured on a virtual machine, whose processor others use too",
+    "shared": "measured on a virtual machine, which shares its processor",
     "gpu": "assumed for a card",
 }
 
-_ALIKE = 1e-6
-"""Relative difference of a figure from the blocks that it is made of; JSON keeps every digit."""
+_SAME = 1e-6
+"""Largest relative difference between a stored figure and the one computed from its blocks; JSON rounds nothing."""
 
 LEAST_RUNS = 4
-"""Earlier runs of the same kind that show a machine's own drift; fewer are luck."""
+"""Minimum number of earlier runs of the same kind from which the drift of a machine is estimated."""
 
 
 def with_figures(
@@ -43,11 +45,11 @@ def with_figures(
     earlier: Sequence[float] = (),
     shared: bool = False,
 ) -> Result:
-    """``result`` with all that follows from it.
+    """``result`` with all figures that are computed from it.
 
-    ``card_tflops``: the card's figure in this precision. ``bill``: name of a build, its price in US dollars and the
-    date of that. ``earlier``: median samples/s of earlier runs of the same kind on this machine. ``shared``: the
-    processor may be others' too.
+    ``card_tflops``: the card's nominal TFLOP/s in this precision. ``bill``: name of a build, its price in US dollars
+    and the date of the price. ``earlier``: median samples/s of earlier runs of the same kind on this machine.
+    ``shared``: other machines may use the same processor.
     """
     median = result.samples_per_second.median
     achieved = None if result.work is None else median * result.work.flop_per_sample / 1e12
@@ -71,20 +73,20 @@ def with_figures(
     )
 
 
-def renewed(result: Result, repeats: tuple[Repeat, ...], *, partial: bool) -> Result:
-    """``result`` with all its figures taken anew from ``repeats``, at least one of which has a block.
+def recompute(result: Result, repeats: tuple[Repeat, ...], *, partial: bool) -> Result:
+    """``result`` with all figures computed from ``repeats``, of which at least one has a block.
 
-    What needs more than the blocks goes with samples/s where these change: shares and prices in proportion, the
-    interval and the single steps not at all.
+    Where samples/s change, figures that need more than the blocks follow them: shares and samples/s per dollar change
+    in proportion; the interval and the single steps are removed.
     """
     blocks = [block for repeat in repeats for block in repeat.blocks]
     rates = Spread.of([block.samples_per_second for block in blocks])
-    times = rates.median / result.samples_per_second.median
-    alike = math.isclose(times, 1.0, rel_tol=_ALIKE)
-    times = 1.0 if alike else times
+    factor = rates.median / result.samples_per_second.median
+    unchanged = math.isclose(factor, 1.0, rel_tol=_SAME)
+    factor = 1.0 if unchanged else factor
 
     def scaled(value: float | None) -> float | None:
-        return None if value is None else value * times
+        return None if value is None else value * factor
 
     achieved, price = scaled(result.achieved_tflops), result.price
     if achieved is not None and result.work is not None:
@@ -97,36 +99,37 @@ def renewed(result: Result, repeats: tuple[Repeat, ...], *, partial: bool) -> Re
         step_seconds=Percentiles.of([block.seconds / block.steps for block in blocks]),
         tokens_per_second=tokens_per_second(result.tokens_per_sample, rates.median)
         or scaled(result.tokens_per_second),
-        single_step_seconds=result.single_step_seconds if alike else None,
-        interval=result.interval if alike else None,
+        single_step_seconds=result.single_step_seconds if unchanged else None,
+        interval=result.interval if unchanged else None,
         achieved_tflops=achieved,
         share_of_measured_peak=scaled(result.share_of_measured_peak),
         share_of_card_peak=scaled(result.share_of_card_peak),
         price=price
         and msgspec.structs.replace(
-            price, samples_per_second_per_usd=price.samples_per_second_per_usd * times
+            price, samples_per_second_per_usd=price.samples_per_second_per_usd * factor
         ),
     )
     return msgspec.structs.replace(made, tokens=token_rate(made, made.interval))
 
 
 def tokens_per_second(tokens_per_sample: int | None, samples_per_second: float) -> float | None:
-    """None where a sample has no tokens (pictures): all samples of a workload have as many."""
+    """Tokens/s, or None where samples have no tokens (pictures). All samples of a workload have equally many."""
     return tokens_per_sample * samples_per_second if tokens_per_sample else None
 
 
 def measured_peak(result: Result, probes: Probes | None) -> float | None:
-    """TFLOP/s of large products on the device and in the precision of ``result``; None where neither was probed."""
+    """TFLOP/s of large matrix products on the device and in the precision of ``result``; None if not measured."""
     if probes is None or probes.on_gpu != result.on_gpu:
         return None
     return probes.matmul_tflops.get(units(result.precision))
 
 
 def interval(result: Result, earlier: Sequence[float] = (), *, shared: bool = False) -> Interval:
-    """Where another run's median is expected: how processes scatter, and how whole runs do.
+    """The interval in which the median samples/s of another run is expected.
 
-    In logarithms, half the width is sqrt(2 t^2 s^2 / n + 2 z^2 d^2): s the standard deviation of the n process
-    medians, d that between runs, twice because both runs have their own.
+    It combines the variation between processes and between whole runs. In logarithms, its half width is
+    sqrt(2 t^2 s^2 / n + 2 z^2 d^2): s is the standard deviation of the n process medians, d the one between runs; the
+    factor 2 counts both runs. ``earlier`` and ``shared``: as in ``with_figures``.
     """
     medians = [math.log(rate) for rate in steadiness.medians(result)]
     drift, source = drift_of(result, earlier, shared=shared)
@@ -143,7 +146,7 @@ def interval(result: Result, earlier: Sequence[float] = (), *, shared: bool = Fa
 
 
 def token_rate(result: Result, expected: Interval | None) -> TokenRate | None:
-    """Tokens/s with the spread of ``result``'s samples/s; None where a sample has no tokens (pictures)."""
+    """Tokens/s with the spread of ``result``'s samples/s; None where samples have no tokens (pictures)."""
     each, rates = result.tokens_per_sample, result.samples_per_second
     if not each:
         return None
@@ -154,7 +157,7 @@ def token_rate(result: Result, expected: Interval | None) -> TokenRate | None:
 
 
 def drift_of(result: Result, earlier: Sequence[float], *, shared: bool = False) -> tuple[float, str]:
-    """Relative standard deviation between runs, and where it comes from."""
+    """Relative standard deviation between runs, and its source in words."""
     if len(earlier) >= LEAST_RUNS:
         return scatter(earlier), f"{len(earlier)} earlier runs on this machine"
     kind: Drift = "gpu" if result.on_gpu else "shared" if shared else "cpu"

@@ -1,20 +1,20 @@
-"""How sure a difference between two results is: the ratio of their speeds with an interval. Pure arithmetic.
+"""Confidence interval for the ratio of the speeds of two results. Pure functions.
 
-What counts as one observation is a *fresh process*. Blocks timed inside one process share its memory
-layout, its compiled code and its minute of the machine, so they are correlated, and an interval made of
-them says how well that one process was timed, not what the next one would give (Georges, Buytaert and
-Eeckhout, "Statistically rigorous Java performance evaluation", OOPSLA 2007; Kalibera and Jones,
-"Rigorous benchmarking in reasonable time", ISMM 2013). Three cases, from best to worst:
+One observation is one *fresh process*. Blocks timed inside one process share its memory layout, its compiled
+code and the state of the machine at that time, so they are correlated. An interval computed from blocks describes
+how precisely that process was timed, not what the next process would give (Georges, Buytaert and Eeckhout,
+"Statistically rigorous Java performance evaluation", OOPSLA 2007; Kalibera and Jones, "Rigorous benchmarking in
+reasonable time", ISMM 2013). Three cases, from best to worst:
 
-``processes``: at least three a side. Welch's t interval (Biometrika 34, 1947) on the logarithms of the
-    process medians: the medians shrug off single disturbed blocks, the logarithm makes A/B and B/A mirror
-    images, and Welch lets the two sides scatter differently. A rank test (Mann-Whitney) cannot fall below
-    p = 0.1 with three against three, and gives no ratio.
-``borrowed``: three or more on one side only (a quick run against a stored baseline). The short side is
-    taken to scatter like the long one.
-``within``: fewer on both sides. The interval is of the blocks within those processes, their number reduced
-    for lag-1 autocorrelation, and leaves out what one process differs from the next. So it never makes a
-    difference significant by itself: that must also exceed ``ONE_PROCESS_FLOOR``.
+``processes``: at least three processes on each side. Welch's t interval (Biometrika 34, 1947) of the logarithms of
+    the process medians: medians are robust against single disturbed blocks, logarithms make A/B and B/A symmetric,
+    and Welch allows unequal variances. A rank test (Mann-Whitney) of three against three cannot go below p = 0.1, and
+    gives no ratio.
+``borrowed``: at least three processes on one side only (a quick run against a stored baseline). The other side is
+    assumed to have the same variance.
+``within``: fewer than three on both sides. The interval is computed from the blocks within those processes, their
+    number reduced for lag-1 autocorrelation. It does not include the variation between processes, so a difference is
+    significant only if it also exceeds ``ONE_PROCESS_FLOOR``.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ from typing import Literal
 import msgspec
 
 CONFIDENCE = 0.99
-"""Of each interval. A suite is about ten workloads and only a slow-down ends in exit code 1: at 99% a machine
-held against itself is called slower somewhere in at most one run of twenty, at 95% in one of four."""
+"""Of each interval. A suite has about ten workloads, and only a slow-down gives exit code 1: at 99%, comparing a
+machine with itself gives a false slow-down in at most one run of twenty, at 95% in one of four."""
 
 LEAST_PROCESSES = 3
-"""Fewer say nothing of how processes scatter: the t factor of two against two is up to 64."""
+"""Minimum number of processes to estimate the variation between them: the t factor of two against two is up to 64."""
 
 SMALLEST = 0.02
-"""Differences below this are never called significant. The processes of one run share its hour: temperature,
-clocks, neighbours; they do not sample how hours differ (an RTX 2080 Ti gave 2.6 to 4.7% between cold
-and warm in cnn-gpu-benchmarks), so an interval of a tenth of a percent would claim too much."""
+"""Smaller relative differences are never significant. All processes of one run share its temperature, clocks and other
+load, so they do not show how runs at different times differ (an RTX 2080 Ti differed by 2.6 to 4.7% between cold and
+warm in cnn-gpu-benchmarks). An interval of a tenth of a percent would claim too much."""
 
 ONE_PROCESS_FLOOR = 0.10
-"""With ``within`` a smaller difference is never called significant: the widest range of one workload over
+"""With ``within``, smaller relative differences are never significant. It is the widest range of one workload over
 equal machines and software in published repeats (Tacotron2 on 16 single H100 instances: 10.4%)."""
 
 Method = Literal["processes", "borrowed", "within"]
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
-    """Speed of B over that of A. ``low`` and ``high`` are null where too little was timed for an interval."""
+    """Speed of B divided by the speed of A. ``low`` and ``high`` are null with too few blocks for an interval."""
 
     a_samples_per_second: float
     """Geometric mean of the process medians."""
@@ -58,23 +58,24 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     high: float | None
     method: Method
     floor: float
-    """Least relative difference that counts."""
+    """Smallest relative difference that can be significant."""
 
     @property
     def significant(self) -> bool:
-        """Whether the interval leaves out 1 and the difference exceeds the floor."""
+        """Whether the interval excludes 1 and the difference exceeds ``floor``."""
         if self.low is None or self.high is None:
             return False
         return (self.low > 1 or self.high < 1) and abs(math.log(self.ratio)) > math.log1p(self.floor)
 
 
 def estimate(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) -> Estimate:
-    """``a`` and ``b``: samples/s of the timed blocks of each process, all above 0, no process empty.
+    """The ratio of the speeds, with its interval.
 
-    Raises ValueError where a side holds no process.
+    ``a`` and ``b``: samples/s of the timed blocks of each process, all above 0, at least one block per process.
+    Raises ValueError for a side without processes.
     """
     if not a or not b:
-        raise ValueError("nothing was timed")
+        raise ValueError("a side has no timed process")
     medians_a = [math.log(statistics.median(blocks)) for blocks in a]
     medians_b = [math.log(statistics.median(blocks)) for blocks in b]
     centre_a, centre_b = statistics.fmean(medians_a), statistics.fmean(medians_b)
@@ -99,11 +100,11 @@ def estimate(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) -> Esti
 
 
 def _exp(value: float) -> float:
-    return math.exp(max(-700.0, min(700.0, value)))  # what a float can hold
+    return math.exp(max(-700.0, min(700.0, value)))  # the range of a float
 
 
 def _welch(a: Sequence[float], b: Sequence[float]) -> float:
-    """Half the width of the interval, in log units."""
+    """Half width of Welch's interval, in logarithms."""
     parts = [statistics.variance(side) / len(side) for side in (a, b)]
     if sum(parts) == 0:
         return 0.0
@@ -114,11 +115,13 @@ def _welch(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def _borrowed(a: Sequence[float], b: Sequence[float]) -> float:
+    """Half width of the interval with the variance of the longer side, in logarithms."""
     known = max(a, b, key=len)
     return _factor(len(known) - 1) * math.sqrt(statistics.variance(known) * (1 / len(a) + 1 / len(b)))
 
 
 def _within(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) -> float | None:
+    """Half width of the interval from the blocks, in logarithms; None if a process has a single block."""
     variance, freedom = 0.0, 0.0
     for side in (a, b):
         for blocks in side:
@@ -126,14 +129,14 @@ def _within(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) -> float
                 return None
             logs = [math.log(rate) for rate in blocks]
             independent = _independent(logs)
-            # pi / 2: a median of normal values varies by that much more than their mean
+            # pi / 2: variance of the median of normal values, relative to that of their mean
             variance += math.pi / 2 * statistics.variance(logs) / independent / len(side) ** 2
             freedom += independent - 1
     return _factor(freedom) * math.sqrt(variance)
 
 
 def _independent(values: Sequence[float]) -> float:
-    """As how many independent values these count: n (1 - r) / (1 + r), r the lag-1 autocorrelation, at least 2."""
+    """Effective number of independent values: n (1 - r) / (1 + r), at least 2; r is the lag-1 autocorrelation."""
     mean = statistics.fmean(values)
     total = math.fsum((v - mean) ** 2 for v in values)
     if total == 0:
@@ -149,10 +152,11 @@ def _factor(freedom: float) -> float:
 
 @functools.lru_cache(maxsize=512)
 def student_t(share: float, freedom: float) -> float:
-    """The value below which ``share`` (0.5 to 0.9975) of Student's t distribution lies; ``freedom`` from 1.
+    """Quantile ``share`` (0.5 to 0.9975) of Student's t distribution with ``freedom`` (at least 1) degrees of freedom.
 
-    More than 200 degrees count as 200, which is 1% too careful at most. With t = sqrt(freedom) tan(x)
-    the density becomes a power of the cosine: Simpson's rule on that, and bisection, are exact to five digits.
+    More than 200 degrees count as 200; the quantile is then at most 1% too large. With t = sqrt(freedom) tan(x) the
+    density is a power of the cosine; Simpson's rule and bisection give five exact digits. (The standard library has no
+    t distribution, and SciPy is not a dependency of every installation.)
     """
     freedom = min(freedom, 200.0)
     weight = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(math.pi)

@@ -1,8 +1,10 @@
-"""Where results go: the user's data folder, or a stand-in when that cannot be written to."""
+"""Opens the history: in the user's data folder, or in a temporary folder if that cannot be written to."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 import tempfile
 import time
 from pathlib import Path
@@ -12,24 +14,25 @@ from bench.results.store.history import CorruptHistoryError, History, HistoryErr
 from common.files import reason
 
 WRITE_HERE = "set XDG_DATA_HOME to a folder that you can write to"
-MAKE_ROOM = f"make room there and make it writable, or {WRITE_HERE}"
-BRING_BACK = "bring its runs back with `dlbox history import` from an export, or put a copy in its place"
+MAKE_ROOM = f"free disk space and make the folder writable, or {WRITE_HERE}"
+_NAME = "history.sqlite"
+BRING_BACK = "restore its runs from an export with `dlbox history import`, or replace the file with a backup"
 
 
-class Problem(NamedTuple):
-    """One sentence, and what helps."""
+class HistoryProblem(NamedTuple):
+    """What is wrong with the history, as one sentence, and the next step."""
 
     message: str
     remedy: str
 
 
-def open_history() -> tuple[History, list[Problem]]:
-    """A store to write to, and what is not as it should be.
+def open_history() -> tuple[History, list[HistoryProblem]]:
+    """A history to write to, and the problems with the usual one.
 
-    A store that is damaged anywhere is kept under another name and a new one begun; one that cannot be written to is
-    left alone, and a folder of this user below the temporary directory stands in for it.
+    A damaged history is renamed, and a new one is created. A history that cannot be written to is not changed; a new
+    one in a folder of this user below the temporary directory replaces it.
 
-    Raises HistoryError when even that folder cannot be used.
+    Raises HistoryError if that folder cannot be used either.
     """
     path = default_path()
     try:
@@ -41,37 +44,48 @@ def open_history() -> tuple[History, list[Problem]]:
                 part = path.with_name(path.name + suffix)
                 if part.exists():
                     part.rename(aside.with_name(aside.name + suffix))
-            told = f"the history was damaged: it is kept as {aside}, and a new one is begun."
-            return History(path), [Problem(told, BRING_BACK)]
+            message = f"the history was damaged: it was renamed to {aside}, and a new history was created."
+            return History(path), [HistoryProblem(message, BRING_BACK)]
         except (OSError, HistoryError) as error:
-            problem = (
-                f"the history {path} is damaged, and no new one can be begun ({reason(error).rstrip('.')})"
-            )
+            problem = f"the history {path} is damaged, and a new one cannot be created ({reason(error).rstrip('.')})"
     except HistoryError as error:
         problem = str(error).rstrip(".")
     try:
-        stand_in = _private_folder() / "history.sqlite"
-        found = _examined(stand_in)
+        found = _temporary_history()
     except (OSError, HistoryError) as error:
         raise HistoryError(
-            f"{problem}, and nothing stands in for it ({reason(error).rstrip('.')})."
+            f"{problem}, and neither can a temporary folder be used ({reason(error).rstrip('.')})."
         ) from error
-    return found, [Problem(f"{problem}; this run is kept in {stand_in}: {WRITE_HERE}.", MAKE_ROOM)]
+    return found, [HistoryProblem(f"{problem}; this run is stored in {found.path}: {WRITE_HERE}.", MAKE_ROOM)]
+
+
+def _temporary_history() -> History:
+    """A history below the temporary directory: that of earlier runs if it can be used, else one in a new folder.
+
+    Raises OSError, HistoryError.
+    """
+    folder, fresh = _private_folder()
+    try:
+        return _examined(folder / _NAME)
+    except HistoryError:
+        if fresh:
+            raise
+    return _examined(_fresh_folder(folder.parent) / _NAME)
 
 
 def _examined(path: Path) -> History:
-    """Opening reads a few pages, and most runs are on others. Raises CorruptHistoryError, HistoryError."""
+    """Open a history and check every page: opening alone reads only a few. Raises CorruptHistoryError, HistoryError."""
     history = History(path)
     try:
         history.examine()
     except HistoryError:
-        history.close()  # or it would remove the write-ahead log of the store that comes in its place
+        history.close()  # an open one would remove the write-ahead log of its replacement
         raise
     return history
 
 
 def open_history_to_read() -> History | None:
-    """The user's store, or None where nothing has been measured yet. Raises HistoryError."""
+    """The user's history, or None if nothing has been measured yet. Raises HistoryError."""
     path = default_path()
     try:
         if not path.exists():
@@ -86,15 +100,25 @@ def open_history_to_read() -> History | None:
         return History(path, read_only=True)
 
 
-def _private_folder() -> Path:
-    """A folder below the temporary directory that is this user's and nobody else's. Raises OSError."""
+def _private_folder() -> tuple[Path, bool]:
+    """A folder below the temporary directory that only this user can access, and whether it is new.
+
+    Its name is predictable, so that the next run finds it. Another user can have created a file, link or folder of this
+    name; then a folder with a random name is created. Raises OSError.
+    """
     try:
         below = Path(tempfile.gettempdir())
-    except FileNotFoundError as error:  # Python tries to write to each that it knows of
-        raise OSError(error.errno, "no temporary directory has room or can be written to") from error
-    folder = below / f"dlbox-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    except FileNotFoundError as error:  # Python found no directory that it can write to
+        raise OSError(error.errno, "no temporary directory is writable and has free space") from error
+    folder = below / f"dlbox-{os.geteuid()}"
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
     status = folder.lstat()
-    if status.st_uid != os.getuid() or status.st_mode & 0o077 or folder.is_symlink():
-        folder = Path(tempfile.mkdtemp(prefix="dlbox-"))
-    return folder
+    mine = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+    if mine and status.st_mode & 0o777 == 0o700:
+        return folder, False
+    return _fresh_folder(below), True
+
+
+def _fresh_folder(below: Path) -> Path:
+    return Path(tempfile.mkdtemp(prefix="dlbox-", dir=below))

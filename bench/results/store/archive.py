@@ -1,7 +1,7 @@
-"""Runs that leave the history, come into it, or are no longer needed. Pure, but for reading the clock's value given.
+"""Export, import and pruning of the history. Pure functions: the caller reads and writes the files.
 
-The exchange format is JSON Lines: each line is the document that `--json` printed for a run, so a file that
-`bench --json` wrote on another box can be brought in as it is, and an export of one run can be compared.
+The exchange format is JSON Lines. Each line is the document that `--json` printed for a run, so a file written with
+`bench --json` on another machine can be imported, and an export of one run can be compared.
 """
 
 from __future__ import annotations
@@ -16,42 +16,48 @@ from bench.results.store.history import Run
 from bench.results.store.lookup import SourceError, decode
 
 COMMANDS = ("bench", "ready")
-"""What the history holds runs of."""
+"""Commands whose runs the history stores."""
 
 
 def lines(runs: Iterable[Run]) -> tuple[str, int]:
-    """The closed runs as JSON Lines, and how many of them there are.
+    """The finished runs as JSON Lines, and their number.
 
-    Left out: runs that are still under way, and those that a newer dlbox wrote.
+    Runs that are still in progress, and runs that this version cannot read, are left out.
     """
-    encoded = [
+    rows = [
         msgspec.json.encode(msgspec.structs.replace(run.document, report=None)).decode()
         for run in runs
         if run.document is not None and run.state != "running"
     ]
-    return "".join(f"{line}\n" for line in encoded), len(encoded)
+    return "".join(f"{line}\n" for line in rows), len(rows)
 
 
 def documents(data: bytes, where: str) -> list[Document]:
-    """What an export or the output of `--json` holds, at least one. All of it is good or SourceError is raised."""
+    """The runs in an export or in the output of `--json`, at least one.
+
+    ``where``: the name of the file in messages. Raises SourceError if anything in it is invalid.
+    """
     rows = [(number, row) for number, row in enumerate(data.splitlines(), 1) if row.strip()]
     if not rows:
-        raise SourceError(f"{where} holds no run")
-    if len(rows) > 1 and not _is_json(rows[0][1]):  # one document on several lines
+        raise SourceError(f"{where} contains no run")
+    if len(rows) > 1 and not _is_json(rows[0][1]):  # one document in several lines
         rows = [(0, data)]
     found = [decode(row, f"{where}, line {number}" if len(rows) > 1 else where) for number, row in rows]
     for number, document in enumerate(found, 1):
         if document.command not in COMMANDS or (not document.results and not document.partial):
-            raise SourceError(f"{where} holds a run without training results (number {number} in it)")
+            raise SourceError(
+                f"{where} contains a run without training results (run number {number} of the file)"
+            )
     return found
 
 
 def expendable(
     runs: Sequence[Run], now: datetime, *, keep: int | None = None, older_than_days: float | None = None
 ) -> list[Run]:
-    """Which of ``runs`` (the oldest first) may go: neither among the newest ``keep`` nor younger than that.
+    """The runs that `history prune` may remove.
 
-    Never a baseline, and never a run that is under way; by age none whose time cannot be read.
+    ``runs``: the oldest first. The newest ``keep`` runs, runs younger than ``older_than_days``, baselines and runs in
+    progress stay; with ``older_than_days``, so do runs whose start time cannot be read.
     """
     found = list(runs[: max(0, len(runs) - keep)] if keep is not None else runs)
     if older_than_days is not None:
@@ -61,7 +67,7 @@ def expendable(
 
 
 def started(run: Run) -> datetime | None:
-    """When it began, or None where what the store holds is no time with its zone."""
+    """The start time, or None if the stored value is not a time with a time zone."""
     try:
         found = datetime.fromisoformat(run.started_at)
     except (TypeError, ValueError):

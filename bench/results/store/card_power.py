@@ -1,4 +1,4 @@
-"""What the card of this machine drew while it trained, as the history remembers it."""
+"""Power draw of this machine's card during training, from the history."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from inventory.machine.reading import Reading
 from inventory.machine.records import Machine
 
 BUSY_PERCENT = 50
-"""Below this mean utilisation a run says little of what the card draws at work."""
+"""Minimum mean utilisation of a run whose power draw represents a card under load."""
 
 
 def remembered_power(machine: Machine) -> tuple[Reading[float], str]:
-    """Most watts that the one card drew in timed training, and when; of the newest run that loaded it.
+    """Maximum power draw in watts of the card during timed training, and when: from the newest run that loaded it.
 
-    Failed with the reason where nothing fits: no history, another card, several cards, no run that watched.
+    A failed reading with the reason where there is none: no history, several cards, or no run that recorded this card.
     """
     if len(machine.gpus) != 1:
-        return Reading.failed("only a machine with one card is looked up in the history"), ""
+        return Reading.failed("the history is used only for machines with one card"), ""
     path = default_path()
     if not path.is_file():
-        return Reading.failed("no run is kept: train first, for example with `dlbox bench`"), ""
+        return Reading.failed("the history is empty: train first, for example with `dlbox bench`"), ""
     try:
         history = History(path)
         runs = history.runs()
@@ -38,19 +38,21 @@ def remembered_power(machine: Machine) -> tuple[Reading[float], str]:
             continue
         watts = [w for w in map(_most_watts, document.results) if w is not None]
         if watts:
-            return Reading.of(max(watts)), f"at most in run {run.id} of {run.started_at[:10]}"
-    return Reading.failed("no run kept here watched this card at work: train with `dlbox bench`"), ""
+            return Reading.of(max(watts)), f"the maximum of run {run.id} on {run.started_at[:10]}"
+    return Reading.failed("no stored run recorded this card under load: train with `dlbox bench`"), ""
 
 
 def _most_watts(result: Result) -> float | None:
-    """Of the readings inside timed training; None where the card was not at work or nobody watched."""
-    told = result.telemetry
-    if told is None or told.summary is None or (told.summary.utilisation_mean_percent or 0) < BUSY_PERCENT:
+    """Maximum of the readings during timed training; None if the card was not under load or not recorded."""
+    telemetry = result.telemetry
+    if telemetry is None or telemetry.summary is None:
         return None
-    starts = [start for start, _ in told.timed]
+    if (telemetry.summary.utilisation_mean_percent or 0) < BUSY_PERCENT:
+        return None
+    starts = [start for start, _ in telemetry.timed]
     found = []
-    for second, watts in zip(told.samples.second, told.samples.power_w, strict=False):
+    for second, watts in zip(telemetry.samples.second, telemetry.samples.power_w, strict=False):
         at = bisect.bisect_right(starts, second) - 1
-        if watts is not None and at >= 0 and second <= told.timed[at][1]:
+        if watts is not None and at >= 0 and second <= telemetry.timed[at][1]:
             found.append(watts)
     return max(found, default=None)

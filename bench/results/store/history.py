@@ -1,8 +1,7 @@
-"""The store of results: SQLite in the user's data folder, one row a run, one row a timed block.
+"""The history: a SQLite file in the user's data folder, with one row per run and one row per timed block.
 
-A run is written when it begins, added to after every block and closed at its end, so that whatever kills
-the command leaves at most the block in flight behind. A run whose process is gone and which was never
-closed is marked partial the next time anyone opens the store.
+A run is written when it starts, extended after every block and closed at its end, so a killed command loses at most
+the block that it was timing. Opening the history marks runs as partial that were not closed by their ended process.
 """
 
 from __future__ import annotations
@@ -21,11 +20,12 @@ import msgspec
 import platformdirs
 import psutil
 
-from bench.results.record.document import Document, TimedBlock, encoded, from_json
+from bench.results.record.document import Document, TimedBlock, from_json, to_json_line
+from bench.results.record.grammar import harmless, misnamed
 from bench.results.stats import derived
-from common.files import reason
+from common.files import for_owner_only, private_folder, reason
 
-State = Literal["running", "complete", "partial"]
+RunState = Literal["running", "complete", "partial"]
 
 _LAYOUTS = (
     """
@@ -49,35 +49,36 @@ CREATE INDEX blocks_of_run ON blocks (run_id)
 """,
     "ALTER TABLE runs ADD COLUMN baseline INTEGER NOT NULL DEFAULT 0 CHECK (baseline IN (0, 1))",
 )
-"""What makes each layout from the one before it, the first from an empty file. Only ever added to."""
+"""SQL that creates each layout from the previous one, the first from an empty file. Entries are never changed."""
 
 USER_VERSION = len(_LAYOUTS)
+"""Number of the newest layout, stored in the file as SQLite's ``user_version``."""
 
 
 class HistoryError(Exception):
-    """The store cannot be used; the message is one sentence that says what to do."""
+    """The history cannot be used; the message is one sentence with the next step."""
 
 
 class CorruptHistoryError(HistoryError):
-    """The file is there and is not a readable store. Nothing was changed."""
+    """The file exists and is not a readable history. It was not changed."""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """One stored run. ``document`` is None where it is damaged, or written by a dlbox this one cannot read.
+    """One stored run. ``document``: None if it is damaged or was written by a newer dlbox.
 
-    ``baseline``: later runs of the same work on the same machine are judged against this one.
+    ``baseline``: later runs of the same work on the same machine are compared with this one.
     """
 
     id: int
     started_at: str
     command: str
-    state: State
+    state: RunState
     document: Document | None
     baseline: bool = False
 
 
-_PATIENCE_S = 10.0
-"""For another process to end its transaction."""
+_LOCK_TIMEOUT_S = 10.0
+"""Maximum wait for another process to end its transaction."""
 
 
 def default_path() -> Path:
@@ -86,22 +87,22 @@ def default_path() -> Path:
 
 
 class History:
-    """An open store. Safe for several processes at once: write-ahead log, short transactions."""
+    """An open history. Several processes can use it at once: it has a write-ahead log, and transactions are short."""
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        """Read-only is for a store on a file system that nobody writes to.
+        """Open or create the file. ``read_only``: for a file system that cannot be written to.
 
-        Raises CorruptHistoryError or HistoryError.
+        Raises CorruptHistoryError, HistoryError.
         """
         self.path = path
-        with self._explained("open"), contextlib.ExitStack() as half_open:
+        with self._translated_errors("open"), contextlib.ExitStack() as half_open:
             if read_only:
                 self._db = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)
             else:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._db = sqlite3.connect(path, timeout=_PATIENCE_S, isolation_level=None)
+                _create_private(path)
+                self._db = sqlite3.connect(path, timeout=_LOCK_TIMEOUT_S, isolation_level=None)
             half_open.callback(self._db.close)
-            self._db.row_factory, self._db.text_factory = sqlite3.Row, _lenient
+            self._db.row_factory, self._db.text_factory = sqlite3.Row, _decode_leniently
             self._db.execute("PRAGMA foreign_keys = ON")
             version = self._layout()
             if version > USER_VERSION:
@@ -109,7 +110,7 @@ class History:
                     f"{path} was written by a newer dlbox (layout {version}): update dlbox to read it."
                 )
             if not read_only:
-                self._write_ahead()
+                self._enable_write_ahead_log()
                 self._db.execute("PRAGMA synchronous = NORMAL")
                 if version < USER_VERSION:
                     self._migrate()
@@ -117,15 +118,15 @@ class History:
             half_open.pop_all()
 
     def examine(self) -> None:
-        """Look at every page of the file. Raises CorruptHistoryError."""
-        with self._explained("open"):
+        """Check every page of the file. Raises CorruptHistoryError."""
+        with self._translated_errors("open"):
             found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
             if found != "ok":
                 raise sqlite3.DatabaseError(" ".join(found.split()))
 
     def begin(self, document: Document) -> int:
-        """Note that a run has started; returns its number."""
-        with self._explained("write to"), self._transaction():
+        """Store a run that starts now in this process; returns its number."""
+        with self._translated_errors("write to"), self._transaction():
             cursor = self._db.execute(
                 "INSERT INTO runs (started_at, command, state, pid, pid_started, document) VALUES (?,?,?,?,?,?)",
                 (document.started_at, document.command, "running", os.getpid(), _started(os.getpid()), ""),
@@ -135,7 +136,8 @@ class History:
         return number
 
     def add_block(self, run: int, workload: str, backend: str, repeat: int, block: TimedBlock) -> None:
-        with self._explained("write to"), self._transaction():
+        """Store a timed block of process number ``repeat`` (from 0). Raises HistoryError."""
+        with self._translated_errors("write to"), self._transaction():
             self._db.execute(
                 "INSERT INTO blocks VALUES (?,?,?,?,?)",
                 (run, workload, backend, repeat, msgspec.json.encode(block).decode()),
@@ -145,15 +147,15 @@ class History:
         self,
         run: int,
         document: Document,
-        state: State = "running",
+        state: RunState = "running",
         *,
         baseline_instead_of: Iterable[int] | None = None,
     ) -> None:
-        """Replace what is known of ``run``. A closed run holds its blocks in its document alone.
+        """Replace the document of ``run``. Any state but "running" closes it and removes its separate block rows.
 
-        ``baseline_instead_of``: it is a baseline from now on, and these are ordinary runs again.
+        ``baseline_instead_of``: the run replaces these runs as a baseline. Raises HistoryError.
         """
-        with self._explained("write to"), self._transaction():
+        with self._translated_errors("write to"), self._transaction():
             self._write(run, state, document)
             if baseline_instead_of is not None:
                 for other in baseline_instead_of:
@@ -163,37 +165,39 @@ class History:
                 self._db.execute("DELETE FROM blocks WHERE run_id = ?", (run,))
 
     def runs(self) -> list[Run]:
-        """All runs, the oldest first (an imported run may be older than its number tells)."""
-        with self._explained("read"):
+        """All runs, the oldest first: sorted by start time, which need not be the order of numbers after an import."""
+        with self._translated_errors("read"):
             rows = self._db.execute("SELECT * FROM runs ORDER BY started_at, id").fetchall()
             return [_run(row) for row in rows]
 
     def run(self, number: int) -> Run | None:
-        with self._explained("read"):
+        """The run with this number, or None. Raises HistoryError."""
+        with self._translated_errors("read"):
             row = self._db.execute("SELECT * FROM runs WHERE id = ?", (number,)).fetchone()
             return _run(row) if row else None
 
     def last(self) -> Run | None:
-        with self._explained("read"):
+        """The run that started last, or None. Raises HistoryError."""
+        with self._translated_errors("read"):
             row = self._db.execute("SELECT * FROM runs ORDER BY started_at DESC, id DESC LIMIT 1").fetchone()
             return _run(row) if row else None
 
     def baselines(self) -> list[Run]:
-        """Runs that others are judged against, the newest first."""
+        """Complete runs that are baselines, the newest first. Raises HistoryError."""
         query = "SELECT * FROM runs WHERE baseline AND state = 'complete' ORDER BY started_at DESC, id DESC"
-        with self._explained("read"):
+        with self._translated_errors("read"):
             return [_run(row) for row in self._db.execute(query).fetchall()]
 
     def add_missing(self, documents: Iterable[Document]) -> list[int]:
-        """Take in finished runs of another store, all or none; returns the numbers of those that are new here."""
+        """Import finished runs, all or none. Returns the numbers of those that are new. Raises HistoryError."""
         added = []
-        with self._explained("write to"), self._transaction():
+        with self._translated_errors("write to"), self._transaction():
             known = {_content(run.document) for run in self.runs() if run.document}
             for document in sorted(documents, key=lambda d: d.started_at):
                 if _content(document) in known:
                     continue
                 known.add(_content(document))
-                state: State = "partial" if document.partial else "complete"
+                state: RunState = "partial" if document.partial else "complete"
                 cursor = self._db.execute(
                     "INSERT INTO runs (started_at, command, state, pid, pid_started, document) VALUES (?,?,?,0,0,'')",
                     (document.started_at, document.command, state),
@@ -203,38 +207,39 @@ class History:
         return added
 
     def remove(self, numbers: Iterable[int]) -> list[int]:
-        """Delete runs for good and give their room back; returns those that went.
+        """Delete runs and shrink the file. Returns the numbers of the deleted runs.
 
-        A run that has become a baseline, or is under way, stays.
+        Baselines and runs in progress are not deleted. Raises HistoryError.
         """
         removed = []
-        with self._explained("write to"), self._transaction():
+        with self._translated_errors("write to"), self._transaction():
             for number in numbers:
                 cursor = self._db.execute(
                     "DELETE FROM runs WHERE id = ? AND NOT baseline AND state <> 'running'", (number,)
                 )
                 removed += [number] * cursor.rowcount
-        with contextlib.suppress(sqlite3.Error):  # busy or full: the room is used again later
+        with contextlib.suppress(sqlite3.Error):  # locked or disk full: SQLite reuses the free pages later
             self._db.execute("VACUUM")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return removed
 
     def close(self) -> None:
+        """Close the file. The object cannot be used afterwards."""
         self._db.close()
 
-    def _write(self, run: int, state: State, document: Document) -> None:
-        text = encoded(msgspec.structs.replace(document, run_id=run)).decode()
+    def _write(self, run: int, state: RunState, document: Document) -> None:
+        text = to_json_line(msgspec.structs.replace(document, run_id=run)).decode()
         self._db.execute("UPDATE runs SET state = ?, document = ? WHERE id = ?", (state, text, run))
 
-    def _write_ahead(self) -> None:
-        """The one lock that SQLite does not wait for: in a new file while another process opens it too."""
-        deadline = time.monotonic() + _PATIENCE_S
+    def _enable_write_ahead_log(self) -> None:
+        """Switch to write-ahead logging. SQLite itself does not wait here for another process that opens a new file."""
+        deadline = time.monotonic() + _LOCK_TIMEOUT_S
         while True:
             try:
                 self._db.execute("PRAGMA journal_mode = WAL")
                 return
             except sqlite3.OperationalError as error:
-                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # the rest of the code says why
+                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # the high bits are the reason
                 if not busy or time.monotonic() > deadline:
                     raise
             time.sleep(0.01)
@@ -243,7 +248,7 @@ class History:
         return int(self._db.execute("PRAGMA user_version").fetchone()[0])
 
     def _migrate(self) -> None:
-        """All steps to the present layout or none; another process may have been faster."""
+        """Upgrade to the newest layout, in one transaction; another process may have done so already."""
         with self._transaction():
             steps = _LAYOUTS[self._layout() :]
             for step in steps:
@@ -253,16 +258,24 @@ class History:
                 self._db.execute(f"PRAGMA user_version = {USER_VERSION}")
 
     def _close_dead_runs(self) -> None:
+        """Mark runs whose process has ended as partial, and move their block rows into their documents.
+
+        Block rows of a run that this version cannot read stay for a version that can.
+        """
+        unfinished = "state = 'running' OR (state = 'partial' AND id IN (SELECT run_id FROM blocks))"
         with self._transaction():
-            for row in self._db.execute("SELECT * FROM runs WHERE state = 'running'").fetchall():
-                if _alive(row["pid"], row["pid_started"]):
+            for row in self._db.execute(f"SELECT * FROM runs WHERE {unfinished}").fetchall():  # noqa: S608
+                if row["state"] == "running" and _alive(row["pid"], row["pid_started"]):
                     continue
                 run = _run(row)
                 if run.document is None:
                     self._db.execute("UPDATE runs SET state = 'partial' WHERE id = ?", (run.id,))
                     continue
-                document = _with_lost_blocks(run.document, self._blocks(run.id))
+                document = msgspec.structs.replace(run.document, partial=True, verdict="not-ready")
+                with contextlib.suppress(ValueError, ArithmeticError):  # damaged rows: no block has a speed
+                    document = _with_lost_blocks(document, self._blocks(run.id))
                 self._write(run.id, "partial", document)
+                self._db.execute("DELETE FROM blocks WHERE run_id = ?", (run.id,))
 
     def _blocks(self, run: int) -> dict[tuple[str, str, int], list[TimedBlock]]:
         found: dict[tuple[str, str, int], list[TimedBlock]] = {}
@@ -278,13 +291,13 @@ class History:
         try:
             yield
         except BaseException:
-            if self._db.in_transaction:  # SQLite has ended it itself where the disk is full
+            if self._db.in_transaction:  # on a full disk SQLite has ended it already
                 self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
 
     @contextmanager
-    def _explained(self, doing: str) -> Iterator[None]:
+    def _translated_errors(self, doing: str) -> Iterator[None]:
         try:
             yield
         except _DAMAGE as error:
@@ -293,50 +306,62 @@ class History:
             if isinstance(error, sqlite3.OperationalError) and not not_our_tables:
                 raise HistoryError(f"cannot {doing} the history {self.path}: {error}.") from error
             raise CorruptHistoryError(
-                f"the history {self.path} is damaged ({error}); nothing was changed: put a copy back, or move it away."
+                f"the history {self.path} is damaged ({error}) and was not changed: restore a backup, or move it away."
             ) from error
         except OSError as error:
             raise HistoryError(f"cannot {doing} the history {self.path}: {reason(error)}.") from error
 
 
 _DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError, IndexError)
-"""The last two: columns are called otherwise."""
+"""The last two: text that is not UTF-8, and missing columns."""
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeError, TypeError)
-"""What decoding a damaged row raises."""
+"""Errors of decoding a damaged row."""
 
 
-def _lenient(data: bytes) -> str:
-    """Bytes that are no text are one run's trouble: sqlite3's own way raises, and no row is read."""
+def _decode_leniently(data: bytes) -> str:
+    """Text with invalid UTF-8: by default sqlite3 raises an error, which would hide all other rows too."""
     return data.decode(errors="surrogateescape")
 
 
 def _text(value: object) -> str:
-    return value.encode(errors="replace").decode() if isinstance(value, str) else ""
+    return harmless(value) if isinstance(value, str) else ""
 
 
 def _run(row: sqlite3.Row) -> Run:
-    try:
-        document = from_json(row["document"])
-    except _UNREADABLE:
-        document = None
+    document = None
+    with contextlib.suppress(*_UNREADABLE):
+        found = from_json(row["document"])
+        document = found if misnamed(found) is None else None
     return Run(
         id=row["id"],
         started_at=_text(row["started_at"]),
         command=_text(row["command"]),
-        state=row["state"] if row["state"] in get_args(State) else "partial",
+        state=row["state"] if row["state"] in get_args(RunState) else "partial",
         document=document,
-        baseline="baseline" in row.keys() and bool(row["baseline"]),  # noqa: SIM118 - a Row holds values
+        baseline="baseline" in row.keys() and bool(row["baseline"]),  # noqa: SIM118 - iterating a Row gives values
     )
 
 
+def _create_private(path: Path) -> None:
+    """Create the file for this user only. SQLite copies its permissions to the write-ahead log. Raises OSError."""
+    private_folder(path.parent)
+    if path == default_path():  # earlier versions created it with the umask
+        for_owner_only(path.parent)
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except OSError:  # it exists, or SQLite reports the reason
+        for suffix in ("", "-wal", "-shm"):
+            for_owner_only(path.with_name(path.name + suffix))
+
+
 def _content(document: Document) -> bytes:
-    """Equal for the same run in two stores, where it has two numbers and its page two places."""
+    """Equal for the same run in two histories, where its number and the path of its report differ."""
     return msgspec.json.encode(msgspec.structs.replace(document, run_id=None, report=None))
 
 
 def _started(pid: int) -> float:
-    """When a process began: a number can be given out again, the pair cannot."""
+    """Start time of a process. A pid can be reused; the pair of pid and start time cannot."""
     return round(psutil.Process(pid).create_time(), 1)
 
 
@@ -348,7 +373,7 @@ def _alive(pid: int, started: float) -> bool:
 
 
 def _with_lost_blocks(document: Document, blocks: dict[tuple[str, str, int], list[TimedBlock]]) -> Document:
-    """The document as it was last saved knows a repeat in flight by its first block; add the later ones."""
+    """Add the stored block rows: the last saved document has only the first block of the process that was running."""
     results = []
     for result in document.results:
         if result.partial:
@@ -358,17 +383,17 @@ def _with_lost_blocks(document: Document, blocks: dict[tuple[str, str, int], lis
                 )
                 for n, repeat in enumerate(result.repeats)
             )
-            result = derived.renewed(result, repeats, partial=True)
+            result = derived.recompute(result, repeats, partial=True)
         elif result.cut_short is not None:
-            number = len(result.repeats)  # of the process in flight; its first block may not have got its row
-            in_flight = blocks.get((result.label, result.backend, number), result.cut_short.blocks)
+            number = len(result.repeats)  # of the process that was running; it may have no block rows
+            last_blocks = blocks.get((result.label, result.backend, number), result.cut_short.blocks)
             result = msgspec.structs.replace(
-                result, cut_short=msgspec.structs.replace(result.cut_short, blocks=tuple(in_flight))
+                result, cut_short=msgspec.structs.replace(result.cut_short, blocks=tuple(last_blocks))
             )
         results.append(result)
-    return msgspec.structs.replace(document, results=tuple(results), partial=True, verdict="not-ready")
+    return msgspec.structs.replace(document, results=tuple(results))
 
 
 def now() -> str:
-    """ISO 8601, UTC, to the second."""
+    """The current time in UTC as ISO 8601, in whole seconds."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""Which run is meant: a number of the history, "last", "previous", "baseline", or a file that `--json` printed."""
+"""Finds the run that an argument names: a number in the history, "last", "previous", "baseline", or a `--json` file."""
 
 from __future__ import annotations
 
@@ -10,22 +10,26 @@ from typing import IO
 
 import msgspec
 
-from bench.results.record.document import SCHEMA_VERSION, Document, from_json
+from bench.results.record.document import Document, from_json
+from bench.results.record.grammar import harmless
 from bench.results.stats import compare
 from bench.results.store import validate
 from bench.results.store.history import History, Run
+from common import inputs
 from common.files import reason
-from common.numbers_cli import shortened, whole
+from common.json_output import SCHEMA_VERSION
+from common.numbers_cli import whole
+from common.shown import place, shortened
 
 WORDS = ("last", "previous", "baseline")
-
+"""Names of runs in the history."""
 
 _LARGEST = 512 << 20
-"""Bytes of one file; a run takes about 20 kB, with a card watched for hours a few MB."""
+"""Maximum bytes of one file; a run has about 20 kB, or a few MB with hours of card readings."""
 
 
 class SourceError(Exception):
-    """There is no such run, or the file holds none; the message is one sentence."""
+    """There is no such run, or the file contains none; the message is one sentence."""
 
 
 class _Version(msgspec.Struct):
@@ -33,12 +37,12 @@ class _Version(msgspec.Struct):
 
 
 def in_history(which: str) -> bool:
-    """Whether the word means a run of the history rather than a file."""
+    """Whether the argument names a run of the history, not a file."""
     return which in WORDS or (which.isascii() and which.isdigit())
 
 
 def find_both(a: str, b: str, store: History | None) -> tuple[tuple[str, Document], tuple[str, Document]]:
-    """Both sides of a comparison; "baseline" is the one that the other side can be held against.
+    """Both sides of a comparison, each as ``find`` returns it; "baseline" is one that fits the other side.
 
     Raises SourceError, HistoryError.
     """
@@ -48,11 +52,11 @@ def find_both(a: str, b: str, store: History | None) -> tuple[tuple[str, Documen
 
 
 def find(which: str, store: History | None, *, beside: Document | None = None) -> tuple[str, Document]:
-    """Its name for a person, and the run. ``store``: None where nothing was measured yet.
+    """The name of the run for messages, and its document. ``store``: None if nothing has been measured yet.
 
-    All three words look at complete runs that trained something. "baseline" is the newest one that shares a result
-    with ``beside``, of the same machine if there is such a one, else the newest. A file that is called like a number
-    or a word is meant by "./3". Raises SourceError, HistoryError.
+    "last", "previous" and "baseline" are complete runs with training results. "baseline" is the newest baseline that
+    shares a result with ``beside``, preferably of the same machine, else the newest. "./3" names a file called "3".
+    Raises SourceError, HistoryError.
     """
     if which.isascii() and which.isdigit():
         return _numbered(which, store)
@@ -67,77 +71,82 @@ def find(which: str, store: History | None, *, beside: Document | None = None) -
         place = int(which == "previous")
         if len(runs) <= place:
             have = "one complete run" if runs else "no complete run"
-            raise SourceError(
-                f"there is no {which} run: the history holds {have}; `dlbox bench` makes another"
-            )
+            raise SourceError(f"there is no {which} run: the history contains {have}; `dlbox bench` adds one")
         run, document = runs[place]
         return f"run {run.id}", document
     return which, read(Path(which))
 
 
 def read(path: Path) -> Document:
-    """The document in ``path``. Raises SourceError."""
+    """The document in a file. Raises SourceError."""
     try:
-        with path.open("rb") as source:
+        with inputs.open_regular(path) as source:
             data = bounded(source)
-    except FileNotFoundError as error:
+    except inputs.InputError as error:
+        if not error.missing:
+            raise SourceError(f"cannot read {place(path)}: {error.reason}") from error
         words = ", ".join(WORDS)
         raise SourceError(
-            f"{path} is neither a run's number, nor {words}, nor a file: `dlbox history` lists the runs"
+            f"{place(path)} is not the number of a run, not {words}, and not a file: `dlbox history` lists the runs"
         ) from error
     except (OSError, ValueError) as error:
-        raise SourceError(f"cannot read {path}: {reason(error)}") from error
-    return decode(data, str(path))
+        raise SourceError(f"cannot read {place(path)}: {reason(error)}") from error
+    return decode(data, place(path))
 
 
 def bounded(source: IO[bytes]) -> bytes:
-    """The bytes of a file or pipe, without end only in /dev/zero. Raises OSError, ValueError."""
-    data = source.read(_LARGEST + 1)
+    """Read a file or pipe to its end. Raises OSError, or ValueError if it is too large (/dev/zero never ends)."""
+    data = source.read(_LARGEST + 1) or b""  # None: a non-blocking terminal without input
     if len(data) > _LARGEST:
-        raise ValueError(f"more than {_LARGEST >> 20} MiB")
+        raise ValueError(f"it is larger than {_LARGEST >> 20} MiB")
     return data.removeprefix(codecs.BOM_UTF8)
 
 
 def decode(data: bytes, where: str) -> Document:
-    """A document as `--json` prints it. Raises SourceError with ``where`` in its message."""
+    """Decode and check a document as `--json` prints it. Raises SourceError with ``where`` in its message."""
     try:
         version = msgspec.json.decode(data, type=_Version).schema_version
         if version < 1:
             raise SourceError(
-                f"{where} is not a result of dlbox bench or ready (there is no schema {version})"
+                f"{where} is not a result of dlbox bench or ready (invalid schema version {version})"
             )
         if version > SCHEMA_VERSION:
-            newer = shortened(str(version))
-            raise SourceError(f"{where} was written by a newer dlbox (schema {newer}): update dlbox")
+            newer = shortened(version, 40)
+            raise SourceError(f"{where} was written by a newer dlbox (schema version {newer}): update dlbox")
         document = from_json(data)
         why = validate.fault(document)
         if why is not None:
-            raise SourceError(f"{where} is not a result of dlbox bench or ready ({why})")
-        return validate.settled(document)
+            raise SourceError(f"{where} is not a result of dlbox bench or ready ({shortened(why, 200)})")
+        return validate.recomputed(document)
     except msgspec.ValidationError as error:
-        raise SourceError(f"{where} is not a result of dlbox bench or ready ({error})") from error
+        raise SourceError(f"{where} is not a result of dlbox bench or ready ({_short(error)})") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         count = _documents_in(data)
         if count > 1:
             raise SourceError(
-                f"{where} holds {count} runs where one is expected: `dlbox history import` takes them into the "
-                "history, which gives them numbers, and `dlbox history export FILE --run ID` writes a single one"
+                f"{where} contains {count} runs, expected one: import them with `dlbox history import`, which gives "
+                "them numbers, or write a single run with `dlbox history export FILE --run ID`"
             ) from error
-        raise SourceError(f"{where} is not JSON ({error})") from error
+        raise SourceError(f"{where} is not JSON ({_short(error)})") from error
     except RecursionError as error:
         raise SourceError(f"{where} is not a result of dlbox bench or ready (nested too deeply)") from error
 
 
+def _short(error: Exception) -> str:
+    """The decoder's message, filtered because it can quote the file."""
+    return shortened(harmless(str(error)), 200)
+
+
 def unreadable(number: int) -> str:
-    """Why there is nothing to show of a run that the history holds, as one sentence."""
+    """Why a stored run cannot be shown, as one sentence."""
     return (
-        f"run {number} cannot be read, because a newer dlbox wrote it or because it is damaged: "
+        f"run {number} cannot be read, because a newer dlbox wrote it or it is damaged: "
         "update dlbox, or import the run again from an export"
     )
 
 
 def _documents_in(data: bytes) -> int:
-    """Lines of an export that hold a run of their own."""
+    """Number of lines that contain a run, as in an export."""
     count = 0
     for row in data.splitlines():
         with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -150,14 +159,14 @@ def _numbered(digits: str, store: History | None) -> tuple[str, Document]:
     number = whole(digits)
     run = store.run(number) if store and number is not None and number < 2**63 else None
     if run is None:
-        raise SourceError(f"there is no run {shortened(digits)}: `dlbox history` lists the runs")
+        raise SourceError(f"there is no run {shortened(digits, 40)}: `dlbox history` lists the runs")
     if run.document is None:
         raise SourceError(unreadable(run.id))
     return f"run {run.id}", run.document
 
 
 def _fitting(runs: list[tuple[Run, Document]], beside: Document) -> list[tuple[Run, Document]]:
-    """The best first: what shares a result and is of this machine, then what shares one, the newest of each first."""
+    """Sorted by fit: first runs with a comparable result from the same machine, then others with one, newest first."""
 
     def unfit(document: Document) -> tuple[bool, bool]:
         shared = any(
@@ -171,7 +180,7 @@ def _fitting(runs: list[tuple[Run, Document]], beside: Document) -> list[tuple[R
 
 
 def _measured(store: History | None) -> Iterator[tuple[Run, Document]]:
-    """Complete runs with results, the newest first."""
+    """Complete runs with training results, the newest first."""
     for run in reversed(store.runs() if store else []):
         if run.state == "complete" and run.document is not None and run.document.results:
             yield run, run.document

@@ -1,4 +1,4 @@
-"""Health checks for a person's eyes: the table by theme, the list of checks, the explanation of one."""
+"""Prints health checks: the findings by theme, the list of all checks, and the explanation of one check."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from bench.results.record.document import Document
 from bench.results.terminal.results import STYLES, show_verdict
 
 
-class Described(Protocol):
-    """What a check tells of itself."""
+class DescribedCheck(Protocol):
+    """The texts of a check that are shown to the user."""
 
     @property
     def id(self) -> str: ...
@@ -38,7 +38,7 @@ class Described(Protocol):
 
 
 def show(document: Document, console: Console) -> None:
-    """All that was judged, by theme; then what to do; then the verdict."""
+    """Print the findings by theme, the next steps, and the verdict."""
     console.print(table(document.findings))
     for line in _not_judged(document.findings):
         console.print(Text(line, style="dim"), soft_wrap=not console.is_terminal)
@@ -47,7 +47,7 @@ def show(document: Document, console: Console) -> None:
 
 
 def table(findings: Sequence[Finding]) -> Table:
-    """One row a finding, without those that were skipped."""
+    """One row per finding, without skipped ones."""
     grid = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
     grid.add_column("check", no_wrap=True)
     grid.add_column("status", no_wrap=True)
@@ -63,21 +63,21 @@ def table(findings: Sequence[Finding]) -> Table:
 
 
 def _rows(findings: Sequence[Finding]) -> list[tuple[str, Finding]]:
-    """Title and finding of each row; cards of which a check says the same share one."""
+    """Title and finding of each row; cards with the same status and message share a row."""
     rows = []
     for _, group in groupby(findings, key=lambda finding: finding.id.partition(":")[0]):
-        told = [finding for finding in group if finding.status is not Status.SKIP]
-        if len(told) > 1 and len({(finding.status, finding.message) for finding in told}) == 1:
-            rows.append((f"{told[0].title} ({len(told)} GPUs)", told[0]))
+        shown = [finding for finding in group if finding.status is not Status.SKIP]
+        if len(shown) > 1 and len({(finding.status, finding.message) for finding in shown}) == 1:
+            rows.append((f"{shown[0].title} ({len(shown)} GPUs)", shown[0]))
             continue
-        for finding in told:
+        for finding in shown:
             number = finding.id.partition(":")[2]
             rows.append((finding.title + (f" (GPU {number})" if number else ""), finding))
     return rows
 
 
 def steps(findings: Iterable[Finding], console: Console) -> None:
-    """The next step for each finding that is not as it should be."""
+    """Print each finding that needs attention, with its next step."""
     for finding in findings:
         if finding.status in (Status.PASS, Status.SKIP):
             continue
@@ -93,20 +93,20 @@ def steps(findings: Iterable[Finding], console: Console) -> None:
 
 
 def _not_judged(findings: Sequence[Finding]) -> list[str]:
-    """What was skipped: checks with the same reason in one line, the others by title."""
+    """Lines about skipped checks: one per reason that many checks share, and one with the titles of the others."""
     reasons: dict[str, dict[str, None]] = {}
     for finding in findings:
         if finding.status is Status.SKIP:
             reasons.setdefault(finding.message, {})[finding.title] = None
     lines = [
-        f"not judged, {reason}: {len(titles)} checks" for reason, titles in reasons.items() if len(titles) > 3
+        f"skipped, {reason}: {len(titles)} checks" for reason, titles in reasons.items() if len(titles) > 3
     ]
     rest = [title for titles in reasons.values() if len(titles) <= 3 for title in titles]
-    return lines + ([f"not judged here: {', '.join(rest)}"] if rest else [])
+    return lines + ([f"skipped: {', '.join(rest)}"] if rest else [])
 
 
-def listing(checks: Iterable[Described]) -> str:
-    """Every check in a few lines: what it looks at, its limits, its cards, the source of the limit."""
+def listing(checks: Iterable[DescribedCheck]) -> str:
+    """Every check in a few lines: what it reads, its limits, the cards it applies to, the source of the limits."""
     blocks = []
     for check in checks:
         rows = {
@@ -120,8 +120,8 @@ def listing(checks: Iterable[Described]) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def explanation(check: Described) -> str:
-    """What one check means, when it speaks up, and how to fix what it finds."""
+def explanation(check: DescribedCheck) -> str:
+    """The meaning of a check, its limits, and how to fix what it finds."""
     meaning = "\n\n".join(
         part if part.startswith("  ") else _wrapped(" ".join(part.split()))
         for part in check.explanation.split("\n\n")

@@ -1,4 +1,4 @@
-"""A comparison as a person reads it in a terminal, 80 columns wide or more."""
+"""Prints a comparison of two runs in a terminal with 80 or more columns."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _WORDS = {"not-significant": "within noise", "not-comparable": "incomparable"}
 
 
 def show(comparison: Comparison, console: Console) -> None:
-    """What was compared, what differs besides the speed, the table, why, and one line that sums it up."""
+    """Print both runs, their differences, the table of speeds, the reason for each outcome, and a one-line summary."""
     wrap = not console.is_terminal
     for letter, side in (("A", comparison.a), ("B", comparison.b)):
         console.print(Text(f"{letter}: {_described(side)}"), soft_wrap=wrap)
     if comparison.same_run:
         console.print(
-            Text("A and B are one and the same run: they cannot differ.", style="yellow"), soft_wrap=wrap
+            Text("A and B are the same run, so they cannot differ.", style="yellow"), soft_wrap=wrap
         )
     if comparison.differences:
-        told = "; ".join(f"{d.what} {d.a} | {d.b}" for d in comparison.differences)
-        lead = "They differ in" if comparison.same_machine else "Different machines:"
+        listed = "; ".join(f"{d.what} {d.a} | {d.b}" for d in comparison.differences)
+        lead = "Differences (A | B):" if comparison.same_machine else "Different machines (A | B):"
         console.print(
-            Text(f"{lead} {told}", style="dim" if comparison.same_machine else "yellow"), soft_wrap=wrap
+            Text(f"{lead} {listed}", style="dim" if comparison.same_machine else "yellow"), soft_wrap=wrap
         )
     console.print(_table(comparison))
     for pair in comparison.pairs:
@@ -42,7 +42,7 @@ def show(comparison: Comparison, console: Console) -> None:
 
 
 def _left_out(comparison: Comparison) -> str:
-    """The exit code says nothing of these, so the last line does."""
+    """The models without a comparison, which do not affect the exit code."""
     names = [pair.workload for pair in comparison.pairs if pair.ratio is None]
     if not names or not comparison.comparable:
         return ""
@@ -51,7 +51,7 @@ def _left_out(comparison: Comparison) -> str:
 
 def _described(side: Side) -> str:
     when = side.started_at.replace("T", " ").removesuffix("+00:00")
-    return f"{side.name}, {when} UTC, on {side.hostname or 'an unnamed host'}"
+    return f"{side.name}, {when} UTC, on {side.hostname or 'a host without a name'}"
 
 
 def _table(comparison: Comparison) -> Table:
@@ -93,11 +93,9 @@ def _summary(comparison: Comparison) -> Text:
         )
 
     slower, faster, disturbed = named("slower"), named("faster"), named("disturbed")
-    again = f"{disturbed} was measured beside other programs: close them and measure it again."
+    again = f"other programs were running during {disturbed}: close them and measure again."
     if not comparison.comparable:
-        return Text.assemble(
-            ("NOTHING TO COMPARE: ", "bold yellow"), "no workload is the same on both sides."
-        )
+        return Text.assemble(("NOTHING TO COMPARE: ", "bold yellow"), "A and B have no comparable workload.")
     if slower:
         more = f"; faster in {faster}" if faster else ""
         return Text.assemble(
@@ -105,8 +103,8 @@ def _summary(comparison: Comparison) -> Text:
         )
     if disturbed:
         return Text.assemble(
-            ("NOT SURE: ", "bold yellow"), again, f" B is faster in {faster}." if faster else ""
+            ("UNCERTAIN: ", "bold yellow"), again, f" B is faster in {faster}." if faster else ""
         )
     if faster:
-        return Text.assemble(("FASTER: ", "bold green"), f"B is faster in {faster}, slower in none.")
-    return Text.assemble(("NO DIFFERENCE ", "bold"), "that these figures can show.")
+        return Text.assemble(("FASTER: ", "bold green"), f"B is faster in {faster} and slower in none.")
+    return Text.assemble(("NO DIFFERENCE: ", "bold"), "no model differs significantly.")

@@ -1,4 +1,4 @@
-"""A document as a person reads it in a terminal, 80 columns wide or more."""
+"""Prints the results of a run, its findings and the history in a terminal with 80 or more columns."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +14,8 @@ from bench.finding import Finding, Status, words
 from bench.results.record.document import Document, Result
 from bench.results.stats.compare import speed
 from bench.results.store.history import Run
+
+ONE_PROCESS = "One process per model: too few to estimate run-to-run variation."
 
 STYLES = {
     Status.PASS: "green",
@@ -26,7 +27,7 @@ STYLES = {
 
 
 def show(document: Document, console: Console) -> None:
-    """Results, findings that need a look, one verdict line, and where the page is."""
+    """Print results, findings that need attention, the verdict, and the path of the report."""
     if document.results:
         console.print(results_table(document.results))
         for line in figures(document):
@@ -36,7 +37,7 @@ def show(document: Document, console: Console) -> None:
 
 
 def results_table(results: tuple[Result, ...]) -> Table:
-    """What all results have in common stands in the title, so that twelve models fit into 80 columns."""
+    """One row per result. What all results share is in the title, so that twelve models fit into 80 columns."""
     table = Table(title=_title(results), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     table.add_column("model", overflow="fold")
     varied = {name: of for name, of in _COMMON.items() if len({of(r) for r in results}) > 1}
@@ -46,10 +47,10 @@ def results_table(results: tuple[Result, ...]) -> Table:
         )
     for name in ("samples/s", "± MAD", "tokens/s", "compile", "accuracy"):
         table.add_column(name, justify="right", no_wrap=True)
-    told = ["Trained on synthetic data."] if all("synthetic" in r.data for r in results) else []
+    notes = ["Trained on synthetic data."] if all("synthetic" in r.data for r in results) else []
     if all(len(r.repeats) == 1 for r in results):
-        told.append("One process a model: a look, no measure of how runs differ.")
-    table.caption, table.caption_justify = " ".join(told), "left"
+        notes.append(ONE_PROCESS)
+    table.caption, table.caption_justify = " ".join(notes), "left"
     for result in results:
         rates, tokens = result.samples_per_second, result.tokens_per_second
         table.add_row(
@@ -82,31 +83,31 @@ def _title(results: tuple[Result, ...]) -> Text:
 
 
 def figures(document: Document) -> list[str]:
-    """What was measured beside the speed, a line a result; the probes in one before them."""
+    """Figures besides the speed: one line about the probes, then one line per result."""
     lines = []
     probes = document.probes
     if probes is not None and probes.matmul_tflops:
         peaks = ", ".join(f"{name} {value:.3g} TFLOP/s" for name, value in probes.matmul_tflops.items())
         lines.append(f"Matrix peak measured here: {peaks}.")
     for result in document.results:
-        told = _beside(result)
-        if told:
-            lines.append(f"{result.label}: {', '.join(told)}")
+        other = _other_figures(result)
+        if other:
+            lines.append(f"{result.label}: {', '.join(other)}")
     return [*lines, *variants(document.results)]
 
 
 def variants(results: tuple[Result, ...]) -> list[str]:
-    """What the class's scripts ask for beside the fast way to the same model, where both were trained."""
+    """The speed of the fast variant of each model relative to the variant of the class's script."""
     lines = []
     for result in results:
         if result.variant != "faithful":
             continue
         fast = next((r for r in results if r.variant == "fast" and _size(r) == _size(result)), None)
-        told = f"{result.label} is as the class's script asks for it"
+        line = f"{result.label} has the arguments of the class's script"
         if fast is not None:
-            times = fast.samples_per_second.median / result.samples_per_second.median
-            told += f"; {fast.label}, the fast variant, trains {times:.2f} times its samples/s"
-        lines.append(f"{told}.")
+            factor = fast.samples_per_second.median / result.samples_per_second.median
+            line += f"; its fast variant {fast.label} has {factor:.2f} times the samples/s"
+        lines.append(f"{line}.")
     return lines
 
 
@@ -114,15 +115,17 @@ def _size(result: Result) -> tuple[int, str, int, int]:
     return result.parameters, result.backend, result.batch_size, result.devices
 
 
-def _beside(result: Result) -> list[str]:
-    told = []
-    made = result.scaling
-    if made is not None and made.speedup is not None and made.efficiency is not None:
-        told.append(f"{made.speedup:.2f} times one device, efficiency {made.efficiency:.0%} ({made.engine})")
+def _other_figures(result: Result) -> list[str]:
+    shown = []
+    scaling = result.scaling
+    if scaling is not None and scaling.speedup is not None and scaling.efficiency is not None:
+        shown.append(
+            f"{scaling.speedup:.2f} times one device, efficiency {scaling.efficiency:.0%} ({scaling.engine})"
+        )
     if result.interval is not None and result.interval.low is not None and result.interval.high is not None:
         tokens = result.tokens
-        told.append(
-            f"another run: {result.interval.low:,.0f} to {result.interval.high:,.0f} samples/s"
+        shown.append(
+            f"expected of another run: {result.interval.low:,.0f} to {result.interval.high:,.0f} samples/s"
             + (
                 f", {tokens.low:,.0f} to {tokens.high:,.0f} tokens/s"
                 if tokens and tokens.low and tokens.high
@@ -131,34 +134,34 @@ def _beside(result: Result) -> list[str]:
             + f" ({result.interval.confidence:.0%}, {result.interval.processes} processes)"
         )
     steps = result.steps
-    told.append(f"step {speed(steps.p50 * 1e3)} ms ({speed(steps.p5 * 1e3)} to {speed(steps.p95 * 1e3)})")
+    shown.append(f"step {speed(steps.p50 * 1e3)} ms ({speed(steps.p5 * 1e3)} to {speed(steps.p95 * 1e3)})")
     if result.achieved_tflops is not None:
-        told.append(f"{speed(result.achieved_tflops * 1e3)} GFLOP/s")
+        shown.append(f"{speed(result.achieved_tflops * 1e3)} GFLOP/s")
     if result.share_of_measured_peak is not None:
-        told.append(f"{result.share_of_measured_peak:.1%} of the measured peak")
+        shown.append(f"{result.share_of_measured_peak:.1%} of the measured peak")
     if result.share_of_card_peak is not None:
-        told.append(f"{result.share_of_card_peak:.1%} of the card's figure")
+        shown.append(f"{result.share_of_card_peak:.1%} of the card's peak")
     if result.input is not None:
-        told.append(f"{result.input.share:.0%} waiting for data")
+        shown.append(f"{result.input.share:.0%} waiting for data")
     if result.memory is not None:
-        told.append(f"{result.memory.peak_bytes / 2**20:,.0f} MiB at most")
+        shown.append(f"{result.memory.peak_bytes / 2**20:,.0f} MiB peak memory")
     summary = result.telemetry.summary if result.telemetry else None
     if summary is not None and summary.energy_joules_per_1000_samples is not None:
-        told.append(
+        shown.append(
             f"{summary.energy_joules_per_1000_samples:,.0f} J/1,000 samples ({summary.energy_method})"
         )
     if summary is not None and summary.samples_per_second_per_watt is not None:
-        told.append(f"{summary.samples_per_second_per_watt:.2f} samples/s/W")
+        shown.append(f"{summary.samples_per_second_per_watt:.2f} samples/s/W")
     if result.price is not None:
-        told.append(
+        shown.append(
             f"{result.price.samples_per_second_per_usd:.2f} samples/s per dollar "
-            f"(${result.price.usd:,.0f}, {result.price.build}, prices of {result.price.priced_on})"
+            f"(${result.price.usd:,.0f}, {result.price.build}, prices from {result.price.priced_on})"
         )
-    return told
+    return shown
 
 
 def show_findings(findings: tuple[Finding, ...], console: Console) -> None:
-    """How many were as they should be, and each that was not with its next step."""
+    """Print the number of findings by status, and each that needs attention with its next step."""
     counts = Counter(f.status for f in findings)
     line = Text("Checks: ")
     line.append(", ".join(f"{counts[s]} {s.value}" for s in Status if counts[s]) or "none")
@@ -178,26 +181,27 @@ def show_findings(findings: tuple[Finding, ...], console: Console) -> None:
 
 
 def show_verdict(document: Document, console: Console) -> None:
+    """Print the verdict, the path of the report, and the number of the run in the history."""
     word, meaning = words(document.verdict, has_gpu=document.machine.has_gpu)
     style = {"ready": "bold green", "cpu-only": "bold cyan", "not-ready": "bold red"}[document.verdict]
     if document.partial:
         word, meaning, style = (
             "INTERRUPTED",
-            "what was measured until then is kept, marked partial.",
+            "what was measured until then is stored and marked partial.",
             "bold yellow",
         )
     console.print(Text.assemble((f"{word}: ", style), meaning), soft_wrap=not console.is_terminal)
     if document.report:
         console.print(f"Report: {document.report}", markup=False, soft_wrap=True, highlight=False)
-    kept_elsewhere = any(f.id == "results.history" for f in document.findings)
-    if document.run_id and not kept_elsewhere:
+    stored_elsewhere = any(f.id == "results.history" for f in document.findings)
+    if document.run_id and not stored_elsewhere:
         console.print(
-            f"Kept as run {document.run_id}: `dlbox history` lists all runs.", markup=False, highlight=False
+            f"Stored as run {document.run_id}: `dlbox history` lists all runs.", markup=False, highlight=False
         )
 
 
 def history_table(runs: list[Run]) -> Table:
-    """One line a run, the newest last."""
+    """One row per run, the newest last."""
     table = Table()
     table.add_column("run", justify="right")
     table.add_column("started (UTC)")
@@ -207,12 +211,14 @@ def history_table(runs: list[Run]) -> Table:
     for run in runs:
         document = run.document
         if document is None:
-            what, verdict = "not readable by this dlbox", "?"
+            speeds, verdict = "cannot be read", "?"
         else:
-            what = ", ".join(f"{r.label} {r.samples_per_second.median:,.0f}" for r in document.results) or "-"
+            speeds = (
+                ", ".join(f"{r.label} {r.samples_per_second.median:,.0f}" for r in document.results) or "-"
+            )
             verdict = document.verdict if run.state == "complete" else run.state
         if run.baseline:
             verdict += ", baseline"
         started = run.started_at.replace("T", " ").removesuffix("+00:00")
-        table.add_row(str(run.id), *(escape(text) for text in (started, run.command, verdict, what)))
+        table.add_row(str(run.id), *(Text(text) for text in (started, run.command, verdict, speeds)))
     return table

@@ -1,7 +1,7 @@
-"""Whether this installation has trained since the box booted: run on the box by verify.yml.
+"""Read whether this installation has trained a model since the box booted. verify.yml runs this on the box.
 
-Standard library only, Python 3.8 or later. ``trained.py STAMP`` prints one JSON document: ``boot``, the number of this
-boot, and ``earlier``, what the stamp says; empty where there is none, or none that can be read.
+Standard library only, Python 3.8 or later. ``trained.py STAMP`` prints one JSON document: ``boot``, the id of this
+boot, and ``earlier``, the content of the file STAMP, which is empty where that file is missing or damaged.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -189,23 +189,51 @@ def vectors_file(page: LessonPage, settings: LessonOptions) -> Path | None:
         raise LessonError(str(error)) from None
 
 
-def published(page: LessonPage, path: Path) -> None:
-    """Answer the questions with the vectors of the file at ``path``, and show the forty words. Raises LessonError."""
+class VectorAnswers(NamedTuple):
+    """Results of a file of vectors."""
+
+    name: str
+    """Name of the set."""
+    found: dict[str, Any]
+    """Word -> vector of length 1."""
+    asked: list[tuple[str, str, str]]
+    """The questions whose words the file contains."""
+    nearest: list[list[tuple[str, float]]]
+    """For each question, the nearest words with their cosines."""
+    odd: list[int]
+    """Numbers of the lines whose words are not valid UTF-8."""
+
+
+def read_vectors(page: LessonPage, path: Path) -> VectorAnswers:
+    """Answer the questions with the vectors of the file at ``path``. Raises LessonError."""
+    odd: list[int] = []
 
     def watch(line: int) -> None:
         page.progress.write(f"  {line:,} words read\n")
 
     try:
         name = glove.label(path)
-        page.heading(f"King - man + woman in {name}")
         more = {word for question in ASKED[1:] for word in question} | set(analogies.WORDS)
         found = {word: glove.unit(v) for word, v in glove.pick(path, ASKED[0], more).items()}
         asked = [question for question in ASKED if all(word in found for word in question)]
         targets = [found[a2] - found[a] + found[b] for a, a2, b in asked]
-        answers = glove.nearest(path, targets, asked, watch=watch)
+        return VectorAnswers(
+            name, found, asked, glove.nearest(path, targets, asked, watch=watch, odd=odd.append), odd
+        )
     except glove.GloveError as error:
         raise LessonError(str(error)) from None
-    for (a, a2, b), near in zip(asked, answers, strict=True):
+
+
+def published(page: LessonPage, vectors: Path | VectorAnswers) -> None:
+    """Print the answers of the vectors in a file, and show the forty words. Raises LessonError."""
+    answers = read_vectors(page, vectors) if isinstance(vectors, Path) else vectors
+    name, found, asked, nearest, odd = answers
+    page.heading(f"King - man + woman in {name}")
+    if odd:
+        page.say(
+            f"Skipped {len(odd):,} words of the file that are not valid UTF-8 (the first is on line {odd[0]:,})."
+        )
+    for (a, a2, b), near in zip(asked, nearest, strict=True):
         page.line(f"  {a} : {a2} = {b} : {', '.join(f'{word} {cosine:.4f}' for word, cosine in near)}")
     if name == "glove.6B.50d.txt":
         page.say("Published results with these vectors: queen 0.8524, throne 0.7664, prince 0.7592.")
@@ -223,7 +251,7 @@ def published(page: LessonPage, path: Path) -> None:
 # king_and_queen(page, vectors)
 # path = vectors_file(page, page.options)  # None, unless you use LessonOptions(data="real") or a corpus
 # if path:
-#     published(page, path)
+#     published(page, read_vectors(page, path))
 # result = page.close()
 
 # %% [markdown]

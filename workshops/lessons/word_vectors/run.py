@@ -7,6 +7,7 @@ from workshops.lessons.word_vectors.page import (
     king_and_queen,
     planted,
     published,
+    read_vectors,
     train_glove,
     vectors_file,
 )
@@ -17,9 +18,10 @@ def run(page: LessonPage) -> LessonResult:
     """The whole lesson; with ``corpus`` or ``data`` also the analogies with those vectors."""
     page.announce()
     path = vectors_file(page, page.options)
+    answers = read_vectors(page, path) if path else None  # reports a damaged file before the training
     encodings(page)
     corpus = planted(page)
     king_and_queen(page, train_glove(page, corpus))
-    if path:
-        published(page, path)
+    if answers:
+        published(page, answers)
     return page.close()

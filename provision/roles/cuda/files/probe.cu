@@ -1,4 +1,4 @@
-// Adds on the card and compares on the processor. Ends with 0: right; 1: wrong; 3: the runtime has no card to offer.
+// Adds numbers on the card and checks the sums on the CPU. Exit code 0: correct; 1: wrong; 3: the runtime found no card.
 #include <cstdio>
 #include <cuda_runtime.h>
 

@@ -1,4 +1,4 @@
-"""Loads cuDNN from this Python's environment and prints the version that it says, as in 9.10.2; 1 where it cannot."""
+"""Loads cuDNN from the environment of this Python and prints its version, such as 9.10.2. Exit code 1: not loaded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def version(packages: Path) -> str:
-    """Raises OSError where there is none, or it does not load."""
+    """The version that the library reports. Raises OSError where it does not exist or cannot be loaded."""
     folder = packages / "nvidia" / "cudnn" / "lib"
     found = sorted(folder.glob("libcudnn.so.*"))
     if not found:
@@ -16,7 +16,7 @@ def version(packages: Path) -> str:
     ask = ctypes.CDLL(str(found[-1])).cudnnGetVersion
     ask.restype = ctypes.c_size_t
     number = int(ask())
-    # From release 9 on a major release has five digits, before four.
+    # From cuDNN 9 on the number has five digits or more, before it had four.
     major = number // 10000 if number >= 90000 else number // 1000
     return f"{major}.{number // 100 % (100 if number >= 90000 else 10)}.{number % 100}"
 

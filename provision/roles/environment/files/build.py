@@ -1,13 +1,13 @@
-"""Builds an environment from a lock file: run on the box by the role environment, as root.
+"""Builds an environment from a lock file; the role environment runs it on the machine, as root.
 
-Packages come by uv, which pip fetches by its own hash: it downloads many at once and takes a third of pip's time.
-Where pip's configuration says something that uv has no word for, or uv fails, pip installs them itself.
+uv installs the packages: it downloads several at once and takes a third of pip's time. pip installs uv by its hash.
+If pip's configuration has an option without an equivalent in uv, or if uv fails, pip installs the packages.
 
-Standard library only, Python 3.8 or later. ``build.py PLAN`` takes one JSON document: ``root``, ``folder`` (the
-environment to be), ``python``, ``lock`` (a file; moved into the environment), ``uv`` (a lock file's text, or empty),
-``over`` (an environment whose packages are seen as well, or empty), ``wheel`` (``path`` and ``sha256``, or empty) and
-``damaged`` (an environment that was built before has changed since: nothing that it shares files with is used).
-It says what it did on stdout; one sentence on stderr and exit code 1 where it could not.
+It needs only the standard library of Python 3.8 or later. ``build.py PLAN`` takes one JSON document: ``root``,
+``folder`` (of the new environment), ``python``, ``lock`` (a file, which is moved into the environment), ``uv`` (the
+text of a lock file, or empty), ``over`` (an environment whose packages are included, or empty), ``wheel`` (``path``
+and ``sha256``, or empty) and ``damaged`` (an earlier version has changed: the files that it shares are not used).
+It prints each step on stdout; an error is one sentence on stderr with exit code 1.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ SAME = {
     "default-timeout": "UV_HTTP_TIMEOUT",
     "retries": "UV_HTTP_RETRIES",
 }
-"""pip's options and uv's variables of the same meaning; several values stand apart by white space in both."""
+"""pip's options and uv's variables with the same meaning; both separate several values by white space."""
 WITHOUT_MEANING = {
     "cache-dir", "config-file", "compile", "no-compile", "disable-pip-version-check", "no-input", "progress-bar",
     "quiet", "root-user-action", "user", "verbose", "no-warn-script-location", "break-system-packages",
     "require-virtualenv",
 }  # fmt: skip
-"""Options of pip that change nothing here, where versions, files and folder are given."""
+"""Options of pip that have no effect here, because versions, files and folder are given."""
 
 
 class BuildError(Exception):
-    """A sentence for a person."""
+    """The environment cannot be built; the message is one sentence."""
 
 
 def build(plan: dict[str, Any]) -> None:
@@ -58,9 +58,9 @@ def build(plan: dict[str, Any]) -> None:
     held = hold(root / ".lock")
     try:
         if (folder / STAMP).is_file():
-            return  # another run was waited for, and did it
+            return  # another run built it while this one waited
         if folder.exists():
-            say("what an interrupted run left is removed")
+            say("the remains of an interrupted run are removed")
             shutil.rmtree(folder)
         if plan["damaged"]:
             shutil.rmtree(root / UV_CACHE, ignore_errors=True)
@@ -68,12 +68,14 @@ def build(plan: dict[str, Any]) -> None:
             place.mkdir(mode=0o755, parents=True, exist_ok=True)
         say("the environment is made")
         carried = None if plan["over"] else carried_pip(plan["python"], held)
-        without = ["--without-pip"] if plan["over"] or carried else []  # venv itself takes seconds for it
+        without = (
+            ["--without-pip"] if plan["over"] or carried else []
+        )  # venv itself takes seconds to install pip
         run([plan["python"], "-m", "venv", *without, str(folder)], held)
         if carried:
             itself = [str(folder / "bin/python"), f"{carried}/pip", "install", "-q"]
             unset = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
-            # What pip is told for packages from an index is not for this one.
+            # The configuration for packages from an index must not apply to pip itself.
             unset["PIP_CONFIG_FILE"] = os.devnull
             run([*itself, "--no-index", "--no-deps", "--no-compile", carried], held, unset)
         share = folder / "share/dlbox"
@@ -93,7 +95,7 @@ def build(plan: dict[str, Any]) -> None:
 
 
 def carried_pip(python: str, held: int) -> str:
-    """The wheel of pip that comes with a Python; empty where it is not where Python and Debian put it."""
+    """The wheel of pip that belongs to a Python, in the folders of Python and Debian; empty: not found."""
     library = run([python, "-c", "import sysconfig; print(sysconfig.get_path('stdlib'))"], held).strip()
     for place in (Path(library) / "ensurepip/_bundled", Path("/usr/share/python-wheels")):
         found = sorted(place.glob("pip-*.whl"))
@@ -103,7 +105,7 @@ def carried_pip(python: str, held: int) -> str:
 
 
 def hold(path: Path) -> int:
-    """A lock that children share: what a controller that died has started here goes on without it."""
+    """A lock that child processes share: they continue if the controller that started them has ended."""
     path.parent.mkdir(parents=True, exist_ok=True)
     held = os.open(str(path), os.O_CREAT | os.O_RDWR, 0o644)
     os.set_inheritable(held, True)
@@ -115,14 +117,14 @@ def hold(path: Path) -> int:
         except OSError:
             if time.monotonic() > until:
                 raise BuildError(
-                    f"somebody else has been installing packages of Python here for {PATIENCE_S} s: let it finish or "
-                    "end it, then run the same command"
+                    f"another program has been installing Python packages here for {PATIENCE_S} s: wait until it ends "
+                    "or end it, then run the same command"
                 ) from None
             time.sleep(0.2)
 
 
 def lay(source: Path, place: Path) -> Path:
-    """Move a file that came from the controller to where it stays."""
+    """Move a file from the controller to its final place."""
     shutil.move(str(source), str(place))
     place.chmod(0o644)
     return place
@@ -130,7 +132,7 @@ def lay(source: Path, place: Path) -> Path:
 
 def install(root: Path, folder: Path, pip: list[str], lists: list[Path], uv: str, held: int) -> None:
     named = [part for path in lists for part in ("-r", str(path))]
-    why = "no version of uv was named"
+    why = "the plan has no version of uv"
     if uv:
         settings, why = settings_for_uv(run([*pip, "config", "list"], held))
         if settings is not None:
@@ -154,7 +156,7 @@ def install(root: Path, folder: Path, pip: list[str], lists: list[Path], uv: str
 
 
 def why_not_reached(done: subprocess.CompletedProcess[str], command: list[str], held: int) -> str:
-    """pip says "from versions: none" of an index that it did not reach, and why only where it is asked for all."""
+    """The reason why pip did not reach an index. pip prints "from versions: none", and the reason with -vv only."""
     if "from versions: none" not in done.stderr:
         return ""
     again = attempt([*command, "-vv"], held)
@@ -165,7 +167,7 @@ def why_not_reached(done: subprocess.CompletedProcess[str], command: list[str], 
 
 
 def settings_for_uv(listed: str) -> tuple[dict[str, str] | None, str]:
-    """uv's variables for what ``pip config list`` shows; none, and why, where uv cannot be told the same."""
+    """uv's variables for the output of ``pip config list``; None with the reason where uv has no equivalent."""
     options: dict[str, str] = {}
     for line in listed.splitlines():
         match = re.match(r"(\S+?)\.([\w-]+)=(.*)$", line)
@@ -173,12 +175,12 @@ def settings_for_uv(listed: str) -> tuple[dict[str, str] | None, str]:
             try:
                 options[match[2].replace("_", "-")] = str(ast.literal_eval(match[3]))
             except (ValueError, SyntaxError):
-                return None, f"uv cannot be told its option {match[2]}"
+                return None, f"the value of its option {match[2]} cannot be passed to uv"
     settings = {
         "UV_NO_CONFIG": "1",
         "UV_NO_PROGRESS": "1",
         "UV_PYTHON_DOWNLOADS": "never",
-        "UV_INDEX_STRATEGY": "unsafe-best-match",  # as pip does; the hashes say which file is meant
+        "UV_INDEX_STRATEGY": "unsafe-best-match",  # as pip does; the hashes select the file
     }
     for option, text in options.items():
         words = " ".join(text.split())
@@ -191,14 +193,14 @@ def settings_for_uv(listed: str) -> tuple[dict[str, str] | None, str]:
         elif option == "proxy":
             settings.update(dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), words))
         elif option not in WITHOUT_MEANING:
-            return None, f"uv has no word for its option {option}"
+            return None, f"uv has no equivalent of its option {option}"
     return settings, ""
 
 
 def with_uv(
     root: Path, folder: Path, pip: list[str], named: list[str], uv: str, settings: dict[str, str], held: int
 ) -> str:
-    """Install; the reason where it was not uv that could. Raises BuildError where pip could not either."""
+    """Install with uv. Returns the reason if uv failed. Raises BuildError where pip would fail too."""
     program = root / "venv/uv/bin/uv"
     if not program.is_file():
         place = root / "cache/uv"
@@ -223,45 +225,47 @@ def with_uv(
             )
             if fetched.returncode:
                 shutil.rmtree(place, ignore_errors=True)
-                return f"uv did not come ({last(fetched)})"
+                return f"uv could not be installed ({last(fetched)})"
     command = [str(program), "pip", "install", "-q", "--python", str(folder / "bin/python")]
     try:
         done = attempt([*command, "--require-hashes", "--no-deps", *named], held, settings)
     except OSError as error:
-        return f"uv does not start here ({error.strerror})"
+        return f"uv does not start ({error.strerror})"
     if not done.returncode:
         say("uv installed the packages")
         return ""
     why = " ".join(" ".join(done.stderr.split()).split("error: ")[-1].split("Caused by: "))
     if "os error 28" in done.stderr or "No space left" in done.stderr:
         raise BuildError(
-            f"ERROR: No space left on device: {root} is full; make room, then run the same command"
+            f"ERROR: No space left on device: {root} is full; free space, then run the same command"
         )
-    return f"uv could not ({why[:300]})"
+    return f"uv failed ({why[:300]})"
 
 
 def see(folder: Path, over: Path) -> None:
-    """The packages of the other environment are seen."""
+    """Include the packages of the other environment."""
+    if not re.fullmatch(r"/[A-Za-z0-9._+/-]+", str(over)):  # a line that starts with "import" is executed
+        raise BuildError(f"ERROR: {str(over)[:80]!r} cannot be named in a .pth file")
     for library in folder.glob("lib/python3.*"):
         line = f"{over}/lib/{library.name}/site-packages\n"
         (library / "site-packages/dlbox_over.pth").write_text(line, encoding="utf-8")
 
 
 def compile_all(folder: Path, held: int) -> None:
-    """Files that are not meant for this Python (templates, tests of old syntax) do not compile and are let be."""
+    """Compile the bytecode. Files that are not for this Python (templates, tests of old syntax) are skipped."""
     say("bytecode is compiled")
     python = str(folder / "bin/python")
     done = attempt([python, "-m", "compileall", "-q", "-j", "0", str(folder / "lib")], held)
     bare = run([python, "-I", __file__, "bare", str(folder / "lib")], held).split()
     if bare or done.returncode > 1:
         raise BuildError(
-            f"Python wrote no bytecode for {', '.join(bare) or 'what was installed'}, and every start would compile it "
-            f"again: see that {folder} has room (`df {folder}`), then run the same command."
+            f"Python wrote no bytecode for {', '.join(bare) or 'the packages'}, so every start would compile them "
+            f"again: make sure that {folder} has free space (`df {folder}`), then run the same command."
         )
 
 
 def without_bytecode(library: Path) -> list[str]:
-    """The packages whose first file compiles and has no bytecode; asked of the environment's own Python."""
+    """The packages whose first file compiles and has no bytecode. The environment's own Python must run this."""
     found = []
     for first in sorted(library.glob("python3*/site-packages/*/__init__.py")):
         if not Path(importlib.util.cache_from_source(str(first))).is_file():
@@ -283,7 +287,7 @@ def attempt(
 
 
 def run(command: list[str], held: int, settings: dict[str, str] | None = None) -> str:
-    """Its output. Where it fails, all that it printed goes to stderr, and this ends."""
+    """The output of a command. If it fails, its output is printed on stderr and the program ends."""
     done = attempt(command, held, settings)
     if done.returncode:
         sys.stderr.write(done.stdout + done.stderr)

@@ -1,10 +1,10 @@
-"""Which folder holds an environment, whole, and where one would be built: run on the box by the role environment.
+"""Finds the undamaged version of an environment, or the folder for a new one; the role environment runs it.
 
-An environment is whole when it was stamped, its Python starts, and each package of its lock file is there with the
-files that pip wrote down, each of the size that pip wrote down. Contents are not read: a second run takes seconds.
+An environment is undamaged if it has a stamp, its Python starts, and every package of its lock file has the files that
+pip recorded, with the recorded sizes. The contents of the files are not read, so that a second run takes seconds.
 
-Standard library only, Python 3.8 or later. ``sound.py look ROOT NAME DIGEST`` prints one JSON document;
-``sound.py stamp FOLDER`` writes down that the environment is complete, and which files disagree already then.
+It needs only the standard library of Python 3.8 or later. ``sound.py look ROOT NAME DIGEST`` prints one JSON document;
+``sound.py stamp FOLDER`` records that the environment is complete, and which files differ from pip's record by then.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ LIMIT_S = 60
 
 
 def look(root: Path, name: str, digest: str) -> dict[str, Any]:
-    """The whole environment, or where to build one, and what else there is.
+    """The undamaged version, or the folder for a new one, and the other versions.
 
-    ``damage``: what is wrong with a stamped one. ``left``: of a build that was cut off. ``others``: may be removed.
+    ``damage``: the fault of a stamped version. ``left``: an interrupted build is in the folder. ``others``: versions
+    that may be removed.
     """
     versions = root / "versions"
     in_use = os.path.realpath(str(root / "venv" / name))
@@ -38,7 +39,7 @@ def look(root: Path, name: str, digest: str) -> dict[str, Any]:
             wrong = damaged(place)
             folder, damage = (place, None) if wrong is None else (None, damage or wrong)
     whole = folder is not None
-    # Never over the one in use: it may still serve until the other is there.
+    # Never build in the folder of the version in use: it may still work until the new version is complete.
     free = [place for place in places if not (os.path.realpath(str(place)) == in_use and place.is_dir())]
     folder = folder or free[0]
     mine = re.compile(re.escape(name) + r"-[0-9a-f]+(-b)?$")
@@ -56,7 +57,7 @@ def look(root: Path, name: str, digest: str) -> dict[str, Any]:
 
 
 def damaged(folder: Path) -> str | None:
-    """What is wrong, in a few words; None where nothing is."""
+    """The fault of a version, in a few words; None: it is undamaged."""
     try:
         accepted = set(json.loads((folder / STAMP).read_text(encoding="utf-8"))["disagree"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -66,7 +67,7 @@ def damaged(folder: Path) -> str | None:
         return f"{counted(missing)} not installed"
     wrong = [path for path in disagreeing(folder) if path not in accepted]
     if wrong:
-        return f"{counted(wrong)} not as pip left it"
+        return f"{counted(wrong)} changed since pip installed it"
     try:
         command = [str(folder / "bin/python"), "-I", "-c", ""]
         ended = subprocess.run(command, capture_output=True, check=False, timeout=LIMIT_S)
@@ -80,7 +81,7 @@ def counted(names: list[str]) -> str:
 
 
 def wanted(folder: Path) -> set[str]:
-    """The packages of the lock file, and the one of the wheel that came with it."""
+    """The packages of the lock file and of the wheel."""
     place = folder / "share/dlbox"
     lines = text(place / "lock.txt").splitlines()
     found = {
@@ -93,7 +94,7 @@ def wanted(folder: Path) -> set[str]:
 
 
 def installed(folder: Path) -> dict[str, Path]:
-    """Name -> the list of its files."""
+    """Name of each installed package -> the list of its files."""
     lists = folder.glob("lib/python3*/site-packages/*.dist-info/RECORD")
     return {plain(path.parent.name.split("-")[0]): path for path in lists}
 
@@ -110,7 +111,7 @@ def text(path: Path) -> str:
 
 
 def disagreeing(folder: Path) -> Iterator[str]:
-    """Files, relative to the folder, that are not there or have another size."""
+    """Files, relative to the folder, that are missing or have another size than recorded."""
     for record in installed(folder).values():
         base = str(record.parent.parent)
         with record.open(encoding="utf-8", newline="") as lines:
@@ -122,12 +123,14 @@ def disagreeing(folder: Path) -> Iterator[str]:
                     size = os.stat(path).st_size  # noqa: PTH116
                 except OSError:
                     size = -1
-                if size != (int(row[2]) if row[2].isdigit() else max(size, 0)):  # the list itself has no size
+                if size != (
+                    int(row[2]) if row[2].isdigit() else max(size, 0)
+                ):  # the list has no size of its own
                     yield os.path.relpath(path, str(folder))
 
 
 def stamp(folder: Path) -> None:
-    """Two packages may bring one file: what disagrees while all is new is no damage later."""
+    """Record a new environment. Two packages can write the same file, so a difference now is not damage later."""
     missing = sorted(wanted(folder) - set(installed(folder)))
     if missing:
         raise SystemExit(f"pip left out {missing[0]}: remove {folder}, then run the same command")

@@ -1,8 +1,8 @@
-"""One file of certificates, the box's own and the company's: run on the box by the role network.
+"""Joins the certificates of the machine and of the company in one file; the role network runs it on the machine.
 
-Standard library only, Python 3.8 or later. ``trusted.py look|make FILE COMPANY BOX SHA256``: FILE is to hold what the
-files BOX (where there is one) and COMPANY hold; SHA256 is that of COMPANY on the controller. It prints ``right``, or
-``wrong`` where something is to be done; ``make`` does it.
+It needs only the standard library of Python 3.8 or later. ``trusted.py look|make FILE COMPANY BOX SHA256``: FILE must
+contain the files BOX (if it exists) and COMPANY; SHA256 is the digest of COMPANY on the controller. It prints ``right``
+if FILE is correct and ``wrong`` otherwise; ``make`` then also writes FILE.
 """
 
 from __future__ import annotations

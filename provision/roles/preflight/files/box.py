@@ -1,7 +1,7 @@
-"""What a box is before anything is installed, as one JSON document: run on the box itself by the role preflight.
+"""Prints the state of a machine before the installation as one JSON document; the role preflight runs it there.
 
-Standard library only, Python 3.8 or later, no root, no network, no driver: it must run on any bare system.
-What cannot be read is null, never a guess.
+It needs only the standard library of Python 3.8 or later: no root, no network and no driver.
+A value that cannot be read is null.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 NVIDIA = 0x10DE
 DISPLAY = (0x0300, 0x0302)
-"""VGA and 3D controllers; the audio and USB functions of newer cards carry ids that look like older cards."""
+"""VGA and 3D controllers. The audio and USB functions of newer cards have ids that look like those of older cards."""
 
 LOCKS = (
     "var/lib/dpkg/lock-frontend",
@@ -33,7 +33,7 @@ RUNFILE = ("usr/bin/nvidia-uninstall", "usr/bin/nvidia-installer", "var/log/nvid
 
 
 def read(root: Path) -> dict[str, Any]:
-    """Everything, for a system whose files lie below ``root``."""
+    """The whole document, for a system whose files are below ``root``."""
     name = os.uname()
     return {
         "schema_version": 1,
@@ -77,7 +77,7 @@ def entries(folder: Path) -> list[Path]:
 
 
 def cards(root: Path) -> list[dict[str, Any]]:
-    """Every NVIDIA display function on the PCI bus and the kernel driver bound to it."""
+    """Every NVIDIA display function on the PCI bus, with the kernel driver that is bound to it."""
     found = []
     for folder in entries(root / "sys/bus/pci/devices"):
         kind, device = number(folder / "class"), number(folder / "device")
@@ -90,7 +90,7 @@ def cards(root: Path) -> list[dict[str, Any]]:
 
 
 def kernels(root: Path) -> list[str]:
-    """Installed kernels: those with modules, newest last as far as names tell."""
+    """The installed kernels with modules, the newest last by the numbers in their names."""
     installed = [path.name for path in entries(root / "lib/modules") if (path / "modules.order").exists()]
     return sorted(installed, key=lambda name: [int(part) for part in re.findall(r"\d+", name)])
 
@@ -138,7 +138,7 @@ def module_version(root: Path) -> str | None:
 
 
 def packages(root: Path) -> dict[str, str]:
-    """Installed packages that belong to a driver, and their versions."""
+    """The installed packages of a driver, with their versions."""
     found = {}
     for block in (text(root / "var/lib/dpkg/status") or "").split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line and line[0] != " ")
@@ -149,7 +149,7 @@ def packages(root: Path) -> dict[str, str]:
 
 
 def repositories(root: Path) -> list[dict[str, str]]:
-    """apt sources that carry drivers beside the distribution's own."""
+    """The apt sources, other than the distribution's own, that have drivers."""
     found = []
     folder = root / "etc/apt/sources.list.d"
     for path in [root / "etc/apt/sources.list", *entries(folder)]:
@@ -180,7 +180,7 @@ def locks(root: Path) -> list[dict[str, Any]]:
 
 
 def interrupted(root: Path) -> bool:
-    """Whether dpkg was cut off: its journal is not empty, or a package is half there."""
+    """Whether a dpkg run was interrupted: its journal is not empty, or a package is not fully installed."""
     if any(path.name.isdigit() for path in entries(root / "var/lib/dpkg/updates")):
         return True
     status = text(root / "var/lib/dpkg/status") or ""
@@ -190,7 +190,7 @@ def interrupted(root: Path) -> bool:
 
 
 def free(root: Path, place: str) -> int | None:
-    """Bytes a user may still write where the folder is or will be."""
+    """Free bytes for users on the file system of a folder, which may not exist yet; None: cannot be read."""
     path = root / place.lstrip("/")
     while not path.exists() and path != path.parent:
         path = path.parent

@@ -1,9 +1,10 @@
-"""Who works on this box: one run at a time. Run on the box itself by the role preflight.
+"""Reserves this machine for one run at a time; the role preflight runs it there.
 
-``/run/dlbox/run.json`` says who; ``beat-ID`` beside it is touched by that run's controller as long as it lives. A run
-that says nothing for a minute is dead, and its place is taken; a boot forgets it all, since /run is in memory.
+``/run/dlbox/run.json`` names the run that has reserved the machine. The controller of this run touches the heartbeat
+file ``beat-ID`` beside it. A run without a heartbeat for one minute loses its reservation. A boot removes all of it,
+because /run is in memory.
 
-Standard library only, Python 3.8 or later: it must run on any bare system. Prints one JSON document.
+It needs only the standard library of Python 3.8 or later. It prints one JSON document.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def beat(place: Path, identity: str) -> Path:
 
 
 def holder(place: Path) -> dict[str, Any] | None:
-    """The record of the run that took the box last; None where none did, or it is not a record."""
+    """The record of the run that reserved the machine last; None: there is none, or it cannot be read."""
     try:
         record = json.loads((place / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -37,7 +38,7 @@ def holder(place: Path) -> dict[str, Any] | None:
 
 
 def lives(place: Path, identity: str, dead_s: float = DEAD_S) -> bool:
-    """Whether that run's controller gives a sign. Waits for one, at most until the run counts as dead."""
+    """Whether the controller of a run is alive: waits for a heartbeat, at most ``dead_s`` seconds."""
     path = beat(place, identity)
     first = None
     deadline = time.monotonic() + dead_s
@@ -46,7 +47,9 @@ def lives(place: Path, identity: str, dead_s: float = DEAD_S) -> bool:
             state = path.stat()
         except OSError:
             return False
-        if state.st_size > 0 or time.time() - state.st_mtime > dead_s:  # said that it ended, or long silent
+        if (
+            state.st_size > 0 or time.time() - state.st_mtime > dead_s
+        ):  # the run has ended, or its heartbeat is too old
             return False
         first = state.st_mtime_ns if first is None else first
         if state.st_mtime_ns != first:
@@ -56,7 +59,7 @@ def lives(place: Path, identity: str, dead_s: float = DEAD_S) -> bool:
 
 
 def in_the_way(place: Path, identity: str, name: str, dead_s: float = DEAD_S) -> dict[str, Any] | None:
-    """Another run that holds the box, or this very run under another name of the box; None where it is free."""
+    """The other run that has reserved the machine, or this run under another host name; None: it is free."""
     record = holder(place)
     if record is None or (record["id"], record["name"]) == (identity, name):
         return None
@@ -74,7 +77,10 @@ def in_the_way(place: Path, identity: str, name: str, dead_s: float = DEAD_S) ->
 def take(
     place: Path, identity: str, name: str, who: str, owner: int, dead_s: float = DEAD_S
 ) -> dict[str, Any] | None:
-    """Take the box for a run whose controller works as the user ``owner``; who is in the way, where it is not free."""
+    """Reserve the machine for a run whose controller logs in as ``owner`` (a user id).
+
+    Returns the run that has reserved it already; None: it is reserved now.
+    """
     place.mkdir(mode=0o755, exist_ok=True)
     with (place / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -100,11 +106,11 @@ def take(
 
 def main(how: str, identity: str, name: str, who: str) -> None:
     if not re.match(r"[0-9a-f]{32}$", identity):
-        raise SystemExit("the name of a run has 32 hexadecimal digits")
+        raise SystemExit("the id of a run must have 32 hexadecimal digits")
     if how == "look":
         other = in_the_way(PLACE, identity, name)
     else:
-        # Signs of life come from the user who logs in, who is not the one that sudo made of him.
+        # The heartbeat comes from the user who logs in, and sudo changes the user id.
         other = take(PLACE, identity, name, who, int(os.environ.get("SUDO_UID", os.getuid())))
     json.dump({"in_the_way": other}, sys.stdout)
 

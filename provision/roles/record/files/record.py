@@ -1,10 +1,10 @@
-"""What is about to come, beside what is there, and the record of it: run on the box by the role record.
+"""Records which packages and files a run adds to the machine; the role record runs it there.
 
-Standard library only, Python 3.8 or later. ``record.py QUESTION`` takes one JSON document: ``record``, its path;
-``files`` and ``packages``, those asked for; ``note``, what is to be put down ("files": those that are missing;
-"before": the packages that are installed; "came": those that were not there before); ``write``, false in a dry run.
-It prints one: ``record`` (null where there is none), of the files and packages those that are ``missing``, and whether
-the record ``changed``, or would.
+It needs only the standard library of Python 3.8 or later. ``record.py QUESTION`` takes one JSON document: ``record``
+(the path of the record), ``files`` and ``packages`` (those that the caller needs), ``note`` (what to record: "files":
+the missing files; "before": the installed packages; "came": the packages that are new since "before") and ``write``
+(false in a dry run). It prints one JSON document: ``record`` (null where there is none), ``missing`` (the missing
+files and packages) and ``changed`` (whether the record changed, or would change in a dry run).
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ EMPTY: dict[str, Any] = {"schema_version": 1, "installed": [], "files": [], "bef
 
 
 def look(question: dict[str, Any]) -> dict[str, Any]:
-    """Raises ValueError where the record is not one."""
+    """The answer to a question. Raises ValueError where the file is not a record."""
     place = Path(question["record"])
     record = None
     with contextlib.suppress(FileNotFoundError):
         record = json.loads(place.read_text(encoding="utf-8"))
         if not isinstance(record, dict) or not isinstance(record.get("files"), list):
-            raise ValueError("it is no record")
+            raise ValueError("it is not a record")
     missing = [path for path in question.get("files", []) if not os.path.lexists(path)]
     if question.get("note"):
         told = noted(question["note"], record or EMPTY, missing)
@@ -41,7 +41,7 @@ def look(question: dict[str, Any]) -> dict[str, Any]:
 
 
 def noted(what: str, record: dict[str, Any], missing: list[str]) -> dict[str, Any]:
-    """The record with one thing more. A run that was cut off left what was there before it: that stays."""
+    """The record with one note more. The "before" note of an interrupted run stays."""
     if what == "files":
         return {
             **record,
@@ -58,7 +58,7 @@ def noted(what: str, record: dict[str, Any], missing: list[str]) -> dict[str, An
 
 
 def write(place: Path, record: dict[str, Any]) -> None:
-    """Whole or not at all, also where the power goes."""
+    """Write the file completely or not at all, also at a power failure."""
     place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     new = place.with_name(f".{place.name}.new")
     with new.open("w", encoding="utf-8") as stream:
@@ -71,7 +71,7 @@ def write(place: Path, record: dict[str, Any]) -> None:
 
 
 def present() -> list[str]:
-    """Packages that are there, half installed ones too; those of another architecture with its name."""
+    """The installed packages, including those that are half installed. Packages of another architecture end with it."""
     own = _output(["dpkg", "--print-architecture"], check=True).strip()
     told = _output(["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package} ${Architecture}\n"], check=True)
     rows = [line.split() for line in told.splitlines()]
@@ -83,7 +83,7 @@ def present() -> list[str]:
 
 
 def absent(packages: list[str]) -> list[str]:
-    """Those that are not installed; one that is half installed is not."""
+    """The packages that are not installed; a half installed package counts as not installed."""
     if not packages:
         return []
     told = _output(["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n", *packages])
@@ -94,7 +94,7 @@ def absent(packages: list[str]) -> list[str]:
 def _output(command: list[str], *, check: bool = False) -> str:
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if check and ended.returncode != 0:
-        raise OSError(f"{command[0]} says {ended.stderr.strip() or ended.returncode}")
+        raise OSError(f"{command[0]} failed: {ended.stderr.strip() or ended.returncode}")
     return ended.stdout
 
 
@@ -104,8 +104,8 @@ def main(question: str) -> None:
         json.dump(look(asked), sys.stdout)
     except (OSError, ValueError) as error:
         sys.stderr.write(
-            f"{asked['record']}, where dlbox keeps what it changed, cannot be read or written ({error}): give it room, "
-            "restore it, or move it away and undo by hand, then run the same command\n"
+            f"{asked['record']}, the record of the changes by dlbox, cannot be read or written ({error}): "
+            "free space or restore the file, or move it away and undo the changes by hand, then run the same command\n"
         )
         raise SystemExit(1) from None
 

@@ -1,0 +1,72 @@
+"""Findings of `dlbox check` as Prometheus text, for the textfile folder of node_exporter."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+
+from bench.finding import Finding, Status
+from bench.results.export.registry import ExportFormat, register
+from bench.results.record.document import Document
+from bench.results.record.grammar import harmless
+
+STATUS_CODES = {Status.PASS: 0, Status.SKIP: 1, Status.WARN: 2, Status.FAIL: 3, Status.UNKNOWN: 4}
+"""Status -> its number in Prometheus."""
+
+
+def prometheus_text(document: Document) -> str:
+    """Gauges: status of each check as a number, its measured value, the verdict, and the time of the checks."""
+    codes = ", ".join(f"{code} {status.value}" for status, code in STATUS_CODES.items())
+    lines = [f"# HELP dlbox_check_status Status of a check: {codes}.", "# TYPE dlbox_check_status gauge"]
+    lines += [f"dlbox_check_status{_labels(f)} {STATUS_CODES[f.status]}" for f in document.findings]
+    lines += [
+        "# HELP dlbox_check_measured Value that a check measured, in its unit.",
+        "# TYPE dlbox_check_measured gauge",
+    ]
+    lines += [
+        f"dlbox_check_measured{_labels(f, unit=f.unit or '')} {_number(f.measured)}"
+        for f in document.findings
+        if isinstance(f.measured, int | float) and f.status not in (Status.SKIP, Status.UNKNOWN)
+    ]
+    lines += [
+        "# HELP dlbox_sound 1 if no check failed and none is unknown, else 0.",
+        "# TYPE dlbox_sound gauge",
+        f"dlbox_sound {int(document.verdict != 'not-ready')}",
+        "# HELP dlbox_gpus NVIDIA cards in this machine.",
+        "# TYPE dlbox_gpus gauge",
+        f"dlbox_gpus {document.machine.gpu_count}",
+        "# HELP dlbox_check_timestamp_seconds When the checks ran, in seconds since 1970.",
+        "# TYPE dlbox_check_timestamp_seconds gauge",
+        f"dlbox_check_timestamp_seconds {datetime.fromisoformat(document.started_at).timestamp():.0f}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _labels(finding: Finding, **more: str) -> str:
+    name, _, gpu = finding.id.partition(":")
+    labels = {"check": name, "theme": finding.theme, "gpu": gpu or "", **more}
+    return "{" + ",".join(f'{key}="{_escaped(value)}"' for key, value in labels.items()) + "}"
+
+
+def _escaped(value: str) -> str:
+    """The value of a label. Other control characters than line breaks are replaced."""
+    return harmless(value, keep="\n").replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _number(value: int | float) -> str:
+    if isinstance(value, bool):
+        return str(int(value))
+    if math.isfinite(value):
+        return str(value)
+    return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
+
+
+register(
+    ExportFormat(
+        option="prometheus",
+        source="check",
+        target="file",
+        help="Write a file for node_exporter's textfile folder too.",
+        render=prometheus_text,
+    )
+)

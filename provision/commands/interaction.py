@@ -1,0 +1,26 @@
+"""How a command of this package communicates with the person who runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import NamedTuple
+
+from common.exit_codes import Complain
+from provision.progress import ProgressReporter
+
+
+class Interaction(NamedTuple):
+    """Questions, progress and messages of one command."""
+
+    open_progress: Callable[[], AbstractContextManager[ProgressReporter]]
+    """Opens a display for the steps of long work."""
+    confirm: Callable[[str], bool] | None
+    """Asks one question and returns whether the answer is yes; None where nobody can be asked."""
+    print_error: Complain
+    as_json: bool = False
+    """One JSON document on stdout instead of text."""
+
+    def agrees(self, question: str) -> bool:
+        """Whether the person agrees; False where nobody can be asked."""
+        return self.confirm is not None and self.confirm(question)

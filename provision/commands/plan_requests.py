@@ -1,0 +1,132 @@
+"""From the options of `dlbox plan` to requests of the resolver: for this machine, described boxes, inventory hosts."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+
+from inventory import gather
+from provision.hosts.hosts import Inventory, read_host
+from provision.resolve import distributions
+from provision.resolve.boxes import of_machine, targets
+from provision.resolve.model import Request
+from provision.resolve.rows import Framework, StackData
+
+HOST_EXCLUDES_CARD = "--host and --inventory already set card and distribution: leave out --card and --distro"
+_KERNEL = re.compile(r"\d+\.\d[0-9A-Za-z.+_~-]*", re.ASCII)
+
+
+class PlanOptionsError(ValueError):
+    """The options cannot be used; the message is one sentence."""
+
+
+class PlanOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The command line of `dlbox plan`."""
+
+    cards: tuple[str, ...] = ()
+    distro: str | None = None
+    hosts: tuple[str, ...] = ()
+    """Hosts of the inventory: names, patterns, groups or "all"."""
+    inventory: Path | None = None
+    frameworks: tuple[Framework, ...] = ()
+    secure_boot: bool | None = None
+    kernel: str = ""
+    cuda_toolkit: bool = False
+    stack_file: Path | None = None
+
+
+def refuse_empty(options: PlanOptions) -> None:
+    """Raises PlanOptionsError for an option that was given without a value, such as an empty shell variable."""
+    given = [("--distro", options.distro), ("--kernel", options.kernel or None)]
+    for option, value in (*given, *(("--host", host) for host in options.hosts)):
+        if value is not None and not value.strip():
+            raise PlanOptionsError(f"{option} is empty")
+
+
+def request(options: PlanOptions, data: StackData) -> Request:
+    """The request for the first host in ``options``, for the box that they describe, or for this machine.
+
+    Raises PlanOptionsError, HostError, UnknownCard, ReadingError.
+    """
+    if options.hosts:
+        if options.cards or options.distro:
+            raise PlanOptionsError(HOST_EXCLUDES_CARD)
+        return request_of_host(options.hosts[0], options, data)
+    distribution = _distribution(options.distro, data) if options.distro else None
+    if options.cards and distribution:
+        found = Request(distribution=distribution, targets=targets(options.cards))
+    else:
+        found = of_machine(gather.gather())
+        if options.cards:
+            found = msgspec.structs.replace(found, targets=targets(options.cards), secure_boot=None)
+        elif distribution:
+            found = msgspec.structs.replace(found, distribution=distribution, kernel="")
+    return _with_options(found, options)
+
+
+def request_of_host(
+    name: str, options: PlanOptions, data: StackData, inventory: Inventory | None = None
+) -> Request:
+    """The request for a host of the inventory.
+
+    ``inventory``: pass it where it was already read; by default ``options.inventory`` is read. Raises HostError,
+    PlanOptionsError, UnknownCard, ReadingError.
+    """
+    host = read_host(name, inventory or options.inventory)
+    names = host.card_names
+    if names is None and host.is_this_machine:
+        found = of_machine(gather.gather())
+    elif names is None or host.distribution is None:
+        missing = " and ".join(
+            text
+            for text, is_missing in (
+                ("`card: RTX 3060`", names is None),
+                ("`distribution: ubuntu-24.04`", host.distribution is None),
+            )
+            if is_missing
+        )
+        raise PlanOptionsError(
+            f'the inventory does not describe "{host.name}" completely: add {missing} to host_vars/{host.name}.yml, '
+            "or run `dlbox plan` on that host"
+        )
+    else:
+        found = Request(distribution=_distribution(host.distribution, data), targets=targets(names))
+    found = msgspec.structs.replace(
+        found,
+        kernel=_kernel(host.kernel) or found.kernel,
+        secure_boot=found.secure_boot if host.secure_boot is None else host.secure_boot,
+        frameworks=host.frameworks,
+        cuda_toolkit=host.cuda_toolkit,
+    )
+    return _with_options(found, options)
+
+
+def _distribution(name: str, data: StackData) -> str:
+    try:
+        return distributions.understand(name, data)
+    except distributions.UnclearDistributionError as error:
+        raise PlanOptionsError(str(error)) from None
+
+
+def _kernel(release: str) -> str:
+    """A kernel release without white space around it. It becomes part of package names, so its form is checked."""
+    release = release.strip()
+    if release and not _KERNEL.fullmatch(release):
+        raise PlanOptionsError(
+            f'"{release[:60]}" is not a kernel release: expected what `uname -r` prints, as in 6.8.0-151-generic '
+            "or 6.1.0-40-amd64"
+        )
+    return release
+
+
+def _with_options(found: Request, options: PlanOptions) -> Request:
+    """Options of the command line override what was read."""
+    return msgspec.structs.replace(
+        found,
+        frameworks=options.frameworks or found.frameworks,
+        secure_boot=found.secure_boot if options.secure_boot is None else options.secure_boot,
+        kernel=_kernel(options.kernel) or found.kernel,
+        cuda_toolkit=options.cuda_toolkit or found.cuda_toolkit,
+    )

@@ -1,0 +1,67 @@
+"""Check the names of hosts and groups in an inventory, so that Ansible and dlbox see the same hosts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from provision.clean_text import shown
+
+_NAME = re.compile(r"\w[\w.@+:%-]{0,252}")
+_WITH_PORT = re.compile(r"([^:\[\]]*(?:\[[^\[\]]+\][^:\[\]]*)*):[0-9]{1,5}")
+
+
+class NameRefusedError(ValueError):
+    """A name is not allowed; the message is one clause that quotes it."""
+
+
+def without_port(pattern: str) -> str:
+    """ "desk:2222" -> "desk" and "[fe80::1]:22" -> "fe80::1": Ansible reads the number as the SSH port."""
+    match = _WITH_PORT.fullmatch(pattern)
+    if match is None or not match[1]:
+        return pattern
+    return match[1].strip("[]") if "::" in match[1] or match[1].count(":") > 2 else match[1]
+
+
+def check_text(key: object, what: str, mapping: Mapping[Any, Any]) -> str:
+    """The key of ``mapping`` if YAML read it as text. Ansible drops hosts with other keys, some without an error.
+
+    ``what``: "host" or "group". Raises NameRefusedError.
+    """
+    if isinstance(key, str):
+        return key
+    written = _written(key, mapping)
+    kind = {bool: "true or false", int: "a number", float: "a number", type(None): "empty"}.get(
+        type(key), "not text"
+    )
+    raise NameRefusedError(
+        f'the name of the {what} {shown(written)} is {kind} in YAML: write it in quotes, as in "{shown(written)}":'
+    )
+
+
+def line_of(key: object, mapping: Mapping[Any, Any]) -> int | None:
+    """The line of the key; None where the mapping does not know it."""
+    lines: Mapping[str, int] = getattr(mapping, "lines", {})
+    return lines.get(_written(key, mapping))
+
+
+def check_name(name: str) -> str:
+    """Check a host's name from which ranges and port are removed. Raises NameRefusedError."""
+    if _NAME.fullmatch(name):
+        return name
+    raise NameRefusedError(
+        f'"{shown(name)}" is not a host name: expected letters, digits, "." "_" "-" "@" "+" ":" and "%", '
+        "starting with a letter or digit, at most 253 characters"
+    )
+
+
+def _written(key: object, mapping: Mapping[Any, Any]) -> str:
+    """The key as written in the file: `off` for False. Keys that are not text are matched by their order."""
+    if isinstance(key, str):
+        return key
+    texts: Iterable[str] = getattr(mapping, "lines", {})
+    raw = [text for text in texts if text not in mapping]
+    strange = [other for other in mapping if not isinstance(other, str)]
+    place = next((index for index, other in enumerate(strange) if other is key or other == key), 0)
+    return raw[place] if len(raw) == len(strange) else str(key)
