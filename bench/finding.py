@@ -1,10 +1,11 @@
-"""Finding and Status: the one record of a judgement, whoever made it."""
+"""Finding, Status and Verdict: the record that every check and every judgement of a result produces."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -28,15 +29,64 @@ VERDICTS: dict[Verdict, tuple[str, str]] = {
 """Verdict -> the word for it, and what it means; of a document: ``words``."""
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """What was looked at, what was found, what was expected, and the next step where something is wrong.
+class FindingName(NamedTuple):
+    """The parts of a finding's id; ``str`` joins them.
 
-    ``id`` is ``theme.check`` in lower case with dashes ("pcie.link-width"), with ``:N`` appended for GPU
-    number N where a machine has several. ``measured`` and ``expected`` are in ``unit``; both are null
-    where a judgement has no number. Every warn, fail and unknown carries a ``remedy``: the next command or step.
+    theme: What it is about: "pcie", "thermal", "training", "results", ...
+    check: Which check of that theme: "link-width", "learns", ...; "" only in ids that dlbox does not write.
+    subject: The number of a GPU where the machine has several, the label of a training result ("lstm-batch-256"), or
+        None for the machine or the run as a whole.
     """
 
-    id: str
+    theme: str
+    check: str
+    subject: int | str | None = None
+
+    def __str__(self) -> str:
+        if isinstance(self.subject, int):
+            return f"{self.theme}.{self.check}:{self.subject}"
+        if self.subject is not None:
+            return f"{self.theme}.{self.subject}-{self.check}"
+        return f"{self.theme}.{self.check}" if self.check else self.theme
+
+    @classmethod
+    def of(cls, id: str) -> FindingName:  # noqa: A002 - the name of the field
+        """The parts of an id, for documents that have nothing else. An id that has no parts becomes the theme."""
+        theme, _, rest = id.partition(".")
+        check, _, number = rest.partition(":")
+        if re.fullmatch("[0-9]{1,4}", number):
+            name = cls(theme, check, int(number))
+        elif theme == TRAINING and "-" in rest:
+            ending = next((known for known in _CHECKS_WITH_A_DASH if rest.endswith(f"-{known}")), None)
+            subject, _, check = rest.rpartition("-") if ending is None else rest.rpartition(f"-{ending}")
+            name = cls(theme, ending or check, subject)
+        else:
+            name = cls(theme, rest)
+        return name if str(name) == id else cls(id, "")
+
+
+TRAINING = "training"
+"""The theme whose findings have the label of a training result as their subject."""
+
+_CHECKS_WITH_A_DASH = ("fused-pays",)
+"""Of the theme ``TRAINING``. All its other checks are one word, so the last dash of an id ends the subject."""
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """What was examined, the measured value, the expected one, and the next step where something is wrong.
+
+    ``id`` is ``theme.check`` in lower case with dashes ("pcie.link-width"); with a subject it is ``theme.check:N`` for
+    GPU number N of several, and ``training.LABEL-check`` for a training result. Give either ``theme``, ``check`` and
+    ``subject`` (see FindingName) or, as documents of dlbox 0.1 do, ``id`` alone: each follows from the other.
+    ``measured`` and ``expected`` are in ``unit``; both are null where a finding has no number. Every warn, fail and
+    unknown carries a ``remedy``: the next command or step. Raises ValueError where a remedy is missing and where the
+    id and its parts differ.
+    """
+
+    id: str = ""
+    theme: str = ""
+    check: str = ""
+    subject: int | str | None = None
     status: Status
     title: str
     message: str
@@ -46,12 +96,16 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     remedy: str | None = None
 
     def __post_init__(self) -> None:
+        if not self.theme and self.id:
+            for field, part in FindingName.of(self.id)._asdict().items():
+                msgspec.structs.force_setattr(self, field, part)
+        name = str(FindingName(self.theme, self.check, self.subject))
+        if not self.id:
+            msgspec.structs.force_setattr(self, "id", name)
+        if not self.theme or self.id != name:
+            raise ValueError(f"the id of finding {self.id!r} does not match its theme, check and subject")
         if self.status in (Status.WARN, Status.FAIL, Status.UNKNOWN) and not self.remedy:
-            raise ValueError(f"finding {self.id} is a {self.status} without a remedy")
-
-    @property
-    def theme(self) -> str:
-        return self.id.partition(".")[0]
+            raise ValueError(f"finding {self.id} has status {self.status} and no remedy")
 
 
 def verdict(findings: Iterable[Finding], *, has_gpu: bool) -> Verdict:

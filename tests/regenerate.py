@@ -1,8 +1,8 @@
 """Every generated file of the repository, and the command that writes them: ``./dlbox regenerate``.
 
-To add a generated file, add one function with the decorator ``generates``. Not here: lock files, which need the package
-index (``locks/update.sh``); figures that are measured (``tests/benchmarks``); recorded outputs that a person has to look
-at (``tests/golden``).
+To add a generated file, add one function with the decorator ``generates``. Three kinds of files are not here: lock
+files, which need the package index (``locks/update.sh``); measured figures and the output in README, which need a quiet
+machine (``tests/benchmarks``); and expected outputs that a person has to look at (``tests/golden``).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`dlbox history export`, `import` and `prune`: no run is lost, duplicated or overwritten, with several writers."""
+"""`dlbox history export`, `import` and `prune`: no run is lost, duplicated or overwritten, with several writers too."""
 
 from __future__ import annotations
 

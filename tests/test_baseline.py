@@ -55,7 +55,7 @@ def box(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Document]:
         monkeypatch.setattr("bench.measure.training.train", train)
         options = {"repeats": len(levels), "report": False, "health_checks": False, **options}
         return session.run(
-            session.Options(command=command, workloads=tuple(select(("lstm",))), **options), quiet()
+            session.RunOptions(command=command, workloads=tuple(select(("lstm",))), **options), quiet()
         )
 
     return run

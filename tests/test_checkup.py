@@ -26,6 +26,7 @@ from bench.results.terminal import check_results
 from inventory import gather
 from inventory.machine.reading import Reading
 from inventory.machine.records import Machine
+from tests import checks_page
 
 GOLDEN = Path(__file__).with_name("golden")
 """DLBOX_GOLDEN=write pytest tests/test_checkup.py writes these files anew: look at the difference then."""
@@ -168,7 +169,7 @@ def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 def test_files_are_written_beside_the_table(
     box: Machine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = checkup.Options(
+    options = checkup.CheckOptions(
         exports={"junit": tmp_path / "a" / "check.xml", "prometheus": tmp_path / "dlbox.prom"}
     )
     assert checkup.run(options, print) == 0
@@ -183,7 +184,7 @@ def test_a_file_that_cannot_be_written_is_said_and_ends_in_1(box: Machine, tmp_p
     said: list[str] = []
     assert (
         checkup.run(
-            checkup.Options(as_json=True, exports={"junit": tmp_path / "file" / "x.xml"}), said.append
+            checkup.CheckOptions(as_json=True, exports={"junit": tmp_path / "file" / "x.xml"}), said.append
         )
         == 1
     )
@@ -191,19 +192,19 @@ def test_a_file_that_cannot_be_written_is_said_and_ends_in_1(box: Machine, tmp_p
 
 
 def test_a_build_says_what_the_power_supply_is(box: Machine, capsys: pytest.CaptureFixture[str]) -> None:
-    told = checkup.examine(checkup.Options(build="2017"))
+    told = checkup.examine(checkup.CheckOptions(build="2017"))
     assert told.machine.power_supply is not None
     assert told.machine.power_supply.source == "the build 2017"
     said: list[str] = []
-    assert checkup.run(checkup.Options(build="no-such-build"), said.append) == 2
+    assert checkup.run(checkup.CheckOptions(build="no-such-build"), said.append) == 2
     assert "under-1000" in said[0]
 
 
 def test_a_small_power_supply_is_told(box: Machine) -> None:
-    told = checkup.examine(checkup.Options(power_supply=300))
+    told = checkup.examine(checkup.CheckOptions(power_supply=300))
     finding = next(f for f in told.findings if f.id == "power.supply")
     assert (finding.status, finding.measured) == (Status.WARN, 300)
-    enough = checkup.examine(checkup.Options(power_supply=550))
+    enough = checkup.examine(checkup.CheckOptions(power_supply=550))
     assert next(f for f in enough.findings if f.id == "power.supply").status is Status.PASS
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bench.finding import Status
 from bench.results.store import access
 from bench.results.store.history import CorruptHistoryError, History, HistoryError, default_path
-from bench.run.recorder import Keeper
+from bench.run.recorder import RunRecorder
 from common.progress import quiet
 from tests.conftest import Command
 from tests.samples import document, result
@@ -58,8 +58,8 @@ def test_a_history_damaged_in_the_middle_is_renamed_and_the_run_is_stored(path: 
     with pytest.raises(CorruptHistoryError, match="damaged"):
         history.runs()
     history.close()
-    keeper = Keeper(quiet())
-    keeper.begin(document())
+    keeper = RunRecorder(quiet())
+    keeper.start(document())
     keeper.finish(document())
     assert (keeper.folder, keeper.document.run_id) == (path.parent, 1)
     (finding,) = [f for f in keeper.document.findings if f.id == "results.history"]
@@ -199,8 +199,8 @@ def test_a_full_disk_without_temporary_folder_is_reported_in_one_sentence(
         access.open_history()
     assert str(blocked) in str(caught.value)
     assert "\n" not in str(caught.value)
-    keeper = Keeper(quiet())
-    keeper.begin(document())
+    keeper = RunRecorder(quiet())
+    keeper.start(document())
     keeper.finish(document())
     (finding,) = [f for f in keeper.document.findings if f.id == "results.history"]
     assert finding.status is Status.FAIL

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.judge.result import Judge
+from bench.judge.result import ResultJudge
 from bench.results.record.document import Repeat, Result, Spread
 from bench.results.record.figures import Probes, Work
 from bench.results.stats.derived import CONFIDENCE, DRIFT, interval, with_figures
@@ -84,7 +84,7 @@ def test_a_shared_processor_has_a_wider_interval() -> None:
 def test_a_virtual_machine_is_treated_as_a_shared_processor(environment: Any, source: str) -> None:
     here = machine()
     here = msgspec.structs.replace(here, host=msgspec.structs.replace(here.host, environment=environment))
-    judged, _ = Judge(machine=here).of(of_processes(400, 401, 399))
+    judged, _ = ResultJudge(machine=here).judge(of_processes(400, 401, 399))
     assert judged.interval is not None
     assert source in judged.interval.drift_from
 

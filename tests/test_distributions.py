@@ -28,7 +28,7 @@ from provision.resolve.load import DEFAULT_PATH, load
 from provision.resolve.stack import NoStack, Request, Stack, Target, resolve
 from tests.conftest import ROOT
 from tests.hostile import placed, texts
-from tests.test_playbook import Listener
+from tests.test_playbook import RecordingProgress
 from tests.test_variables import rendered
 
 SHIPPED = {
@@ -166,7 +166,7 @@ def test_the_role_loads_the_file_of_each_machine(stack_file: Path, tmp_path: Pat
         for name, (distribution, version, codename) in MACHINES.items()
     }  # fmt: skip
     job = PlaybookJob(playbook=path, inventories=(inventory,), variables=values, hosts=tuple(MACHINES))
-    outcome = playbook.run(job, Listener(), tmp_path / "logs")
+    outcome = playbook.run(job, RecordingProgress(), tmp_path / "logs")
     assert {host.name for host in outcome.hosts} == set(MACHINES)
     for host in outcome.hosts:
         message = host.message or ""

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 
 import pytest
+from hypothesis import settings
 
 from tests.frameworks import Framework
 
@@ -58,7 +59,7 @@ def run(model, x, training):
     return [o.detach().numpy() for o in outs], [x.grad.numpy(), *weights]
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=int(sys.argv[1]), deadline=None, derandomize=True)
 @given(
     kind=st.sampled_from(["LSTM", "GRU", "SimpleRNN"]), batch=st.sampled_from([1, 3, 5, 8, 13]),
     steps=st.integers(1, 9), width=st.integers(1, 6), units=st.integers(1, 7), bias=st.booleans(),
@@ -84,7 +85,7 @@ print(json.dumps(used))
 """
 
 ON_TENSORFLOW = """
-import json
+import json, sys
 import numpy as np, tensorflow as tf, keras
 from hypothesis import given, settings, strategies as st
 from workshops import fast
@@ -113,7 +114,7 @@ def run(model, x, training, graph):
     return [np.array(o) for o in outs], [np.array(tf.convert_to_tensor(g)) for g in grads]
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=int(sys.argv[1]), deadline=None, derandomize=True)
 @given(
     kind=st.sampled_from(["LSTM", "GRU"]), batch=st.sampled_from([1, 3, 5, 8, 13]),
     steps=st.integers(1, 9), width=st.integers(1, 6), units=st.integers(1, 7), bias=st.booleans(),
@@ -220,14 +221,19 @@ print(json.dumps("kept"))
 Frameworks = Callable[[str], Framework]
 
 
+def examples(usual: int) -> str:
+    return str(usual if settings.default.max_examples <= 100 else 10 * usual)
+
+
 def _run(framework: Framework, script: str, *arguments: str) -> object:
     done = framework.run(script, *arguments)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.search
 def test_outputs_and_gradients_are_those_of_the_stock_layer(frameworks: Frameworks) -> None:
-    used = _run(frameworks("torch"), SAME)
+    used = _run(frameworks("torch"), SAME, examples(50))
     assert isinstance(used, dict)
     assert used["torch.lstm"] > 5
     assert used["torch.gru"] > 5
@@ -236,9 +242,10 @@ def test_outputs_and_gradients_are_those_of_the_stock_layer(frameworks: Framewor
     assert used["own gru"] > 5
 
 
+@pytest.mark.search
 def test_on_tensorflow_too(frameworks: Frameworks) -> None:
     pytest.importorskip("numba")
-    used = _run(frameworks("tensorflow"), ON_TENSORFLOW)
+    used = _run(frameworks("tensorflow"), ON_TENSORFLOW, examples(20))
     assert isinstance(used, dict)
     assert used["lstm"] > 5
     assert used["gru"] > 5

@@ -122,7 +122,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Document]:
             return TRAIN(workload, plan, on_progress, run=worker, parent_pid=parent_pid)
 
         monkeypatch.setattr("bench.measure.training.train", train)
-        options = session.Options(
+        options = session.RunOptions(
             command="bench", workloads=tuple(select(("lstm", "gru"))), repeats=3, report=False, health_checks=False,
             baseline=True, batch="workshop",
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Hostile result files: no value in them names a file, and every accepted file can be exported in all formats."""
+"""Hostile result files: no value in them names a file, and each accepted file can be exported in all formats."""
 
 from __future__ import annotations
 

@@ -296,7 +296,7 @@ def test_bench_exports_at_its_end_and_when_interrupted(
     monkeypatch.syspath_prepend(str(ROOT))
     ended = document(run_id=1)
 
-    def run(options: session.Options, watcher: object) -> Document:
+    def run(options: session.RunOptions, watcher: object) -> Document:
         if options.seed:
             raise session.InterruptedRunError(msgspec.structs.replace(ended, partial=True))
         return ended

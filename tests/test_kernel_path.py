@@ -22,7 +22,9 @@ PAIR = [msgspec.structs.replace(GOOD, name=f"{way}_lstm", pair="bilstm") for way
 
 def found(kernels: Kernels) -> Finding:
     """What the verdict says of it on a card."""
-    kernel = Kernel(path=kernels.path, evidence=kernels.evidence, why=kernels.why)
+    kernel = Kernel(
+        path=kernels.path, evidence=kernels.evidence, why=kernels.why, unavoidable=kernels.unavoidable
+    )
     findings = training.judge(result(on_gpu=True, kernel=kernel), gpu_expected=True)
     return next(finding for finding in findings if finding.id == "training.lstm-kernel")
 

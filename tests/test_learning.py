@@ -12,7 +12,7 @@ from bench.measure import runner
 from bench.measure.events import Evaluated, Event, Job
 from bench.measure.workloads import WORKLOADS
 from bench.run import tune
-from bench.run.tune_candidates import Measured
+from bench.run.tune_candidates import TriedSetting
 from tests.conftest import ROOT
 from workshops.speed.settings import Setting
 
@@ -43,7 +43,7 @@ def test_a_real_worker_is_asked_whether_it_learns(
     pytest.importorskip("tensorflow", reason="TensorFlow is not installed", exc_type=ImportError)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     run = functools.partial(runner.run, command=(sys.executable, "-P", "-m", "tests.planted", fault))
-    timed = Measured(setting=Setting(backend="tensorflow"), samples_per_second=1.0)
+    timed = TriedSetting(setting=Setting(backend="tensorflow"), samples_per_second=1.0)
     one = tune._learning(timed, WORKLOADS["cnn-lstm"], run)
     assert one.why == why
     assert (one.accuracy is None) is bool(why)

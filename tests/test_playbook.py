@@ -114,15 +114,6 @@ def test_a_dry_run_shows_the_difference_and_does_nothing(tmp_path: Path) -> None
     assert not (tmp_path / "made").exists()
 
 
-def test_notes_are_reported_and_the_log_is_private(tmp_path: Path) -> None:
-    """One note per debug message. The log may contain a one-time password, so only its owner can read it."""
-    note = "{name: A note is printed, ansible.builtin.debug: {msg: 'A blue screen appears: type 12345678.'}}"
-    variable = "{name: A value is shown, ansible.builtin.debug: {var: inventory_hostname}}"
-    host = only(run(tmp_path, note, variable))
-    assert host.notes == ("A blue screen appears: type 12345678.",)
-    assert (tmp_path / "logs" / "localhost.log").stat().st_mode & 0o777 == 0o600
-
-
 def test_the_failing_task_is_named_with_its_reason(tmp_path: Path) -> None:
     host = only(
         run(
@@ -159,15 +150,6 @@ def test_a_second_run_continues_where_the_first_failed(tmp_path: Path) -> None:
     assert only(run(tmp_path, *tasks)).message == "Not yet."
     (tmp_path / "free").touch()
     assert only(run(tmp_path, *tasks)).changed == ("The file two is there",)
-
-
-def test_a_rescued_failure_is_not_reported(tmp_path: Path) -> None:
-    block = {
-        "name": "It is tried",
-        "block": [{"name": "It fails", "ansible.builtin.fail": {"msg": "no"}}],
-        "rescue": [{"name": "It is mended", "ansible.builtin.debug": {"msg": "yes"}}],
-    }
-    assert only(run(tmp_path, json.dumps(block))).status == "ok"
 
 
 def test_an_unreachable_host_does_not_stop_the_others(tmp_path: Path) -> None:
@@ -214,10 +196,36 @@ def test_tags_select_tasks_and_variables_reach_their_host(tmp_path: Path) -> Non
     assert not (tmp_path / "made").exists()
 
 
-def test_reboot_and_verdict_come_from_facts(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def one_outcome(tmp_path_factory: pytest.TempPathFactory) -> tuple[HostOutcome, Path]:
+    """The outcome of one playbook on this machine, and its log."""
+    folder = tmp_path_factory.mktemp("outcome")
+    block = {
+        "name": "It is tried",
+        "block": [{"name": "It fails", "ansible.builtin.fail": {"msg": "no"}}],
+        "rescue": [{"name": "It is mended", "ansible.builtin.debug": {"var": "inventory_hostname"}}],
+    }
     facts = "{nvidia_driver_reboot_needed: true, verify_verdict: ready}"
-    host = only(run(tmp_path, f"{{name: It is known, ansible.builtin.set_fact: {facts}}}"))
-    assert (host.reboot_needed, host.verdict) == (True, "ready")
+    note = "{name: The person is told, ansible.builtin.debug: {msg: 'A blue screen appears: type 12345678.'}}"
+    outcome = run(
+        folder, json.dumps(block), note, f"{{name: It is known, ansible.builtin.set_fact: {facts}}}"
+    )
+    return only(outcome), folder / "logs" / "localhost.log"
+
+
+def test_notes_are_reported_and_the_log_is_private(one_outcome: tuple[HostOutcome, Path]) -> None:
+    """One note per debug message. The log may contain a one-time password, so only its owner can read it."""
+    host, log = one_outcome
+    assert host.notes == ("A blue screen appears: type 12345678.",)
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_rescued_failure_is_not_reported(one_outcome: tuple[HostOutcome, Path]) -> None:
+    assert (one_outcome[0].status, one_outcome[0].task) == ("ok", None)
+
+
+def test_reboot_and_verdict_come_from_facts(one_outcome: tuple[HostOutcome, Path]) -> None:
+    assert (one_outcome[0].reboot_needed, one_outcome[0].verdict) == (True, "ready")
 
 
 def test_progress_counts_down_and_uses_the_last_runs_times(tmp_path: Path) -> None:

@@ -95,6 +95,7 @@ def test_preflight_runs_before_the_plan_and_the_installation(
     assert run(monkeypatch, script, reboot=True) == (0, [])
     assert [job.playbook.name for job in script.jobs] == ["preflight.yml", "site.yml"]
     variables = script.jobs[1].variables["localhost"]
+    assert Path(variables.pop("distribution_folder")).is_dir()
     assert variables == {"branch": 535, "nvidia_driver_reboot": True, "site_preflight": False}
     shown = capsys.readouterr().out
     assert "GTX 1060" in shown

@@ -67,7 +67,7 @@ def test_the_list_says_what_each_file_contains(capsys: pytest.CaptureFixture[str
 
 
 def test_two_generators_of_one_file_are_refused() -> None:
-    with pytest.raises(ValueError, match="two generators write docs/reference/cards.md"):
+    with pytest.raises(ValueError, match=r"two generators write docs/reference/cards\.md"):
         regenerate.generates("docs/reference/cards.md")(lambda: "")
 
 

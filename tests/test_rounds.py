@@ -52,7 +52,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Document]:
             "command": "bench", "workloads": tuple(select(("lstm", "gru", "cnn"))), "repeats": 3, "batch": batch,
             "report": False, "health_checks": False, **options,
         }  # fmt: skip
-        return session.run(session.Options(**asked), quiet())
+        return session.run(session.RunOptions(**asked), quiet())
 
     return run
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from rich.console import Console
 
 from bench.finding import Finding, Status
 from bench.health.checks.frameworks import NAMES
@@ -23,7 +24,7 @@ from bench.results.record.card import HARDWARE_HEAT, Telemetry
 from bench.results.record.document import Document
 from bench.results.store.history import History, HistoryError, default_path
 from bench.run import session
-from common.progress import quiet
+from common.progress import Watcher, quiet
 from common.yaml_lines import YamlError
 from inventory.machine.records import Gpu, PciCard
 from tests.samples import machine, said, telemetry
@@ -71,8 +72,9 @@ def box(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Document]:
         monkeypatch.setattr("bench.measure.training.train", train)
         command = options.pop("command", "ready")
         names = options.pop("workloads", ())
+        watcher = options.pop("watcher", None) or quiet()
         return session.run(
-            session.Options(command=command, workloads=tuple(select(names)), **options), quiet()
+            session.RunOptions(command=command, workloads=tuple(select(names)), **options), watcher
         )
 
     return ready
@@ -376,6 +378,25 @@ def test_a_disk_that_fills_up_while_training_stops_the_keeping_not_the_run(
     assert statuses(document)["results.history"] is Status.FAIL
 
 
+def test_a_place_that_cannot_be_written_to(
+    box: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same as a read-only home, which a test that may run as root cannot have."""
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file where the folder should be")
+    monkeypatch.setenv("XDG_DATA_HOME", str(blocked))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    document = box(watcher=Watcher(Console(stderr=True, width=1000)))
+    assert len(document.results) == 3
+    assert [f for f in document.findings if f.status is Status.FAIL] == []
+    assert Path(document.report).is_relative_to(tmp_path)
+    assert not Path(document.report).is_relative_to(blocked)
+    assert Path(document.report).is_file()
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("dlbox: ")]
+    assert len(told) == 1
+    assert "set XDG_DATA_HOME to a folder that you can write to" in told[0]
+
+
 def test_the_report_goes_where_it_is_asked_to(box: Any, tmp_path: Path) -> None:
     document = box(output=tmp_path / "new" / "folder")
     assert Path(document.report).parent == tmp_path / "new" / "folder"
@@ -383,11 +404,13 @@ def test_the_report_goes_where_it_is_asked_to(box: Any, tmp_path: Path) -> None:
 
 def test_a_backend_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "installed_backends", lambda: ["tensorflow"])
-    with pytest.raises(session.UsageError, match=r"torch is not installed.*tensorflow.*\./dlbox setup torch"):
+    with pytest.raises(
+        session.RunOptionsError, match=r"torch is not installed.*tensorflow.*\./dlbox setup torch"
+    ):
         session.choose_backend("torch")
     assert session.choose_backend(None) == "tensorflow"
     monkeypatch.setattr(session, "installed_backends", list)
-    with pytest.raises(session.UsageError, match="none is installed"):
+    with pytest.raises(session.RunOptionsError, match="none is installed"):
         session.choose_backend(None)
 
 

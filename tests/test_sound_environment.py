@@ -157,48 +157,51 @@ def test_the_role_builds_it_again_and_then_changes_nothing(tmp_path: Path) -> No
     wheel = small_wheel(tmp_path)
     (tmp_path / "lock.txt").write_text("")
     root = tmp_path / "opt"
-    task = json.dumps({"name": "It is there", "ansible.builtin.include_role": {"name": "environment"}})
+
+    def environment(name: str, **more: Any) -> str:
+        role = {
+            "ansible.builtin.include_role": {"name": "environment"},
+            "vars": {"environment_name": name, **more},
+        }
+        return json.dumps({"name": f"The environment {name} exists", **role})
+
+    tiny = environment(
+        "tiny",
+        environment_wheel={
+            "path": str(wheel),
+            "sha256": hashlib.sha256(wheel.read_bytes()).hexdigest(),
+        },
+    )
+    above = environment("above", environment_over="tiny", environment_wheel={})
     variables = {
         "localhost": {
             "ansible_become": False,
             "ansible_python_interpreter": sys.executable,
-            "environment_name": "tiny",
             "environment_root": str(root),
             "environment_lock": str(tmp_path / "lock.txt"),
             "environment_python": sys.executable,
-            "environment_wheel": {
-                "path": str(wheel),
-                "sha256": hashlib.sha256(wheel.read_bytes()).hexdigest(),
-            },
         }
     }
 
-    def go() -> Any:
-        return only(run(tmp_path, task, variables=variables))
+    def go(*tasks: str) -> Any:
+        return only(run(tmp_path, *tasks, variables=variables))
 
     python = [str(root / "venv/tiny/bin/python"), "-c", "import tiny; print(tiny.answer)"]
-    assert go().status == "changed"
+    assert go(tiny).status == "changed"
     assert subprocess.check_output(python, text=True) == "42\n"
-    second = go()
+    second = go(tiny)
     assert (second.status, second.changed) == ("ok", ()), second
     (file,) = root.glob("versions/*/lib/python3*/site-packages/tiny/__init__.py")
     file.write_text("")
-    mended = go()
+    mended = go(tiny, above)
     assert mended.status == "changed"
     (note,) = mended.notes
     assert note.startswith("The environment tiny is damaged (lib/python3")
     assert note.endswith("/tiny/__init__.py: changed since pip installed it): a new one is built beside it.")
     assert subprocess.check_output(python, text=True) == "42\n"
     assert (root / "venv/tiny").resolve().name.endswith("-b")
-    assert len(list((root / "versions").iterdir())) == 1
-    assert go().changed == ()
-    variables["localhost"] |= {
-        "environment_name": "above",
-        "environment_over": "tiny",
-        "environment_wheel": {},
-    }
-    assert go().status == "changed"
-    above = str(root / "venv/above/bin/python")
-    assert subprocess.check_output([above, *python[1:]], text=True) == "42\n"
-    assert subprocess.check_output([above, "-m", "pip", "--version"], text=True).startswith("pip ")
-    assert go().changed == ()
+    assert len(list((root / "versions").glob("tiny-*"))) == 1
+    overlay = str(root / "venv/above/bin/python")
+    assert subprocess.check_output([overlay, *python[1:]], text=True) == "42\n"
+    assert subprocess.check_output([overlay, "-m", "pip", "--version"], text=True).startswith("pip ")
+    assert go(tiny, above).changed == ()

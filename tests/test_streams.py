@@ -47,7 +47,7 @@ def redirected(redirection: str, *arguments: str, **options: object) -> subproce
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("history", "prune", "--keep", "3"), b"nobody is there to be asked: add --yes"),
+        (("history", "prune", "--keep", "3"), b"stdin is not a terminal: pass --yes"),
         (("history", "import", "-"), b"- contains no run; nothing was imported"),
     ],
 )

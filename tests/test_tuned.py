@@ -74,7 +74,7 @@ def run_tuned(monkeypatch: pytest.MonkeyPatch, *names: str, **more: Any) -> tupl
     monkeypatch.setattr("bench.measure.training.train", train)
     monkeypatch.setattr("inventory.gather.gather", machine)
     monkeypatch.setattr(session, "installed_backends", lambda: ["tensorflow", "torch"])
-    options = session.Options(
+    options = session.RunOptions(
         command="bench", workloads=tuple(WORKLOADS[name] for name in names), quick=True, tuned=True,
         health_checks=False, report=False, **more,
     )  # fmt: skip

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,13 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.commands import tune as tune_command
 from bench.measure.events import Evaluated, Event, Imported, Job, Tried
 from bench.measure.runner import Problem
 from bench.measure.workloads import WORKLOADS
 from bench.results.record.figures import BatchPoint, Work
 from bench.run import tune, tune_candidates
-from bench.run.tune_candidates import Measured
-from tests.conftest import ROOT, Command
+from bench.run.tune_candidates import TriedSetting
+from tests.conftest import Command
+from tests.frameworks import Framework
 from workshops.speed import settings
 from workshops.speed.settings import Setting, TunedEntry
 
@@ -118,7 +117,7 @@ def _tune(
     workload: str = "lstm",
     deadline: float = 1e9,
     clock: Callable[[], float] = lambda: 0.0,
-) -> tune.Tuned:
+) -> tune.TuningResult:
     done, _ = tune.tune(
         WORKLOADS[workload],
         tried or list(worker.rates),
@@ -261,13 +260,12 @@ def test_numbers_are_tried_that_the_device_has_units_for() -> None:
     assert {one.layers for one in tune_candidates.precisions(FAST, True, ())} == {"stock"}
 
 
-def test_several_batches_a_call_are_counted_as_what_they_are() -> None:
-    for backend in ("tensorflow", "jax"):  # Keras on torch takes one a call
-        done = subprocess.run(
-            [sys.executable, "-c", COUNTED], capture_output=True, text=True, check=False, cwd=ROOT,
-            env={**os.environ, "KERAS_BACKEND": backend},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-2000:]
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])  # Keras on torch takes one a call
+def test_several_batches_a_call_are_counted_as_what_they_are(
+    backend: str, frameworks: Callable[[str], Framework]
+) -> None:
+    done = frameworks(backend).run(COUNTED)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_a_crash_is_told_and_the_others_still_run() -> None:
@@ -296,14 +294,14 @@ def test_an_interrupted_command_stores_and_says_it(
     monkeypatch: pytest.MonkeyPatch, own_data_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = Imported(seconds=1, versions={"keras": "3"}, device="cpu", on_gpu=False, precision="float32")
-    part = tune.Tuned(
-        workload="lstm", tried=(Measured(setting=FAST, samples_per_second=500.0),), best=FAST,
+    part = tune.TuningResult(
+        workload="lstm", tried=(TriedSetting(setting=FAST, samples_per_second=500.0),), best=FAST,
         samples_per_second=500.0, default_samples_per_second=400.0, interrupted=True,
     )  # fmt: skip
     monkeypatch.setattr(tune, "tune", lambda *_, **__: (part, told))
     monkeypatch.setattr(tune, "busy_cores", lambda: 0.0)
     said: list[str] = []
-    code = tune.command(
+    code = tune_command.run(
         workloads=("lstm", "gru"), suite="ready", minutes=1, as_json=True, complain=said.append
     )
     assert code == 130
@@ -324,8 +322,8 @@ def test_the_default_is_measured_even_when_time_is_up() -> None:
 
 @given(st.lists(st.floats(1, 1e6), min_size=1, max_size=2), st.lists(st.floats(1, 1e6), max_size=4))
 def test_nothing_slower_than_the_default_is_ever_chosen(usual: list[float], others: list[float]) -> None:
-    tried = [Measured(setting=USUAL, samples_per_second=rate) for rate in usual]
-    tried += [Measured(setting=FAST, samples_per_second=rate) for rate in others]
+    tried = [TriedSetting(setting=USUAL, samples_per_second=rate) for rate in usual]
+    tried += [TriedSetting(setting=FAST, samples_per_second=rate) for rate in others]
     best, rate, default = tune_candidates.choose(tried)
     assert default == max(usual)
     assert rate is not None

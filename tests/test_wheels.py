@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
@@ -49,7 +49,6 @@ requests = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
 @given(requests)
 def test_every_answer_is_a_whole_stack_or_a_sentence_with_the_nearest(request: Request) -> None:
     found = resolve(request, DATA, DATA.date)
@@ -68,7 +67,6 @@ def test_every_answer_is_a_whole_stack_or_a_sentence_with_the_nearest(request: R
     assert (found.driver is None) is (not request.targets)
 
 
-@settings(max_examples=300, deadline=None)
 @given(requests)
 def test_never_a_driver_outside_the_cards_branches_or_of_the_wrong_flavour(request: Request) -> None:
     found = resolve(request, DATA, DATA.date)
@@ -84,7 +82,6 @@ def test_never_a_driver_outside_the_cards_branches_or_of_the_wrong_flavour(reque
         assert found.driver.flavour in row.flavours
 
 
-@settings(max_examples=300, deadline=None)
 @given(requests)
 def test_never_a_wheel_without_code_for_a_card_or_too_new_for_the_driver(request: Request) -> None:
     found = resolve(request, DATA, DATA.date)
@@ -107,7 +104,6 @@ def test_never_a_wheel_without_code_for_a_card_or_too_new_for_the_driver(request
             assert has_code(libraries[0].code, capability)
 
 
-@settings(max_examples=300, deadline=None)
 def fits(packages: dict[str, str], constraint: str) -> bool:
     """Whether the pinned packages meet a constraint, by pip's own rules."""
     wanted = Requirement(constraint)

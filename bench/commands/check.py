@@ -1,4 +1,4 @@
-"""What ``dlbox check`` does: read the machine, judge it, print it, write what other programs want."""
+"""`dlbox check`: read the machine, check it, print the findings and export them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import msgspec
 
 from bench import health
 from bench.commands import export
-from bench.finding import Finding, verdict
+from bench.finding import Finding, FindingName, verdict
 from bench.results.record.document import Document, to_json
 from bench.results.terminal import check_results
 from common.console import Console
@@ -25,8 +25,8 @@ from inventory.builds.bill import BillError, open_bill
 from inventory.machine.records import Machine, PowerSupply
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """The command's options under their own names."""
+class CheckOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of `dlbox check`."""
 
     stress: float | None = None
     """Minutes of load."""
@@ -45,11 +45,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     explain: str | None = None
 
 
-def run(options: Options, complain: Complain) -> int:
-    """The exit code; findings go to stdout, everything else to stderr."""
-    wrong = _wrong_choice(options)
-    if wrong:
-        complain(wrong)
+def run(options: CheckOptions, complain: Complain) -> int:
+    """Print the findings on stdout and everything else on stderr; returns the exit code."""
+    problem = _usage_problem(options)
+    if problem:
+        complain(problem)
         return EXIT_USAGE
     if options.explain is not None:
         return _explain(options.explain, complain)
@@ -70,14 +70,14 @@ def run(options: Options, complain: Complain) -> int:
     return EXIT_FAILED if document.verdict == "not-ready" or not written else EXIT_OK
 
 
-def examine(options: Options, complain: Complain = lambda sentence: None) -> Document:
-    """Look at the machine, under load too if that was asked for. Raises BillError for a build that is none."""
+def examine(options: CheckOptions, complain: Complain = lambda sentence: None) -> Document:
+    """Check the machine, with --stress under load too. Raises BillError if the build cannot be read."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
     supply = _power_supply(options)
     machine = msgspec.structs.replace(gather.gather(), power_supply=supply)
     findings = health.run(machine, expect_gpus=options.expect_gpus, only=options.only, skip=options.skip)
-    asked = options.frameworks or "frameworks" in options.only
-    if asked and health.wanted("frameworks", options.only, options.skip):
+    selected = options.frameworks or "frameworks" in options.only
+    if selected and health.wanted("frameworks", options.only, options.skip):
         from bench.measure import visibility
 
         findings += visibility.findings(machine)
@@ -96,8 +96,8 @@ def examine(options: Options, complain: Complain = lambda sentence: None) -> Doc
     )
 
 
-def _power_supply(options: Options) -> PowerSupply | None:
-    """What the person says feeds the computer. Raises BillError."""
+def _power_supply(options: CheckOptions) -> PowerSupply | None:
+    """The power supply that the options name. Raises BillError."""
     if options.power_supply is not None:
         return PowerSupply(watts=options.power_supply, source="--power-supply")
     if options.build is not None:
@@ -106,23 +106,23 @@ def _power_supply(options: Options) -> PowerSupply | None:
     return None
 
 
-def _load(machine: Machine, options: Options, say: Complain) -> tuple[list[Finding], bool]:
+def _load(machine: Machine, options: CheckOptions, say: Complain) -> tuple[list[Finding], bool]:
     from bench.measure import stress
 
     minutes = options.stress or 0.0
     return stress.findings(machine, minutes=minutes, backend=options.backend, say=say)
 
 
-def _wrong_choice(options: Options) -> str | None:
+def _usage_problem(options: CheckOptions) -> str | None:
     known = health.themes()
     for theme in (*options.only, *options.skip):
         if theme not in known:
-            return f"there is no theme {theme!r}; there are {', '.join(known)}"
+            return f"unknown theme {theme!r}; the themes are {', '.join(known)}"
     left = [theme for theme in options.only or known if theme not in options.skip]
     if not left:
-        return "--skip leaves nothing of what --only asks for"
+        return "--skip removes every theme that --only selects"
     if left == ["load"] and options.stress is None and not options.listing:
-        return "the theme load needs minutes to work: add --stress 2"
+        return "the theme load needs a duration: add --stress 2 (minutes)"
     taken = "--json" if options.as_json else None
     return export.impossible(options.exports, taken=taken, source="check") or export.missing(
         options.exports, source="check"
@@ -131,17 +131,17 @@ def _wrong_choice(options: Options) -> str | None:
 
 def _explain(wanted: str, complain: Complain) -> int:
     known = {check.id: check for check in health.checks()}
-    check = known.get(wanted.partition(":")[0])
+    check = known.get(str(FindingName.of(wanted)._replace(subject=None)))
     if check is None:
         near = difflib.get_close_matches(wanted, list(known), n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(near)}?" if near else "`dlbox check --list` names them"
-        complain(f"there is no check {wanted!r}; {hint}")
+        hint = f"did you mean {' or '.join(near)}?" if near else "`dlbox check --list` lists the checks"
+        complain(f"unknown check {wanted!r}; {hint}")
         return EXIT_USAGE
     sys.stdout.write(check_results.explanation(check))
     return EXIT_OK
 
 
-def _list(options: Options) -> int:
+def _list(options: CheckOptions) -> int:
     chosen = [check for check in health.checks() if health.wanted(check.theme, options.only, options.skip)]
     if options.as_json:
         names = ("id", "theme", "title", "looks_at", "limits", "applies_to", "source", "fix", "explanation")

@@ -1,4 +1,4 @@
-"""`dlbox compare A B`: find the two runs, hold them against each other, print, give back the exit code."""
+"""`dlbox compare A B`: find the two runs, compare their speeds, print the comparison."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from common.files import to_stdout
 
 
 def run(a: str, b: str, *, as_json: bool, complain: Callable[[str], None]) -> int:
-    """The exit code.
+    """Compare run ``a`` with run ``b`` (see ``bench.results.store.lookup``); returns the exit code.
 
-    0: B is not slower. 1: it is, significantly, in some workload, or it seems so beside other programs; or the history
-    cannot be read. 2: there is nothing to compare.
+    0: B is not slower. 1: B is significantly slower in some workload, or appears slower while other programs ran; or
+    the history cannot be read. 2: the runs have nothing to compare.
     """
     try:
         store = open_history_to_read() if lookup.in_history(a) or lookup.in_history(b) else None
@@ -32,7 +32,7 @@ def run(a: str, b: str, *, as_json: bool, complain: Callable[[str], None]) -> in
         return EXIT_USAGE
     for name, document in ((a_name, document_a), (b_name, document_b)):
         if not document.results:
-            complain(f"{name} holds no training results: it is a {document.command}")
+            complain(f"{name} has no training results: it is a run of `dlbox {document.command}`")
             return EXIT_USAGE
     found = compare(document_a, document_b, a_name=a_name, b_name=b_name)
     if as_json:
@@ -40,13 +40,13 @@ def run(a: str, b: str, *, as_json: bool, complain: Callable[[str], None]) -> in
     else:
         comparison.show(found, Console())
     if not found.comparable:
-        complain(f"{a_name} and {b_name} have no comparable result: {_why_none(found)}")
+        complain(f"{a_name} and {b_name} have no comparable results: {_why_none(found)}")
         return EXIT_USAGE
     return EXIT_FAILED if found.slower or found.disturbed else EXIT_OK
 
 
 def _why_none(found: Comparison) -> str:
-    """Every reason with its models: "lstm, gru: only in A; cnn: only in B"."""
+    """Each reason with the models it concerns: "lstm, gru: only in A; cnn: only in B"."""
     models: dict[str, list[str]] = {}
     for pair in found.pairs:
         names = models.setdefault(pair.reason, [])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,10 @@ Requested = Mapping[str, Path | bool | None]
 """Parameter name of a format (``ExportFormat.parameter``) -> the value of its option; false or None: not requested."""
 
 
-def export_options(source: Source) -> Any:
+def export_options(source: Source) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """A decorator that gives a click command one option per format of ``source``."""
 
-    def decorate(command: Any) -> Any:
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for one in reversed(formats(source)):
             command = _option(one)(command)
         return command

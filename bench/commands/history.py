@@ -1,4 +1,4 @@
-"""`dlbox history export`, `import` and `prune`: the two sides of a file, and what may go."""
+"""`dlbox history` and its subcommands export, import and prune."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
 from bench.results.store import archive
 from bench.results.store.access import open_history_to_read
-from bench.results.store.history import History, HistoryError, default_path
+from bench.results.store.history import History, HistoryError, Run, default_path
 from bench.results.store.lookup import SourceError, bounded
+from bench.results.terminal import results
+from common.console import Console
 from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
 from common.files import STANDARD, descriptor, is_stdout, reason, write_atomically
 from common.inputs import InputError, open_regular
@@ -18,8 +22,39 @@ from common.json_output import print_json
 from common.shown import place, visible
 
 
+def list_runs(*, limit: int, as_json: bool, complain: Complain) -> int:
+    """Print the newest ``limit`` runs, the newest last; returns the exit code."""
+    try:
+        store = open_history_to_read()
+        runs = store.runs()[-limit:] if store else []
+    except HistoryError as error:
+        complain(str(error))
+        return EXIT_FAILED
+    if as_json:
+        print_json("history", {"runs": [_summary(run) for run in runs]})
+    elif runs:
+        Console(highlight=True).print(results.history_table(runs))
+    else:
+        sys.stdout.write("The history has no runs: `dlbox ready` measures and records one.\n")
+    return EXIT_OK
+
+
+def _summary(run: Run) -> dict[str, object]:
+    document = run.document
+    return {
+        "id": run.id,
+        "started_at": run.started_at,
+        "command": run.command,
+        "state": run.state,
+        "verdict": document.verdict if document else None,
+        "baseline": run.baseline,
+        "report": document.report if document else None,
+        "results": msgspec.to_builtins(document.results) if document else [],
+    }
+
+
 def export(file: Path, *, number: int | None, complain: Complain) -> int:
-    """Write all closed runs, or one, to ``file`` as JSON Lines ("-": to stdout)."""
+    """Write all finished runs, or one, to ``file`` ("-": stdout) as JSON Lines; returns the exit code."""
     try:
         store = open_history_to_read()
         runs = store.runs() if store else []
@@ -30,8 +65,12 @@ def export(file: Path, *, number: int | None, complain: Complain) -> int:
         runs = [run for run in runs if run.id == number]
     text, count = archive.lines(runs)
     if not count:
-        what = f"no finished run {number}" if number is not None else "nothing to export"
-        complain(f"there is {what}: `dlbox history` lists the runs, `dlbox ready` makes one")
+        problem = (
+            f"the history has no finished run {number}: `dlbox history` lists the runs"
+            if number is not None
+            else "the history has no finished runs to export: `dlbox ready` measures and records one"
+        )
+        complain(problem)
         return EXIT_USAGE
     try:
         write_atomically(file, text)
@@ -42,13 +81,13 @@ def export(file: Path, *, number: int | None, complain: Complain) -> int:
         return EXIT_FAILED
     if is_stdout(file):
         return EXIT_OK
-    left_out = f"; {len(runs) - count} under way or not readable left out" if count < len(runs) else ""
-    sys.stdout.write(visible(f"{_runs(count)} written to {file}{left_out}\n"))
+    skipped = f"; {len(runs) - count} skipped, because unfinished or unreadable" if count < len(runs) else ""
+    sys.stdout.write(visible(f"{_runs(count)} written to {file}{skipped}\n"))
     return EXIT_OK
 
 
 def bring_in(file: Path, *, as_json: bool, complain: Complain) -> int:
-    """Add the runs of ``file`` ("-": of stdin) that the history does not hold yet; all of them or none."""
+    """Add the runs of ``file`` ("-": stdin) that the history lacks, all of them or none; returns the exit code."""
     try:
         documents = archive.documents(_read(file), str(file))
     except SourceError as error:
@@ -69,7 +108,7 @@ def bring_in(file: Path, *, as_json: bool, complain: Complain) -> int:
         print_json("history import", {"imported": added, "already_there": known})
     else:
         sys.stdout.write(
-            f"{_runs(len(added))} imported" + (f", {known} known already" if known else "") + "\n"
+            f"{_runs(len(added))} imported" + (f", {known} already in the history" if known else "") + "\n"
         )
     return EXIT_OK
 
@@ -82,24 +121,32 @@ def prune(
     as_json: bool,
     complain: Complain,
 ) -> int:
-    """Remove old runs for good, after ``confirm`` (None: without asking), and give their room back."""
+    """Remove old runs permanently and free their disk space; returns the exit code.
+
+    keep: The newest ``keep`` runs stay. older_than: Runs of the last ``older_than`` days stay. confirm: Gets the
+    question; None: remove without asking.
+    """
     if keep is None and older_than is None:
-        complain("prune needs --keep N, --older-than DAYS or both: only what both allow to go goes")
+        complain(
+            "prune needs --keep N, --older-than DAYS, or both; a run is removed only if both options allow it"
+        )
         return EXIT_USAGE
     try:
         history = open_history_to_read()
         runs = history.runs() if history else []
-        going = archive.expendable(runs, datetime.now(UTC), keep=keep, older_than_days=older_than)
+        expired = archive.expendable(runs, datetime.now(UTC), keep=keep, older_than_days=older_than)
         undated = [run.id for run in runs if archive.started(run) is None]
         if undated and older_than is not None:
             numbers = ", ".join(map(str, sorted(undated)))
-            complain(f"kept, because when they began cannot be read: {numbers} (by `dlbox history`)")
-        if going and confirm is not None:
-            asked = f"Remove {_runs(len(going))} of {len(runs)} ({_span([r.id for r in going])}) for good?"
+            complain(f"not removed, because their start times cannot be read: runs {numbers}")
+        if expired and confirm is not None:
+            asked = (
+                f"Remove {_runs(len(expired))} of {len(runs)} ({_span([r.id for r in expired])}) permanently?"
+            )
             if not confirm(asked):
                 complain("nothing was removed")
                 return EXIT_FAILED
-        removed = history.remove([run.id for run in going]) if history and going else []
+        removed = history.remove([run.id for run in expired]) if history and expired else []
     except HistoryError as error:
         complain(str(error))
         return EXIT_FAILED

@@ -1,30 +1,21 @@
-"""What the commands around a measurement do: run it, print it, give back the exit code."""
+"""`dlbox bench` and `dlbox ready`: measure, print the result, export it; the exit code."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-
-import msgspec
 
 from bench.commands import export
 from bench.judge import scaling
 from bench.measure.workloads import UnknownWorkloadError, select
 from bench.results.record.document import Document, to_json
-from bench.results.report import markdown as summary
-from bench.results.report import page
-from bench.results.store import lookup
-from bench.results.store.access import open_history_to_read
-from bench.results.store.history import HistoryError, Run, default_path
 from bench.results.terminal import results
 from bench.run import session
 from common.console import Console
 from common.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Complain
-from common.files import reason, to_stdout, write_atomically
-from common.json_output import print_json
+from common.files import to_stdout
 from common.progress import ProgressDisplay
-from common.shown import on_terminal, visible
+from common.shown import visible
 from inventory.builds.bill import BillError, open_bill
 
 
@@ -46,19 +37,20 @@ def measure(
     batch: str | None = None,
     build: str | None = None,
     devices: str | None = None,
-    **files: Path | bool | None,
+    **exports: Path | bool | None,
 ) -> int:
-    """``bench`` or ``ready``. Once there is a document it goes to stdout whatever happens, and to ``files``.
+    """Run ``bench`` or ``ready`` (``command``), and return the exit code.
 
-    ``files``: by format, see ``bench.commands.export``.
+    Once there is a document, it is printed on stdout and written to ``exports``, also after an interruption.
+    ``exports``: see ``bench.commands.export``.
     """
     taken = "--json" if as_json else None
-    lacking = export.impossible(files, taken=taken) or export.missing(files)
-    if lacking is not None:
-        complain(lacking)
+    problem = export.impossible(exports, taken=taken) or export.missing(exports)
+    if problem is not None:
+        complain(problem)
         return EXIT_USAGE
     try:
-        options = session.Options(
+        options = session.RunOptions(
             command=command,
             workloads=tuple(select(workloads, suite)),
             backend=backend,
@@ -76,121 +68,39 @@ def measure(
         )
         with ProgressDisplay() as watcher:
             document = session.run(options, watcher)
-    except (UnknownWorkloadError, session.UsageError, scaling.DevicesError, BillError) as error:
+    except (UnknownWorkloadError, session.RunOptionsError, scaling.DevicesError, BillError) as error:
         complain(str(error))
         return EXIT_USAGE
     except session.InterruptedRunError as stopped:
         if stopped.document is not None:
-            _give(stopped.document, as_json, files, complain)
+            _output(stopped.document, as_json, exports, complain)
         complain(_interrupted(stopped.document))
         return EXIT_INTERRUPTED
-    return max(_give(document, as_json, files, complain), exit_code(document))
+    return max(_output(document, as_json, exports, complain), exit_code(document))
 
 
 def _interrupted(document: Document | None) -> str:
     if document is None:
-        return "interrupted before anything was trained: nothing is kept"
+        return "interrupted before the first training: nothing is stored"
     if document.partial:
-        return "interrupted; what was measured until then is kept and marked partial"
+        return "interrupted; the results until then are stored and marked as partial"
     again = f"`dlbox report {document.run_id}`" if document.run_id else "the same command"
-    return f"interrupted; all was measured and is kept, {again} writes the report"
+    return f"interrupted after the last measurement; all results are stored, and {again} writes the report"
 
 
 def exit_code(document: Document) -> int:
+    """1 if the verdict is "not-ready", else 0."""
     return EXIT_FAILED if document.verdict == "not-ready" else EXIT_OK
 
 
-def history(*, limit: int, as_json: bool, complain: Complain) -> int:
-    """List the newest ``limit`` runs, the newest last."""
-    try:
-        store = open_history_to_read()
-        runs = store.runs()[-limit:] if store else []
-    except HistoryError as error:
-        complain(str(error))
-        return EXIT_FAILED
-    if as_json:
-        print_json("history", {"runs": [_listed(run) for run in runs]})
-    elif runs:
-        Console(highlight=True).print(results.history_table(runs))
-    else:
-        sys.stdout.write("Nothing was measured yet: `dlbox ready` does.\n")
-    return EXIT_OK
-
-
-def write_report(
-    which: str | None,
-    output: Path | None,
-    complain: Complain,
-    *,
-    markdown: bool = False,
-    **files: Path | bool | None,
+def _output(
+    document: Document, as_json: bool, exports: Mapping[str, Path | bool | None], complain: Complain
 ) -> int:
-    """Write the page of a run again; where ``files`` are asked for, those instead.
-
-    ``which``: as ``bench.results.store.lookup`` understands it. None: the newest run, whatever became of it.
-    """
-    taken = "--markdown" if markdown else None
-    lacking = export.impossible(files, taken=taken) or export.missing(files)
-    if lacking is not None:
-        complain(lacking)
-        return EXIT_USAGE
+    """Write the exports, then print the document, because stdout may fail; returns the exit code of the exports."""
     try:
-        store = open_history_to_read()
-        kept = store.runs() if store else []
-        newest = kept[-1] if kept and which is None else None
-        document = newest.document if newest else None
-        if which is not None:
-            _, document = lookup.find(which, store)
-            if not lookup.in_history(which):  # a number of another box's history
-                document = msgspec.structs.replace(document, run_id=None)
-    except HistoryError as error:
-        complain(str(error))
-        return EXIT_FAILED
-    except lookup.SourceError as error:
-        complain(str(error))
-        return EXIT_USAGE
-    if document is None and newest is not None:
-        complain(lookup.unreadable(newest.id))
-        return EXIT_FAILED
-    if document is None:
-        complain("nothing was measured yet: `dlbox history` lists the runs, `dlbox ready` makes one")
-        return EXIT_USAGE
-    if markdown:
-        sys.stdout.write(visible(summary.markdown(document)))
-    if markdown or any(files.values()):
-        return export.write(document, files, complain)
-    path = ((output or default_path().parent / "reports") / page.file_name(document)).absolute()
-    try:
-        write_atomically(path, page.render(document, kept), private=output is None, follow=False)
-    except OSError as error:
-        complain(f"cannot write the report {path}: {reason(error)}; choose another place with --output")
-        return EXIT_FAILED
-    sys.stdout.write(on_terminal(f"{path}\n", sys.stdout))
-    return EXIT_OK
-
-
-def _give(
-    document: Document, as_json: bool, files: Mapping[str, Path | bool | None], complain: Complain
-) -> int:
-    """Files first, because stdout may be full or a pipe that nobody reads any more; the exit code is theirs."""
-    try:
-        return export.write(document, files, complain)
+        return export.write(document, exports, complain)
     finally:
         if as_json:
             to_stdout(visible(to_json(document)) + "\n")
         else:
-            results.show(document, Console(stderr=export.on_stdout(files)))
-
-
-def _listed(run: Run) -> dict[str, object]:
-    document = run.document
-    return {
-        "id": run.id,
-        "started_at": run.started_at,
-        "command": run.command,
-        "state": run.state,
-        "verdict": document.verdict if document else None,
-        "baseline": run.baseline,
-        "report": document.report if document else None,
-        "results": msgspec.to_builtins(document.results) if document else [],
-    }
+            results.show(document, Console(stderr=export.on_stdout(exports)))

@@ -1,4 +1,4 @@
-"""`dlbox parts`: a bill of materials judged and shown."""
+"""`dlbox parts`: check a bill of materials and print it."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from inventory.builds.judge import Judgement
 def run(
     build: str | None, *, this: bool, budget: float | None, as_json: bool, complain: Callable[[str], None]
 ) -> int:
-    """List the builds, judge one, or hold one against this machine; returns the exit code."""
+    """List the builds, check one, or compare one with this machine; returns the exit code."""
     if budget is not None and not (math.isfinite(budget) and budget > 0):
-        complain("--budget is expected to be an amount in US dollars above 0")
+        complain("--budget must be an amount in US dollars above 0")
         return EXIT_USAGE
     if budget is not None and build is None:
-        complain("--budget needs the build it is for: see `dlbox parts`")
+        complain("--budget needs a build: `dlbox parts` lists them")
         return EXIT_USAGE
     try:
         if build is None and not this:
@@ -63,7 +63,7 @@ def run(
 
 
 def finding(judgement: Judgement) -> Finding:
-    """A judgement of the ground floor as the record every command prints."""
+    """A judgement of ``inventory.builds`` as the Finding that every command prints."""
     fields = msgspec.structs.asdict(judgement)
     return Finding(**{**fields, "status": Status(judgement.status)})
 
@@ -84,7 +84,7 @@ def _list(bills: tuple[Bill, ...], as_json: bool) -> int:
         table.add_row(one.name, one.title, f"${one.total_usd:,.2f}", budget, marked)
     console = Console()
     console.print(table)
-    console.print("`dlbox parts BUILD` judges one; a file of your own works too.")
+    console.print("`dlbox parts BUILD` checks one of them, or a file of yours.")
     return EXIT_OK
 
 

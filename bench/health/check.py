@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from bench.finding import Finding, Status
+from bench.finding import Finding, FindingName, Status
 from bench.health import plausible
 from inventory.cards.cards import Card, is_laptop_id, is_laptop_name
 from inventory.machine.reading import Reading
@@ -156,7 +156,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def theme(self) -> str:
-        return self.id.partition(".")[0]
+        return FindingName.of(self.id).theme
 
     def finding(self, outcome: Outcome, suffix: str = "") -> Finding:
         remedy = outcome.remedy

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import msgspec
 
-from bench.finding import Finding, Status
+from bench.finding import TRAINING, Finding, Status
 from bench.judge import plausibility
 from bench.measure.workloads import BACKENDS, WORKLOADS
 from bench.results.record.document import Document, Result
@@ -47,14 +47,14 @@ class Band(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     source: Name
 
 
-class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _BandFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     bands: tuple[Band, ...]
 
 
 def read(path: Path = PATH) -> tuple[Band, ...]:
     """Raises yaml_lines.YamlError, one sentence with the line."""
     document = yaml_lines.read(path)
-    bands = yaml_lines.convert(document, _File).bands
+    bands = yaml_lines.convert(document, _BandFile).bands
     seen: dict[tuple[object, ...], int] = {}
     for number, band in enumerate(bands):
         where = ("bands", number)
@@ -112,7 +112,9 @@ def judge(
     slow = not measured >= band.low  # so that NaN is no pass
     where = "below" if slow else "above" if measured > band.high else "within"
     return Finding(
-        id=f"training.{result.label}-band",
+        theme=TRAINING,
+        check="band",
+        subject=result.label,
         status=Status.FAIL if slow else Status.PASS,
         title=f"{result.label} is as fast as on other boxes with this card",
         message=f"{measured:,.0f} samples/s, {where} the {band.low:,.0f} to {band.high:,.0f} of {band.runs} runs on "

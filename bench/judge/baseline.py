@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from bench.finding import Finding, Status
+from bench.finding import TRAINING, Finding, Status
 from bench.judge import bands, prediction
 from bench.results.record.document import Document, Result
 from bench.results.record.figures import Probes
@@ -70,7 +71,9 @@ def _read(judged: Callable[[], Judged], otherwise: str, path: Path) -> Judged:
 
 def _nothing(result: Result, why: str) -> Finding:
     return Finding(
-        id=f"training.{result.label}-expected",
+        theme=TRAINING,
+        check="expected",
+        subject=result.label,
         status=Status.SKIP,
         title=f"{result.label} is as fast as expected",
         message=f"nothing was expected of its speed: {why}; `dlbox bench --baseline` marks a run that later ones are "
@@ -90,7 +93,8 @@ def unreadable() -> list[Finding]:
         return []
     return [
         Finding(
-            id="results.expectations",
+            theme="results",
+            check="expectations",
             status=Status.WARN,
             title="what is expected of a box can be read",
             message=f"results are judged without it: {'; '.join(troubles)}",
@@ -115,18 +119,12 @@ def earlier_speeds(result: Result, machine: Machine, runs: Iterable[Run]) -> lis
                 == (result.fingerprint, result.versions, result.on_gpu)
                 and compare.refusal(before, before) is None
                 and not any(
-                    f.status is Status.FAIL and _about(f.id, document.results) == before.label
+                    f.status is Status.FAIL and f.theme == TRAINING and f.subject == before.label
                     for f in document.findings
                 )
             ):
                 found.append(before.samples_per_second.median)
     return found
-
-
-def _about(finding: str, results: Iterable[Result]) -> str | None:
-    """The label that a finding's id names: the longest that fits, for ``lstm-text-gen-learns`` is not of ``lstm``."""
-    fitting = [r.label for r in results if finding.startswith(f"training.{r.label}-")]
-    return max(fitting, key=len, default=None)
 
 
 def tolerance(earlier: Sequence[float]) -> float:
@@ -157,15 +155,16 @@ def against_baseline(
     run, before = _of_the_same_kind(result, machine, baselines)
     if run is None or before is None:
         return None
-    name, title = (
-        f"training.{result.label}-baseline",
-        f"{result.label} is not slower than its baseline",
+    finding = partial(
+        Finding,
+        theme=TRAINING,
+        check="baseline",
+        subject=result.label,
+        title=f"{result.label} is not slower than its baseline",
     )
     if result.fingerprint != before.fingerprint:
-        return Finding(
-            id=name,
+        return finding(
             status=Status.SKIP,
-            title=title,
             message=f"the baseline (run {run.id}) is of another version of this workload: "
             "`dlbox bench --baseline` marks a new one",
         )
@@ -186,10 +185,8 @@ def against_baseline(
         told += _changes(before, result)
         if steadiness.disturbed(result):
             told += f"; other programs kept {steadiness.others(result):.1f} cores busy, which may be why"
-    return Finding(
-        id=name,
+    return finding(
         status=Status.FAIL if slower else Status.PASS,
-        title=title,
         message=told,
         measured=round(now, 3),
         expected=round(then, 3),
@@ -208,9 +205,9 @@ def why_no_baseline(findings: Iterable[Finding], document: Document) -> str | No
     Only complete, learning, steady results of enough processes are one.
     """
     for finding in findings:
-        if finding.id.endswith("-predicted"):
+        if finding.theme == TRAINING and finding.check == "predicted":
             continue  # a baseline is the better measure
-        if finding.theme == "training" and finding.status not in (Status.PASS, Status.SKIP):
+        if finding.theme == TRAINING and finding.status not in (Status.PASS, Status.SKIP):
             return f"{finding.title}: {finding.status.value} ({finding.message})"
     for result in counted(document):
         why = compare.unusable(result, result.label)
@@ -250,13 +247,15 @@ def marked(document: Document, why_not: str | None) -> Finding:
     if why_not is None:
         names = ", ".join(result.label for result in counted(document))
         return Finding(
-            id="results.baseline",
+            theme="results",
+            check="baseline",
             status=Status.PASS,
             title=title,
             message=f"later runs of {names} are judged against this one",
         )
     return Finding(
-        id="results.baseline",
+        theme="results",
+        check="baseline",
         status=Status.FAIL,
         title=title,
         message=f"not marked as the baseline: {why_not}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from bench.finding import Finding, Status
+from bench.finding import TRAINING, Finding, Status
 from bench.health import plausible
 from bench.health.checks import thermal
 from bench.results.record.card import HALF_CLOCK, SOFTWARE_HEAT, CardSummary
@@ -75,7 +75,9 @@ def _made(
     remedy: str | None = None,
 ) -> Finding:
     return Finding(
-        id=f"training.{result.label}-{what}",
+        theme=TRAINING,
+        check=what,
+        subject=result.label,
         status=status,
         title=_TITLES[what].format(result.label),
         message=message,

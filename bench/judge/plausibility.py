@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 from bench import health
-from bench.finding import Finding, Status
+from bench.finding import TRAINING, Finding, Status
 from bench.results.record.document import Result
 from bench.results.record.figures import BatchSearch, Probes, units
 from bench.results.stats.compare import IMPOSSIBLE
@@ -43,27 +44,23 @@ def told(probes: Probes) -> str:
 
 
 def judge_probes(probes: Probes) -> list[Finding]:
-    name, title = "probes.ran", "peak, bandwidth and launch latency are known"
+    finding = partial(
+        Finding, theme="probes", check="ran", title="peak, bandwidth and launch latency are known"
+    )
     figures = [*probes.matmul_tflops.values(), probes.bandwidth_gb_s, probes.launch_seconds]
     wrong = any(figure is not None and not (math.isfinite(figure) and figure > 0) for figure in figures)
     if probes.troubles or not probes.matmul_tflops or wrong:
         why = "; ".join(f"{what}: {why}" for what, why in probes.troubles.items())
         why = why or ("a figure is impossible" if wrong else "nothing was reported")
         return [
-            Finding(
-                id=name,
+            finding(
                 status=Status.WARN,
-                title=title,
                 message=f"not all of it ({why}); what there is: {told(probes)}",
                 remedy=f"see whether {probes.backend} works: `dlbox check --frameworks`, then run it again",
             )
         ]
     on = probes.device if probes.on_gpu else "the processor"
-    return [
-        Finding(
-            id=name, status=Status.PASS, title=title, message=f"{told(probes)} on {on} ({probes.backend})"
-        )
-    ]
+    return [finding(status=Status.PASS, message=f"{told(probes)} on {on} ({probes.backend})")]
 
 
 def judge(result: Result) -> list[Finding]:
@@ -75,16 +72,18 @@ def _plausible(result: Result) -> Finding | None:
     share, achieved = result.share_of_measured_peak, result.achieved_tflops
     if share is None or achieved is None:
         return None
-    name, title = f"training.{result.label}-plausible", f"{result.label} is not faster than can be"
+    finding = partial(
+        Finding,
+        theme=TRAINING,
+        check="plausible",
+        subject=result.label,
+        title=f"{result.label} is not faster than can be",
+    )
     words = f"{achieved:.3g} TFLOP/s, {share:.1%} of the matrix peak measured here ({achieved / share:.3g})"
     if 0 < share <= IMPOSSIBLE and achieved > 0:
-        return Finding(
-            id=name, status=Status.PASS, title=title, message=words, measured=round(share, 4), expected=1.0
-        )
-    return Finding(
-        id=name,
+        return finding(status=Status.PASS, message=words, measured=round(share, 4), expected=1.0)
+    return finding(
         status=Status.FAIL,
-        title=title,
         message=f"{words}: the measurement is wrong, the device was not waited for, or the work was not done",
         measured=round(share, 4),
         expected=1.0,
@@ -97,16 +96,20 @@ def _input(result: Result) -> Finding | None:
     told = result.input
     if told is None:
         return None
-    name, title = f"training.{result.label}-input", f"{result.label} does not wait for its data"
+    finding = partial(
+        Finding,
+        theme=TRAINING,
+        check="input",
+        subject=result.label,
+        title=f"{result.label} does not wait for its data",
+    )
     words = (
         f"{told.pipeline_samples_per_second:,.0f} samples/s with the input pipeline, "
         f"{told.resident_samples_per_second:,.0f} on data already there: {told.share:.0%} of a step is waiting"
     )
     if not math.isfinite(told.share) or told.share > 1:
-        return Finding(
-            id=name,
+        return finding(
             status=Status.UNKNOWN,
-            title=title,
             message=f"the share of waiting time is impossible ({told.share:.3g})",
             remedy=f"run it again: `dlbox bench --workload {result.workload}`",
         )
@@ -116,10 +119,8 @@ def _input(result: Result) -> Finding | None:
     status = Status.WARN if told.share > INPUT_WARN else Status.PASS
     if told.share > INPUT_FAIL and least > INPUT_WARN:
         status = Status.FAIL
-    return Finding(
-        id=name,
+    return finding(
         status=status,
-        title=title,
         message=words,
         measured=round(told.share, 3),
         expected=INPUT_WARN,
@@ -133,13 +134,17 @@ def _fused(result: Result) -> Finding | None:
     told, kernel = result.forced_generic, result.kernel
     if told is None or kernel is None or kernel.path != "fused":
         return None
-    name, title = f"training.{result.label}-fused-pays", f"{result.label}: the fused kernel is faster"
+    finding = partial(
+        Finding,
+        theme=TRAINING,
+        check="fused-pays",
+        subject=result.label,
+        title=f"{result.label}: the fused kernel is faster",
+    )
     words = f"{told.speedup:.2f} times the {told.samples_per_second:,.0f} samples/s of the same model forced off cuDNN"
     if not math.isfinite(told.speedup) or told.speedup <= 0:
-        return Finding(
-            id=name,
+        return finding(
             status=Status.UNKNOWN,
-            title=title,
             message=f"the speed-up is impossible ({told.speedup:.3g})",
             remedy=f"run it again: `dlbox bench --workload {result.workload}`",
         )
@@ -150,10 +155,8 @@ def _fused(result: Result) -> Finding | None:
         if told.speedup < FUSED_WARN
         else Status.PASS
     )
-    return Finding(
-        id=name,
+    return finding(
         status=status,
-        title=title,
         message=words if status is Status.PASS else f"{words}: {FUSED_WARN} times at the least is usual",
         measured=round(told.speedup, 3),
         expected=FUSED_WARN,
@@ -165,7 +168,13 @@ def _fused(result: Result) -> Finding | None:
 
 def judge_search(workload: str, found: BatchSearch) -> list[Finding]:
     """Where memory ends is worth knowing; right after the workshop's own size it is a fault, as another end is."""
-    name, title = f"training.{workload}-batches", f"{workload} has room for larger batches"
+    finding = partial(
+        Finding,
+        theme=TRAINING,
+        check="batches",
+        subject=workload,
+        title=f"{workload} has room for larger batches",
+    )
     rates = [p for p in found.points if p.samples_per_second]
     first, best = rates[0], max(rates, key=lambda p: p.samples_per_second or 0.0)
     words = (
@@ -174,10 +183,8 @@ def judge_search(workload: str, found: BatchSearch) -> list[Finding]:
     )
     if found.ended == "memory" and len(rates) == 1:
         return [
-            Finding(
-                id=name,
+            finding(
                 status=Status.FAIL,
-                title=title,
                 message=f"memory ended at batch {found.points[-1].batch_size}, the next after the workshop's: these "
                 "models take less than 1 GB there",
                 measured=found.points[-1].batch_size,
@@ -189,10 +196,8 @@ def judge_search(workload: str, found: BatchSearch) -> list[Finding]:
         ]
     if found.ended == "stopped":
         return [
-            Finding(
-                id=name,
+            finding(
                 status=Status.FAIL,
-                title=title,
                 message=f"the process that tried larger batches did not come to its end, {found.why}",
                 measured=found.points[-1].batch_size,
                 expected=2 * found.points[-1].batch_size,
@@ -201,4 +206,4 @@ def judge_search(workload: str, found: BatchSearch) -> list[Finding]:
                 "`dlbox check --frameworks` and the kernel log (`sudo dmesg | tail`)",
             )
         ]
-    return [Finding(id=name, status=Status.PASS, title=title, message=words, measured=best.batch_size)]
+    return [finding(status=Status.PASS, message=words, measured=best.batch_size)]

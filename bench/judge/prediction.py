@@ -22,7 +22,7 @@ from typing import Annotated
 
 import msgspec
 
-from bench.finding import Finding, Status
+from bench.finding import TRAINING, Finding, Status
 from bench.results.record.document import Result
 from bench.results.record.figures import Probes, Work
 from bench.results.stats import intervals, steadiness
@@ -60,7 +60,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
         return ", ".join(f"{1e3 * seconds:.3g} ms {name}" for name, seconds in parts)
 
 
-class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PredictionRatios(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One machine: ``ratios`` by workload, samples/s that were measured over those that were predicted."""
 
     machine: str
@@ -70,17 +70,17 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ratios: dict[str, Annotated[float, msgspec.Meta(gt=0)]]
 
 
-class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    machines: tuple[Measured, ...]
+class _PredictionFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    machines: tuple[PredictionRatios, ...]
 
 
 @functools.cache
-def measured(path: Path = PATH) -> tuple[Measured, ...]:
+def measured(path: Path = PATH) -> tuple[PredictionRatios, ...]:
     """Raises yaml_lines.YamlError, one sentence with the line."""
-    return yaml_lines.convert(yaml_lines.read(path), _File).machines
+    return yaml_lines.convert(yaml_lines.read(path), _PredictionFile).machines
 
 
-def worst(result: Result, tried: Iterable[Measured]) -> float | None:
+def worst(result: Result, tried: Iterable[PredictionRatios]) -> float | None:
     """By what factor predictions of this workload were off at the most, either way; None where it was never tried."""
     ratios = [
         one.ratios[result.workload]
@@ -120,7 +120,7 @@ def predict(work: Work, batch_size: int, probes: Probes) -> Prediction | None:
 
 
 def judge(
-    result: Result, probes: Probes | None, tried: Iterable[Measured] | None = None
+    result: Result, probes: Probes | None, tried: Iterable[PredictionRatios] | None = None
 ) -> tuple[Finding | None, str]:
     """One sentence with its numbers, else why nothing is predicted. ``tried``: None means those of prediction.yml.
 
@@ -144,7 +144,9 @@ def judge(
     else:
         told += f"since predictions of {result.workload} were off by up to {off:.2f} times where it was tried"
     return Finding(
-        id=f"training.{result.label}-predicted",
+        theme=TRAINING,
+        check="predicted",
+        subject=result.label,
         status=Status.WARN if slow else Status.PASS,
         title=f"{result.label} is as fast as this box's own probes let expect",
         message=told,

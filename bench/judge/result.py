@@ -16,7 +16,7 @@ from inventory.builds.bill import Bill
 from inventory.machine.records import Machine
 
 
-class Judge(msgspec.Struct, frozen=True, kw_only=True):
+class ResultJudge(msgspec.Struct, frozen=True, kw_only=True):
     """What the results of one run are held against.
 
     ``baselines``: the newest first. ``runs``: the earlier ones, whose scatter is known. ``on_processor``: that was
@@ -33,7 +33,7 @@ class Judge(msgspec.Struct, frozen=True, kw_only=True):
     framework: Callable[[str], Finding] | None = None
     number: int | None = None
 
-    def of(
+    def judge(
         self, result: Result, *, learned: Result | None = None, governor: str | None = None
     ) -> tuple[Result, list[Finding]]:
         """``result`` with its figures, and the findings.

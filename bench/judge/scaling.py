@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import msgspec
 
-from bench.finding import Finding, Status
+from bench.finding import TRAINING, Finding, Status
 from bench.measure.events import Devices
 from bench.results.record.document import Result
 from bench.results.stats import intervals
@@ -65,13 +66,12 @@ def judge_choice(asked: str | None, devices: Devices | None, machine: Machine) -
     """What is to be said of the devices that "all" came to: one of them shows no scaling, and some may be missing."""
     if asked is None or devices is None or not asked.strip().lower().endswith("all"):
         return []
-    name, title, there = "training.devices", "all devices train", machine.gpu_count
+    finding = partial(Finding, theme=TRAINING, check="devices", title="all devices train")
+    there = machine.gpu_count
     if devices.count < there:
         return [
-            Finding(
-                id=name,
+            finding(
                 status=Status.WARN,
-                title=title,
                 message=f"--devices {asked}: {devices.count} of {there} cards can be used, the others were left out",
                 measured=devices.count,
                 expected=there,
@@ -79,17 +79,11 @@ def judge_choice(asked: str | None, devices: Devices | None, machine: Machine) -
             )
         ]
     if devices.count > 1:
-        return [
-            Finding(
-                id=name, status=Status.PASS, title=title, message=f"{devices.count} cards", measured=there
-            )
-        ]
+        return [finding(status=Status.PASS, message=f"{devices.count} cards", measured=there)]
     what = "one card" if there else "no NVIDIA card"
     return [
-        Finding(
-            id=name,
+        finding(
             status=Status.SKIP,
-            title=title,
             message=f"there is {what} here, so one device trained and nothing is said of scaling; `--devices cpu:2` "
             "tries it on the processor",
         )
@@ -134,13 +128,17 @@ def judge(result: Result) -> list[Finding]:
 
 def _together(result: Result) -> Finding:
     made, count = result.scaling, result.devices
-    name, title = f"training.{result.label}-replicas", f"{result.label}: all devices train one model"
+    finding = partial(
+        Finding,
+        theme=TRAINING,
+        check="replicas",
+        subject=result.label,
+        title=f"{result.label}: all devices train one model",
+    )
 
     def failed(message: str, measured: float | None = None, expected: float | None = None) -> Finding:
-        return Finding(
-            id=name,
+        return finding(
             status=Status.FAIL,
-            title=title,
             message=message,
             measured=measured,
             expected=expected,
@@ -161,46 +159,44 @@ def _together(result: Result) -> Finding:
     if len(set(made.devices)) != count:
         why = f"{count} were asked for: this is no data-parallel training"
         return failed(f"{words}, {why}", len(set(made.devices)), count)
-    return Finding(id=name, status=Status.PASS, title=title, message=words)
+    return finding(status=Status.PASS, message=words)
 
 
 def _efficiency(result: Result) -> Finding:
     made = result.scaling
     assert made is not None  # noqa: S101 - asked before
-    name, title = f"training.{result.label}-scaling", f"{result.label}: more devices train faster"
+    finding = partial(
+        Finding,
+        theme=TRAINING,
+        check="scaling",
+        subject=result.label,
+        title=f"{result.label}: more devices train faster",
+    )
     words = f"{told(result)}, {made.batch_per_device} samples a device and step"
     if made.one_device_samples_per_second is not None:
         now = speed(result.samples_per_second.median)
         words += f"; {now} samples/s against {speed(made.one_device_samples_per_second)}"
     again = f"run it again, so that one device is timed too: `dlbox bench --workload {result.workload}` with --devices"
     if made.speedup is None or made.efficiency is None:
-        return Finding(
-            id=name,
+        return finding(
             status=Status.UNKNOWN,
-            title=title,
             message=f"{words}: one device was not timed",
             remedy=again,
         )
     if not all(math.isfinite(figure) and figure > 0 for figure in (made.speedup, made.efficiency)):
-        return Finding(
-            id=name,
+        return finding(
             status=Status.UNKNOWN,
-            title=title,
             message=f"{words}: these figures are impossible",
             remedy=again,
         )
     if not result.on_gpu:
-        return Finding(
-            id=name,
+        return finding(
             status=Status.SKIP,
-            title=title,
             message=f"{words}; virtual devices share one processor: this shows that it works, not how cards scale",
         )
     slower = made.speedup < 1
-    return Finding(
-        id=name,
+    return finding(
         status=Status.WARN if slower else Status.PASS,
-        title=title,
         message=words,
         measured=round(made.efficiency, 3),
         expected=round(1 / result.devices, 3) if slower else None,

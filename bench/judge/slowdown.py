@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 
-from bench.finding import Finding, Status
+from bench.finding import TRAINING, Finding, Status
 from bench.results.record.document import Result
 from bench.results.stats import intervals, steadiness
 
@@ -48,7 +48,9 @@ def judge(result: Result) -> list[Finding]:
     each = ", ".join(f"{one:.1%}" for one in found)
     return [
         Finding(
-            id=f"training.{result.label}-sustained",
+            theme=TRAINING,
+            check="sustained",
+            subject=result.label,
             status=Status.WARN,
             title=f"{result.label} keeps its speed",
             message=f"it became slower while it trained: the last quarter of a process by {fall:.1%} against its "

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
-from bench.finding import Finding, Status
+from bench.finding import TRAINING, Finding, Status
 from bench.results.record.document import Result
 from bench.results.stats import steadiness
 from bench.results.stats.steadiness import BUSY_CORES, UNSTEADY
@@ -47,7 +48,9 @@ def failure(workload: str, backend: str, kind: str, message: str, detail: str = 
     }.get(kind, "run `dlbox check --frameworks` to see whether the framework works at all")
     tail = f" Its last line of output: {detail.splitlines()[-1].strip()[:200]}" if detail.strip() else ""
     return Finding(
-        id=f"training.{workload}-ran",
+        theme=TRAINING,
+        check="ran",
+        subject=workload,
         status=Status.FAIL,
         title=f"{workload} trains",
         message=f"{workload} on {backend}: {message}.{tail}",
@@ -58,21 +61,18 @@ def failure(workload: str, backend: str, kind: str, message: str, detail: str = 
 def _device(result: Result, gpu_expected: bool, framework: Callable[[str], Finding] | None) -> Finding | None:
     if not gpu_expected:
         return None
-    name = f"training.{result.label}-device"
-    title = f"{result.label} uses the GPU"
+    finding = partial(
+        Finding, theme=TRAINING, check="device", subject=result.label, title=f"{result.label} uses the GPU"
+    )
     if result.on_gpu:
-        return Finding(
-            id=name, status=Status.PASS, title=title, message=f"{result.backend} trained on {result.device}"
-        )
+        return finding(status=Status.PASS, message=f"{result.backend} trained on {result.device}")
     why = framework(result.backend) if framework else None
     told = f"there is a card, but {result.backend} trained on the CPU"
     if why is not None:
         works = why.status is Status.PASS
         told += f", though {why.message} in a process of its own" if works else f": {why.message}"
-    return Finding(
-        id=name,
+    return finding(
         status=Status.FAIL,
-        title=title,
         message=told,
         measured="cpu",
         expected="gpu",
@@ -83,33 +83,30 @@ def _device(result: Result, gpu_expected: bool, framework: Callable[[str], Findi
 
 
 def _kernel(result: Result) -> Finding | None:
-    name, title, kernel = (
-        f"training.{result.label}-kernel",
-        f"{result.label} uses the fast kernel",
-        result.kernel,
+    kernel = result.kernel
+    finding = partial(
+        Finding,
+        theme=TRAINING,
+        check="kernel",
+        subject=result.label,
+        title=f"{result.label} uses the fused kernel",
     )
     if kernel is None or kernel.path == "none":
         return None
     if not result.on_gpu:
-        return Finding(id=name, status=Status.SKIP, title=title, message=f"generic kernel: {kernel.evidence}")
+        return finding(status=Status.SKIP, message=f"generic kernel: {kernel.evidence}")
     if kernel.path == "fused":
-        return Finding(id=name, status=Status.PASS, title=title, message=kernel.evidence)
+        return finding(status=Status.PASS, message=kernel.evidence)
     why = "; ".join(kernel.why)
     if not result.fused_expected:
-        return Finding(
-            id=name,
+        return finding(
             status=Status.SKIP,
-            title=title,
             message=f"generic kernel, because the class's script asks for what no fused kernel can do: {why}",
         )
-    if all("Keras has no fused kernel" in w or "Keras on JAX has no fused" in w for w in kernel.why):
-        return Finding(
-            id=name, status=Status.SKIP, title=title, message=f"generic kernel, as it must be: {why}"
-        )
-    return Finding(
-        id=name,
+    if kernel.unavoidable:
+        return finding(status=Status.SKIP, message=f"generic kernel, as it must be: {why}")
+    return finding(
         status=Status.FAIL,
-        title=title,
         message=f"the slow generic kernel ran: {kernel.evidence}; because: {why}",
         measured="generic",
         expected="fused",
@@ -118,21 +115,23 @@ def _kernel(result: Result) -> Finding | None:
 
 
 def _learning(result: Result) -> Finding:
-    name, title = f"training.{result.label}-learns", f"{result.label} learns"
+    finding = partial(
+        Finding,
+        theme=TRAINING,
+        check="learns",
+        subject=result.label,
+        title=f"{result.label} learns",
+    )
     accuracy, seen = result.accuracy, result.examples_seen
     if accuracy is None:
-        return Finding(
-            id=name,
+        return finding(
             status=Status.UNKNOWN,
-            title=title,
             message="training was cut short before it could be judged",
             remedy=f"let it run to its end: `dlbox bench --workload {result.workload}`",
         )
     if not 0 <= accuracy <= 1 and not result.diverged:
-        return Finding(
-            id=name,
+        return finding(
             status=Status.UNKNOWN,
-            title=title,
             message=f"the accuracy is impossible ({accuracy:.3g})",
             remedy=f"run it again: `dlbox bench --workload {result.workload}`",
         )
@@ -141,10 +140,8 @@ def _learning(result: Result) -> Finding:
         "`--backend jax` or torch, and `dlbox check --stress 5` on a card"
     )
     if result.diverged:
-        return Finding(
-            id=name,
+        return finding(
             status=Status.FAIL,
-            title=title,
             message=f"it did not learn: the loss is no number after {seen:,} examples, so its speed does not count",
             measured=accuracy,
             expected=result.accuracy_bar,
@@ -154,27 +151,21 @@ def _learning(result: Result) -> Finding:
     if result.ceiling is not None:
         told += f" (a perfect reader: {result.ceiling:.3f})"
     if not result.accuracy_bar:
-        return Finding(
-            id=name,
+        return finding(
             status=Status.SKIP,
-            title=title,
             message=f"{told}; not judged: written so, it stays at chance for longer than a benchmark takes, "
             "on a sound machine too",
             measured=accuracy,
         )
     if accuracy >= result.accuracy_bar:
-        return Finding(
-            id=name,
+        return finding(
             status=Status.PASS,
-            title=title,
             message=told,
             measured=accuracy,
             expected=result.accuracy_bar,
         )
-    return Finding(
-        id=name,
+    return finding(
         status=Status.FAIL,
-        title=title,
         message=f"{told}; {result.accuracy_bar} is the least that working training reaches: its speed does not count",
         measured=accuracy,
         expected=result.accuracy_bar,
@@ -190,7 +181,9 @@ def _governor(result: Result, before: str | None) -> Finding | None:
     if len(seen) < 2:
         return None
     return Finding(
-        id=f"training.{result.label}-governor",
+        theme=TRAINING,
+        check="governor",
+        subject=result.label,
         status=Status.WARN,
         title=f"the processor's speed setting stayed while {result.label} trained",
         message=f"the frequency governor changed during the run: {', then '.join(seen)}; blocks before and after are "
@@ -205,24 +198,26 @@ _REST = "let the machine cool down and rest, set the CPU governor to performance
 
 
 def _steadiness(result: Result) -> Finding:
-    name, title = f"training.{result.label}-steady", f"{result.label} is steady"
+    finding = partial(
+        Finding,
+        theme=TRAINING,
+        check="steady",
+        subject=result.label,
+        title=f"{result.label} is steady",
+    )
     rates = result.samples_per_second
     others = steadiness.others(result)
     if not all(math.isfinite(n) and n >= 0 for n in (rates.median, rates.mad, others)) or not rates.median:
-        return Finding(
-            id=name,
+        return finding(
             status=Status.UNKNOWN,
-            title=title,
             message="the measured speed, its spread or the load of other programs is impossible",
             remedy=f"run it again: `dlbox bench --workload {result.workload}`",
         )
     spread, most = rates.mad / rates.median, UNSTEADY[steadiness.kind(result)]
     told = f"{rates.median:,.0f} samples/s, MAD {spread:.1%} over {len(rates.values)} blocks"
     if others > BUSY_CORES:
-        return Finding(
-            id=name,
+        return finding(
             status=Status.FAIL if steadiness.disturbed(result) else Status.WARN,
-            title=title,
             message=f"{told}; other programs kept {others:.1f} cores busy meanwhile, so the figure is too low",
             measured=round(others, 2),
             expected=BUSY_CORES,
@@ -230,10 +225,8 @@ def _steadiness(result: Result) -> Finding:
             remedy="close other programs and run it again before you compare or keep this figure",
         )
     if spread > most:
-        return Finding(
-            id=name,
+        return finding(
             status=Status.WARN,
-            title=title,
             message=f"{told}: unsteady",
             measured=round(spread, 4),
             expected=most,
@@ -241,15 +234,11 @@ def _steadiness(result: Result) -> Finding:
         )
     unlike = steadiness.unlike(result)
     if unlike is not None:
-        return Finding(
-            id=name,
+        return finding(
             status=Status.WARN,
-            title=title,
             message=f"{told}: unsteady, {unlike}",
             measured=round(steadiness.scatter(result) or 0.0, 4),
             expected=round(steadiness.most_scatter(result), 4),
             remedy=_REST,
         )
-    return Finding(
-        id=name, status=Status.PASS, title=title, message=told, measured=round(spread, 4), expected=most
-    )
+    return finding(status=Status.PASS, message=told, measured=round(spread, 4), expected=most)

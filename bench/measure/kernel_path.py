@@ -30,11 +30,13 @@ Path = Literal["fused", "generic", "none"]
 
 class Kernels(msgspec.Struct, frozen=True, tag="kernels", kw_only=True):
     """``path``: "fused" where every recurrent layer is, "none" where the model has none. ``why``: what stands in the
-    fused kernel's way."""
+    fused kernel's way. ``unavoidable``: all of it is the lack of such a kernel in Keras, so no argument or version
+    helps."""
 
     path: Path
     evidence: str
     why: tuple[str, ...] = ()
+    unavoidable: bool = False
 
 
 class Recurrent(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +79,15 @@ def recurrent_layers(model: Any) -> list[Recurrent]:
     return found
 
 
+def no_fused_kernel(layer: Recurrent, backend: str) -> str | None:
+    """Why Keras has no fused kernel at all for this kind of layer on ``backend``, or None where it has one."""
+    if layer.kind == "SimpleRNN":
+        return "Keras has no fused kernel for SimpleRNN"
+    if backend == "jax" and layer.kind == "GRU":
+        return "Keras on JAX has no fused GRU"
+    return None
+
+
 def why_generic(layer: Recurrent, backend: str, keras_version: str) -> list[str]:
     """Every reason for which ``layer`` cannot use the fused kernel; none when it should be able to.
 
@@ -85,8 +96,9 @@ def why_generic(layer: Recurrent, backend: str, keras_version: str) -> list[str]
     """
     version = tuple(int(part) for part in keras_version.split(".")[:2])
     reasons = []
-    if layer.kind == "SimpleRNN":
-        return [f"{layer.name}: Keras has no fused kernel for SimpleRNN"]
+    none = no_fused_kernel(layer, backend)
+    if none and layer.kind == "SimpleRNN":
+        return [f"{layer.name}: {none}"]
     if layer.use_cudnn is False:
         reasons.append("use_cudnn=False")
     if layer.activation != "tanh":
@@ -110,8 +122,8 @@ def why_generic(layer: Recurrent, backend: str, keras_version: str) -> list[str]
                 else " (Keras falls back with any)"
             )
         )
-    if backend == "jax" and layer.kind == "GRU":
-        reasons.append("Keras on JAX has no fused GRU")
+    if none:
+        reasons.append(none)
     if backend == "jax" and version < (3, 14):
         reasons.append(f"Keras {keras_version} on JAX (3.14 is the first that can)")
     if backend == "torch" and version < (3, 15) and layer.kind == "LSTM":
@@ -159,7 +171,8 @@ def judge(seen: Iterable[str], layers: list[Recurrent], backend: str, keras_vers
     if count < _calls(able, backend) or (looped and not why):
         named = ", ".join(layer.name for layer in able)
         why += (f"{named}: no argument explains it, Keras or the driver fell back without a word",)
-    return Kernels(path="generic", evidence=evidence, why=why)
+    limits = sum(no_fused_kernel(layer, backend) is not None for layer in layers)
+    return Kernels(path="generic", evidence=evidence, why=why, unavoidable=0 < limits == len(why))
 
 
 def _calls(layers: list[Recurrent], backend: str) -> int:

@@ -150,7 +150,9 @@ class _Gathering:
             self.imported = event
             now = msgspec.structs.replace(now, import_seconds=event.seconds)
         elif isinstance(event, Kernels):
-            self.kernel = Kernel(path=event.path, evidence=event.evidence, why=event.why)
+            self.kernel = Kernel(
+                path=event.path, evidence=event.evidence, why=event.why, unavoidable=event.unavoidable
+            )
         elif isinstance(event, Peak):
             self.peaks.append(event.memory)
         elif isinstance(event, Replicas):

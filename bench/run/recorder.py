@@ -15,16 +15,16 @@ from bench.results.store.history import CorruptHistoryError, History, HistoryErr
 from common.progress import ProgressDisplay
 
 
-class Keeper:
+class RunRecorder:
     """``document`` is the run as it stands, with what went wrong while it was kept among its findings."""
 
     def __init__(self, watcher: ProgressDisplay) -> None:
         self._watcher = watcher
         self._history: History | None = None
         self._number: int | None = None
-        self._troubles: list[Finding] = []
+        self._problems: list[Finding] = []
         self._document: Document | None = None
-        self._begun: set[tuple[str, int]] = set()
+        self._started_processes: set[tuple[str, int]] = set()
         self._instead_of: Iterable[int] | None = None
         self.folder = Path.cwd()
         self.first_run = False
@@ -39,7 +39,7 @@ class Keeper:
         except HistoryError as error:
             self._lose(error)
         for problem in problems:
-            self.trouble(_kept(Status.WARN, *problem))
+            self.report_problem(_kept(Status.WARN, *problem))
 
     @property
     def document(self) -> Document:
@@ -49,27 +49,27 @@ class Keeper:
         return self._document
 
     @property
-    def begun(self) -> bool:
+    def started(self) -> bool:
         return self._document is not None
 
-    def begin(self, document: Document) -> None:
+    def start(self, document: Document) -> None:
         self._take(document)
-        self._try(lambda history, _: self._begin(history))
+        self._try(lambda history, _: self._start(history))
 
-    def keep(self, document: Document) -> None:
+    def save(self, document: Document) -> None:
         """The run has come further."""
         self._take(document)
         self._try(lambda history, number: history.save(number, self.document))
 
-    def keep_block(self, repeat: int, block: TimedBlock, result: Result) -> None:
+    def save_block(self, repeat: int, block: TimedBlock, result: Result) -> None:
         """A block was timed in process number ``repeat``; ``result``: its workload as known so far."""
         document = msgspec.structs.replace(self.document, results=with_result(self.document.results, result))
         key = (result.label, repeat)
-        if key in self._begun:
+        if key in self._started_processes:
             self._take(document)
         else:
-            self._begun.add(key)
-            self.keep(document)
+            self._started_processes.add(key)
+            self.save(document)
         self._try(
             lambda history, number: history.add_block(number, result.label, result.backend, repeat, block)
         )
@@ -108,10 +108,10 @@ class Keeper:
         self.finish(msgspec.structs.replace(self.document, partial=True, verdict="not-ready"))
         return self.document
 
-    def trouble(self, finding: Finding) -> None:
+    def report_problem(self, finding: Finding) -> None:
         """Something is wrong with the keeping itself; said at once, and a finding of the run."""
         self._watcher.say(f"dlbox: {finding.message}")
-        self._troubles.append(finding)
+        self._problems.append(finding)
         if self._document:
             self._take(self._document)
 
@@ -120,16 +120,16 @@ class Keeper:
             self._history.close()
 
     def _take(self, document: Document) -> None:
-        findings = [f for f in document.findings if f.id not in {t.id for t in self._troubles}]
-        failed = any(t.status is Status.FAIL for t in self._troubles)
+        findings = [f for f in document.findings if f.id not in {t.id for t in self._problems}]
+        failed = any(t.status is Status.FAIL for t in self._problems)
         self._document = msgspec.structs.replace(
             document,
-            findings=(*findings, *self._troubles),
+            findings=(*findings, *self._problems),
             verdict="not-ready" if failed else document.verdict,
             run_id=self._number,
         )
 
-    def _begin(self, history: History) -> None:
+    def _start(self, history: History) -> None:
         self._number = history.begin(self.document)
         self._take(self.document)
 
@@ -147,12 +147,13 @@ class Keeper:
         self._history, self._number = None, None
         remedy = BRING_BACK if isinstance(error, CorruptHistoryError) else MAKE_ROOM
         told = f"{str(error).rstrip('.')}; the result is in what is printed only"
-        self.trouble(_kept(Status.FAIL, told, remedy))
+        self.report_problem(_kept(Status.FAIL, told, remedy))
 
 
 def _kept(status: Status, message: str, remedy: str) -> Finding:
     return Finding(
-        id="results.history",
+        theme="results",
+        check="history",
         status=status,
         title="results are kept in the history",
         message=message,

@@ -10,18 +10,18 @@ import msgspec
 from bench.finding import Finding
 from bench.judge import plausibility
 from bench.judge import training as verdict
-from bench.judge.result import Judge
+from bench.judge.result import ResultJudge
 from bench.measure import batches, training
 from bench.measure.events import Block, Compiled, Devices, Evaluated, Imported, Resident
 from bench.measure.runner import Problem
 from bench.measure.workloads import Workload
 from bench.results.record.document import Result
 from bench.results.record.figures import BatchKind, BatchPoint, BatchSearch
-from bench.run.recorder import Keeper, with_result
+from bench.run.recorder import RunRecorder, with_result
 from common.progress import ProgressDisplay
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class ScheduledWorkload(msgspec.Struct, frozen=True, kw_only=True):
     """One workload and how it is trained. ``said``: what is to be said of that."""
 
     workload: Workload
@@ -29,7 +29,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     said: tuple[Finding, ...] = ()
 
 
-class Course:
+class TrainingSchedule:
     """All rounds of a run; ``findings``: of the machine, then of each workload.
 
     ``batch``: "workshop", "best", "both", or a size. ``devices``: train on these together too, after the training on
@@ -40,14 +40,14 @@ class Course:
         self,
         *,
         batch: str | int,
-        judge: Judge,
-        keeper: Keeper,
+        judge: ResultJudge,
+        recorder: RunRecorder,
         watcher: ProgressDisplay,
         devices: Devices | None = None,
         found: Sequence[Finding] = (),
     ) -> None:
         self.batch, self.judge, self.devices = batch, judge, devices
-        self.keeper, self.watcher = keeper, watcher
+        self.recorder, self.watcher = recorder, watcher
         self.governor: str | None = None
         """The processor's as last seen."""
         self._found: list[list[Finding]] = [list(found)]
@@ -56,7 +56,7 @@ class Course:
     def findings(self) -> list[Finding]:
         return [finding for part in self._found for finding in part]
 
-    def run(self, entries: Sequence[Entry]) -> None:
+    def run(self, entries: Sequence[ScheduledWorkload]) -> None:
         """Train, judge and keep all of them, one process of each in turn.
 
         So the processes of a workload spread over the whole run, and their scatter tells how the machine changed
@@ -70,8 +70,8 @@ class Course:
             going = [one for one in going if next(one, False)]
 
     def keep(self, result: Result | None = None) -> None:
-        document = self.keeper.document
-        self.keeper.keep(
+        document = self.recorder.document
+        self.recorder.save(
             msgspec.structs.replace(
                 document, findings=tuple(self.findings), results=with_result(document.results, result)
             )
@@ -85,22 +85,24 @@ Turn = Generator[bool, None, Result | None]
 class _Rounds:
     """One workload; ``findings`` grow with what is found of it."""
 
-    def __init__(self, course: Course, entry: Entry, place: str, findings: list[Finding]) -> None:
-        self.course, self.place, self.findings = course, place, findings
+    def __init__(
+        self, schedule: TrainingSchedule, entry: ScheduledWorkload, place: str, findings: list[Finding]
+    ) -> None:
+        self.schedule, self.place, self.findings = schedule, place, findings
         self.workload, self.plan = entry.workload, entry.plan
         self.whole: Result | None = None
         """Of the processes that have ended at the present size."""
-        if course.judge.on_processor:
+        if schedule.judge.on_processor:
             self.plan = msgspec.structs.replace(self.plan, devices=Devices(kind="cpu", count=1))
 
     def all(self) -> Iterator[bool]:
         """On one device, then on several, each with the batch of before."""
-        devices, alone = self.course.devices, []
+        devices, alone = self.schedule.devices, []
         first = yield from self._at_first_size()
         if first is None or first.partial:
             return
         other_size = self._other_size(first)
-        if other_size is None or self.course.batch == "both":
+        if other_size is None or self.schedule.batch == "both":
             alone.append(first)
         if other_size is not None:
             other = yield from self._at(*other_size)
@@ -115,13 +117,13 @@ class _Rounds:
         process does."""
         plan = self.plan
         chosen = plan.batch_kind == "chosen"  # by `dlbox tune`: it is trained in full
-        if not chosen and self.course.batch not in ("both", "workshop", self.workload.batch_size):
+        if not chosen and self.schedule.batch not in ("both", "workshop", self.workload.batch_size):
             plan = msgspec.structs.replace(plan, repeats=1, train_seconds=min(5.0, plan.train_seconds))
         return (yield from self._round(self.workload, plan))
 
     def _other_size(self, first: Result) -> tuple[int, BatchKind, Result] | None:
         """Where to train again, looked for where that was asked for; ``first`` with what the search found."""
-        batch = self.course.batch
+        batch = self.schedule.batch
         if isinstance(batch, int):
             return None if batch == first.batch_size else (batch, "chosen", first)
         if batch == "workshop":
@@ -130,7 +132,7 @@ class _Rounds:
         if found is None:
             return None
         first = msgspec.structs.replace(first, batches=found)
-        self.course.keep(first)
+        self.schedule.keep(first)
         if found.best_batch_size == first.batch_size and (batch == "both" or first.batch_kind == "chosen"):
             return None
         return found.best_batch_size, "best", first
@@ -160,12 +162,12 @@ class _Rounds:
 
     def _round(self, workload: Workload, plan: training.Plan, learned: Result | None = None) -> Turn:
         """All processes at one batch size; judged and kept after each."""
-        course, known, governor = self.course, len(self.findings), self.course.governor
+        schedule, known, governor = self.schedule, len(self.findings), self.schedule.governor
         self.whole = None
         going = training.train(workload, plan, self._progress(plan), parent_pid=os.getpid())
         number, problem, more = 0, None, True
         while more:
-            course.watcher.begin(self._label(workload, plan, learned), _which("starting", number, plan))
+            schedule.watcher.begin(self._label(workload, plan, learned), _which("starting", number, plan))
             try:
                 result = next(going)
             except StopIteration as ended:
@@ -174,12 +176,12 @@ class _Rounds:
             if problem is not None:
                 self._failed(workload, plan, problem)
             elif result is not None and number in (0, plan.repeats - 1):
-                course.watcher.done(_outcome(result, plan if more else None))
+                schedule.watcher.done(_outcome(result, plan if more else None))
             if result is not None:
-                result, judged = course.judge.of(result, learned=learned, governor=governor)
+                result, judged = schedule.judge.judge(result, learned=learned, governor=governor)
                 self.findings += judged
                 self.whole = result
-            course.keep(result)
+            schedule.keep(result)
             number += 1
             if more:
                 yield True
@@ -192,13 +194,13 @@ class _Rounds:
         return f"{workload.name} on {plan.backend}{at} {self.place}"
 
     def _failed(self, workload: Workload, plan: training.Plan, problem: Problem) -> None:
-        self.course.watcher.done(problem.message)
+        self.schedule.watcher.done(problem.message)
         self.findings.append(
             verdict.failure(workload.name, plan.backend, problem.kind, problem.message, problem.detail)
         )
 
     def _search(self) -> BatchSearch | None:
-        watcher = self.course.watcher
+        watcher = self.schedule.watcher
         watcher.begin(f"{self.workload.name} {self.place}", "looking for the fastest batch")
 
         def tried(point: BatchPoint) -> None:
@@ -208,14 +210,14 @@ class _Rounds:
         found, problem = batches.search(self.workload, self.plan, tried, parent_pid=os.getpid())
         if problem is not None:
             self._failed(self.workload, self.plan, problem)
-            self.course.keep()
+            self.schedule.keep()
         elif found is not None:
             watcher.done(f"fastest at batch {found.best_batch_size} ({found.why})")
             self.findings += plausibility.judge_search(self.workload.name, found)
         return found
 
     def _progress(self, plan: training.Plan) -> Callable[[training.Progressed], None]:
-        course, watcher = self.course, self.course.watcher
+        schedule, watcher = self.schedule, self.schedule.watcher
 
         def on_progress(step: training.Progressed) -> None:
             def update(doing: str, *rest: float | str) -> None:
@@ -227,14 +229,14 @@ class _Rounds:
                 case Compiled():
                     update("warming up")
                 case Block() as block:
-                    course.governor = block.governor or course.governor
+                    schedule.governor = block.governor or schedule.governor
                     update("training", block.done_share, f"{block.examples / block.seconds:,.0f} samples/s")
                 case Evaluated():
                     update("judging", 1.0)
                 case Resident():
                     update("without the input pipeline", 1.0)
             if step.block and step.result:
-                course.keeper.keep_block(step.repeat, step.block, self._with_last(step.result))
+                schedule.recorder.save_block(step.repeat, step.block, self._with_last(step.result))
 
         return on_progress
 

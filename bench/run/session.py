@@ -15,14 +15,14 @@ from bench.finding import Finding, Status
 from bench.finding import verdict as overall
 from bench.judge import baseline as expectation
 from bench.judge import plausibility, scaling
-from bench.judge.result import Judge
+from bench.judge.result import ResultJudge
 from bench.measure import training, visibility
 from bench.measure.workloads import BACKENDS, Workload
 from bench.results.record.document import Document
 from bench.results.store.history import now
 from bench.run import rounds
 from bench.run import tuned_settings as tuned
-from bench.run.recorder import Keeper
+from bench.run.recorder import RunRecorder
 from common.files import reason, write_atomically
 from common.numbers_cli import whole
 from common.progress import ProgressDisplay
@@ -36,11 +36,11 @@ LARGEST_BATCH = 10_000
 """Half of the examples of a workload: larger ones leave no second step."""
 
 
-class UsageError(Exception):
+class RunOptionsError(Exception):
     """What was asked for cannot be done here; the message says what can."""
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
+class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What the person asked for."""
 
     command: str
@@ -79,7 +79,7 @@ def installed_backends() -> list[str]:
 
 
 def choose_backend(asked: str | None) -> str:
-    """The backend asked for, or the first that is installed. Raises UsageError."""
+    """The backend asked for, or the first that is installed. Raises RunOptionsError."""
     there = installed_backends()
     if asked is None and there:
         return there[0]
@@ -87,53 +87,55 @@ def choose_backend(asked: str | None) -> str:
         return str(asked)
     exists = f"installed here: {', '.join(there)}" if there else "none is installed here"
     wanted = asked or BACKENDS[0]
-    raise UsageError(f"backend {wanted} is not installed ({exists}); get it with: ./dlbox setup {wanted}")
+    raise RunOptionsError(
+        f"backend {wanted} is not installed ({exists}); get it with: ./dlbox setup {wanted}"
+    )
 
 
 def batch_size(asked: str | None) -> str | int | None:
-    """What --batch means. Raises UsageError."""
+    """What --batch means. Raises RunOptionsError."""
     if asked is None or asked in ("workshop", "best", "both"):
         return asked
     size = whole(asked)
     if size is not None and 1 <= size <= LARGEST_BATCH:
         return size
-    raise UsageError(
-        f"--batch is workshop, best, both or a number from 1 to {LARGEST_BATCH:,}, not {shortened(asked, 40)!r}"
+    raise RunOptionsError(
+        f"--batch is workshop, best, both or a number from 1 to {LARGEST_BATCH:,}, not {shortened(asked)!r}"
     )
 
 
-def run(options: Options, watcher: ProgressDisplay) -> Document:
+def run(options: RunOptions, watcher: ProgressDisplay) -> Document:
     """One run of ``bench`` or ``ready``, kept in the history, with its report.
 
-    Raises InterruptedRunError, UsageError.
+    Raises InterruptedRunError, RunOptionsError.
     """
     backend = choose_backend(options.backend)
     if options.tuned and options.backend:
-        raise UsageError("--tuned chooses the backend: leave out --backend, or --tuned")
+        raise RunOptionsError("--tuned chooses the backend: leave out --backend, or --tuned")
     if options.tuned and options.devices:
-        raise UsageError("--devices trains with Keras' own layers: leave out --tuned, or --devices")
+        raise RunOptionsError("--devices trains with Keras' own layers: leave out --tuned, or --devices")
     try:
         book = settings.read() if options.tuned else None
     except settings.TunedSettingsError as error:
-        raise UsageError(str(error)) from error
+        raise RunOptionsError(str(error)) from error
     if options.baseline and (options.repeats or (1 if options.quick else 5)) < expectation.LEAST_PROCESSES:
-        raise UsageError(
+        raise RunOptionsError(
             f"a baseline needs {expectation.LEAST_PROCESSES} processes a model or more, to know how they "
             "scatter: leave out --quick, or add --repeats 5"
         )
-    keeper = Keeper(watcher)
+    recorder = RunRecorder(watcher)
     try:
-        return _run(options, backend, keeper, watcher, book)
+        return _run(options, backend, recorder, watcher, book)
     except KeyboardInterrupt:
-        raise InterruptedRunError(keeper.interrupted() if keeper.begun else None) from None
+        raise InterruptedRunError(recorder.interrupted() if recorder.started else None) from None
     finally:
-        keeper.close()
+        recorder.close()
 
 
 def _run(
-    options: Options,
+    options: RunOptions,
     backend: str,
-    keeper: Keeper,
+    recorder: RunRecorder,
     watcher: ProgressDisplay,
     book: settings.TunedSettings | None,
 ) -> Document:
@@ -142,7 +144,7 @@ def _run(
     devices = scaling.resolve(options.devices, machine)
     quick = options.quick
     if quick is None:
-        quick = not machine.has_gpu and options.command == "ready" and keeper.first_run
+        quick = not machine.has_gpu and options.command == "ready" and recorder.first_run
     document = Document(
         command=options.command,
         verdict="not-ready",
@@ -160,7 +162,7 @@ def _run(
             **({"devices": options.devices} if options.devices else {}),
         },
     )
-    keeper.begin(
+    recorder.start(
         document
     )  # before anything is asked or measured: a run that is killed there is in the history
     findings: list[Finding] = []
@@ -173,14 +175,14 @@ def _run(
     watcher.done(_machine_line(machine))
     from bench.measure import machine_probes  # brings numpy, which `dlbox history` needs not
 
-    keeper.keep(msgspec.structs.replace(keeper.document, findings=tuple(findings)))
+    recorder.save(msgspec.structs.replace(recorder.document, findings=tuple(findings)))
     watcher.begin("probes", "matrix products, memory bandwidth, launch latency")
     probes = machine_probes.measure(machine, backend, 3.0 if quick else 6.0)
     findings += plausibility.judge_probes(probes)
     findings += expectation.unreadable()
     watcher.done(plausibility.told(probes))
-    keeper.keep(msgspec.structs.replace(keeper.document, findings=tuple(findings), probes=probes))
-    baselines = keeper.baselines()
+    recorder.save(msgspec.structs.replace(recorder.document, findings=tuple(findings), probes=probes))
+    baselines = recorder.baselines()
     plan = training.Plan(
         backend=backend,
         seed=options.seed,
@@ -193,43 +195,43 @@ def _run(
     batch = options.batch or (
         "both" if options.command == "bench" and not quick and devices is None else "workshop"
     )
-    course = rounds.Course(
+    schedule = rounds.TrainingSchedule(
         batch=batch,
-        judge=Judge(
+        judge=ResultJudge(
             machine=machine,
             baselines=() if options.baseline else tuple(baselines),
-            runs=keeper.runs(),
+            runs=recorder.runs(),
             probes=probes,
             bill=options.bill,
             on_processor=devices is not None and devices.kind == "cpu",
             framework=_framework(machine, tuple(findings)),
-            number=keeper.document.run_id,
+            number=recorder.document.run_id,
         ),
-        keeper=keeper,
+        recorder=recorder,
         watcher=watcher,
         devices=devices,
         found=findings,
     )
-    course.run([_entry(workload, plan, book, machine) for workload in options.workloads])
-    findings = course.findings
-    why_not = expectation.why_no_baseline(findings, keeper.document)
+    schedule.run([_entry(workload, plan, book, machine) for workload in options.workloads])
+    findings = schedule.findings
+    why_not = expectation.why_no_baseline(findings, recorder.document)
     if options.baseline:
-        findings.append(expectation.marked(keeper.document, why_not))
+        findings.append(expectation.marked(recorder.document, why_not))
     document = msgspec.structs.replace(
-        keeper.document,
+        recorder.document,
         findings=tuple(findings),
-        verdict=overall(findings, has_gpu=machine.has_gpu and not course.judge.on_processor),
+        verdict=overall(findings, has_gpu=machine.has_gpu and not schedule.judge.on_processor),
         partial=False,
     )
     becomes_one = options.baseline and why_not is None
-    keeper.finish(
+    recorder.finish(
         document,
-        baseline_instead_of=expectation.superseded(document, keeper.baselines()) if becomes_one else None,
+        baseline_instead_of=expectation.superseded(document, recorder.baselines()) if becomes_one else None,
     )
     if options.report:
         watcher.begin("report", "drawing it")
-        _report(options.output, keeper)
-    return keeper.document
+        _report(options.output, recorder)
+    return recorder.document
 
 
 def _framework(machine: Machine, findings: Sequence[Finding]) -> Callable[[str], Finding]:
@@ -237,7 +239,7 @@ def _framework(machine: Machine, findings: Sequence[Finding]) -> Callable[[str],
 
     @functools.cache
     def told(name: str) -> Finding:
-        known = (f for f in findings if f.id == f"frameworks.{name}")
+        known = (f for f in findings if (f.theme, f.check) == ("frameworks", name))
         return next(known, None) or visibility.findings(machine, only=(name,))[0]
 
     return told
@@ -245,10 +247,10 @@ def _framework(machine: Machine, findings: Sequence[Finding]) -> Callable[[str],
 
 def _entry(
     workload: Workload, plan: training.Plan, book: settings.TunedSettings | None, machine: Machine
-) -> rounds.Entry:
+) -> rounds.ScheduledWorkload:
     """How ``workload`` is trained: as stored in ``book``, where there is one, and with ``plan``."""
     if book is None:
-        return rounds.Entry(workload=workload, plan=plan)
+        return rounds.ScheduledWorkload(workload=workload, plan=plan)
     setting, said = tuned.look_up(workload, book, machine)
     plan = msgspec.structs.replace(
         plan,
@@ -256,24 +258,25 @@ def _entry(
         backend=setting.backend if setting else plan.backend,
         batch_kind="chosen" if setting and setting.batch_size else "workshop",
     )
-    return rounds.Entry(workload=tuned.as_set(workload, setting), plan=plan, said=(said,))
+    return rounds.ScheduledWorkload(workload=tuned.as_set(workload, setting), plan=plan, said=(said,))
 
 
-def _report(folder: Path | None, keeper: Keeper) -> None:
+def _report(folder: Path | None, recorder: RunRecorder) -> None:
     """The page in ``folder``; without one beside the history, for this user alone."""
     from bench.results.report import page as report
 
-    document = keeper.document
-    path = ((folder or keeper.folder / "reports") / report.file_name(document)).absolute()
+    document = recorder.document
+    path = ((folder or recorder.folder / "reports") / report.file_name(document)).absolute()
     document = msgspec.structs.replace(document, report=str(path))
     try:
-        page = report.render(document, keeper.runs())
+        page = report.render(document, recorder.runs())
         write_atomically(path, page, private=folder is None, follow=False)
     except OSError as error:
         again = f"`dlbox report {document.run_id}`" if document.run_id else "the same command again"
-        keeper.trouble(
+        recorder.report_problem(
             Finding(
-                id="results.report",
+                theme="results",
+                check="report",
                 status=Status.FAIL,
                 title="the report is written",
                 message=f"cannot write the report {path}: {reason(error)}; what was measured is kept",
@@ -281,17 +284,14 @@ def _report(folder: Path | None, keeper: Keeper) -> None:
             )
         )
         document = msgspec.structs.replace(document, report=None)
-    keeper.finish(document)
+    recorder.finish(document)
 
 
 def _unless_used(finding: Finding, backend: str) -> Finding:
     """A framework that is installed and was not asked for (the tests bring a JAX for processors) only warns."""
-    if finding.id == f"frameworks.{backend}" or finding.status not in (Status.FAIL, Status.UNKNOWN):
+    if finding.check == backend or finding.status not in (Status.FAIL, Status.UNKNOWN):
         return finding
-    remedy = (
-        finding.remedy
-        or f"it matters only when you train with it: `--backend {finding.id.partition('.')[2]}`"
-    )
+    remedy = finding.remedy or f"it matters only when you train with it: `--backend {finding.check}`"
     return msgspec.structs.replace(finding, status=Status.WARN, remedy=remedy)
 
 

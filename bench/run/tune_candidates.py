@@ -1,4 +1,4 @@
-"""What `dlbox tune` tries, and which of it is best."""
+"""The settings that `dlbox tune` tries, and the choice of the best."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from workshops.fast import recurrence
 from workshops.speed.settings import Precision, Setting
 
 GAIN = 1.03
-"""A setting must beat the default's better figure by this: less may be noise."""
+"""A setting is better only if it is this many times as fast as the default's faster measurement: less may be noise."""
 
 
-class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """A candidate and its samples/s; ``why`` it has none or does not count. ``accuracy`` where that was looked at."""
+class TriedSetting(msgspec.Struct, frozen=True, kw_only=True):
+    """A setting and its speed in samples/s.
+
+    why: Why it has no speed or does not count, or "". accuracy: On held-out examples; None if it was not measured.
+    """
 
     setting: Setting
     samples_per_second: float | None = None
@@ -23,7 +26,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def candidates(backends: Sequence[str], on_gpu: bool) -> list[Setting]:
-    """The default (Keras' own choices on the first backend) first; what cannot differ is left out."""
+    """The settings to try: the default (Keras' own choices on the first backend), then all that can differ from it."""
     tried = [Setting(backend=name) for name in backends]
     compiled = not on_gpu and recurrence.at_hand()
     if "torch" in backends and not on_gpu:
@@ -39,14 +42,15 @@ def candidates(backends: Sequence[str], on_gpu: bool) -> list[Setting]:
 
 
 STEPS = (8, 32)
-"""Batches a call that are tried with the fastest setting. Keras on torch refuses more than one."""
+"""Numbers of batches per call (``steps_per_execution``) to try with the fastest setting. Keras on torch refuses more
+than one."""
 
 NEAR = 0.85
-"""What several batches a call may still make up for, as a share of the best."""
+"""Minimum speed, as a share of the best, of a setting that several batches per call may make the fastest."""
 
 
-def longer_calls(tried: Sequence[Measured]) -> list[Setting]:
-    """The fastest that can take several batches a call, with these, where it is near the best."""
+def longer_calls(tried: Sequence[TriedSetting]) -> list[Setting]:
+    """The fastest setting that accepts several batches per call, with each of ``STEPS``; none if it is far too slow."""
     rates = {one.setting: one.samples_per_second for one in tried if one.samples_per_second}
     able = {setting: rate for setting, rate in rates.items() if setting.backend != "torch"}
     if not able:
@@ -58,18 +62,18 @@ def longer_calls(tried: Sequence[Measured]) -> list[Setting]:
 
 
 def precisions(setting: Setting, on_gpu: bool, cpu_flags: Collection[str]) -> list[Setting]:
-    """``setting`` in other numbers, where the device has units for them. The fast layers know float32 alone."""
+    """``setting`` in other precisions that the device has units for. The fast layers support float32 only."""
     stock = msgspec.structs.replace(setting, layers="stock")
     found: list[Precision] = ["mixed_float16", "mixed_bfloat16"] if on_gpu else []
-    if on_gpu and setting.backend == "torch":  # the others use TF32 units by themselves
+    if on_gpu and setting.backend == "torch":  # the other backends use TF32 by default
         found.insert(0, "tf32")
     if not on_gpu and {"amx_bf16", "avx512_bf16"}.intersection(cpu_flags):
         found.append("mixed_bfloat16")
     return [msgspec.structs.replace(stock, precision=one) for one in found]
 
 
-def choose(tried: Sequence[Measured]) -> tuple[Setting | None, float | None, float | None]:
-    """The best setting, its rate and the default's. The default is judged by the better of its two figures."""
+def choose(tried: Sequence[TriedSetting]) -> tuple[Setting | None, float | None, float | None]:
+    """The best setting, its samples/s, and those of the default (the faster of its two measurements)."""
     if not tried:
         return None, None, None
     usual = tried[0].setting

@@ -1,4 +1,4 @@
-"""The stored setting of a workload, where it counts on this machine as it is now."""
+"""The stored setting of a workload, if it still applies to this machine."""
 
 from __future__ import annotations
 
@@ -14,24 +14,28 @@ from workshops.speed.settings import Setting, TunedSettings, installed
 
 
 def look_up(workload: Workload, book: TunedSettings, machine: Machine) -> tuple[Setting | None, Finding]:
-    """The setting to train with, None where there is none that counts; and what to say of it."""
+    """The stored setting to train with, or None if none applies, and the finding about it."""
     entry = book.entries.get(workload.name)
     if entry is None:
-        return None, _told(workload, Status.WARN, "nothing is stored for it: trained with the default")
+        return None, _finding(workload, Status.WARN, "no setting is stored, so it trained with the default")
     here = {**entry.versions, **installed(entry.setting.backend)}
     why = settings.stale(entry, fingerprint=workload.fingerprint, device=device(machine), versions=here)
     if why:
-        return None, _told(
-            workload, Status.WARN, f"the stored setting does not count, {why}: the default was used"
+        return None, _finding(
+            workload,
+            Status.WARN,
+            f"the stored setting does not apply ({why}), so it trained with the default",
         )
-    return entry.setting, _told(workload, Status.PASS, f"trained as tuned: {entry.setting.summary}")
+    return entry.setting, _finding(
+        workload, Status.PASS, f"trained with the stored setting: {entry.setting.summary}"
+    )
 
 
 def as_set(workload: Workload, setting: Setting | None) -> Workload:
-    """``workload`` at the batch of ``setting``, where it has one.
+    """``workload`` with the batch size of ``setting``, if it has one.
 
-    Its learning rate goes with the square root of the batch, which keeps the noise of Adam's steps (Malladi et al.,
-    "On the SDEs and scaling rules for adaptive gradient algorithms", NeurIPS 2022).
+    The learning rate rises with the square root of the batch size, which keeps the noise of Adam's updates unchanged
+    (Malladi et al., "On the SDEs and scaling rules for adaptive gradient algorithms", NeurIPS 2022).
     """
     if setting is None or setting.batch_size is None:
         return workload
@@ -42,16 +46,17 @@ def as_set(workload: Workload, setting: Setting | None) -> Workload:
 
 
 def device(machine: Machine) -> str:
-    """What a setting is measured on: the card, or the processor and its threads."""
+    """The device that a setting is measured on: the names of the cards, or the processor and its number of threads."""
     names = [gpu.name.value or "an NVIDIA GPU" for gpu in machine.gpus]
     return ", ".join(names) or f"{machine.host.cpu_model or 'CPU'}, {machine.host.cpu_threads} threads"
 
 
-def _told(workload: Workload, status: Status, message: str) -> Finding:
+def _finding(workload: Workload, status: Status, message: str) -> Finding:
     return Finding(
-        id=f"tuned.{workload.name}",
+        theme="tuned",
+        check=workload.name,
         status=status,
-        title=f"{workload.name} is trained with its tuned setting",
+        title=f"{workload.name} trains with its tuned setting",
         message=message,
         remedy="" if status is Status.PASS else f"dlbox tune --workload {workload.name}",
     )

@@ -43,8 +43,8 @@ def prometheus_text(document: Document) -> str:
 
 
 def _labels(finding: Finding, **more: str) -> str:
-    name, _, gpu = finding.id.partition(":")
-    labels = {"check": name, "theme": finding.theme, "gpu": gpu or "", **more}
+    gpu = "" if finding.subject is None else str(finding.subject)
+    labels = {"check": f"{finding.theme}.{finding.check}", "theme": finding.theme, "gpu": gpu, **more}
     return "{" + ",".join(f'{key}="{_escaped(value)}"' for key, value in labels.items()) + "}"
 
 

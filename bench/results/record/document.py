@@ -113,6 +113,9 @@ class Kernel(msgspec.Struct, frozen=True, kw_only=True):
     path: Literal["fused", "generic", "none"]
     evidence: str
     why: tuple[str, ...] = ()
+    unavoidable: bool | None = None
+    """Keras has no fused kernel for these layers on this backend, so no argument or version helps; null in results from
+    before this was recorded."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -295,6 +298,9 @@ def _add_missing_remedies(given: Any) -> bool:
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a result document."""
     schema = msgspec.json.schema(Document)
+    schema["$defs"]["Finding"]["required"].insert(
+        0, "id"
+    )  # derived where it is not given, so always in a document
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "dlbox result", **schema}
 
 

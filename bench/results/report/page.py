@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import jinja2
 from markupsafe import Markup, escape
 
-from bench.finding import Status, words
+from bench.finding import TRAINING, Status, words
 from bench.results.record.document import Document, Result, file_stamp
 from bench.results.report import charts, markdown, roofline
 from bench.results.stats import compare
@@ -128,8 +128,10 @@ def references_of(document: Document, runs: Iterable[Run]) -> dict[int, charts.R
 def _expected(document: Document, result: Result) -> float | None:
     """The first speed in samples/s that a finding expects of this result, or None."""
     for finding in document.findings:
-        about = finding.id.removeprefix(f"training.{result.label}-")
-        compared = about in ("baseline", "band", "predicted") and finding.unit == "samples/s"
+        about = (finding.theme, finding.subject) == (TRAINING, result.label)
+        compared = (
+            about and finding.check in ("baseline", "band", "predicted") and finding.unit == "samples/s"
+        )
         if compared and isinstance(finding.expected, int | float):
             return float(finding.expected) or None
     return None

@@ -65,14 +65,14 @@ def table(findings: Sequence[Finding]) -> Table:
 def _rows(findings: Sequence[Finding]) -> list[tuple[str, Finding]]:
     """Title and finding of each row; cards with the same status and message share a row."""
     rows = []
-    for _, group in groupby(findings, key=lambda finding: finding.id.partition(":")[0]):
+    for _, group in groupby(findings, key=lambda finding: (finding.theme, finding.check)):
         shown = [finding for finding in group if finding.status is not Status.SKIP]
         if len(shown) > 1 and len({(finding.status, finding.message) for finding in shown}) == 1:
             rows.append((f"{shown[0].title} ({len(shown)} GPUs)", shown[0]))
             continue
         for finding in shown:
-            number = finding.id.partition(":")[2]
-            rows.append((finding.title + (f" (GPU {number})" if number else ""), finding))
+            gpu = "" if finding.subject is None else f" (GPU {finding.subject})"
+            rows.append((finding.title + gpu, finding))
     return rows
 
 

@@ -1,0 +1,288 @@
+"""The commands of bench as click sees them; imported when one of them is used. Each callback imports what it needs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.commands import export
+from bench.commands.export import export_options
+from common import shown
+from common.backends import BACKENDS
+from common.click_types import FiniteNumber, Folder, WholeNumber
+from common.messages import print_error
+
+_HISTORY_FILE = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
+
+Callback = Callable[..., Any]
+Decorator = Callable[[Callback], Callback]
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+expect_gpus_option = click.option(
+    "--expect-gpus", type=WholeNumber(0), metavar="N", help="Fail if fewer NVIDIA cards are found."
+)
+workload_option = click.option(
+    "--workload",
+    "workloads",
+    multiple=True,
+    metavar="NAME",
+    help="Train only this model (lstm, gru, cnn, ...); may be repeated.",
+)
+
+
+def suite_option(default: str) -> Decorator:
+    """The option that selects a set of models."""
+    return click.option(
+        "--suite",
+        type=click.Choice(["ready", "workshop", "full"]),
+        default=default,
+        show_default=True,
+        help="Train three models, all twelve of the workshop, or these and the variants of the class scripts.",
+    )
+
+
+def measurement_options(command: Callback) -> Callback:
+    """A decorator: the options that `bench` and `ready` share."""
+    for option in reversed(
+        (
+            workload_option,
+            suite_option("ready"),
+            click.option(
+                "--backend",
+                type=click.Choice(BACKENDS),
+                help="The framework that Keras runs on.  [default: the first of these that is installed]",
+            ),
+            click.option(
+                "--quick/--full",
+                default=None,
+                help="Run one short process per model, or several long ones.  "
+                "[default: --quick for the first `ready` on a machine without a card]",
+            ),
+            click.option(
+                "--seed",
+                type=WholeNumber(0, 2**31 - 1),
+                default=0,
+                show_default=True,
+                help="Seed of the generated data and the initial weights.",
+            ),
+            click.option(
+                "--repeats",
+                type=WholeNumber(1, 100),
+                help="Number of processes per model.  [default: 1 with --quick, 3 for ready, 5 for bench]",
+            ),
+            click.option(
+                "--batch",
+                metavar="SIZE",
+                help="Batch size: workshop (32), best (the fastest, found by doubling), both, or a number.  "
+                "[default: both for a full `bench`, else workshop]",
+            ),
+            click.option(
+                "--build",
+                metavar="BUILD",
+                help="Parts and prices of this computer, for the price per speed: see `dlbox parts`.",
+            ),
+            click.option(
+                "--output", type=Folder(), help="Folder of the report.  [default: next to the history]"
+            ),
+            expect_gpus_option,
+            json_option,
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.command("ready")
+@measurement_options
+def ready_command(**options: Any) -> None:
+    """Check the machine, train the workshop's models, print one verdict and write a report."""
+    from bench.commands import measure
+
+    sys.exit(measure.measure("ready", complain=print_error, **options))
+
+
+@click.command("check")
+@click.option(
+    "--stress",
+    type=FiniteNumber(0, 24 * 60, min_open=True),
+    metavar="MINUTES",
+    help="Put the card under load for this time, and check it under load too.",
+)
+@click.option("--frameworks", is_flag=True, help="Check that each installed framework finds the card.")
+@click.option(
+    "--only", multiple=True, metavar="THEME", help="Run only the checks of this theme; may be repeated."
+)
+@click.option(
+    "--skip", multiple=True, metavar="THEME", help="Leave out the checks of this theme; may be repeated."
+)
+@expect_gpus_option
+@click.option(
+    "--power-supply", type=WholeNumber(1), metavar="WATTS", help="Rated power of the computer's power supply."
+)
+@click.option(
+    "--build", metavar="BUILD", help="The build whose power supply this computer has: see `dlbox parts`."
+)
+@click.option(
+    "--backend",
+    type=click.Choice(BACKENDS),
+    help="The framework that makes the load of --stress.  [default: the first of these that is installed]",
+)
+@json_option
+@export_options("check")
+@click.option("--list", "listing", is_flag=True, help="List the checks: what each examines, and its limits.")
+@click.option("--explain", metavar="CHECK_ID", help="Explain a check, and how to fix what it finds.")
+def check_command(**options: Any) -> None:
+    """Check the card, the driver and the system, in about a second."""
+    from bench.commands import check
+
+    exports = export.take(options, "check")
+    sys.exit(check.run(check.CheckOptions(exports=exports, **options), print_error))
+
+
+@click.command("bench")
+@measurement_options
+@click.option(
+    "--baseline", is_flag=True, help="Compare later runs of these models on this machine with this run."
+)
+@click.option(
+    "--tuned", is_flag=True, help="Train with the settings that `dlbox tune` stored, where they still apply."
+)
+@click.option(
+    "--devices",
+    metavar="WHICH",
+    help="Also train on several devices at once: all cards, a number of cards, or cpu:2 (virtual devices).",
+)
+@export_options("run")
+def bench_command(**options: Any) -> None:
+    """Train the workshop's models in fresh processes, and record their speed."""
+    from bench.commands import measure
+
+    sys.exit(measure.measure("bench", complain=print_error, **options))
+
+
+@click.command("tune")
+@workload_option
+@suite_option("workshop")
+@click.option(
+    "--minutes",
+    type=FiniteNumber(0, 24 * 60, min_open=True),
+    default=30.0,
+    show_default=True,
+    help="Time after which no further setting is tried.",
+)
+@json_option
+def tune_command(**options: Any) -> None:
+    """Find the fastest settings: try backends, layers, XLA, precision and batch size in turn, and store the best."""
+    from bench.commands import tune
+
+    sys.exit(tune.run(complain=print_error, **options))
+
+
+@click.group("history", invoke_without_command=True)
+@click.option("--limit", type=WholeNumber(1), default=20, show_default=True, help="Number of runs to list.")
+@json_option
+@click.pass_context
+def history_group(context: click.Context, limit: int, as_json: bool) -> None:
+    """List the runs of this machine, the newest last; or export, import or remove runs."""
+    if context.invoked_subcommand is None:
+        from bench.commands import history
+
+        sys.exit(history.list_runs(limit=limit, as_json=as_json, complain=print_error))
+
+
+@history_group.command("export")
+@click.argument("file", type=_HISTORY_FILE)
+@click.option(
+    "--run", "number", type=WholeNumber(1), metavar="ID", help="Export only this run.  [default: all]"
+)
+def history_export_command(file: Path, number: int | None) -> None:
+    """Write runs to FILE (- for stdout) as JSON Lines: each line is the --json document of a run."""
+    from bench.commands import history
+
+    sys.exit(history.export(file, number=number, complain=print_error))
+
+
+@history_group.command("import")
+@click.argument("file", type=_HISTORY_FILE)
+@json_option
+def history_import_command(file: Path, as_json: bool) -> None:
+    """Add the runs of FILE (- for stdin): an export, or a --json document of any machine."""
+    from bench.commands import history
+
+    sys.exit(history.bring_in(file, as_json=as_json, complain=print_error))
+
+
+@history_group.command("prune")
+@click.option("--keep", type=WholeNumber(0), metavar="N", help="Keep the newest N runs.")
+@click.option(
+    "--older-than", type=FiniteNumber(0, 36_500), metavar="DAYS", help="Remove only runs older than this."
+)
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@json_option
+def history_prune_command(keep: int | None, older_than: float | None, yes: bool, as_json: bool) -> None:
+    """Remove old runs permanently. Baselines are always kept."""
+    from bench.commands import history
+
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError("stdin is not a terminal: pass --yes")
+    confirm = None if yes else lambda question: click.confirm(shown.sentence(question), err=True)
+    sys.exit(
+        history.prune(
+            keep=keep, older_than=older_than, confirm=confirm, as_json=as_json, complain=print_error
+        )
+    )
+
+
+@click.command("compare")
+@click.argument("a", metavar="[A]", default="previous")
+@click.argument("b", metavar="[B]", default="last")
+@json_option
+def compare_command(a: str, b: str, as_json: bool) -> None:
+    """Compare the speed of run B with run A: each a run's number, `last`, `previous`, `baseline`, or a --json file.
+
+    Without A and B: the last run with the one before it. The exit code is 1 if B is slower in any model.
+    """
+    from bench.commands import compare
+
+    sys.exit(compare.run(a, b, as_json=as_json, complain=print_error))
+
+
+@click.command("report")
+@click.argument("which", metavar="[ID]", required=False)
+@click.option("--output", type=Folder(), help="Folder of the report.  [default: next to the history]")
+@click.option("--markdown", is_flag=True, help="Print a summary in Markdown on stdout instead.")
+@export_options("run")
+def report_command(which: str | None, output: Path | None, **options: Any) -> None:
+    """Write the report of run ID (the last run without it) again, and print its path.
+
+    ID can also be `last`, `previous`, `baseline`, or a --json file of any machine.
+
+    With an option that names another format (--csv, --markdown, ...) only that format is written.
+    """
+    from bench.commands import report
+
+    sys.exit(report.run(which, output, print_error, **options))
+
+
+@click.command("parts")
+@click.argument("build", metavar="[BUILD]", required=False)
+@click.option(
+    "--budget",
+    type=float,
+    metavar="USD",
+    help="Compare the total price with this budget instead of the build's.",
+)
+@click.option("--this", is_flag=True, help="Check this machine's card and power draw against the build too.")
+@json_option
+def parts_command(build: str | None, budget: float | None, this: bool, as_json: bool) -> None:
+    """Check whether the parts of a build fit together; without BUILD, list the builds.
+
+    BUILD is the name of a build that comes with dlbox, or a file.
+    """
+    from bench.commands import parts
+
+    sys.exit(parts.run(build, this=this, budget=budget, as_json=as_json, complain=print_error))
