@@ -15,10 +15,6 @@ from typing import Any
 
 import click
 
-from common.click_types import (
-    Folder,
-    WholeNumber,
-)
 from common.exit_codes import EXIT_INTERRUPTED
 from common.lazy_group import LazyCommand, LazyGroup
 from common.messages import print_error
@@ -41,6 +37,7 @@ COMMANDS = {
         "provision.cli:provision_command", "Install what the plan says, on this machine or on others."
     ),
     "tune": LazyCommand("bench.cli:tune_command", "Find and store the fastest settings for each model."),
+    "workshop": LazyCommand("workshops.cli:workshop_group", "Run the Keras lessons; list and check them."),
 }
 """Commands that a package's cli.py defines; it is imported when one of them is used."""
 
@@ -56,141 +53,6 @@ def cli() -> None:
 
     Start with `dlbox ready`.
     """
-
-
-@cli.group("workshop", short_help="The lessons this box was built for.")
-def workshop_group() -> None:
-    """The lessons this box was built for: they run anywhere, offline, and say what should come out."""
-
-
-LESSONS_FOLDER = Path("dlbox-results/workshop")
-
-
-def lesson_backend(command: Any) -> Any:
-    """The option that picks what Keras runs on."""
-    return click.option(
-        "--backend",
-        type=click.Choice(["tensorflow", "torch", "jax"]),
-        help="What Keras runs on.  [default: KERAS_BACKEND, else the first of these that is installed]",
-    )(command)
-
-
-@workshop_group.command("list")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def workshop_list_command(as_json: bool) -> None:
-    """The lessons in order, and how long each takes."""
-    from workshops import command
-
-    sys.exit(command.list_lessons(as_json=as_json))
-
-
-@workshop_group.command("run")
-@click.argument("name")
-@click.option("--model", metavar="NAME", help="Only this model of the lesson.")
-@click.option(
-    "--cell", metavar="NAME", help="Only this kind of cell (simple-rnn, lstm, gru; by-hand also conv)."
-)
-@click.option(
-    "--epochs", type=WholeNumber(1), help="How often to go through the data.  [default: the lesson's]"
-)
-@click.option("--quick", is_flag=True, help="The short form: a minute on two CPU cores.")
-@click.option(
-    "--seed", type=WholeNumber(0, 2**31 - 1), default=0, show_default=True, help="Of data and weights."
-)
-@click.option("--data", default="embedded", show_default=True, metavar="SET", help="Another data set (list).")
-@click.option(
-    "--corpus",
-    type=click.Path(path_type=Path, exists=True),
-    help="A file or folder of your own, for lessons that read one.",
-)
-@click.option(
-    "--output",
-    type=Folder(),
-    default=LESSONS_FOLDER,
-    show_default=True,
-    help="Folder for pictures and models.",
-)
-@click.option("--save", is_flag=True, help="Keep the trained models as .keras files.")
-@click.option("--show", is_flag=True, help="Open each picture on the desktop as well.")
-@lesson_backend
-@click.option("--json", "as_json", is_flag=True, help="The outcome as one JSON document on stdout.")
-def workshop_run_command(name: str, backend: str | None, as_json: bool, **choices: Any) -> None:
-    """Run a lesson; at the end what came out is held against what should have."""
-    from workshops import command
-    from workshops.page import Settings
-
-    sys.exit(command.run(name, Settings(**choices), backend=backend, as_json=as_json, complain=print_error))
-
-
-@workshop_group.command("check")
-@click.argument("name")
-@click.option(
-    "--folder",
-    type=Folder(),
-    default=Path("exercises"),
-    show_default=True,
-    help="Where your copy of the exercises is, or should be put.",
-)
-@click.option("--solutions", is_flag=True, help="Test the solutions instead, and say where they are.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def workshop_check_command(name: str, folder: Path, solutions: bool, as_json: bool) -> None:
-    """Test your exercises of a lesson; the first time, put them there."""
-    from workshops import command
-
-    sys.exit(command.check(name, folder, solutions=solutions, as_json=as_json, complain=print_error))
-
-
-@workshop_group.command("notebook")
-@click.argument("name")
-@click.option(
-    "--folder",
-    type=Folder(),
-    default=Path("notebooks"),
-    show_default=True,
-    help="Where to write it.",
-)
-@click.option("--force", is_flag=True, help="Write over a notebook that you edited.")
-def workshop_notebook_command(name: str, folder: Path, force: bool) -> None:
-    """Write a lesson (or `all`) as a Jupyter notebook."""
-    from workshops import command
-
-    sys.exit(command.write_notebook(name, folder, force=force, complain=print_error))
-
-
-@workshop_group.command("open")
-@click.option(
-    "--folder",
-    type=Folder(),
-    default=Path("notebooks"),
-    show_default=True,
-    help="Where the notebooks are, or should be written.",
-)
-def workshop_open_command(folder: Path) -> None:
-    """Open the lessons in JupyterLab."""
-    from workshops import command
-
-    sys.exit(command.open_lab(folder, complain=print_error))
-
-
-@workshop_group.command("predict")
-@click.argument("name")
-@click.option("--text", required=True, help='What to give it: "12+345" for seq2seq.')
-@click.option("--model", metavar="NAME", help="Which of the kept models.  [default: the newest]")
-@click.option(
-    "--output",
-    type=Folder(),
-    default=LESSONS_FOLDER,
-    show_default=True,
-    help="Folder that `run --save` wrote to.",
-)
-@lesson_backend
-def workshop_predict_command(
-    name: str, text: str, output: Path, model: str | None, backend: str | None
-) -> None:
-    """Ask a model that `run --save` kept."""
-    from workshops import command
-
-    sys.exit(command.predict(name, text, output, model=model, backend=backend, complain=print_error))
 
 
 def main() -> None:

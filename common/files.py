@@ -10,7 +10,7 @@ import re
 import secrets
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from common.shown import on_terminal
@@ -192,3 +192,36 @@ def reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__
+
+
+UNFINISHED_FOLDER = ".unfinished"
+"""Folder for files that are being written: Keras requires the name to end in ".keras", so the name stays the same."""
+
+
+def write_with(path: Path, save: Callable[[Path], object], *, private: bool = False) -> None:
+    """Call ``save(temporary)``, which writes a file; then put that file in the place of ``path``.
+
+    For libraries that write files themselves. A new file gets its permissions from the umask; an existing file keeps
+    its permissions. ``private`` restricts the file to this user (0600, missing folders 0700) whatever the umask is.
+    Raises OSError; ``path`` then still has its former content.
+    """
+    folder = path.parent / UNFINISHED_FOLDER
+    if private:
+        private_folder(folder)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f"{os.getpid()}-{path.name}"
+    try:
+        save(temporary)
+        if private:
+            temporary.chmod(0o600)
+        elif path.is_file():
+            temporary.chmod(stat.S_IMODE(path.stat().st_mode))
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # another process may be writing there
+            folder.rmdir()

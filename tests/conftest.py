@@ -85,9 +85,9 @@ def own_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(autouse=True)
 def own_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No lesson run within a test's own process is taken for the user's: how long those took is told to them."""
-    from workshops.live import Times
+    from workshops.player.live import LessonTimes
 
-    monkeypatch.setattr(Times, "_path", staticmethod(lambda: tmp_path / "workshop-times.json"))
+    monkeypatch.setattr(LessonTimes, "_path", staticmethod(lambda: tmp_path / "workshop-times.json"))
 
 
 @pytest.fixture(autouse=True)

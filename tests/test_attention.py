@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from workshops import catalog
 from workshops.data import sentiment_grammar as grammar
-from workshops.page import Page, Settings
+from workshops.lessons import catalog
+from workshops.player.outcome import LessonOptions
+from workshops.player.page import LessonPage
 
 keras = pytest.importorskip("keras")
-lesson = pytest.importorskip("workshops.attention")
+lesson = pytest.importorskip("workshops.lessons.attention.page")
 
 
 def test_readers_are_of_equal_size() -> None:
@@ -24,7 +25,7 @@ def test_readers_are_of_equal_size() -> None:
 
 
 def test_attention_by_hand_equals_keras(tmp_path: Path) -> None:
-    page = Page(catalog.find("attention"), Settings(output=tmp_path), out=io.StringIO())
+    page = LessonPage(catalog.find("attention"), LessonOptions(output=tmp_path), out=io.StringIO())
     lesson.by_hand(page)
     assert len(page.measured) == 2
     assert all(m.ok for m in page.measured), page.measured

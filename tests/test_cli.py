@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import re
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -17,18 +20,33 @@ HEAVY = ("tensorflow", "keras", "torch", "jax", "ansible_runner", "matplotlib", 
 
 
 def commands() -> dict[str, click.Command]:
-    """Name -> command, with the module of each command imported."""
+    """Every command by its full name, subcommands too: "ready", "workshop run"."""
     sys.path.insert(0, str(ROOT))
-    import importlib
+    cli = importlib.import_module("dlbox").cli  # not `import dlbox`: nothing may import the command
 
-    group = importlib.import_module("dlbox").cli  # not `import dlbox`: see ruff
-    context = click.Context(group)
-    found = {name: group.get_command(context, name) for name in group.list_commands(context)}
-    assert None not in found.values()
-    return found
+    def below(group: click.Group, prefix: str) -> Iterator[tuple[str, click.Command]]:
+        context = click.Context(group)
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            assert command is not None, name
+            yield prefix + name, command
+            if isinstance(command, click.Group):
+                yield from below(command, f"{prefix}{name} ")
+
+    return dict(below(cli, ""))
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["history"], ["ready", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["history"],
+        ["ready", "--help"],
+        ["workshop", "--help"],
+        ["workshop", "list"],
+        ["--version"],
+    ],
+)
 def test_nothing_heavy_is_imported_at_start(arguments: list[str]) -> None:
     code = f"""
     import sys
@@ -57,9 +75,30 @@ def test_every_command_and_option_has_a_help_text(name: str) -> None:
             assert parameter.help, f"{name} {parameter.opts}"
 
 
-@pytest.mark.parametrize("name", sorted(commands()))
+@pytest.mark.parametrize("name", sorted(name for name in commands() if " " not in name))
 def test_the_readme_names_every_command(name: str) -> None:
     assert f"dlbox {name}" in (ROOT / "README.md").read_text()
+
+
+def test_help_lists_every_command_and_imports_no_package_of_a_listed_one() -> None:
+    code = f"""
+    import sys
+    sys.path.insert(0, {str(ROOT)!r})
+    sys.argv = ["dlbox", "--help"]
+    import dlbox
+    try:
+        dlbox.main()
+    except SystemExit:
+        pass
+    imported = {{dlbox.cli.table[name].target.partition(":")[0] for name in dlbox.cli.table}} & set(sys.modules)
+    sys.stderr.write("IMPORTED:" + ",".join(sorted(imported)))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == "IMPORTED:"
+    listed = re.findall(r"^  (\S+)  +\S", done.stdout.partition("Commands:")[2], re.MULTILINE)
+    assert listed == sorted(name for name in commands() if " " not in name)
 
 
 def test_help_lists_every_command_with_one_line(dlbox: Command) -> None:

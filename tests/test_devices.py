@@ -30,7 +30,7 @@ from bench.results.store import validate
 from inventory.machine.reading import Reading
 from inventory.machine.records import Gpu, Machine
 from tests.conftest import ROOT, Command
-from workshops.settings import Setting
+from workshops.speed.settings import Setting
 
 
 def several(*rates: float, count: int = 2, differ: float | None = 0.0, **changes: Any) -> Any:

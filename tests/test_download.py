@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workshops.data import archive, download
-from workshops.data.download import DownloadError, Remote
+from workshops.data.fetch import archive, download
+from workshops.data.fetch.download import DownloadError, RemoteFile
 
 CONTENT = bytes(range(256)) * 16_384  # 4 MiB
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -40,9 +40,9 @@ class Server(ThreadingHTTPServer):
     def handle_error(self, *_: object) -> None:
         """Hung up on, as some tests want."""
 
-    def remote(self, **changes: object) -> Remote:
+    def remote(self, **changes: object) -> RemoteFile:
         values = {"name": "vectors.zip", "url": self.url, "sha256": SHA256, "size_bytes": len(CONTENT)}
-        return Remote(**(values | changes))  # type: ignore[arg-type]
+        return RemoteFile(**(values | changes))  # type: ignore[arg-type]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -82,7 +82,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         thread.join()
 
 
-def fetch(remote: Remote, folder: Path) -> tuple[Path, str]:
+def fetch(remote: RemoteFile, folder: Path) -> tuple[Path, str]:
     out = io.StringIO()
     return download.fetch(remote, folder=folder, progress=out, pause=0.001), out.getvalue()
 
@@ -110,12 +110,12 @@ def test_goes_on_where_it_broke_off(server: Server, tmp_path: Path, size_known: 
     path, said = fetch(server.remote(size_bytes=len(CONTENT) if size_known else 0), tmp_path)
     assert path.read_bytes() == CONTENT
     assert server.asked == ["", "bytes=1000000-", "bytes=3000000-"]
-    assert "going on at 3.00" in said
+    assert "continuing at 3.00" in said
 
 
 def test_a_later_run_goes_on_too(server: Server, tmp_path: Path) -> None:
     server.breaks = [1000] * download.ATTEMPTS
-    with pytest.raises(DownloadError, match=r"the connection broke off; 0\.00 MB are kept"):
+    with pytest.raises(DownloadError, match=r"the connection was interrupted; 0\.00 MB are stored"):
         fetch(server.remote(), tmp_path)
     assert fetch(server.remote(), tmp_path)[0].read_bytes() == CONTENT
     assert server.asked[-1] == "bytes=4000-"
@@ -143,7 +143,7 @@ def test_damage_in_the_cache_is_seen_and_mended(server: Server, tmp_path: Path) 
         file.seek(2_000_000)
         file.write(b"!")
     again, said = fetch(server.remote(), tmp_path)
-    assert f"{path} is damaged: fetching it again" in said
+    assert f"{path} is damaged: downloading it again" in said
     assert again.read_bytes() == CONTENT
 
 
@@ -168,7 +168,7 @@ def test_a_damaged_file_is_left_until_a_whole_one_is_there(
     with pytest.raises(DownloadError) as error:
         fetch(remote, tmp_path)
     assert "\n" not in str(error.value)
-    assert fault == "no room" or "the damaged vectors.zip is left as it is" in str(error.value)
+    assert fault == "no room" or "the damaged vectors.zip is still there" in str(error.value)
     assert path.read_bytes() == copied
 
 
@@ -190,7 +190,7 @@ def test_more_than_was_published_is_cut_off(server: Server, tmp_path: Path) -> N
 @pytest.mark.parametrize(("status", "times"), [(404, 1), (403, 1), (503, download.ATTEMPTS)])
 def test_a_refusal_is_one_sentence(server: Server, tmp_path: Path, status: int, times: int) -> None:
     server.status = status
-    with pytest.raises(DownloadError, match=f"it answered {status}") as error:
+    with pytest.raises(DownloadError, match=f"the server answered {status}") as error:
         fetch(server.remote(), tmp_path)
     assert "\n" not in str(error.value)
     assert len(server.asked) == times
@@ -201,7 +201,7 @@ def test_offline_is_one_sentence_that_says_what_to_do(server: Server, tmp_path: 
     with pytest.raises(DownloadError) as error:
         fetch(nowhere, tmp_path)
     assert str(error.value) == (
-        "Cannot fetch vectors.zip from 127.0.0.1: connection refused. Without a network, put the file "
+        "Cannot download vectors.zip from 127.0.0.1: connection refused. Without a network, put the file "
         f"into {tmp_path} yourself, or leave --data out."
     )
 
@@ -214,13 +214,13 @@ def test_too_little_room(server: Server, tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_cache_that_cannot_be_written(server: Server, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(DownloadError, match="Cannot keep vectors"):
+    with pytest.raises(DownloadError, match="Cannot store vectors"):
         fetch(server.remote(), tmp_path / "cache")
 
 
 def test_a_file_in_the_place_of_the_cache(server: Server, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("", encoding="utf-8")
-    with pytest.raises(DownloadError, match="Cannot keep vectors"):
+    with pytest.raises(DownloadError, match="Cannot store vectors"):
         fetch(server.remote(), tmp_path / "cache" / "data")
 
 
@@ -305,7 +305,7 @@ def test_a_link_in_a_zip_is_refused(tmp_path: Path) -> None:
 def test_a_bomb_is_stopped(tmp_path: Path) -> None:
     bomb = zipped(tmp_path / "a.zip", {"one": b"0" * 600_000, "two": b"0" * 600_000})
     assert bomb.stat().st_size < 5000
-    with pytest.raises(archive.ArchiveError, match="far more than it should"):
+    with pytest.raises(archive.ArchiveError, match="much larger than expected"):
         archive.unpack(bomb, tmp_path / "out", limit_bytes=1_000_000)
     assert [p.name for p in tmp_path.iterdir()] == ["a.zip"]
 
@@ -331,5 +331,5 @@ def test_damaged_archives_are_one_sentence(tmp_path: Path, kind: str, damage: st
 def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
     made = zipped(tmp_path / "a.zip", {"one": b"1"})
     archive.unpack(made, tmp_path / "out")
-    with pytest.raises(archive.ArchiveError, match="is there already"):
+    with pytest.raises(archive.ArchiveError, match="already exists"):
         archive.unpack(made, tmp_path / "out")

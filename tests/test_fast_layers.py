@@ -203,7 +203,7 @@ print(json.dumps(ran))
 SAVED = """
 import json, sys
 import numpy as np, keras
-from workshops import fast, models
+from workshops import fast; from workshops.models import workshop as models
 model = models.build("bilstm", length=6)
 assert fast.quicken(model) == 2
 assert fast.quicken(model) == 0

@@ -20,9 +20,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.test_download import Server
-from workshops import catalog
-from workshops.data import download, imdb
-from workshops.page import LessonError, Page, Settings
+from workshops.data import imdb
+from workshops.data.fetch import download
+from workshops.lessons import catalog
+from workshops.player.outcome import LessonError, LessonOptions
+from workshops.player.page import LessonPage
 
 ROOT = Path(__file__).parent.parent
 GOOD, BAD = "A fine film.<br /><br />It's superb, the cast is fine!", "A dull film; I didn't like it."
@@ -70,7 +72,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
     with Server() as running:
         running.content = packed(files())
         digest = hashlib.sha256(running.content).hexdigest()
-        here = download.Remote("aclImdb_v1.tar.gz", running.url, digest, len(running.content))
+        here = download.RemoteFile("aclImdb_v1.tar.gz", running.url, digest, len(running.content))
         monkeypatch.setattr(imdb, "ACL_IMDB", here)
         thread = threading.Thread(target=running.serve_forever, args=(0.02,))
         thread.start()
@@ -102,7 +104,7 @@ def test_a_corrupt_cache_is_fetched_again(server: Server, tmp_path: Path) -> Non
     path.write_bytes(path.read_bytes()[:-20] + b"x" * 20)
     out = io.StringIO()
     assert len(read(None, out).train.labels) == 80
-    assert "is damaged: fetching it again" in out.getvalue()
+    assert "is damaged: downloading it again" in out.getvalue()
     assert len(server.asked) == 2
 
 
@@ -114,13 +116,13 @@ def test_a_broken_connection_is_resumed(server: Server) -> None:
 
 def test_offline_is_one_sentence_with_a_way_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("keras")
-    from workshops.text_classification_imdb import real_reviews
+    from workshops.lessons.text_classification.imdb import real_reviews
 
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(download, "ATTEMPTS", 1)
-    monkeypatch.setattr(imdb, "ACL_IMDB", download.Remote("a.tar.gz", "http://127.0.0.1:1/a", "0" * 64))
-    page = Page(catalog.find("text-classification"), Settings(data="real"), out=io.StringIO())
+    monkeypatch.setattr(imdb, "ACL_IMDB", download.RemoteFile("a.tar.gz", "http://127.0.0.1:1/a", "0" * 64))
+    page = LessonPage(catalog.find("text-classification"), LessonOptions(data="real"), out=io.StringIO())
     with pytest.raises(LessonError, match="Without a network, put the file into") as error:
         real_reviews(page)
     assert "\n" not in str(error.value)
@@ -174,7 +176,7 @@ def test_a_file_that_is_not_the_reviews_is_one_sentence(tmp_path: Path, damage: 
 @pytest.mark.parametrize("text", ["", " \n", "<br />", "..."])
 def test_reviews_without_a_word_are_one_sentence(tmp_path: Path, empty: str, text: str) -> None:
     texts = {name: text if name.split("/")[1] in empty else said for name, said in files().items()}
-    with pytest.raises(imdb.ReviewsError, match=r"holds no word in (train|test)/: its reviews are empty"):
+    with pytest.raises(imdb.ReviewsError, match=r"contains no word in (train|test)/: its reviews are empty"):
         read(unpacked(tmp_path, texts))
 
 
@@ -227,16 +229,16 @@ def test_the_lesson_on_reviews_of_ones_own_and_a_kept_model(tmp_path: Path) -> N
 
 def test_every_reader_builds_in_the_class_s_sizes() -> None:
     pytest.importorskip("keras")
-    from workshops.text_classification_imdb import LAST, WORDS, build_real
+    from workshops.lessons.text_classification.imdb import LAST, WORDS, build_real
 
     lesson = catalog.find("text-classification")
     for name in lesson.models:
         model = build_real(name)
         assert (model.input_shape, model.output_shape) == ((None, LAST), (None, 1))
         assert model.count_params() > (WORDS if name == "bag-of-words" else 50 * WORDS)
-    promised = {e.name for e in lesson.promises(quick=False, data="real")}
+    promised = {e.name for e in lesson.expected_values(quick=False, data="real")}
     assert promised == {f"real: {name}: accuracy" for name in lesson.models}
-    assert not {e.name for e in lesson.promises(quick=False)} & promised
+    assert not {e.name for e in lesson.expected_values(quick=False)} & promised
 
 
 def test_a_kept_model_that_went_bad_is_one_sentence(tmp_path: Path) -> None:

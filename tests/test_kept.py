@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workshops import catalog, command, kept
+from workshops.commands import predict
 from workshops.data import addition
 from workshops.data.text import UNKNOWN
-from workshops.page import LessonError, Page, Settings
+from workshops.lessons import catalog
+from workshops.player import saved_models
+from workshops.player.outcome import LessonError, LessonOptions
+from workshops.player.page import LessonPage
 
 keras = pytest.importorskip("keras")
 
@@ -21,14 +24,12 @@ keras = pytest.importorskip("keras")
 @functools.cache
 def built() -> dict[str, list[Any]]:
     """Lesson -> untrained models as it keeps them."""
-    from workshops import (
-        attention,
-        characters,
-        seq2seq,
-        text_classification,
-        text_classification_imdb,
-        text_generation,
-    )
+    from workshops.lessons.attention import page as attention
+    from workshops.lessons.seq2seq import page as seq2seq
+    from workshops.lessons.text_classification import imdb
+    from workshops.lessons.text_classification import page as text_classification
+    from workshops.lessons.text_generation import characters
+    from workshops.lessons.text_generation import page as text_generation
 
     numbers, letters = text_generation.build("gru", 30), text_generation.build("lstm", 5)
     return {
@@ -39,7 +40,7 @@ def built() -> dict[str, list[Any]]:
         ],
         "text-classification": [
             text_classification.build("cnn"),
-            text_classification_imdb.build_real("average", ("", "[UNK]", "good")),
+            imdb.build_real("average", ("", "[UNK]", "good")),
         ],
         "attention": [attention.build("transformer")[0], attention.build("additive")[0]],
         "text-generation": [numbers, characters.with_symbols(letters, "ab c" + UNKNOWN)],
@@ -57,20 +58,24 @@ TEXTS = {
 def ask(name: str, folder: Path, text: str, model: str | None = None) -> tuple[int, list[str]]:
     """Exit code and complaints."""
     said: list[str] = []
-    code = command.predict(name, text, folder, model=model, backend=None, complain=said.append)
+    code = predict.predict(name, text, folder, model=model, backend=None, complain=said.append)
     return code, said
 
 
 def test_a_lesson_reads_its_own_models_and_no_other_lesson_s() -> None:
     models = built()
-    assert set(models) == set(kept.SHAPES) == {e.name for e in catalog.LESSONS if e.predicts}
+    assert set(models) == {e.name for e in catalog.lessons() if e.predicts}
     same = {"attention", "text-classification"}  # they read the same reviews
     for name, own in models.items():
         for other, theirs in models.items():
             for model in theirs:
                 if {name, other} != same:
-                    assert kept.fits(model, catalog.find(name)) is (name == other), (name, other, model.name)
-        assert all(kept.fits(model, catalog.find(name)) for model in own)
+                    assert saved_models.fits(model, catalog.find(name)) is (name == other), (
+                        name,
+                        other,
+                        model.name,
+                    )
+        assert all(saved_models.fits(model, catalog.find(name)) for model in own)
 
 
 @pytest.mark.parametrize("name", list(TEXTS))
@@ -106,7 +111,7 @@ def test_a_model_that_is_not_kept_names_those_that_are(tmp_path: Path, model: st
     built()["text-classification"][0].save(folder / "cnn.keras")
     code, said = ask("text-classification", tmp_path, "the plot was superb", model)
     assert code == 2
-    assert said == [f"No model {model!r} is kept in {folder}: there is cnn"]
+    assert said == [f"There is no saved model {model!r} in {folder}; the saved models: cnn"]
     for name in (None, "cnn", "cnn.keras"):
         assert ask("text-classification", tmp_path, "the plot was superb", name) == (0, [])
 
@@ -116,46 +121,49 @@ FULL_WIDTH, ARABIC = "\uff11\uff12+\uff13", "\u0661+\u0661"
 
 @pytest.mark.parametrize("text", [FULL_WIDTH, ARABIC, "\u00b2+1", "1+\u09e7", "12+345\n"])
 def test_digits_of_other_scripts_are_no_sum_here(text: str) -> None:
-    from workshops import seq2seq
+    from workshops.lessons.seq2seq import page as seq2seq
+    from workshops.lessons.seq2seq import run
 
     with pytest.raises(LessonError, match="is not a sum of two numbers"):
-        seq2seq.predict(seq2seq.build_repeat(8), text)
+        run.predict(seq2seq.build_repeat(8), text)
 
 
 def test_the_model_of_questions_as_they_are_asked_is_kept_and_asked_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from workshops import seq2seq
+    from workshops.lessons.seq2seq import page as seq2seq
+    from workshops.lessons.seq2seq import run
 
-    settings = Settings(save=True, output=tmp_path, epochs=1, quick=True)
-    page = Page(catalog.find("seq2seq"), settings, out=io.StringIO(), progress=io.StringIO())
+    settings = LessonOptions(save=True, output=tmp_path, epochs=1, quick=True)
+    page = LessonPage(catalog.find("seq2seq"), settings, out=io.StringIO(), progress=io.StringIO())
     few = addition.make(40).split()
     monkeypatch.setattr(seq2seq, "questions", lambda page, reverse: few)
     seq2seq.repeat(page, reverse=False)
     assert [path.name for path in page.saved] == ["not-reversed.keras"]
-    model = kept.load(page.saved[0], catalog.find("seq2seq"))
+    model = saved_models.load(page.saved[0], catalog.find("seq2seq"))
     read: list[Any] = []
     monkeypatch.setattr(
         addition, "one_hot", lambda ids: read.append(ids) or np.eye(12, dtype=np.float32)[ids]
     )
-    seq2seq.predict(model, "12+345")
-    seq2seq.predict(seq2seq.build_repeat(8), "12+345")
+    run.predict(model, "12+345")
+    run.predict(seq2seq.build_repeat(8), "12+345")
     assert [addition.text(ids[0]) for ids in read] == ["12+345 ", " 543+21"]
 
 
 def test_a_model_of_characters_goes_on_with_the_text(tmp_path: Path) -> None:
     """Trained on "abc" over and over it has to go on so; what it does not know it passes over."""
-    from workshops import characters, text_generation
     from workshops.data.text import from_string
+    from workshops.lessons.text_generation import characters, run
+    from workshops.lessons.text_generation import page as text_generation
 
-    settings = Settings(save=True, output=tmp_path, quick=True, epochs=12)
-    page = Page(catalog.find("text-generation"), settings, out=io.StringIO(), progress=io.StringIO())
+    settings = LessonOptions(save=True, output=tmp_path, quick=True, epochs=12)
+    page = LessonPage(catalog.find("text-generation"), settings, out=io.StringIO(), progress=io.StringIO())
     text_generation.learn_characters(page, ["gru"], from_string("abc", "abc" * 8_000))
     assert [path.name for path in page.saved] == ["characters-gru.keras"]
-    model = kept.load(page.saved[0], catalog.find("text-generation"))
-    assert characters.inside(model)[1] == "abc"
-    assert text_generation.predict(model, "ab?cab").startswith("cabcabcab")
+    model = saved_models.load(page.saved[0], catalog.find("text-generation"))
+    assert characters.unwrap(model)[1] == "abc"
+    assert run.predict(model, "ab?cab").startswith("cabcabcab")
     with pytest.raises(LessonError, match="knows no character of 'xyz'"):
-        text_generation.predict(model, "xyz")
+        run.predict(model, "xyz")
     with pytest.raises(LessonError, match="knows no character of ''"):
-        text_generation.predict(model, "")
+        run.predict(model, "")

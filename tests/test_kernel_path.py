@@ -179,7 +179,7 @@ def test_tensorflow_s_operation_is_found_inside_a_called_function(frameworks: Fr
         """
         import numpy as np, tensorflow as tf
         from bench.measure.kernel_path import _tensorflow_operations, operations_of_graph, recurrent_layers
-        from workshops import models
+        from workshops.models import workshop as models
         @tf.function
         def inner(x, h, c, p):
             return tf.raw_ops.CudnnRNNV3(input=x, input_h=h, input_c=c, params=p,
@@ -202,7 +202,7 @@ def test_jax_s_primitive_is_found_inside_an_inner_program(frameworks: Frameworks
         import jax, jax.numpy as jnp, numpy as np
         from jax.experimental import rnn
         from bench.measure.kernel_path import _jax_primitives, primitives_of
-        from workshops import models
+        from workshops.models import workshop as models
         import jaxlib.gpu_rnn  # asks the card how much room it needs; there is none here
         jaxlib.gpu_rnn.compute_rnn_workspace_reserve_space_sizes = lambda *a, **k: (0, 0)
         size = rnn.get_num_params_in_lstm(4, 3, 1, False)
@@ -224,7 +224,7 @@ def test_torch_s_profiler_sees_the_operations_of_a_model(frameworks: Frameworks)
         """
         import numpy as np
         from bench.measure.kernel_path import _torch_operations
-        from workshops import models
+        from workshops.models import workshop as models
         names = _torch_operations(models.build("gru", length=6), np.zeros((2, 6), np.int32))
         print(any("_cudnn_rnn" in name for name in names), any(name.startswith("aten::") for name in names))
         """,

@@ -14,7 +14,7 @@ from bench.measure.workloads import WORKLOADS
 from bench.run import tune
 from bench.run.tune_candidates import TriedSetting
 from tests.conftest import ROOT
-from workshops.settings import Setting
+from workshops.speed.settings import Setting
 
 
 @pytest.mark.slow

@@ -13,9 +13,10 @@ SAME = """
 import json, sys
 import keras, numpy as np
 from keras import layers
-from workshops import tuned
-from workshops.page import Page, Settings
-from workshops import catalog
+from workshops.speed import tuned
+from workshops.player.outcome import LessonOptions
+from workshops.player.page import LessonPage
+from workshops.lessons import catalog
 
 steps = int(sys.argv[1])
 
@@ -37,7 +38,7 @@ plain = build()
 told = plain.fit(x, y, epochs=3, batch_size=10, validation_data=(x[:50], y[:50]), verbose=0).history
 model = build()
 seen = []
-page = Page(catalog.find("seq2seq"), Settings())
+page = LessonPage(catalog.find("seq2seq"), LessonOptions())
 ours = page.fit(model, x, y, epochs=3, batch_size=10, validation=(x[:50], y[:50]), quiet=True, each_epoch=seen.append)
 assert seen == [0, 1, 2]
 assert told.keys() == ours.keys()

@@ -9,7 +9,7 @@ import re
 import pytest
 
 from tests.benchmarks import lessons as script
-from workshops import catalog
+from workshops.lessons import catalog
 
 KEPT = script.load()
 BY_HAND = len(catalog.find("by-hand").expected)
@@ -49,10 +49,10 @@ def test_the_page_is_made_from_its_figures() -> None:
 def test_measured_figures_keep_the_promises(key: str) -> None:
     name, mode, _ = key.split("/")
     run = KEPT["runs"][key]
-    promised = catalog.find(name).promises(quick=mode == "quick")
+    promised = catalog.find(name).expected_values(quick=mode == "quick")
     off = {e.name: run["measured"].get(e.name) for e in promised}
     assert not [n for n, v in off.items() if v is None], "promised, and not measured"
-    assert not [(e.name, off[e.name]) for e in promised if not e.holds(off[e.name])]
+    assert not [(e.name, off[e.name]) for e in promised if not e.contains(off[e.name])]
     assert json.dumps(run), "plain JSON"
 
 
@@ -69,10 +69,10 @@ def test_each_yes_of_the_feature_table_names_a_test_that_exists() -> None:
 
 def test_nothing_is_promised_of_models_that_a_run_does_not_train() -> None:
     lesson = catalog.find("text-classification")
-    quick = {e.name for e in lesson.promises(quick=True)}
+    quick = {e.name for e in lesson.expected_values(quick=True)}
     assert "lstm: accuracy - ceiling" in quick
     assert not [n for n in quick if n.startswith("gru")]
-    assert "gru: accuracy - ceiling" in {e.name for e in lesson.promises(quick=False)}
-    assert "gru: accuracy - ceiling" in {e.name for e in lesson.promises(quick=True, model="gru")}
-    alone = catalog.find("text-generation").promises(quick=False, model="gru")
+    assert "gru: accuracy - ceiling" in {e.name for e in lesson.expected_values(quick=False)}
+    assert "gru: accuracy - ceiling" in {e.name for e in lesson.expected_values(quick=True, model="gru")}
+    alone = catalog.find("text-generation").expected_values(quick=False, model="gru")
     assert not [e for e in alone if e.name.startswith(("lstm", "simple-rnn"))]

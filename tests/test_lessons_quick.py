@@ -11,14 +11,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from workshops import catalog
+from workshops.lessons import catalog
 
 RUN = """
 import json, sys
 from pathlib import Path
-from workshops.page import Settings
-from workshops.start import start
-settings = Settings(output=Path(sys.argv[2]), quick=sys.argv[4] == "quick")
+from workshops.player.outcome import LessonOptions
+from workshops.commands.start import start
+settings = LessonOptions(output=Path(sys.argv[2]), quick=sys.argv[4] == "quick")
 outcome = start(sys.argv[1], settings, backend=sys.argv[3], out=sys.stderr)
 print(json.dumps(outcome.document()))
 """
@@ -36,18 +36,18 @@ def run(name: str, backend: str, folder: Path, mode: str) -> dict:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "torch", "jax"])
-@pytest.mark.parametrize("name", [lesson.name for lesson in catalog.LESSONS])
+@pytest.mark.parametrize("name", [lesson.name for lesson in catalog.lessons()])
 def test_quick(name: str, backend: str, tmp_path: Path) -> None:
     outcome = run(name, backend, tmp_path, "quick")
     assert outcome["ok"], [m for m in outcome["measured"] if not m["ok"]]
-    promised = {e.name for e in catalog.find(name).promises(quick=True)}
+    promised = {e.name for e in catalog.find(name).expected_values(quick=True)}
     assert promised <= {m["name"] for m in outcome["measured"]}
     assert outcome["seconds"] < 60
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("name", [lesson.name for lesson in catalog.LESSONS])
+@pytest.mark.parametrize("name", [lesson.name for lesson in catalog.lessons()])
 def test_full(name: str, tmp_path: Path) -> None:
     outcome = run(name, "tensorflow", tmp_path, "full")
     assert outcome["ok"], [m for m in outcome["measured"] if not m["ok"]]

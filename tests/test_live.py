@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from workshops import catalog
-from workshops.live import WIDTH, Progress, columns
-from workshops.page import Page, Settings
+from workshops.lessons import catalog
+from workshops.player.live import WIDTH, TrainingProgress, columns
+from workshops.player.outcome import LessonOptions
+from workshops.player.page import LessonPage
 
 
 def terminal(wide: int) -> tuple[int, int]:
@@ -40,9 +41,9 @@ def test_text_and_progress_fit_the_terminal(
     mine, its = terminal(wide)
     with os.fdopen(its, "w") as out:
         assert columns(out) == used
-        page = Page(catalog.find("by-hand"), Settings(output=tmp_path), out=out, progress=out)
+        page = LessonPage(catalog.find("by-hand"), LessonOptions(output=tmp_path), out=out, progress=out)
         page.say("some words to be wrapped " * 20)
-        show = Progress(out, "a_model_with_a_long_name", 10, 100, quiet=False, notebook=False)
+        show = TrainingProgress(out, "a_model_with_a_long_name", 10, 100, quiet=False, notebook=False)
         show.epoch_ended(0, {f"quantity_{i}": 0.123456 for i in range(9)})
         show.done()
         out.flush()

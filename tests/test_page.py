@@ -15,23 +15,27 @@ from typing import Any
 
 import pytest
 
+from common.files import write_with
 from tests.conftest import ROOT
-from workshops import catalog, files, lines, questions
-from workshops.page import LessonError, Page, Settings
+from workshops.lessons import catalog
+from workshops.player import lines, questions
+from workshops.player.expected import Lesson
+from workshops.player.outcome import LessonError, LessonOptions
+from workshops.player.page import LessonPage
 
 keras = pytest.importorskip("keras")
 
 
-def page(folder: Path, name: str = "by-hand", **choices: Any) -> Page:
-    return Page(
+def page(folder: Path, name: str = "by-hand", **choices: Any) -> LessonPage:
+    return LessonPage(
         catalog.find(name),
-        Settings(output=folder, **choices),
+        LessonOptions(output=folder, **choices),
         out=io.StringIO(),
         progress=io.StringIO(),
     )
 
 
-def text(sheet: Page) -> str:
+def text(sheet: LessonPage) -> str:
     assert isinstance(sheet.out, io.StringIO)
     return " ".join(sheet.out.getvalue().split())
 
@@ -44,18 +48,19 @@ FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
 import keras, numpy as np
-from workshops import catalog
-from workshops.page import Page, Settings
+from workshops.lessons import catalog
+from workshops.player.outcome import LessonOptions
+from workshops.player.page import LessonPage
 
-page = Page(catalog.find("by-hand"), Settings(output=Path(sys.argv[1]), save=True))
+page = LessonPage(catalog.find("by-hand"), LessonOptions(output=Path(sys.argv[1]), save=True))
 inputs = keras.Input((4,))
 small = keras.Model(inputs, keras.layers.Dense(1)(inputs))
 large = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Dense(50_000)(inputs)))
-page.keep(small, "mine")
+page.save_model(small, "mine")
 good = page.saved[0].read_bytes()
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
-page.keep(large, "mine")
+page.save_model(large, "mine")
 assert page.saved[0].read_bytes() == good
 keras.saving.load_model(page.saved[0])
 print(sorted(path.name for path in page.folder.iterdir()))
@@ -78,13 +83,13 @@ def test_a_disk_that_fills_up_leaves_the_model_of_before(tmp_path: Path) -> None
     said = " ".join(done.stdout.split())
     assert "['mine.json', 'mine.keras']" in said, "nothing unfinished is left over"
     assert said.count("Cannot write") == 1
-    assert "What came out" in said
+    assert "Results" in said
     assert "OK False" in said
 
 
 def test_a_file_takes_its_place_only_when_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "a" / "kept.txt"
-    files.write(path, lambda new: new.write_text("first"))
+    write_with(path, lambda new: new.write_text("first"))
 
     def half(new: Path) -> None:
         new.write_text("hal")
@@ -92,7 +97,7 @@ def test_a_file_takes_its_place_only_when_it_is_complete(tmp_path: Path) -> None
         full()
 
     with pytest.raises(OSError, match="No space left"):
-        files.write(path, half)
+        write_with(path, half)
     assert path.read_text() == "first"
     assert [found.name for found in path.parent.iterdir()] == ["kept.txt"]
 
@@ -151,9 +156,9 @@ def test_whoever_stops_a_lesson_gets_what_was_measured(as_json: bool, tmp_path: 
         child.send_signal(signal.SIGINT)
         assert child.wait(60) == 130
     said = " ".join((err if as_json else out).read_text().split())
-    assert "What came out until it was stopped" in said
+    assert "Results until the interruption" in said
     assert "persistence: MAE 41.7273" in said
-    assert "1 of 11 numbers are missing" in said
+    assert "1 of 11 values are missing" in said
     assert "Questions" not in said
     assert err.read_text().rstrip().endswith("interrupted")
     assert "Traceback" not in err.read_text()
@@ -165,16 +170,16 @@ def test_whoever_stops_a_lesson_gets_what_was_measured(as_json: bool, tmp_path: 
         assert "persistence: MAE" in {m["name"] for m in document["measured"]}
 
 
-@pytest.mark.parametrize("lesson", catalog.LESSONS, ids=lambda lesson: lesson.name)
-def test_a_lesson_ends_with_its_questions_and_its_exercises(lesson: catalog.Lesson, tmp_path: Path) -> None:
+@pytest.mark.parametrize("lesson", catalog.lessons(), ids=lambda lesson: lesson.name)
+def test_a_lesson_ends_with_its_questions_and_its_exercises(lesson: Lesson, tmp_path: Path) -> None:
     sheet = page(tmp_path, lesson.name)
     sheet.measure("something", 1.0)
     sheet.close()
     said = text(sheet)
-    heading, paragraphs = questions.ending(lesson)
+    heading, paragraphs = questions.closing_questions(lesson)
     assert heading.startswith("Questions")
     assert "?" in paragraphs[0]
-    assert said.index("What came out") < said.index("Took") < said.index(paragraphs[0])
+    assert said.index("Results") < said.index("Took") < said.index(paragraphs[0])
     assert f"`dlbox workshop check {lesson.name}`" in said
     assert "#" not in " ".join(paragraphs)
     if lesson.name == "attention":
@@ -189,10 +194,10 @@ def test_a_notebook_has_the_questions_in_its_text_alone(tmp_path: Path) -> None:
 
 
 def test_both_model_and_cell_are_one_sentence(tmp_path: Path) -> None:
-    series = pytest.importorskip("workshops.time_series")
+    run = pytest.importorskip("workshops.lessons.time_series.run")
     sheet = page(tmp_path, "time-series", model="perceptron", cell="lstm")
     with pytest.raises(LessonError, match="choose perceptron or lstm, not both"):
-        series.run(sheet.settings, sheet)
+        run.run(sheet)
     assert not text(sheet)
 
 
@@ -207,12 +212,12 @@ def test_both_model_and_cell_are_one_sentence(tmp_path: Path) -> None:
 def test_save_keeps_the_model_of_every_data_set(
     name: str, choices: dict[str, Any], kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from workshops.start import start
+    from workshops.commands.start import start
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     Path("mine.txt").write_text("It is what it is, and that is that. " * 700, encoding="utf-8")
-    settings = Settings(output=Path("out"), quick=True, epochs=1, save=True, **choices)
+    settings = LessonOptions(output=Path("out"), quick=True, epochs=1, save=True, **choices)
     outcome = start(name, settings, out=io.StringIO(), progress=io.StringIO())
     assert outcome.saved == (Path("out") / name / f"{kept}.keras",)
     assert keras.saving.load_model(outcome.saved[0]).count_params() > 0
@@ -255,10 +260,10 @@ def test_text_that_streams_keeps_to_the_width() -> None:
 )
 def test_a_whole_page_keeps_to_80_columns(name: str, choices: dict[str, str], tmp_path: Path) -> None:
     """All but a path, which cannot be folded."""
-    from workshops.start import start
+    from workshops.commands.start import start
 
     out = io.StringIO()
-    settings = Settings(output=tmp_path, quick=True, epochs=1, **choices)  # type: ignore[arg-type]
+    settings = LessonOptions(output=tmp_path, quick=True, epochs=1, **choices)  # type: ignore[arg-type]
     start(name, settings, out=out, progress=io.StringIO())
     long = [line for line in out.getvalue().split("\n") if len(line) > 80 and str(tmp_path) not in line]
     assert not long

@@ -17,8 +17,7 @@ from bench.results.store.history import History, default_path
 from common import files
 from tests.conftest import Command
 from tests.samples import blocks, document, result, telemetry
-from workshops import files as workshop_files
-from workshops import settings
+from workshops.speed import settings
 
 MASKS = (0o077, 0o027, 0o022, 0o002)
 
@@ -68,11 +67,11 @@ def test_what_dlbox_named_is_this_user_s_alone(
     history = History(default_path())
     history.save(history.begin(document()), document(), "complete")
     assert dlbox("report").returncode == 0
-    entry = settings.Entry(
+    entry = settings.TunedEntry(
         setting=settings.Setting(backend="jax"), fingerprint="x", device="cpu", versions={}, at="",
         samples_per_second=1.0, default_samples_per_second=1.0,
     )  # fmt: skip
-    settings.keep("lstm", entry)
+    settings.store("lstm", entry)
     folder = default_path().parent
     below = {path.name: mode(path) for path in folder.rglob("*") if path.is_file()}
     assert {"history.sqlite", "history.sqlite-wal", "history.sqlite-shm", "tuned.json"} < set(below)
@@ -106,7 +105,10 @@ def test_a_folder_that_the_person_chose_keeps_its_permissions(tmp_path: Path) ->
 
 @pytest.mark.parametrize("before", [0o600, 0o640, 0o666])
 def test_an_existing_file_keeps_its_permissions(tmp_path: Path, before: int, umask: int) -> None:
-    for write in (files.write_atomically, lambda path, text: workshop_files.write_json(path, {})):
+    for write in (
+        files.write_atomically,
+        lambda path, text: files.write_with(path, lambda new: new.write_text(text)),
+    ):
         path = tmp_path / "x"
         path.write_text("before")
         path.chmod(before)
@@ -116,7 +118,7 @@ def test_an_existing_file_keeps_its_permissions(tmp_path: Path, before: int, uma
 
 
 def test_a_lesson_s_files_follow_the_umask(tmp_path: Path, umask: int) -> None:
-    workshop_files.write_json(tmp_path / "new" / "x.json", {})
+    files.write_with(tmp_path / "new" / "x.json", lambda new: new.write_text("{}"))
     assert mode(tmp_path / "new" / "x.json") == 0o666 & ~umask
 
 

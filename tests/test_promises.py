@@ -12,35 +12,35 @@ import numpy as np
 import pytest
 
 from tests import test_glyphs, test_imdb
-from workshops import catalog
+from workshops.commands.start import start
 from workshops.data import sign_mnist
-from workshops.live import Times
-from workshops.outcome import Outcome
-from workshops.page import Page, Settings
-from workshops.start import start
+from workshops.lessons import catalog
+from workshops.player.live import LessonTimes
+from workshops.player.outcome import LessonOptions, LessonResult
+from workshops.player.page import LessonPage
 
 pytest.importorskip("keras")
 
 
-def run(name: str, folder: Path, **choices: Any) -> tuple[Outcome, str]:
+def run(name: str, folder: Path, **choices: Any) -> tuple[LessonResult, str]:
     """A quick run of one epoch (unless told otherwise) and its text."""
     out = io.StringIO()
-    settings = Settings(output=folder / "out", quick=True, **{"epochs": 1, **choices})
+    settings = LessonOptions(output=folder / "out", quick=True, **{"epochs": 1, **choices})
     outcome = start(name, settings, out=out, progress=io.StringIO())
     return outcome, out.getvalue()
 
 
 def announced(text: str) -> set[str]:
-    """Names in the tables headed by "What should come out"."""
+    """Names in the tables headed by "Expected values"."""
     names = set()
-    for after in text.split("What should come out")[1:]:
+    for after in text.split("Expected values")[1:]:
         table = after.partition("expected\n")[2].split("\n")
         rows = itertools.takewhile(lambda line: line.startswith("  "), table)
         names |= {re.split("  +", line.strip())[0] for line in rows}
     return names
 
 
-def judged(outcome: Outcome) -> set[str]:
+def judged(outcome: LessonResult) -> set[str]:
     return {m.name for m in outcome.measured if m.expected}
 
 
@@ -86,29 +86,33 @@ def test_what_is_announced_is_measured(
     if count is not None:
         assert len(judged(outcome)) == count
     if "corpus" in choices and name != "text-generation":
-        assert "No score is promised: nobody knows" in " ".join(text.split())
+        assert "No score is expected: the best possible score" in " ".join(text.split())
 
 
 @pytest.mark.parametrize("quick", [True, False])
 def test_a_full_run_on_reviews_of_ones_own_is_held_to_no_published_figure(quick: bool) -> None:
     """The user's reviews are not the published ones, whatever the name of the number."""
-    page = Page(
-        catalog.find("text-classification"), Settings(quick=quick, corpus=Path("mine")), out=io.StringIO()
+    page = LessonPage(
+        catalog.find("text-classification"),
+        LessonOptions(quick=quick, corpus=Path("mine")),
+        out=io.StringIO(),
     )
     page.measure("real: lstm: accuracy", 0.99)
     assert page.measured[0].expected is None
-    real = Page(catalog.find("text-classification"), Settings(quick=quick, data="real"), out=io.StringIO())
-    assert len(real.promised) == (0 if quick else len(real.lesson.models))
+    real = LessonPage(
+        catalog.find("text-classification"), LessonOptions(quick=quick, data="real"), out=io.StringIO()
+    )
+    assert len(real.expected) == (0 if quick else len(real.lesson.models))
 
 
 def test_a_quick_run_on_real_reviews_says_that_nothing_is_promised(tmp_path: Path) -> None:
     out = io.StringIO()
-    settings = Settings(quick=True, data="real", output=tmp_path)
-    Page(catalog.find("text-classification"), settings, out=out).announce()
+    settings = LessonOptions(quick=True, data="real", output=tmp_path)
+    LessonPage(catalog.find("text-classification"), settings, out=out).announce()
     said = " ".join(out.getvalue().split())
     assert "Data: 50,000 real film reviews" in said
-    assert "No score is promised for a quick run" in said
-    assert "What should come out" not in said
+    assert "No score is expected for a quick run" in said
+    assert "Expected values" not in said
 
 
 def test_characters_are_held_to_the_tables_of_their_own_text_before_training(tmp_path: Path) -> None:
@@ -125,24 +129,26 @@ def test_characters_are_held_to_the_tables_of_their_own_text_before_training(tmp
 
 def test_the_time_of_another_choice_is_not_given_out_as_this_one_s(tmp_path: Path) -> None:
     outcome, text = run("time-series", tmp_path, data="sine", model="perceptron")
-    assert "Time: not known for this choice" in text
-    assert "last time" not in text
+    assert "Time: unknown for these options" in text
+    assert "last run" not in text
     _, text = run("time-series", tmp_path, data="sine", model="perceptron", seed=3)
-    assert "on this box it took" in text
+    assert "the last run on this machine took" in text
     for other in ({"data": "noise"}, {"cell": "lstm", "model": None}, {"epochs": 2}, {"quick": False}):
-        settings = Settings(**{"quick": True, "epochs": 1, "data": "sine", "model": "perceptron", **other})  # type: ignore[arg-type]
-        assert settings.key("time-series", outcome.backend) not in Times.load()
+        settings = LessonOptions(
+            **{"quick": True, "epochs": 1, "data": "sine", "model": "perceptron", **other}
+        )  # type: ignore[arg-type]
+        assert settings.key("time-series", outcome.backend) not in LessonTimes.load()
     assert "Time: about 10 s on two CPU cores" in run("by-hand", tmp_path, epochs=None)[1]
 
 
 def test_a_corpus_has_a_time_of_its_own(tmp_path: Path) -> None:
-    one, other = (Settings(corpus=tmp_path / name).key("text-generation", "jax") for name in ("a", "b"))
-    assert len({one, other, Settings().key("text-generation", "jax")}) == 3
+    one, other = (LessonOptions(corpus=tmp_path / name).key("text-generation", "jax") for name in ("a", "b"))
+    assert len({one, other, LessonOptions().key("text-generation", "jax")}) == 3
 
 
 def test_a_network_is_scored_where_it_has_something_to_remember() -> None:
     """A model that knows all but the first half of a stretch loses nothing: tables too have text behind them."""
-    text_generation = pytest.importorskip("workshops.text_generation")
+    text_generation = pytest.importorskip("workshops.lessons.text_generation.page")
 
     class Late:
         def predict(self, x: Any, **options: Any) -> Any:

@@ -25,7 +25,7 @@ os.write(2, b"E0000 00:00:1795804883.059219    6646 cuda.cc:12] cannot load libc
 )
 def test_what_is_no_noise_comes_out(tmp_path: Path, end: str, code: int) -> None:
     (tmp_path / "keras.py").write_text(SAYS.format(end=end))
-    script = "import sys\nfrom workshops import quiet\nquiet.load_keras()\nprint('after', file=sys.stderr)"
+    script = "import sys\nfrom workshops.player import backend\nbackend.load_keras()\nprint('after', file=sys.stderr)"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT,
         env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},

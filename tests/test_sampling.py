@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from tests.frameworks import Framework
-from workshops import sampling
+from workshops.models import sampling
 
 EQUAL = """
 import sys
 import keras, numpy as np
-from workshops import sampling
+from workshops.models import sampling
 layers, symbols, same = keras.layers, 12, True
 start = np.random.default_rng(0).integers(0, symbols, 20)
 for make in (layers.SimpleRNN, layers.LSTM, layers.GRU, lambda *a, **k: layers.GRU(*a, reset_after=False, **k)):

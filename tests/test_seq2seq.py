@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from workshops import catalog
 from workshops.data import addition
-from workshops.page import LessonError, Page, Settings
+from workshops.lessons import catalog
+from workshops.player.outcome import LessonError, LessonOptions
+from workshops.player.page import LessonPage
 
 keras = pytest.importorskip("keras")
-seq2seq = pytest.importorskip("workshops.seq2seq")
+seq2seq = pytest.importorskip("workshops.lessons.seq2seq.page")
+run = pytest.importorskip("workshops.lessons.seq2seq.run")
 
 
 def test_sizes() -> None:
@@ -44,12 +46,12 @@ def test_changing_a_later_symbol_changes_no_earlier_guess() -> None:
 @pytest.mark.parametrize("text", ["12", "1+2+3", "1234+5", "a+b", "", "-1+2", "1.5+2"])
 def test_predict_refuses_what_is_not_a_sum(text: str) -> None:
     with pytest.raises(LessonError, match="is not a sum"):
-        seq2seq.predict(seq2seq.build_repeat(), text)
+        run.predict(seq2seq.build_repeat(), text)
 
 
 def test_saved_model_answers_after_loading(tmp_path: Path) -> None:
-    page = Page(catalog.find("seq2seq"), Settings(save=True, output=tmp_path), out=io.StringIO())
+    page = LessonPage(catalog.find("seq2seq"), LessonOptions(save=True, output=tmp_path), out=io.StringIO())
     model, _ = seq2seq.build_attention()
-    page.keep(model, "attention")
+    page.save_model(model, "attention")
     loaded = keras.saving.load_model(tmp_path / "seq2seq" / "attention.keras")
-    assert seq2seq.predict(loaded, "12 + 345") == seq2seq.predict(model, "12+345")
+    assert run.predict(loaded, "12 + 345") == run.predict(model, "12+345")

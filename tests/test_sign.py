@@ -7,18 +7,20 @@ import numpy as np
 import pytest
 
 from tests.test_glyphs import write
-from workshops import catalog
 from workshops.data import glyphs, sign_mnist
-from workshops.page import LessonError, Page, Settings
+from workshops.lessons import catalog
+from workshops.player.outcome import LessonError, LessonOptions
+from workshops.player.page import LessonPage
 
 keras = pytest.importorskip("keras")
-sign = pytest.importorskip("workshops.sign")
-sign_networks = pytest.importorskip("workshops.sign_networks")
+sign = pytest.importorskip("workshops.lessons.sign.page")
+run = pytest.importorskip("workshops.lessons.sign.run")
+sign_networks = pytest.importorskip("workshops.lessons.sign.networks")
 
 
-def page(tmp_path: Path, **choices: object) -> Page:
-    settings = Settings(output=tmp_path, quick=True, **choices)  # type: ignore[arg-type]
-    return Page(catalog.find("sign"), settings, out=io.StringIO(), progress=io.StringIO())
+def page(tmp_path: Path, **choices: object) -> LessonPage:
+    settings = LessonOptions(output=tmp_path, quick=True, **choices)  # type: ignore[arg-type]
+    return LessonPage(catalog.find("sign"), settings, out=io.StringIO(), progress=io.StringIO())
 
 
 @pytest.mark.parametrize(
@@ -44,11 +46,11 @@ def test_the_worked_numbers(tmp_path: Path) -> None:
 def test_luck_is_measured() -> None:
     """Coins that are right half the time: the best of 50 claims more, and others see a half."""
     coins = np.random.default_rng(1).random((50, 2400)) < 0.5
-    claimed, fresh = sign_networks.lucky(coins)
+    claimed, fresh = sign_networks.best_by_chance(coins)
     assert claimed > 0.55
     assert fresh == pytest.approx(0.5, abs=0.01)
     same = np.tile(coins[0], (50, 1))
-    claimed, fresh = sign_networks.lucky(same)
+    claimed, fresh = sign_networks.best_by_chance(same)
     assert claimed == pytest.approx(fresh, abs=0.01)
 
 
@@ -64,10 +66,10 @@ def test_a_few_signs_teach_the_convolutional_network_more_than_chance(tmp_path: 
 def test_real_files_are_used_and_nothing_is_promised_for_them(tmp_path: Path) -> None:
     write(tmp_path / sign_mnist.TRAIN, 400, 1)
     write(tmp_path / sign_mnist.TEST, 240, 2)
-    settings = Settings(output=tmp_path, corpus=tmp_path, model="perceptron", epochs=1)
+    settings = LessonOptions(output=tmp_path, corpus=tmp_path, model="perceptron", epochs=1)
     sheet = page(tmp_path)
-    sheet.settings = settings
-    outcome = sign.run(settings, sheet)
+    sheet.options = settings
+    outcome = run.run(sheet)
     assert outcome.settings.data == "real"
     assert [m.name for m in outcome.measured] == ["real: perceptron: test"]
     assert outcome.ok
@@ -77,5 +79,5 @@ def test_missing_files_are_one_sentence(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     sheet = page(tmp_path, data="real")
     with pytest.raises(LessonError, match="put both files into that folder"):
-        sign.run(sheet.settings, sheet)
+        run.run(sheet)
     assert not sheet.out.getvalue()  # type: ignore[attr-defined]

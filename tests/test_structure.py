@@ -29,8 +29,8 @@ HEAVY = ("tensorflow", "keras", "torch", "jax", "ansible_runner", "matplotlib", 
 
 # What the project had when these tests were written, and is to lose. Entries are removed, never added.
 LONG_FILES = {"dlbox.py"}
-LARGE_FOLDERS = {"provision/resolve", "workshops", "workshops/data"}
-REPEATED_CLASSES = {"Reviews", "Text"}
+LARGE_FOLDERS: set[str] = set()
+REPEATED_CLASSES: set[str] = set()
 
 
 def name_of(path: Path) -> str:

@@ -132,14 +132,16 @@ def test_what_is_no_text_is_one_sentence(tmp_path: Path, content: bytes, sentenc
 def test_a_japanese_text_is_learnt(tmp_path: Path) -> None:
     """82 kana in turn: each says which comes next, and the last of 4 epochs is far below guessing, ln 82."""
     pytest.importorskip("keras")
-    from workshops import catalog, text_generation
-    from workshops.page import Page, Settings
+    from workshops.lessons import catalog
+    from workshops.lessons.text_generation import page as text_generation
+    from workshops.player.outcome import LessonOptions
+    from workshops.player.page import LessonPage
 
     (tmp_path / "own.txt").write_text(KANA * 600, encoding="utf-8")
-    own = text_generation.load_text(Settings(corpus=tmp_path / "own.txt"))
-    page = Page(
+    own = text_generation.load_text(LessonOptions(corpus=tmp_path / "own.txt"))
+    page = LessonPage(
         catalog.find("text-generation"),
-        Settings(quick=True, output=tmp_path),
+        LessonOptions(quick=True, output=tmp_path),
         out=io.StringIO(),
         progress=io.StringIO(),
     )

@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from workshops import catalog
 from workshops.data import sentiment_grammar as grammar
-from workshops.page import LessonError, Page, Settings
+from workshops.lessons import catalog
+from workshops.player.outcome import LessonError, LessonOptions
+from workshops.player.page import LessonPage
 
 keras = pytest.importorskip("keras")
-lesson = pytest.importorskip("workshops.text_classification")
+lesson = pytest.importorskip("workshops.lessons.text_classification.page")
+run = pytest.importorskip("workshops.lessons.text_classification.run")
 
 
 def test_every_model_of_the_catalogue_builds() -> None:
@@ -48,8 +50,8 @@ def test_the_ladder_is_promised_within_a_hundredth_where_luck_lets_it() -> None:
     """A guess on the reviews out of reach is a coin: 0.01 must be three and a half of its standard deviations."""
     found = catalog.find("text-classification")
     for quick, width in ((True, 0.02), (False, 0.01)):
-        held = {e.name: e for e in found.promises(quick=quick)}
-        page = Page(found, Settings(quick=quick), out=io.StringIO())
+        held = {e.name: e for e in found.expected_values(quick=quick)}
+        page = LessonPage(found, LessonOptions(quick=quick), out=io.StringIO())
         judged = len(lesson.reviews(page)[1].labels)
         for name, out_of_reach in (("bag-of-words", 0.6), ("average", 0.6), ("cnn", 0.3)):
             expected = held[f"{name}: accuracy - ceiling"]
@@ -88,9 +90,11 @@ def test_mask_makes_the_padding_invisible() -> None:
 
 
 def test_attention_survives_saving(tmp_path: Path) -> None:
-    page = Page(catalog.find("text-classification"), Settings(save=True, output=tmp_path), out=io.StringIO())
+    page = LessonPage(
+        catalog.find("text-classification"), LessonOptions(save=True, output=tmp_path), out=io.StringIO()
+    )
     model = lesson.build("attention")
-    page.keep(model, "attention")
+    page.save_model(model, "attention")
     loaded = keras.saving.load_model(tmp_path / "text-classification" / "attention.keras")
     row = grammar.make(3, length=34).tokens
     assert np.allclose(model.predict(row, verbose=0), loaded.predict(row, verbose=0), atol=1e-6)
@@ -98,8 +102,8 @@ def test_attention_survives_saving(tmp_path: Path) -> None:
 
 def test_predict_speaks() -> None:
     model = lesson.build("lstm")
-    assert lesson.predict(model, "The plot was superb").split()[0] in ("positive", "negative")
-    assert "it does not know: magnificent" in lesson.predict(model, "the plot was magnificent")
+    assert run.predict(model, "The plot was superb").split()[0] in ("positive", "negative")
+    assert "unknown words: magnificent" in run.predict(model, "the plot was magnificent")
     for text in ("", "   ", "magnificent"):
         with pytest.raises(LessonError, match="knows no word"):
-            lesson.predict(model, text)
+            run.predict(model, text)

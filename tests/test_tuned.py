@@ -17,14 +17,14 @@ from bench.run import session, tuned_settings
 from common.progress import quiet
 from tests.conftest import Command
 from tests.samples import machine, said
-from workshops import settings
-from workshops.settings import Book, Entry, Setting
+from workshops.speed import settings
+from workshops.speed.settings import Setting, TunedEntry, TunedSettings
 
 FAST = Setting(backend="torch", layers="fast")
 
 
-def entry(**changes: object) -> Entry:
-    stored = Entry(
+def entry(**changes: object) -> TunedEntry:
+    stored = TunedEntry(
         setting=FAST, fingerprint=WORKLOADS["lstm"].fingerprint, device=tuned_settings.device(machine()),
         versions=tuned_settings.installed("torch"), samples_per_second=500.0, default_samples_per_second=400.0,
         at="2026-11-25T00:00:00Z",
@@ -33,7 +33,9 @@ def entry(**changes: object) -> Entry:
 
 
 def test_what_was_stored_here_counts() -> None:
-    setting, told = tuned_settings.look_up(WORKLOADS["lstm"], Book(entries={"lstm": entry()}), machine())
+    setting, told = tuned_settings.look_up(
+        WORKLOADS["lstm"], TunedSettings(entries={"lstm": entry()}), machine()
+    )
     assert setting == FAST
     assert told.status is Status.PASS
     assert "torch, fast layers" in told.message
@@ -42,13 +44,13 @@ def test_what_was_stored_here_counts() -> None:
 @pytest.mark.parametrize(
     "book",
     [
-        Book(),
-        Book(entries={"lstm": entry(device="another")}),
-        Book(entries={"lstm": entry(fingerprint="0")}),
-        Book(entries={"lstm": entry(versions={"keras": "3.0.0"})}),
+        TunedSettings(),
+        TunedSettings(entries={"lstm": entry(device="another")}),
+        TunedSettings(entries={"lstm": entry(fingerprint="0")}),
+        TunedSettings(entries={"lstm": entry(versions={"keras": "3.0.0"})}),
     ],
 )
-def test_anything_else_is_said_and_the_default_used(book: Book) -> None:
+def test_anything_else_is_said_and_the_default_used(book: TunedSettings) -> None:
     setting, told = tuned_settings.look_up(WORKLOADS["lstm"], book, machine())
     assert setting is None
     assert told.status is Status.WARN
@@ -82,7 +84,7 @@ def run_tuned(
 
 
 def test_a_run_trains_each_model_with_its_own_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.keep("lstm", entry())
+    settings.store("lstm", entry())
     document, jobs = run_tuned(monkeypatch, "lstm", "gru")
     assert [(job.workload.name, job.backend, job.setting) for job in jobs] == [
         ("lstm", "torch", FAST), ("gru", "tensorflow", None),
@@ -96,7 +98,7 @@ def test_a_run_trains_each_model_with_its_own_setting(monkeypatch: pytest.Monkey
 
 def test_a_stored_batch_is_the_one_that_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     larger = msgspec.structs.replace(FAST, batch_size=128)
-    settings.keep("lstm", entry(setting=larger))
+    settings.store("lstm", entry(setting=larger))
     document, jobs = run_tuned(monkeypatch, "lstm")
     (job,) = jobs
     usual = WORKLOADS["lstm"]
@@ -117,7 +119,7 @@ def test_a_backend_and_tuned_are_a_wrong_call(dlbox: Command) -> None:
 def test_the_stored_batch_is_trained_once_also_where_it_is_the_fastest(
     monkeypatch: pytest.MonkeyPatch, best: int
 ) -> None:
-    settings.keep("lstm", entry(setting=msgspec.structs.replace(FAST, batch_size=128)))
+    settings.store("lstm", entry(setting=msgspec.structs.replace(FAST, batch_size=128)))
     points = tuple(
         BatchPoint(batch_size=size, samples_per_second=400.0 + (size == best)) for size in (64, 128)
     )

@@ -21,13 +21,13 @@ from bench.run import tune, tune_candidates
 from bench.run.tune_candidates import TriedSetting
 from tests.conftest import Command
 from tests.frameworks import Framework
-from workshops import settings
-from workshops.settings import Entry, Setting
+from workshops.speed import settings
+from workshops.speed.settings import Setting, TunedEntry
 
 USUAL = Setting(backend="tensorflow")
 FAST = Setting(backend="torch", layers="fast")
 XLA = Setting(backend="tensorflow", jit=True)
-ENTRY = Entry(
+ENTRY = TunedEntry(
     setting=FAST, fingerprint="f", device="cpu", versions={"keras": "3.15.1", "torch": "2.13.0"},
     samples_per_second=500.0, default_samples_per_second=400.0, at="2026-11-25T00:00:00Z",
 )  # fmt: skip
@@ -154,7 +154,7 @@ def test_the_fastest_is_tried_with_several_batches_a_call() -> None:
         WORKLOADS["gru"], [USUAL, XLA], deadline=1.0, say=lambda _: None, run=worker, clock=lambda: 0
     )
     assert done.best == several[0]
-    assert "8 steps a call" in several[0].told
+    assert "8 steps a call" in several[0].summary
     assert worker.settings == [USUAL, XLA, *several, USUAL]
     given_up = [job.give_up_below for job in worker.jobs]
     assert given_up == pytest.approx([0.0, 280.0, 350.0, 392.0, 392.0, 0.0])
@@ -214,7 +214,7 @@ def test_a_larger_batch_is_taken_as_long_as_the_model_learns_with_it() -> None:
     told = {one.setting: one for one in done.tried}
     assert told[at(128)].accuracy == 0.76
     assert told[at(256)].why == "it learned too little: accuracy 0.600, 0.75 is due"
-    assert "batch 128" in at(128).told
+    assert "batch 128" in at(128).summary
     looked = next(job for job in worker.jobs if not job.batch_sizes and job.workload.batch_size == 128)
     assert looked.workload.learning_rate == pytest.approx(2 * WORKLOADS["lstm"].learning_rate)
 
@@ -340,8 +340,8 @@ def test_fast_layers_are_a_matter_of_torch_on_a_processor() -> None:
 def test_what_was_kept_is_read_again(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "tuned.json"
     assert settings.read(path).entries == {}
-    settings.keep("lstm", ENTRY, path)
-    settings.keep("gru", ENTRY, path)
+    settings.store("lstm", ENTRY, path)
+    settings.store("gru", ENTRY, path)
     assert settings.read(path).entries == {"lstm": ENTRY, "gru": ENTRY}
     assert [p.name for p in path.parent.iterdir()] == ["tuned.json"]
 
@@ -350,8 +350,8 @@ def test_what_was_kept_is_read_again(tmp_path: Path) -> None:
 def test_a_damaged_file_is_said_and_left_alone(text: str, tmp_path: Path) -> None:
     path = tmp_path / "tuned.json"
     path.write_text(text)
-    with pytest.raises(settings.SettingsError, match="remove the file"):
-        settings.keep("lstm", ENTRY, path)
+    with pytest.raises(settings.TunedSettingsError, match="remove the file"):
+        settings.store("lstm", ENTRY, path)
     assert path.read_text() == text
 
 
@@ -361,7 +361,7 @@ def test_an_entry_of_elsewhere_does_not_count() -> None:
     assert "workload" in settings.stale(ENTRY, fingerprint="g", device="cpu", versions=here)
     assert "this is gpu" in settings.stale(ENTRY, fingerprint="f", device="gpu", versions=here)
     newer = {**here, "torch": "2.14.0"}
-    assert "torch 2.13.0, and here is 2.14.0" in settings.stale(
+    assert "torch 2.13.0; installed: 2.14.0" in settings.stale(
         ENTRY, fingerprint="f", device="cpu", versions=newer
     )
 

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workshops import catalog
-from workshops.data import analogies, download, glove
-from workshops.page import LessonError, Page, Settings
+from workshops.data import analogies, glove
+from workshops.data.fetch import download
+from workshops.lessons import catalog
+from workshops.player.outcome import LessonError, LessonOptions
+from workshops.player.page import LessonPage
 
 
 def test_words_and_attributes_agree() -> None:
@@ -99,7 +101,7 @@ def test_smallest_file_of_an_archive(tmp_path: Path) -> None:
     assert [(word, v.tolist()) for word, v in glove.stream(path)] == [("king", [1, 0]), ("\x85", [0, 1])]
     with zipfile.ZipFile(path, "w") as packed:
         packed.writestr("readme", "")
-    with pytest.raises(glove.GloveError, match="holds no"):
+    with pytest.raises(glove.GloveError, match="contains no"):
         list(glove.stream(path))
 
 
@@ -178,7 +180,7 @@ def test_broken_files_are_one_sentence(tmp_path: Path, text: str, sentence: str)
 
 def test_not_text(tmp_path: Path) -> None:
     (tmp_path / "v.zip").write_bytes(b"PK\x03\x04\xff\xfe\x00")
-    with pytest.raises(glove.GloveError, match="unpack it first"):
+    with pytest.raises(glove.GloveError, match="decompress it first"):
         list(glove.stream(tmp_path / "v.zip"))
     (tmp_path / "v.gz").write_bytes(b"no gzip")
     with pytest.raises(glove.GloveError, match="Cannot read"):
@@ -190,28 +192,28 @@ def test_not_text(tmp_path: Path) -> None:
 # -- the lesson ----------------------------------------------------------------------------------------
 
 
-def open_page(tmp_path: Path, settings: Settings) -> Page:
-    return Page(catalog.find("word-vectors"), settings, out=io.StringIO(), progress=io.StringIO())
+def open_page(tmp_path: Path, settings: LessonOptions) -> LessonPage:
+    return LessonPage(catalog.find("word-vectors"), settings, out=io.StringIO(), progress=io.StringIO())
 
 
 def test_offline_says_so_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("keras")
-    from workshops import word_vectors
+    from workshops.lessons.word_vectors import page as word_vectors
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(download, "ATTEMPTS", 1)
-    nowhere = download.Remote("glove.6B.zip", "http://127.0.0.1:1/glove.6B.zip", "0" * 64)
+    nowhere = download.RemoteFile("glove.6B.zip", "http://127.0.0.1:1/glove.6B.zip", "0" * 64)
     monkeypatch.setitem(glove.PUBLISHED, "glove.6B", nowhere)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    settings = Settings(data="real")
-    with pytest.raises(LessonError, match=r"Cannot fetch glove\.6B\.zip from 127\.0\.0\.1") as error:
+    settings = LessonOptions(data="real")
+    with pytest.raises(LessonError, match=r"Cannot download glove\.6B\.zip from 127\.0\.0\.1") as error:
         word_vectors.vectors_file(open_page(tmp_path, settings), settings)
     assert "\n" not in str(error.value)
 
 
 def test_questions_to_a_file_of_ones_own(tmp_path: Path) -> None:
     pytest.importorskip("keras")
-    from workshops import word_vectors
+    from workshops.lessons.word_vectors import page as word_vectors
 
     family, gender, number = analogies.attributes().T
     vectors = np.concatenate([np.eye(10)[family], np.eye(2)[gender], np.eye(2)[number]], axis=1)
@@ -220,7 +222,7 @@ def test_questions_to_a_file_of_ones_own(tmp_path: Path) -> None:
     ]
     with zipfile.ZipFile(tmp_path / "mine.zip", "w") as packed:
         packed.writestr("mine.txt", "".join(lines))
-    settings = Settings(corpus=tmp_path / "mine.zip", output=tmp_path)
+    settings = LessonOptions(corpus=tmp_path / "mine.zip", output=tmp_path)
     page = open_page(tmp_path, settings)
     path = word_vectors.vectors_file(page, settings)
     assert path is not None
@@ -237,7 +239,7 @@ def test_questions_to_a_file_of_ones_own(tmp_path: Path) -> None:
 def test_predictions_are_the_logarithm_of_a_count() -> None:
     """w . c + b_w + b_c, by hand and by the model."""
     pytest.importorskip("keras")
-    from workshops import word_vectors
+    from workshops.lessons.word_vectors import page as word_vectors
 
     model = word_vectors.build()
     assert model.count_params() == (40 + 124) * (word_vectors.DIMENSIONS + 1)

@@ -1,4 +1,4 @@
-"""`dlbox workshop ...` as a learner meets it: sentences, exit codes, JSON on stdout alone."""
+"""The commands of `dlbox workshop`: messages, exit codes, and JSON alone on stdout."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from workshops import catalog
+from workshops.lessons import catalog
 
 ROOT = Path(__file__).parent.parent
 
@@ -27,29 +27,32 @@ def dlbox(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def test_list(tmp_path: Path) -> None:
     done = dlbox(tmp_path, "list")
     assert done.returncode == 0
-    assert all(lesson.name in done.stdout for lesson in catalog.LESSONS)
+    assert all(lesson.name in done.stdout for lesson in catalog.lessons())
     assert max(map(len, done.stdout.split("\n"))) <= 80
     listed = json.loads(dlbox(tmp_path, "list", "--json").stdout)["lessons"]
-    assert [lesson["name"] for lesson in listed] == [lesson.name for lesson in catalog.LESSONS]
+    assert [lesson["name"] for lesson in listed] == [lesson.name for lesson in catalog.lessons()]
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("run", "no-such"), "There is no lesson 'no-such': there are sign, time-series, by-hand, "),
-        (("check", "no-such"), "There is no lesson 'no-such': there are sign, time-series, by-hand, "),
-        (("notebook", "no-such"), "There is no lesson 'no-such': there are sign, time-series, by-hand, "),
+        (("run", "no-such"), "There is no lesson 'no-such'; the lessons are sign, time-series, by-hand, "),
+        (("check", "no-such"), "There is no lesson 'no-such'; the lessons are sign, time-series, by-hand, "),
+        (
+            ("notebook", "no-such"),
+            "There is no lesson 'no-such'; the lessons are sign, time-series, by-hand, ",
+        ),
         (("run", "seq2sec"), "did you mean seq2seq"),
-        (("run", "by-hand", "--cell", "lstmm"), "has no cell 'lstmm': there is simple-rnn, lstm"),
-        (("run", "by-hand", "--model", "cnn"), "has no model 'cnn': it takes none"),
-        (("run", "by-hand", "--data", "real"), "has no data 'real': there is embedded"),
-        (("run", "by-hand", "--corpus", __file__), "reads no --corpus"),
+        (("run", "by-hand", "--cell", "lstmm"), "has no cell 'lstmm'; choose from simple-rnn, lstm"),
+        (("run", "by-hand", "--model", "cnn"), "has no model 'cnn'; it has no option --model"),
+        (("run", "by-hand", "--data", "real"), "has no data 'real'; choose from embedded"),
+        (("run", "by-hand", "--corpus", __file__), "cannot read a --corpus"),
         (("run", "by-hand", "--epochs", "0"), "is not in the range"),
         (
             ("run", "word-vectors", "--data", "glove.2024.dolma.300d"),
-            "get https://nlp.stanford.edu/data/wordvecs/glove.2024.dolma.300d.zip yourself and give it with --corpus",
+            "download https://nlp.stanford.edu/data/wordvecs/glove.2024.dolma.300d.zip yourself and pass it",
         ),
-        (("predict", "by-hand", "--text", "x"), "has nothing to predict from a text"),
+        (("predict", "by-hand", "--text", "x"), "cannot predict from a text"),
         (("predict", "seq2seq", "--text", "1+1"), "`dlbox workshop run seq2seq --save` first"),
     ],
 )
@@ -64,23 +67,22 @@ def test_usage_errors_are_one_sentence(tmp_path: Path, words: tuple[str, ...], s
 def test_run_prints_the_page_and_json_only_json(tmp_path: Path) -> None:
     done = dlbox(tmp_path, "run", "by-hand", "--cell", "gru")
     assert done.returncode == 0
-    assert "What came out" in done.stdout
+    assert "Results" in done.stdout
     done = dlbox(tmp_path, "run", "by-hand", "--cell", "gru", "--json", "--backend", "jax")
     document = json.loads(done.stdout)
     assert document["ok"] is True
     assert document["backend"] == "jax"
-    assert "What came out" in done.stderr
+    assert "Results" in done.stderr
 
 
-def test_check_hands_out_once_and_tells_what_is_left(tmp_path: Path) -> None:
+def test_check_copies_the_exercises_once_and_lists_the_unsolved_ones(tmp_path: Path) -> None:
     first = dlbox(tmp_path, "check", "by-hand")
     assert first.returncode == 1
     assert "are now in exercises/by_hand.py" in first.stdout
     assert "0 of 5 solved" in first.stdout
     path = tmp_path / "exercises" / "by_hand.py"
-    path.write_text(
-        (ROOT / "workshops" / "solutions" / "by_hand.py").read_text(encoding="utf-8"), encoding="utf-8"
-    )
+    solutions = catalog.find("by-hand").folder / "solutions.py"
+    path.write_text(solutions.read_text(encoding="utf-8"), encoding="utf-8")
     again = dlbox(tmp_path, "check", "by-hand", "--json")
     assert again.returncode == 0
     assert all(exercise["solved"] for exercise in json.loads(again.stdout)["exercises"])
@@ -94,7 +96,7 @@ def test_check_hands_out_once_and_tells_what_is_left(tmp_path: Path) -> None:
 def test_notebooks_are_written(tmp_path: Path) -> None:
     done = dlbox(tmp_path, "notebook", "all", "--folder", "books")
     assert done.returncode == 0
-    assert [Path(line).stem for line in done.stdout.split()] == [lesson.stem for lesson in catalog.LESSONS]
+    assert [Path(line).stem for line in done.stdout.split()] == [lesson.stem for lesson in catalog.lessons()]
     assert all((tmp_path / line).exists() for line in done.stdout.split())
     (tmp_path / "file").write_text("", encoding="utf-8")
     refused = dlbox(tmp_path, "notebook", "by-hand", "--folder", "file/books")
@@ -102,7 +104,7 @@ def test_notebooks_are_written(tmp_path: Path) -> None:
     assert refused.stderr.startswith("dlbox: Cannot write file/books/by_hand.ipynb")
 
 
-def test_an_edited_notebook_is_left_alone(tmp_path: Path) -> None:
+def test_an_edited_notebook_is_not_overwritten(tmp_path: Path) -> None:
     assert dlbox(tmp_path, "notebook", "all").returncode == 0
     mine, other = tmp_path / "notebooks" / "by_hand.ipynb", tmp_path / "notebooks" / "sign.ipynb"
     fresh = mine.read_text(encoding="utf-8")
@@ -115,19 +117,18 @@ def test_an_edited_notebook_is_left_alone(tmp_path: Path) -> None:
     assert json.loads(mine.read_text(encoding="utf-8")) == book
     assert other.exists(), "the others are written"
     assert done.stderr == (
-        "dlbox: notebooks/by_hand.ipynb was edited and is left as it is: choose another --folder, or --force to "
-        "write over it\n"
+        "dlbox: notebooks/by_hand.ipynb was edited and is not overwritten: choose another --folder, or pass --force\n"
     )
     assert dlbox(tmp_path, "notebook", "by-hand", "--force").returncode == 0
     assert mine.read_text(encoding="utf-8") == fresh
 
 
-def test_a_kept_model_answers(tmp_path: Path) -> None:
+def test_predict_answers_with_a_saved_model(tmp_path: Path) -> None:
     done = dlbox(
         tmp_path, "run", "seq2seq", "--quick", "--model", "attention", "--epochs", "1", "--save", "--json"
     )
     assert done.returncode == 1  # one epoch does not learn to add, and the page says why
-    assert "you asked for 1 epoch" in done.stderr
+    assert "not for --epochs 1" in done.stderr
     document = json.loads(done.stdout)
     assert document["saved"] == ["dlbox-results/workshop/seq2seq/attention.keras"]
     kept = json.loads((tmp_path / document["saved"][0]).with_suffix(".json").read_text(encoding="utf-8"))

@@ -10,12 +10,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bench.measure.workloads import WORKLOADS
 from tests.conftest import ROOT
-from workshops import catalog, settings, start, tuned
-from workshops.page import LessonError, Settings
-from workshops.settings import Entry, Setting
+from workshops.commands import start
+from workshops.lessons import catalog
+from workshops.player import backend
+from workshops.player.expected import Lesson
+from workshops.player.outcome import LessonError, LessonOptions
+from workshops.speed import settings, tuned
+from workshops.speed.settings import Setting, TunedEntry
 
-ENTRY = Entry(
+ENTRY = TunedEntry(
     setting=Setting(backend="jax", steps_per_execution=8), fingerprint="f", device=f"CPU, {os.cpu_count()} threads",
     versions=settings.installed("jax"), samples_per_second=500.0, default_samples_per_second=400.0,
     at="2026-11-25T00:00:00Z",
@@ -23,8 +28,8 @@ ENTRY = Entry(
 
 TRAINED = """
 import sys, keras, numpy as np
-from workshops import text_classification
-from workshops.page import open_page
+from workshops.lessons.text_classification import page as text_classification
+from workshops.commands.start import open_page
 page = open_page("text-classification")
 model = text_classification.build("lstm", length=6)
 model.compile("adam", "binary_crossentropy")
@@ -34,10 +39,11 @@ print("STEPS", model.steps_per_execution)
 
 
 def test_the_stored_setting_of_a_lesson_model() -> None:
-    assert tuned.setting("text-classification", "bidirectional") is None
-    settings.keep("bilstm", ENTRY)
-    assert tuned.setting("text-classification", "bidirectional") == ENTRY.setting
-    assert tuned.setting("sign", "bidirectional") is None
+    workload = catalog.find("text-classification").workload("bidirectional")
+    assert tuned.stored_setting(workload) is None
+    settings.store("bilstm", ENTRY)
+    assert tuned.stored_setting(workload) == ENTRY.setting
+    assert tuned.stored_setting(catalog.find("sign").workload("bidirectional")) is None
 
 
 @pytest.mark.parametrize(
@@ -45,35 +51,36 @@ def test_the_stored_setting_of_a_lesson_model() -> None:
     [{"device": "CPU, 999 threads"}, {"versions": {"keras": "3.0.0"}}, {"versions": {"jax": "0.1"}}],
 )
 def test_one_of_elsewhere_does_not_count(changes: dict[str, object]) -> None:
-    settings.keep("lstm", msgspec.structs.replace(ENTRY, **changes))
-    assert tuned.setting("text-classification", "lstm") is None
+    settings.store("lstm", msgspec.structs.replace(ENTRY, **changes))
+    assert tuned.stored_setting("lstm") is None
 
 
 def test_the_backend_asked_for_goes_before_the_stored_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(start, "installed", lambda: ["tensorflow", "jax"])
+    monkeypatch.setattr(backend, "installed", lambda: ["tensorflow", "jax"])
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
-    assert start.choose_backend(None, "jax") == "jax"
-    assert start.choose_backend("tensorflow", "jax") == "tensorflow"
-    assert start.choose_backend(None, "torch") == "tensorflow"
+    assert backend.choose_backend(None, "jax") == "jax"
+    assert backend.choose_backend("tensorflow", "jax") == "tensorflow"
+    assert backend.choose_backend(None, "torch") == "tensorflow"
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
-    assert start.choose_backend(None, "jax") == "tensorflow"
+    assert backend.choose_backend(None, "jax") == "tensorflow"
 
 
 def test_a_damaged_file_is_one_sentence(own_data_folder: Path) -> None:
     (own_data_folder / "dlbox").mkdir(parents=True)
     (own_data_folder / "dlbox" / "tuned.json").write_text("{")
     with pytest.raises(LessonError, match="remove the file"):
-        start.start("text-classification", Settings(model="lstm"))
+        start.start("text-classification", LessonOptions(model="lstm"))
 
 
-def test_every_lesson_and_model_named_exists() -> None:
-    for lesson, models in tuned.WORKLOADS.items():
-        found = catalog.find(lesson)
-        assert set(models) <= {*found.models, *found.cells}
+@pytest.mark.parametrize("lesson", catalog.lessons(), ids=lambda lesson: lesson.name)
+def test_the_workloads_of_a_lesson_name_its_models_and_the_benchmark_s_workloads(lesson: Lesson) -> None:
+    for model, workload in lesson.workloads:
+        assert model in {*lesson.models, *lesson.cells}
+        assert workload in WORKLOADS
 
 
 def test_a_lesson_trains_as_tuned_and_says_so() -> None:
-    settings.keep("lstm", ENTRY)
+    settings.store("lstm", ENTRY)
     done = subprocess.run(
         [sys.executable, "-c", TRAINED], capture_output=True, text=True, check=True, cwd=ROOT,
         env={**os.environ, "KERAS_BACKEND": "jax"},
@@ -84,16 +91,17 @@ def test_a_lesson_trains_as_tuned_and_says_so() -> None:
 
 PRECISE = """
 import keras
-from workshops import precision, text_classification, tuned
-from workshops.settings import Setting
+from workshops.lessons.text_classification import page as text_classification
+from workshops.speed import precision, tuned
+from workshops.speed.settings import Setting
 
 chosen = Setting(backend="jax", precision="mixed_bfloat16", batch_size=256)
-with precision.used(chosen.precision):
+with precision.using(chosen.precision):
     inside = text_classification.build("lstm", length=6)
-    told = tuned.apply(inside, chosen)
+    used = tuned.apply(inside, chosen)
 outside = text_classification.build("lstm", length=6)
 print([layer.compute_dtype for layer in (inside.get_layer("reader"), outside.get_layer("reader"))])
-print(told.told, "|", tuned.apply(outside, chosen).told)
+print(used.summary, "|", tuned.apply(outside, chosen).summary)
 """
 
 
@@ -102,6 +110,6 @@ def test_other_numbers_are_of_the_models_built_with_them_and_a_lesson_keeps_its_
         [sys.executable, "-c", PRECISE], capture_output=True, text=True, check=True, cwd=ROOT,
         env={**os.environ, "KERAS_BACKEND": "jax"},
     )  # fmt: skip
-    dtypes, told = done.stdout.splitlines()
+    dtypes, used = done.stdout.splitlines()
     assert dtypes == "['bfloat16', 'float32']"
-    assert told == "jax, stock layers, mixed_bfloat16 | jax, stock layers"
+    assert used == "jax, stock layers, mixed_bfloat16 | jax, stock layers"

@@ -1,1 +1,1 @@
-"""What the box is for: the lessons, their models and their data. Imports no other room of the house."""
+"""The Keras workshop: lessons, models, data. Imports no other package except common."""

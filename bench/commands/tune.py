@@ -23,8 +23,8 @@ from common.progress import ProgressDisplay
 from inventory import gather
 from inventory.machine import host
 from inventory.machine.records import Machine
-from workshops import settings
-from workshops.settings import Entry
+from workshops.speed import settings
+from workshops.speed.settings import TunedEntry
 
 BUSY_CORES = 0.25
 """Cores that other programs may use; with more, the measured speeds depend on those programs too."""
@@ -39,7 +39,7 @@ def run(*, workloads: tuple[str, ...], suite: str, minutes: float, as_json: bool
     except (UnknownWorkloadError, session.RunOptionsError) as error:
         complain(str(error))
         return EXIT_USAGE
-    except settings.SettingsError as error:
+    except settings.TunedSettingsError as error:
         complain(str(error))
         return EXIT_FAILED
     results: list[TuningResult] = []
@@ -69,12 +69,12 @@ def run(*, workloads: tuple[str, ...], suite: str, minutes: float, as_json: bool
                 if result.tried:
                     results.append(result)
                 watcher.done(
-                    f"{result.best.told}: {result.samples_per_second:,.0f} samples/s"
+                    f"{result.best.summary}: {result.samples_per_second:,.0f} samples/s"
                     if result.best
                     else "no setting could be trained"
                 )
                 if result.best is not None and imported is not None:
-                    settings.keep(workload.name, _entry(result, workload, imported, machine))
+                    settings.store(workload.name, _entry(result, workload, imported, machine))
                 elif not result.interrupted:
                     code = EXIT_FAILED
                 if result.interrupted:
@@ -82,7 +82,7 @@ def run(*, workloads: tuple[str, ...], suite: str, minutes: float, as_json: bool
     except KeyboardInterrupt:
         complain("interrupted; the best setting that was tried before is stored")
         code = EXIT_INTERRUPTED
-    except settings.SettingsError as error:
+    except settings.TunedSettingsError as error:
         complain(str(error))
         code = EXIT_FAILED
     if as_json:
@@ -99,10 +99,10 @@ def run(*, workloads: tuple[str, ...], suite: str, minutes: float, as_json: bool
     return code
 
 
-def _entry(result: TuningResult, workload: Workload, imported: Imported, machine: Machine) -> Entry:
+def _entry(result: TuningResult, workload: Workload, imported: Imported, machine: Machine) -> TunedEntry:
     if result.best is None or result.samples_per_second is None:
         raise ValueError("there is no best setting to store")
-    return Entry(
+    return TunedEntry(
         setting=result.best,
         fingerprint=workload.fingerprint,
         device=device(machine),
@@ -122,7 +122,7 @@ def _show(results: Sequence[TuningResult]) -> None:
         for number, tried in enumerate(result.tried):
             rate = f"{tried.samples_per_second:,.0f}" if tried.samples_per_second else "-"
             note = "stored" if tried.setting == result.best else tried.why
-            table.add_row("" if number else result.workload, tried.setting.told, rate, note)
+            table.add_row("" if number else result.workload, tried.setting.summary, rate, note)
     console = Console()
     console.print(table)
     for result in results:

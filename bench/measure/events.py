@@ -14,7 +14,7 @@ import msgspec
 from bench.measure.kernel_path import Kernels
 from bench.measure.workloads import Workload
 from bench.results.record.figures import BatchPoint, Memory, Work
-from workshops.settings import Setting
+from workshops.speed.settings import Setting
 
 
 class Devices(msgspec.Struct, frozen=True, kw_only=True):

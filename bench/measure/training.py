@@ -28,7 +28,7 @@ from bench.measure.workloads import Workload
 from bench.results.record.document import Kernel, Percentiles, Repeat, Result, Spread, TimedBlock
 from bench.results.record.figures import BatchKind, ForcedGeneric, InputShare, Memory, Scaling
 from bench.results.stats import derived
-from workshops.settings import Setting
+from workshops.speed.settings import Setting
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -30,7 +30,7 @@ from common.shown import shortened
 from inventory import gather
 from inventory.builds.bill import Bill
 from inventory.machine.records import Machine
-from workshops import settings
+from workshops.speed import settings
 
 LARGEST_BATCH = 10_000
 """Half of the examples of a workload: with larger batches an epoch has only one step."""
@@ -116,7 +116,7 @@ def run(options: RunOptions, watcher: ProgressDisplay) -> Document:
         raise RunOptionsError("--devices trains with Keras' own layers: leave out --tuned or --devices")
     try:
         book = settings.read() if options.tuned else None
-    except settings.SettingsError as error:
+    except settings.TunedSettingsError as error:
         raise RunOptionsError(str(error)) from error
     if options.baseline and (options.repeats or (1 if options.quick else 5)) < expectation.LEAST_PROCESSES:
         raise RunOptionsError(
@@ -137,7 +137,7 @@ def _run(
     backend: str,
     recorder: RunRecorder,
     watcher: ProgressDisplay,
-    book: settings.Book | None,
+    book: settings.TunedSettings | None,
 ) -> Document:
     watcher.begin("machine", "reading its hardware")
     machine = gather.gather()
@@ -244,7 +244,7 @@ def _framework(machine: Machine, findings: Sequence[Finding]) -> Callable[[str],
 
 
 def _entry(
-    workload: Workload, plan: training.Plan, book: settings.Book | None, machine: Machine
+    workload: Workload, plan: training.Plan, book: settings.TunedSettings | None, machine: Machine
 ) -> rounds.ScheduledWorkload:
     """``workload`` with its plan: ``plan``, changed to the setting that ``book`` (if given) stores for it."""
     if book is None:

@@ -15,7 +15,7 @@ from bench.measure.events import Evaluated, Event, Imported, TrainingJob, Tried
 from bench.measure.workloads import Workload
 from bench.run.tune_candidates import GAIN, TriedSetting, choose, longer_calls, precisions
 from bench.run.tuned_settings import as_set
-from workshops.settings import Setting
+from workshops.speed.settings import Setting
 
 
 class TuningResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,15 +90,15 @@ class _Search:
         """
         if self.tried and not words and self.clock() >= self.deadline:
             raise _TimeIsUpError
-        self.say(setting.told + words)
+        self.say(setting.summary + words)
         give_up = 0.0 if words or not self.tried else PROMISING * self.fastest
         one = _measure(self.workload, setting, self.seconds, self.run, self.workers, give_up)
-        if setting.learns_otherwise and one.samples_per_second:
+        if setting.changes_training and one.samples_per_second:
             if one.samples_per_second < worth * self.fastest:
                 why = f"less than {worth - 1:.0%} faster, so its accuracy was not measured"
                 one = msgspec.structs.replace(one, why=why)
             else:
-                self.say(f"{setting.told}: measuring its accuracy")
+                self.say(f"{setting.summary}: measuring its accuracy")
                 one = _learning(one, self.workload, self.run)
         self.tried.append(one)
         return one

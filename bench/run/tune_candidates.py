@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from workshops.fast import recurrence
-from workshops.settings import Precision, Setting
+from workshops.speed.settings import Precision, Setting
 
 GAIN = 1.03
 """A setting is better only if it is this many times as fast as the default's faster measurement: less may be noise."""

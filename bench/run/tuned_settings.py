@@ -9,11 +9,11 @@ import msgspec
 from bench.finding import Finding, Status
 from bench.measure.workloads import Workload
 from inventory.machine.records import Machine
-from workshops import settings
-from workshops.settings import Book, Setting, installed
+from workshops.speed import settings
+from workshops.speed.settings import Setting, TunedSettings, installed
 
 
-def look_up(workload: Workload, book: Book, machine: Machine) -> tuple[Setting | None, Finding]:
+def look_up(workload: Workload, book: TunedSettings, machine: Machine) -> tuple[Setting | None, Finding]:
     """The stored setting to train with, or None if none applies, and the finding about it."""
     entry = book.entries.get(workload.name)
     if entry is None:
@@ -27,7 +27,7 @@ def look_up(workload: Workload, book: Book, machine: Machine) -> tuple[Setting |
             f"the stored setting does not apply ({why}), so it trained with the default",
         )
     return entry.setting, _finding(
-        workload, Status.PASS, f"trained with the stored setting: {entry.setting.told}"
+        workload, Status.PASS, f"trained with the stored setting: {entry.setting.summary}"
     )
 
 

@@ -20,7 +20,7 @@ class ReadingError(ValueError):
     """A value from outside does not match the grammar of its field; the message is one clause with the field."""
 
 
-class Text(msgspec.Struct, frozen=True):
+class BoxText(msgspec.Struct, frozen=True):
     """A text that matches the pattern as a whole. ``what`` ends the message "is not ..."."""
 
     what: str
@@ -57,7 +57,7 @@ class Many(msgspec.Struct, frozen=True):
 class Named(msgspec.Struct, frozen=True):
     """A mapping with at most ``most`` entries, whose keys have a grammar too."""
 
-    key: Text
+    key: BoxText
     of: Shape
     most: int
 
@@ -69,23 +69,23 @@ class Fields(msgspec.Struct, frozen=True):
     optional: Mapping[str, Shape] = {}
 
 
-Shape = Text | Number | Flag | Maybe | Many | Named | Fields
+Shape = BoxText | Number | Flag | Maybe | Many | Named | Fields
 
-KERNEL = Text("a kernel release", r"(?!-)[A-Za-z0-9.+~_-]{1,80}(?<!-)")
+KERNEL = BoxText("a kernel release", r"(?!-)[A-Za-z0-9.+~_-]{1,80}(?<!-)")
 """It becomes part of package names. apt reads a leading "-" as an option and removes a package with a trailing one."""
-MACHINE = Text("a machine type", r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
-DISTRIBUTION = Text("the id of a distribution", r"[a-z0-9][a-z0-9._-]{0,39}")
-RELEASE = Text("the version of a distribution", r"(?:[A-Za-z0-9][A-Za-z0-9.+~_-]{0,39})?")
-CODENAME = Text("the code name of a release", r"(?:[A-Za-z0-9][A-Za-z0-9 ._-]{0,39})?")
-ENVIRONMENT = Text("bare-metal, container or wsl2", r"bare-metal|container|wsl2")
-PCI_ADDRESS = Text("a PCI address", r"[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7]")
-MODULE = Text("the name of a kernel module", r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
-MODULE_VERSION = Text("the version of a kernel module", r"[0-9][0-9.]{0,39}")
-PACKAGE = Text("the name of a package", r"[A-Za-z0-9][A-Za-z0-9.+_~-]{0,199}(?<!-)")
-PACKAGE_VERSION = Text("the version of a package", r"(?:[A-Za-z0-9][A-Za-z0-9.+~:_-]{0,199})?")
-PATH = Text("a path", r"/[A-Za-z0-9._+~@%:,=()/ -]{0,254}")
-URI = Text("an address", r"[A-Za-z0-9][A-Za-z0-9.:/~_+-]{0,254}")
-PROCESS = Text("the name of a process", r"[A-Za-z0-9 ._:/()@+#-]{0,64}")
+MACHINE = BoxText("a machine type", r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
+DISTRIBUTION = BoxText("the id of a distribution", r"[a-z0-9][a-z0-9._-]{0,39}")
+RELEASE = BoxText("the version of a distribution", r"(?:[A-Za-z0-9][A-Za-z0-9.+~_-]{0,39})?")
+CODENAME = BoxText("the code name of a release", r"(?:[A-Za-z0-9][A-Za-z0-9 ._-]{0,39})?")
+ENVIRONMENT = BoxText("bare-metal, container or wsl2", r"bare-metal|container|wsl2")
+PCI_ADDRESS = BoxText("a PCI address", r"[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7]")
+MODULE = BoxText("the name of a kernel module", r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
+MODULE_VERSION = BoxText("the version of a kernel module", r"[0-9][0-9.]{0,39}")
+PACKAGE = BoxText("the name of a package", r"[A-Za-z0-9][A-Za-z0-9.+_~-]{0,199}(?<!-)")
+PACKAGE_VERSION = BoxText("the version of a package", r"(?:[A-Za-z0-9][A-Za-z0-9.+~:_-]{0,199})?")
+PATH = BoxText("a path", r"/[A-Za-z0-9._+~@%:,=()/ -]{0,254}")
+URI = BoxText("an address", r"[A-Za-z0-9][A-Za-z0-9.:/~_+-]{0,254}")
+PROCESS = BoxText("the name of a process", r"[A-Za-z0-9 ._:/()@+#-]{0,64}")
 DEVICE_ID = Number("a PCI device id", 0, 0xFFFF)
 PROCESS_ID = Number("a process id", 0, 2**31 - 1)
 FREE = Number("a number of free bytes", 0, 2**63 - 1)
@@ -128,7 +128,7 @@ def checked(field: str, value: object, shape: Shape) -> Any:
     ``field``: the name for messages, such as "cards[0].address"; empty for a whole document.
     """
     match shape:
-        case Text():
+        case BoxText():
             if isinstance(value, str) and re.fullmatch(shape.pattern, value, re.ASCII):
                 return value
             raise _refused(field, value, shape.what)

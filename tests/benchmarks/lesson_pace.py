@@ -41,12 +41,12 @@ def main_model(lesson: str) -> tuple[Callable[[], Any], Any, Any, int, str]:
 
     rng, categorical = np.random.default_rng(0), "sparse_categorical_crossentropy"
     if lesson == "sign":
-        from workshops import sign
+        from workshops.lessons.sign import page as sign
 
         images = rng.random((6000, 28, 28), np.float32)
         return lambda: sign.build("cnn"), images, rng.integers(0, 24, 6000), sign.BATCH, categorical
     if lesson == "time-series":
-        from workshops import time_series
+        from workshops.lessons.time_series import page as time_series
 
         windows = rng.normal(size=(4000, time_series.LOOK_BACK, 1)).astype(np.float32)
         return (
@@ -54,15 +54,15 @@ def main_model(lesson: str) -> tuple[Callable[[], Any], Any, Any, int, str]:
             windows, windows[:, -1], time_series.BATCH, "mse",
         )  # fmt: skip
     if lesson == "text-generation":
-        from workshops import text_generation
         from workshops.data import human_numbers
+        from workshops.lessons.text_generation import page as text_generation
 
         x, y = text_generation.examples(human_numbers.stream(), 32, 8)
         symbols = len(human_numbers.WORDS)
         return lambda: text_generation.build("lstm", symbols), x, y, text_generation.BATCH, categorical
     if lesson == "seq2seq":
-        from workshops import seq2seq
         from workshops.data import addition
+        from workshops.lessons.seq2seq import page as seq2seq
 
         sums, _ = addition.make(10_000, digits=seq2seq.DIGITS, reverse=True, seed=0).split()
         return (
@@ -72,8 +72,9 @@ def main_model(lesson: str) -> tuple[Callable[[], Any], Any, Any, int, str]:
             seq2seq.BATCH,
             categorical,
         )
-    from workshops import attention, text_classification
     from workshops.data import sentiment_grammar as grammar
+    from workshops.lessons.attention import page as attention
+    from workshops.lessons.text_classification import page as text_classification
 
     known = grammar.make(8_000, length=text_classification.LENGTH, seed=0)
     if lesson == "attention":
@@ -87,8 +88,9 @@ def rate(lesson: str, ours: bool, passes: int = 3) -> float:
     """Examples a second over ``passes`` passes, after one that compiles."""
     import keras
 
-    from workshops import catalog
-    from workshops.page import Page, Settings
+    from workshops.lessons import catalog
+    from workshops.player.outcome import LessonOptions
+    from workshops.player.page import LessonPage
 
     build, x, y, batch, loss = main_model(lesson)
     keras.utils.set_random_seed(0)
@@ -97,7 +99,7 @@ def rate(lesson: str, ours: bool, passes: int = 3) -> float:
     if not ours:
         batch, optimizer = CLASS[lesson]
     model.compile(optimizer, loss, metrics=["accuracy"] if loss != "mse" else None)
-    page = Page(catalog.find(lesson), Settings(), out=io.StringIO(), progress=io.StringIO())
+    page = LessonPage(catalog.find(lesson), LessonOptions(), out=io.StringIO(), progress=io.StringIO())
 
     def train(epochs: int) -> None:
         if ours:

@@ -23,8 +23,9 @@ from typing import Any
 ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
-from workshops import catalog  # noqa: E402
-from workshops.live import expected_range, number  # noqa: E402
+from workshops.lessons import catalog  # noqa: E402
+from workshops.player.expected import Lesson  # noqa: E402
+from workshops.player.live import expected_range, number  # noqa: E402
 
 KEPT, PAGE = ROOT / "docs" / "evidence" / "lessons.json", ROOT / "docs" / "evidence" / "lessons.md"
 BACKENDS = ("tensorflow", "torch", "jax")
@@ -100,23 +101,23 @@ def render(kept: dict[str, Any]) -> str:
         "| lesson | " + " | ".join(f"{b}, s" for b in BACKENDS) + " | figures in their expected range |",
         "|---|" + "---|" * (len(BACKENDS) + 1),
     ]
-    for lesson in catalog.LESSONS:
+    for lesson in catalog.lessons():
         cells, right, promised = [], 0, 0
         for backend in BACKENDS:
             found = runs.get(f"{lesson.name}/quick/{backend}")
             cells.append(f"{found['wall']:.0f} ({found['other_load']:.1f})" if found else "not run")
-            for expected in lesson.promises(quick=True) if found else ():
+            for expected in lesson.expected_values(quick=True) if found else ():
                 value = found["measured"].get(expected.name) if found else None
                 promised += 1
-                right += value is not None and expected.holds(value)
+                right += value is not None and expected.contains(value)
         lines.append(f"| {lesson.name} | {' | '.join(cells)} | {right} of {promised} |")
     lines += ["", "## Full runs", "", "    .venv/bin/python tests/benchmarks/lessons.py --full", ""]
-    for lesson in catalog.LESSONS:
+    for lesson in catalog.lessons():
         lines += _full(lesson, runs)
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _full(lesson: catalog.Lesson, runs: Runs) -> list[str]:
+def _full(lesson: Lesson, runs: Runs) -> list[str]:
     """The section of one lesson: every number of its full run, a column a backend."""
     found = {b: runs[f"{lesson.name}/full/{b}"] for b in BACKENDS if f"{lesson.name}/full/{b}" in runs}
     if not found:
@@ -128,9 +129,8 @@ def _full(lesson: catalog.Lesson, runs: Runs) -> list[str]:
     for name in names:
         values = [f["measured"].get(name) for f in found.values()]
         shown = ["" if v is None else number(v) for v in values]
-        lines.append(
-            f"| {name} | {' | '.join(shown)} | {expected_range(lesson.expects(name, quick=False))} |"
-        )
+        expected = next((e for e in lesson.expected if e.name == name and e.mode != "quick"), None)
+        lines.append(f"| {name} | {' | '.join(shown)} | {expected_range(expected)} |")
     return [*lines, ""]
 
 
@@ -143,7 +143,9 @@ def main() -> None:
     asked = parser.parse_args()
     mode = "full" if asked.full else "quick"
     backends = asked.backend or (["tensorflow"] if asked.full else list(BACKENDS))
-    names = [catalog.find(name).name for name in asked.lessons] or [lesson.name for lesson in catalog.LESSONS]
+    names = [catalog.find(name).name for name in asked.lessons] or [
+        lesson.name for lesson in catalog.lessons()
+    ]
     for name in [] if asked.render else names:
         for backend in backends:
             found = run(name, backend, mode)

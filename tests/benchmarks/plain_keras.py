@@ -13,7 +13,7 @@ import keras
 from bench.measure.worker import rate, tasks
 from bench.measure.workloads import WORKLOADS
 from tests.benchmarks.raw_common import batches
-from workshops.settings import Setting
+from workshops.speed.settings import Setting
 
 
 def main(name: str, seconds: float, how: str) -> float:

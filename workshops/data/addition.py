@@ -1,4 +1,4 @@
-"""Sums as text: "12+345 " in, "357 " out. Made here, no two questions the same sum turned round."""
+"""Sums as text: "12+345 " -> "357 ". Generated; no sum appears twice, in either order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SYMBOLS = " +0123456789"
-"""Position = number of the symbol; the blank fills short questions and answers."""
+"""Position = number of the symbol; the blank pads short questions and answers."""
 _NUMBER = {symbol: i for i, symbol in enumerate(SYMBOLS)}
 Ids = NDArray[np.int32]
 
@@ -25,7 +25,7 @@ class Sums:
         return len(self.questions)
 
     def split(self, held_out: float = 0.1) -> tuple[Sums, Sums]:
-        """(training part, the last ``held_out`` share)."""
+        """(training part, the last ``held_out`` share of the sums)."""
         cut = len(self) - round(len(self) * held_out)
         return self[:cut], self[cut:]
 
@@ -37,10 +37,9 @@ def make(count: int, *, digits: int = 3, reverse: bool = True, seed: int = 0, di
     """``count`` sums of two numbers of 1 to ``digits`` digits; the same seed gives the same sums everywhere.
 
     The length of each number is uniform on 1..digits, then its digits are uniform, read as a number (so
-    "007" is 7). ``distinct``: no pair twice, in either order; without it the held-out part contains sums
-    that were trained on as b+a. ``reverse``: the question is turned round as a whole, blanks included, so
-    that the digits that decide the first carry come last. Raises ValueError when there are not that many
-    pairs.
+    "007" is 7). ``distinct``: no pair twice, in either order; without it the second part contains sums
+    that are in the training part as b+a. ``reverse``: the question is reversed as a whole, including blanks.
+    Raises ValueError if there are not that many pairs.
     """
     if digits < 1 or count < 0:
         raise ValueError(f"no sums with {digits} digits and {count} questions")
@@ -84,7 +83,7 @@ def exact(answers: Ids, guesses: Ids) -> float:
 
 
 def leaked(train: Sums, held_out: Sums) -> float:
-    """Share of held-out sums that the training part contains, in either order."""
+    """Share of the second part's sums that the training part contains, in either order."""
     known = {tuple(sorted(pair)) for pair in train.pairs.tolist()}
     return float(np.mean([tuple(sorted(pair)) in known for pair in held_out.pairs.tolist()]))
 

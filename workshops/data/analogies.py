@@ -1,7 +1,7 @@
-"""Forty words whose meanings are planted: ten families x gender x number, and what stands near them.
+"""Forty words with known meanings: ten families x gender x number, and the contexts that they occur with.
 
-Counts of (word, context) pairs are drawn from a known law, so "king - man + woman" has a right answer that
-does not hang on anybody's corpus.
+The counts of (word, context) pairs are drawn from a known distribution, so "king - man + woman" has a right answer
+that does not depend on a corpus.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ uncle aunt uncles aunts
 nephew niece nephews nieces
 """
 WORDS: tuple[str, ...] = tuple(_FAMILIES.split())
-"""Word 4 f + 2 n + g belongs to family f, number n (0 one, 1 many), gender g."""
+"""Word 4 f + 2 n + g has family f, number n (0 singular, 1 plural) and gender g."""
 FAMILIES, PER_FAMILY_CUES, PER_VALUE_CUES, NEUTRAL = 10, 4, 6, 60
 CONTEXTS = FAMILIES * PER_FAMILY_CUES + 4 * PER_VALUE_CUES + NEUTRAL
 Vectors = NDArray[np.float64]
@@ -39,7 +39,7 @@ def attributes() -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class Corpus:
-    """``counts`` (40, 124): how often each word stood beside each context."""
+    """``counts`` (40, 124): how often each word occurs with each context."""
 
     counts: NDArray[np.int64]
 
@@ -111,7 +111,7 @@ def score(vectors: Vectors) -> float:
 
 
 def baseline(vectors: Vectors) -> float:
-    """The same for the word nearest to B itself: what leaving out the question's words gives for nothing."""
+    """Baseline: the same share for the word nearest to B, with the words of the question left out."""
     v = unit(vectors)
     return _share(v, lambda a, a2, b: v[b])
 

@@ -1,4 +1,4 @@
-"""Word vectors from a file in GloVe's text format ("word 0.1 -0.2 ..."), read as a stream, never as a whole."""
+"""Word vectors from a file in GloVe's text format ("word 0.1 -0.2 ..."), read line by line."""
 
 from __future__ import annotations
 
@@ -17,48 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common import inputs
-from workshops.data import archive
-from workshops.data.download import Remote
+from workshops.data.fetch import archive
 
 Vector = NDArray[np.float32]
 _LARGEST_BYTES = 64 << 30
-"""Of an archive, unpacked; it is read line by line."""
+"""Largest size of an archive's extracted content; it is read line by line."""
 LONGEST_LINE = 1 << 18
-"""Bytes; 300 numbers need about 3,000. A file without line ends must not fill the memory."""
-
-_STANFORD = "https://nlp.stanford.edu/data"
-PUBLISHED: dict[str, Remote] = {
-    name: Remote(f"{name}.zip", f"{_STANFORD}/{folder}{name}.zip", sha256, size)
-    for name, folder, sha256, size in (
-        ("glove.6B", "", "617afb2fe6cbd085c235baf7a465b96f4112bd7f7ccb2b2cbd649fed9cbcf2fb", 862_182_613),
-        ("glove.42B.300d", "", "03d5d7fa28e58762ace4b85fb71fe86a345ef0b5ff39f5390c14869da0fc1970", 0),
-        ("glove.840B.300d", "", "c06db255e65095393609f19a4cfca20bf3a71e20cc53e892aafa490347e3849f", 0),
-        ("glove.twitter.27B", "", "792af52f795d1a32c9842a3240f5f3fe5e941a8ff6df5eb0f9d668092ebc019c", 0),
-        (
-            "glove.2024.wikigiga.50d",
-            "wordvecs/",
-            "afa5e258ee38272db6394547c4b075ecbb7b2164e98542c8d1237b6029b35a65",
-            301_036_094,
-        ),
-    )
-}
-"""Stanford's sets (public domain: PDDL 1.0). The hashes are those that several programs publish beside them."""
-UNCHECKED: dict[str, str] = {
-    name: f"{_STANFORD}/wordvecs/{name}.zip"
-    for name in (
-        "glove.2024.wikigiga.100d",
-        "glove.2024.wikigiga.200d",
-        "glove.2024.wikigiga.300d",
-        "glove.2024.dolma.300d",
-    )
-}
-"""Where the rest of Stanford's sets is. Nobody publishes hashes of them, so they are not fetched here."""
-REAL = "glove.6B"
-"""What ``--data real`` means: 400,000 words; the smallest file of the archive has 50 dimensions."""
+"""Bytes; 300 numbers need about 3,000. The limit protects the memory from a file without line ends."""
 
 
 class GloveError(Exception):
-    """The file is not what it should be; the message is one sentence for the learner."""
+    """The file cannot be used; the message is one sentence for the learner."""
 
 
 def stream(
@@ -66,10 +35,10 @@ def stream(
 ) -> Iterator[tuple[str, Vector]]:
     """(word, vector) line by line; from a .gz file too, and from the smallest .txt file of a .zip.
 
-    Raises GloveError with the number of a bad line. A word may contain blanks (some of the published sets
-    have such words): the length of the first line's vector decides where the numbers begin. A first line
-    "count dimensions", as word2vec writes it, is left out. ``watch`` gets the line number now and then. A word
-    that is not UTF-8, which published sets have some of, is left out; ``odd`` gets the number of its line.
+    Raises GloveError with the number of a bad line. A word may contain blanks, as some words of
+    the published sets do: the length of the vector in the first line defines where the numbers begin. A first line
+    "count dimensions", as word2vec writes it, is skipped. ``watch`` is called with the line number from time to time.
+    A word that is not valid UTF-8 (published sets contain some) is skipped; ``odd`` is called with its line number.
     """
     dimensions = 0
     try:
@@ -91,11 +60,13 @@ def stream(
                 try:
                     vector = np.array(parts[-dimensions:], np.float32)
                 except ValueError:
-                    raise GloveError(f"{path}, line {number}: a number is not a number.") from None
+                    raise GloveError(
+                        f"{path}, line {number}: a value of the vector is not a number."
+                    ) from None
                 if not np.isfinite(vector).all():
-                    raise GloveError(f"{path}, line {number}: a number is infinite or missing.")
+                    raise GloveError(f"{path}, line {number}: a value of the vector is infinite or NaN.")
                 word = " ".join(parts[:-dimensions])
-                if not word.isascii() and _LOST.search(word):
+                if not word.isascii() and _INVALID.search(word):
                     if odd:
                         odd(number)
                     continue
@@ -106,17 +77,19 @@ def stream(
         raise GloveError(f"Cannot read {path}: {error}") from None
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise GloveError(f"Cannot read {path}: {getattr(error, 'strerror', None) or error}.") from None
-    except (NotImplementedError, RuntimeError) as error:  # an unknown method of packing, a password
-        raise GloveError(f"Cannot unpack {path}: {error}.") from None
+    except (NotImplementedError, RuntimeError) as error:  # unknown compression, or a password
+        raise GloveError(f"Cannot decompress {path}: {error}.") from None
 
 
-_LOST = re.compile("[\udc80-\udcff]")
-"""Bytes of a word that are not UTF-8, as ``surrogateescape`` keeps them."""
+_INVALID = re.compile("[\udc80-\udcff]")
+"""Bytes that are not valid UTF-8, as the error handler ``surrogateescape`` decodes them."""
 
 
 def _decoded(path: Path, number: int, line: bytes, dimensions: int) -> list[str]:
-    """The parts of a line; what is not UTF-8 of a word becomes lone surrogates. Raises GloveError where the
-    numbers are not text."""
+    """The parts of a line, with lone surrogates for the bytes of a word that are not valid UTF-8.
+
+    Raises GloveError if the numbers are not text.
+    """
     try:
         return line.decode("utf-8").rstrip().split(" ")
     except UnicodeDecodeError as error:
@@ -124,7 +97,7 @@ def _decoded(path: Path, number: int, line: bytes, dimensions: int) -> list[str]
         numbers = b" ".join(parts[-dimensions:] if dimensions else parts[1:])
         if not numbers.isascii() or number == 1:
             raise GloveError(
-                f"{path}, line {number}: byte {error.start} of it is not UTF-8; if the file is packed, unpack it first."
+                f"{path}, line {number}: byte {error.start} is not UTF-8; decompress a compressed file first."
             ) from None
         return [part.decode("utf-8", "surrogateescape") for part in parts]
 
@@ -155,9 +128,9 @@ def nearest(
     watch: Callable[[int], None] | None = None,
     odd: Callable[[int], None] | None = None,
 ) -> list[list[tuple[str, float]]]:
-    """For each target the ``count`` words with the largest cosine, best first; one pass for all of them.
+    """For each target the ``count`` words with the largest cosine, best first, in one pass.
 
-    ``leave_out``: for each target the words that are no answer.
+    ``leave_out``: for each target the words that are excluded.
     """
     directions = np.stack([unit(target) for target in targets])
     heaps: list[list[tuple[float, str]]] = [[] for _ in targets]
@@ -173,12 +146,12 @@ def nearest(
 
 
 def unit(vector: Vector) -> Vector:
-    """The same direction, length 1; zeros stay zeros."""
+    """The vector scaled to length 1; a vector of zeros stays as it is."""
     return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), np.float32)
 
 
 def label(path: Path) -> str:
-    """The name of what ``stream`` reads: the file itself, or the one inside an archive."""
+    """Name of the file that ``stream`` reads: the file itself, or the file in an archive."""
     try:
         with inputs.open_regular(path) as file:
             if zipfile.is_zipfile(file):
@@ -198,7 +171,7 @@ def label(path: Path) -> str:
 def _smallest(path: Path, packed: zipfile.ZipFile) -> str:
     texts = [info for info in packed.infolist() if info.filename.endswith(".txt")]
     if not texts:
-        raise GloveError(f"{path} holds no .txt file.")
+        raise GloveError(f"{path} contains no .txt file.")
     return min(texts, key=lambda info: info.file_size).filename
 
 

@@ -1,7 +1,7 @@
-"""Hand signs drawn here: 24 letters as strokes, moved, turned, lit and made noisy; some labels wrong on purpose.
+"""Generated pictures of hand signs: 24 letters as strokes with random shift, rotation, light and noise; wrong labels.
 
 The format is that of Sign Language MNIST: 28 x 28 grey pixels of 0 to 255, labels 0 to 24 for A to Y without 9,
-because J (and Z) are movements. The drawings only resemble the signs: do not learn signing from them.
+because J (and Z) are movements. The drawings only resemble the signs of the sign language.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SIDE, CLASSES = 28, 25
 LABELS = tuple(label for label in range(CLASSES) if label != 9)
 """The labels that occur: 0 is A, 24 is Y, 9 (J) never."""
 FLIPPED = 0.05
-"""Share of labels replaced by another letter: whoever reads every sign right scores 0.95, no more."""
+"""Share of labels that are replaced by another letter: the best possible score is 0.95."""
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int32]
@@ -29,7 +29,7 @@ Stroke = tuple[float, float, float, float, float]
 
 @dataclass(frozen=True)
 class Glyphs:
-    """``images`` (n, 28, 28) and ``labels`` (n,) as a learner gets them; ``truth`` (n,): the letter drawn."""
+    """``images`` (n, 28, 28), ``labels`` (n,), and ``truth`` (n,): the letters that were drawn."""
 
     images: Images
     labels: Labels
@@ -40,11 +40,11 @@ class Glyphs:
 
     @property
     def ceiling(self) -> float:
-        """The score of whoever reads every sign right: the share of labels that are."""
+        """The best possible score: the share of right labels."""
         return float(np.mean(self.labels == self.truth))
 
     def first(self, count: int) -> Glyphs:
-        """The first ``count`` of them."""
+        """The first ``count`` signs."""
         return Glyphs(self.images[:count], self.labels[:count], self.truth[:count])
 
 
@@ -54,9 +54,9 @@ def letter(label: int) -> str:
 
 
 def make(count: int, *, seed: int | Sequence[int] = 0, flipped: float = FLIPPED) -> Glyphs:
-    """``count`` signs, every letter equally often (to one), of which exactly round(flipped x count) mislabelled.
+    """``count`` signs with all letters equally often (differences of 1), exactly round(flipped x count) labels wrong.
 
-    Same seed, same signs. Raises ValueError for a negative count or a share outside 0 to 1.
+    The same seed gives the same signs. Raises ValueError for a negative count or a share outside 0 to 1.
     """
     if count < 0 or not 0 <= flipped <= 1:
         raise ValueError(f"cannot make {count} signs with {flipped} of the labels wrong")
@@ -75,12 +75,12 @@ def make(count: int, *, seed: int | Sequence[int] = 0, flipped: float = FLIPPED)
 
 
 def parts(train: int, validation: int, test: int, *, seed: int = 0) -> tuple[Glyphs, Glyphs, Glyphs]:
-    """Three sets of newly drawn signs: to learn from, to choose with, to judge by once."""
+    """(training, validation, test) signs."""
     return make(train, seed=[seed, 0]), make(validation, seed=[seed, 1]), make(test, seed=[seed, 2])
 
 
 def draw(name: str, count: int, rng: np.random.Generator) -> Images:
-    """``count`` pictures of one letter (count, 28, 28), no two alike."""
+    """``count`` pictures of one letter (count, 28, 28), all different."""
     light, dark = STROKES[name]
     x, y = _where(count, rng)
     wide = rng.uniform(0.85, 1.15, (count, 1)).astype(np.float32)
@@ -98,7 +98,7 @@ def draw(name: str, count: int, rng: np.random.Generator) -> Images:
 
 
 def _where(count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Where in the letter's own drawing each pixel lies: x and y (count, 784), moved, turned and scaled."""
+    """Coordinates of each pixel in the drawing of the letter: x and y (count, 784), shifted, rotated and scaled."""
     turn = np.radians(rng.uniform(-12, 12, (count, 1)))
     scale = rng.uniform(0.85, 1.1, (count, 1))
     shift = rng.uniform(-3, 3, (2, count, 1)) * 2 / SIDE
@@ -112,7 +112,7 @@ def _where(count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
 
 
 def _ink(strokes: Sequence[Stroke], x: Floats, y: Floats, wide: Floats) -> Floats:
-    """How much of each pixel the strokes cover, 0 to 1: from the distance to the nearest of them."""
+    """Share of each pixel that the strokes cover, 0 to 1, computed from the distance to the nearest stroke."""
     outside = np.full(x.shape, np.inf, np.float32)
     for x0, y0, x1, y1, half in strokes:
         if np.isnan(y1):
@@ -150,7 +150,7 @@ def _ring(x: float, y: float, radius: float) -> Stroke:
 
 
 def _fold(*lines: Stroke | tuple[float, float, float, float]) -> list[Stroke]:
-    """Dark lines where fingers meet or the thumb lies across."""
+    """Dark lines between fingers, and for a thumb in front of them."""
     return [(line[0], line[1], line[2], line[3], _FOLD) for line in lines]
 
 

@@ -1,6 +1,6 @@
-"""The numbers 1 to 9,999 in words, one stream: "one . two . three ... nine thousand ...". Made here.
+"""The numbers 1 to 9,999 in words, one stream: "one . two . three ... nine thousand ...". Generated.
 
-A text whose best possible score is known for every length of memory: see :func:`ceilings`.
+The best possible score on this text is known for every context length: see :func:`ceilings`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def spell(number: int) -> list[str]:
 
 
 def stream(first: int = 1, last: int = 9999) -> Tokens:
-    """The numbers first..last as token ids, a full stop between two; 63,098 of them for 1..9999."""
+    """The numbers first..last as token ids, with a full stop between numbers; 63,098 tokens for 1..9999."""
     words: list[str] = []
     for number in range(first, last + 1):
         if words:
@@ -60,8 +60,8 @@ def decode(tokens: Tokens) -> str:
 
 @dataclass(frozen=True)
 class Ceiling:
-    """For a memory of ``context`` tokens: best accuracy on the whole stream, entropy left (nats per token),
-    and what a table counted on the first 80% scores on the last 20%.
+    """For a context of ``context`` tokens: the best accuracy on the whole stream, the remaining entropy (nats per
+    token), and the accuracy on the last 20% of a table counted on the first 80%.
     """
 
     context: int
@@ -71,7 +71,7 @@ class Ceiling:
 
 
 def ceilings(tokens: Tokens, longest: int = 7, *, held_out: float = 0.2) -> list[Ceiling]:
-    """No model that sees only the last k tokens can do better than row k, whatever it is (proved by counting)."""
+    """No model that reads only the last k tokens can exceed row k (proved by counting)."""
     n, cut = len(WORDS), round(len(tokens) * (1 - held_out))
     rows = []
     context = np.zeros(len(tokens), np.int64)
@@ -94,7 +94,7 @@ def ceilings(tokens: Tokens, longest: int = 7, *, held_out: float = 0.2) -> list
 def _table(
     contexts: NDArray[np.int64], nxt: Tokens, asked: NDArray[np.int64], n: int
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The commonest token after each asked context, and whether the context was ever seen."""
+    """The most frequent token after each context, and whether the context was seen."""
     known, group = np.unique(contexts, return_inverse=True)
     counts = np.zeros((len(known), n))
     np.add.at(counts, (group, nxt), 1)

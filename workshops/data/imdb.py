@@ -1,7 +1,7 @@
-"""Film reviews that people wrote (Maas et al. 2011: 25,000 to learn from, 25,000 to judge by), from their archive.
+"""Real film reviews (Maas et al. 2011: 25,000 for training, 25,000 for the test), read from their archive.
 
-The archive is read as a stream: nothing of it is written anywhere, no pickle is loaded. The 50,000 reviews without
-a label, whose folder other loaders have taken for a third class, are passed over.
+The archive is read as a stream: nothing of it is written to the disk, and no pickle is loaded. The 50,000 reviews
+without a label, whose folder other loaders have read as a third class, are skipped.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 
 from common import inputs
 from common.shown import shortened
-from workshops.data import archive, download
-from workshops.data.download import Remote
+from workshops.data.fetch import archive, download
+from workshops.data.fetch.download import RemoteFile
 
-ACL_IMDB = Remote(
+ACL_IMDB = RemoteFile(
     "aclImdb_v1.tar.gz",
     "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
     "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe",
     84_125_825,
 )
-"""Size and SHA-256 as TensorFlow Datasets lists them beside the same address."""
+"""Size and SHA-256 as in TensorFlow Datasets, which uses the same address."""
 PAD, UNKNOWN = 0, 1
 _REVIEW = re.compile(r"(?:^|/)(train|test)/(pos|neg)/[^/]+\.txt$")
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
@@ -38,7 +38,7 @@ Tokens = NDArray[np.int32]
 
 
 class ReviewsError(Exception):
-    """The reviews cannot be had or are not as they should be; the message is one sentence for the learner."""
+    """The reviews cannot be read; the message is one sentence for the learner."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Reviews:
-    """``words[i]`` is the word of token i; 0 pads, 1 is every word that is not among them."""
+class ImdbReviews:
+    """``words[i]`` is the word of token i; 0 is padding, 1 stands for every other word."""
 
     train: Part
     test: Part
@@ -60,18 +60,18 @@ class Reviews:
 
 
 def words_of(text: str) -> list[str]:
-    """Lower case, line breaks of HTML left out, apostrophes kept inside a word."""
+    """Words in lower case, with apostrophes inside a word; HTML line breaks are removed."""
     return _WORD.findall(text.lower().replace("<br />", " "))
 
 
 def load(
     place: Path | None, *, vocabulary: int, length: int, most: int | None, seed: int, progress: TextIO
-) -> Reviews:
-    """Reviews as numbers: the ``vocabulary`` - 2 most frequent words of the training part, the last ``length``
+) -> ImdbReviews:
+    """ImdbReviews as numbers: the ``vocabulary`` - 2 most frequent words of the training part, the last ``length``
     words of each review.
 
-    ``place``: an archive or an unpacked folder of the learner's; None fetches the published archive once.
-    ``most``: that many reviews of each part at most, drawn at random. Raises ReviewsError.
+    ``place``: an archive or an unpacked folder of the learner; None downloads the published archive once.
+    ``most``: maximum number of reviews of each part, drawn at random. Raises ReviewsError.
     """
     path = place or _fetched(progress)
     progress.write(f"  reading the reviews in {path}\n")
@@ -84,19 +84,19 @@ def load(
         try:
             text = inputs.text_of(content, f"{shortened(name)!r}")
         except inputs.InputError as error:
-            raise ReviewsError(f"{path} holds {error}.") from None
+            raise ReviewsError(f"{path} contains {error}.") from None
         found[match[1]].append((words_of(text), int(match[2] == "pos")))
     for part, reviews in found.items():
         labels = Counter(label for _, label in reviews)
         if min(labels[0], labels[1]) < 1:
             raise ReviewsError(
-                f"{path} holds {labels[1]} positive and {labels[0]} negative reviews in {part}/: expected "
-                "train/pos, train/neg, test/pos and test/neg with a .txt file a review."
+                f"{path} contains {labels[1]} positive and {labels[0]} negative reviews in {part}/: expected "
+                "train/pos, train/neg, test/pos and test/neg with one .txt file per review."
             )
         order = rng.permutation(len(reviews))[:most]
         found[part] = [reviews[i] for i in order]
         if not any(text for text, _ in found[part]):
-            raise ReviewsError(f"{path} holds no word in {part}/: its reviews are empty files.")
+            raise ReviewsError(f"{path} contains no word in {part}/: its reviews are empty files.")
     counts = Counter(word for text, _ in found["train"] for word in text)
     kept = sorted(counts, key=lambda word: (-counts[word], word))[: vocabulary - 2]
     words = ("", "[UNK]", *kept)
@@ -109,11 +109,11 @@ def load(
         )
         for part, reviews in found.items()
     }
-    return Reviews(parts["train"], parts["test"], words, mean)
+    return ImdbReviews(parts["train"], parts["test"], words, mean)
 
 
 def encode(text: Sequence[str], numbers: dict[str, int], length: int) -> Tokens:
-    """Words -> tokens (length,), padded before the text; the *last* ``length`` words are kept."""
+    """Words -> tokens (length,), padded before the text; the *last* ``length`` words remain."""
     tokens = np.zeros(length, np.int32)
     ids = [numbers.get(word, UNKNOWN) for word in text[-length:]]
     if ids:
@@ -129,7 +129,7 @@ def _fetched(progress: TextIO) -> Path:
 
 
 def _texts(path: Path) -> Iterator[tuple[str, bytes]]:
-    """(name, content) of every labelled review, names in the archive's order, sorted in a folder."""
+    """(name, content) of every labelled review, in the order of the archive; the files of a folder are sorted."""
     if path.is_dir():
         for file in sorted(path.rglob("*.txt")):
             name = file.relative_to(path).as_posix()

@@ -1,15 +1,15 @@
-"""Synthetic film reviews whose best reachable accuracy is known for each family of models.
+"""Generated film reviews, for which the best possible accuracy of each family of models is known.
 
-Every review is made of *clauses* ("the plot was superb"), and of *fillers*, neutral words around them.
-Three kinds of review are mixed:
+A review consists of *clauses* ("the plot was superb") and of *fillers*, neutral words around them. There are three
+kinds of reviews:
 
 - ``word``: one clause decides; counting words is enough.
-- ``phrase``: "superb and not dull" against "dull and not superb"; same words, so only a model that sees
-  neighbours can tell.
-- ``order``: two clauses joined by "but", and the second one counts; the deciding window is longer than
-  any short n-gram, so only a model that reads in order can tell.
+- ``phrase``: "superb and not dull" or "dull and not superb", with the same words; only a model that sees
+  neighbouring words can decide.
+- ``order``: two clauses joined by "but", of which the second decides; the necessary window is longer than any short
+  n-gram, so only a model that reads in order can decide.
 
-A share of the labels is flipped at the end, which no model can foresee. The ceilings follow by counting:
+A share of the labels is flipped at the end, which no model can predict. The ceilings follow by counting:
 see :meth:`Mixture.ceilings`.
 """
 
@@ -29,7 +29,7 @@ NEUTRAL = tuple(
 )
 GLUE = ("the", "was", "not", "but", "and")
 OFFSETS = 6
-"""A filler starts at one of this many places in the neutral phrase."""
+"""Number of positions in the neutral phrase at which a filler can start."""
 
 PAD, UNKNOWN = 0, 1
 WORDS: tuple[str, ...] = (
@@ -70,7 +70,7 @@ class Mixture:
 
         ``bag-of-words`` solves the ``word`` reviews and guesses the rest. ``n-gram`` (2 <= n <=
         filler_words + 1) solves ``phrase`` too: swapping the clauses of an ``order`` review leaves every
-        bag of such n-grams as it was. ``sequence`` solves all. None foresees a flipped label.
+        bag of such n-grams unchanged. ``sequence`` solves all. No family predicts a flipped label.
         """
         clean = 1 - self.label_noise
         return {
@@ -86,8 +86,8 @@ class Mixture:
 
 
 @dataclass(frozen=True)
-class Reviews:
-    """``tokens`` (n, length) padded *before* the text, ``labels`` (n,) of 0 and 1, and how each was made."""
+class GeneratedReviews:
+    """``tokens`` (n, length) padded *before* the text, ``labels`` (n,) of 0 and 1, and how they were generated."""
 
     tokens: Tokens
     labels: Labels
@@ -95,11 +95,11 @@ class Reviews:
     kinds: NDArray[np.int8]
 
     def realised_ceiling(self) -> float:
-        """Share of labels that were not flipped: what a perfect reader scores on exactly these reviews."""
+        """Share of labels that were not flipped: the best possible accuracy on these reviews."""
         return float(np.mean(self.labels == self.clean_labels))
 
     def text(self, row: int) -> str:
-        """Review number ``row`` as a person reads it."""
+        """Review number ``row`` as text."""
         return decode(self.tokens[row])
 
 
@@ -109,7 +109,7 @@ def decode(tokens: Tokens) -> str:
 
 
 def encode(text: str, length: int) -> Tokens:
-    """Words -> ids (length,), padded before the text; the *last* ``length`` words are kept."""
+    """Words -> ids (length,), padded before the text; the *last* ``length`` words remain."""
     ids = [_ID.get(word, UNKNOWN) for word in text.lower().split()][-length:]
     out = np.zeros(length, np.int32)
     if ids:
@@ -117,16 +117,16 @@ def encode(text: str, length: int) -> Tokens:
     return out
 
 
-def make(count: int, *, length: int = 300, seed: int = 0, mixture: Mixture | None = None) -> Reviews:
+def make(count: int, *, length: int = 300, seed: int = 0, mixture: Mixture | None = None) -> GeneratedReviews:
     """``count`` reviews of ``length`` tokens; the same seed gives the same reviews on every machine.
 
-    Raises ValueError when ``length`` cannot hold the longest review or ``count`` is negative.
+    Raises ValueError when ``length`` is too small for the longest review or ``count`` is negative.
     """
     mixture = mixture or Mixture()
     if count < 0:
         raise ValueError(f"count must not be negative, got {count}")
     if length < mixture.longest:
-        raise ValueError(f"length {length} cannot hold a review of {mixture.longest} tokens")
+        raise ValueError(f"length {length} is too small for a review of {mixture.longest} tokens")
     rng = np.random.default_rng(seed)
     clean = rng.integers(0, 2, count, dtype=np.int32)
     kinds = rng.choice(3, count, p=[mixture.word, mixture.phrase, mixture.order]).astype(np.int8)
@@ -137,7 +137,7 @@ def make(count: int, *, length: int = 300, seed: int = 0, mixture: Mixture | Non
         tokens[rows, length - text.shape[1] :] = text
     flipped = rng.random(count) < mixture.label_noise
     labels = np.where(flipped, 1 - clean, clean).astype(np.int32)
-    return Reviews(tokens, labels, clean, kinds)
+    return GeneratedReviews(tokens, labels, clean, kinds)
 
 
 def _ids(words: tuple[str, ...] | list[str]) -> Tokens:
@@ -158,7 +158,7 @@ def _filler(rng: np.random.Generator, rows: int, words: int) -> Tokens:
 
 
 def _columns(rows: int, *parts: Tokens | str) -> Tokens:
-    """Glue arrays (rows, k), (rows,) and single words together, left to right."""
+    """Concatenate arrays (rows, k), (rows,) and single words from left to right."""
     blocks = []
     for part in parts:
         if isinstance(part, str):

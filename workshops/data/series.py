@@ -1,4 +1,4 @@
-"""Number series for forecasting: airline passengers (real, embedded), a sine, noise with a known floor."""
+"""Number series for forecasting: airline passengers (real, embedded), a sine, a noisy series with a known minimum."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _AIRLINE = """
 
 
 def airline() -> Values:
-    """Airline passengers a month in thousands, 1949 to 1960, (144,): Box and Jenkins' "series G"."""
+    """Airline passengers per month in thousands, 1949 to 1960, (144,): Box and Jenkins' "series G"."""
     return np.array([float(v) for v in _AIRLINE.split()])
 
 
@@ -38,18 +38,18 @@ def sine(points: int = 1000, *, radians: float = 60.0) -> Values:
 
 @dataclass(frozen=True)
 class Noisy:
-    """``values`` (points,), and the root mean square error that no forecaster can beat on average."""
+    """``values`` (points,), and the smallest possible root mean square error of a forecast."""
 
     values: Values
     floor_rmse: float
 
 
 def noisy_ar(points: int = 2000, *, seed: int = 0, noise: float = 1.0) -> Noisy:
-    """x(t) = 1.6 x(t-1) - 0.9 x(t-2) + noise: a swing of about 11 steps that never settles.
+    """x(t) = 1.6 x(t-1) - 0.9 x(t-2) + noise: an oscillation with a period of about 11 steps.
 
-    The noise is new at every step, so the best forecast is the first two terms, and its error is the
-    noise: ``floor_rmse`` equals ``noise``. (Roots have modulus 0.949, so the series neither dies nor
-    grows; the first 200 points are thrown away.)
+    The noise is independent at every step, so the best forecast is the sum of the first two terms, and its error is
+    the noise: ``floor_rmse`` equals ``noise``. (The roots have modulus 0.949, so the series is stationary; the first
+    200 points are discarded.)
     """
     rng = np.random.default_rng(seed)
     x = np.zeros(points + 202)
@@ -66,13 +66,13 @@ def noisy_ar_best(windowed: Values) -> Values:
 
 
 def linear(windowed: Values, targets: Values) -> Values:
-    """Least squares: (length + 1,) weights, the last one for a constant 1; an autoregression, AR(length)."""
+    """Least squares: (length + 1,) weights, the last one for the constant; an autoregression, AR(length)."""
     with_one = np.column_stack([windowed, np.ones(len(windowed))])
     return np.asarray(np.linalg.lstsq(with_one, targets, rcond=None)[0], np.float64)
 
 
 def linear_forecast(windowed: Values, weights: Values) -> Values:
-    """What those weights say for each window (rows,)."""
+    """The forecast of these weights for each window (rows,)."""
     forecast: Values = windowed @ weights[:-1] + weights[-1]
     return forecast
 
@@ -96,5 +96,5 @@ def windows(series: Sequence[float] | Values, length: int) -> tuple[Values, Valu
     values = np.asarray(series, np.float64)
     rows = len(values) - length
     if length < 1 or rows < 1:
-        raise ValueError(f"no window of {length} and a next point in {len(values)} points")
+        raise ValueError(f"a window of {length} and the next point need more than {len(values)} points")
     return np.stack([values[i : i + length] for i in range(rows)]), values[length:].copy()

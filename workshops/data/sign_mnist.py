@@ -1,7 +1,7 @@
-"""Sign Language MNIST from the learner's own CSV files: looked through line by line before anything is trained.
+"""Sign Language MNIST from the learner's own CSV files: validated line by line before any training.
 
-The set (27,455 and 7,172 pictures, CC0) is given out at Kaggle, datamunge/sign-language-mnist, to people who are
-signed in there. No other address is known that its makers answer for, so nothing is downloaded here.
+The set (27,455 and 7,172 pictures, CC0) is published at Kaggle, datamunge/sign-language-mnist, for users with an
+account. No other address of its authors is known, so dlbox does not download it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _LONGEST_HEADER = 1 << 16
 
 
 class SignsError(Exception):
-    """The files are not there or not as they should be; the message is one sentence for the learner."""
+    """The files are missing or not valid; the message is one sentence for the learner."""
 
 
 def folder() -> Path:
-    """Where the two files are looked for when none are named."""
+    """Default folder of the two files."""
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("dlbox")) / "sign-mnist"
@@ -39,10 +39,10 @@ def folder() -> Path:
 def load(
     place: Path | None, *, seed: int = 0, most: int | None = None, held_out: float = 0.1
 ) -> tuple[Glyphs, Glyphs, Glyphs]:
-    """(to learn from, to choose with, to judge by) from a folder with both files or one file; raises SignsError.
+    """(training, validation, test) from a folder with both files, or from one file; raises SignsError.
 
-    The test part is the test file's own; where there is one file only, as many pictures as are held out for
-    choosing are held out for judging. ``most``: learn from that many pictures at most.
+    The test part is the test file; if there is only one file, the test part is as large as the validation part.
+    ``most``: maximum number of training pictures.
     """
     train, test = _find(place)
     images, labels = read(train)
@@ -55,7 +55,7 @@ def load(
 
 
 def read(path: Path) -> tuple[Images, Labels]:
-    """(pictures (n, 28, 28), labels (n,)) of one CSV file; raises SignsError naming the line that is wrong."""
+    """(pictures (n, 28, 28), labels (n,)) of one CSV file; raises SignsError with the number of a wrong line."""
     try:
         with inputs.open_regular(path) as file:
             if os.fstat(file.fileno()).st_size > _LARGEST_BYTES:
@@ -77,12 +77,12 @@ def read(path: Path) -> tuple[Images, Labels]:
 
 
 def _rows(path: Path, file: TextIO) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    """The numbers below the header, or no row where they are none. Raises SignsError for another header."""
+    """The numbers below the header; no rows if they are not numbers. Raises SignsError for another header."""
     header = [word.strip().strip('"') for word in file.readline(_LONGEST_HEADER).split(",")]
     if header != ["label", *(f"pixel{i}" for i in range(1, _COLUMNS))]:
         raise SignsError(f"{path}, line 1: expected the header label,pixel1,...,pixel{_COLUMNS - 1}.")
     try:
-        with warnings.catch_warnings(action="ignore"):  # no rows: said below, in words
+        with warnings.catch_warnings(action="ignore"):  # an empty file is reported below
             return np.loadtxt(file, np.int64, delimiter=",", comments=None, ndmin=2)
     except (ValueError, OverflowError):
         return np.empty((0, 0), np.int64)
@@ -94,7 +94,7 @@ def _sound(rows: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> bool:
 
 
 def _first_wrong(path: Path) -> str:
-    """What is wrong with the first line that is not as it should be."""
+    """Description of the first error in the file."""
     with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, 1):
             if number == 1 or not line.strip():
@@ -113,11 +113,11 @@ def _first_wrong(path: Path) -> str:
                 return f"{path}, line {number}: label {shown}, expected 0 to 24 without 9 (J is a movement)."
             if min(pixels) < 0 or max(pixels) > 255:
                 return f"{path}, line {number}: a pixel is outside 0 to 255."
-    return f"{path} has no pictures, only a header."
+    return f"{path} has a header but no pictures."
 
 
 def _find(place: Path | None) -> tuple[Path, Path | None]:
-    """The training file and the test file (None where only one file was named)."""
+    """The training file and the test file (None if only one file was given)."""
     if place is not None and not place.is_dir():
         beside = place.with_name(place.name.replace("train", "test"))
         return place, beside if beside != place and beside.is_file() else None
@@ -129,8 +129,8 @@ def _find(place: Path | None) -> tuple[Path, Path | None]:
     if found[0] is None or found[1] is None:
         missing = " and ".join(name for name, path in zip((TRAIN, TEST), found, strict=True) if path is None)
         raise SignsError(
-            f"There is no {missing} in {here}: Kaggle gives the set (datamunge/sign-language-mnist) only to people "
-            "who sign in, so get it there once and put both files into that folder, or name theirs with --corpus."
+            f"There is no {missing} in {here}: Kaggle offers the set (datamunge/sign-language-mnist) only to people "
+            "who sign in; download it there and put both files into that folder, or pass their folder with --corpus."
         )
     return found[0], found[1]
 

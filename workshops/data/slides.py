@@ -1,11 +1,11 @@
-"""The worked examples on the slides of the class this workshop follows: numbers only."""
+"""The numbers of the worked examples on the class's slides."""
 
 from __future__ import annotations
 
 import numpy as np
 
 LSTM_ROWS = ((0.0, 0.5, 0.6, 0.2), (0.0, 0.9, 0.3, -0.5), (1.0, 1.0, 0.0, 0.6))
-"""(c, f, i, g) of "putting it all together"; the slide does not print the answers."""
+"""(c, f, i, g) of "putting it all together"; the slide does not print the results."""
 
 MOVIE_WORDS = ("I", "love", "this", "movie")
 MOVIE = np.array(

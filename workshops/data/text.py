@@ -1,4 +1,4 @@
-"""Text to learn from without a download: Python's own documentation or source, or a file of the learner's."""
+"""Texts that need no download: the documentation or source of Python, or the learner's own file."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from common.shown import place
 Ids = NDArray[np.int64]
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 SMALLEST = 20_000
-"""Fewer characters than this teach a model nothing but the text itself."""
+"""Minimum number of characters: a model would only memorise a shorter text."""
 
 
 MOST = 500
-"""Different symbols. Contexts of 6 of them and the next are one number in ``count_tables``: 500^7 is below 2^63."""
+"""Maximum number of different symbols. ``count_tables`` encodes 7 symbols in one integer: 500^7 is below 2^63."""
 
 
 class TextError(Exception):
-    """There is no such text; the message is one sentence for the learner."""
+    """The text cannot be used; the message is one sentence for the learner."""
 
 
 @dataclass(frozen=True)
 class Text:
-    """``ids`` (characters,) into ``symbols``; ``name`` says where it came from."""
+    """``ids`` (characters,) into ``symbols``; ``name`` describes the source."""
 
     name: str
     symbols: str
@@ -42,7 +42,7 @@ class Text:
         return self.ids[:cut], self.ids[cut:]
 
     def encode(self, text: str) -> Ids:
-        """Characters -> ids; one that the text does not have becomes the first symbol."""
+        """Characters -> ids; an unknown character becomes the first symbol."""
         return np.array([max(self.symbols.find(c), 0) for c in text], np.int64)
 
     def decode(self, ids: Ids) -> str:
@@ -50,15 +50,17 @@ class Text:
 
 
 def from_string(name: str, text: str) -> Text:
-    """The ``MOST`` - 1 most frequent characters stay, the others become one symbol; raises TextError.
+    """The ``MOST`` - 1 most frequent characters are symbols, all others become one symbol.
 
-    A text must be long enough, and of at least two different characters.
+    Raises TextError for a text that is too short or has only one character.
     """
     if len(text) < SMALLEST:
         raise TextError(f"{name} has {len(text):,} characters: at least {SMALLEST:,} are needed.")
     counts = Counter(text)
     if len(counts) < 2:
-        raise TextError(f"{name} repeats one character, {next(iter(counts))!r}: there is nothing to learn.")
+        raise TextError(
+            f"{name} repeats one character, {next(iter(counts))!r}: a model cannot learn from it."
+        )
     if len(counts) > MOST:
         often = sorted(counts, key=lambda c: (-counts[c], c))
         text = text.translate(dict.fromkeys(map(ord, often[MOST - 1 :]), UNKNOWN))
@@ -74,18 +76,18 @@ def _plain(text: str) -> str:
 
 
 def documentation() -> Text:
-    """Python's language reference as `help()` shows it; raises TextError where it is not installed."""
+    """The language reference of Python, as `help()` shows it; raises TextError if it is not installed."""
     try:
         from pydoc_data.topics import topics
     except ImportError:
         raise TextError(
-            "This Python came without its documentation (pydoc_data): use --data source."
+            "This Python installation has no documentation (pydoc_data): use --data source."
         ) from None
     return from_string("Python documentation", _plain("\n\n".join(topics[name] for name in sorted(topics))))
 
 
 def source(limit: int = 1_000_000, *, seed: int = 0) -> Text:
-    """Files of Python's standard library in shuffled order until ``limit`` characters; tests left out."""
+    """Files of Python's standard library without tests, in random order, up to ``limit`` characters."""
     root = Path(sysconfig.get_paths()["stdlib"])
     skip = {"test", "tests", "site-packages", "dist-packages", "idle_test", "__pycache__"}
     files = sorted(p for p in root.rglob("*.py") if not skip & set(p.relative_to(root).parts))
@@ -101,7 +103,10 @@ def source(limit: int = 1_000_000, *, seed: int = 0) -> Text:
 
 
 def from_file(path: Path, limit: int = 5_000_000) -> Text:
-    """The learner's own file (its first ``limit`` characters), UTF-8, or what its first bytes say; raises TextError."""
+    """The learner's own file (its first ``limit`` characters), as UTF-8 or by its byte order mark.
+
+    Raises TextError.
+    """
     try:
         with inputs.open_regular(path) as file:
             start = file.read(4 * limit)  # UTF-8 needs at most 4 bytes a character
@@ -111,26 +116,26 @@ def from_file(path: Path, limit: int = 5_000_000) -> Text:
     encoding = next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8")
     text = start.decode(encoding, errors="replace")[:limit].replace("\r\n", "\n").replace("\r", "\n")
     if sum(map(text.count, _NO_TEXT)) > len(text) / 1000:
-        raise TextError(f"{path.name} is not text in UTF-8: save it as that, or name another file.")
+        raise TextError(f"{path.name} is not UTF-8 text: save it as UTF-8, or choose another file.")
     return from_string(path.name, text)
 
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, because it starts with the same bytes
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _NO_TEXT = UNKNOWN + "".join(map(chr, (*range(8), *range(14, 27), *range(28, 32), 127)))
-"""Characters that text has hardly any of: what could not be decoded, and control codes but for those of terminals."""
+"""Characters that are rare in text: replacement characters and control codes, except those of terminals."""
 
 
 def count_tables(train: Ids, held_out: Ids, symbols: int, longest: int = 6) -> list[float]:
-    """Nats per character of tables of order 0..``longest`` on the held-out part: floors for a network.
+    """Nats per character of tables of order 0..``longest`` on the second part, to compare a network with.
 
     Witten and Bell's smoothing: p_k(c) = (n(ctx, c) + U(ctx) p_(k-1)(c)) / (n(ctx) + U(ctx)), U the number
-    of different characters seen after ctx; p_(-1) = 1 / symbols; an unseen ctx leaves p as it was. (Method C
+    of different characters seen after ctx; p_(-1) = 1 / symbols; an unseen ctx leaves p unchanged. (Method C
     in Witten and Bell, IEEE Trans. Inf. Theory 37(4), 1991.)
     """
     p = np.full(len(held_out), 1 / symbols)
@@ -153,7 +158,7 @@ def count_tables(train: Ids, held_out: Ids, symbols: int, longest: int = 6) -> l
 
 
 def _contexts(ids: Ids, k: int, symbols: int) -> Ids:
-    """One number for the k characters before each place from k on."""
+    """One integer for the k characters before each position from k on."""
     context = np.zeros(len(ids) - k, np.int64)
     for j in range(k):
         context = context * symbols + ids[j : len(ids) - k + j]

@@ -1,4 +1,4 @@
-"""Keras' recurrent layers over the fused kernels that a processor has, where the stock ones go step by step."""
+"""Recurrent layers of Keras with fused kernels for a processor, where the stock layers compute step by step."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 USUAL = {"LSTM": "fast", "GRU": "loops", "SimpleRNN": "fast"}
-"""What pays most on two cores for each kind (docs/evidence/tuning.md)."""
+"""The fastest choice for each kind of layer on two cores (docs/evidence/tuning.md)."""
 
 
 def quicken(model: Any, how: str | None = "fast") -> int:
-    """Let the recurrent layers of a Keras model, wrapped ones too, use the fast kernels; how many do now.
+    """Make the recurrent layers of a Keras model, also wrapped ones, use the fast kernels. Returns their number.
 
-    The layers stay the objects that they are, with their variables: only their class becomes a subclass with
-    another inner loop. Do it before the model is compiled. What no fast kernel can do keeps Keras' own way:
-    see ``workshops.fast.layers``. A saved model names the stock layers and opens without dlbox.
+    The layer objects and their variables stay the same; their class becomes a subclass with another inner loop. Call
+    this before the model is compiled. Where no fast kernel is possible, the loop of Keras is used: see
+    ``workshops.fast.layers``. A saved model contains the stock layers and can be loaded without dlbox.
 
-    ``how``: "fast", torch's own kernels; "split", these with the rows of a batch shared among the threads; "loops",
-    compiled for this processor, the rows shared likewise (``workshops.fast.kernels``; a SimpleRNN is split, and stays
-    stock on TensorFlow); None: what is usual for each layer.
+    ``how``: "fast", the kernels of torch; "split", these kernels with the rows of a batch divided among threads;
+    "loops", kernels compiled for this processor, also with divided rows (``workshops.fast.kernels``; a SimpleRNN uses
+    "split", and stays stock on TensorFlow); None: the entry in ``USUAL``.
 
-    TensorFlow knows "loops" alone. Where Numba is not installed, torch's own kernels are taken in their place.
+    TensorFlow supports only "loops". Without Numba, the kernels of torch are used instead.
     """
     from workshops.fast import layers
     from workshops.fast.recurrence import at_hand
@@ -33,13 +33,13 @@ def quicken(model: Any, how: str | None = "fast") -> int:
         if fast is not None:
             layer.__class__ = fast
             layer.dlbox_how = how or USUAL[fast.__name__]
-            layer.supports_jit = False  # XLA cannot compile a call of Python
+            layer.supports_jit = False  # XLA cannot compile a call to Python
             changed += 1
     return changed
 
 
 def helps(backend: str, on_gpu: bool) -> bool:
-    """Whether a fast layer is another than the stock one there. On a card Keras itself calls cuDNN."""
+    """Whether a fast layer differs from the stock layer there. On a card Keras itself calls cuDNN."""
     return backend == "torch" and not on_gpu
 
 

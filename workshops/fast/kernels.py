@@ -1,12 +1,12 @@
-"""LSTM and GRU through all steps, forward and backward, compiled for this processor by Numba.
+"""LSTM and GRU over all steps, forward and backward, compiled for this processor by Numba.
 
-In the loop stand one product a step and the gates. The projection of the inputs is one product for all steps before
-it; the gradients of the weights are one product for all steps after it. The functions hold neither Python's lock nor
-a thread of their own: callers give each thread some rows of a batch (``workshops.fast.recurrence``).
+The loop contains one product per step and the gates. The projection of the inputs is one product for all steps before
+the loop; the gradients of the weights are one product for all steps after it. The functions release Python's lock and
+start no threads: callers give each thread some rows of a batch (``workshops.fast.recurrence``).
 
-float32, C order. Gates stand in Keras' order. Shapes: B rows, T steps, I inputs, H units; time first. The equations
-are those of ``keras.layers.LSTMCell`` and of ``GRUCell`` with ``reset_after=True``. What is compiled is kept beside
-this file, or in the user's cache where that cannot be written: the first call on a machine takes some seconds.
+float32, C order. Gates are in the order of Keras. Shapes: B rows, T steps, I inputs, H units; time first. The equations
+are those of ``keras.layers.LSTMCell`` and of ``GRUCell`` with ``reset_after=True``. Compiled code is cached beside this
+file, or in the user's cache folder if that is not writable: the first call on a machine takes some seconds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _QUICK: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 _VECTOR: dict[str, Any] = {**_QUICK, "fastmath": {"contract", "reassoc", "arcp", "nsz"}}  # NaN stays NaN
 
 _ONE, _HALF, _END = np.float32(1), np.float32(0.5), np.float32(8)
-# tanh(x) / x as a ratio of polynomials in x * x on [-8, 8]: fitted to the least largest relative error, 6e-9, by
+# tanh(x) / x as a ratio of polynomials in x * x on [-8, 8]: fitted for the smallest maximum relative error, 6e-9, by
 # weighted least squares on Chebyshev points; in float32 within 3.3e-7 of tanh.
 _P0, _P1, _P2 = (
     np.float32(0.999999993568818),
@@ -47,7 +47,7 @@ def _sigmoid(x: Any) -> Any:
     return _HALF * _tanh(_HALF * x) + _HALF
 
 
-# Each on one row: slices that the compiler knows to be apart become vector instructions.
+# Each function works on one row: slices that the compiler knows not to overlap become vector instructions.
 
 
 @njit(**_VECTOR)
@@ -144,7 +144,7 @@ def lstm_backward(
     dh: Any, dc: Any, to_inputs: Any, to_kernel: Any, to_recurrent: Any, to_bias: Any,
 ) -> None:  # fmt: skip
     """``of_outputs``: (T, B, H), or (0, B, H) for none. ``dh`` and ``dc`` (B, H): of the last states, then of the
-    first. The gates become their slopes.
+    first. The gates are overwritten with their gradients.
     """
     steps, rows, width = inputs.shape
     units = bent.shape[2]
@@ -171,7 +171,7 @@ def lstm_backward(
 def gru_forward(
     inputs: Any, kernel: Any, recurrent: Any, bias: Any, gates: Any, states: Any, turned: Any
 ) -> None:
-    """As ``lstm_forward``: gates (T, B, 3H) are update, reset, candidate; ``turned`` (T, B, H): what reset bends."""
+    """As ``lstm_forward``: gates (T, B, 3H) are update, reset, candidate; reset multiplies ``turned`` (T, B, H)."""
     steps, rows, width = inputs.shape
     units = turned.shape[2]
     np.dot(inputs.reshape(steps * rows, width), kernel, gates.reshape(steps * rows, 3 * units))
@@ -193,7 +193,7 @@ def gru_backward(
     inputs: Any, kernel: Any, recurrent: Any, gates: Any, states: Any, turned: Any, across: Any, of_outputs: Any,
     dh: Any, to_inputs: Any, to_kernel: Any, to_recurrent: Any, to_bias: Any,
 ) -> None:  # fmt: skip
-    """As ``lstm_backward``. ``across`` (T, B, 3H): room for the slopes that go through the recurrent weights."""
+    """As ``lstm_backward``. ``across`` (T, B, 3H): buffer for the gradients through the recurrent weights."""
     steps, rows, width = inputs.shape
     units = turned.shape[2]
     back = np.ascontiguousarray(recurrent.T)

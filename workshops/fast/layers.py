@@ -1,13 +1,13 @@
-"""LSTM, GRU and SimpleRNN of Keras with the whole sequence as one call on a processor.
+"""LSTM, GRU and SimpleRNN of Keras that compute the whole sequence in one call on a processor.
 
-Keras 3 has cuDNN's kernels on a card; on a processor its loop goes step by step, on torch in Python. One call for
+Keras 3 uses cuDNN's kernels on a card; on a processor it loops over the steps, with torch in Python. One call for
 all steps, forward and backward, is ``torch.lstm``, ``torch.gru`` and ``torch.rnn_tanh`` (oneDNN's for the LSTM), or
 the loops that dlbox compiles for the processor (``workshops.fast.kernels``), on torch and on TensorFlow. The layers
-here are Keras' own with that one call in place of the loop: the variables, their names and their layout, the
-configuration and the class name stay, so that weights and saved files go from one to the other.
+here are those of Keras with that one call instead of the loop: the variables, their names and layout, the
+configuration and the class name are the same, so that weights and saved files can be exchanged.
 
-Keras' loop stays for: JAX, a card, a mask, dropout, ``unroll``, ``use_cudnn=True``, other activations than tanh and
-sigmoid, a GRU with ``reset_after=False``, half precision; on TensorFlow also for a SimpleRNN.
+The loop of Keras is used for: JAX, a card, a mask, dropout, ``unroll``, ``use_cudnn=True``, other activations than
+tanh and sigmoid, a GRU with ``reset_after=False``, half precision; on TensorFlow also for a SimpleRNN.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from workshops.fast.recurrence import Kind
 class LSTM(keras.layers.LSTM):  # type: ignore[misc]
     """``keras.layers.LSTM``: (batch, steps, inputs) -> (batch, units) or, with sequences, (batch, steps, units)."""
 
-    __module__ = "keras.layers"  # so that a saved file names the stock layer
+    __module__ = "keras.layers"  # so that a saved file contains the stock layer
 
     def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
         if not _can(self, sequences, mask, training):
@@ -38,9 +38,9 @@ class LSTM(keras.layers.LSTM):  # type: ignore[misc]
 
 
 class GRU(keras.layers.GRU):  # type: ignore[misc]
-    """``keras.layers.GRU`` with ``reset_after=True``; shapes as of the LSTM."""
+    """``keras.layers.GRU`` with ``reset_after=True``; shapes as for the LSTM."""
 
-    __module__ = "keras.layers"  # so that a saved file names the stock layer
+    __module__ = "keras.layers"  # so that a saved file contains the stock layer
 
     def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
         if not self.reset_after or not _can(self, sequences, mask, training):
@@ -58,9 +58,9 @@ class GRU(keras.layers.GRU):  # type: ignore[misc]
 
 
 class SimpleRNN(keras.layers.SimpleRNN):  # type: ignore[misc]
-    """``keras.layers.SimpleRNN`` with tanh; shapes as of the LSTM."""
+    """``keras.layers.SimpleRNN`` with tanh; shapes as for the LSTM."""
 
-    __module__ = "keras.layers"  # so that a saved file names the stock layer
+    __module__ = "keras.layers"  # so that a saved file contains the stock layer
 
     def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
         if not _can(self, sequences, mask, training):
@@ -82,7 +82,7 @@ def _how(layer: Any) -> str:
 
 
 def _loops(kind: Kind, layer: Any, sequences: Any, states: Any, training: bool) -> tuple[Any, ...]:
-    """All hidden states, or the last alone where the layer gives no more, and each last state."""
+    """All hidden states, or only the last one if the layer returns no sequences, and each last state."""
     kernel, recurrent, bias = _weights(layer.cell)
     if bias is None:
         gates = kernel.shape[1]
@@ -119,7 +119,7 @@ def _lstm(sequences: Any, states: Any, weights: Any) -> tuple[Any, ...]:
 
 
 def _one_state(name: str) -> Callable[[Any, Any, Any], tuple[Any, ...]]:
-    """As ``_lstm``, without a carry, over torch's function of that name."""
+    """As ``_lstm``, without a carry, with torch's function of that name."""
 
     def run(sequences: Any, states: Any, weights: Any) -> tuple[Any, ...]:
         import torch
@@ -173,7 +173,7 @@ def on_card() -> bool:
 
 
 def _weights(cell: Any) -> tuple[Any, Any, Any]:
-    """As torch tensors that keep their gradient; the bias is None where there is none."""
+    """The weights as torch tensors with their gradient; the bias is None if there is none."""
     tensor = keras.ops.convert_to_tensor
     kinds = {"dtype": cell.compute_dtype}
     bias = None if cell.bias is None else tensor(cell.bias, **kinds)
@@ -181,7 +181,7 @@ def _weights(cell: Any) -> tuple[Any, Any, Any]:
 
 
 def _one_bias(kernel: Any, recurrent: Any, bias: Any) -> list[Any]:
-    """In torch's layout: units first, and a second bias, which is nothing, where there is one."""
+    """The weights in torch's layout: units first, and a second bias of zeros if there is a bias."""
     weights = [kernel.T.contiguous(), recurrent.T.contiguous()]
     return weights if bias is None else [*weights, bias, bias.new_zeros(bias.shape)]
 

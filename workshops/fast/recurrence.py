@@ -1,7 +1,7 @@
-"""LSTM and GRU over a batch of NumPy arrays, by the compiled kernels, the rows shared among the cores.
+"""LSTM and GRU over a batch of NumPy arrays, with the compiled kernels; the rows are divided among the cores.
 
-Shapes: B rows, T steps, I inputs, H units; batch first here, as Keras has it. What the way back needs is kept in
-buffers that are used again, because fresh memory costs as much time as a part of the arithmetic.
+Shapes: B rows, T steps, I inputs, H units; batch first here, as in Keras. The values for the backward pass are in
+buffers that are reused, because allocating memory takes a considerable share of the time.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ GATES = {"lstm": 4, "gru": 3}
 
 
 def at_hand() -> bool:
-    """Whether what compiles the kernels is installed."""
+    """Whether Numba, which compiles the kernels, is installed."""
     return all(importlib.util.find_spec(name) for name in ("numba", "scipy", "threadpoolctl"))
 
 
 class Passed:
-    """A batch that went forward, and can go back once.
+    """A forward pass of a batch, whose backward pass can be computed once.
 
     ``hidden``: the last hidden states (B, H); ``carry``: the last carries of an LSTM, else None.
     """
 
     def __init__(self, kind: Kind, inputs: Array, states: Sequence[Array], weights: Sequence[Array]) -> None:
-        """Inputs (B, T, I), states (B, H) each; kernel (I, GH), recurrent kernel (H, GH) and bias as Keras has them."""
+        """Inputs (B, T, I), states (B, H) each; kernel (I, GH), recurrent kernel (H, GH) and bias as in Keras."""
         self._kind: Kind = kind
         self._weights = tuple(np.ascontiguousarray(one, np.float32) for one in weights)
         count = max(1, min(cores(), len(inputs) // LEAST_ROWS))
@@ -69,7 +69,7 @@ class Passed:
         )
 
     def forget(self) -> None:
-        """It will not go back."""
+        """Release the buffers without a backward pass."""
         for part in self._parts:
             _BUFFERS.give(*part.values())
         self._parts = []
@@ -112,7 +112,7 @@ class Passed:
             above = np.empty((0, rows, units), np.float32)
         else:
             above = np.ascontiguousarray(above.transpose(1, 0, 2), np.float32)
-        # Copies: the kernels count down in them.
+        # Copies, because the kernels overwrite them.
         down = [np.array(one, np.float32, order="C") for one in last]
         to = [np.empty((steps, rows, width), np.float32), *map(np.empty_like, (kernel, recurrent, bias))]
         if self._kind == "lstm":
@@ -128,10 +128,10 @@ class Passed:
 
 
 class _Buffers:
-    """Arrays that are free again, by shape; a shape with none is not in it, the one given last is its end."""
+    """Free arrays by shape, the most recently released shape last; shapes without a free array are removed."""
 
     KEPT = 32
-    """Bytes are bounded by what a training step takes at one time; shapes come and go with the last batch."""
+    """The buffers take at most the memory of one training step; the shapes change with the last batch."""
 
     def __init__(self) -> None:
         self._free: dict[tuple[int, ...], list[Array]] = {}
@@ -161,11 +161,11 @@ _BUFFERS = _Buffers()
 
 @functools.cache
 def one_thread_each() -> None:
-    """From now on each of Numba's products is computed by the thread that asks for it.
+    """From now on each matrix product in Numba is computed by the calling thread alone.
 
-    They are SciPy's, whose library keeps to itself in its wheels: NumPy's own products keep their threads. The number
-    is not set back after each batch, because the library then ends and starts its threads: a bidirectional LSTM
-    went at 182 samples/s with that, at 290 without.
+    Numba uses the BLAS library of SciPy's wheel, which is separate from NumPy's, so the products of NumPy keep their
+    threads. The number is not restored after each batch, because the library would then stop and start its threads: a
+    bidirectional LSTM trained at 182 samples/s with that, at 290 without.
     """
     import scipy.linalg.cython_blas  # noqa: F401 - so that its library is loaded
     from threadpoolctl import ThreadpoolController

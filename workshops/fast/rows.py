@@ -1,8 +1,8 @@
-"""The rows of a batch shared among threads.
+"""Divide the rows of a batch among threads.
 
-A recurrent step of a small model is a product of a few microseconds: threads that share it wait for each other at
-every step, and for long where another program holds one of the cores. The rows of a batch do not meet in a recurrence,
-so each thread takes its rows through all steps alone, forward and backward; the gradients of the weights are added up.
+A recurrent step of a small model is a product of a few microseconds: threads that share it wait for each other at every
+step, and longer if another program uses one of the cores. The rows of a batch are independent in a recurrence, so each
+thread computes all steps of its rows alone, forward and backward; the gradients of the weights are added up.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 LEAST_ROWS = 4
-"""A thread with fewer rows gains nothing."""
+"""Minimum number of rows per thread; fewer rows are not faster."""
 
 
 def everywhere(
     work: Callable[..., Any], given: Sequence[tuple[Any, ...]], begin: Callable[[], object] | None = None
 ) -> list[Any]:
-    """All at the same time, each on one thread of its own; the first error of any is raised.
+    """Run all functions at the same time, each in its own thread; raises the first error.
 
-    ``begin`` is called once in every thread, before its first work.
+    ``begin`` is called once in every thread before its first function.
     """
     if len(given) == 1 and begin is None:
         return [work(*given[0])]
@@ -33,16 +33,16 @@ def everywhere(
 
 @functools.cache
 def _pool(threads: int, process: int, begin: Callable[[], object] | None) -> ThreadPoolExecutor:
-    """By process, because a forked one has no threads of its parent's."""
+    """One pool per process, because a forked process has no threads of its parent."""
     pool = ThreadPoolExecutor(threads, "dlbox-rows", initializer=begin)
     together = threading.Barrier(threads)
     for one in [pool.submit(together.wait) for _ in range(threads)]:
-        one.result()  # every thread has started, and has begun
+        one.result()  # every thread has started and called ``begin``
     return pool
 
 
 def cores() -> int:
-    """Those that this process may use."""
+    """Number of cores that this process may use."""
     told = os.environ.get("OMP_NUM_THREADS", "")
     here = len(os.sched_getaffinity(0))
     return min(int(told), here) if told.isdigit() and int(told) else here

@@ -1,4 +1,4 @@
-"""torch's own recurrence over one batch as several, each on a thread of its own (see ``workshops.fast.rows``)."""
+"""The recurrence of torch with the rows of a batch divided among threads (see ``workshops.fast.rows``)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 from workshops.fast.rows import LEAST_ROWS, everywhere
 
 Run = Callable[[Any, Sequence[Any], Sequence[Any]], tuple[Any, ...]]
-"""(sequences, states, weights) -> tensors; all of the first two have the batch first."""
+"""(sequences, states, weights) -> tensors; the first two have the batch as first axis."""
 
 
 def recurrence(run: Run, sequences: Any, states: Sequence[Any], weights: Sequence[Any]) -> tuple[Any, ...]:
-    """What ``run`` gives, the rows shared among torch's threads; the first axis of every result is the batch."""
+    """The result of ``run``, computed with the rows divided among torch's threads; the first axis is the batch."""
     parts = min(torch.get_num_threads(), len(sequences) // LEAST_ROWS)
     if parts < 2:
         return run(sequences, states, weights)
@@ -77,7 +77,7 @@ def _everywhere(work: Callable[..., Any], given: Sequence[tuple[Any, ...]]) -> l
     try:
         return everywhere(work, given, _alone)
     finally:
-        torch.set_num_threads(usual)  # part of the number is the process's
+        torch.set_num_threads(usual)  # the number is partly a setting of the process
 
 
 def _alone() -> None:

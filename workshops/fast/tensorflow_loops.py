@@ -1,7 +1,7 @@
 """The recurrence of NumPy arrays (``workshops.fast.recurrence``) as a function of TensorFlow with a gradient.
 
-What the way back needs stays outside of the graph, under a number that the graph carries along. Where it is gone (the
-forward pass was no training step, or many lie between), it is computed again.
+The values for the backward pass are stored outside the graph under a number that the graph passes on. If they are gone
+(the forward pass was not a training step, or many passes followed), they are computed again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import tensorflow as tf
 from workshops.fast.recurrence import Kind, Passed
 
 KEPT = 16
-"""Recurrences of one training step whose intermediate results are kept."""
+"""Maximum number of recurrences of a training step whose intermediate results are stored."""
 
 _passed: dict[int, Passed] = {}
 _numbers = itertools.count(1)
@@ -29,7 +29,7 @@ def run(
 ) -> tuple[Any, ...]:
     """Inputs (B, T, I), states (B, H); kernel, recurrent kernel and bias of Keras.
 
-    All hidden states (B, T, H), or only the last (B, 1, H) where not ``keep_all``; then each last state (B, H).
+    All hidden states (B, T, H), or only the last (B, 1, H) without ``keep_all``; then each last state (B, H).
     """
     units = weights[1].shape[0]
     count = len(states)
@@ -65,7 +65,7 @@ def run(
 
         return tuple(found), gradient
 
-    # Read here: a variable that is read inside would be one more thing to give a gradient of.
+    # Read here, because a variable that is read inside the function would need a gradient.
     outputs: tuple[Any, ...] = through(*map(tf.convert_to_tensor, (sequences, *states, *weights)))
     return outputs
 

@@ -15,7 +15,7 @@ def run(
 ) -> tuple[Any, ...]:
     """Inputs (B, T, I), states (B, H); kernel, recurrent kernel and bias of Keras.
 
-    All hidden states (B, T, H), or only the last (B, 1, H) where not ``keep_all``; then each last state (B, H).
+    All hidden states (B, T, H), or only the last (B, 1, H) without ``keep_all``; then each last state (B, H).
     """
     outputs: tuple[Any, ...] = _Loops.apply(kind, keep_all, sequences, *states, *weights)
     return outputs

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench.measure.workloads import Workload
-from workshops import precision
-from workshops.settings import Setting
+from workshops.speed import precision
+from workshops.speed.settings import Setting
 
 _TEST_SEED_OFFSET = 1_000_003
 """Added to the seed of the training examples, so that test examples are different for all small seeds."""
@@ -60,22 +60,22 @@ def model(work: Workload, setting: Setting | None = None) -> Any:
 
 def _build(work: Workload) -> Any:
     if work.data == "sentiment-grammar":
-        from workshops import class_models, models
+        from workshops.models import class_scripts, workshop
 
-        family = class_models if work.model.startswith("class/") else models
+        family = class_scripts if work.model.startswith("class/") else workshop
         name = work.model.removeprefix("class/")
         return family.build(name, vocabulary=work.vocabulary, length=work.tokens)
     if work.data == "number-characters":
-        from workshops import text_generation
+        from workshops.lessons.text_generation import page as text_generation
 
         return text_generation.build(work.model, work.vocabulary)
     if work.data == "addition-reversed":
-        from workshops import seq2seq
+        from workshops.lessons.seq2seq import page as seq2seq
 
         return seq2seq.build_repeat()
-    from workshops import sign
+    from workshops.lessons.sign import page
 
-    return sign.build(work.model)
+    return page.build(work.model)
 
 
 def _reviews(work: Workload, seed: int) -> Data:

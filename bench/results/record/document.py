@@ -31,7 +31,7 @@ from bench.results.record.figures import (
 )
 from common.json_output import SCHEMA_VERSION
 from inventory.machine.records import Machine
-from workshops.settings import Setting
+from workshops.speed.settings import Setting
 
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,7 +201,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def trained_as(self) -> str:
         """Layers and compiler in words."""
-        return (self.setting or Setting(backend=self.backend)).told
+        return (self.setting or Setting(backend=self.backend)).summary
 
     @property
     def steps(self) -> Percentiles:

@@ -1,1 +1,0 @@
-"""The tests of the exercises: every ``check_*`` gets the learner's module and fails with a hint."""

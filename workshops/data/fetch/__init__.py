@@ -1,0 +1,1 @@
+"""Downloads with a SHA-256, and archives."""

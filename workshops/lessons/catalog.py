@@ -1,0 +1,35 @@
+"""Finds the lessons: every folder beside this file that has an expected.py. Imports no framework."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import pkgutil
+
+from workshops import lessons as folders
+from workshops.player.expected import Lesson
+
+
+class UnknownLessonError(ValueError):
+    """There is no lesson of that name; the message is one sentence that lists the lessons."""
+
+
+def lessons() -> tuple[Lesson, ...]:
+    """All lessons in order."""
+    found = []
+    for module in pkgutil.iter_modules(folders.__path__, f"{folders.__name__}."):
+        if module.ispkg and importlib.util.find_spec(f"{module.name}.expected"):
+            lesson: Lesson = importlib.import_module(f"{module.name}.expected").LESSON
+            found.append(lesson)
+    return tuple(sorted(found, key=lambda lesson: (lesson.order, lesson.name)))
+
+
+def find(name: str) -> Lesson:
+    """The lesson called ``name``; raises UnknownLessonError."""
+    there_are = {lesson.name: lesson for lesson in lessons()}
+    if name in there_are:
+        return there_are[name]
+    close = difflib.get_close_matches(name, there_are, 1, 0.5)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    raise UnknownLessonError(f"There is no lesson {name!r}{hint}; the lessons are {', '.join(there_are)}.")

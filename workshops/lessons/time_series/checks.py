@@ -1,0 +1,63 @@
+"""Tests of the exercises of the lesson time-series."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from workshops.data.series import airline
+from workshops.data.slides import SERIES
+
+
+def check_1_windows(learner: Any) -> None:
+    rows, labels = learner.windows(np.array(SERIES), 10)
+    assert len(rows) == 3, f"13 points and length 10 make 3 windows, yours are {len(rows)}"
+    assert list(labels) == [62, 74, 78], f"the labels are 62, 74 and 78; yours are {list(labels)}"
+    assert list(rows[2]) == list(SERIES[2:12]), "the third window should begin at the third point"
+    rows, labels = learner.windows(np.array([5.0, 6.0, 8.0, 9.0]), 3)
+    assert np.asarray(rows).tolist() == [[5, 6, 8]], "4 points and length 3 make one window"
+    assert list(labels) == [9], f"its label is 9, yours is {list(labels)}"
+
+
+def check_2_test_part(learner: Any) -> None:
+    part = np.asarray(learner.test_part(np.arange(144), 4, 100))
+    assert len(part) >= 5, f"the part has only {len(part)} points"
+    assert part[4] == 100, f"the first label should be month 100; yours is month {part[4]}"
+    assert part[-1] == 143, f"the last label should be month 143; yours is month {part[-1]}"
+    part = np.asarray(learner.test_part(np.arange(30), 2, 10))
+    assert part.tolist() == list(range(8, 30)), (
+        f"length 2, split 10: expected months 8 to 29, got {part.tolist()}"
+    )
+
+
+def check_3_scaled(learner: Any) -> None:
+    y = airline()
+    out = np.asarray(learner.scaled(y, 100))
+    assert abs(out[:100].min()) < 1e-9, "the training part should start at 0"
+    assert abs(out[:100].max() - 1) < 1e-9, f"the training part should reach 1, yours {out[:100].max():.3f}"
+    assert out[100:].max() > 1, "later months are larger than all training months: they should be above 1"
+    out = np.asarray(learner.scaled(np.array([10.0, 30.0, 20.0, 40.0]), 3))
+    assert np.allclose(out, [0, 1, 0.5, 1.5]), (
+        f"10 30 20 | 40 should become 0 1 0.5 | 1.5, yours is {out.tolist()}"
+    )
+
+
+def check_4_ahead(learner: Any) -> None:
+    forecasts = learner.ahead(
+        np.array([1.0, 2.0, 3.0]), np.array([40.0, 50.0, 60.0]), 2, lambda w: float(w[-1] + 1)
+    )
+    assert list(forecasts) == [4.0, 5.0, 6.0], (
+        f"counting on from 1 2 3: expected 4 5 6, got {list(forecasts)}: does it use the true values?"
+    )
+    forecasts = learner.ahead(np.array([1.0, 1.0]), np.array([0.0] * 4), 2, lambda w: float(w.sum()))
+    assert list(forecasts) == [2.0, 3.0, 5.0, 8.0], (
+        f"sums of two from 1 1: expected 2 3 5 8, got {list(forecasts)}"
+    )
+
+
+def check_5_persistence(learner: Any) -> None:
+    got = learner.persistence_error(airline(), 100)
+    assert abs(got - 41.727) < 0.01, f"the error is 41.7 thousand passengers, yours is {got:.1f}"
+    got = learner.persistence_error(np.array([1.0, 2.0, 4.0, 3.0]), 2)
+    assert abs(got - 1.5) < 1e-9, f"1 2 | 4 3: the errors are 2 and 1, expected 1.5, got {got:.1f}"

@@ -1,0 +1,1 @@
+"""The Keras models that the lessons and the benchmark train."""

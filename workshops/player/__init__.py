@@ -1,0 +1,1 @@
+"""Running a lesson: page, progress, figures, exercises, notebooks."""

@@ -1,1 +1,0 @@
-"""The exercises done, kept apart so that nobody reads them by accident."""

@@ -1,0 +1,1 @@
+"""Which settings a lesson trains with: defaults, and what `dlbox tune` stored."""
