@@ -199,5 +199,5 @@ def test_no_room_for_a_temporary_file_is_no_bug_of_ours(
         script(ROOT / "dlbox.py").main()
     told = capsys.readouterr().err
     assert (caught.value.code, told.count("\n")) == (1, 1)
-    assert "no temporary directory is writable" in told
+    assert "no temporary directory has room" in told
     assert "unexpected" not in told
