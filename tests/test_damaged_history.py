@@ -24,7 +24,7 @@ PAGE = 4096
 
 @pytest.fixture
 def path(own_data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A history of runs that take twelve pages each; what stands in for it is not the user's own either."""
+    """The path of a history of runs that take twelve pages each; temporary folders are replaced too."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     history = History(default_path())
     for _ in range(RUNS):
@@ -87,7 +87,7 @@ def test_reading_commands_report_the_damage_and_change_nothing(
         done = dlbox(*arguments)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stderr
         assert f"the history {path} is damaged" in done.stderr
-        assert "put a copy back, or move it away" in done.stderr
+        assert "restore a backup, or move it away" in done.stderr
     assert path.read_bytes() == damaged
 
 
@@ -130,12 +130,12 @@ def test_invalid_text_makes_one_run_unreadable(dlbox: Command, path: Path) -> No
     history.close()
     listed = dlbox("history")
     assert (listed.returncode, listed.stderr) == (0, "")
-    assert listed.stdout.count("not readable") == 2
+    assert listed.stdout.count("cannot be read") == 2
     assert dlbox("report", "1", "--markdown").returncode == 0
     for arguments in (["report", "3"], ["compare", "3", "1"]):
         done = dlbox(*arguments)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-        assert "run 3 cannot be read, because a newer dlbox wrote it or because it is damaged" in done.stderr
+        assert "run 3 cannot be read, because a newer dlbox wrote it or it is damaged" in done.stderr
 
 
 def test_a_killed_run_loses_only_the_damaged_block(path: Path) -> None:
@@ -179,11 +179,11 @@ def test_a_temporary_folder_replaces_a_damaged_history_that_cannot_be_renamed(
     break_chains(path)
     history, (problem,) = access.open_history()
     assert history.path.parent.parent == tmp_path
-    assert "is damaged, and no new one can be begun (Permission denied)" in problem.message
+    assert "is damaged, and a new one cannot be created (Permission denied)" in problem.message
 
 
 def no_temporary_directory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where the disk that holds /tmp, /var/tmp and the folder at hand is full."""
+    """Simulate a full disk with /tmp, /var/tmp and the current folder on it."""
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setattr(tempfile, "_candidate_tempdir_list", list)
 

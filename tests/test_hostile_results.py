@@ -326,4 +326,7 @@ def test_a_pipe_without_a_writer_is_refused_at_once(dlbox: Command, tmp_path: Pa
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     History(default_path()).close()
     done = dlbox("report", str(tmp_path))
-    assert (done.returncode, done.stderr) == (2, f"dlbox: cannot read {tmp_path}: Is a directory\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"dlbox: cannot read {tmp_path}: Is a directory, not a regular file\n",
+    )

@@ -360,24 +360,24 @@ def remember(gpu_name: str, hostname: str, **changes: Any) -> None:
 
 def test_power_comes_from_the_last_run_with_this_card() -> None:
     idle = machine(Reading.of(9.0), Reading.of(0))
-    assert "no run is kept" in remembered_power(idle)[0].why
+    assert "the history is empty" in remembered_power(idle)[0].why
     remember("NVIDIA GeForce RTX 3060", "another")
     remember("NVIDIA GeForce RTX 4090", idle.host.hostname)
     remember("NVIDIA GeForce RTX 3060", idle.host.hostname, summary=None)
-    assert "no run kept here watched this card" in remembered_power(idle)[0].why
+    assert "no stored run recorded this card under load" in remembered_power(idle)[0].why
     remember("NVIDIA GeForce RTX 3060", idle.host.hostname)
     power, when = remembered_power(idle)
     assert power.value == 160.0, (
         "the idle readings outside timed training do not count, nor does a missing one"
     )
-    assert re.fullmatch(r"at most in run 4 of \d{4}-\d\d-\d\d", when)
+    assert re.fullmatch(r"as maximum of run 4 on \d{4}-\d\d-\d\d", when)
     found = {
         j.id: j
         for j in this_machine.judge_machine(
             idle, SHIPPED["under-600"], power, this_machine.power_limit(idle), when
         )
     }
-    assert "160 W at most in run 4" in found["parts.this-power"].message
+    assert "160 W as maximum of run 4" in found["parts.this-power"].message
     two = msgspec.structs.replace(idle, gpus=idle.gpus * 2)
     assert not remembered_power(two)[0].ok
 

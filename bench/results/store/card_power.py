@@ -38,7 +38,7 @@ def remembered_power(machine: Machine) -> tuple[Reading[float], str]:
             continue
         watts = [w for w in map(_most_watts, document.results) if w is not None]
         if watts:
-            return Reading.of(max(watts)), f"the maximum of run {run.id} on {run.started_at[:10]}"
+            return Reading.of(max(watts)), f"as maximum of run {run.id} on {run.started_at[:10]}"
     return Reading.failed("no stored run recorded this card under load: train with `dlbox bench`"), ""
 
 
