@@ -6,6 +6,7 @@ import contextlib
 import functools
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -47,6 +48,10 @@ def pytest_configure(config: pytest.Config) -> None:
     Threads of numerical libraries sleep while they wait: turning round, they took three quarters of the time where
     tests run beside each other. JAX compiles once what several processes compile.
     """
+    if (
+        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    ):  # so a shell starts what is to run in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     if config.cache is not None:

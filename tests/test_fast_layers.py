@@ -233,7 +233,7 @@ def _run(framework: Framework, script: str, *arguments: str) -> object:
 
 @pytest.mark.search
 def test_outputs_and_gradients_are_those_of_the_stock_layer(frameworks: Frameworks) -> None:
-    used = _run(frameworks("torch"), SAME, examples(50))
+    used = _run(frameworks("torch"), SAME, examples(100))
     assert isinstance(used, dict)
     assert used["torch.lstm"] > 5
     assert used["torch.gru"] > 5

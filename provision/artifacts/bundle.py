@@ -26,7 +26,7 @@ from provision.resolve.box_reading import (
     Named,
     Number,
     ReadingError,
-    Text,
+    BoxText,
     checked,
 )
 from provision.resolve.model import Stack
@@ -36,25 +36,25 @@ SCHEMA_VERSION = 1
 FOLDER_ON_BOX = "/opt/dlbox/cache/bundle"
 _LARGEST = 16 << 20
 """Bytes of a manifest that are read at most; a real one has under 200 kB."""
-_ENVIRONMENT = Text("the name of an environment", r"[a-z][a-z0-9_-]{0,39}")
+_ENVIRONMENT = BoxText("the name of an environment", r"[a-z][a-z0-9_-]{0,39}")
 _SHAPE = Fields(
     {
         "contents": Fields(
             {
-                "distribution": Text("a distribution as in ubuntu-24.04", r"[a-z]+-[0-9]+(?:\.[0-9]+)?"),
-                "cards": Many(Text("the name of a card", r"[^\x00-\x1f\x7f-\x9f]{1,120}"), 64),
+                "distribution": BoxText("a distribution as in ubuntu-24.04", r"[a-z]+-[0-9]+(?:\.[0-9]+)?"),
+                "cards": Many(BoxText("the name of a card", r"[^\x00-\x1f\x7f-\x9f]{1,120}"), 64),
                 "packages": Many(PACKAGE, 1_000),
-                "python": Text("a Python as in 3.12 uv", r"[0-9]+\.[0-9]+ [a-z0-9][a-z0-9.-]*"),
+                "python": BoxText("a Python as in 3.12 uv", r"[0-9]+\.[0-9]+ [a-z0-9][a-z0-9.-]*"),
                 "environments": Named(_ENVIRONMENT, Named(PACKAGE, PACKAGE_VERSION, 1_000), 20),
                 "jupyter": Flag(),
             }
         ),
-        "wheel": Text("the name of dlbox's wheel", r"dlbox-[A-Za-z0-9._+-]{1,100}\.whl"),
+        "wheel": BoxText("the name of dlbox's wheel", r"dlbox-[A-Za-z0-9._+-]{1,100}\.whl"),
         "files": Named(
-            Text("the path of a file", r"[A-Za-z0-9._+~%@=,:!/-]{1,400}"),
+            BoxText("the path of a file", r"[A-Za-z0-9._+~%@=,:!/-]{1,400}"),
             Fields(
                 {
-                    "sha256": Text("a SHA-256 checksum", r"[0-9a-f]{64}"),
+                    "sha256": BoxText("a SHA-256 checksum", r"[0-9a-f]{64}"),
                     "bytes": Number("a number of bytes", 0, 2**50),
                 }
             ),
