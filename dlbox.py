@@ -15,9 +15,9 @@ from typing import Any
 
 import click
 
-from common.exit_codes import EXIT_INTERRUPTED
-from common.lazy_group import LazyCommand, LazyGroup
-from common.messages import print_error
+from common.command_line.exit_codes import EXIT_INTERRUPTED
+from common.command_line.lazy_group import LazyCommand, LazyGroup
+from common.command_line.messages import print_error
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

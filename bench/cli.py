@@ -11,10 +11,10 @@ import click
 
 from bench.commands import export
 from bench.commands.export import export_options
-from common import shown
 from common.backends import BACKENDS
-from common.click_types import FiniteNumber, Folder, WholeNumber
-from common.messages import print_error
+from common.command_line.click_types import FiniteNumber, Folder, WholeNumber
+from common.command_line.messages import print_error
+from common.terminal import shown
 
 _HISTORY_FILE = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from common.child import Child, python_path_variables
+from common.processes.child import Child, python_path_variables
 from inventory.machine import driver_files, host, kernel_log, pci
 from inventory.machine.reading import Reading
 from inventory.machine.records import Driver, Gpu, Machine

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from common.backends import BACKENDS
-from common.click_types import CommaSeparatedChoice, Folder, comma_list, merge_lists
-from common.messages import print_error
-from common.shown import sentence
+from common.command_line.click_types import CommaSeparatedChoice, Folder, comma_list, merge_lists
+from common.command_line.messages import print_error
+from common.terminal.shown import sentence
 
 TAGS = ("driver", "cuda", "frameworks", "cudnn", "dlbox", "jupyter", "verify")
 """Parts of the installation that --tags selects."""
@@ -107,7 +107,7 @@ def provision_command(
     yes: bool, ask_become_pass: bool, ask_vault_pass: bool, as_json: bool, **options: Any
 ) -> None:
     """Install driver, frameworks and dlbox as planned, on this machine or on HOSTs of the inventory; verify each."""
-    from common.progress import ProgressDisplay
+    from common.terminal.progress import ProgressDisplay
     from provision.ansible import passwords
     from provision.commands import provision
     from provision.commands.interaction import Interaction

@@ -1,4 +1,4 @@
-"""What the long steps of this package need of a progress display (``common.progress`` has one for terminals)."""
+"""What the long steps of this package need of a progress display; ``common.terminal.progress`` has one."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import get_args
 import msgspec
 import pytest
 
-from common.yaml_lines import YamlError
+from common.file_access.yaml_lines import YamlError
 from inventory.cards import architectures, cards
 from inventory.cards.catalogue_file import Architecture
 from provision.resolve.load import load

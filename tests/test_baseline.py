@@ -23,7 +23,7 @@ from bench.measure.workloads import select
 from bench.results.record.document import Document
 from bench.results.store.history import USER_VERSION, History, Run, default_path
 from bench.run import session
-from common.progress import quiet
+from common.terminal.progress import quiet
 from inventory.machine.records import PciCard
 from tests.conftest import ROOT, Command
 from tests.samples import document, machine, mark_baseline, said

@@ -14,7 +14,7 @@ from bench.finding import Status
 from bench.results.store import access
 from bench.results.store.history import CorruptHistoryError, History, HistoryError, default_path
 from bench.run.recorder import RunRecorder
-from common.progress import quiet
+from common.terminal.progress import quiet
 from tests.conftest import Command
 from tests.samples import document, result
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common import ending
+from common.processes import exit_reason
 
 CODES = st.integers(-64, 255).filter(bool)
 
@@ -17,13 +17,13 @@ CODES = st.integers(-64, 255).filter(bool)
 def test_memory_is_never_named_without_evidence(code: int, counts: tuple[int | None, int | None]) -> None:
     before, now = counts
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ending, "oom_kills", lambda: now)
-        assert ending.explain(code, before, "everything was fine").kind != "out-of-memory"
+        patch.setattr(exit_reason, "oom_kills", lambda: now)
+        assert exit_reason.explain(code, before, "everything was fine").kind != "out-of-memory"
 
 
 @given(CODES)
 def test_every_exit_reason_names_the_code_or_the_signal(code: int) -> None:
-    reason = ending.explain(code, None)
+    reason = exit_reason.explain(code, None)
     assert reason.kind == ("killed" if code in (-1, -2, -9, -15) else reason.kind)
     assert str(code) in reason.why if code > 0 else ("SIG" in reason.why or str(-code) in reason.why)
 
@@ -31,9 +31,13 @@ def test_every_exit_reason_names_the_code_or_the_signal(code: int) -> None:
 def test_the_kernel_s_count_explains_only_sigkill(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ending, "oom_kills", lambda: 6)
-    assert ending.explain(-9, 5).kind == "out-of-memory"
-    assert (ending.explain(-15, 5).kind, ending.explain(-11, 5).kind, ending.explain(1, 5).kind) == (
+    monkeypatch.setattr(exit_reason, "oom_kills", lambda: 6)
+    assert exit_reason.explain(-9, 5).kind == "out-of-memory"
+    assert (
+        exit_reason.explain(-15, 5).kind,
+        exit_reason.explain(-11, 5).kind,
+        exit_reason.explain(1, 5).kind,
+    ) == (
         "killed",
         "crash",
         "crash",
@@ -56,8 +60,8 @@ def test_the_kernel_s_count_explains_only_sigkill(
     ],
 )
 def test_error_messages_of_frameworks_are_evidence(output: str, expected: bool) -> None:
-    assert ending.reports_out_of_memory(output) is expected
-    assert (ending.explain(-6, None, output).kind == "out-of-memory") is expected
+    assert exit_reason.reports_out_of_memory(output) is expected
+    assert (exit_reason.explain(-6, None, output).kind == "out-of-memory") is expected
 
 
 def laid_out(root: Path, **files: str) -> Path:
@@ -100,7 +104,7 @@ EVENTS = "low 0\noom 3\noom_kill 2\noom_group_kill 0\n"
 def test_the_count_of_the_own_control_group_takes_precedence(
     tmp_path: Path, files: dict[str, str], expected: int | None
 ) -> None:
-    assert ending.oom_kills(laid_out(tmp_path, **files)) == expected
+    assert exit_reason.oom_kills(laid_out(tmp_path, **files)) == expected
 
 
 @given(st.binary(max_size=200), st.binary(max_size=200))
@@ -111,4 +115,4 @@ def test_invalid_counters_are_ignored(
     (root / "proc/self").mkdir(parents=True)
     (root / "proc/self/cgroup").write_bytes(group)
     (root / "proc/vmstat").write_bytes(count)
-    assert ending.oom_kills(root) is None or b"oom_kill" in count
+    assert exit_reason.oom_kills(root) is None or b"oom_kill" in count

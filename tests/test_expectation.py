@@ -22,7 +22,7 @@ from bench.measure.workloads import SUITES, WORKLOADS
 from bench.results.record.document import Document, Result, to_json
 from bench.results.record.figures import Probes, Work
 from bench.results.store.history import Run
-from common.yaml_lines import YamlError
+from common.file_access.yaml_lines import YamlError
 from inventory.machine.records import Machine
 from tests.conftest import ROOT
 from tests.samples import document, machine, result

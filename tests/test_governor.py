@@ -19,7 +19,7 @@ from bench.results.record.document import Document, Result, from_json, to_json
 from bench.results.stats.compare import compare
 from bench.results.store.history import History, default_path
 from bench.run import session
-from common.progress import quiet
+from common.terminal.progress import quiet
 from inventory.machine.reading import Reading
 from tests.samples import document, machine, result, said
 

@@ -15,14 +15,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from common import child, guard
+from common.processes import child, guard
 from tests.conftest import ROOT
 
 SLEEP = "import time; time.sleep(600)"
 PARENT = f"""
 import os, subprocess, sys, time
 sys.path.insert(0, {str(ROOT)!r})
-from common.child import start
+from common.processes.child import start
 grand = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {SLEEP!r}], start_new_session=True)"
 grand += "; open(sys.argv[1] + '/grandchild-runs', 'w').close(); time.sleep(600)"
 made = start([sys.executable, "-c", grand, os.environ["PLACE"]])
@@ -112,7 +112,9 @@ def test_the_next_guard_cleans_up_after_a_process_without_a_guard(
     process.kill()
     process.wait()
     assert len(list(temporary.iterdir())) == 1
-    next_one = "from common.child import Child; import sys; Child([sys.executable, '-c', '']).finish(60)"
+    next_one = (
+        "from common.processes.child import Child; import sys; Child([sys.executable, '-c', '']).finish(60)"
+    )
     subprocess.run(
         [sys.executable, "-c", next_one], cwd=ROOT, env={**os.environ, "TMPDIR": str(temporary)}, check=True
     )
@@ -140,7 +142,7 @@ def test_killing_a_child_kills_descendants_in_other_sessions(tmp_path: Path) -> 
 def test_a_child_exits_if_its_parent_is_already_dead() -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    code = "import sys; from common.child import die_with_parent; die_with_parent(); sys.exit(7)"
+    code = "import sys; from common.processes.child import die_with_parent; die_with_parent(); sys.exit(7)"
     ended = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "DLBOX_PARENT": str(gone.pid)}, check=False
     )
@@ -151,7 +153,7 @@ def test_a_child_dies_with_its_parent_without_any_guard(tmp_path: Path) -> None:
     code = f"""
     import sys, time
     sys.path.insert(0, {str(ROOT)!r})
-    from common.child import die_with_parent
+    from common.processes.child import die_with_parent
     die_with_parent()
     open({str(tmp_path / "runs")!r}, "w").close()
     time.sleep(600)

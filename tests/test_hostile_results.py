@@ -26,7 +26,7 @@ from bench.results.record.document import Document, to_json
 from bench.results.report import page
 from bench.results.store import archive, lookup
 from bench.results.store.history import History, default_path
-from common import files
+from common.file_access import files
 from inventory.machine.records import Gpu
 from tests.conftest import Command
 from tests.samples import document, machine, result, telemetry

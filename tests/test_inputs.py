@@ -17,7 +17,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common import inputs, yaml_lines, yaml_nodes, yaml_values
+from common.file_access import inputs, yaml_lines, yaml_nodes, yaml_values
 from inventory.builds import bill
 from provision.hosts.inventory_file import HostError, Inventory, count, expand
 from tests.conftest import ROOT

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from common.child import Child
+from common.processes.child import Child
 from inventory import gather
 from inventory.machine import driver_files, host, kernel_log, pci
 from inventory.machine.records import Machine

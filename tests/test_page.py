@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from common.files import write_with
+from common.file_access.files import write_with
 from tests.conftest import ROOT
 from workshops.lessons import catalog
 from workshops.player import lines, questions

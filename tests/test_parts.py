@@ -22,7 +22,7 @@ from bench.commands.parts import finding
 from bench.finding import Finding
 from bench.results.store.card_power import remembered_power
 from bench.results.store.history import History, default_path
-from common import yaml_lines
+from common.file_access import yaml_lines
 from inventory.builds import bill, judge, this_machine
 from inventory.builds.bill import Bill, BillError
 from inventory.builds.judge import Judgement

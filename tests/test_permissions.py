@@ -14,7 +14,7 @@ import pytest
 from bench.results.export import tensorboard
 from bench.results.store import access
 from bench.results.store.history import History, default_path
-from common import files
+from common.file_access import files
 from tests.conftest import Command
 from tests.samples import blocks, document, result, telemetry
 from workshops.speed import settings

@@ -11,7 +11,7 @@ from typing import IO
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.pipe_reader import PipeReader
+from common.processes.pipe_reader import PipeReader
 
 NO_WAIT_S = 0
 LONG_S = 60

@@ -8,7 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
-from common.progress import ProgressDisplay
+from common.terminal.progress import ProgressDisplay
 
 LONG = "preflight: It is looked whether another run works on this box or on another one"
 

@@ -12,7 +12,7 @@ import pytest
 from bench.results.export.spreadsheet import csv_table
 from bench.results.record.document import Document
 from bench.results.store.history import History, default_path
-from common import files
+from common.file_access import files
 from tests.conftest import Command
 from tests.samples import document
 

@@ -19,7 +19,7 @@ from bench.results.stats import compare
 from bench.results.store.history import History, default_path
 from bench.run import session
 from bench.run.recorder import with_result
-from common.progress import quiet
+from common.terminal.progress import quiet
 from tests.samples import machine, result, said
 
 TRAIN = training.train

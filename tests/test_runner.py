@@ -18,7 +18,7 @@ import pytest
 from bench.measure import runner
 from bench.measure.events import Compiled, Evaluated, Event, Generic, Resident, TrainingJob
 from bench.measure.workloads import WORKLOADS
-from common import ending
+from common.processes import exit_reason
 
 JOB = TrainingJob(workload=WORKLOADS["lstm"], backend="tensorflow", parent_pid=os.getpid())
 QUICK = runner.Limits(startup=20, silence=20, total=30)
@@ -128,7 +128,7 @@ def test_every_way_to_die_is_told_by_name(code: str, kind: str, words: str) -> N
 
 def test_a_kill_is_one_for_memory_where_the_kernel_counts_it(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = iter((3, 4))
-    monkeypatch.setattr(ending, "oom_kills", lambda: next(counts))
+    monkeypatch.setattr(exit_reason, "oom_kills", lambda: next(counts))
     problem, _ = run("os.kill(os.getpid(), signal.SIGKILL)")
     assert problem is not None
     assert (problem.kind, "memory ran out" in problem.message) == ("out-of-memory", True)

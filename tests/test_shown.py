@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from rich.table import Table
 from rich.text import Text
 
-from common import shown
-from common.console import Console
-from common.progress import ProgressDisplay
+from common.terminal import shown
+from common.terminal.console import Console
+from common.terminal.progress import ProgressDisplay
 from tests.conftest import ROOT
 
 STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")

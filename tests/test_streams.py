@@ -17,7 +17,7 @@ from bench.results.record.document import Document, from_json, to_json, to_json_
 from bench.results.store import lookup
 from bench.results.store.history import History, default_path
 from bench.run import session
-from common.files import to_stdout
+from common.file_access.files import to_stdout
 from tests.conftest import ROOT, Command, script
 from tests.samples import document, machine
 
@@ -175,7 +175,7 @@ def test_an_import_from_stdin_has_the_limit_of_a_file(
     dlbox: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from bench.commands import history as archiving
-    from common.files import STANDARD
+    from common.file_access.files import STANDARD
 
     monkeypatch.setattr(lookup, "_LARGEST", 1 << 20)
     said: list[str] = []

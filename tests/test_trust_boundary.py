@@ -14,7 +14,7 @@ import jinja2
 import pytest
 import yaml
 
-from common.files import safe_name
+from common.file_access.files import safe_name
 from provision import PROVISION_DIR
 from provision.ansible import playbook
 from provision.ansible.playbook import PlaybookJob

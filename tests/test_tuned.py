@@ -14,7 +14,7 @@ from bench.measure.workloads import WORKLOADS
 from bench.results.record.document import Document
 from bench.results.record.figures import BatchPoint, BatchSearch
 from bench.run import session, tuned_settings
-from common.progress import quiet
+from common.terminal.progress import quiet
 from tests.conftest import Command
 from tests.samples import machine, said
 from workshops.speed import settings

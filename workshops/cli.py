@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from common.backends import BACKENDS
-from common.click_types import Folder, WholeNumber
-from common.messages import print_error
+from common.command_line.click_types import Folder, WholeNumber
+from common.command_line.messages import print_error
 
 OUTPUT_FOLDER = Path("dlbox-results/workshop")
 

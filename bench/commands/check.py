@@ -15,11 +15,11 @@ from bench.commands import export
 from bench.finding import Finding, FindingName, verdict
 from bench.results.record.document import Document, to_json
 from bench.results.terminal import check_results
-from common.console import Console
-from common.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Complain
-from common.files import to_stdout
-from common.json_output import print_json
-from common.shown import visible
+from common.command_line.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Complain
+from common.command_line.json_output import print_json
+from common.file_access.files import to_stdout
+from common.terminal.console import Console
+from common.terminal.shown import visible
 from inventory import gather
 from inventory.builds.bill import BillError, open_bill
 from inventory.machine.records import Machine, PowerSupply

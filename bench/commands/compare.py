@@ -10,9 +10,9 @@ from bench.results.store import lookup
 from bench.results.store.access import open_history_to_read
 from bench.results.store.history import HistoryError
 from bench.results.terminal import comparison
-from common.console import Console
-from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
-from common.files import to_stdout
+from common.command_line.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+from common.file_access.files import to_stdout
+from common.terminal.console import Console
 
 
 def run(a: str, b: str, *, as_json: bool, complain: Callable[[str], None]) -> int:

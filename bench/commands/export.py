@@ -11,9 +11,9 @@ import click
 
 from bench.results.export.registry import ExportFormat, Source, formats
 from bench.results.record.document import Document
-from common.click_types import Folder
-from common.exit_codes import EXIT_FAILED, EXIT_OK, Complain
-from common.files import clash, is_stdout, reason, write_atomically
+from common.command_line.click_types import Folder
+from common.command_line.exit_codes import EXIT_FAILED, EXIT_OK, Complain
+from common.file_access.files import clash, is_stdout, reason, write_atomically
 
 Requested = Mapping[str, Path | bool | None]
 """Parameter name of a format (``ExportFormat.parameter``) -> the value of its option; false or None: not requested."""

@@ -14,12 +14,12 @@ from bench.results.store.access import open_history_to_read
 from bench.results.store.history import History, HistoryError, Run, default_path
 from bench.results.store.lookup import SourceError, bounded
 from bench.results.terminal import results
-from common.console import Console
-from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
-from common.files import STANDARD, descriptor, is_stdout, reason, write_atomically
-from common.inputs import InputError, open_regular
-from common.json_output import print_json
-from common.shown import place, visible
+from common.command_line.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
+from common.command_line.json_output import print_json
+from common.file_access.files import STANDARD, descriptor, is_stdout, reason, write_atomically
+from common.file_access.inputs import InputError, open_regular
+from common.terminal.console import Console
+from common.terminal.shown import place, visible
 
 
 def list_runs(*, limit: int, as_json: bool, complain: Complain) -> int:

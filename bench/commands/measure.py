@@ -11,11 +11,11 @@ from bench.measure.workloads import UnknownWorkloadError, select
 from bench.results.record.document import Document, to_json
 from bench.results.terminal import results
 from bench.run import session
-from common.console import Console
-from common.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Complain
-from common.files import to_stdout
-from common.progress import ProgressDisplay
-from common.shown import visible
+from common.command_line.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Complain
+from common.file_access.files import to_stdout
+from common.terminal.console import Console
+from common.terminal.progress import ProgressDisplay
+from common.terminal.shown import visible
 from inventory.builds.bill import BillError, open_bill
 
 

@@ -13,9 +13,9 @@ from rich.text import Text
 from bench.finding import Finding, Status
 from bench.results.store.card_power import remembered_power
 from bench.results.terminal.results import STYLES
-from common.console import Console
-from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
-from common.json_output import print_json
+from common.command_line.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+from common.command_line.json_output import print_json
+from common.terminal.console import Console
 from inventory import gather
 from inventory.builds import bill, judge, this_machine
 from inventory.builds.bill import Bill

@@ -14,9 +14,9 @@ from bench.results.report import page
 from bench.results.store import lookup
 from bench.results.store.access import open_history_to_read
 from bench.results.store.history import History, HistoryError, default_path
-from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
-from common.files import reason, write_atomically
-from common.shown import on_terminal, visible
+from common.command_line.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
+from common.file_access.files import reason, write_atomically
+from common.terminal.shown import on_terminal, visible
 
 
 def run(

@@ -16,10 +16,10 @@ from bench.run import session, tune
 from bench.run.tune import TuningResult
 from bench.run.tune_candidates import candidates
 from bench.run.tuned_settings import device
-from common.console import Console
-from common.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Complain
-from common.json_output import print_json
-from common.progress import ProgressDisplay
+from common.command_line.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Complain
+from common.command_line.json_output import print_json
+from common.terminal.console import Console
+from common.terminal.progress import ProgressDisplay
 from inventory import gather
 from inventory.machine import host
 from inventory.machine.records import Machine

@@ -21,7 +21,7 @@ from bench.results.record.document import Document, Result
 from bench.results.stats import compare, derived
 from bench.results.store import archive
 from bench.results.store.lookup import SourceError, bounded
-from common import inputs, yaml_lines
+from common.file_access import inputs, yaml_lines
 from inventory.cards import cards
 from inventory.machine.records import Machine
 

@@ -15,7 +15,7 @@ from bench.results.record.document import Document, Result
 from bench.results.record.figures import Probes
 from bench.results.stats import compare, derived, intervals, steadiness
 from bench.results.store.history import Run
-from common.yaml_lines import YamlError
+from common.file_access.yaml_lines import YamlError
 from inventory.machine.records import Machine
 
 LEAST_PROCESSES = intervals.LEAST_PROCESSES

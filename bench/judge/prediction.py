@@ -26,7 +26,7 @@ from bench.finding import TRAINING, Finding, Status
 from bench.results.record.document import Result
 from bench.results.record.figures import Probes, Work
 from bench.results.stats import intervals, steadiness
-from common import yaml_lines
+from common.file_access import yaml_lines
 
 FACTOR = 2.0
 """Slower than predicted by more than this warns where a workload was never tried on that kind of device and backend."""

@@ -12,8 +12,8 @@ from bench.measure.events import Devices
 from bench.results.record.document import Result
 from bench.results.stats import intervals
 from bench.results.stats.compare import processes, speed
-from common.numbers_cli import whole
-from common.shown import shortened
+from common.command_line.whole_numbers import whole
+from common.terminal.shown import shortened
 from inventory.machine.records import Machine
 
 SAME = 1e-5

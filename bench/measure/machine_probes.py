@@ -13,7 +13,7 @@ from bench.measure import backend as frameworks
 from bench.measure import stress
 from bench.measure.probes import load
 from bench.results.record.figures import Probes
-from common.child import Child, python_path_variables
+from common.processes.child import Child, python_path_variables
 from inventory.machine.records import Machine
 
 COMMAND = (sys.executable, "-P", "-m", "bench.measure.probes.load")

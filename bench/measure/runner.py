@@ -15,8 +15,8 @@ import msgspec
 
 from bench.measure import backend as frameworks
 from bench.measure.events import Event, Failed, TrainingJob
-from common import child, ending
-from common.pipe_reader import PipeReader
+from common.processes import child, exit_reason
+from common.processes.pipe_reader import PipeReader
 
 WORKER = (sys.executable, "-P", "-m", "bench.measure.worker.main")
 """-P: do not import a folder named ``bench`` or ``keras`` in the current directory."""
@@ -59,7 +59,7 @@ def run(
     The worker and all its child processes have ended when this function returns or raises.
     """
     limits = limits or Limits()
-    before = ending.oom_kills()
+    before = exit_reason.oom_kills()
     with _temporary_file() as errors:
         process = child.start(
             command,
@@ -140,7 +140,7 @@ def _ending(process: subprocess.Popen[bytes], before: int | None, errors: IO[byt
         return WorkerProblem(kind="hang", message="the worker did not exit after its final message; killed")
     if code == 0:
         return None
-    found = ending.explain(code, before, _tail(errors))
+    found = exit_reason.explain(code, before, _tail(errors))
     return WorkerProblem(kind=found.kind, message=f"the worker {found.why}")
 
 

@@ -20,9 +20,9 @@ from bench.health.check import Subject, skipped
 from bench.health.load.record import LoadRun, Sample, ThroughputSample
 from bench.measure import backend as frameworks
 from bench.measure.probes import load as probes
-from common.child import Child, python_path_variables
-from common.console import Console
-from common.pipe_reader import PipeReader
+from common.processes.child import Child, python_path_variables
+from common.processes.pipe_reader import PipeReader
+from common.terminal.console import Console
 from inventory.gather import PROBE
 from inventory.machine import kernel_log
 from inventory.machine.reading import Reading

@@ -21,7 +21,7 @@ from bench.finding import Finding
 from bench.health.check import REGISTER
 from bench.health.checks.frameworks import NAMES, FrameworkReport
 from bench.measure import backend
-from common.child import Child, die_with_parent, python_path_variables
+from common.processes.child import Child, die_with_parent, python_path_variables
 from inventory.machine.records import Machine
 
 _LIBRARIES = {

@@ -12,7 +12,7 @@ from bench.finding import Finding, Status
 from bench.results.record.document import Document, Result, TimedBlock
 from bench.results.store.access import BRING_BACK, MAKE_ROOM, HistoryProblem, open_history
 from bench.results.store.history import CorruptHistoryError, History, HistoryError, Run, RunState
-from common.progress import ProgressDisplay
+from common.terminal.progress import ProgressDisplay
 
 
 class RunRecorder:

@@ -18,7 +18,7 @@ from bench.measure.workloads import Workload
 from bench.results.record.document import Result
 from bench.results.record.figures import BatchKind, BatchPoint, BatchSearch
 from bench.run.recorder import RunRecorder, with_result
-from common.progress import ProgressDisplay
+from common.terminal.progress import ProgressDisplay
 
 
 class ScheduledWorkload(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,10 +23,10 @@ from bench.results.store.history import now
 from bench.run import rounds
 from bench.run import tuned_settings as tuned
 from bench.run.recorder import RunRecorder
-from common.files import reason, write_atomically
-from common.numbers_cli import whole
-from common.progress import ProgressDisplay
-from common.shown import shortened
+from common.command_line.whole_numbers import whole
+from common.file_access.files import reason, write_atomically
+from common.terminal.progress import ProgressDisplay
+from common.terminal.shown import shortened
 from inventory import gather
 from inventory.builds.bill import Bill
 from inventory.machine.records import Machine

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeAlias, TypeVar
 import msgspec
 from msgspec import Meta
 
-from common import yaml_lines
+from common.file_access import yaml_lines
 from inventory.cards import cards, families
 from inventory.cards.cards import Card
 from inventory.cards.catalogue_file import Connector

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from common import yaml_lines
+from common.file_access import yaml_lines
 from common.sourced import Sourced
 
 Flavour = Literal["open", "closed"]

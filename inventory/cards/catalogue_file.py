@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from common import yaml_lines
+from common.file_access import yaml_lines
 from inventory.cards import architectures
 from inventory.cards.architectures import DeviceId, ModuleFlavour
 

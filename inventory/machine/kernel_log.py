@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from common.child import Child
+from common.processes.child import Child
 from inventory.machine import kernel_files
 from inventory.machine.reading import Reading
 from inventory.machine.records import Environment, KernelLog, Xid

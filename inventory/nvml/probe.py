@@ -16,7 +16,7 @@ from typing import IO
 
 import msgspec
 
-from common.child import die_with_parent
+from common.processes.child import die_with_parent
 from inventory.machine.reading import Reading
 from inventory.machine.records import Driver, Gpu
 

@@ -6,7 +6,7 @@ import json
 import time
 from pathlib import Path
 
-from common.files import write_atomically
+from common.file_access.files import write_atomically
 
 TRAINING_TASK = "The box trains a model and judges itself"
 """Of verify.yml."""

@@ -23,8 +23,8 @@ from typing import Any
 import msgspec
 import psutil
 
-from common.files import safe_name
-from common.guard import prefix
+from common.file_access.files import safe_name
+from common.processes.guard import prefix
 from provision import PROVISION_DIR
 from provision.ansible.eta import TimeEstimate, in_words
 from provision.ansible.heartbeat import Heartbeat

@@ -13,8 +13,8 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from common.child import environment
-from common.guard import prefix
+from common.processes.child import environment
+from common.processes.guard import prefix
 from provision.artifacts.bundle import (
     BundleError,
     BundleRequest,
@@ -146,7 +146,7 @@ class _Apt:
         self._run([*words], label)
 
     def _run(self, words: Sequence[str], label: str = "") -> str:
-        # Not common.child: apt reports its progress on a pipe of its own, and a download has no time limit.
+        # Not common.processes.child: apt reports its progress on a pipe of its own, and a download has no time limit.
         reader, writer = os.pipe()
         command = ["apt-get", "-q", "-o", f"APT::Status-Fd={writer}", *words]
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:

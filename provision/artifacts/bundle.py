@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from common.files import write_atomically
+from common.file_access.files import write_atomically
 from provision.artifacts.own_wheel import OwnWheel
 from provision.distributions import distribution_file
 from provision.hosts.network import Network
@@ -20,13 +20,13 @@ from provision.progress import ProgressReporter
 from provision.resolve.box_reading import (
     PACKAGE,
     PACKAGE_VERSION,
+    BoxText,
     Fields,
     Flag,
     Many,
     Named,
     Number,
     ReadingError,
-    BoxText,
     checked,
 )
 from provision.resolve.model import Stack

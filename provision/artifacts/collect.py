@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from common.child import environment
-from common.guard import prefix
+from common.processes.child import environment
+from common.processes.guard import prefix
 from provision.artifacts import archive_packages, bundle, environments, own_wheel
 from provision.artifacts.bundle import BundleError, BundleRequest, Manifest
 from provision.artifacts.python_builds import fetch_python

@@ -19,9 +19,9 @@ import msgspec
 import platformdirs
 from packaging.utils import canonicalize_name
 
-from common.child import environment
-from common.files import write_atomically
-from common.guard import prefix
+from common.file_access.files import write_atomically
+from common.processes.child import environment
+from common.processes.guard import prefix
 from provision.clean_text import plain
 from provision.hosts.network import PLAIN, Network
 from provision.lock_text import packages, without

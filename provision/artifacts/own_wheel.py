@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from common.child import environment
+from common.processes.child import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 _LEFT_OUT = ("INSTALLER", "REQUESTED", "direct_url.json", "RECORD")

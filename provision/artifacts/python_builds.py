@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from common.child import environment
+from common.processes.child import environment
 from provision.artifacts.bundle import BundleError
 from provision.hosts.network import proxies
 from provision.progress import ProgressReporter

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import msgspec
 
-from common.console import Console
-from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
-from common.json_output import print_json
+from common.command_line.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+from common.command_line.json_output import print_json
+from common.terminal.console import Console
 from inventory import gather
 from inventory.cards import cards
 from provision.artifacts import bundle

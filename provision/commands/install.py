@@ -10,9 +10,9 @@ import msgspec
 import platformdirs
 from rich.text import Text
 
-from common.console import Console
-from common.files import safe_name
-from common.guard import prefix
+from common.file_access.files import safe_name
+from common.processes.guard import prefix
+from common.terminal.console import Console
 from provision.ansible import playbook, variables
 from provision.ansible.outcome import HostOutcome, PlaybookOutcome
 from provision.ansible.playbook import PlaybookJob

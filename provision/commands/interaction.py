@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
-from common.exit_codes import Complain
+from common.command_line.exit_codes import Complain
 from provision.progress import ProgressReporter
 
 

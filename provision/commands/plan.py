@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from common.console import Console
-from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
-from common.json_output import print_json
+from common.command_line.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
+from common.command_line.json_output import print_json
+from common.terminal.console import Console
 from inventory.cards import cards
 from provision.commands import plan_output
 from provision.commands.plan_requests import (

@@ -10,7 +10,7 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from common.console import Console
+from common.terminal.console import Console
 from provision.resolve.model import Reason
 from provision.resolve.rows import StackData
 from provision.resolve.stack import NoStack, Stack

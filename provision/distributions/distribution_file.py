@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from common import yaml_lines
+from common.file_access import yaml_lines
 from common.sourced import Sourced
 from inventory.cards.architectures import Flavour
 from provision.clean_text import shown

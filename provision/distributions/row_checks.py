@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import NoReturn
 
-from common import yaml_lines
+from common.file_access import yaml_lines
 from common.versions import release
 from provision.clean_text import plain
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from common.yaml_values import Lined
+from common.file_access.yaml_values import Lined
 from provision.clean_text import shown
 
 _NAME = re.compile(r"\w[\w.@+:%-]{0,252}")

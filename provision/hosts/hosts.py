@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from common import yaml_lines
-from common.shown import place as shown_path
-from common.shown import shortened
+from common.file_access import yaml_lines
+from common.terminal.shown import place as shown_path
+from common.terminal.shown import shortened
 from provision.hosts.inventory_file import HostError, Inventory, InventoryValue
 from provision.resolve.rows import Framework
 

@@ -14,9 +14,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from common import inputs, yaml_nodes, yaml_values
-from common.shown import place as shown_path
-from common.shown import shortened
+from common.file_access import inputs, yaml_nodes, yaml_values
+from common.terminal.shown import place as shown_path
+from common.terminal.shown import shortened
 from provision.hosts.host_names import NameRefusedError, check_name, check_text, line_of, without_port
 
 _SUFFIXES = ("", ".yml", ".yaml", ".json")

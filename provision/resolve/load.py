@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from common import yaml_lines
+from common.file_access import yaml_lines
 from common.versions import allows, release, version_range
 from inventory.cards import architectures
 from provision.clean_text import shown

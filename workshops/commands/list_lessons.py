@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from common.exit_codes import EXIT_OK
+from common.command_line.exit_codes import EXIT_OK
 from workshops.lessons import catalog
 from workshops.player import lines
 from workshops.player.expected import Lesson

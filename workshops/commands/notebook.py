@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
-from common.shown import on_terminal
+from common.command_line.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
+from common.terminal.shown import on_terminal
 from workshops.lessons import catalog
 from workshops.lessons.catalog import UnknownLessonError
 from workshops.player import notebook

@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from common.exit_codes import EXIT_OK, EXIT_USAGE, Complain
-from common.shown import visible
+from common.command_line.exit_codes import EXIT_OK, EXIT_USAGE, Complain
+from common.terminal.shown import visible
 from workshops.lessons import catalog
 from workshops.lessons.catalog import UnknownLessonError
 from workshops.player import saved_models

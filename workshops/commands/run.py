@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from common.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
+from common.command_line.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
 from workshops.commands.start import LessonInterrupted, start
 from workshops.lessons import catalog
 from workshops.lessons.catalog import UnknownLessonError

@@ -16,7 +16,7 @@ from typing import IO, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from common import inputs
+from common.file_access import inputs
 from workshops.data.fetch import archive
 
 Vector = NDArray[np.float32]

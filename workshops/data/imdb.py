@@ -16,8 +16,8 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from common import inputs
-from common.shown import shortened
+from common.file_access import inputs
+from common.terminal.shown import shortened
 from workshops.data.fetch import archive, download
 from workshops.data.fetch.download import RemoteFile
 

@@ -14,8 +14,8 @@ from typing import TextIO
 
 import numpy as np
 
-from common import inputs
-from common.shown import shortened
+from common.file_access import inputs
+from common.terminal.shown import shortened
 from workshops.data.glyphs import LABELS, SIDE, Glyphs, Images, Labels
 
 TRAIN, TEST = "sign_mnist_train.csv", "sign_mnist_test.csv"

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from common import inputs
-from common.shown import place
+from common.file_access import inputs
+from common.terminal.shown import place
 
 Ids = NDArray[np.int64]
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"

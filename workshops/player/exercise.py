@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 
-from common import ending
-from common.child import die_with_parent, end, start
-from common.guard import prefix
+from common.processes import exit_reason
+from common.processes.child import die_with_parent, end, start
+from common.processes.guard import prefix
 from workshops.player.expected import Lesson
 from workshops.player.outcome import LessonError
 
@@ -79,7 +79,7 @@ def _run_child(checks: Path, path: Path, names: list[str], time_limit: float) ->
         records, errors = Path(folder) / "records", Path(folder) / "errors"
         records.touch()
         command = [sys.executable, "-m", "workshops.player.exercise", str(checks), str(path), str(records)]
-        kills_before = ending.oom_kills()
+        kills_before = exit_reason.oom_kills()
         with errors.open("wb") as stderr:
             child = start([*command, str(time_limit), *names], stdout=subprocess.DEVNULL, stderr=stderr)
             late = False
@@ -100,7 +100,7 @@ def _run_child(checks: Path, path: Path, names: list[str], time_limit: float) ->
     if late or any(line.startswith("Timeout (") for line in stderr_lines):
         reason = f"stopped after {time_limit:g} s: is there an endless loop?"
     elif child.returncode:
-        reason = ending.explain(child.returncode, kills_before, "\n".join(stderr_lines[-12:])).why
+        reason = exit_reason.explain(child.returncode, kills_before, "\n".join(stderr_lines[-12:])).why
     else:
         reason = "the process ended with exit code 0"
     if not any("loaded" in line for line in lines):

@@ -6,7 +6,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from common.files import write_with
+from common.file_access.files import write_with
 
 PICTURE_BYTES = 64 * 1024
 """Size of the test file: about that of a picture."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
-from common.files import write_atomically
+from common.file_access.files import write_atomically
 from workshops.player.expected import Expected
 
 WIDTH = 100

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from common.files import write_with
+from common.file_access.files import write_with
 from workshops.player.expected import Lesson
 from workshops.player.outcome import LessonError
 

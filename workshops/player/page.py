@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from common.files import write_atomically, write_with
-from common.shown import visible
+from common.file_access.files import write_atomically, write_with
+from common.terminal.shown import visible
 from workshops.player import files, lines, questions
 from workshops.player.expected import Expected, Lesson
 from workshops.player.live import (

@@ -7,8 +7,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from common import inputs
-from common.shown import shortened
+from common.file_access import inputs
+from common.terminal.shown import shortened
 from workshops.data.fetch import archive
 from workshops.player.expected import Lesson, SavedModelShape, Shape
 from workshops.player.outcome import LessonError

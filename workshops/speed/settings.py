@@ -13,8 +13,8 @@ from typing import Literal
 import msgspec
 import platformdirs
 
-from common import inputs
-from common.files import write_with
+from common.file_access import inputs
+from common.file_access.files import write_with
 
 SCHEMA_VERSION = 1
 _LARGEST_BYTES = 4 << 20

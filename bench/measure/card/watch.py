@@ -17,8 +17,8 @@ from bench.measure.card import summary
 from bench.measure.card.summary import Moment, Timed
 from bench.measure.events import Block, Event, Imported
 from bench.results.record.card import Telemetry
-from common.child import Child, python_path_variables
-from common.pipe_reader import PipeReader
+from common.processes.child import Child, python_path_variables
+from common.processes.pipe_reader import PipeReader
 from inventory.gather import PROBE
 from inventory.machine.records import Gpu, GpuProcess
 from inventory.nvml.probe import Line

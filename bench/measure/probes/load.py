@@ -17,7 +17,7 @@ import msgspec
 
 from bench.health.load.record import Pattern, Repeats
 from bench.measure.probes.operations import ProbeDevice, open_device, use_card
-from common.child import die_with_parent
+from common.processes.child import die_with_parent
 
 PATTERNS = (0, -1, -0x55555556, 0x55555555)
 """00, FF, AA and 55 in every byte, as signed 32-bit numbers."""

@@ -12,7 +12,7 @@ from bench.measure import kernel_path
 from bench.measure.events import Event, Generic, Resident, TrainingJob, Tried
 from bench.measure.worker import rate, tasks
 from bench.results.record.figures import BatchPoint
-from common import ending
+from common.processes import exit_reason
 
 Emit = Callable[[Event], None]
 
@@ -108,4 +108,4 @@ def _try(job: TrainingJob, data: tasks.Data, size: int, wait: rate.Wait, on_gpu:
 def is_memory(error: BaseException) -> bool:
     """Whether a framework reports that the memory of the card or the machine is full."""
     text = f"{type(error).__name__} {error}"
-    return isinstance(error, MemoryError) or ending.reports_out_of_memory(text)
+    return isinstance(error, MemoryError) or exit_reason.reports_out_of_memory(text)

@@ -19,7 +19,7 @@ from bench.measure.events import Evaluated, Event, Failed, Imported, Peak, Train
 from bench.measure.worker import arithmetic, extras, parallel, rate, tasks
 from bench.measure.worker.timing import timer
 from bench.measure.workloads import Workload
-from common.child import die_with_parent
+from common.processes.child import die_with_parent
 
 
 def main() -> int:

@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 
 from bench.measure.events import Event, Failed, Replicas, TrainingJob
-from common import ending
+from common.processes import exit_reason
 
 RENDEZVOUS_S = 300.0
 """Time limit in seconds for all processes to import the framework and to connect."""
@@ -259,7 +259,7 @@ def _start_others(job: TrainingJob, emit: Emit) -> None:
     assert job.devices is not None  # noqa: S101
     for rank in range(1, job.devices.count):
         other = msgspec.structs.replace(job, rank=rank, parent_pid=os.getpid())
-        before = ending.oom_kills()
+        before = exit_reason.oom_kills()
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "bench.measure.worker.main"],
             stdin=subprocess.PIPE,
@@ -275,6 +275,6 @@ def _watch(process: subprocess.Popen[bytes], rank: int, emit: Emit, oom_kills_be
     code = process.wait()
     if code == 0:
         return
-    found = ending.explain(code, oom_kills_before)
+    found = exit_reason.explain(code, oom_kills_before)
     emit(Failed(kind=found.kind, message=f"the process of device {rank} {found.why}"))
     os._exit(1)

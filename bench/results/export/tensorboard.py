@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench.results.export.registry import ExportFormat, register
 from bench.results.record.document import Document, Repeat, Result, file_stamp, with_distinct_kinds
-from common.files import inside, safe_name, write_atomically
+from common.file_access.files import inside, safe_name, write_atomically
 
 _POLYNOMIAL = 0x82F63B78
 """CRC-32C (Castagnoli) with reversed bits: RFC 3720, appendix B.4."""

@@ -15,7 +15,7 @@ from bench.results.export.registry import ExportFormat, register
 from bench.results.export.tensorboard import points
 from bench.results.record.document import Document, Result
 from bench.results.record.grammar import harmless
-from common.files import safe_name
+from common.file_access.files import safe_name
 
 
 def write(document: Document, folder: Path) -> list[Path]:

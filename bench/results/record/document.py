@@ -29,7 +29,7 @@ from bench.results.record.figures import (
     Variant,
     Work,
 )
-from common.json_output import SCHEMA_VERSION
+from common.command_line.json_output import SCHEMA_VERSION
 from inventory.machine.records import Machine
 from workshops.speed.settings import Setting
 

@@ -15,7 +15,7 @@ from bench.results.report import charts, markdown, roofline
 from bench.results.stats import compare
 from bench.results.store.history import Run
 from bench.results.terminal.results import variants
-from common.files import safe_name
+from common.file_access.files import safe_name
 
 _ORDER = (Status.FAIL, Status.UNKNOWN, Status.WARN, Status.PASS, Status.SKIP)
 

@@ -10,7 +10,7 @@ import msgspec
 
 from bench.results.record.document import Document, Result
 from bench.results.stats import intervals, steadiness
-from common.json_output import SCHEMA_VERSION
+from common.command_line.json_output import SCHEMA_VERSION
 from inventory.machine.records import Machine
 
 IMPOSSIBLE = 1.05

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.results.store.history import CorruptHistoryError, History, HistoryError, default_path
-from common.files import reason
+from common.file_access.files import reason
 
 WRITE_HERE = "set XDG_DATA_HOME to a folder that you can write to"
 MAKE_ROOM = f"free disk space and make the folder writable, or {WRITE_HERE}"

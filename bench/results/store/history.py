@@ -23,7 +23,7 @@ import psutil
 from bench.results.record.document import Document, TimedBlock, from_json, to_json_line
 from bench.results.record.grammar import harmless, misnamed
 from bench.results.stats import derived
-from common.files import for_owner_only, private_folder, reason
+from common.file_access.files import for_owner_only, private_folder, reason
 
 RunState = Literal["running", "complete", "partial"]
 

@@ -15,11 +15,11 @@ from bench.results.record.grammar import harmless
 from bench.results.stats import compare
 from bench.results.store import validate
 from bench.results.store.history import History, Run
-from common import inputs
-from common.files import reason
-from common.json_output import SCHEMA_VERSION
-from common.numbers_cli import whole
-from common.shown import place, shortened
+from common.command_line.json_output import SCHEMA_VERSION
+from common.command_line.whole_numbers import whole
+from common.file_access import inputs
+from common.file_access.files import reason
+from common.terminal.shown import place, shortened
 
 WORDS = ("last", "previous", "baseline")
 """Names of runs in the history."""

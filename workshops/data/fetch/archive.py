@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, cast
 
-from common import inputs
-from common.shown import shortened
+from common.file_access import inputs
+from common.terminal.shown import shortened
 
 MOST_MEMBERS = 200_000
 """Largest number of files in an archive; the published film reviews are 100,000 files."""

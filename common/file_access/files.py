@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from common.shown import on_terminal
+from common.terminal.shown import on_terminal
 
 STANDARD = Path("-")
 

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from common import inputs, yaml_nodes
-from common.shown import UNSAFE, place, shortened
-from common.yaml_nodes import Mapping, Node, Scalar, Sequence, YamlError
+from common.file_access import inputs, yaml_nodes
+from common.file_access.yaml_nodes import Mapping, Node, Scalar, Sequence, YamlError
+from common.terminal.shown import UNSAFE, place, shortened
 
 __all__ = ["Where", "YamlDocument", "YamlError", "convert", "parse", "quoted", "read"]
 

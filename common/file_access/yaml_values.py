@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from common import yaml_nodes
-from common.shown import shortened
-from common.yaml_nodes import Mapping, Node, Scalar, Sequence, YamlError
+from common.file_access import yaml_nodes
+from common.file_access.yaml_nodes import Mapping, Node, Scalar, Sequence, YamlError
+from common.terminal.shown import shortened
 
 
 class Lined(dict[Any, Any]):

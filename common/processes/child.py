@@ -18,8 +18,8 @@ from typing import IO
 
 import msgspec
 
-from common import ending, guard
-from common.pipe_reader import PipeReader
+from common.processes import exit_reason, guard
+from common.processes.pipe_reader import PipeReader
 
 _OUTPUT_LIMIT = 4 << 20
 """Bytes."""
@@ -170,7 +170,7 @@ class Child:
 
     def __init__(self, command: Sequence[str], variables: Mapping[str, str] | None = None) -> None:
         self.started = time.monotonic()
-        self._kills_before = ending.oom_kills()
+        self._kills_before = exit_reason.oom_kills()
         try:
             self.process: subprocess.Popen[bytes] | None = start(command, variables)
         except OSError as error:
@@ -195,7 +195,7 @@ class Child:
                 if code is None:
                     why = f"did not exit within {timeout_s:g} s"
                 elif code:
-                    why = ending.explain(code, self._kills_before).why
+                    why = exit_reason.explain(code, self._kills_before).why
         finally:
             self.stop()
         return ChildResult(output=output, why=why)

@@ -9,7 +9,7 @@ from rich.console import Console as RichConsole
 from rich.console import ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from common.shown import visible
+from common.terminal.shown import visible
 
 
 class Console(RichConsole):

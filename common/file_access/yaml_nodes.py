@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from common.shown import shortened
+from common.terminal.shown import shortened
 
 LARGEST_BYTES = 4 << 20
 """Files that people write by hand are a thousand times smaller."""

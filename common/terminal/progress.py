@@ -7,8 +7,8 @@ from types import TracebackType
 
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from common.console import Console
-from common.shown import cut
+from common.terminal.console import Console
+from common.terminal.shown import cut
 
 SECONDS_BETWEEN_LINES = 10.0
 """Without a terminal, a line at this interval shows that the work continues."""

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from common.shown import place
+from common.terminal.shown import place
 
 _KINDS = (
     (stat.S_ISDIR, "Is a directory"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from common.files import is_stdout
+from common.file_access.files import is_stdout
 
 
 class WholeNumber(click.IntRange):

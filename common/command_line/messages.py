@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from common import shown
-from common.exit_codes import Complain
+from common.command_line.exit_codes import Complain
+from common.terminal import shown
 
 __all__ = ["Complain", "complain", "print_error"]
 

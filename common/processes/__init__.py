@@ -1,0 +1,1 @@
+"""Child processes: starting them, reading their output, ending them with the command."""

@@ -1,0 +1,1 @@
+"""The terminal: consoles, progress, and the filter for control characters."""
