@@ -270,7 +270,7 @@ def test_two_devices_with_nan_weights(backend: str, monkeypatch: pytest.MonkeyPa
 def test_the_framework_reports_too_many_devices() -> None:
     _, problem = train("torch", devices=Devices(kind="gpu", count=2))
     assert problem is not None
-    assert "2 devices were asked for, torch sees" in problem.message
+    assert "2 devices were requested, torch finds" in problem.message
 
 
 @pytest.mark.parametrize("asked", ["tpu", "99"])

@@ -76,7 +76,7 @@ def test_executed_operations_decide_not_the_arguments() -> None:
     assert judge(["MatMul", "CudnnRNNV3"], [GOOD], "tensorflow", "3.15.1").path == "fused"
     silent = judge(["MatMul", "While"], [GOOD], "tensorflow", "3.15.1")
     assert silent.path == "generic"
-    assert "without a word" in silent.why[0]
+    assert "without a warning" in silent.why[0]
     named = judge(["While"], [msgspec.structs.replace(GOOD, unroll=True)], "tensorflow", "3.15.1")
     assert named.why == ("lstm: unroll=True",)
 
@@ -141,7 +141,7 @@ def test_only_on_torch_one_call_can_compute_both_directions(backend: str, calls:
 def test_a_longer_operation_name_is_not_the_fused_kernel(backend: str, name: str) -> None:
     told = judge([name], [GOOD], backend, "3.15.1")
     assert told.path == "generic"
-    assert "nowhere" in told.evidence
+    assert "does not execute" in told.evidence
 
 
 def test_a_failed_call_on_torch_is_detected_by_the_loop_after_it() -> None:
@@ -149,7 +149,7 @@ def test_a_failed_call_on_torch_is_detected_by_the_loop_after_it() -> None:
     told = judge(["aten::_cudnn_rnn", *steps], [GOOD], "torch", "3.15.1")
     assert told.path == "generic"
     assert "12 times aten::sigmoid" in told.evidence
-    assert "without a word" in found(told).message
+    assert "without a warning" in found(told).message
     old = judge(["aten::_cudnn_rnn", *steps], [GOOD], "torch", "3.14.1")
     assert len(old.why) == 1
     assert "3.14.1" in old.why[0]
@@ -281,5 +281,5 @@ def test_keras_loop_after_a_failed_call_is_found_in_torch_s_profile(frameworks: 
     )
     for path, evidence, why in json.loads(out.splitlines()[-1]):
         assert path == "generic"
-        assert "a loop over the steps as well" in evidence
+        assert "also a loop over the steps" in evidence
         assert "no argument explains it" in why[0]

@@ -121,7 +121,7 @@ def test_sizes_equal_those_of_the_class(built: dict[str, dict[str, Any]]) -> Non
 
 
 def test_the_work_equals_a_calculation_by_hand(built: dict[str, dict[str, Any]]) -> None:
-    """Three times the forward pass, two FLOP per multiply-add: gates x 2 x units x (inputs + units) x steps, and so on."""
+    """Three times the forward pass, two FLOP per multiply-add: gates x 2 x units x (inputs + units) x steps, ..."""
     on_paper = {
         "lstm": 3 * 8 * 100 * 150 * 300,
         "gru": 3 * 6 * 100 * 150 * 300,

@@ -353,7 +353,11 @@ def test_findings_without_remedy_from_an_older_version_are_read() -> None:
     made = document(
         findings=(
             Finding(
-                id="a.b", status=Status.UNKNOWN, title="t", message="m", remedy="look again: dlbox check"
+                id="a.b",
+                status=Status.UNKNOWN,
+                title="t",
+                message="m",
+                remedy="repeat the check: dlbox check",
             ),
         )
     )

@@ -29,7 +29,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
             "computes on RTX",
         ),
         (FrameworkReport(framework="torch", installed=False), Status.SKIP, "not installed"),
-        (FrameworkReport(framework="tensorflow", cuda_build=False), Status.FAIL, "processors only"),
+        (FrameworkReport(framework="tensorflow", cuda_build=False), Status.FAIL, "the CPU only"),
         (FrameworkReport(framework="tensorflow", missing=("libcudnn.so.9",)), Status.FAIL, "libcudnn.so.9"),
         (FrameworkReport(framework="jax", missing=("libcuda.so.1",)), Status.FAIL, "dlbox provision"),
         (
@@ -59,7 +59,7 @@ def test_without_a_card_no_framework_is_started(tmp_path: Path, monkeypatch: pyt
     ("code", "words"),
     [
         ("import os; os.kill(os.getpid(), 11)", "SIGSEGV"),
-        ("print('nonsense')", "no answer"),
+        ("print('nonsense')", "no result"),
         ("import time; time.sleep(60)", "in time"),
     ],
 )
