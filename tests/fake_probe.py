@@ -1,4 +1,4 @@
-"""The probe on a fake library: ``python fake_probe.py SCENARIO.json [probe's options]``."""
+"""The probe with a simulated NVML: ``python fake_probe.py SCENARIO.json [options of the probe]``."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ from inventory.nvml import probe
 
 
 def numbered(value):
-    """JSON has no numbers for keys: bring those back that a scenario had."""
+    """Convert the keys of a scenario back to numbers, because keys in JSON are text."""
     if isinstance(value, dict):
         return {int(key) if key.isdigit() else key: numbered(entry) for key, entry in value.items()}
     return [numbered(entry) for entry in value] if isinstance(value, list) else value

@@ -1,6 +1,6 @@
-"""The real worker with one fault planted in it: ``python -m tests.planted FAULT``, in the place of the worker.
+"""The real worker with one injected fault: ``python -m tests.planted FAULT`` replaces the worker.
 
-Nothing of dlbox is changed: Keras' own pieces misbehave under it, as they would on a box with that fault.
+dlbox itself is unchanged: parts of Keras are replaced so that they behave as on a machine with that fault.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SLEEP_S = 0.2
 
 
 def sleep_in_the_pipeline() -> None:
-    """What fetches a batch of arrays waits, as a slow disk or a starved loader does. On any backend."""
+    """Fetching a batch of arrays waits, as with a slow disk or data loader. On any backend."""
     from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter as Arrays
 
     if os.environ["KERAS_BACKEND"] == "tensorflow":
@@ -52,7 +52,7 @@ def sleep_in_the_pipeline() -> None:
 
 
 def no_learning() -> None:
-    """An optimizer whose steps are of no length: every weight stays where it is. On any backend."""
+    """An optimizer with steps of size 0: no weight changes. On any backend."""
     import keras
 
     made = keras.optimizers.get
@@ -80,7 +80,7 @@ def no_number() -> None:
 
 
 def blind() -> None:
-    """Labels that have nothing to do with the examples: the optimizer works, and there is nothing to learn."""
+    """Labels that are independent of the examples: the optimizer works, but there is nothing to learn."""
     import numpy as np
 
     from bench.measure.worker import tasks
@@ -112,7 +112,7 @@ def memory_ends_at_the_next_batch() -> None:
 
 
 def killed_at_a_larger_batch() -> None:
-    """Not the next one, and not by the kernel for want of memory."""
+    """Killed at a larger batch size than the next one, and not for lack of memory."""
     import keras
 
     fit = keras.Model.fit
@@ -126,7 +126,7 @@ def killed_at_a_larger_batch() -> None:
 
 
 def killed(at: int = 60) -> None:
-    """By the system, in the middle of training."""
+    """Killed by a signal during training."""
     import keras
 
     fit = keras.Model.fit
@@ -159,7 +159,7 @@ if __name__ == "__main__":
     from bench.measure.worker import main
 
     out = os.dup(1)
-    os.dup2(2, 1)  # what a framework says while it is imported is no event
+    os.dup2(2, 1)  # the output of a framework during its import is not an event
     FAULTS[sys.argv[1]]()
     os.dup2(out, 1)
     sys.exit(main.main())

@@ -1,4 +1,4 @@
-"""Doubling the batch: what a worker tells of its tries, and how each way to end is told."""
+"""The search of the batch size: the events of the worker, and how each reason for the end is reported."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PLAN = Plan(backend="tensorflow", seed=0, repeats=1, train_seconds=1.0)
 def search(
     speeds: dict[int, float | None], problem: WorkerProblem | None = None
 ) -> tuple[BatchSearch | None, WorkerProblem | None, list[TrainingJob]]:
-    """A worker that gives these speeds (None: memory ends) and then ends, with ``problem`` or well."""
+    """Search with a worker that reports these speeds (None: out of memory), then ends (with ``problem``)."""
     jobs: list[TrainingJob] = []
 
     def run(job: TrainingJob, on_event: Callable[[Event], None], **_: Any) -> WorkerProblem | None:
@@ -42,21 +42,21 @@ def test_sizes_double_from_the_workshop_s_up_to_half_of_the_examples() -> None:
     assert jobs[0].batch_sizes == (32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 
 
-def test_the_fastest_is_taken_not_the_last() -> None:
+def test_the_fastest_size_is_selected_not_the_last() -> None:
     found, problem, _ = search({32: 400.0, 64: 500.0, 128: 505.0, 256: 480.0})
     assert problem is None
     assert found is not None
     assert (found.best_batch_size, found.ended) == (128, "no-faster")
 
 
-def test_memory_that_ends_is_an_end_and_no_problem() -> None:
+def test_out_of_memory_ends_the_search_without_a_problem() -> None:
     found, problem, _ = search({32: 400.0, 64: 700.0, 128: None})
     assert problem is None
     assert found is not None
     assert (found.best_batch_size, found.ended, found.why) == (64, "memory", "out of memory at 128")
 
 
-def test_a_worker_that_memory_ended_for_is_an_end_and_no_problem() -> None:
+def test_a_worker_killed_for_lack_of_memory_ends_the_search_without_a_problem() -> None:
     found, none, _ = search({32: 400.0, 64: 700.0}, WorkerProblem(kind="out-of-memory", message="OOM"))
     assert none is None
     assert found is not None
@@ -65,7 +65,7 @@ def test_a_worker_that_memory_ended_for_is_an_end_and_no_problem() -> None:
 
 
 @pytest.mark.parametrize("kind", ["killed", "crash", "hang", "error"])
-def test_a_worker_that_ends_otherwise_found_no_end_of_memory(kind: Any) -> None:
+def test_another_failure_of_the_worker_is_not_reported_as_out_of_memory(kind: Any) -> None:
     found, none, _ = search({32: 400.0, 64: 700.0}, WorkerProblem(kind=kind, message="killed by SIGKILL"))
     assert none is None
     assert found is not None
@@ -75,7 +75,7 @@ def test_a_worker_that_ends_otherwise_found_no_end_of_memory(kind: Any) -> None:
     assert "SIGKILL" in told.message
 
 
-def test_memory_at_the_workshop_s_own_size_is_a_problem() -> None:
+def test_out_of_memory_at_the_default_size_is_a_problem() -> None:
     for speeds, problem in (({32: None}, None), ({}, WorkerProblem(kind="out-of-memory", message="killed"))):
         found, told, _ = search(speeds, problem)  # type: ignore[arg-type]
         assert found is None
@@ -83,7 +83,7 @@ def test_memory_at_the_workshop_s_own_size_is_a_problem() -> None:
         assert told.kind == "out-of-memory"
 
 
-def test_another_death_keeps_what_was_found() -> None:
+def test_results_before_a_crash_are_kept() -> None:
     found, problem, _ = search({32: 400.0, 64: 700.0}, WorkerProblem(kind="crash", message="SIGSEGV"))
     assert problem is None
     assert found is not None
@@ -92,7 +92,7 @@ def test_another_death_keeps_what_was_found() -> None:
 
 
 def tries(monkeypatch: pytest.MonkeyPatch, speeds: dict[int, Any]) -> list[BatchPoint]:
-    """What the worker's own loop tells when the sizes run at these speeds, or raise."""
+    """The events of the worker's loop if the sizes have these speeds or raise an exception."""
 
     def one(job: TrainingJob, data: Any, size: int, wait: Any, on_gpu: bool) -> BatchPoint:
         outcome = speeds[size]
@@ -107,7 +107,7 @@ def tries(monkeypatch: pytest.MonkeyPatch, speeds: dict[int, Any]) -> list[Batch
     return [event.point for event in told if isinstance(event, Tried)]
 
 
-def test_one_dip_does_not_end_the_doubling_and_two_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_slower_size_does_not_end_the_search_but_two_do(monkeypatch: pytest.MonkeyPatch) -> None:
     points = tries(monkeypatch, {32: 396.0, 64: 391.0, 128: 594.0, 256: 590.0, 512: 600.0, 1024: 9e9})
     assert [point.batch_size for point in points] == [32, 64, 128, 256, 512]
 
@@ -127,7 +127,9 @@ def test_one_dip_does_not_end_the_doubling_and_two_do(monkeypatch: pytest.Monkey
         OSError(12, "Cannot allocate memory"),
     ],
 )  # fmt: skip
-def test_memory_is_caught_whoever_says_so(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_out_of_memory_is_recognised_for_each_framework(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     points = tries(monkeypatch, {32: 400.0, 64: error})
     assert [(point.batch_size, point.samples_per_second) for point in points] == [(32, 400.0), (64, None)]
 
@@ -141,10 +143,10 @@ def test_memory_is_caught_whoever_says_so(monkeypatch: pytest.MonkeyPatch, error
         RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED"),
     ],
 )
-def test_other_words_are_not_taken_for_memory(error: Exception) -> None:
+def test_other_messages_are_not_recognised_as_out_of_memory(error: Exception) -> None:
     assert not extras.is_memory(error)
 
 
-def test_other_errors_are_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_errors_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RuntimeError, match="something else"):
         tries(monkeypatch, {32: RuntimeError("something else")})

@@ -1,4 +1,4 @@
-"""Training on several devices at once: what --devices means, what is made of it, and each backend's engine for real."""
+"""Training on several devices: the option --devices, the result, and the real engine of each backend."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def several(*rates: float, count: int = 2, differ: float | None = 0.0, **changes
         ("CPU:1", Devices(kind="cpu", count=1)),
     ],
 )
-def test_what_devices_means_without_a_card(asked: str | None, found: Devices | None) -> None:
+def test_devices_option_without_a_card(asked: str | None, found: Devices | None) -> None:
     assert scaling.resolve(asked, machine()) == found
 
 
 @pytest.mark.parametrize(("asked", "count"), [("all", 1), ("1", 1), ("gpu:1", 1), ("gpu:all", 1)])
-def test_what_devices_means_with_a_card(asked: str, count: int, tmp_path: Path) -> None:
+def test_devices_option_with_a_card(asked: str, count: int, tmp_path: Path) -> None:
     here = scenario.load("rtx3060_idle").machine(tmp_path)
     assert scaling.resolve(asked, here) == Devices(kind="gpu", count=count)
 
@@ -66,7 +66,7 @@ def test_what_devices_means_with_a_card(asked: str, count: int, tmp_path: Path) 
 @pytest.mark.parametrize(
     "asked", ["", "0", "-1", "two", "tpu:2", "cpu:", "cpu:x", "0,1", "cpu:99", "3", "\u0662", "9" * 5000]
 )
-def test_what_is_no_device_or_too_many_is_one_sentence(asked: str) -> None:
+def test_an_invalid_devices_option_gives_one_sentence(asked: str) -> None:
     with pytest.raises(scaling.DevicesError) as told:
         scaling.resolve(asked, machine())
     assert "--devices" in str(told.value)
@@ -74,7 +74,7 @@ def test_what_is_no_device_or_too_many_is_one_sentence(asked: str) -> None:
     assert len(str(told.value)) < 200
 
 
-def test_more_cards_than_there_are(tmp_path: Path) -> None:
+def test_more_cards_than_present_are_refused(tmp_path: Path) -> None:
     here = scenario.load("rtx3060_idle").machine(tmp_path)
     with pytest.raises(scaling.DevicesError, match="--devices 2 needs 2 cards, but this machine has 1"):
         scaling.resolve("2", here)
@@ -109,17 +109,17 @@ def box(cards: int, usable: int | None = None) -> Machine:
         ("all", box(2, usable=1), "warn", "1 of 2 cards"),
     ],
 )
-def test_what_all_came_to_is_said(asked: str, here: Machine, status: str, words: str) -> None:
+def test_the_number_behind_all_is_printed(asked: str, here: Machine, status: str, words: str) -> None:
     (found,) = scaling.judge_choice(asked, scaling.resolve(asked, here), here)
     assert (found.status, words in found.message) == (Status(status), True)
 
 
 @pytest.mark.parametrize("asked", [None, "1", "cpu:2"])
-def test_nothing_is_said_of_a_number_that_was_asked_for(asked: str | None) -> None:
+def test_nothing_is_printed_for_an_explicit_number(asked: str | None) -> None:
     assert scaling.judge_choice(asked, scaling.resolve(asked, box(1)), box(1)) == []
 
 
-def test_efficiency_is_the_speed_over_that_of_as_many_single_devices() -> None:
+def test_efficiency_is_the_speed_relative_to_single_devices() -> None:
     made = scaling.against_one(several(700.0, 700.0, 700.0), result("lstm", 400.0, 400.0, 400.0)).scaling
     assert made is not None
     assert made.speedup == pytest.approx(1.75)
@@ -161,18 +161,18 @@ def test_one_device_has_no_scaling_to_judge() -> None:
     assert scaling.judge(result()) == []
 
 
-def test_a_run_that_was_cut_short_says_so_itself() -> None:
+def test_an_interrupted_run_is_reported_as_such() -> None:
     assert scaling.judge(several(700.0, scaling=None, partial=True)) == []
 
 
 @pytest.mark.parametrize("differences", [[math.nan, 0.0], [0.0, math.nan], [0.0, math.inf]])
-def test_weights_that_are_no_numbers_are_told_as_such(differences: list[float]) -> None:
+def test_nan_weights_are_reported(differences: list[float]) -> None:
     told = Replicas(engine="e", devices=("cpu:0",), differ_by=parallel.largest_difference(differences))
     assert told.differ_by is None
     assert msgspec.json.decode(msgspec.json.encode(told), type=Replicas) == told
 
 
-def test_a_document_without_the_number_is_sound_json() -> None:
+def test_a_document_with_nan_difference_is_valid_json() -> None:
     made = document(results=(several(700.0, differ=None, diverged=True),))
     text = to_json(made)
     assert "NaN" not in text
@@ -180,7 +180,7 @@ def test_a_document_without_the_number_is_sound_json() -> None:
     assert validate.fault(made) is None
 
 
-def test_the_furthest_copy_counts() -> None:
+def test_the_largest_difference_counts() -> None:
     assert parallel.largest_difference([0.0, 0.25, 0.125]) == 0.25
     assert parallel.largest_difference([]) == 0.0
 
@@ -194,15 +194,15 @@ def test_the_furthest_copy_counts() -> None:
         ({"batch_size": 64}, "different batch size"),
     ],
 )  # fmt: skip
-def test_compare_tells_devices_and_settings_apart(other: dict[str, Any], why: str) -> None:
+def test_compare_distinguishes_devices_and_settings(other: dict[str, Any], why: str) -> None:
     assert why in (compare.refusal(result(), result(**other)) or "")
 
 
-def test_the_default_setting_is_no_other_setting() -> None:
+def test_the_default_setting_equals_no_setting() -> None:
     assert compare.refusal(result(), result(setting=Setting(backend="tensorflow"))) is None
 
 
-def test_several_cards_have_as_many_peaks_and_virtual_devices_one() -> None:
+def test_peaks_scale_with_cards_but_not_with_virtual_devices() -> None:
     from bench.results.record.figures import Probes, Work
 
     work = Work(flop_per_sample=1e9, bytes_per_sample=1e6)
@@ -212,7 +212,7 @@ def test_several_cards_have_as_many_peaks_and_virtual_devices_one() -> None:
         assert made.share_of_measured_peak == pytest.approx(share)
 
 
-def test_its_name_says_how_many() -> None:
+def test_the_device_name_has_the_number() -> None:
     assert several(1.0).label == "lstm-2-devices"
     assert charts.label(several(1.0, batch_kind="best", batch_size=512)) == "lstm, batch 512, 2 devices"
 
@@ -220,7 +220,7 @@ def test_its_name_says_how_many() -> None:
 def train(
     backend: str, name: str = "cnn-lstm", worker: Sequence[str] = runner.WORKER, **changes: Any
 ) -> tuple[list[Event], runner.WorkerProblem | None]:
-    """A few steps of a small cut of a workload on two virtual devices."""
+    """Train a small part of a workload for a few steps on two virtual devices."""
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     small = msgspec.structs.replace(
@@ -258,19 +258,19 @@ def test_two_devices_train_one_model(backend: str, engine: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "torch", "jax"])
-def test_two_devices_whose_weights_are_no_numbers(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_devices_with_nan_weights(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     planted = (sys.executable, "-P", "-m", "tests.planted", "no-number")
-    events, problem = train(backend, "sign-cnn", planted)  # torch's binary loss refuses what is no number
+    events, problem = train(backend, "sign-cnn", planted)  # torch's binary loss raises an error for NaN
     assert problem is None, problem
     assert next(e for e in events if isinstance(e, Replicas)).differ_by is None
 
 
 @pytest.mark.slow
-def test_a_device_too_many_is_said_by_the_framework() -> None:
+def test_the_framework_reports_too_many_devices() -> None:
     _, problem = train("torch", devices=Devices(kind="gpu", count=2))
     assert problem is not None
-    assert "2 devices were asked for, torch sees" in problem.message
+    assert "2 devices were requested, torch finds" in problem.message
 
 
 @pytest.mark.parametrize("asked", ["tpu", "99"])

@@ -1,4 +1,4 @@
-"""The processor's frequency governor while a model trains: read after each block, kept, and a change is said."""
+"""The CPU's frequency governor during training: read after each block, stored, and a change is reported."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def policy(sysroot: Path, number: int, governor: str) -> Path:
     return file
 
 
-def test_all_clock_domains_are_read_each_time(tmp_path: Path) -> None:
+def test_the_governors_of_all_clock_domains_are_read(tmp_path: Path) -> None:
     assert Governors(tmp_path).read() is None, "a virtual machine shows none"
     first, second = policy(tmp_path, 0, "performance"), policy(tmp_path, 4, "performance")
     governors = Governors(tmp_path)
@@ -46,8 +46,10 @@ def test_all_clock_domains_are_read_each_time(tmp_path: Path) -> None:
     assert governors.read() is None
 
 
-def test_the_timer_reads_it_at_the_end_of_each_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Changed while the second block runs."""
+def test_the_timer_reads_the_governor_at_the_end_of_each_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The governor changes during the second block."""
     pytest.importorskip("keras")
     file = policy(tmp_path, 0, "performance")
     monkeypatch.setattr(timing, "Governors", lambda: Governors(tmp_path))
@@ -82,7 +84,7 @@ def judged(made: Result, before: str | None = None) -> Finding | None:
     return next((f for f in found if f.id == "training.lstm-governor"), None)
 
 
-def test_a_change_is_a_finding() -> None:
+def test_a_change_of_the_governor_is_a_finding() -> None:
     assert judged(seen("performance", "performance")) is None
     assert judged(seen(None, None)) is None
     assert judged(seen("performance"), before="performance") is None
@@ -95,7 +97,7 @@ def test_a_change_is_a_finding() -> None:
     assert (between.expected, between.measured) == ("performance", "powersave")
 
 
-def test_it_is_kept_and_compare_tells_of_it() -> None:
+def test_the_governor_is_stored_and_compare_reports_it() -> None:
     made = document(results=(seen("performance", "powersave"),))
     assert from_json(to_json(made)) == made
     (pair,) = compare(made, document(results=(seen("performance", "performance"),))).pairs
@@ -104,7 +106,7 @@ def test_it_is_kept_and_compare_tells_of_it() -> None:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Document]:
-    """`bench --baseline` of lstm and gru, whose processes (in turns) see these governors; and as the machine began."""
+    """Run `bench --baseline` of lstm and gru; their processes read these governors in turn."""
 
     def act(*governors: str, began: str = "performance") -> Document:
         host = msgspec.structs.replace(machine().host, cpu_governor=Reading.of(began))
@@ -135,7 +137,7 @@ def changes(made: Document) -> list[str]:
     return [f.id for f in made.findings if f.id.endswith("-governor")]
 
 
-def test_a_run_whose_governor_changes_is_no_baseline(run: Callable[..., Document]) -> None:
+def test_a_run_with_a_governor_change_is_not_saved_as_baseline(run: Callable[..., Document]) -> None:
     calm = run(*["performance"] * 6)
     assert changes(calm) == []
     assert [r.id for r in History(default_path()).baselines()] == [1]

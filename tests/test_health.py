@@ -1,4 +1,4 @@
-"""The health checks on whole machines: every scenario is read by the real code and judged by the real checks."""
+"""Run the readers and the health checks on every scenario, a simulated machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.finding import Status, verdict
 
 
 @pytest.mark.parametrize("name", scenario.names())
-def test_a_scenario_is_judged_as_its_file_says(name: str, tmp_path: Path) -> None:
+def test_a_scenario_gives_the_findings_in_its_file(name: str, tmp_path: Path) -> None:
     given = scenario.load(name)
     machine = given.machine(tmp_path, timeout_s=given.expect.get("timeout_s", 10))
     findings = health.run(machine, expect_gpus=given.expect.get("expect_gpus"))

@@ -1,4 +1,4 @@
-"""Each model learns what its bar asks for, at the seed that `dlbox bench` begins with: real training, minutes."""
+"""Each model reaches its accuracy bar with the first seed of `dlbox bench`. Real training, takes minutes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from workshops.speed.settings import Setting
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, work in WORKLOADS.items() if work.accuracy_bar])
-def test_a_sound_machine_is_not_told_that_it_does_not_learn(name: str) -> None:
+def test_learning_passes_on_a_machine_without_fault(name: str) -> None:
     looks: list[float] = []
 
     def hear(event: Event) -> None:
@@ -37,9 +37,7 @@ def test_a_sound_machine_is_not_told_that_it_does_not_learn(name: str) -> None:
 @pytest.mark.parametrize(
     ("fault", "why"), [("none", ""), ("no-number", "training diverged (the loss is NaN)")]
 )
-def test_a_real_worker_is_asked_whether_it_learns(
-    fault: str, why: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_real_worker_reports_its_accuracy(fault: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("tensorflow", reason="TensorFlow is not installed", exc_type=ImportError)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     run = functools.partial(runner.run, command=(sys.executable, "-P", "-m", "tests.planted", fault))

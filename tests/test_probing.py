@@ -1,4 +1,4 @@
-"""What the probing process says becomes a record; whatever it says or does not say."""
+"""The output of the probe process becomes a record, even if it is incomplete or invalid."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_best_size_is_the_peak() -> None:
     )
 
 
-def test_what_broke_is_told_and_the_rest_counts() -> None:
+def test_a_failed_probe_is_reported_and_the_others_count() -> None:
     broken = msgspec.json.encode(load.Broken(name="matmul-bf16", why="no code for this card"))
     told = machine_probes.read("torch", [*LINES, broken], "was killed by SIGSEGV")
     assert told.troubles == {"matmul-bf16": "no code for this card", "process": "was killed by SIGSEGV"}
@@ -48,16 +48,16 @@ def test_what_broke_is_told_and_the_rest_counts() -> None:
 
 
 @given(st.lists(st.binary(max_size=60)))
-def test_nonsense_is_passed_over(lines: list[bytes]) -> None:
+def test_invalid_lines_are_ignored(lines: list[bytes]) -> None:
     assert machine_probes.read("jax", lines).matmul_tflops == {}
 
 
-def test_a_process_that_dies_leaves_a_record_without_figures() -> None:
+def test_a_process_that_dies_gives_a_record_without_figures() -> None:
     told = MEASURE(machine(), "jax", 0.1, command=(sys.executable, "-c", "import sys; sys.exit(3)"))
     assert told.matmul_tflops == {}
     assert "process" in told.troubles
 
 
-def test_a_processor_is_asked_for_fp32_alone_and_for_rates_alone() -> None:
+def test_the_job_for_a_cpu_has_fp32_and_rates_only() -> None:
     job = machine_probes.job_for(machine(), "jax")
     assert (job.card, job.precisions) == (None, ("fp32",))

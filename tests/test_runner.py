@@ -1,4 +1,4 @@
-"""The worker's process: whatever it does, the command stays and nothing is left running."""
+"""The worker process: whatever it does, the command continues and no process remains."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def run(code: str, limits: runner.Limits = QUICK) -> tuple[runner.WorkerProblem 
     return runner.run(JOB, events.append, command=worker(code), limits=limits), events
 
 
-def test_what_a_worker_says_arrives_in_order() -> None:
+def test_events_of_a_worker_arrive_in_order() -> None:
     problem, events = run(f"sys.stdin.readline(); {SAYS_COMPILED}; {SAYS_BLOCK}")
     assert problem is None
     assert [type(e).__name__ for e in events] == ["Compiled", "Block"]
 
 
-def test_the_job_arrives_whole() -> None:
+def test_the_worker_receives_the_complete_job() -> None:
     problem, events = run(
         "import json; job = json.loads(sys.stdin.readline());"
         "sys.exit(0 if job['workload']['name'] == 'lstm' and job['backend'] == 'tensorflow' else 3)"
@@ -53,7 +53,7 @@ def test_the_job_arrives_whole() -> None:
     assert events == []
 
 
-def test_lines_that_are_not_ours_are_passed_over() -> None:
+def test_lines_that_are_not_events_are_ignored() -> None:
     problem, events = run(
         f"print('a library says hello', flush=True); os.write(1, bytes(range(256))); print(); {SAYS_COMPILED}"
     )
@@ -61,7 +61,7 @@ def test_lines_that_are_not_ours_are_passed_over() -> None:
     assert events == [Compiled(seconds=1.0)]
 
 
-def test_a_loss_that_is_no_number_arrives_as_that() -> None:
+def test_a_nan_loss_arrives_as_none() -> None:
     told = Evaluated(accuracy=0.5, ceiling=None, loss=None, test_examples=9, examples_seen=9, seconds=1.0)
     line = msgspec.json.encode(told) + b"\n"
     problem, events = run(f"os.write(1, {line!r})")
@@ -77,7 +77,7 @@ def test_a_loss_that_is_no_number_arrives_as_that() -> None:
         Compiled(seconds=math.nan),
     ],
 )
-def test_a_figure_that_is_no_number_is_never_passed_over(event: Event) -> None:
+def test_a_nan_figure_is_never_ignored(event: Event) -> None:
     problem, events = run(f"os.write(1, {msgspec.json.encode(event) + bytes([10])!r}); {SAYS_COMPILED}")
     assert problem is not None
     assert (problem.kind, events) == ("error", [])
@@ -87,7 +87,7 @@ def test_a_figure_that_is_no_number_is_never_passed_over(event: Event) -> None:
 @pytest.mark.parametrize(
     "line", [b'{"type":"chat","seconds":null}', b'{"a":1}', b"3", b"null", b'{"type":7}']
 )
-def test_json_of_others_is_passed_over(line: bytes) -> None:
+def test_json_that_is_not_an_event_is_ignored(line: bytes) -> None:
     problem, events = run(f"os.write(1, {line + bytes([10])!r}); {SAYS_COMPILED}")
     assert problem is None
     assert events == [Compiled(seconds=1.0)]
@@ -119,14 +119,14 @@ def test_json_of_others_is_passed_over(line: bytes) -> None:
         ),
     ],
 )
-def test_every_way_to_die_is_told_by_name(code: str, kind: str, words: str) -> None:
+def test_each_cause_of_death_is_named(code: str, kind: str, words: str) -> None:
     problem, _ = run(code)
     assert problem is not None
     assert problem.kind == kind
     assert words in problem.message
 
 
-def test_a_kill_is_one_for_memory_where_the_kernel_counts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_that_the_kernel_counts_as_oom_is_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = iter((3, 4))
     monkeypatch.setattr(exit_reason, "oom_kills", lambda: next(counts))
     problem, _ = run("os.kill(os.getpid(), signal.SIGKILL)")
@@ -134,13 +134,13 @@ def test_a_kill_is_one_for_memory_where_the_kernel_counts_it(monkeypatch: pytest
     assert (problem.kind, "memory ran out" in problem.message) == ("out-of-memory", True)
 
 
-def test_the_last_words_on_stderr_are_kept() -> None:
+def test_the_last_lines_on_stderr_are_kept() -> None:
     problem, _ = run("sys.stderr.write('could not load libcudnn.so.9\\n'); sys.exit(1)")
     assert problem is not None
     assert "libcudnn.so.9" in problem.detail
 
 
-def test_last_words_need_no_room_on_a_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stderr_is_kept_although_the_disk_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setattr(tempfile, "_candidate_tempdir_list", list)
     with pytest.raises(FileNotFoundError, match="temporary directory"):
@@ -150,13 +150,13 @@ def test_last_words_need_no_room_on_a_disk(monkeypatch: pytest.MonkeyPatch) -> N
     assert "disk quota exceeded" in problem.detail
 
 
-def test_a_worker_that_never_starts_is_ended() -> None:
+def test_a_worker_that_does_not_start_is_killed() -> None:
     problem, _ = run("time.sleep(600)", runner.Limits(startup=0.5, silence=600, total=600))
     assert problem is not None
     assert problem.kind == "hang"
 
 
-def test_a_worker_that_falls_silent_is_ended() -> None:
+def test_a_worker_without_output_is_killed() -> None:
     problem, events = run(
         f"{SAYS_BLOCK}; time.sleep(600)", runner.Limits(startup=600, silence=0.5, total=600)
     )
@@ -165,7 +165,7 @@ def test_a_worker_that_falls_silent_is_ended() -> None:
     assert len(events) == 1
 
 
-def test_a_worker_that_talks_for_ever_is_ended() -> None:
+def test_a_worker_that_exceeds_the_total_time_is_killed() -> None:
     code = f"""
     while True:
         {SAYS_BLOCK}
@@ -176,7 +176,7 @@ def test_a_worker_that_talks_for_ever_is_ended() -> None:
     assert problem.kind == "hang"
 
 
-def test_a_worker_that_is_stuck_in_the_driver_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_does_not_wait_for_a_worker_stuck_in_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     class Stuck(subprocess.Popen[bytes]):
         def wait(self, timeout: float | None = None) -> int:
             assert timeout is not None, "it would wait for ever"
@@ -188,7 +188,7 @@ def test_a_worker_that_is_stuck_in_the_driver_is_not_waited_for(monkeypatch: pyt
     assert problem.kind == "hang"
 
 
-def test_ctrl_c_leaves_no_child_and_no_grandchild(tmp_path: Path) -> None:
+def test_ctrl_c_ends_all_child_processes(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     code = f"""
     import subprocess

@@ -1,4 +1,4 @@
-"""Load: the probes on a device made of NumPy, the children replaced by scripts, the judgement on figures."""
+"""Load: the probes on a NumPy device, scripts instead of the child processes, and the checks of the results."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from inventory.nvml import card
 
 
 class NumpyDevice:
-    """A processor; ``memory_cells`` bounds what fits, ``stuck`` breaks a cell, ``flaky`` every third product."""
+    """A CPU with ``memory_cells``. ``stuck``: one defective cell; ``flaky``: every third product is wrong."""
 
     name, on_gpu, pinned = "numpy", False, False
 
@@ -104,7 +104,7 @@ def worked(
     return events
 
 
-def test_a_sound_device_gives_rates_and_no_wrong_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_without_fault_gives_rates_and_no_wrong_cell(monkeypatch: pytest.MonkeyPatch) -> None:
     events = worked(NumpyDevice(), monkeypatch)
     rates = {e.name: e.value for e in events if isinstance(e, load.Rate)}
     assert set(rates) == {"matmul-fp32", "memory-bandwidth"}
@@ -137,13 +137,13 @@ def test_products_that_differ_are_counted(monkeypatch: pytest.MonkeyPatch) -> No
     assert next(e for e in events if isinstance(e, load.Repeated)).repeats.different > 0
 
 
-def test_a_part_that_breaks_is_told_and_the_rest_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_part_is_reported_and_the_other_parts_run(monkeypatch: pytest.MonkeyPatch) -> None:
     events = worked(NumpyDevice(memory_cells=10), monkeypatch)
     assert [e.name for e in events if isinstance(e, load.Broken)] == ["memory-pattern"]
     assert any(isinstance(e, load.Repeated) for e in events)
 
 
-def test_memory_that_ends_early_is_tested_as_far_as_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_less_memory_than_expected_is_tested_as_far_as_possible(monkeypatch: pytest.MonkeyPatch) -> None:
     events = worked(NumpyDevice(memory_cells=10 * JOB.chunk_cells), monkeypatch)
     assert [e.name for e in events if isinstance(e, load.Broken)] == []
     tested = next(e for e in events if isinstance(e, load.Tested)).pattern
@@ -152,12 +152,12 @@ def test_memory_that_ends_early_is_tested_as_far_as_it_goes(monkeypatch: pytest.
     assert tested.wrong_cells == 0
 
 
-def test_load_meant_for_a_card_does_not_run_on_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_for_a_card_does_not_run_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     events = worked(NumpyDevice(), monkeypatch, msgspec.structs.replace(JOB, card=0))
     assert len(events) == 1
 
 
-# Judgement
+# Checks of the results
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +166,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
 
 
 def at_work(second: float, **answers: Any) -> Sample:
-    """One sample of an RTX 3060 that works as it should, but for ``answers``."""
+    """One sample of an RTX 3060 without fault, except for the values in ``answers``."""
     content = copy.deepcopy(scenario.load("rtx3060_idle").nvml)
     content["gpus"][0].update(
         {"Temperature": {0: 71}, "PowerUsage": 165000, "PerformanceState": 2, "CurrPcieLinkGeneration": 4,
@@ -234,7 +234,7 @@ SLOW = tuple(ThroughputSample(second=float(s), tflops=24.0 if s < 60 else 20.0) 
         ({"problem": "crashed (SIGSEGV)"}, {"load.runs": "fail"}),
     ],
 )  # fmt: skip
-def test_each_weakness_is_its_own_finding(
+def test_each_fault_fails_its_own_check(
     machine: Machine, change: dict[str, Any], expected: dict[str, str]
 ) -> None:
     assert bad(judged(machine, msgspec.structs.replace(HEALTHY, **change))) == expected
@@ -252,12 +252,12 @@ def test_each_weakness_is_its_own_finding(
         ({"PowerUsage": 60000}, {"load.power": "warn"}),
     ],
 )
-def test_what_the_sensors_say_is_judged(
+def test_sensor_values_under_load_are_checked(
     machine: Machine, answers: dict[str, Any], expected: dict[str, str]
 ) -> None:
     first = at_work(0.0) if "PcieReplayCounter" in answers else at_work(0.0, **answers)
     samples = (first, *(at_work(float(s), **answers) for s in range(20, 120, 20)))
-    # Copies are judged against the link as it was: leave them out where the link is what changed.
+    # Copies are compared with the link: omit them in cases that change the link.
     rates = {k: v for k, v in HEALTHY.rates.items() if "device" not in k}
     run = msgspec.structs.replace(HEALTHY, samples=samples, rates=rates)
     assert bad(judged(machine, run)) == expected
@@ -270,7 +270,7 @@ def test_a_laptop_never_fails_for_speed(tmp_path: Path) -> None:
     assert Status.FAIL not in {f.status for f in findings.values()}
 
 
-def test_an_unknown_card_is_held_against_what_it_says_of_itself(tmp_path: Path) -> None:
+def test_an_unknown_card_is_compared_with_its_reported_limits(tmp_path: Path) -> None:
     machine = scenario.load("unknown_model").machine(tmp_path)
     findings = judged(machine, HEALTHY)
     assert findings["load.matmul-fp32"].status is Status.SKIP
@@ -278,12 +278,12 @@ def test_an_unknown_card_is_held_against_what_it_says_of_itself(tmp_path: Path) 
     assert findings["load.memory-bandwidth"].expected == pytest.approx(360, rel=0.01)
 
 
-def test_a_processor_is_shown_and_not_judged(machine: Machine) -> None:
+def test_figures_of_a_cpu_are_shown_but_not_judged(machine: Machine) -> None:
     run = msgspec.structs.replace(HEALTHY, on_gpu=False, samples=(), soak=SLOW)
     assert bad(judged(machine, run, None)) == {}
 
 
-# Children
+# Child processes
 
 HERE = Path(__file__).resolve().parent
 TALK = """
@@ -302,7 +302,7 @@ def script(pause: float, end: str) -> tuple[str, ...]:
     return (sys.executable, "-c", TALK.replace("PAUSE", str(pause)).replace("END", end))
 
 
-def test_both_children_are_heard(machine: Machine, tmp_path: Path) -> None:
+def test_the_output_of_both_child_processes_is_read(machine: Machine, tmp_path: Path) -> None:
     said: list[str] = []
     log = Reading.of(KernelLog(source="/dev/kmsg", xids=(Xid(code=31),)))
     run = stress.measure(
@@ -325,7 +325,7 @@ def test_both_children_are_heard(machine: Machine, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("end", "words"), [("sys.exit(3)", "code 3"), ("import os; os.kill(os.getpid(), 11)", "SIGSEGV")]
 )
-def test_a_load_that_dies_is_told(machine: Machine, tmp_path: Path, end: str, words: str) -> None:
+def test_a_load_process_that_dies_is_reported(machine: Machine, tmp_path: Path, end: str, words: str) -> None:
     run = stress.measure(
         machine, None, 1.0, "torch", print, load=script(0.0, end), read_log=lambda: Reading.failed("x")
     )
@@ -358,21 +358,23 @@ def test_the_job_fits_the_card(machine: Machine, tmp_path: Path) -> None:
     assert stress.job_for(None, 60, "torch").card is None
 
 
-def test_a_backend_that_is_not_installed_is_told(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backend_that_is_not_installed_is_reported(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stress.importlib.util, "find_spec", lambda name: None)
     findings, _ = stress.findings(machine, minutes=1, backend="jax", say=print)
     assert bad({f.id: f for f in findings}) == {"load.runs": "fail"}
     assert "jax" in findings[0].message
 
 
-def test_no_card_that_answers_is_no_load(tmp_path: Path) -> None:
+def test_no_load_runs_if_no_card_answers(tmp_path: Path) -> None:
     machine = scenario.load("lost_handle").machine(tmp_path)
     findings, _ = stress.findings(machine, minutes=1, backend=None, say=print)
     assert {f.status for f in findings} == {Status.SKIP}
 
 
-def test_the_real_thing_on_a_processor(dlbox: Any) -> None:
-    """Whichever framework is installed makes the load; a few seconds are enough to see every part."""
+def test_real_load_on_a_cpu(dlbox: Any) -> None:
+    """An installed framework produces the load; a few seconds are enough for every part."""
     done = dlbox("check", "--stress", "0.03", "--only", "load", "--json")
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr

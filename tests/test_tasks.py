@@ -1,6 +1,6 @@
-"""Every workload's data and model: shapes that fit each other, the same for the same seed, and unchanged builders.
+"""Data and model of every workload: matching shapes, the same data for the same seed, unchanged builders.
 
-The models are built in one process of their own, as a worker does.
+The models are built in a separate process, as in a worker.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def built() -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
-def test_the_data_are_of_one_length_and_of_one_seed(name: str) -> None:
+def test_the_data_have_one_length_and_depend_on_the_seed(name: str) -> None:
     work = SMALL[name]
     one, again, other = tasks.data(work, 3), tasks.data(work, 3), tasks.data(work, 4)
     assert len(one.inputs) == len(one.targets) == 64
@@ -96,7 +96,7 @@ def test_the_data_are_of_one_length_and_of_one_seed(name: str) -> None:
     assert work.data in DATA_DESCRIPTIONS
 
 
-def test_text_is_asked_for_its_next_character() -> None:
+def test_the_target_of_text_is_the_next_character() -> None:
     made = tasks.data(SMALL["lstm-text-gen"], 0)
     assert made.inputs.shape == made.targets.shape == (64, 200)
     assert np.array_equal(made.inputs[:, 1:], made.targets[:, :-1])
@@ -104,7 +104,7 @@ def test_text_is_asked_for_its_next_character() -> None:
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
-def test_model_and_data_fit(name: str, built: dict[str, dict[str, Any]]) -> None:
+def test_model_and_data_have_matching_shapes(name: str, built: dict[str, dict[str, Any]]) -> None:
     made, told = tasks.data(SMALL[name], 0), built[name]
     shape = told["input"][0]
     assert len(shape) == made.inputs.ndim
@@ -113,15 +113,15 @@ def test_model_and_data_fit(name: str, built: dict[str, dict[str, Any]]) -> None
         assert made.targets.max() < told["output"][-1]
 
 
-def test_sizes_are_the_class_s(built: dict[str, dict[str, Any]]) -> None:
+def test_sizes_equal_those_of_the_class(built: dict[str, dict[str, Any]]) -> None:
     assert {name: built[name]["parameters"] for name in ("bilstm", "deep-lstm-faithful")} == {
         "bilstm": 171_001,
         "deep-lstm-faithful": 260_901,
     }
 
 
-def test_the_work_is_what_paper_says(built: dict[str, dict[str, Any]]) -> None:
-    """Three times forward, a multiply-add two: gates x 2 x units x (inputs + units) x steps, and so on."""
+def test_the_work_equals_a_calculation_by_hand(built: dict[str, dict[str, Any]]) -> None:
+    """Three times the forward pass, two FLOP per multiply-add: gates x 2 x units x (inputs + units) x steps, ..."""
     on_paper = {
         "lstm": 3 * 8 * 100 * 150 * 300,
         "gru": 3 * 6 * 100 * 150 * 300,
@@ -143,14 +143,16 @@ def test_the_work_is_what_paper_says(built: dict[str, dict[str, Any]]) -> None:
     assert all(told["bytes"] > 0 for told in built.values())
 
 
-def test_the_faithful_ask_for_what_the_fused_kernels_cannot_do(built: dict[str, dict[str, Any]]) -> None:
+def test_faithful_workloads_have_arguments_that_prevent_fused_kernels(
+    built: dict[str, dict[str, Any]],
+) -> None:
     for name, told in built.items():
         odd = bool(told["recurrent_dropout"]) or told["sigmoid_layers"] > 0
         assert odd is not WORKLOADS[name].fused, name
 
 
-def test_the_builders_are_the_published_ones(built: dict[str, dict[str, Any]]) -> None:
-    """A builder, of a lesson perhaps, has changed: raise the workload's `version`, and take the new digest."""
+def test_the_builders_are_unchanged(built: dict[str, dict[str, Any]]) -> None:
+    """If it fails, a builder changed: raise the workload's `version`, insert the new digest."""
     assert {name: told["digest"] for name, told in built.items()} == DIGESTS
 
 

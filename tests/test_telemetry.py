@@ -1,4 +1,4 @@
-"""What a card did while a worker trained: the real reading on scripted libraries, the child, the sums."""
+"""The telemetry of a card during training: real readers on a simulated NVML, the child process, the summary."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def content(name: str = "rtx3060_idle", **answers: Any) -> dict[str, Any]:
 
 
 def watched(name: str = "rtx3060_idle", seconds: int = 11, **answers: Any) -> list[Moment]:
-    """One reading a second, from second 0, through the real nvidia-ml-py, as the sampler notes it."""
+    """One reading per second from second 0 through the real nvidia-ml-py, as stored by the sampler."""
     fake_nvml.install(content(name, **answers))
     sampler = watch.Sampler(clock=iter([0.0, *map(float, range(seconds))]).__next__)
     sampler.worker_pid = OWN
@@ -69,7 +69,7 @@ def over_time(*answers: Any) -> dict[str, Any]:
     return {"over_time": list(answers)}
 
 
-def test_everything_of_a_card_at_work() -> None:
+def test_the_summary_of_a_busy_card_is_complete() -> None:
     joules = [1000 * 150 * s for s in range(12)]
     made = summed(
         TotalEnergyConsumption=over_time(*joules),
@@ -99,7 +99,7 @@ def test_everything_of_a_card_at_work() -> None:
     )
 
 
-def test_pascal_adds_up_its_power_and_has_no_counters() -> None:
+def test_pascal_energy_is_integrated_from_power_without_counters() -> None:
     made = summed("gtx1060_idle", PowerUsage=100_000, CurrentClocksEventReasons=0x24)
     assert (made.energy_method, made.energy_joules_per_1000_samples) == ("power samples", pytest.approx(500))
     assert made.harmful_seconds == {SOFTWARE_HEAT: pytest.approx(10.0)}
@@ -116,7 +116,7 @@ def test_a_laptop_without_a_power_reading_has_no_energy() -> None:
     assert made.utilisation_max_percent == 90
 
 
-def test_a_card_in_parts_tells_no_utilisation() -> None:
+def test_a_card_in_mig_mode_has_no_utilisation() -> None:
     made = summed("mig", UtilizationRates={"code": 3})
     assert made.utilisation_mean_percent is made.utilisation_max_percent is None
     assert made.process_seen
@@ -127,13 +127,13 @@ def test_wsl2_lists_no_programs() -> None:
     assert made.process_seen is made.peak_memory_bytes is made.other_programs is None
 
 
-def test_a_driver_that_gives_no_reasons_is_not_a_driver_without_slowdown() -> None:
+def test_missing_event_reasons_do_not_mean_no_slowdown() -> None:
     no = {"code": 3}
     made = summed(CurrentClocksEventReasons=no, CurrentClocksThrottleReasons=no, FieldValues={"code": 13})
     assert made.harmful_seconds is made.harmless_seconds is None
 
 
-def test_seconds_of_slowdown_are_the_driver_s_where_it_counts() -> None:
+def test_the_counters_of_the_driver_give_the_seconds_of_slowdown() -> None:
     microseconds = [0, 0, *(100_000 * s for s in range(1, 11))]
     made = summed(
         FieldValues={269: 7_000_000, 270: over_time(*microseconds), 271: 0},
@@ -142,7 +142,7 @@ def test_seconds_of_slowdown_are_the_driver_s_where_it_counts() -> None:
     assert made.harmful_seconds == {HARDWARE_HEAT: pytest.approx(1.0)}
 
 
-def test_a_counter_in_nanoseconds_is_one() -> None:
+def test_a_counter_in_nanoseconds_is_recognised() -> None:
     nanoseconds = [0, 0, *(100_000_000 * s for s in range(1, 11))]
     made = summed(FieldValues={269: over_time(*nanoseconds), 270: 0, 271: 0}, CurrentClocksEventReasons=0x20)
     assert made.harmful_seconds == {SOFTWARE_HEAT: pytest.approx(1.0)}
@@ -151,8 +151,8 @@ def test_a_counter_in_nanoseconds_is_one() -> None:
     assert made.harmful_seconds == {SOFTWARE_HEAT: pytest.approx(0.005)}
 
 
-def test_a_list_of_strangers_tells_nothing_of_this_process() -> None:
-    """Numbers of another name space are in no /proc here; a neighbour that is there shows that ours is not."""
+def test_a_list_with_unknown_process_ids_does_not_count() -> None:
+    """Process ids of another namespace are not in /proc; if a known program is listed, the own process is missing."""
     unknown = {"pid": 2**30, "memory": 1 << 30}
     assert summed(ComputeRunningProcesses=[unknown]).process_seen is None
     here = {"GraphicsRunningProcesses": [{"pid": os.getppid(), "memory": 1}]}
@@ -160,13 +160,13 @@ def test_a_list_of_strangers_tells_nothing_of_this_process() -> None:
     assert summed(ComputeRunningProcesses=[{"pid": os.getpid(), "memory": 1}], **here).process_seen is False
 
 
-def test_a_reason_seen_counts_where_the_counter_stands_still() -> None:
+def test_an_event_reason_counts_although_the_counter_does_not_change() -> None:
     reasons = over_time(0, 0, 0x20, 0x20, 0x20, 0, 0, 0x8, 0)
     made = summed(CurrentClocksEventReasons=reasons)
     assert made.harmful_seconds == {SOFTWARE_HEAT: pytest.approx(3.0), HARDWARE: pytest.approx(1.0)}
 
 
-def test_a_driver_loaded_anew_starts_its_counters_again() -> None:
+def test_a_reloaded_driver_restarts_its_counters() -> None:
     made = summed(
         TotalEnergyConsumption=over_time(900_000, 900_000, 900_000, 1000, 2000, 3000),
         FieldValues={269: 0, 270: over_time(5_000_000, 5_000_000, 5_000_000, 10), 271: 0},
@@ -176,7 +176,7 @@ def test_a_driver_loaded_anew_starts_its_counters_again() -> None:
     assert summed(TotalEnergyConsumption=912345678).energy_method == "power samples"
 
 
-def test_other_programs_are_named_and_a_desktop_is_none() -> None:
+def test_other_compute_programs_are_named_but_not_the_desktop() -> None:
     listed = [*SESSION, {"pid": os.getpid(), "memory": 1 << 30}]
     made = summed(ComputeRunningProcesses=listed, GraphicsRunningProcesses=[{"pid": 1, "memory": 1 << 20}])
     assert made.other_programs is not None
@@ -184,8 +184,8 @@ def test_other_programs_are_named_and_a_desktop_is_none() -> None:
     assert made.peak_memory_bytes == 512 << 20
 
 
-def test_what_other_programs_did_is_told_by_the_driver() -> None:
-    """One computes half of the time, one only holds memory, and one is a browser."""
+def test_the_driver_reports_the_share_of_other_programs() -> None:
+    """One program computes half of the time, one only uses memory, and one is a browser."""
     busy, holder, browser = 4_194_001, 4_194_002, 4_194_003
     rest = [{"pid": OWN, "sm": 90}]
     work = [{"pid": OWN, "sm": 50}, {"pid": busy, "sm": 80}, {"pid": browser, "sm": 22}]
@@ -198,7 +198,7 @@ def test_what_other_programs_did_is_told_by_the_driver() -> None:
         ProcessUtilization=over_time(*[rest, rest, work, work] * 6),
     )
     assert made.other_programs == (f"a program ({busy})", f"a program ({holder})")
-    assert made.other_programs_percent == {  # six of eleven readings found them at work
+    assert made.other_programs_percent == {  # in six of eleven readings these programs were busy
         f"a program ({busy})": pytest.approx(6 / 11 * 80, abs=0.05),
         f"a program ({holder})": 0.0,
         f"a program ({browser})": pytest.approx(6 / 11 * 22, abs=0.05),
@@ -212,7 +212,7 @@ def test_what_other_programs_did_is_told_by_the_driver() -> None:
     ],
     ids=["not-supported", "nothing-ran", "old-driver", "numbers-of-elsewhere", "garbage"],
 )  # fmt: skip
-def test_where_the_driver_does_not_tell_who_works_nobody_is_said_to_be_idle(answer: Any) -> None:
+def test_without_usage_per_process_no_program_is_reported_as_idle(answer: Any) -> None:
     listed = [*SESSION, {"pid": os.getpid(), "memory": 1 << 30}]
     made = summed(ComputeRunningProcesses=listed, ProcessUtilization=answer)
     assert made.other_programs is not None
@@ -220,7 +220,7 @@ def test_where_the_driver_does_not_tell_who_works_nobody_is_said_to_be_idle(answ
     assert made.other_programs_percent is None
 
 
-def test_of_several_samples_of_a_program_the_newest_counts() -> None:
+def test_the_newest_sample_of_a_program_counts() -> None:
     answer = [{"pid": OWN, "sm": 70, "later": 9}, {"pid": OWN, "sm": 3}]
     fake_nvml.install(content(ProcessUtilization=answer))
     (own,) = [p for p in card.sample(0).processes.value or () if p.pid == OWN]
@@ -229,7 +229,7 @@ def test_of_several_samples_of_a_program_the_newest_counts() -> None:
 
 
 def test_reasons_count_while_the_clock_was_slow() -> None:
-    """Ten seconds, five of them at half the clock; one reading of a power limit there, and all of it elsewhere."""
+    """Ten seconds, five of them at half the clock with one power limit reading; the other five all have it."""
     clock = over_time(*[1850] * 6, *[900] * 6)
     made = summed(ClockInfo={1: clock, 2: 7300}, CurrentClocksEventReasons=over_time(*[4] * 7, 2))
     assert made.slow_shares == {
@@ -243,7 +243,7 @@ def test_reasons_count_while_the_clock_was_slow() -> None:
     assert summed(ClockInfo={1: 900, 2: 1}, CurrentClocksEventReasons=0).slow_shares == {}
 
 
-def test_children_of_the_worker_are_the_worker() -> None:
+def test_child_processes_of_the_worker_count_as_the_worker() -> None:
     with psutil.Popen([sys.executable, "-c", "input()"], stdin=-1, start_new_session=True) as leader:
         assert watch.belongs(leader.pid, leader.pid)
         assert not watch.belongs(leader.pid, os.getpid())
@@ -251,7 +251,7 @@ def test_children_of_the_worker_are_the_worker() -> None:
     assert not watch.belongs(2**30, OWN)
 
 
-# Sums
+# Summary
 
 
 def powered(points: list[tuple[float, float]], counter: bool = False) -> list[Moment]:
@@ -271,7 +271,7 @@ TIMES = st.lists(st.floats(0, 100), min_size=2, max_size=30, unique=True).map(so
 
 
 @given(TIMES, st.floats(1, 500), st.floats(0, 100), st.floats(2.5, 100))
-def test_constant_power_gives_power_times_time(
+def test_the_energy_of_constant_power_is_power_times_time(
     times: list[float], watts: float, start: float, length: float
 ) -> None:
     span = Timed(start=start, end=start + length, examples=100)
@@ -288,7 +288,7 @@ def test_constant_power_gives_power_times_time(
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 1e9)), min_size=2, unique_by=lambda p: p[0]))
-def test_no_counter_ever_gives_less_than_nothing(points: list[tuple[float, float]]) -> None:
+def test_the_increase_of_a_counter_is_never_negative(points: list[tuple[float, float]]) -> None:
     ordered = sorted(points)
     start, end = ordered[0][0], ordered[-1][0]
     risen = summary.rise(ordered, start, end)
@@ -300,7 +300,7 @@ def test_no_counter_ever_gives_less_than_nothing(points: list[tuple[float, float
     st.lists(st.floats(0, 60), max_size=40).map(sorted),
     st.lists(st.tuples(st.floats(0, 60), st.floats(0, 10), st.integers(1, 999)), max_size=4),
 )
-def test_whatever_was_read_can_be_summed_up_and_kept(
+def test_any_readings_can_be_summarised_and_saved(
     times: list[float], spans: list[tuple[float, float, int]]
 ) -> None:
     timed = [Timed(start=s, end=s + d, examples=n) for s, d, n in spans]
@@ -309,14 +309,14 @@ def test_whatever_was_read_can_be_summed_up_and_kept(
     assert (made.gpu is None) == (not times)
 
 
-def test_of_a_long_run_some_are_kept_and_no_reason_is_lost() -> None:
+def test_a_long_run_is_thinned_out_without_losing_event_reasons() -> None:
     moments = watched(seconds=1500, CurrentClocksEventReasons=over_time(*[0] * 700, 0x40, 0))
     kept = summary.series(moments)
     assert len(kept.second) == len(kept.power_w) == 300
     assert sum(1 for mask in kept.event_reasons if mask) == 1
 
 
-def test_of_two_cards_the_one_with_the_worker_is_told() -> None:
+def test_the_telemetry_is_of_the_card_with_the_worker() -> None:
     busy = [
         Moment(second=float(s), gpu=Gpu(index=0, utilisation_percent=Reading.of(99)), own_seen=False)
         for s in range(5)
@@ -331,7 +331,7 @@ def test_of_two_cards_the_one_with_the_worker_is_told() -> None:
     assert summary.telemetry(blind, span).gpu == 0
 
 
-# The child
+# The child process
 
 
 def probe(folder: Path, made: dict[str, Any]) -> tuple[str, ...]:
@@ -347,8 +347,8 @@ def until(condition: Any, limit_s: float = 20.0) -> None:
     assert condition()
 
 
-def run_beside(sampler: watch.Sampler, readings: int) -> Telemetry:
-    """Let ``readings`` come in while a worker (this process) trains, or something go wrong."""
+def run_during_training(sampler: watch.Sampler, readings: int) -> Telemetry:
+    """Deliver ``readings`` while a worker (this process) trains, or simulate a fault."""
     with sampler:
         assert sampler._thread is not None
         sampler.on_event(msgspec.structs.replace(said(400.0)[0], pid=os.getpid()))
@@ -368,9 +368,9 @@ def block(seconds: float) -> Event:
     )  # fmt: skip
 
 
-def test_the_child_s_readings_arrive(tmp_path: Path) -> None:
+def test_readings_of_the_child_process_arrive(tmp_path: Path) -> None:
     made = content(ComputeRunningProcesses=[{"pid": os.getpid(), "memory": 3 << 30}])
-    seen = run_beside(watch.Sampler(command=probe(tmp_path, made), every_s=0.02), 5)
+    seen = run_during_training(watch.Sampler(command=probe(tmp_path, made), every_s=0.02), 5)
     assert seen.trouble == ""
     assert seen.summary is not None
     assert (seen.summary.process_seen, seen.summary.peak_memory_bytes) == (True, 3 << 30)
@@ -378,7 +378,7 @@ def test_the_child_s_readings_arrive(tmp_path: Path) -> None:
     assert len(seen.timed) == 1
 
 
-def test_what_goes_on_between_two_processes_is_not_on_the_clock() -> None:
+def test_the_time_between_two_processes_does_not_count() -> None:
     now = [0.0]
     sampler = watch.Sampler(command=(sys.executable, "-c", ""), clock=lambda: now[0])
     for now[0] in (3.0, 203.0):
@@ -391,8 +391,8 @@ def test_what_goes_on_between_two_processes_is_not_on_the_clock() -> None:
     assert [t.process for t in sampler._timed] == [0, 1]
 
 
-def test_the_energy_of_a_process_is_of_its_own_readings() -> None:
-    """1 J a second in both; 900 J between them, which the last half second of the first must not get a share of."""
+def test_the_energy_of_a_process_comes_from_its_own_readings() -> None:
+    """1 J per second in both processes, and 900 J between them, which must not count for the first one."""
     moments = [*watched("rtx3060_idle", 6, TotalEnergyConsumption=over_time(*[1000 * s for s in range(6)]))]
     second = watched(
         "rtx3060_idle", 6, TotalEnergyConsumption=over_time(*[905_000 + 1000 * s for s in range(6)])
@@ -409,19 +409,19 @@ def test_the_energy_of_a_process_is_of_its_own_readings() -> None:
     ("answer", "words"),
     [({"crash": "SIGSEGV"}, "crashed (SIGSEGV)"), ({"hang": 60}, "did not answer in time")],
 )
-def test_a_child_that_dies_or_hangs_keeps_what_came_before(
+def test_readings_before_a_crash_or_hang_of_the_child_are_kept(
     tmp_path: Path, answer: dict[str, Any], words: str
 ) -> None:
     made = content(PowerUsage=over_time(150_000, 150_000, 150_000, 150_000, answer))
     sampler = watch.Sampler(command=probe(tmp_path, made), every_s=0.02, silence_s=5.0)
-    seen = run_beside(sampler, 99)
+    seen = run_during_training(sampler, 99)
     assert words in seen.trouble
     assert len(seen.samples.second) == 4
 
 
-def test_a_card_that_falls_off_the_bus_is_told(tmp_path: Path) -> None:
+def test_a_card_that_falls_off_the_bus_is_reported(tmp_path: Path) -> None:
     made = content(handle=over_time(*[{"code": 0}] * 3, {"code": 15}))
-    seen = run_beside(watch.Sampler(command=probe(tmp_path, made), every_s=0.02), 99)
+    seen = run_during_training(watch.Sampler(command=probe(tmp_path, made), every_s=0.02), 99)
     assert seen.trouble == "card 0: the card has fallen off the bus"
     assert len(seen.samples.second) == 3
 
@@ -434,14 +434,14 @@ def test_a_card_that_falls_off_the_bus_is_told(tmp_path: Path) -> None:
         ((sys.executable, "-c", "print('noise'); print('{}'); print('[' * 9999)"), "ended"),
     ],
 )
-def test_a_child_that_never_speaks_is_told(command: tuple[str, ...], words: str) -> None:
-    seen = run_beside(watch.Sampler(command=command), 1)
+def test_a_child_process_without_output_is_reported(command: tuple[str, ...], words: str) -> None:
+    seen = run_during_training(watch.Sampler(command=command), 1)
     assert words in seen.trouble
     assert seen.gpu is seen.summary is None
 
 
-def test_nvml_that_does_not_start_is_told(tmp_path: Path) -> None:
-    seen = run_beside(watch.Sampler(command=probe(tmp_path, {"init": {"code": 18}})), 1)
+def test_nvml_that_does_not_start_is_reported(tmp_path: Path) -> None:
+    seen = run_during_training(watch.Sampler(command=probe(tmp_path, {"init": {"code": 18}})), 1)
     assert "different versions" in seen.trouble
 
 
@@ -461,7 +461,7 @@ def talks(job: TrainingJob, on_event: Any, **_: Any) -> None:
         on_event(msgspec.structs.replace(event, pid=os.getpid()) if isinstance(event, Imported) else event)
 
 
-def test_training_brings_its_telemetry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_training_result_has_telemetry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(watch.Sampler.__init__, "__kwdefaults__", {
         **watch.Sampler.__init__.__kwdefaults__, "command": probe(tmp_path, content())})  # fmt: skip
     plan = training.Plan(backend="jax", seed=0, repeats=2, train_seconds=1.0, watch_cards=True)

@@ -44,7 +44,7 @@ def train(run: Any, repeats: int = 1) -> tuple[Any, WorkerProblem | None, list[t
     return result, problem, steps
 
 
-def test_figures_are_of_the_blocks_alone() -> None:
+def test_figures_come_from_the_blocks_only() -> None:
     run, _ = fake(said(100.0, 300.0, 200.0))
     result, problem, _ = train(run)
     assert problem is None
@@ -67,15 +67,15 @@ def test_each_repeat_is_a_new_process_with_the_next_seed_and_only_the_first_is_j
     assert result.fingerprint == LSTM.fingerprint
 
 
-def test_the_forced_kernel_is_held_against_the_process_that_trained_with_both() -> None:
-    """Another process, hours later, finds a card that is warm."""
+def test_the_generic_kernel_is_compared_within_one_process() -> None:
+    """In another process, hours later, the card may be warm."""
     run, _ = fake([*said(400.0), Generic(samples_per_second=50.0)], said(200.0)[:-1], said(200.0)[:-1])
     result, _, _ = train(run, repeats=3)
     assert result.samples_per_second.median == pytest.approx(200.0)
     assert result.forced_generic.speedup == pytest.approx(8.0)
 
 
-def test_the_best_of_several_judgements_counts() -> None:
+def test_the_best_of_several_evaluations_counts() -> None:
     first, second = said(100.0, accuracy=0.5), said(100.0, accuracy=0.9)
     run, _ = fake([*first, second[-1]])
     result, _, _ = train(run)
@@ -85,7 +85,7 @@ def test_the_best_of_several_judgements_counts() -> None:
     assert result.accuracy == 0.9
 
 
-def test_a_last_look_whose_loss_is_no_number_is_told() -> None:
+def test_a_nan_loss_in_the_last_evaluation_is_reported() -> None:
     good = said(100.0, accuracy=0.5)
     lost = msgspec.structs.replace(good[-1], loss=None)  # type: ignore[type-var]
     for looks, diverged in (([lost], True), ([good[-1], lost], True), ([good[-1]], False)):
@@ -95,7 +95,7 @@ def test_a_last_look_whose_loss_is_no_number_is_told() -> None:
 
 
 @pytest.mark.parametrize("apart", [0.25, None])
-def test_the_process_whose_devices_were_the_furthest_apart_counts(apart: float | None) -> None:
+def test_the_process_with_the_largest_difference_counts(apart: float | None) -> None:
     def replicas(differ_by: float | None) -> Replicas:
         return Replicas(engine="e", devices=("cpu:0", "cpu:1"), differ_by=differ_by)
 
@@ -106,7 +106,7 @@ def test_the_process_whose_devices_were_the_furthest_apart_counts(apart: float |
     assert result.scaling.replicas_differ_by == apart
 
 
-def test_a_problem_keeps_what_came_before_it() -> None:
+def test_results_before_a_problem_are_kept() -> None:
     run, jobs = fake(
         said(100.0), WorkerProblem(kind="crash", message="the worker was killed by SIGSEGV"), said(1.0)
     )

@@ -1,4 +1,4 @@
-"""No check passes on what was not read: each reading of each scenario is replaced in turn, and judged again."""
+"""No check passes without its readings: replace each reading of each scenario in turn and run the checks again."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CHECKS = [check for check in health.checks() if check.scope in ("machine", "gpu"
 
 
 class Recorded(Reading[Any], frozen=True):
-    """A reading that notes when its value is used."""
+    """A reading that records the use of its value."""
 
     def __getattribute__(self, name: str) -> Any:
         if name in ("value", "ok") and not name.startswith("__"):
@@ -46,7 +46,7 @@ USED: set[int] = set()
 
 
 def walked(record: Any, at: Place = ()) -> Iterator[tuple[Place, Reading[Any]]]:
-    """Every reading of a record with its place, however deep."""
+    """All readings of a record with their paths, including nested ones."""
     for name in record.__struct_fields__:
         entry = getattr(record, name)
         if isinstance(entry, Reading):
@@ -60,7 +60,7 @@ def walked(record: Any, at: Place = ()) -> Iterator[tuple[Place, Reading[Any]]]:
 
 
 def replaced(record: Any, at: Place, new: Any) -> Any:
-    """A copy of ``record`` with ``new`` at one place."""
+    """A copy of ``record`` with ``new`` at one path."""
     first, *rest = at
     if isinstance(first, int):
         return tuple(replaced(one, tuple(rest), new) if n == first else one for n, one in enumerate(record))
@@ -69,12 +69,12 @@ def replaced(record: Any, at: Place, new: Any) -> Any:
 
 
 def named(at: Place) -> str:
-    """ "gpus.temperatures.gpu_c": the place without the number of the card."""
+    """ "gpus.temperatures.gpu_c": the path without the index of the card."""
     return ".".join(part for part in at if isinstance(part, str))
 
 
 def declared(check: Check) -> tuple[set[str], set[str]]:
-    """Places that a check needs (all but those with an alternative), and all that it may use."""
+    """Paths that a check requires (except alternatives), and all paths that it can use."""
 
     def place(path: str) -> str:
         if check.scope == "machine":
@@ -88,7 +88,7 @@ def declared(check: Check) -> tuple[set[str], set[str]]:
 
 
 def garbage(name: str, value: Any) -> list[Any]:
-    """What a broken sensor, a wrong unit or a damaged file may give in the place of ``value``."""
+    """Values that a defective sensor, a wrong unit or a damaged file can give instead of ``value``."""
     if isinstance(value, bool):
         return [7, -1, "yes", None]
     if isinstance(value, int | float):
@@ -109,7 +109,7 @@ BAD: tuple[Reading[Any], ...] = (
 
 @pytest.fixture(scope="module")
 def machines(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Machine]:
-    """All that have a card that answers: the others have nothing that passes on a card's readings."""
+    """All scenarios with a card that answers: only these have checks that pass on readings of a card."""
     found = {}
     for name in scenario.names():
         one = scenario.load(name)
@@ -142,14 +142,14 @@ def test_each_check_uses_only_readings_that_it_declares(machines: dict[str, Mach
                 USED.clear()
                 with contextlib.suppress(
                     Exception
-                ):  # a way out of the check: what was used until then counts
+                ):  # ends the check early: the readings used until then count
                     check.judge(one)
                 used = {places[key] for key in USED if key in places}
                 undeclared |= {(check.id, place) for place in used - declared(check)[1]}
     assert undeclared == set()
 
 
-def test_a_declaration_names_readings_that_there_are() -> None:
+def test_declared_readings_exist() -> None:
     machine = Machine(
         read_at="", cards=(records.PciCard(address="0000:01:00.0", device_id=1),), gpus=(Gpu(index=0),)
     )
@@ -161,7 +161,7 @@ def test_a_declaration_names_readings_that_there_are() -> None:
                 assert isinstance(reach(source, path), Reading), (check.id, path)
 
 
-def test_no_check_passes_without_a_reading_that_it_needs(machines: dict[str, Machine]) -> None:
+def test_no_check_passes_without_a_required_reading(machines: dict[str, Machine]) -> None:
     tried = 0
     for name, machine in machines.items():
         before = {check.id: passes(check, machine) for check in CHECKS}
@@ -194,8 +194,8 @@ _MATCHED = ("name", "pci_device_id", "pci_address", "memory_total_bytes")
 """What the catalogue's card is found by, on which any check may rest."""
 
 
-def test_garbage_never_passes_better_than_a_failed_reading(machines: dict[str, Machine]) -> None:
-    """Also where a reading is optional: a value that cannot be must not make a pass of what was none."""
+def test_an_impossible_value_is_never_better_than_a_failed_reading(machines: dict[str, Machine]) -> None:
+    """For optional readings too: an impossible value must not turn another status into a pass."""
     for name in (
         "rtx3060_idle",
         "h200_idle",
@@ -218,7 +218,7 @@ def test_garbage_never_passes_better_than_a_failed_reading(machines: dict[str, M
 
 
 @pytest.mark.parametrize("reading", BAD[:2])
-def test_a_sensor_that_no_verdict_rests_on_leaves_the_box_ready(
+def test_an_unread_sensor_that_the_verdict_does_not_use_leaves_the_verdict_ready(
     machines: dict[str, Machine], reading: Reading[Any]
 ) -> None:
     machine = machines["rtx3060_idle"]
@@ -229,7 +229,7 @@ def test_a_sensor_that_no_verdict_rests_on_leaves_the_box_ready(
         assert all(f.remedy for f in findings if f.status is Status.WARN)
 
 
-def test_the_three_of_the_issue(machines: dict[str, Machine]) -> None:
+def test_three_reported_cases_of_unread_values(machines: dict[str, Machine]) -> None:
     machine = machines["rtx3060_idle"]
 
     def status(check: str, place: str) -> Status:
@@ -244,7 +244,7 @@ def test_the_three_of_the_issue(machines: dict[str, Machine]) -> None:
 
 
 def test_every_reading_has_its_bounds() -> None:
-    """A new sensor is entered in one of the tables of ``plausible``, or is a text or a list."""
+    """A new sensor is in one of the tables of ``plausible``, or is a text or a list."""
     for record in vars(records).values():
         if not (isinstance(record, type) and issubclass(record, msgspec.Struct)):
             continue
@@ -267,7 +267,7 @@ def test_every_reading_has_its_bounds() -> None:
         st.floats(), st.integers(), st.text(max_size=300), st.booleans(), st.none(), st.lists(st.integers())
     ),
 )
-def test_a_value_is_sound_only_as_a_number_within_its_bounds(name: str, value: Any) -> None:
+def test_only_a_number_within_its_bounds_is_a_valid_value(name: str, value: Any) -> None:
     low, high = plausible.RANGES[name]
     number = isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
     sound = number and low <= value <= high
@@ -289,7 +289,7 @@ NEEDED = {
 
 
 @pytest.mark.parametrize("bad", [None, math.nan, math.inf, -1, 10**9, 0], ids=str)
-def test_training_is_not_judged_by_what_the_card_did_not_tell(bad: Any) -> None:
+def test_training_is_not_judged_by_unread_sensors(bad: Any) -> None:
     seen = telemetry()
     assert seen.summary is not None
     on = msgspec.structs.replace(
@@ -313,7 +313,7 @@ def test_training_is_not_judged_by_what_the_card_did_not_tell(bad: Any) -> None:
             assert finding.remedy or finding.status in (Status.PASS, Status.SKIP)
 
 
-def test_without_any_telemetry_nothing_of_the_card_passes() -> None:
+def test_without_telemetry_no_check_of_the_card_passes() -> None:
     on = msgspec.structs.replace(
         own_machine(), cards=(records.PciCard(address="0000:01:00.0", device_id=0x2503),)
     )
@@ -324,7 +324,7 @@ def test_without_any_telemetry_nothing_of_the_card_passes() -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0])
-def test_a_figure_that_cannot_be_is_no_pass(bad: float) -> None:
+def test_an_impossible_figure_does_not_pass(bad: float) -> None:
     kernel = Kernel(path="fused", evidence="cuDNN")
     work = Work(flop_per_sample=5e7, bytes_per_sample=1e5)
     probes = Probes(backend="torch", device="cpu", on_gpu=False, matmul_tflops={"fp32": bad})
@@ -349,11 +349,15 @@ def test_a_figure_that_cannot_be_is_no_pass(bad: float) -> None:
     )  # faster than resident data: noise
 
 
-def test_findings_of_an_older_dlbox_without_a_next_step_are_read() -> None:
+def test_findings_without_remedy_from_an_older_version_are_read() -> None:
     made = document(
         findings=(
             Finding(
-                id="a.b", status=Status.UNKNOWN, title="t", message="m", remedy="look again: dlbox check"
+                id="a.b",
+                status=Status.UNKNOWN,
+                title="t",
+                message="m",
+                remedy="repeat the check: dlbox check",
             ),
         )
     )
@@ -362,6 +366,6 @@ def test_findings_of_an_older_dlbox_without_a_next_step_are_read() -> None:
     assert from_json(json.dumps(old)) == made
 
 
-def test_an_unknown_without_a_next_step_cannot_be_made() -> None:
+def test_an_unknown_finding_requires_a_remedy() -> None:
     with pytest.raises(ValueError, match="without a remedy"):
         Finding(id="a.b", status=Status.UNKNOWN, title="t", message="m")

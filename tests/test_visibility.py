@@ -1,4 +1,4 @@
-"""Whether frameworks see the card: asked of scripts instead of frameworks."""
+"""Whether frameworks find the card, with scripts instead of frameworks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
             "computes on RTX",
         ),
         (FrameworkReport(framework="torch", installed=False), Status.SKIP, "not installed"),
-        (FrameworkReport(framework="tensorflow", cuda_build=False), Status.FAIL, "processors only"),
+        (FrameworkReport(framework="tensorflow", cuda_build=False), Status.FAIL, "the CPU only"),
         (FrameworkReport(framework="tensorflow", missing=("libcudnn.so.9",)), Status.FAIL, "libcudnn.so.9"),
         (FrameworkReport(framework="jax", missing=("libcuda.so.1",)), Status.FAIL, "dlbox provision"),
         (
@@ -40,7 +40,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
         (FrameworkReport(framework="jax", trouble="its process crashed (SIGSEGV)"), Status.FAIL, "SIGSEGV"),
     ],
 )
-def test_what_a_framework_says_is_judged(
+def test_the_report_of_a_framework_is_checked(
     machine: Machine, seen: FrameworkReport, status: Status, words: str
 ) -> None:
     finding = REGISTER[f"frameworks.{seen.framework}"].apply(seen, machine)
@@ -59,22 +59,22 @@ def test_without_a_card_no_framework_is_started(tmp_path: Path, monkeypatch: pyt
     ("code", "words"),
     [
         ("import os; os.kill(os.getpid(), 11)", "SIGSEGV"),
-        ("print('nonsense')", "no answer"),
+        ("print('nonsense')", "no result"),
         ("import time; time.sleep(60)", "in time"),
     ],
 )
-def test_a_framework_that_crashes_or_hangs_is_an_answer(code: str, words: str) -> None:
+def test_a_framework_that_crashes_or_hangs_gives_a_report(code: str, words: str) -> None:
     seen = visibility.ask("torch", timeout_s=1.5, command=(sys.executable, "-c", code))
     assert words in seen.trouble
     assert not seen.computed
 
 
-def test_the_answer_is_read_past_noise() -> None:
+def test_other_output_before_the_report_is_ignored() -> None:
     code = 'print("warning: x"); print(\'{"framework": "jax", "version": "1", "computed": true}\')'
     assert visibility.ask("jax", timeout_s=20, command=(sys.executable, "-c", code)).computed
 
 
-def test_libraries_are_looked_for_where_wheels_put_them(
+def test_libraries_are_found_in_the_folders_of_wheels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "nvidia/cudnn/lib").mkdir(parents=True)

@@ -116,7 +116,7 @@ def library(machine: Machine) -> CheckOutcome:
 
 @check(
     "driver.mismatch",
-    title="Versions of driver library and kernel module",
+    title="Driver library and kernel module",
     scope="machine",
     looks_at="NVML's comparison of the versions of library and loaded kernel module",
     limits="both have the same version",

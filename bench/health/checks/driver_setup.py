@@ -119,13 +119,13 @@ def packages(machine: Machine) -> CheckOutcome:
             remedy=f"sudo apt-mark hold {' '.join(others)}",
         )
     if on_hold:
-        return passed(f"all {len(installed)} packages are on hold", len(on_hold))
+        return passed(f"all driver packages are on hold ({len(installed)})", len(on_hold))
     note = (
         "; unattended upgrades may replace them while the driver is in use"
         if machine.installation.unattended_upgrades
         else ""
     )
-    return passed(f"no package is on hold ({len(installed)} installed){note}", 0)
+    return passed(f"no driver package is on hold ({len(installed)} installed){note}", 0)
 
 
 @check(
