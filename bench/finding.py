@@ -25,7 +25,10 @@ Verdict = Literal["ready", "cpu-only", "not-ready"]
 VERDICTS: dict[Verdict, tuple[str, str]] = {
     "ready": ("READY", "no check failed."),
     "cpu-only": ("CPU ONLY", "works; this machine has no NVIDIA card."),
-    "not-ready": ("NOT READY", "a check failed or could not be completed; each is listed with its next step."),
+    "not-ready": (
+        "NOT READY",
+        "a check failed or could not be completed; each is listed with its next step.",
+    ),
 }
 """Verdict -> the text that is printed for it, and its meaning. For a machine with a card: see ``words``."""
 

@@ -187,7 +187,9 @@ def test_incomplete_results_are_not_accepted_as_baseline(change: dict[str, Any],
     assert baseline.why_no_baseline([], document(run_id=1, results=(run_of(*FIVE),))) is None
     halved = document(run_id=1, results=(run_of(*FIVE[:3], [200.0] * 4, [205.0] * 4),))
     assert "the speed of lstm is unsteady, its processes gave" in str(baseline.why_no_baseline([], halved))
-    assert "the run has no training results" in str(baseline.why_no_baseline([], document(run_id=1, results=())))
+    assert "the run has no training results" in str(
+        baseline.why_no_baseline([], document(run_id=1, results=()))
+    )
     assert "could not be kept" in str(baseline.why_no_baseline([], document(results=(run_of(*FIVE),))))
 
 
