@@ -360,7 +360,7 @@ def remember(gpu_name: str, hostname: str, **changes: Any) -> None:
 
 def test_power_comes_from_the_last_run_with_this_card() -> None:
     idle = machine(Reading.of(9.0), Reading.of(0))
-    assert "no run is kept" in remembered_power(idle)[0].why
+    assert "the history is empty" in remembered_power(idle)[0].why
     remember("NVIDIA GeForce RTX 3060", "another")
     remember("NVIDIA GeForce RTX 4090", idle.host.hostname)
     remember("NVIDIA GeForce RTX 3060", idle.host.hostname, summary=None)
@@ -580,9 +580,9 @@ def test_a_build_by_name_and_by_file(tmp_path: Path) -> None:
         (("",), "there is no build ``"),
         (("/dev/zero",), "a device, not a regular file"),
         (("/dev/null",), "a device, not a regular file"),
-        (("2017", "--budget", "-5"), "--budget is expected to be an amount"),
-        (("2017", "--budget", "nan"), "--budget is expected to be an amount"),
-        (("--budget", "5"), "--budget needs the build"),
+        (("2017", "--budget", "-5"), "--budget must be an amount"),
+        (("2017", "--budget", "nan"), "--budget must be an amount"),
+        (("--budget", "5"), "--budget needs a build"),
         (("tests",), "tests cannot be read: Is a directory"),
     ],
 )

@@ -24,7 +24,7 @@ from bench.results.record.card import HARDWARE_HEAT, Telemetry
 from bench.results.record.document import Document
 from bench.results.store.history import History, HistoryError, default_path
 from bench.run import session
-from common.progress import Watcher, quiet
+from common.progress import ProgressDisplay, quiet
 from common.yaml_lines import YamlError
 from inventory.machine.records import Gpu, PciCard
 from tests.samples import machine, said, telemetry
@@ -386,7 +386,7 @@ def test_a_place_that_cannot_be_written_to(
     blocked.write_text("a file where the folder should be")
     monkeypatch.setenv("XDG_DATA_HOME", str(blocked))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    document = box(watcher=Watcher(Console(stderr=True, width=1000)))
+    document = box(watcher=ProgressDisplay(Console(stderr=True, width=1000)))
     assert len(document.results) == 3
     assert [f for f in document.findings if f.status is Status.FAIL] == []
     assert Path(document.report).is_relative_to(tmp_path)
