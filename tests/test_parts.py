@@ -364,7 +364,7 @@ def test_power_comes_from_the_last_run_with_this_card() -> None:
     remember("NVIDIA GeForce RTX 3060", "another")
     remember("NVIDIA GeForce RTX 4090", idle.host.hostname)
     remember("NVIDIA GeForce RTX 3060", idle.host.hostname, summary=None)
-    assert "no run kept here watched this card" in remembered_power(idle)[0].why
+    assert "no stored run recorded this card" in remembered_power(idle)[0].why
     remember("NVIDIA GeForce RTX 3060", idle.host.hostname)
     power, when = remembered_power(idle)
     assert power.value == 160.0, (
