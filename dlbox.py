@@ -87,7 +87,7 @@ def main() -> None:
             )
         elif isinstance(error, FileNotFoundError) and "temporary directory" in str(error):  # from tempfile
             print_error(
-                "no temporary directory can be written to: free some space, or set TMPDIR to another folder"
+                "no temporary directory is writable and has free space: free some, or set TMPDIR to another folder"
             )
         else:
             print_error(

@@ -23,9 +23,12 @@ class Status(StrEnum):
 
 Verdict = Literal["ready", "cpu-only", "not-ready"]
 VERDICTS: dict[Verdict, tuple[str, str]] = {
-    "ready": ("READY", "every check passed."),
-    "cpu-only": ("CPU ONLY", "works, on the processor only: this machine has no NVIDIA card."),
-    "not-ready": ("NOT READY", "a check failed or could not be made: each is listed with its next step."),
+    "ready": ("READY", "no check failed."),
+    "cpu-only": ("CPU ONLY", "works; this machine has no NVIDIA card."),
+    "not-ready": (
+        "NOT READY",
+        "a check failed or could not be completed; each is listed with its next step.",
+    ),
 }
 """Verdict -> the text that is printed for it, and its meaning. For a machine with a card: see ``words``."""
 

@@ -86,8 +86,8 @@ def test_each_workload_has_a_limit_from_its_own_measured_error() -> None:
     level = made.samples_per_second * 0.6
     gru, cnn_lstm = (only(judge(result(name, level, level, work=WORK))) for name in ("gru", "cnn-lstm"))
     assert (gru.status, cnn_lstm.status) == (Status.WARN, Status.PASS)
-    assert "below 0.78 it warns, since predictions of gru were off by up to 1.01 times" in gru.message
-    assert "below 0.36 it warns" in cnn_lstm.message
+    assert "the limit is 0.78, because predictions of gru were wrong by a factor of up to 1.01" in gru.message
+    assert "the limit is 0.36" in cnn_lstm.message
 
 
 @pytest.mark.parametrize("change", [{"workload": "lstm-faithful"}, {"backend": "jax"}, {"on_gpu": True}])
@@ -135,15 +135,15 @@ def nothing(found: list[Finding]) -> str:
     [
         (
             {"backend": "jax"},
-            "no prediction (the probes are of tensorflow on a processor, the training was of jax",
+            "no prediction (the probes ran with tensorflow on a processor, the training with jax",
         ),
-        ({"batch_size": 64}, "no prediction (it is made for batch 32)"),
+        ({"batch_size": 64}, "no prediction (it applies to batch 32 only)"),
         (
             {"on_gpu": True},
-            "the probes are of tensorflow on a processor, the training was of tensorflow on a card",
+            "the probes ran with tensorflow on a processor, the training with tensorflow on a card",
         ),
-        ({"work": None}, "its arithmetic was not counted"),
-        ({"devices": 2}, "bands and predictions are of one device"),
+        ({"work": None}, "the operations of the model were not counted"),
+        ({"devices": 2}, "bands and predictions apply to one device only"),
     ],
 )
 def test_where_nothing_is_expected_that_is_said(change: dict[str, Any], words: str) -> None:
@@ -154,7 +154,7 @@ def test_where_nothing_is_expected_of_a_card_both_reasons_are_said(box: Machine)
     large = msgspec.structs.replace(result(**ON_CARD), batch_size=256)
     told = nothing(judge(large, box, probes=GPU_PROBES))
     assert (
-        "no band of measured speed (nobody has measured GeForce RTX 3060 12GB with it yet), no prediction"
+        "no band of measured speed (GeForce RTX 3060 12GB was not measured with it yet), no prediction"
         in told
     )
 
@@ -285,8 +285,8 @@ def test_a_band_is_read_as_it_was_written(tmp_path: Path) -> None:
     ("change", "words"),
     [
         ({"card": "RTX 3061"}, "RTX 3061"),
-        ({"workload": "transformer"}, "no workload 'transformer'"),
-        ({"backend": "mxnet"}, "none of tensorflow"),
+        ({"workload": "transformer"}, "unknown workload 'transformer'"),
+        ({"backend": "mxnet"}, "expected one of tensorflow"),
         ({"low": 500.0}, "not below"),
         ({"low": -1}, "low"),
         ({"source": ""}, "source"),

@@ -580,9 +580,9 @@ def test_a_build_by_name_and_by_file(tmp_path: Path) -> None:
         (("",), "there is no build ``"),
         (("/dev/zero",), "a device, not a regular file"),
         (("/dev/null",), "a device, not a regular file"),
-        (("2017", "--budget", "-5"), "--budget is expected to be an amount"),
-        (("2017", "--budget", "nan"), "--budget is expected to be an amount"),
-        (("--budget", "5"), "--budget needs the build"),
+        (("2017", "--budget", "-5"), "--budget must be an amount"),
+        (("2017", "--budget", "nan"), "--budget must be an amount"),
+        (("--budget", "5"), "--budget needs a build"),
         (("tests",), "tests cannot be read: Is a directory"),
     ],
 )

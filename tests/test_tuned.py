@@ -112,7 +112,7 @@ def test_a_stored_batch_is_the_one_that_is_trained(monkeypatch: pytest.MonkeyPat
 def test_a_backend_and_tuned_are_a_wrong_call(dlbox: Command) -> None:
     done = dlbox("bench", "--tuned", "--backend", "torch")
     assert done.returncode == 2
-    assert "--tuned chooses the backend" in done.stderr
+    assert "--tuned selects the backend" in done.stderr
 
 
 @pytest.mark.parametrize("best", [64, 128])

@@ -213,7 +213,7 @@ def test_a_larger_batch_is_taken_as_long_as_the_model_learns_with_it() -> None:
     assert (done.best, done.samples_per_second) == (at(128), 900.0)
     told = {one.setting: one for one in done.tried}
     assert told[at(128)].accuracy == 0.76
-    assert told[at(256)].why == "it learned too little: accuracy 0.600, 0.75 is due"
+    assert told[at(256)].why == "accuracy 0.600 is below the minimum of 0.75"
     assert "batch 128" in at(128).summary
     looked = next(job for job in worker.jobs if not job.batch_sizes and job.workload.batch_size == 128)
     assert looked.workload.learning_rate == pytest.approx(2 * WORKLOADS["lstm"].learning_rate)

@@ -156,7 +156,7 @@ def test_one_fail_or_unknown_decides(statuses: list[Status], has_gpu: bool) -> N
 
 
 def test_the_words_know_of_a_card_that_was_left_out() -> None:
-    assert words("cpu-only", has_gpu=False)[1].startswith("works; there is no NVIDIA card")
+    assert words("cpu-only", has_gpu=False)[1].startswith("works; this machine has no NVIDIA card")
     word, meaning = words("cpu-only", has_gpu=True)
     assert word == "CPU ONLY"
     assert "there is no" not in meaning
