@@ -90,7 +90,7 @@ def fetch(remote: RemoteFile, folder: Path) -> tuple[Path, str]:
 def test_fetched_once_with_progress(server: Server, tmp_path: Path) -> None:
     path, said = fetch(server.remote(), tmp_path / "cache")
     assert path.read_bytes() == CONTENT
-    assert "fetching vectors.zip, 4.19 MB" in said
+    assert "downloading vectors.zip, 4.19 MB" in said
     assert "100%" in said
     assert fetch(server.remote(), tmp_path / "cache") == (path, "")
     assert server.asked == [""]
@@ -174,7 +174,7 @@ def test_a_damaged_file_is_left_until_a_whole_one_is_there(
 
 def test_another_file_than_the_published_is_refused_at_once(server: Server, tmp_path: Path) -> None:
     server.content = CONTENT[:-1] + b"!"
-    with pytest.raises(DownloadError, match="is not the published file") as error:
+    with pytest.raises(DownloadError, match="is not the published one") as error:
         fetch(server.remote(), tmp_path)
     assert "\n" not in str(error.value)
     assert server.asked == [""]
@@ -183,7 +183,7 @@ def test_another_file_than_the_published_is_refused_at_once(server: Server, tmp_
 
 def test_more_than_was_published_is_cut_off(server: Server, tmp_path: Path) -> None:
     server.content = CONTENT * 20
-    with pytest.raises(DownloadError, match="is not the published file"):
+    with pytest.raises(DownloadError, match="is not the published one"):
         fetch(server.remote(), tmp_path)
 
 
@@ -202,7 +202,7 @@ def test_offline_is_one_sentence_that_says_what_to_do(server: Server, tmp_path: 
         fetch(nowhere, tmp_path)
     assert str(error.value) == (
         "Cannot download vectors.zip from 127.0.0.1: connection refused. Without a network, put the file "
-        f"into {tmp_path} yourself, or leave --data out."
+        f"into {tmp_path} yourself, or omit --data."
     )
 
 

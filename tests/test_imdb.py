@@ -84,7 +84,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
 def test_fetched_once_and_read_as_it_is(server: Server, tmp_path: Path) -> None:
     out = io.StringIO()
     found = read(None, out)
-    assert "fetching aclImdb_v1.tar.gz" in out.getvalue()
+    assert "downloading aclImdb_v1.tar.gz" in out.getvalue()
     assert len(found.train.labels) == len(found.test.labels) == 80
     assert found.train.labels.sum() == found.test.labels.sum() == 40
     assert "zzz" not in found.words, "the reviews without a label are no third class"
@@ -256,4 +256,4 @@ def test_a_kept_model_that_went_bad_is_one_sentence(tmp_path: Path) -> None:
     ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-    assert "cannot be loaded: it is damaged or of another lesson; remove it" in done.stderr
+    assert "the file is damaged or from another lesson; remove it" in done.stderr

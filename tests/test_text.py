@@ -114,11 +114,11 @@ def test_a_mark_at_the_beginning_says_how_to_read_it(tmp_path: Path, encoding: s
     [
         (b"a" * 30_000, "repeats one character, 'a'"),
         (b"\n" * 30_000, "repeats one character"),
-        (("ab\u00e9" * 10_000).encode("latin-1"), "is not text in UTF-8"),
-        (("ab c" * 10_000).encode("utf-16-le"), "is not text in UTF-8"),
-        (b"\0" * 30_000, "is not text in UTF-8"),
-        (np.random.default_rng(0).bytes(50_000), "is not text in UTF-8"),
-        (b"\xff\xfe" + np.random.default_rng(1).bytes(80_001), "is not text in UTF-8"),
+        (("ab\u00e9" * 10_000).encode("latin-1"), "is not UTF-8 text"),
+        (("ab c" * 10_000).encode("utf-16-le"), "is not UTF-8 text"),
+        (b"\0" * 30_000, "is not UTF-8 text"),
+        (np.random.default_rng(0).bytes(50_000), "is not UTF-8 text"),
+        (b"\xff\xfe" + np.random.default_rng(1).bytes(80_001), "is not UTF-8 text"),
         (b"", "0 characters"),
     ],
 )

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workshops.data import analogies, glove
-from workshops.data.fetch import download
+from workshops.data.fetch import download, glove_sets
 from workshops.lessons import catalog
 from workshops.player.outcome import LessonError, LessonOptions
 from workshops.player.page import LessonPage
@@ -141,8 +141,8 @@ def test_a_large_file_needs_little_memory(tmp_path: Path) -> None:
 
 def test_published_sets_are_those_of_the_catalogue() -> None:
     choices = catalog.find("word-vectors").data_choices
-    assert choices == ("embedded", "real", *glove.PUBLISHED)
-    for name, remote in glove.PUBLISHED.items():
+    assert choices == ("embedded", "real", *glove_sets.PUBLISHED)
+    for name, remote in glove_sets.PUBLISHED.items():
         assert remote.url.startswith("https://nlp.stanford.edu/data/")
         assert remote.url.endswith(f"/{name}.zip")
         assert len(bytes.fromhex(remote.sha256)) == 32
@@ -150,7 +150,7 @@ def test_published_sets_are_those_of_the_catalogue() -> None:
 
 def test_every_set_on_stanford_s_page_is_known() -> None:
     """The nine archives of the page of July 2025; each is fetched and checked, or told where it is."""
-    assert sorted([*glove.PUBLISHED, *glove.UNCHECKED]) == [
+    assert sorted([*glove_sets.PUBLISHED, *glove_sets.UNCHECKED]) == [
         "glove.2024.dolma.300d",
         *(f"glove.2024.wikigiga.{dimensions}d" for dimensions in (100, 200, 300, 50)),
         "glove.42B.300d",
@@ -163,11 +163,11 @@ def test_every_set_on_stanford_s_page_is_known() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("king 1 0 0\nman 1 x 0\n", "line 2: a number is not a number"),
+        ("king 1 0 0\nman 1 x 0\n", "line 2: a value of the vector is not a number"),
         ("king 1 0 0\nman 1\n", "line 2: expected a word and 3 numbers"),
         ("king\n", "line 1: expected a word"),
-        ("king 1 0 0\nman 1 nan 0\n", "line 2: a number is infinite"),
-        ("king 1 0 0\nman 1 1e999 0\n", "line 2: a number is infinite"),
+        ("king 1 0 0\nman 1 nan 0\n", "line 2: a value of the vector is infinite"),
+        ("king 1 0 0\nman 1 1e999 0\n", "line 2: a value of the vector is infinite"),
         ("king 1 0 0\n" + "x" * 300_000, "line 2: too long"),
         ("king 1 0 0\n", "has no vector for man, woman"),
         ("", "has no vector for king, man, woman"),
@@ -203,7 +203,7 @@ def test_offline_says_so_in_one_sentence(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(download, "ATTEMPTS", 1)
     nowhere = download.RemoteFile("glove.6B.zip", "http://127.0.0.1:1/glove.6B.zip", "0" * 64)
-    monkeypatch.setitem(glove.PUBLISHED, "glove.6B", nowhere)
+    monkeypatch.setitem(glove_sets.PUBLISHED, "glove.6B", nowhere)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     settings = LessonOptions(data="real")
     with pytest.raises(LessonError, match=r"Cannot download glove\.6B\.zip from 127\.0\.0\.1") as error:

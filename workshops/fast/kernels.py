@@ -171,7 +171,7 @@ def lstm_backward(
 def gru_forward(
     inputs: Any, kernel: Any, recurrent: Any, bias: Any, gates: Any, states: Any, turned: Any
 ) -> None:
-    """As ``lstm_forward``: gates (T, B, 3H) are update, reset, candidate; reset multiplies ``turned`` (T, B, H)."""
+    """As ``lstm_forward``: gates (T, B, 3H) are update, reset, candidate; ``turned`` (T, B, H): times reset."""
     steps, rows, width = inputs.shape
     units = turned.shape[2]
     np.dot(inputs.reshape(steps * rows, width), kernel, gates.reshape(steps * rows, 3 * units))

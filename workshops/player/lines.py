@@ -34,10 +34,7 @@ def beside(name: str, text: str, width: int) -> str:
 
 
 def flowed(text: str, column: int, width: int) -> tuple[str, int]:
-    """``text`` for a line that has ``column`` characters already, and the column after it.
-
-    There is a line break where the next word does not fit.
-    """
+    """(``text`` to print after ``column`` characters, with line breaks where needed; the column after it)."""
     out = []
     for word in re.findall(r"\n|[^\S\n]+|\S+", text):
         if word == "\n":
