@@ -198,24 +198,18 @@ UNFINISHED_FOLDER = ".unfinished"
 """Folder for files that are being written: Keras requires the name to end in ".keras", so the name stays the same."""
 
 
-def write_with(path: Path, save: Callable[[Path], object], *, private: bool = False) -> None:
+def write_with(path: Path, save: Callable[[Path], object]) -> None:
     """Call ``save(temporary)``, which writes a file; then put that file in the place of ``path``.
 
     For libraries that write files themselves. A new file gets its permissions from the umask; an existing file keeps
-    its permissions. ``private`` restricts the file to this user (0600, missing folders 0700) whatever the umask is.
-    Raises OSError; ``path`` then still has its former content.
+    its permissions. Raises OSError; ``path`` then still has its former content.
     """
     folder = path.parent / UNFINISHED_FOLDER
-    if private:
-        private_folder(folder)
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f"{os.getpid()}-{path.name}"
     try:
         save(temporary)
-        if private:
-            temporary.chmod(0o600)
-        elif path.is_file():
+        if path.is_file():
             temporary.chmod(stat.S_IMODE(path.stat().st_mode))
         with temporary.open("rb") as file:
             os.fsync(file.fileno())

@@ -14,7 +14,7 @@ import msgspec
 import platformdirs
 
 from common.file_access import inputs
-from common.file_access.files import write_with
+from common.file_access.files import write_atomically
 
 SCHEMA_VERSION = 1
 _LARGEST_BYTES = 4 << 20
@@ -119,7 +119,7 @@ def store(name: str, entry: TunedEntry, path: Path | None = None) -> None:
     book = msgspec.structs.replace(book, entries={**book.entries, name: entry})
     text = msgspec.json.format(msgspec.json.encode(book), indent=1) + b"\n"
     try:
-        write_with(path, lambda new: new.write_bytes(text), private=True)
+        write_atomically(path, text, private=True)
     except OSError as error:
         raise TunedSettingsError(
             f"cannot write the tuned settings {path} ({error.strerror or error}): free some space there, or set "
