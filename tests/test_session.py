@@ -127,7 +127,7 @@ def test_training_on_the_processor_that_was_asked_for_says_nothing_of_the_card(b
     script = {"lstm": said(400.0, 401.0, 402.0)}
     document = box(script, has_card=True, command="bench", devices="cpu:1", workloads=("lstm",))
     assert document.verdict == "cpu-only"
-    assert "the card was left out" in Path(document.report).read_text()
+    assert "the NVIDIA card was not used" in Path(document.report).read_text()
 
 
 def test_all_devices_of_a_box_whose_card_is_dead_are_refused(box: Any) -> None:

@@ -160,7 +160,7 @@ def test_the_words_know_of_a_card_that_was_left_out() -> None:
     word, meaning = words("cpu-only", has_gpu=True)
     assert word == "CPU ONLY"
     assert "there is no" not in meaning
-    assert "the card was left out" in meaning
+    assert "the NVIDIA card was not used" in meaning
     assert words("ready", has_gpu=True) == VERDICTS["ready"]
 
 
