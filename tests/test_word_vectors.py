@@ -180,7 +180,7 @@ def test_broken_files_are_one_sentence(tmp_path: Path, text: str, sentence: str)
 
 def test_not_text(tmp_path: Path) -> None:
     (tmp_path / "v.zip").write_bytes(b"PK\x03\x04\xff\xfe\x00")
-    with pytest.raises(glove.GloveError, match="decompress it first"):
+    with pytest.raises(glove.GloveError, match="decompress a compressed file first"):
         list(glove.stream(tmp_path / "v.zip"))
     (tmp_path / "v.gz").write_bytes(b"no gzip")
     with pytest.raises(glove.GloveError, match="Cannot read"):
