@@ -1,4 +1,4 @@
-"""Convert between the resolver and the playbooks: facts of a box to a request, a stack to role variables."""
+"""Convert the facts of a box to a request for the resolver, and the resolver's stack to role variables."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class BoxFacts(msgspec.Struct, frozen=True, kw_only=True):
     machine_type: str
     kernel: str
     kernels: tuple[str, ...]
-    """Installed kernels, the newest last. In a container ``kernel`` is the host's and not among them."""
+    """Installed kernels, the newest last. In a container, ``kernel`` is the container host's and not in this list."""
     distribution: _BoxDistribution
     environment: str
     secure_boot: bool | None
@@ -39,7 +39,7 @@ class BoxFacts(msgspec.Struct, frozen=True, kw_only=True):
 def request(reading: dict[str, Any]) -> Request:
     """The resolver's request for a box. Its kernel is the newest installed one, which boots next.
 
-    Raises ReadingError where a field of ``reading`` has a wrong type or value.
+    Raises ReadingError if a field of ``reading`` has a wrong type or value.
     """
     box = msgspec.convert(box_reading.read(reading), BoxFacts)
     return Request(
