@@ -1,4 +1,4 @@
-"""The commands `dlbox plan` and `dlbox provision` as click sees them; imported when one of them is used."""
+"""The click commands `dlbox plan` and `dlbox provision`; imported only when one of them is used."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def inside(folder: Path, *names: str) -> Path:
 
 
 def _straight(path: Path, data: bytes) -> None:
-    """Opens without O_CREAT: Linux refuses that flag for another user's pipe in a world-writable folder."""
+    """Write without replacing the file. O_CREAT is not used: Linux refuses it for another user's pipe in /tmp."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_NOCTTY), "wb") as out:
         out.write(data)
 

@@ -202,7 +202,7 @@ def _parts(path: str) -> Where:
 
 
 def _entry(document: YamlDocument, where: Where) -> str:
-    """How a message names the entry: by its key, or by its number in a list."""
+    """How a message names the entry: by its field ``name``, else by its key or its number in a list."""
     try:
         value = document.value(where)
     except (KeyError, IndexError, TypeError):

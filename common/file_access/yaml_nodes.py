@@ -18,7 +18,7 @@ import yaml
 from common.terminal.shown import shortened
 
 LARGEST_BYTES = 4 << 20
-"""Limit of nodes in a file. Files that people write by hand have a thousandth of this."""
+"""Limit of the file size. Files that people write by hand are about a thousand times smaller."""
 MOST_NODES = 200_000
 MOST_EXPANDED = 400_000
 """Limit of nodes after every alias (*name) and merge (<<) is replaced by its target."""

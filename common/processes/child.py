@@ -22,7 +22,7 @@ from common.processes import exit_reason, guard
 from common.processes.pipe_reader import PipeReader
 
 _OUTPUT_LIMIT = 4 << 20
-"""Bytes."""
+"""Maximum size in bytes of the output that is read from a child."""
 _START_FACTOR = 20
 """The time limit of a child is at least this multiple of the processor time that its start used."""
 

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 _CRASHES = frozenset({"SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS"})
-"""Signals that the kernel sends to a process for its own errors. Other signals come from other processes."""
+"""Signals that a process causes by its own errors. All other signals come from other processes."""
 
 _MEMORY = re.compile(
     r"resource_?exhausted|out[ _]?of[ _]?memory|\boom\b|_alloc_failed\b|_allocation_failed\b|\bbad_alloc\b"

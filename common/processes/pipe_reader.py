@@ -47,7 +47,7 @@ class PipeReader:
     def read(self, timeout_s: float) -> list[PipeOutput]:
         """Read every pipe that has output; wait at most ``timeout_s`` seconds (0 or less: not at all) for the first.
 
-        Returns an empty list at the time limit. Reports a closed pipe once. Raises OSError where a pipe cannot be read.
+        Returns an empty list at the time limit. Reports a closed pipe once. Raises OSError if a pipe cannot be read.
         """
         found = []
         for key, _ in self._selector.select(max(0.0, timeout_s)):

@@ -82,7 +82,7 @@ class TimeEstimate:
 
 
 def _read(path: Path) -> list[tuple[str, float]]:
-    """Label and seconds of each task of the last run; empty where the file is missing or damaged."""
+    """Label and seconds of each task of the last run; empty if the file is missing or damaged."""
     try:
         return [(str(name), float(seconds)) for name, seconds in json.loads(path.read_text("utf-8"))]
     except (OSError, ValueError, TypeError):

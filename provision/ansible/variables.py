@@ -65,7 +65,7 @@ def distributions(data: StackData) -> dict[str, Any]:
 
 
 def driver(stack: Stack) -> dict[str, Any]:
-    """The variables of the role nvidia_driver. Empty without a card; the role does not run then."""
+    """The variables of the role nvidia_driver. Empty without a card; the role then does not run."""
     plan = stack.driver
     if plan is None:
         return {}
@@ -83,7 +83,7 @@ def driver(stack: Stack) -> dict[str, Any]:
 
 
 def toolkit(stack: Stack) -> dict[str, Any]:
-    """The variables of the role cuda. Empty where no system toolkit is planned; the role does not run then."""
+    """The variables of the role cuda. Empty if no system toolkit is planned; the role then does not run."""
     plan = stack.cuda
     if plan is None or plan.toolkit is None:
         return {}
@@ -100,14 +100,14 @@ def toolkit(stack: Stack) -> dict[str, Any]:
 
 
 def cudnn(stack: Stack) -> dict[str, Any]:
-    """The variables of the role cudnn. Empty where no environment contains cuDNN; the role does not run then."""
+    """The variables of the role cudnn. Empty if no environment contains cuDNN; the role then does not run."""
     if stack.cudnn is None or not stack.cudnn.versions:
         return {}
     return {"cudnn_environments": dict(stack.cudnn.versions)}
 
 
 def _components(stack: Stack) -> list[str]:
-    """The archive components of driver and toolkit together: both roles write the same source file."""
+    """The archive components for the driver and the toolkit, combined because both roles write the same source file."""
     of_driver = stack.driver.components if stack.driver is not None else ()
     of_toolkit = stack.cuda.toolkit_components if stack.cuda is not None else ()
     return list(dict.fromkeys((*of_driver, *of_toolkit)))
