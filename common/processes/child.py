@@ -103,7 +103,7 @@ def environment(variables: Mapping[str, str], mark: str | None = None) -> dict[s
 def die_with_parent(parent: int = 0) -> None:
     """Let the kernel kill this process when its parent ends. A child calls this before anything else.
 
-    ``parent``: the process id of the parent, needed where ``start`` was not used. The guard also kills the children of
+    ``parent``: the process id of the parent, needed if ``start`` was not used. The guard also kills the children of
     a dead process, a moment later; this call works without a guard.
     """
     parent = parent or int(os.environ.pop(_PARENT, "") or 0)

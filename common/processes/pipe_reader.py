@@ -1,4 +1,4 @@
-"""Read the output of child processes as it arrives, and never wait longer than a time limit."""
+"""Read the output of child processes without delay, and never wait longer than a time limit."""
 
 from __future__ import annotations
 

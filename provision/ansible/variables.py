@@ -24,7 +24,7 @@ class _BoxDistribution(msgspec.Struct, frozen=True):
 
 
 class BoxFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """The facts of a box that a plan needs, from those that the role preflight reads (``preflight_box``)."""
+    """The facts of a box that a plan needs; the role preflight reads them (``preflight_box``)."""
 
     machine_type: str
     kernel: str

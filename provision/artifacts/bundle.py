@@ -158,7 +158,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def variables(self, pip_conf: Path, *, here: bool) -> dict[str, Any]:
-        """The playbooks' variables about the bundle.
+        """The playbooks' variables that describe the bundle.
 
         ``pip_conf``: where to write a pip.conf. ``here``: the box is this machine, so nothing is copied.
         """

@@ -96,7 +96,7 @@ class Inventory:
         return found
 
     def unknown(self, name: str) -> HostError:
-        """The error for a host that does not exist; it lists existing ones."""
+        """The error for a host that does not exist; its message lists existing hosts."""
         names = ", ".join(shortened(host) for host in sorted(self.hosts)[:_MOST_SHOWN])
         has = f"it has {names}" if names else "it has none"
         return HostError(f'no host "{shortened(name)}" in {shown_path(self.path)}: {has}')
@@ -277,7 +277,7 @@ def count(pattern: str) -> int:
 
 
 def expand(pattern: str) -> list[str]:
-    """Expand ranges: "desk-[01:03]" -> desk-01, desk-02, desk-03. Leading zeros are kept, as in Ansible. Raises HostError."""
+    """Expand ranges as Ansible does: "desk-[01:03]" -> desk-01, desk-02, desk-03. Raises HostError."""
     count(pattern)
     parts = [[part] if isinstance(part, str) else part for part in _ranges(pattern)]
     return ["".join(parts) for parts in itertools.product(*parts)]

@@ -35,7 +35,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     frameworks: tuple[Framework, ...] = ()
     """Required frameworks; empty: all frameworks that run on these cards."""
     cuda_toolkit: bool = False
-    """Also select a system CUDA toolkit, for compiling."""
+    """Whether to also select a system CUDA toolkit, for compiling."""
     machine_type: str = "x86_64"
     environment: str = "bare-metal"
 

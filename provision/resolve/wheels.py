@@ -159,7 +159,7 @@ def choose(
 
 
 def _pythons(distribution: DistributionRow, data: StackData) -> list[str]:
-    """The distribution's own version first, then those that uv installs; each one runs dlbox and Keras."""
+    """Python versions that run dlbox and Keras: the distribution's own first, then those that uv can install."""
     candidates = dict.fromkeys((distribution.python, *data.python.preferred))
     return [p for p in candidates if not _refuse_python_itself(p, data)]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 NVIDIA = 0x10DE
 DISPLAY = (0x0300, 0x0302)
-"""PCI classes of VGA and 3D controllers. The audio and USB functions of cards are left out: their ids resemble those of others."""
+"""PCI classes of VGA and 3D controllers. The ids of audio and USB functions look like ids of older cards."""
 
 LOCKS = (
     "var/lib/dpkg/lock-frontend",
