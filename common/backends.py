@@ -6,4 +6,4 @@ from typing import Literal, get_args
 
 Backend = Literal["tensorflow", "torch", "jax"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
-"""In order of preference: the first that is installed, or that supports the card, is the default."""
+"""The backends in order of preference: the default is the first that is installed or that supports the card."""

@@ -1,4 +1,4 @@
-"""Where a fact of a data file comes from and how well it is known."""
+"""The source of a fact in a data file, and how reliable it is."""
 
 from __future__ import annotations
 

@@ -29,11 +29,11 @@ def version_range(text: str) -> SpecifierSet:
 
 
 def allows(range_text: str, version: str) -> bool:
-    """Whether a release lies in a range. Raises ValueError."""
+    """Whether a release is in a range. Raises ValueError."""
     return version_range(range_text).contains(release(version))
 
 
 def in_python_range(version: str, bounds: tuple[str, str]) -> bool:
-    """Whether Python "3.12" lies in ("3.10", "3.13"), both ends included."""
+    """Whether a version such as "3.12" is in a range such as ("3.10", "3.13"), both ends included."""
     low, high = bounds
     return release(low) <= release(version) <= release(high)

@@ -1,4 +1,4 @@
-"""Output of other programs and values from outside, cleaned before they are shown or logged."""
+"""Clean the output of other programs and values from outside before they are shown or logged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def plain(text: str) -> str:
 
 
 def shown(value: object) -> str:
-    """A value from outside as a message quotes it: one line, printable characters only, at most 80 of them."""
+    """A value from outside for use in a message: one line of at most 80 printable characters."""
     try:
         text = value if isinstance(value, str) else repr(value)
     except (ValueError, RecursionError):  # an integer of thousands of digits, deeply nested lists

@@ -1,4 +1,4 @@
-"""The commands `dlbox plan` and `dlbox provision` as click sees them; imported when one of them is used."""
+"""The click commands `dlbox plan` and `dlbox provision`; imported only when one of them is used."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def plan_command(as_json: bool, **options: Any) -> None:
 @click.option("--inventory", type=_FILE,
               help="The inventory file; without HOSTs, all its hosts.  [default: inventory/hosts.yml]")  # fmt: skip
 @click.option("--limit", metavar="HOSTS", callback=comma_list,
-              help="Only these of the selected hosts; separate several with commas.")  # fmt: skip
+              help="Restrict the run to these of the selected hosts; separate several with commas.")  # fmt: skip
 @click.option("--framework", "frameworks", multiple=True, type=CommaSeparatedChoice(BACKENDS), callback=merge_lists,
               help="Install only this framework; may be repeated.  [default: all that run on the card]")  # fmt: skip
 @click.option("--cuda-toolkit", is_flag=True, help="Add a system CUDA toolkit, for compiling CUDA programs.")
@@ -94,7 +94,7 @@ def plan_command(as_json: bool, **options: Any) -> None:
               help="With Secure Boot: prepare the firmware to trust modules compiled on the box.")  # fmt: skip
 @click.option("--rollback", is_flag=True, help="Undo everything that dlbox recorded as installed.")
 @click.option("--bundle", type=Folder(), metavar="DIR",
-              help="Collect in DIR what the box needs; once DIR is complete, install from it offline.")  # fmt: skip
+              help="Collect all files for the box in DIR; if DIR is complete, install from it offline.")  # fmt: skip
 @click.option("--card", "cards", multiple=True, metavar="NAME",
               help="With --bundle: collect for a box with this card.")  # fmt: skip
 @click.option("--distro", metavar="NAME",

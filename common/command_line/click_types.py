@@ -1,4 +1,4 @@
-"""Types of click options that several commands share. Each refuses a wrong value with one sentence."""
+"""Types of click options that several commands share. Each type reports a wrong value in one sentence."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class FiniteNumber(click.FloatRange):
 
 
 class Folder(click.Path):
-    """A folder to read from or write to. "-", which means stdout for files, is refused."""
+    """A folder to read from or write to. Refuses "-", which means stdout for file options."""
 
     def __init__(self) -> None:
         super().__init__(file_okay=False, path_type=Path)
@@ -51,9 +51,9 @@ class CommaSeparatedChoice(click.Choice[str]):
 
 
 def split_commas(value: str, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
-    """The words of a comma-separated list, as in "b1, b9".
+    """Split a comma-separated list such as "b1, b9" into its words.
 
-    Raises click.BadParameter where there is none: an empty shell variable must not mean "everything".
+    Raises click.BadParameter if there is no word: an empty shell variable must not mean "everything".
     """
     words = [word for word in (part.strip() for part in value.split(",")) if word]
     if not words:
@@ -62,7 +62,7 @@ def split_commas(value: str, param: click.Parameter | None, ctx: click.Context |
 
 
 def merge_lists(ctx: click.Context, param: click.Parameter, groups: tuple[Any, ...]) -> tuple[str, ...]:
-    """Callback of an option or argument with several values: one tuple, without duplicates, in the order given."""
+    """click callback for several values: returns one tuple in the given order, without duplicates."""
     words = [
         w for group in groups for w in (split_commas(group, param, ctx) if isinstance(group, str) else group)
     ]
@@ -70,5 +70,5 @@ def merge_lists(ctx: click.Context, param: click.Parameter, groups: tuple[Any, .
 
 
 def comma_list(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
-    """Callback of an option that is given at most once: as ``merge_lists``; empty where it is not given."""
+    """click callback for an option that is given at most once: like ``merge_lists``, but empty if it is not given."""
     return () if value is None else merge_lists(ctx, param, (value,))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 EXIT_OK = 0
-"""The command did its work, and everything that it judged is right."""
+"""The command completed, and every check passed."""
 EXIT_FAILED = 1
-"""Something failed or is not right, or it could not be determined."""
+"""An action or a check failed, or a result could not be determined."""
 EXIT_USAGE = 2
 """The command line or a file that it names is not valid."""
 EXIT_INTERRUPTED = 130

@@ -12,7 +12,7 @@ SCHEMA_VERSION = 1
 
 
 def envelope(command: str, content: Mapping[str, Any]) -> dict[str, Any]:
-    """``content`` after the two keys of the envelope."""
+    """Return ``content``, preceded by the two keys of the envelope."""
     return {"schema_version": SCHEMA_VERSION, "command": command, **content}
 
 

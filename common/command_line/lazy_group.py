@@ -10,7 +10,7 @@ import click
 
 
 class LazyCommand(NamedTuple):
-    """Where a command is defined ("package.module:attribute"), and the line about it in ``--help``."""
+    """Where a command is defined ("package.module:attribute"), and its one-line description for ``--help``."""
 
     target: str
     short_help: str

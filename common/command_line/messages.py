@@ -16,4 +16,4 @@ def print_error(sentence: str) -> None:
 
 
 complain = print_error
-"""The former name."""
+"""The former name of ``print_error``."""

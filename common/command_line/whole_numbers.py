@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 _LONGEST = 19
-"""Digits of the largest integer of SQLite; no count in this project is larger."""
+"""Number of digits of SQLite's largest integer; no count in this project has more."""
 
 
 def whole(text: str) -> int | None:
-    """The number that ``text`` gives in ASCII digits; None for any other text and for more than 19 digits.
+    """The integer that ``text`` contains; None unless ``text`` is 1 to 19 ASCII digits.
 
     Python's ``int`` raises ValueError for more than 4,300 digits.
     """

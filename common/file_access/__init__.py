@@ -1,1 +1,1 @@
-"""Files: reading those that a person names, YAML with line numbers, writing whole files."""
+"""Read files that the user names, read YAML with line numbers, and write whole files."""

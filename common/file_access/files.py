@@ -19,7 +19,7 @@ STANDARD = Path("-")
 
 _DESCRIPTORS = re.compile(r"/proc/(self|thread-self|\d+)(/task/\d+)?/fd/(\d+)")
 _MOST_LINKS = 40
-"""Linux follows as many."""
+"""Maximum number of symbolic links to follow; the limit of Linux is the same."""
 
 
 def write_atomically(path: Path, content: str | bytes, *, private: bool = False, follow: bool = True) -> None:
@@ -121,7 +121,7 @@ def inside(folder: Path, *names: str) -> Path:
 
 
 def _straight(path: Path, data: bytes) -> None:
-    """Without O_CREAT, which Linux refuses for another user's pipe in a folder that everybody may write to."""
+    """Write without replacing the file. O_CREAT is not used: Linux refuses it for another user's pipe in /tmp."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_NOCTTY), "wb") as out:
         out.write(data)
 
@@ -146,12 +146,12 @@ def _to_stdout(data: bytes) -> None:
 
 
 def _bytes(text: str) -> bytes:
-    """A path may contain bytes that are not UTF-8: a question mark replaces each."""
+    """Encode as UTF-8. A path may contain bytes that are not UTF-8; each becomes a question mark."""
     return text.encode(errors="replace")
 
 
 def descriptor(path: Path) -> int | None:
-    """File descriptor that "-", /dev/stdout, /dev/fd/3 or a link to them names in this process, else None."""
+    """File descriptor of this process that the path means ("-", /dev/stdout, /dev/fd/3, a link to them), or None."""
     if path == STANDARD:
         return 1
     for _ in range(_MOST_LINKS):
@@ -166,14 +166,14 @@ def descriptor(path: Path) -> int | None:
 
 
 def is_stdout(path: object) -> bool:
-    """Whether ``path`` is any name of this process's stdout."""
+    """Whether ``path`` means this process's stdout, such as "-" or /dev/stdout."""
     return isinstance(path, Path) and descriptor(path) == 1
 
 
 def clash(outputs: Iterable[tuple[str, object]], *, taken: str | None) -> str | None:
     """One sentence if more than one option writes to stdout, else None.
 
-    ``outputs``: options with their values. ``taken``: an option that prints to stdout anyway, or None.
+    ``outputs``: output options with their paths. ``taken``: an option that always prints to stdout, or None.
     """
     there = [option for option, value in outputs if is_stdout(value)]
     users = [*([taken] if taken else []), *there]
@@ -195,7 +195,7 @@ def reason(error: BaseException) -> str:
 
 
 UNFINISHED_FOLDER = ".unfinished"
-"""Folder for files that are being written: Keras requires the name to end in ".keras", so the name stays the same."""
+"""Folder for unfinished files. Keras requires names that end in ".keras", so only the folder differs."""
 
 
 def write_with(path: Path, save: Callable[[Path], object]) -> None:

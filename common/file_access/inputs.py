@@ -1,4 +1,4 @@
-"""Read a file that a person names: a regular file of bounded size, its text valid UTF-8 throughout."""
+"""Read a file that the user names: only regular files of limited size, and only text in valid UTF-8."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _KINDS = (
     (stat.S_ISSOCK, "a socket"),
 )
 _KERNEL = ("/proc", "/sys")
-"""Files there have no size, may be endless, and reading some of them changes the state of the computer."""
+"""Folders that are refused: files in them have no size, can be endless, or change the computer's state when read."""
 _CHUNK = 1 << 20
 
 
@@ -65,7 +65,7 @@ def open_regular(path: Path, name: str | None = None) -> BinaryIO:
 
 
 def read_bytes(path: Path, limit: int, name: str | None = None) -> bytes:
-    """All of a regular file of at most ``limit`` bytes. Raises InputError."""
+    """Read a whole regular file of at most ``limit`` bytes. Raises InputError."""
     name = name or place(path)
     with open_regular(path, name) as file:
         try:
@@ -95,7 +95,7 @@ def read_text(path: Path, limit: int, name: str | None = None) -> str:
 
 
 def check_utf8(file: BinaryIO, name: str) -> None:
-    """Read ``file`` in pieces from its current position to its end. Raises InputError as ``text_of`` does."""
+    """Check that the rest of ``file`` is valid UTF-8; reads it in blocks. Raises InputError as ``text_of`` does."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     start, line = 0, 1
     while True:

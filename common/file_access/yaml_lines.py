@@ -37,7 +37,7 @@ _WORDS = {
     "date": "a date such as 2026-11-22",
 }
 _NUMBER = re.compile(r"[-+]?(0|[1-9]\d*)?(\.\d*)?([eE][-+]?\d+)?|0x[0-9A-Fa-f]+")
-"""Numbers that every reader understands alike. In YAML 1.1, 0300 is 192 and 3:00 is 180: these are refused."""
+"""The accepted notations of numbers. Others mislead: in YAML 1.1, 0300 means 192 and 3:00 means 180."""
 
 
 class YamlDocument(NamedTuple):
@@ -48,13 +48,13 @@ class YamlDocument(NamedTuple):
     lines: dict[Where, int]
 
     def line(self, where: Where) -> int:
-        """Line (from 1) of the entry, or of the nearest entry that contains it."""
+        """Line number (from 1) of the entry, or of the innermost known entry around it."""
         while where and where not in self.lines:
             where = where[:-1]
         return self.lines.get(where, 1)
 
     def value(self, where: Where) -> Any:
-        """The entry. Raises KeyError, IndexError or TypeError if there is none."""
+        """The value of the entry. Raises KeyError, IndexError or TypeError if the entry does not exist."""
         found = self.data
         for key in where:
             found = found[key]
@@ -82,12 +82,12 @@ def parse(text: str, name: str) -> YamlDocument:
 
 
 def quoted(text: object) -> str:
-    """A value as messages repeat it."""
+    """A value, shortened and in backquotes, for a message."""
     return f"`{shortened(text)}`"
 
 
 def convert(document: YamlDocument, type_: type[T], where: Where = ()) -> T:
-    """The entry at ``where`` as ``type_``. Raises YamlError with its line."""
+    """Convert the entry at ``where`` to ``type_``. Raises YamlError with the line of the wrong value."""
     try:
         return msgspec.convert(document.value(where), type_, strict=True)
     except msgspec.ValidationError as error:
@@ -192,7 +192,7 @@ def _choice(values: Iterable[object]) -> str:
 
 
 def _parts(path: str) -> Where:
-    """ "$.cards[3].cores" -> ("cards", 3, "cores"); ends where msgspec does not name the key."""
+    """ "$.cards[3].cores" -> ("cards", 3, "cores"). The tuple stops at the first key that msgspec does not name."""
     parts: list[Key] = []
     for name, index in re.findall(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]", path):
         if index == "...":
@@ -202,7 +202,7 @@ def _parts(path: str) -> Where:
 
 
 def _entry(document: YamlDocument, where: Where) -> str:
-    """The entry in a message: its own name if it has one."""
+    """How a message names the entry: by its field ``name``, else by its key or its number in a list."""
     try:
         value = document.value(where)
     except (KeyError, IndexError, TypeError):

@@ -18,15 +18,15 @@ import yaml
 from common.terminal.shown import shortened
 
 LARGEST_BYTES = 4 << 20
-"""Files that people write by hand are a thousand times smaller."""
+"""Limit of the file size. Files that people write by hand are about a thousand times smaller."""
 MOST_NODES = 200_000
 MOST_EXPANDED = 400_000
-"""Nodes after every alias (*name) and merge (<<) is replaced by its target."""
+"""Limit of nodes after every alias (*name) and merge (<<) is replaced by its target."""
 DEEPEST = 64
 LONGEST_KEY = 1024
-"""Characters: YAML's limit for a key that has no question mark."""
+"""Maximum length of a key in characters: YAML's limit for keys that are not marked with "?"."""
 LONGEST_NUMBER = 64
-"""Characters of a number or date. All real ones are shorter, and this length is fast to convert in any notation."""
+"""Maximum length of a number or date in characters. Real ones are shorter, and this length converts fast."""
 
 _PREFIX = "tag:yaml.org,2002:"
 _MERGE = f"{_PREFIX}merge"
@@ -45,7 +45,7 @@ class YamlError(ValueError):
 
 @dataclass(eq=False, slots=True)
 class Node:
-    """One node: its ``tag`` as YAML resolves it, its ``line`` from 1, its ``size`` in nodes with aliases replaced."""
+    """One node: ``tag`` as YAML resolves it, ``line`` from 1, ``size`` in nodes after aliases are replaced."""
 
     tag: str
     line: int
@@ -77,7 +77,7 @@ def is_merge(node: Node) -> bool:
 
 
 def compose(text: str, name: str, *, aliases: bool) -> Node | None:
-    """The tree of the only document in ``text``; None if there is none. Raises YamlError with file and line.
+    """Parse the only document in ``text``; None if there is no document. Raises YamlError with file and line.
 
     ``aliases``: whether *name is allowed.
     """
@@ -99,7 +99,7 @@ def compose(text: str, name: str, *, aliases: bool) -> Node | None:
 
 
 class _Composer:
-    """Builds the tree from one event after the other."""
+    """Builds the tree from a stream of events."""
 
     def __init__(self, name: str, aliases: bool) -> None:
         self.name = name

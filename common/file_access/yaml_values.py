@@ -21,7 +21,7 @@ class Lined(dict[Any, Any]):
 
 
 def parse(text: str, name: str) -> Any:
-    """The value of the only document in ``text``; None if there is none. Raises YamlError with file and line.
+    """The value of the only document in ``text``; None if there is no document. Raises YamlError with file and line.
 
     A value with a custom tag such as !vault, which only the other program understands, becomes None.
     """
@@ -30,7 +30,7 @@ def parse(text: str, name: str) -> Any:
 
 
 class _Builder:
-    """Makes the value of each node once: an alias and its anchor are the same object."""
+    """Converts each node once, so that an alias and its anchor become the same object."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -55,7 +55,7 @@ class _Builder:
         return value
 
     def _mapping(self, node: Mapping) -> Lined:
-        """Own keys take precedence over merged ones (<<), and earlier merged mappings over later ones."""
+        """Convert a mapping. Its own keys override merged keys (<<), and earlier merged mappings override later."""
         found = Lined()
         found.lines, found.texts = {}, {}
         own: set[Any] = set()

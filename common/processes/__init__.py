@@ -1,1 +1,1 @@
-"""Child processes: starting them, reading their output, ending them with the command."""
+"""Child processes: start them, read their output, and end them when the command ends."""

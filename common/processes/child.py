@@ -22,9 +22,9 @@ from common.processes import exit_reason, guard
 from common.processes.pipe_reader import PipeReader
 
 _OUTPUT_LIMIT = 4 << 20
-"""Bytes."""
+"""Maximum size in bytes of the output that is read from a child."""
 _START_FACTOR = 20
-"""A child gets at least this many times the processor time that its start took."""
+"""The time limit of a child is at least this multiple of the processor time that its start used."""
 
 
 _PARENT = "DLBOX_PARENT"
@@ -34,12 +34,12 @@ _EXIT_WAIT_S = 5.0
 
 
 class _ProcessState:
-    """State of this process: its guard, and the temporary folder of its children."""
+    """State of this process: its guard process, and the temporary folder of its children."""
 
     guard: subprocess.Popen[bytes] | None = None
     folder: Path | None = None
     owner = 0
-    """Id of the process to which guard and folder belong; a forked copy of this process needs its own."""
+    """Process id of the owner of guard and folder; a forked copy of this process needs its own guard and folder."""
     numbers = itertools.count(1)
     marks: dict[int, str] = {}  # noqa: RUF012 - the class is used as a single object
 
@@ -84,16 +84,16 @@ def end(process: subprocess.Popen[bytes], timeout_s: float = _EXIT_WAIT_S) -> No
 
 
 def environment(variables: Mapping[str, str], mark: str | None = None) -> dict[str, str]:
-    """``variables`` plus those that end a process together with this one.
+    """``variables``, plus the variables that make a child end together with this process.
 
-    For a child that is not started with ``start``.
+    Use this for a child that is not started with ``start``.
     """
     _ensure_guard()
     marks = [variables.get(guard.MARK, ""), guard.identity(), mark or ""]
     new = {**variables, guard.MARK: ":".join(filter(None, marks))}
     new.pop(_PARENT, None)
     if threading.current_thread() is threading.main_thread():
-        # The kernel sends its signal when the *thread* ends that started the child.
+        # The kernel sends its signal when the *thread* that started the child ends.
         new[_PARENT] = str(os.getpid())
     if _ProcessState.folder is not None:
         new["TMPDIR"] = str(_ProcessState.folder)
@@ -103,7 +103,7 @@ def environment(variables: Mapping[str, str], mark: str | None = None) -> dict[s
 def die_with_parent(parent: int = 0) -> None:
     """Let the kernel kill this process when its parent ends. A child calls this before anything else.
 
-    ``parent``: the process id of the parent, needed where ``start`` was not used. The guard also kills the children of
+    ``parent``: the process id of the parent, needed if ``start`` was not used. The guard also kills the children of
     a dead process, a moment later; this call works without a guard.
     """
     parent = parent or int(os.environ.pop(_PARENT, "") or 0)
@@ -207,7 +207,7 @@ class Child:
     def _collect(
         self, process: subprocess.Popen[bytes], timeout_s: float, start_s: float
     ) -> tuple[bytes, str, float]:
-        """The output, what went wrong (empty: nothing), and the time at which the child must have exited."""
+        """The output, an error message (empty if there was no error), and the deadline for the child's exit."""
         deadline = self.started + (start_s or timeout_s)
         assert process.stdout is not None  # noqa: S101  # ``start`` requested a pipe
         output = bytearray()

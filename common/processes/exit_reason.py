@@ -1,4 +1,4 @@
-"""Why a process failed: an error, a crash, a signal, or, only with evidence, because memory ran out."""
+"""Why a process failed: an error, a crash, a signal, or lack of memory (only if there is evidence for it)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Literal
 import msgspec
 
 _CRASHES = frozenset({"SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS"})
-"""Signals that a process gets for its own errors. Every other signal comes from another process."""
+"""Signals that a process causes by its own errors. All other signals come from other processes."""
 
 _MEMORY = re.compile(
     r"resource_?exhausted|out[ _]?of[ _]?memory|\boom\b|_alloc_failed\b|_allocation_failed\b|\bbad_alloc\b"
     r"|can(?:no|')t allocate memory(?! in static tls)|cudaErrorMemoryAllocation|\bMemoryError\b",
     re.IGNORECASE,
 )
-"""The exception: "cannot allocate memory in static TLS block" means that a library could not be loaded."""
+"""Excluded: "cannot allocate memory in static TLS block" means that a library could not be loaded."""
 
 _HARMLESS = "not a failure"
 """Part of a warning of TensorFlow's allocator, which then continues with less memory."""
@@ -66,9 +66,9 @@ def reports_out_of_memory(text: str) -> bool:
 
 
 def oom_kills(root: Path = Path("/")) -> int | None:
-    """How many programs the kernel has killed because memory ran out; None if it does not report this.
+    """Number of processes that the kernel has killed because memory ran out; None if the kernel does not report it.
 
-    Counts this process' control group if that has a counter, else the whole computer since it booted.
+    The count is that of this process's control group if it has a counter, else of the whole computer since its boot.
     """
     for path in (*_counters(root), root / "proc/vmstat"):
         with contextlib.suppress(OSError):

@@ -27,12 +27,12 @@ MARK = "DLBOX_RUN"
 """Environment variable: the identities of the dlbox processes above a process, outermost first, joined by ``:``."""
 
 FAREWELL = b"."
-"""The owner writes it to the guard's stdin when it ends normally."""
+"""Message that the owner writes to the guard's stdin when the owner ends normally."""
 
 _POLL_S = 1.0
 _PAUSE_S = 0.1
 _EMPTY_SCANS = 3
-"""A process between fork and exec has no mark yet, so one scan that finds no process is not enough after a kill."""
+"""Number of empty scans required after a kill: a process between fork and exec does not show its mark yet."""
 
 _LONGEST_CLEAN_UP_S = 10.0
 _FOREIGN_S = 7 * 86400.0
@@ -57,7 +57,7 @@ def identity(pid: int | None = None) -> str:
 
 
 def prefix() -> str:
-    """The start of the names of this process' temporary files, by which a later run finds their owner."""
+    """Prefix of the names of this process's temporary files; a later run reads their owner from it."""
     return f"dlbox-{identity()}-"
 
 
@@ -71,7 +71,7 @@ def _place() -> str:
 
 
 def _alive(owner: str) -> bool:
-    """Whether the owner runs; True if that cannot be determined."""
+    """Whether the owner is running; True if this cannot be determined."""
     return not _known(owner) or identity(int(owner.split("-")[0])) == owner
 
 

@@ -1,4 +1,4 @@
-"""Read the output of child processes as it arrives, and never wait longer than a time limit."""
+"""Read the output of child processes without delay, and never wait longer than a time limit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import IO, NamedTuple
 
 _CHUNK = 65536
-"""Bytes of one read: as many as a pipe holds by default."""
+"""Maximum number of bytes per read: the default capacity of a pipe."""
 
 
 class PipeOutput(NamedTuple):
@@ -18,7 +18,7 @@ class PipeOutput(NamedTuple):
     data: bytes
     """The bytes as they were read; empty once the other side has closed the pipe."""
     lines: tuple[bytes, ...]
-    """Lines that these bytes complete, without their line ends."""
+    """The lines that are complete with these bytes, without line ends."""
 
     @property
     def closed(self) -> bool:
@@ -47,7 +47,7 @@ class PipeReader:
     def read(self, timeout_s: float) -> list[PipeOutput]:
         """Read every pipe that has output; wait at most ``timeout_s`` seconds (0 or less: not at all) for the first.
 
-        Empty after the time limit. A closed pipe is returned once. Raises OSError where a pipe cannot be read.
+        Returns an empty list at the time limit. Reports a closed pipe once. Raises OSError if a pipe cannot be read.
         """
         found = []
         for key, _ in self._selector.select(max(0.0, timeout_s)):

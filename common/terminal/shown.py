@@ -1,4 +1,4 @@
-"""Prepare text from outside (a file, another computer, a person) for output: no control characters, no long values."""
+"""Prepare text from outside (a file, another computer, the user) for output: escape and shorten it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TextIO
 
 LONGEST = 80
-"""Characters of one value from outside that a message repeats; longer values are cut off."""
+"""Maximum length in a message of a value from outside, in characters; longer values are cut off."""
 _LONGEST_PATH = 200
-"""Characters of a path. Paths get more, because a shortened path cannot be opened."""
+"""Maximum length of a path in characters. It is longer, because nobody can open a shortened path."""
 
 UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 except tab and newline, DEL, C1
@@ -40,7 +40,7 @@ def on_terminal(text: str, stream: TextIO) -> str:
 
 
 def shortened(value: object, most: int = LONGEST) -> str:
-    """A value from outside for a message that repeats it: on one line, at most ``most`` characters."""
+    """A value from outside, for use in a message: on one line, at most ``most`` characters."""
     text = str(value)
     text = visible(" ".join(text[: 4 * most].split())) + ("…" if len(text) > 4 * most else "")
     return cut(text, most)

@@ -1,4 +1,4 @@
-"""What a dry run would change, shortened for a screen; the log file has every line."""
+"""Describe what a dry run would change, shortened for the terminal; the log file has every line."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 from provision.lock_text import packages
 
 LINES_SHOWN = 24
-"""Lines of one file that are shown. Longer differences are lists of packages and the like."""
+"""Maximum number of lines shown per file. Longer differences are mostly lists of packages."""
 
 _SHOWN_FIRST = ("state", "mode", "owner", "group", "src")
 
 
 def describe(result: Mapping[str, Any]) -> str | None:
-    """The difference in a task's result as text; None where the result has none."""
+    """The difference in a task's result, as text; None if the result has no difference."""
     found = result.get("diff")
     parts = [found] if isinstance(found, dict) else found if isinstance(found, list) else []
     lines = [text for part in parts if isinstance(part, dict) for text in _part(part, result)]
@@ -35,7 +35,7 @@ def _part(part: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _path(part: Mapping[str, Any], result: Mapping[str, Any]) -> str:
-    """The file on the box. The difference itself may name a temporary file on this machine."""
+    """The path of the file on the box, which Ansible's difference may replace by a temporary file on this machine."""
     call = result.get("invocation")
     call = call if isinstance(call, dict) else {}
     arguments = call.get("module_args")
@@ -47,7 +47,7 @@ def _path(part: Mapping[str, Any], result: Mapping[str, Any]) -> str:
 
 
 def _fields(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """ "/opt/dlbox: absent -> directory"."""
+    """Changed attributes of a file, as in "/opt/dlbox: absent -> directory"."""
     keys = [key for key in _SHOWN_FIRST if before.get(key) != after.get(key)]
     keys += [key for key in after if key not in (*_SHOWN_FIRST, "path") and before.get(key) != after[key]]
     changes = (

@@ -1,4 +1,4 @@
-"""Estimate how long a playbook will still take: from the last run's times per task, else from ``SLOW``."""
+"""Estimate the remaining time of a playbook from the task times of the last run, else from ``SLOW``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from common.file_access.files import write_atomically
 
 TRAINING_TASK = "The box trains a model and judges itself"
-"""Of verify.yml."""
+"""Label of the training task in verify.yml."""
 
 SLOW = {
     "nvidia_driver: The packages of the driver are installed": 480.0,
@@ -17,18 +17,18 @@ SLOW = {
     "environment: The packages are installed": 90.0,
     TRAINING_TASK: 60.0,
 }
-"""Seconds of the tasks that take more than a few, as measured on two cores of a virtual machine."""
+"""Duration in seconds of each slow task, measured on a virtual machine with two cores."""
 
 _USUAL_S = 1.0
 
 
 class TimeEstimate:
-    """Counts a run down. Tasks are identified by their labels; a task that runs several times counts each time."""
+    """Estimates the remaining time of a run. A task is identified by its label and may run several times."""
 
     def __init__(self, path: Path, slow: bool = True, driver: bool = True) -> None:
         """``path``: a JSON file with the times of the last run, ``[[label, seconds], ...]``.
 
-        ``slow``: expect the tasks of ``SLOW`` where there is no such file. ``driver``: expect the driver's tasks too.
+        ``slow``: expect the tasks of ``SLOW`` if there is no such file. ``driver``: expect the driver's tasks too.
         """
         self._path = path
         expected = [*SLOW.items()] if slow else []
@@ -39,7 +39,7 @@ class TimeEstimate:
         self._current: tuple[str, float, float] | None = None
 
     def begin(self, task: str) -> None:
-        """The next task starts; the previous one has ended."""
+        """Call this when a task starts, which means that the previous task has ended."""
         self._end()
         expected = _USUAL_S
         for index, (name, seconds) in enumerate(self._left):
@@ -61,7 +61,7 @@ class TimeEstimate:
 
     @property
     def share(self) -> float:
-        """The part of the work that is done, from 0 to 1."""
+        """The completed share of the work, from 0 to 1."""
         done = sum(seconds for _, seconds in self._taken)
         if self._current is not None:
             done += time.monotonic() - self._current[1]
@@ -69,7 +69,7 @@ class TimeEstimate:
         return done / total if total > 0 else 0.0
 
     def finish(self, keep: bool) -> None:
-        """The run has ended. ``keep``: store the times of its tasks for the next run. Raises OSError."""
+        """Call this when the run has ended. ``keep``: store the times of its tasks for the next run. Raises OSError."""
         self._end()
         if keep:
             write_atomically(self._path, json.dumps(self._taken), follow=False)
@@ -82,7 +82,7 @@ class TimeEstimate:
 
 
 def _read(path: Path) -> list[tuple[str, float]]:
-    """Label and seconds of each task of the last run; empty where the file is missing or damaged."""
+    """Label and seconds of each task of the last run; empty if the file is missing or damaged."""
     try:
         return [(str(name), float(seconds)) for name, seconds in json.loads(path.read_text("utf-8"))]
     except (OSError, ValueError, TypeError):
@@ -90,6 +90,6 @@ def _read(path: Path) -> list[tuple[str, float]]:
 
 
 def in_words(seconds: float) -> str:
-    """ "under a minute left", "about 4 min left"."""
+    """The remaining time, as in "under a minute left" or "about 4 min left"."""
     minutes = round(seconds / 60)
     return f"about {minutes} min left" if minutes else "under a minute left"

@@ -1,6 +1,6 @@
-"""Heartbeat of a run: a box whose run sends none for a minute can be used by another (roles/preflight/files/hold.py).
+"""Heartbeat of a run. After a minute without it, another run may use the box (roles/preflight/files/hold.py).
 
-It uses the SSH connections that Ansible has open, as the user who logged in; on this machine it touches a file.
+It is sent as the login user, over the SSH connections that Ansible has open; on this machine it touches a file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FOLDER = Path("/run/dlbox")
 
 
 class Heartbeat:
-    """A context manager: inside, every box that this run uses gets a heartbeat; at exit, the end of the run."""
+    """Context manager: sends heartbeats to every box of this run and, at exit, the message that the run has ended."""
 
     def __init__(self, sockets: Path) -> None:
         """``sockets``: the folder with the control sockets of SSH's shared connections."""
@@ -31,7 +31,7 @@ class Heartbeat:
 
     @property
     def variables(self) -> dict[str, str]:
-        """The playbooks' variable ``dlbox_run``: an id, and who started the run."""
+        """The playbooks' variable ``dlbox_run``: the id of the run, and who started it."""
         return {"id": self.identity, "who": who()}
 
     def __enter__(self) -> Heartbeat:
@@ -67,7 +67,7 @@ class Heartbeat:
 
 
 def who() -> str:
-    """USER@HOST of this run; with sudo, the user who called it."""
+    """USER@HOST of the person who started this run; with sudo, the user who called sudo."""
     try:
         person = os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):

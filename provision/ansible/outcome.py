@@ -1,4 +1,4 @@
-"""The outcome of a playbook per host, built from Ansible's events, with one sentence for each failure."""
+"""The outcome of a playbook per host, built from Ansible's events, with one sentence per failure."""
 
 from __future__ import annotations
 
@@ -38,26 +38,26 @@ class HostOutcome(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     status: Status
     changed: tuple[str, ...] = ()
-    """Tasks that changed something; in a dry run, tasks that would."""
+    """Number of tasks that changed something or, in a dry run, would change something."""
     task: str | None = None
     """The task that failed."""
     message: str | None = None
     """Why it failed, in one sentence."""
     reboot_needed: bool = False
     verdict: str | None = None
-    """The box's own verdict ("ready", "cpu-only", "not-ready"), where the playbook asked for it."""
+    """The verdict of dlbox on the box ("ready", "cpu-only", "not-ready"), if the playbook asked for it."""
     box: dict[str, Any] | None = None
     """The facts of the box that preflight read."""
     notes: tuple[str, ...] = ()
-    """Further messages for the person, such as what the screen will show at the next boot."""
+    """Further messages for the user, such as what the screen will show at the next boot."""
     differences: tuple[str, ...] = ()
-    """In a dry run: files and folders before and after, shortened."""
+    """In a dry run: the differences in files and folders, shortened."""
     log: str | None = None
     """Path of the full log."""
 
 
 class PlaybookOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of a playbook. ``error`` is set where Ansible reached no host; ``seconds`` is its duration."""
+    """One run of a playbook. ``error`` is set if Ansible reached no host; ``seconds`` is its duration."""
 
     playbook: str
     check: bool
@@ -74,7 +74,7 @@ class PlaybookOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HostEvents:
-    """Collects one host's outcome while events come in."""
+    """Builds the outcome of one host from its events."""
 
     def __init__(self, name: str, *, check: bool = False) -> None:
         """``check``: a dry run; its differences are collected."""
@@ -136,7 +136,7 @@ class HostEvents:
 
 
 def not_run(name: str, why: str | None) -> HostOutcome:
-    """The outcome of a selected host without any event of Ansible. ``why``: what Ansible printed, if anything."""
+    """The outcome of a selected host without an event from Ansible. ``why``: what Ansible printed, if anything."""
     message = "Ansible did not run on this host"
     return HostOutcome(
         name=name,
@@ -159,9 +159,9 @@ def without_header(text: str) -> str:
 
 
 def failure_sentence(result: Mapping[str, Any]) -> str:
-    """Why a task failed, and what to do about it where that is known.
+    """Why a task failed and, if that is known, how to fix it.
 
-    The module's message where it has one, else the last line (or the last error) that its command printed.
+    The reason is the module's message or, without one, the last line (or last error) that its command printed.
     """
     for item in result.get("results") or ():
         if isinstance(item, dict) and item.get("failed"):
@@ -194,7 +194,7 @@ def failure_sentence(result: Mapping[str, Any]) -> str:
 
 
 def _sudo_sentence(message: str) -> str | None:
-    """What to do where sudo on the box refused; None for any other message."""
+    """What to do if the message is a refusal by sudo on the box; None for any other message."""
     if re.match(r"(Missing|sudo: a password is required)", message) and "password" in message:
         return "sudo on the box needs a password: run the same command with --ask-become-pass"
     if message.startswith("Incorrect sudo password"):

@@ -1,4 +1,4 @@
-"""Ask for the passwords that a run needs, without echo, and test sudo's before anything else is done."""
+"""Ask for the passwords that a run needs, without echo, and test the sudo password first."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PasswordError(RuntimeError):
 def ask(*, become: bool, vault: bool, here: bool) -> Secrets:
     """Ask for the passwords of sudo (``become``) and of Ansible's vault (``vault``).
 
-    ``here``: this machine is provisioned; its sudo is tested and asked for a password only where it needs one.
+    ``here``: this machine is provisioned. Its sudo is tested, and the password is asked for only if sudo needs one.
     Raises PasswordError.
     """
     if here and os.geteuid() != 0:

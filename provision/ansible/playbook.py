@@ -33,14 +33,14 @@ from provision.clean_text import plain
 from provision.progress import ProgressReporter
 
 THIS_MACHINE = "localhost"
-"""The host's name where no inventory is given."""
+"""The name of the host if no inventory is given."""
 _GRACE_S = 5.0
-"""For Ansible to end after SIGINT, before it is killed."""
+"""Seconds that Ansible has to exit after SIGINT before it is killed."""
 _SSH = "-C -o ControlMaster=auto -o ControlPersist=60s -o ServerAliveInterval=15 -o ServerAliveCountMax=8"
 
 
 class Secrets(msgspec.Struct, frozen=True, kw_only=True):
-    """Passwords that a person typed, for sudo on the hosts and for Ansible's vault. They stay in memory."""
+    """Passwords that the user typed, for sudo on the hosts and for Ansible's vault. They are kept in memory only."""
 
     become: str | None = None
     vault: str | None = None
@@ -55,18 +55,18 @@ class PlaybookJob(msgspec.Struct, frozen=True, kw_only=True):
     playbook: Path
     """A file name in provision/playbooks ("site.yml"), or any other playbook by its path."""
     inventories: tuple[Path, ...] = ()
-    """Empty: this machine only, without SSH."""
+    """Paths of the inventories. Empty: this machine only, without SSH."""
     variables: Mapping[str, Mapping[str, Any]] = {}
     """Host -> variables, in addition to those of the inventories."""
     limit: str | None = None
     """Ansible's ``--limit``."""
     hosts: tuple[str, ...] = ()
-    """The selected hosts. One for which Ansible reports no event gets the status "failed"."""
+    """The selected hosts. A host for which Ansible reports no event gets the status "failed"."""
     tags: tuple[str, ...] = ()
     check: bool = False
     """A dry run that reports the differences it would make."""
     facts: Path | None = None
-    """A folder for gathered facts, which the next playbook with the same folder reuses."""
+    """A folder for gathered facts. The next playbook with the same folder reuses these facts."""
     forks: int = 10
 
 
@@ -163,7 +163,7 @@ class _PlaybookRun:
         return [*arguments, "--forks", str(job.forks)]
 
     def _inventories(self) -> list[Path]:
-        """The job's inventories, and one written here with the job's variables, in which Ansible evaluates nothing."""
+        """The job's inventories, and a new one with the job's variables, in which Ansible evaluates no templates."""
         hosts: dict[str, dict[str, Any]] = {
             name: unsafe(values) for name, values in self._job.variables.items()
         }
@@ -202,7 +202,7 @@ class _PlaybookRun:
         }
 
     def _event(self, event: Mapping[str, Any]) -> bool:
-        """Handle one event of Ansible. False: ansible_runner writes it to no file of its own."""
+        """Handle one event of Ansible. Returns False, so that ansible_runner does not write the event to a file."""
         kind, text = str(event.get("event", "")), str(event.get("stdout") or "")
         data = event.get("event_data") or {}
         if kind in ("playbook_on_task_start", "playbook_on_handler_task_start"):
@@ -239,7 +239,7 @@ class _PlaybookRun:
         return self._logs / f"{safe_name(name)}.log"
 
     def _tick(self) -> bool:
-        """Called twice a second, so that the bar moves during a long task. False: do not cancel the run."""
+        """ansible_runner calls this twice a second, so that the bar moves. Returns False: the run is not cancelled."""
         estimate = self._estimate
         self._progress.update(self._doing, share=estimate.share, rate=in_words(estimate.seconds_left))
         return False
@@ -265,7 +265,7 @@ class _PlaybookRun:
 
 
 def unsafe(value: Any) -> Any:
-    """``value`` for a JSON inventory, with every text marked so that Ansible evaluates no template in it."""
+    """``value`` for a JSON inventory, with every text marked "unsafe", so that Ansible evaluates no template in it."""
     if isinstance(value, str):
         return {"__ansible_unsafe": value}
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Convert between the resolver and the playbooks: facts of a box to a request, a stack to role variables."""
+"""Convert the facts of a box to a request for the resolver, and the resolver's stack to role variables."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class _BoxDistribution(msgspec.Struct, frozen=True):
 
 
 class BoxFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """The facts of a box that a plan needs, from those that the role preflight reads (``preflight_box``)."""
+    """The facts of a box that a plan needs; the role preflight reads them (``preflight_box``)."""
 
     machine_type: str
     kernel: str
     kernels: tuple[str, ...]
-    """Installed kernels, the newest last. In a container ``kernel`` is the host's and not among them."""
+    """Installed kernels, the newest last. In a container, ``kernel`` is the container host's and not in this list."""
     distribution: _BoxDistribution
     environment: str
     secure_boot: bool | None
@@ -39,7 +39,7 @@ class BoxFacts(msgspec.Struct, frozen=True, kw_only=True):
 def request(reading: dict[str, Any]) -> Request:
     """The resolver's request for a box. Its kernel is the newest installed one, which boots next.
 
-    Raises ReadingError where a field of ``reading`` has a wrong type or value.
+    Raises ReadingError if a field of ``reading`` has a wrong type or value.
     """
     box = msgspec.convert(box_reading.read(reading), BoxFacts)
     return Request(
@@ -65,7 +65,7 @@ def distributions(data: StackData) -> dict[str, Any]:
 
 
 def driver(stack: Stack) -> dict[str, Any]:
-    """The variables of the role nvidia_driver. Empty without a card; the role does not run then."""
+    """The variables of the role nvidia_driver. Empty without a card; the role then does not run."""
     plan = stack.driver
     if plan is None:
         return {}
@@ -83,7 +83,7 @@ def driver(stack: Stack) -> dict[str, Any]:
 
 
 def toolkit(stack: Stack) -> dict[str, Any]:
-    """The variables of the role cuda. Empty where no system toolkit is planned; the role does not run then."""
+    """The variables of the role cuda. Empty if no system toolkit is planned; the role then does not run."""
     plan = stack.cuda
     if plan is None or plan.toolkit is None:
         return {}
@@ -100,14 +100,14 @@ def toolkit(stack: Stack) -> dict[str, Any]:
 
 
 def cudnn(stack: Stack) -> dict[str, Any]:
-    """The variables of the role cudnn. Empty where no environment contains cuDNN; the role does not run then."""
+    """The variables of the role cudnn. Empty if no environment contains cuDNN; the role then does not run."""
     if stack.cudnn is None or not stack.cudnn.versions:
         return {}
     return {"cudnn_environments": dict(stack.cudnn.versions)}
 
 
 def _components(stack: Stack) -> list[str]:
-    """The archive components of driver and toolkit together: both roles write the same source file."""
+    """The archive components for the driver and the toolkit, combined because both roles write the same source file."""
     of_driver = stack.driver.components if stack.driver is not None else ()
     of_toolkit = stack.cuda.toolkit_components if stack.cuda is not None else ()
     return list(dict.fromkeys((*of_driver, *of_toolkit)))

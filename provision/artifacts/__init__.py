@@ -1,1 +1,1 @@
-"""Files made or downloaded on the controller before an installation: lock files, wheels, bundles."""
+"""Lock files, wheels and bundles, which the controller makes or downloads before an installation."""

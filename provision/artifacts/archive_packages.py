@@ -1,4 +1,4 @@
-"""Download a bundle's distribution packages with their dependencies by apt, which verifies the archive's signatures."""
+"""Download a bundle's Debian packages and their dependencies with apt, which verifies the archive's signatures."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def fetch(
 ) -> None:
     """Fill ``folder``/debs, with an index for apt, and ``folder``/keys. Raises BundleError, OSError.
 
-    ``variables``: environment variables about the network (see ``Network.environment``).
+    ``variables``: environment variables with the network settings (see ``Network.environment``).
     """
     stack = request.stack
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
@@ -118,7 +118,7 @@ class _Apt:
         (root / "apt.conf").write_text(text, encoding="utf-8")
 
     def use_key(self, key: Path) -> None:
-        """Copy the key to a path without spaces; the path of a bundle may have some."""
+        """Copy the key to a path without spaces, because apt needs one and the path of a bundle may contain spaces."""
         self.key = self._root / "nvidia.asc"
         shutil.copy(key, self.key)
 
@@ -142,7 +142,7 @@ class _Apt:
         return names | (here & named)
 
     def get(self, *words: str, label: str = "") -> None:
-        """Run `apt-get WORDS`; with ``label`` its progress is shown under that name. Raises BundleError."""
+        """Run `apt-get WORDS`. If ``label`` is given, show the progress under that label. Raises BundleError."""
         self._run([*words], label)
 
     def _run(self, words: Sequence[str], label: str = "") -> str:
@@ -178,7 +178,7 @@ class _Apt:
 def uris(printed: str) -> set[str]:
     """File names in the output of ``apt-get --print-uris``: lines of 'URL' NAME SIZE [MD5 sum].
 
-    Debian's main archive has MD5 sums, its security archive does not.
+    Debian's main archive has MD5 sums; its security archive has none.
     """
     every = [line.split() for line in printed.splitlines() if line.startswith("'")]
     return {line[1] for line in every if len(line) >= 3}
@@ -218,9 +218,9 @@ def _preferences(stack: Stack) -> str:
 
 
 def _headers(stack: Stack, release: DistributionRow, kernel: str, apt: _Apt) -> list[str]:
-    """Kernel headers, where modules are compiled on the box: for its kernel, else for the release's newest kernel.
+    """Kernel headers, if the box compiles modules: for its own kernel, else for the newest kernel of the release.
 
-    The newest kernel is then part of the bundle.
+    In the second case, the bundle also contains the newest kernel.
     """
     if stack.driver is None or stack.driver.source == "prebuilt":
         return []
@@ -236,7 +236,7 @@ def _headers(stack: Stack, release: DistributionRow, kernel: str, apt: _Apt) -> 
 
 
 def _key(repository: Repository, path: Path, variables: Mapping[str, str]) -> Path:
-    """Download NVIDIA's key to ``path`` where it is not there yet, and check its fingerprint."""
+    """Download NVIDIA's key to ``path`` unless it exists there, and check its fingerprint."""
     if not path.is_file():
         opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies(variables)))
         try:

@@ -35,7 +35,7 @@ MANIFEST = "MANIFEST.json"
 SCHEMA_VERSION = 1
 FOLDER_ON_BOX = "/opt/dlbox/cache/bundle"
 _LARGEST = 16 << 20
-"""Bytes of a manifest that are read at most; a real one has under 200 kB."""
+"""Maximum number of bytes read from a manifest; real manifests are under 200 kB."""
 _ENVIRONMENT = BoxText("the name of an environment", r"[a-z][a-z0-9_-]{0,39}")
 _SHAPE = Fields(
     {
@@ -76,7 +76,7 @@ class BundleFile(msgspec.Struct, frozen=True):
 
 
 class BundleContents(msgspec.Struct, frozen=True, kw_only=True):
-    """What can be installed from a bundle."""
+    """The packages, wheels and Python that a bundle contains."""
 
     distribution: str
     cards: tuple[str, ...]
@@ -105,7 +105,7 @@ class BundleRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     stack: Stack
     kernel: str = ""
-    """The box's kernel release; empty: the newest of its distribution."""
+    """The box's kernel release; empty: the newest kernel of its distribution."""
     jupyter: bool = True
     network: Network = Network()
     distributions: Path = distribution_file.FOLDER
@@ -121,7 +121,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     """SHA-256 of the manifest."""
 
     def missing(self, stack: Stack, *, jupyter: bool) -> str | None:
-        """What this box needs and the bundle does not contain, in a sentence; None where it contains everything."""
+        """One sentence about what the box needs and the bundle lacks; None if the bundle contains everything."""
         has, needed = self.manifest.contents, contents(stack, jupyter=jupyter)
         if has.distribution != needed.distribution:
             return self._mismatch(f"for {has.distribution}, and this box runs {needed.distribution}")
@@ -158,12 +158,12 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def variables(self, pip_conf: Path, *, here: bool) -> dict[str, Any]:
-        """The playbooks' variables about the bundle.
+        """The playbooks' variables that describe the bundle.
 
-        ``pip_conf``: the path of a pip.conf that is written. ``here``: the box is this machine, so nothing is copied.
+        ``pip_conf``: where to write a pip.conf. ``here``: the box is this machine, so nothing is copied.
         """
         folder = self.folder if here else Path(FOLDER_ON_BOX)
-        # As a URL: pip would end a path at the first white space.
+        # A URL, because pip would cut off a path at the first white space.
         wheels = (folder / "wheels").as_uri()
         pip_conf.write_text(f"[global]\nno-index = true\nfind-links = {wheels}\n", encoding="utf-8")
         return {
@@ -177,7 +177,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def contents(stack: Stack, *, jupyter: bool) -> BundleContents:
-    """The contents of a bundle for this stack."""
+    """The contents that a bundle for this stack must have."""
     packages = (*packages_with_recommended(stack), *packages_without_recommended(stack))
     return BundleContents(
         distribution=stack.distribution,
@@ -190,13 +190,13 @@ def contents(stack: Stack, *, jupyter: bool) -> BundleContents:
 
 
 def packages_with_recommended(stack: Stack) -> tuple[str, ...]:
-    """The driver's packages, which the role installs together with the packages that they recommend."""
+    """The driver's packages. The role also installs the packages that they recommend."""
     driver = stack.driver
     return (*driver.packages, *(["mokutil"] if driver.needs_mok else [])) if driver is not None else ()
 
 
 def packages_without_recommended(stack: Stack) -> tuple[str, ...]:
-    """Packages that are installed with their dependencies only."""
+    """Packages that the roles install with their dependencies but without recommended packages."""
     cuda = stack.cuda
     found = [*stack.python.packages, "gpg"]
     if cuda is not None and cuda.toolkit is not None:
@@ -205,12 +205,12 @@ def packages_without_recommended(stack: Stack) -> tuple[str, ...]:
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether the folder is a complete bundle, from which can be installed."""
+    """Whether the folder is a complete bundle, so that dlbox can install from it."""
     return (folder / MANIFEST).exists()
 
 
 def read(folder: Path, progress: ProgressReporter) -> Bundle:
-    """The bundle in ``folder``, after every file was compared with its checksum. Raises BundleError."""
+    """Read the bundle in ``folder`` and compare every file with its checksum. Raises BundleError."""
     folder = folder.absolute()
     try:
         with (folder / MANIFEST).open("rb") as stream:
@@ -254,7 +254,7 @@ def read(folder: Path, progress: ProgressReporter) -> Bundle:
 
 
 def _check(manifest: Manifest) -> None:
-    """Raises ReadingError where a field of the manifest has a wrong value."""
+    """Check the manifest. Raises ReadingError if one of its fields has a wrong value."""
     checked("", msgspec.to_builtins(manifest), _SHAPE)
     if manifest.wheel not in manifest.files:
         raise ReadingError('field "wheel" names a file that is not in "files"')

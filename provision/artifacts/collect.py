@@ -27,7 +27,7 @@ from provision.progress import ProgressReporter
 from provision.resolve.model import Stack
 
 _WHEELS_PER_CALL = 8
-"""Few enough to show progress and to lose little when a download is interrupted."""
+"""Number of wheels per call of pip. It is small, so that progress is visible and an interruption loses little."""
 _GLIBC = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_26", "manylinux_2_24", "manylinux2014", "manylinux_2_17",
           "manylinux2010", "manylinux_2_12", "manylinux1", "manylinux_2_5", "linux")  # fmt: skip
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
@@ -77,7 +77,7 @@ def collect(request: BundleRequest, folder: Path, progress: ProgressReporter) ->
 
 
 _OWN = ("debs", "wheels", "locks", "keys", "python", "lost+found", f"{bundle.MANIFEST}.part")
-"""Names that a bundle in the making may contain; a bundle that 0.1 was writing has the ``.part`` file."""
+"""Names that an unfinished bundle may contain; the ``.part`` file is from dlbox 0.1."""
 _OWN_WHEEL = re.compile(r"dlbox-.*\.whl$")
 
 

@@ -17,7 +17,7 @@ from provision.resolve.model import Stack
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 INSTALLER = "uv"
-"""Installs the packages on a box; where the package index does not have it, pip does."""
+"""The tool that installs the packages on a box. If the package index does not have uv, pip is used."""
 INSTALLER_BOUNDS = ">=0.9,<1"
 JUPYTER = ("jupyterlab>=4.4,<5", "ipykernel>=6.29,<8")
 
@@ -33,7 +33,7 @@ def role_variables(
 ) -> dict[str, Any]:
     """The variables of the roles for one box. Its lock files are written to ``folder``.
 
-    ``locks``: name -> text, where they were made before (see ``make_locks``). Raises LockError, OSError.
+    ``locks``: environment -> text, if the lock files exist already (see ``make_locks``). Raises LockError, OSError.
     """
     interpreter = python_path(stack)
     folder.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def role_variables(
 
 
 def make_locks(stack: Stack, *, jupyter: bool, network: Network = PLAIN) -> dict[str, str]:
-    """Environment -> the text of its lock file, for the frameworks, dlbox, JupyterLab and uv. Raises LockError."""
+    """Make the lock files for the frameworks, dlbox, JupyterLab and uv: environment -> text. Raises LockError."""
     python = stack.python
     found = {name: _lock(stack, name, network) for name in stack.environments}
     on_top = {"dlbox": own_wheel.requirements(), **({"jupyter": JUPYTER} if jupyter else {})}
@@ -86,7 +86,7 @@ def make_locks(stack: Stack, *, jupyter: bool, network: Network = PLAIN) -> dict
 
 
 def python_path(stack: Stack) -> str:
-    """Path on the box of the interpreter that the environments are made with."""
+    """Path on the box of the Python interpreter that creates the environments."""
     if stack.python.source == "distribution":
         return SYSTEM_PYTHON
     version = stack.python.version
@@ -94,7 +94,7 @@ def python_path(stack: Stack) -> str:
 
 
 def _python(stack: Stack, folder: Path) -> dict[str, Any]:
-    """The variables of the role python. Empty where the distribution's Python is used; the role does not run then."""
+    """The variables of the role python. Empty if the distribution's Python is used; the role then does not run."""
     plan = stack.python
     if plan.source == "distribution":
         return {}
@@ -116,6 +116,6 @@ def _lock(stack: Stack, name: str, network: Network) -> str:
 
 
 def _applies(constraint: str, packages: dict[str, str]) -> bool:
-    """Whether a constraint is about a package of this environment; others are about other environments."""
+    """Whether a constraint concerns a package of this environment."""
     name = canonicalize_name(Requirement(constraint).name)
     return name in {canonicalize_name(package) for package in packages}

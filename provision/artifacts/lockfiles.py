@@ -1,4 +1,4 @@
-"""Make lock files with hashes for one box's plan, on the controller; pip installs exactly their packages on the box."""
+"""Make lock files with hashes on the controller; the box installs exactly the versions in them."""
 
 from __future__ import annotations
 
@@ -49,9 +49,11 @@ def lock(
 ) -> str:
     """The text of a lock file for a Python ("3.11") on Linux.
 
-    ``over``: the lock file of an environment whose packages are visible too; this lock file uses the same versions
-    and leaves these packages out. ``index``: the URL of a further package index. ``network``: how the indexes are
-    reached. Results are cached for ``DAYS_CACHED`` days in the user's cache folder. Raises LockError, HostError.
+    ``over``: the lock file of an environment whose packages are also visible in this one; the new lock file uses the
+    same versions and omits these packages. ``index``: the URL of a further package index. ``network``: the settings
+    for reaching the indexes. Results are cached for ``DAYS_CACHED`` days in the user's cache folder.
+
+    Raises LockError, HostError.
     """
     pinned = [f"{name}=={version}" for name, version in packages(over).items()]
     path = _cache_path(tuple(requirements), python, tuple(constraints), index, over, *network.cache_key())
@@ -75,14 +77,14 @@ def lock(
 
 
 class _Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What uv or pip resolves."""
+    """The input of a resolution by uv or pip, which returns exact package versions as a lock file."""
 
     requirements: Path
     constraints: Path
     python: str
     index: str | None
     variables: Mapping[str, str]
-    """Environment variables about the network, which may contain the password of an index."""
+    """Environment variables with network settings, which may contain the password of an index."""
 
 
 def _write_lines(path: Path, lines: Sequence[str]) -> None:
@@ -90,13 +92,13 @@ def _write_lines(path: Path, lines: Sequence[str]) -> None:
 
 
 def _cache_path(*question: object) -> Path:
-    """Path in the cache of the lock file for this question."""
+    """Path of the cached lock file for this input."""
     digest = hashlib.sha256(repr(question).encode()).hexdigest()[:24]
     return platformdirs.user_cache_path("dlbox") / "locks" / f"{digest}.txt"
 
 
 def _cached(path: Path) -> str | None:
-    """A cached lock file; None where there is none that is recent and intact."""
+    """A recent and intact lock file from the cache; None if there is none."""
     try:
         if time.time() - path.stat().st_mtime > 86400 * DAYS_CACHED:
             return None
@@ -107,7 +109,7 @@ def _cached(path: Path) -> str | None:
 
 
 def _resolve(question: _Question) -> str:
-    """uv resolves for any Python version; pip only for its own, but it reads pip.conf and PIP_* of company networks."""
+    """Resolve with uv, for any Python version, or with pip, which reads pip.conf but supports its own Python only."""
     uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
     same = question.python == f"{sys.version_info.major}.{sys.version_info.minor}"
     if uv is None and not same:

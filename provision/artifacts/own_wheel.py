@@ -1,4 +1,4 @@
-"""Make a wheel of the running dlbox for the box: built from a checkout, or repacked from the installed files."""
+"""Make a wheel of the running dlbox for the box: build it from a checkout, or repack the installed files."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _from_checkout(folder: Path) -> Path:
 
 
 def _from_installation(folder: Path) -> Path:
-    """The installed files and a RECORD of them, as an installer expects a wheel."""
+    """Pack the installed files and a RECORD of them into a wheel."""
     own = importlib.metadata.distribution("dlbox")
     path = folder / f"dlbox-{own.version}-py3-none-any.whl"
     record = ""

@@ -23,9 +23,9 @@ from provision.progress import ProgressReporter
 def fetch_python(
     version: str, folder: Path, variables: Mapping[str, str], progress: ProgressReporter
 ) -> Path:
-    """The newest patch release of ``version`` that uv lists, as ``folder``/RELEASE/NAME.
+    """Download the newest patch release of ``version`` that uv lists to ``folder``/RELEASE/NAME.
 
-    ``variables``: environment variables about the network. Raises BundleError, OSError.
+    ``variables``: environment variables with the network settings. Raises BundleError, OSError.
     """
     url = _url(version, variables)
     release, name = unquote(urlparse(url).path).split("/")[-2:]
@@ -51,7 +51,7 @@ def fetch_python(
 
 
 def _url(version: str, variables: Mapping[str, str]) -> str:
-    """The first CPython build for x86-64 and glibc in uv's list, which has the newest first."""
+    """URL of the first CPython build for x86-64 and glibc in uv's list, which starts with the newest."""
     uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
     if uv is None:
         raise BundleError(

@@ -1,1 +1,1 @@
-"""The commands `dlbox plan` and `dlbox provision`: options in, exit code out."""
+"""Run the commands `dlbox plan` and `dlbox provision`: each takes its options and returns an exit code."""

@@ -1,4 +1,4 @@
-"""`dlbox provision --bundle DIR` where DIR is incomplete: collect what one kind of box needs."""
+"""`dlbox provision --bundle DIR` with an incomplete DIR: collect the files that one kind of box needs."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from provision.resolve.stack import NoStack, resolve
 def run(
     options: PlanOptions, data: StackData, folder: Path, interaction: Interaction, *, jupyter: bool
 ) -> int:
-    """0: the bundle is complete; 1: it is not; 2: the options name something that does not exist.
+    """Collect the bundle. 0: it is complete; 1: it is not; 2: the options name something that does not exist.
 
-    Connects to no box.
+    Does not connect to any box.
     """
     print_error = interaction.print_error
     try:
@@ -84,7 +84,7 @@ def _bundle_request(options: PlanOptions, data: StackData, *, jupyter: bool) -> 
 
 
 def _with_own_kernel(request: Request, options: PlanOptions) -> Request:
-    """In a container, drop the kernel that was read: it is the container host's, not the box's."""
+    """In a container, remove the kernel from the facts: it is the kernel of the container host, not of the box."""
     if options.distro is None and gather.gather().host.environment == "container":
         return msgspec.structs.replace(request, kernel=options.kernel)
     return request

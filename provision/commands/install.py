@@ -39,7 +39,7 @@ class ProvisionRun:
         self._bundle: Bundle | None = None
 
     def run(self, job: PlaybookJob) -> PlaybookOutcome | None:
-        """The outcome of the last playbook; None where the person answered no.
+        """Run the playbooks and return the outcome of the last one; None if the user answered no.
 
         ``job``: preflight, which reads the facts of the boxes. Raises LockError, WheelError and BundleError.
         """
@@ -128,7 +128,7 @@ class ProvisionRun:
         return msgspec.structs.replace(preflight, hosts=valid), requests, tuple(refused)
 
     def _request(self, name: str, box: dict[str, Any]) -> Request:
-        """The facts of a box combined with what the inventory and the command line ask for."""
+        """The facts of a box combined with the requests of the inventory and the command line."""
         options = self._options
         frameworks, cuda_toolkit = options.frameworks, options.cuda_toolkit
         if options.hosts:

@@ -1,4 +1,4 @@
-"""How a command of this package communicates with the person who runs it."""
+"""Communication of this package's commands with the user: questions, progress and messages."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Interaction(NamedTuple):
     open_progress: Callable[[], AbstractContextManager[ProgressReporter]]
     """Opens a display for the steps of long work."""
     confirm: Callable[[str], bool] | None
-    """Asks one question and returns whether the answer is yes; None where nobody can be asked."""
+    """Asks one question and returns whether the answer is yes; None if no question can be asked."""
     print_error: Complain
     as_json: bool = False
-    """One JSON document on stdout instead of text."""
+    """Print one JSON document on stdout instead of text."""
 
     def agrees(self, question: str) -> bool:
-        """Whether the person agrees; False where nobody can be asked."""
+        """Whether the user agrees; False if no question can be asked."""
         return self.confirm is not None and self.confirm(question)

@@ -1,4 +1,4 @@
-"""The command line of `dlbox provision`: which options combine, and which boxes they select."""
+"""The options of `dlbox provision`: check their combination and find the boxes that they select."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _FOLDER = re.compile(r"[^\x00-\x1f\x7f-\x9f\"\\\ud800-\udfff]+")
 
 
 class ProvisionOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """The command line of `dlbox provision`."""
+    """The options of `dlbox provision`."""
 
     hosts: tuple[str, ...] = ()
-    """Hosts of the inventory. Empty: all hosts of ``inventory`` where that is given, else this machine."""
+    """Hosts of the inventory. Empty: all hosts of ``inventory`` if it is given, else this machine."""
     limit: tuple[str, ...] = ()
-    """Only these of the selected hosts."""
+    """Restrict the selected hosts to these."""
     inventory: Path | None = None
     frameworks: tuple[Framework, ...] = ()
     cuda_toolkit: bool = False
-    """Install a system CUDA toolkit; the inventory can ask for one too."""
+    """Install a system CUDA toolkit; the inventory can also request one."""
     stack_file: Path | None = None
     tags: tuple[str, ...] = ()
     jupyter: bool = True
@@ -39,15 +39,15 @@ class ProvisionOptions(msgspec.Struct, frozen=True, kw_only=True):
     """With Secure Boot: prepare the enrolment of the key that signs modules compiled on the box."""
     rollback: bool = False
     bundle: Path | None = None
-    """Complete: install from it, without internet access. Otherwise collect in it what the boxes need."""
+    """If this bundle is complete, install from it without internet access. Otherwise, collect in it what boxes need."""
     cards: tuple[str, ...] = ()
-    """Cards of a box to collect a bundle for; needs ``distro``."""
+    """Cards of the box for which a bundle is collected; needs ``distro``."""
     distro: str | None = None
     secrets: Secrets = Secrets()
 
 
 def conflict(options: ProvisionOptions) -> str | None:
-    """Why these options do not combine, in one sentence; None where they do."""
+    """One sentence that explains why these options conflict; None if they do not."""
     if (options.cards or options.distro) and options.bundle is None:
         return "--card and --distro describe the box that a bundle is collected for: add --bundle DIR"
     if bool(options.cards) != bool(options.distro):
@@ -68,7 +68,7 @@ def conflict(options: ProvisionOptions) -> str | None:
 
 
 def limited(options: ProvisionOptions) -> tuple[str, ...]:
-    """The selected hosts that --limit keeps. Raises HostError where there is none."""
+    """The selected hosts that remain after --limit. Raises HostError if none remains."""
     allowed = select(options.limit, options.inventory)
     left = tuple(name for name in select(options.hosts, options.inventory) if name in allowed)
     if not left:
@@ -77,7 +77,7 @@ def limited(options: ProvisionOptions) -> tuple[str, ...]:
 
 
 def inventories(options: ProvisionOptions) -> tuple[Path, ...]:
-    """The inventory of the selected hosts, after a check of each; empty for this machine. Raises HostError."""
+    """Check each selected host and return their inventory; empty for this machine. Raises HostError."""
     if not options.hosts:
         return ()
     inventory = options.inventory or default_inventory()
@@ -88,7 +88,7 @@ def inventories(options: ProvisionOptions) -> tuple[Path, ...]:
 
 
 def would_replace_itself(options: ProvisionOptions) -> bool:
-    """Whether the run would change the environment of this very process: installed by dlbox, on a selected machine."""
+    """Whether the run would change the environment of this process: dlbox installed it, on a selected host."""
     if not Path(sys.prefix).resolve().is_relative_to(INSTALL_DIR):
         return False
     inventory = options.inventory or default_inventory()

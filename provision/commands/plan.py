@@ -57,7 +57,7 @@ def run(options: PlanOptions, *, as_json: bool, print_error: Complain) -> int:
 def _outcomes(
     names: tuple[str, ...], inventory: Inventory, options: PlanOptions, data: StackData
 ) -> dict[str, Stack | NoStack]:
-    """Host -> its plan, or why there is none."""
+    """Map each host to its plan, or to the reason why it has none."""
     outcomes: dict[str, Stack | NoStack] = {}
     resolved: dict[Request, Stack | NoStack] = {}  # equal boxes are resolved once
     for name in names:
@@ -74,7 +74,7 @@ def _outcomes(
 def _print_outcomes(
     outcomes: dict[str, Stack | NoStack], data: StackData, *, as_json: bool, print_error: Complain
 ) -> int:
-    """0: every host has a stack; 1: at least one has none. The other hosts' plans are printed in both cases."""
+    """Print all plans. 0: every host has a stack; 1: at least one host has none."""
     without_stack = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, NoStack)}
     if as_json:
         hosts = {name: plan_output.plan_content(outcome) for name, outcome in outcomes.items()}

@@ -19,7 +19,7 @@ CPU_ONLY = "No NVIDIA card on the PCI bus: the plan contains only the CPU builds
 
 
 def plan_content(outcome: Stack | NoStack) -> dict[str, Any]:
-    """What `dlbox plan --json` prints about one box, without the envelope."""
+    """The content of `dlbox plan --json` for one box, without the envelope."""
     if isinstance(outcome, NoStack):
         nearest = msgspec.to_builtins(outcome.nearest) if outcome.nearest else None
         return {"error": outcome.error, "nearest": nearest}
@@ -28,7 +28,7 @@ def plan_content(outcome: Stack | NoStack) -> dict[str, Any]:
 
 
 def print_plan(stack: Stack, data: StackData, console: Console) -> None:
-    """One plan: each choice with its reason, then packages, constraints and warnings."""
+    """Print one plan: each choice with its reason, then packages, constraints and warnings."""
     row = data.distribution(stack.distribution)
     cards = card_list(stack.cards) or "CPU only"
     console.print(Text(f"{cards} on {row.name if row else stack.distribution}", style="bold"))
@@ -50,7 +50,7 @@ def print_plan(stack: Stack, data: StackData, console: Console) -> None:
 
 
 def print_plans(stacks: Mapping[str, Stack], data: StackData, console: Console) -> None:
-    """The plans of several hosts (name -> plan) as a table; hosts with the same plan share a row."""
+    """Print the plans of several hosts (name -> plan) as a table; hosts with the same plan share a row."""
     if not stacks:
         return
     table = Table(show_edge=False, pad_edge=False)
@@ -75,7 +75,7 @@ def print_plans(stacks: Mapping[str, Stack], data: StackData, console: Console) 
 
 
 def nearest_sentence(outcome: NoStack, data: StackData) -> str:
-    """The most similar box that has a plan, in one sentence; empty where there is none."""
+    """One sentence about the most similar box that has a plan; empty if there is no such box."""
     nearest = outcome.nearest
     if nearest is None:
         return ""
@@ -90,7 +90,7 @@ def nearest_sentence(outcome: NoStack, data: StackData) -> str:
 
 
 def card_list(names: tuple[str, ...]) -> str:
-    """ "2 x GeForce RTX 3060 12GB and TITAN V"."""
+    """Names of the cards, as in "2 x GeForce RTX 3060 12GB and TITAN V"."""
     return " and ".join(name if count == 1 else f"{count} x {name}" for name, count in Counter(names).items())
 
 

@@ -1,4 +1,4 @@
-"""From the options of `dlbox plan` to requests of the resolver: for this machine, described boxes, inventory hosts."""
+"""Convert the options of `dlbox plan` to requests for the resolver: this machine, described boxes, inventory hosts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PlanOptionsError(ValueError):
 
 
 class PlanOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """The command line of `dlbox plan`."""
+    """The options of `dlbox plan`."""
 
     cards: tuple[str, ...] = ()
     distro: str | None = None
@@ -71,7 +71,7 @@ def request_of_host(
 ) -> Request:
     """The request for a host of the inventory.
 
-    ``inventory``: pass it where it was already read; by default ``options.inventory`` is read. Raises HostError,
+    ``inventory``: pass it if it was already read; by default ``options.inventory`` is read. Raises HostError,
     PlanOptionsError, UnknownCard, ReadingError.
     """
     host = read_host(name, inventory or options.inventory)
@@ -111,7 +111,7 @@ def _distribution(name: str, data: StackData) -> str:
 
 
 def _kernel(release: str) -> str:
-    """A kernel release without white space around it. It becomes part of package names, so its form is checked."""
+    """Strip and check a kernel release, because it becomes part of package names."""
     release = release.strip()
     if release and not _KERNEL.fullmatch(release):
         raise PlanOptionsError(
@@ -122,7 +122,7 @@ def _kernel(release: str) -> str:
 
 
 def _with_options(found: Request, options: PlanOptions) -> Request:
-    """Options of the command line override what was read."""
+    """Replace values that were read from the machine by the options of the command line."""
     return msgspec.structs.replace(
         found,
         frameworks=options.frameworks or found.frameworks,

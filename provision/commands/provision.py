@@ -1,4 +1,4 @@
-"""`dlbox provision`: plan, ask, install and verify boxes; or undo the installation, or collect a bundle."""
+"""`dlbox provision`: plan, confirm, install and verify; or undo an installation, or collect a bundle."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from provision.resolve.load import DEFAULT_PATH, StackFileError, load
 from provision.resolve.rows import StackData
 
 GOOD_VERDICTS = (None, "ready", "cpu-only")
-"""Verdicts of a box that count as success; None where the box was not asked, as in a dry run."""
+"""Verdicts of a box that count as success; None if no verdict was requested, as in a dry run."""
 
 
 def run(options: ProvisionOptions, interaction: Interaction) -> int:
-    """0: every box judges itself ready; 1: at least one does not; 2: the options cannot be used."""
+    """Run the command. 0: every box reports that it is ready; 1: at least one does not; 2: the options are invalid."""
     print_error = interaction.print_error
     problem = conflict(options)
     if problem is None and interaction.confirm is None and not options.check:
@@ -102,7 +102,7 @@ def _install(
 
 
 def is_success(outcome: PlaybookOutcome) -> bool:
-    """Whether no task failed and, beyond that, no box waits for a reboot or judges itself not ready."""
+    """Whether no task failed, no box waits for a reboot, and no box reports that it is not ready."""
     return outcome.succeeded and not any(
         host.verdict not in GOOD_VERDICTS or (host.reboot_needed and host.verdict is not None)
         for host in outcome.hosts
@@ -110,7 +110,7 @@ def is_success(outcome: PlaybookOutcome) -> bool:
 
 
 def _print_outcome(outcome: PlaybookOutcome, console: Console, print_error: Complain) -> None:
-    """One line per host with what was done, and what to do next."""
+    """Print one line per host: what was done, and what to do next."""
     if outcome.error is not None:
         print_error(outcome.error)
     for host in outcome.hosts:

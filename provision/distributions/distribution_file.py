@@ -37,25 +37,25 @@ compiled on the machine."""
 
 
 class KernelPackages(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which metapackage follows a kernel: linux-image-FLAVOUR, linux-headers-FLAVOUR."""
+    """The metapackages (linux-image-FLAVOUR, linux-headers-FLAVOUR) whose updates keep a kernel current."""
 
     flavour: str
-    """Of the release's standard kernel: "generic", "amd64"."""
+    """Flavour of the release's standard kernel: "generic", "amd64"."""
     variants: tuple[str, ...] = ()
     """Other kernel flavours with metapackages of their own, such as "cloud-amd64"."""
     first_series: str | None = None
-    """The first kernel series of the release ("6.8"), where later series have another metapackage."""
+    """The first kernel series of the release ("6.8"), if later series have another metapackage."""
     later_flavour: str | None = None
-    """The metapackage of kernels of a later series; None: there is none."""
+    """Flavour of the metapackage for kernels of a later series; None: there is none."""
     assumed_flavour: str
-    """The metapackage that is assumed where the kernel is not known."""
+    """Flavour of the metapackage that is assumed if the kernel is unknown."""
 
 
 class SecurityArchive(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Security updates that are published beside the archive."""
 
     suffix: str
-    """Its address is the archive's with this suffix."""
+    """Appended to the address of the archive, this is the address of the security updates."""
     suite: str
 
 
@@ -64,10 +64,10 @@ class PackageArchive(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     uri: str
     domain: str
-    """Sources on any host of this domain, with the path of ``uri``, are the archive or a mirror of it."""
+    """A source on any host of this domain that has the path of ``uri`` counts as the archive or its mirror."""
     suites: tuple[str, ...]
     components: tuple[str, ...]
-    """Enabled on a fresh installation."""
+    """Components that a fresh installation enables."""
     keyring: str
     keyring_package: str
     security: SecurityArchive | None = None
@@ -97,20 +97,20 @@ class DriverRow(Sourced, frozen=True, kw_only=True):
     origin: DriverOrigin
     packages: tuple[str, ...]
     pinning: tuple[str, ...] = ()
-    """Packages that keep apt on the branch; they are installed before the others."""
+    """Packages that prevent apt from leaving the branch; they are installed before the others."""
     components: tuple[str, ...] = ()
     """Archive components that must be enabled."""
     why: str
 
 
 class ToolkitRow(Sourced, frozen=True, kw_only=True):
-    """A system CUDA toolkit, which only compiling needs."""
+    """A system CUDA toolkit, which is needed only to compile CUDA programs."""
 
     version: str
     packages: tuple[str, ...]
     origin: Literal["distribution", "nvidia-repository"]
     code: tuple[str, str]
-    """Lowest and highest compute capability that it compiles for."""
+    """Lowest and highest compute capability for which it compiles."""
     min_driver: int
     components: tuple[str, ...] = ()
     """Archive components that must be enabled."""
@@ -118,7 +118,7 @@ class ToolkitRow(Sourced, frozen=True, kw_only=True):
 
 
 class ForbiddenRow(Sourced, frozen=True, kw_only=True):
-    """A package name, with * as in the shell, that does not install what its name says."""
+    """A package name ("*" is a wildcard) that does not install what the name promises."""
 
     package: str
     why: str
@@ -137,7 +137,7 @@ class DistributionRow(Sourced, frozen=True, kw_only=True):
     python: str
     python_packages: tuple[str, ...]
     apt_verifier: Literal["gpgv", "sqv"]
-    """sqv (apt 2.9 and later, where apt is built with it) refuses keys whose only self-signature is SHA-1."""
+    """The program with which apt verifies signatures. sqv refuses keys whose only self-signature uses SHA-1."""
     kernel: KernelPackages
     archive: PackageArchive
     dkms_certificate: str
@@ -161,14 +161,14 @@ class DistributionRow(Sourced, frozen=True, kw_only=True):
 
 
 def forbidden_by(package: str, rows: tuple[ForbiddenRow, ...]) -> ForbiddenRow | None:
-    """The row that forbids a package name; None where it may be installed."""
+    """The row that forbids a package name; None if the package may be installed."""
     return next((row for row in rows if fnmatchcase(package, row.package)), None)
 
 
 def read(
     path: Path, everywhere: tuple[ForbiddenRow, ...] = ()
 ) -> tuple[yaml_lines.YamlDocument, DistributionRow]:
-    """The file and its content. ``everywhere``: packages that no release may install. Raises StackFileError."""
+    """Read and check one file. ``everywhere``: packages that are forbidden on every release. Raises StackFileError."""
     try:
         document = yaml_lines.read(path)
         version = document.data.get("schema_version") if isinstance(document.data, dict) else None
@@ -189,7 +189,7 @@ def read(
 
 
 def files(folder: Path) -> list[Path]:
-    """The distribution files of a folder: families from Z to A (Ubuntu first), each from its oldest release on."""
+    """The distribution files of a folder: families from Z to A (Ubuntu first), oldest release first."""
 
     def order(path: Path) -> tuple[list[int], list[int]]:
         family, _, release = path.stem.partition("-")
@@ -199,7 +199,7 @@ def files(folder: Path) -> list[Path]:
 
 
 class _DistributionChecks(RowChecks):
-    """Fields that the schema alone cannot check."""
+    """Checks the fields that the schema alone cannot check."""
 
     def __init__(
         self, document: yaml_lines.YamlDocument, row: DistributionRow, everywhere: tuple[ForbiddenRow, ...]

@@ -1,6 +1,6 @@
 """Writes the supported platforms into the metadata of every role: ``python -m provision.distributions.role_metas``.
 
-The distribution files are the source; a test fails where a role's meta/main.yml differs from them.
+The distribution files are the source; a test fails if a role's meta/main.yml differs from them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _PLATFORMS = re.compile(r"^  platforms:\n(?:    .*\n)*", re.MULTILINE)
 
 
 def platforms(rows: Iterable[DistributionRow]) -> str:
-    """The block `platforms` of galaxy_info: each distribution once, with the codenames of its releases."""
+    """The text of `platforms` in galaxy_info: each distribution once, with the codenames of its releases."""
     codenames: dict[str, list[str]] = {}
     for row in rows:
         codenames.setdefault(row.name.partition(" ")[0], []).append(row.codename)

@@ -11,11 +11,11 @@ from common.versions import release
 from provision.clean_text import plain
 
 _LONGEST = 400
-"""Characters of a message that quotes a value of the file."""
+"""Maximum length in characters of a file's value that a message quotes."""
 
 APT_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*(?<!-)", re.ASCII)
 NAME = re.compile(r"[a-z0-9][a-z0-9.-]*(?<!-)", re.ASCII)
-"""A name that becomes part of a package name: a kernel flavour, a codename."""
+"""Grammar of a name that becomes part of a package name, such as a kernel flavour or a codename."""
 PACKAGE_PATTERN = re.compile(r"[A-Za-z0-9*.+_-]+", re.ASCII)
 COMPONENT = re.compile(r"[a-z0-9][a-z0-9./-]*", re.ASCII)
 ADDRESS = re.compile(r"https?://[A-Za-z0-9._~:/%+-]+", re.ASCII)
@@ -47,7 +47,7 @@ class RowChecks:
         raise self.document.error((*where, field), f"`{field}`{row}: {text}")
 
     def versions(self, where: yaml_lines.Where, field: str, values: Iterable[str | None]) -> None:
-        """Every value that is not None is a final release version."""
+        """Check that every value is None or a final release version."""
         for value in values:
             try:
                 if value is not None:
@@ -56,7 +56,7 @@ class RowChecks:
                 self.fail(where, field, str(error))
 
     def version_bounds(self, where: yaml_lines.Where, field: str, bounds: tuple[str, str]) -> None:
-        """A pair of release versions, the lowest first."""
+        """Check a pair of release versions, the lowest first."""
         low, high = bounds
         self.versions(where, field, bounds)
         if release(low) > release(high):
@@ -65,13 +65,13 @@ class RowChecks:
     def names(
         self, where: yaml_lines.Where, field: str, grammar: re.Pattern[str], values: Iterable[str | None]
     ) -> None:
-        """Every value that is not None matches the grammar."""
+        """Check that every value is None or matches the grammar."""
         for value in values:
             if value is not None and not grammar.fullmatch(value):
                 self.fail(where, field, f"expected a name of letters, digits and .-, got {value}")
 
     def packages(self, where: yaml_lines.Where, field: str, values: Iterable[str]) -> None:
-        """Package names for apt, with {kernel_flavour} or {headers} in the place of a part."""
+        """Check package names for apt, in which {kernel_flavour} or {headers} may replace a part."""
         for value in values:
             filled = re.sub(r"\{(?:kernel_flavour|headers)\}", "x", value)
             if not _PACKAGE.fullmatch(value) or not APT_NAME.fullmatch(filled):

@@ -26,7 +26,7 @@ def without_port(pattern: str) -> str:
 
 
 def check_text(key: object, what: str, mapping: Mapping[Any, Any]) -> str:
-    """The key of ``mapping`` if YAML read it as text. Ansible drops hosts with other keys, some without an error.
+    """Return the key of ``mapping`` if it is text. Ansible drops hosts with other keys, some without an error.
 
     ``what``: "host" or "group". Raises NameRefusedError.
     """
@@ -42,12 +42,12 @@ def check_text(key: object, what: str, mapping: Mapping[Any, Any]) -> str:
 
 
 def line_of(key: object, mapping: Mapping[Any, Any]) -> int | None:
-    """The line of the key; None where the mapping does not know it."""
+    """The line of the key; None if the mapping has no line numbers."""
     return mapping.lines.get(key) if isinstance(mapping, Lined) else None
 
 
 def check_name(name: str) -> str:
-    """Check a host's name from which ranges and port are removed. Raises NameRefusedError."""
+    """Check a host's name after its ranges and its port were removed. Raises NameRefusedError."""
     if _NAME.fullmatch(name):
         return name
     raise NameRefusedError(
@@ -57,5 +57,5 @@ def check_name(name: str) -> str:
 
 
 def _written(key: object, mapping: Mapping[Any, Any]) -> str:
-    """The key as written in the file: `off` for False."""
+    """The key as it is written in the file, such as `off` for False."""
     return mapping.texts.get(key, str(key)) if isinstance(mapping, Lined) else str(key)

@@ -18,7 +18,7 @@ from provision.resolve.rows import Framework
 __all__ = ["HostError", "HostFacts", "Inventory", "default_inventory", "host_names", "read_host", "select"]
 
 LOCAL_INVENTORY = Path("inventory/hosts.yml")
-"""Relative to the working directory."""
+"""Path of the default inventory, relative to the working directory."""
 
 
 class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +27,7 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     card: str | None = None
     cards: tuple[str, ...] | None = None
-    """Several cards in one box; an empty list: a box without a card."""
+    """The cards of a box with several cards. An empty list means that the box has no card."""
     distribution: str | None = None
     """ "ubuntu-24.04"."""
     kernel: str = ""
@@ -43,7 +43,7 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def card_names(self) -> tuple[str, ...] | None:
-        """All cards of the host; None where the inventory names none."""
+        """All cards of the host; None if the inventory does not name any."""
         if self.cards is not None:
             return self.cards
         return (self.card,) if self.card is not None else None
@@ -56,7 +56,7 @@ def default_inventory() -> Path:
 
 
 def host_names(path: Path | None = None) -> tuple[str, ...]:
-    """All hosts of the inventory, in its order. Raises HostError where it cannot be read or has none."""
+    """All hosts of the inventory, in its order. Raises HostError if it cannot be read or has no hosts."""
     inventory = Inventory(path or default_inventory())
     if not inventory.hosts:
         raise HostError(
@@ -75,7 +75,7 @@ def select(patterns: Iterable[str], source: Path | Inventory | None = None) -> t
 
 
 def read_host(name: str, source: Path | Inventory | None = None) -> HostFacts:
-    """The host's facts. Raises HostError where it is unknown, unreadable, or a value has a wrong type.
+    """The host's facts. Raises HostError if the host is unknown, or a file or a value is not valid.
 
     ``source``: as in ``select``.
     """
@@ -90,7 +90,7 @@ def read_host(name: str, source: Path | Inventory | None = None) -> HostFacts:
 
 
 def _value(host: str, field: str, entry: InventoryValue) -> Any:
-    """One value after a check. Raises HostError, which names file and line."""
+    """One checked value. Raises HostError, which names file and line."""
     value = entry.value
     # `card: 3060` and `frameworks: torch` are unambiguous, so accept them.
     if field == "card" and isinstance(value, int) and not isinstance(value, bool):

@@ -23,7 +23,7 @@ _SUFFIXES = ("", ".yml", ".yaml", ".json")
 _RANGE = re.compile(r"\[([0-9]+|[A-Za-z])?:([0-9]+|[A-Za-z])(?::([1-9][0-9]*))?\]")
 _MOST_HOSTS = 10_000
 _MOST_MENTIONS = 100_000
-"""Hosts of all groups together, each counted as often as it is named."""
+"""Limit of the total length of all groups' host lists; a host counts once per group."""
 _MOST_SHOWN = 20
 
 
@@ -53,7 +53,7 @@ class _Group:
 
 
 class Inventory:
-    """The hosts of one inventory file. Raises HostError where the file is not an inventory."""
+    """The hosts of one inventory file. Raises HostError if the file is not an inventory."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -74,14 +74,14 @@ class Inventory:
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """In the order of the file."""
+        """The names of the hosts, in the order of the file."""
         return tuple(self._inline)
 
     def __contains__(self, host: object) -> bool:
         return host in self._inline
 
     def select(self, pattern: str) -> tuple[str, ...]:
-        """The hosts of "desk-01", "desk-*", a group or "all". Raises HostError where there is none."""
+        """The hosts that match "desk-01", "desk-*", a group or "all". Raises HostError if none matches."""
         if pattern in ("all", "*"):
             found = self.hosts
         elif pattern in self._inline:
@@ -96,13 +96,13 @@ class Inventory:
         return found
 
     def unknown(self, name: str) -> HostError:
-        """The error for a host that does not exist; it lists existing ones."""
+        """The error for a host that does not exist; its message lists existing hosts."""
         names = ", ".join(shortened(host) for host in sorted(self.hosts)[:_MOST_SHOWN])
         has = f"it has {names}" if names else "it has none"
         return HostError(f'no host "{shortened(name)}" in {shown_path(self.path)}: {has}')
 
     def variables(self, host: str) -> Variables:
-        """The variables of a host, by increasing precedence: groups from the outermost in, then the host's own."""
+        """The variables of a host. Inner groups override outer groups; the host's own variables override groups."""
         groups = sorted(self._groups_of(host), key=self._rank)
         found: Variables = {}
         for group in groups:
@@ -113,7 +113,7 @@ class Inventory:
         return found | self._beside("host_vars", host)
 
     def _beside(self, folder: str, name: str) -> Variables:
-        """Variables of group_vars or host_vars, cached, since the hosts of a group share them."""
+        """Variables from group_vars or host_vars. They are cached, because the hosts of a group share them."""
         key = folder, name
         if key not in self._files:
             if folder not in self._listed:
@@ -147,7 +147,7 @@ class Inventory:
             self._add_group(self._named(child, "group", children), content, name)
 
     def _named(self, key: object, what: str, mapping: dict[Any, Any]) -> str:
-        """The key as text. Raises HostError with file and line where YAML read it as another type."""
+        """The key as text. Raises HostError with file and line if YAML read it as another type."""
         try:
             return check_text(key, what, mapping)
         except NameRefusedError as error:
@@ -227,7 +227,7 @@ class Inventory:
         return depths
 
     def _in_cycle(self, left: Iterable[str]) -> str | None:
-        """A group that is its own ancestor, among the groups ``left`` without a depth; None where there is none."""
+        """Find a group that is its own ancestor among ``left``, the groups without a depth; None if there is none."""
         names = dict.fromkeys(left)
         name, seen = next(iter(names), None), set[str]()
         while name is not None and name not in seen:
@@ -267,7 +267,7 @@ def _members(pattern: str, match: re.Match[str]) -> list[str]:
 
 
 def count(pattern: str) -> int:
-    """The number of hosts that a pattern names, without making them. Raises HostError where there are too many."""
+    """The number of hosts that a pattern names, without building the list. Raises HostError if there are too many."""
     total = 1
     for part in _ranges(pattern):
         total *= 1 if isinstance(part, str) else len(part)
@@ -277,7 +277,7 @@ def count(pattern: str) -> int:
 
 
 def expand(pattern: str) -> list[str]:
-    """ "desk-[01:03]" -> desk-01, desk-02, desk-03: the ranges of Ansible, with leading zeros. Raises HostError."""
+    """Expand ranges as Ansible does: "desk-[01:03]" -> desk-01, desk-02, desk-03. Raises HostError."""
     count(pattern)
     parts = [[part] if isinstance(part, str) else part for part in _ranges(pattern)]
     return ["".join(parts) for parts in itertools.product(*parts)]
@@ -314,7 +314,7 @@ def _names_in(folder: Path) -> frozenset[str]:
 
 
 def _beside(folder: Path, name: str) -> Variables:
-    """Variables of group_vars/NAME.yml, or of every file below group_vars/NAME/. Vaulted files are skipped."""
+    """Read variables from group_vars/NAME.yml, or from every file below group_vars/NAME/. Vaulted files are skipped."""
     for suffix in _SUFFIXES:
         path = folder / f"{name}{suffix}"
         try:

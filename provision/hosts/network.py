@@ -24,7 +24,7 @@ _UV = {"index-url": "UV_DEFAULT_INDEX", "extra-index-url": "UV_INDEX", "trusted-
 
 
 class Network(msgspec.Struct, frozen=True, kw_only=True):
-    """How hosts reach package servers. An empty field leaves the computer's own settings in force."""
+    """How hosts reach package servers. For an empty field, the computer's own setting applies."""
 
     proxy: str = ""
     """The URL of an HTTP proxy, as in http://proxy.example.com:3128."""
@@ -55,12 +55,12 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
         return found
 
     def cache_key(self) -> tuple[str, ...]:
-        """What a lock file depends on: other indexes may have other versions. Raises OSError."""
+        """Settings that affect lock files: another package index may have other versions. Raises OSError."""
         return (Path(self.pip_config).read_text(encoding="utf-8"),) if self.pip_config else ()
 
 
 PLAIN = Network()
-"""No settings: the computer's own."""
+"""No settings: those of the computer apply."""
 
 
 def proxies(environment: Mapping[str, str]) -> dict[str, str] | None:
@@ -90,7 +90,7 @@ def variables(network: Network) -> dict[str, str]:
 
 
 def _text(host: str, field: str, values: Variables, path: Path) -> str:
-    """The value after its templates are rendered with the host's variables; empty where it is vaulted or missing."""
+    """The value, with templates rendered from the host's variables; empty if it is vaulted or missing."""
     value = values[field].value if field in values else None
     if value is None:
         return ""
@@ -172,7 +172,7 @@ def _for_uv(path: Path) -> dict[str, str]:
 
 
 def _system_certificates() -> tuple[Path, ...]:
-    """The file of certificates that this computer trusts; empty where it has none."""
+    """Path of the file with the certificates that this computer trusts; empty if it has none."""
     default = ssl.get_default_verify_paths().cafile
     candidates = [os.environ.get("SSL_CERT_FILE"), "/etc/ssl/certs/ca-certificates.crt", default]
     return tuple(Path(path) for path in candidates if path and Path(path).is_file())[:1]

@@ -1,1 +1,1 @@
-"""Card and distribution -> versions, each with its reason and source."""
+"""Select versions for a card and a distribution, each with its reason and source."""

@@ -1,4 +1,4 @@
-"""Checks what a machine reports: every field has a grammar, and a value that does not match it is refused.
+"""Checks the data that a machine reports: refuses every value that does not match the grammar of its field.
 
 The input is the output of roles/preflight/files/box.py. The result contains the fields listed in READING only: each
 text matches its grammar, each number lies in its range and each list has a limited length. The grammars also check
@@ -21,7 +21,7 @@ class ReadingError(ValueError):
 
 
 class BoxText(msgspec.Struct, frozen=True):
-    """A text that matches the pattern as a whole. ``what`` ends the message "is not ..."."""
+    """A text that matches the whole pattern. ``what`` completes the message "is not ..."."""
 
     what: str
     pattern: str
@@ -42,7 +42,7 @@ class Flag(msgspec.Struct, frozen=True):
 
 
 class Maybe(msgspec.Struct, frozen=True):
-    """A value, or null where it could not be read."""
+    """A value, or null if it could not be read."""
 
     of: Shape
 

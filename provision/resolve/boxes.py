@@ -1,4 +1,4 @@
-"""Makes requests for the resolver: from the names of cards, and from what was read of this machine."""
+"""Builds requests for the resolver from the names of cards, or from the facts of this machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from provision.resolve.model import Request, Target
 
 _TIMES = re.compile(r"([1-9]|1[0-6])\s*x\s+(?=\D|\d{3,4}\b)", re.IGNORECASE)
 _BETWEEN = re.compile(r"\s*[/+&,]\s*|\s+and\s+|(?<=\w)\s+(?=(?:gtx|rtx)\b)", re.IGNORECASE)
-"""What separates the names of two cards in one text."""
+"""Separators between the names of two cards in one text."""
 
 
 def targets(names: tuple[str, ...]) -> tuple[Target, ...]:
@@ -26,7 +26,7 @@ def targets(names: tuple[str, ...]) -> tuple[Target, ...]:
 
 
 def _refuse_several(name: str) -> None:
-    """Raises UnknownCard where one text names two cards: the choice of one of them would be a guess."""
+    """Raises UnknownCard if one text names two cards, because the choice of one would be a guess."""
     several = [part for part in _BETWEEN.split(name) if part.strip()]
     if len(several) < 2 or cards.id_in(name) is not None:
         return
@@ -42,7 +42,7 @@ def _refuse_several(name: str) -> None:
 
 
 def _target(name: str) -> Target:
-    """A card of the catalogue, or a card with a known architecture only. Raises UnknownCard."""
+    """A card of the catalogue, or a card of which only the architecture is known. Raises UnknownCard."""
     _refuse_several(name)
     try:
         card = cards.find(name)
@@ -71,7 +71,7 @@ _NEWEST_ID = 0x3FFF
 def of_machine(machine: Machine) -> Request:
     """The request for this machine. The cards come from the PCI bus (with WSL2, from NVML); no driver is needed.
 
-    Raises ReadingError where a field of the reading does not match its grammar.
+    Raises ReadingError if a field of the reading does not match its grammar.
     """
     host = machine.host
     if host.kernel:

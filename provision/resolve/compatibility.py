@@ -1,6 +1,6 @@
 """Generates the reference page with the stack of every card on every distribution.
 
-``python -m provision.resolve.compatibility > docs/reference/compatibility.md``; a test fails where the two differ.
+``python -m provision.resolve.compatibility > docs/reference/compatibility.md``; a test fails if the two differ.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _COLUMNS = ("card", "driver", "source", "Python", "TensorFlow", "torch", "JAX", 
 
 
 def page(data: StackData) -> str:
-    """The page as Markdown."""
+    """The whole page as Markdown."""
     return "\n".join(_lines(data)) + "\n"
 
 

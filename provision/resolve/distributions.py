@@ -1,4 +1,4 @@
-"""Finds a distribution by a name that a person or /etc/os-release writes, and the releases nearest to it."""
+"""Finds a distribution by a name as users or /etc/os-release write it, and the releases nearest to it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class UnclearDistributionError(ValueError):
 
 
 def understand(text: str, data: StackData) -> str:
-    """ "Ubuntu 24.04.1 LTS", "ubuntu2404", "noble" -> "ubuntu-24.04"; a release that is not supported: "fedora-40".
+    """ "Ubuntu 24.04.1 LTS", "ubuntu2404", "noble" -> "ubuntu-24.04"; an unsupported release: "fedora-40".
 
-    Raises UnclearDistributionError where the text does not name a release.
+    Raises UnclearDistributionError if the text does not name a release.
     """
     lower = text.strip().lower()
     plain = " ".join(_WORDS.sub(" ", lower).split()) or lower
@@ -44,7 +44,7 @@ def understand(text: str, data: StackData) -> str:
 
 
 def _names_release(text: str, version: str) -> bool:
-    """A point release belongs to its release: "12.8" to 12, "24.04.1" to 24.04; NVIDIA writes 2404."""
+    """Whether ``text`` means release ``version``: "12.8" means 12; "24.04.1" and NVIDIA's "2404" mean 24.04."""
     return text in (version, version.replace(".", "")) or text.startswith(f"{version}.")
 
 

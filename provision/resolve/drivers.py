@@ -44,12 +44,12 @@ def _is_supported(row: ArchitectureRow, data: StackData) -> bool:
 
 
 def capability_of(target: Target, data: StackData) -> str:
-    """The card's compute capability ("8.6"), else the one that is assumed for its architecture."""
+    """The card's compute capability ("8.6"); if it is unknown, the lowest of its architecture."""
     return target.capability or architecture_of(target, data).assumed_capability
 
 
 def refuse_branch(row: DriverRow, target: Target, data: StackData) -> str | None:
-    """A branch after the card's last branch ignores the card; one before its first branch does not know it."""
+    """Refuse branches after the card's last branch, which drop the card, and before its first, which lack it."""
     architecture = architecture_of(target, data)
     if architecture.last_branch is not None and row.branch > architecture.last_branch:
         return f"the last branch for {target.name} is {architecture.last_branch}, and {row.branch} is newer"
@@ -59,7 +59,7 @@ def refuse_branch(row: DriverRow, target: Target, data: StackData) -> str | None
 
 
 def refuse_flavour(row: DriverRow, target: Target, data: StackData) -> str | None:
-    """The open modules need Turing or later; Blackwell needs the open modules."""
+    """Refuse open modules before Turing, and closed modules on Blackwell, which needs the open modules."""
     flavours = architecture_of(target, data).flavours
     if row.flavour not in flavours:
         return f"{target.name} needs the {' or '.join(flavours)} modules"
@@ -67,14 +67,14 @@ def refuse_flavour(row: DriverRow, target: Target, data: StackData) -> str | Non
 
 
 def refuse_kernel(row: DriverRow, distribution: DistributionRow, kernel: str) -> str | None:
-    """Prebuilt modules exist for the distribution's own kernels only."""
+    """Refuse prebuilt modules for kernels other than the distribution's own."""
     if row.origin == "prebuilt" and kernel_flavour(distribution, kernel) is None:
         return f"{distribution.name} has no prebuilt modules for kernel {kernel}"
     return None
 
 
 def refuse_repository_key(row: DriverRow | ToolkitRow, distribution: DistributionRow) -> str | None:
-    """apt with sqv rejects a key whose self-signature is SHA-1, such as the repository key of an older release."""
+    """Refuse a repository whose key has a SHA-1 self-signature if apt verifies with sqv, which rejects such keys."""
     repository = distribution.repository if row.origin == "nvidia-repository" else None
     if repository is not None and repository.sha1_signature and distribution.apt_verifier == "sqv":
         return (
@@ -85,7 +85,7 @@ def refuse_repository_key(row: DriverRow | ToolkitRow, distribution: Distributio
 
 
 def refuse_name(row: DriverRow, distribution: DistributionRow, data: StackData) -> str | None:
-    """A transitional or empty package does not install what its name says."""
+    """Refuse transitional and empty packages, which do not install what their names promise."""
     for package in (*row.pinning, *row.packages):
         trap = data.forbidden_by(package, distribution.id)
         if trap is not None:
@@ -111,7 +111,7 @@ def kernel_flavour(distribution: DistributionRow, kernel: str) -> str | None:
 
 
 def headers_package(distribution: DistributionRow, kernel: str) -> str:
-    """The headers that follow the kernel: those of the metapackage where there is one, else the kernel's own."""
+    """The headers package for the kernel: the metapackage if there is one, else the headers of this kernel only."""
     return f"linux-headers-{kernel_flavour(distribution, kernel) or kernel}"
 
 
@@ -146,7 +146,7 @@ def _explanation(
     distribution: DistributionRow,
     data: StackData,
 ) -> str:
-    """Why no row fits. One kernel loads one NVIDIA driver: this is the reason where each card alone has a driver."""
+    """Why no row fits. If each card alone has a driver, the reason is that a kernel loads only one NVIDIA driver."""
 
     def has_driver(target: Target) -> bool:
         alone = msgspec.structs.replace(request, targets=(target,))

@@ -41,7 +41,7 @@ _REQUIREMENT = re.compile(WHEEL.pattern + r"(?:\[[A-Za-z0-9._,-]+\])?", re.ASCII
 
 
 class _StackFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """stack.yml as it is written."""
+    """The content of stack.yml."""
 
     schema_version: int
     date: datetime.date
@@ -73,7 +73,7 @@ def load(path: Path | str = DEFAULT_PATH, distributions: Path | None = None) -> 
 
 
 def parse(text: str, name: str = "stack.yml", distributions: Path | None = None) -> StackData:
-    """As ``load``, with the text of the stack file."""
+    """Like ``load``, but takes the text of the stack file."""
     try:
         document = yaml_lines.parse(text, name)
     except yaml_lines.YamlError as error:
@@ -151,7 +151,7 @@ def _distributions(folder: Path, file: _StackFile) -> tuple[DistributionRow, ...
 
 
 class _StackChecks(RowChecks):
-    """References between the rows, and fields that the schema alone cannot check."""
+    """Checks references between rows, and fields that the schema alone cannot check."""
 
     def __init__(self, document: yaml_lines.YamlDocument, file: _StackFile) -> None:
         super().__init__(document)

@@ -1,4 +1,4 @@
-"""The requests and the answers of the resolver, as records."""
+"""The resolver's input (requests) and output (stacks)."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from provision.resolve.rows import Framework
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """One card of the machine. ``architecture`` None: older than Kepler, or not known."""
+    """One card of the machine. ``architecture``: None if the card is older than Kepler or unknown."""
 
     name: str
     architecture: str | None
     capability: str | None = None
-    """Compute capability ("8.6"); None where only the architecture is known: then its lowest is assumed."""
+    """Compute capability ("8.6"); None if only the architecture is known, whose lowest value is then assumed."""
     maker: str = "NVIDIA"
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """The machine for which versions are selected. No ``targets``: a machine without an NVIDIA card."""
+    """The machine for which versions are selected. Empty ``targets`` mean a machine without an NVIDIA card."""
 
     distribution: str
     """ "ubuntu-24.04", "debian-12"."""
     targets: tuple[Target, ...] = ()
     kernel: str = ""
-    """As ``uname -r`` prints it; empty: not known."""
+    """Kernel release as ``uname -r`` prints it; empty if unknown."""
     secure_boot: bool | None = None
-    """None: not known."""
+    """Whether Secure Boot is on; None if unknown."""
     frameworks: tuple[Framework, ...] = ()
     """Required frameworks; empty: all frameworks that run on these cards."""
     cuda_toolkit: bool = False
-    """Also select a system CUDA toolkit, for compiling."""
+    """Whether to also select a system CUDA toolkit, for compiling."""
     machine_type: str = "x86_64"
     environment: str = "bare-metal"
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
-    """Why one version was selected, and how well this is known."""
+    """Why one version was selected, and how reliable the source is."""
 
     topic: str
     choice: str
@@ -64,11 +64,11 @@ class Repository(msgspec.Struct, frozen=True, kw_only=True):
 class DriverPlan(msgspec.Struct, frozen=True, kw_only=True):
     branch: int
     version: str
-    """The version in the source on the date of the row; apt pins the branch, not this version."""
+    """The version that the source had on the date of the row; apt pins the branch, not this version."""
     flavour: Flavour
     source: DriverOrigin
     packages: tuple[str, ...]
-    """In the order of their installation."""
+    """The packages, in the order of their installation."""
     components: tuple[str, ...] = ()
     """Archive components that must be enabled."""
     repository: Repository | None = None
@@ -79,7 +79,7 @@ class DriverPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CudaPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """CUDA is part of the wheels; a system toolkit is installed only on request."""
+    """The CUDA versions. The wheels contain CUDA; a system toolkit is installed only on request."""
 
     source: str
     versions: dict[str, str]
@@ -90,7 +90,7 @@ class CudaPlan(msgspec.Struct, frozen=True, kw_only=True):
     toolkit_components: tuple[str, ...] = ()
     """Archive components that must be enabled for the toolkit."""
     capabilities: tuple[str, ...] = ()
-    """The compute capabilities that it compiles for: those of the cards, without repetition."""
+    """The compute capabilities for which the toolkit compiles: those of the cards, without duplicates."""
 
 
 class CudnnPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,21 +98,21 @@ class CudnnPlan(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str]
     """Environment -> cuDNN version."""
     below: str | None = None
-    """First cuDNN 9 without code for these cards ("9.11"); None: every version contains code for them."""
+    """First release of cuDNN 9 without code for these cards ("9.11"); None: every release has code for them."""
 
 
 class PythonPlan(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     source: str
-    """ "distribution", or the tool that installs it ("uv")."""
+    """ "distribution" for the distribution's own Python, or the tool that installs Python ("uv")."""
     packages: tuple[str, ...]
     install: str | None = None
-    """The command that installs it; None: it is the distribution's own."""
+    """The command that installs Python; None for the distribution's own Python."""
     tool_version: str | None = None
 
 
 class Stack(msgspec.Struct, frozen=True, kw_only=True):
-    """Every version for one machine, with its reason. Without a card there are no driver, CUDA and cuDNN."""
+    """All versions for one machine, with reasons. Without a card, there is no driver, CUDA or cuDNN."""
 
     cards: tuple[str, ...]
     distribution: str
@@ -124,11 +124,11 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True):
     """The default backend of Keras on this machine."""
     keras: str
     environments: dict[str, dict[str, str]]
-    """Name -> package -> exact version."""
+    """Environment -> package -> exact version."""
     requirements: dict[str, tuple[str, ...]]
-    """Name -> the same packages as requirements for pip."""
+    """Environment -> the same packages as requirements for pip."""
     indexes: dict[str, str]
-    """Name -> further package index that the environment needs."""
+    """Environment -> the additional package index that it needs."""
     constraints: tuple[str, ...]
     """Constraints for every environment, also for packages that are installed later."""
     missing: dict[str, str]
@@ -139,7 +139,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Nearest(msgspec.Struct, frozen=True, kw_only=True):
-    """The smallest change of the request that has a stack."""
+    """The request with the smallest change for which a stack exists."""
 
     description: str
     cards: tuple[str, ...]
@@ -158,5 +158,5 @@ class NoStack(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def error(self) -> str:
-        """The whole sentence."""
+        """The error message as a whole sentence."""
         return f"no stack exists, because {self.because}"

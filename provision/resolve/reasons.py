@@ -134,7 +134,7 @@ def _separation_reason(c: Selection) -> Reason:
 
 
 def warnings(c: Selection, today: datetime.date) -> Iterator[str]:
-    """One sentence or more for each thing that the user must know before the installation."""
+    """Facts that the user must know before the installation, one or more sentences each."""
     plan = c.driver.plan if c.driver else None
     if plan is not None:
         yield from _end_of_support(c, plan.branch, plan.ends, today)
@@ -166,7 +166,7 @@ def warnings(c: Selection, today: datetime.date) -> Iterator[str]:
 
 
 def _cards_that_cannot_train_together(c: Selection) -> Iterator[str]:
-    """NCCL moves gradients between cards, and its wheels contain no code for Maxwell."""
+    """Warn about cards that cannot train together: NCCL's wheels contain no code for Maxwell."""
     for name, wheel in c.selected.wheels.items():
         for package, bounds in wheel.row.requires.items():
             known = [
@@ -185,7 +185,7 @@ def _cards_that_cannot_train_together(c: Selection) -> Iterator[str]:
 def _end_of_support(
     c: Selection, branch: int, ends: datetime.date | None, today: datetime.date
 ) -> Iterator[str]:
-    """Warns from 90 days before the last day of support on, and names a release with longer support."""
+    """Warn if support ends within 90 days, and name a release with longer support."""
     if ends is None:
         return
     left = (ends - today).days

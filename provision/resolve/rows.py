@@ -1,4 +1,4 @@
-"""The rows of stack.yml as records, and ``StackData``: everything that the resolver knows.
+"""The rows of stack.yml as records, and ``StackData``: all data that the resolver uses.
 
 Rows of ``libraries`` and ``frameworks`` are in order of preference: the resolver takes the first that fits.
 """
@@ -17,7 +17,7 @@ from inventory.cards.architectures import ArchitectureRow, Flavour
 from provision.distributions.distribution_file import DistributionRow, ForbiddenRow, forbidden_by
 
 Framework = Backend
-"""The frameworks that are planned are the backends of Keras."""
+"""The frameworks in a plan are the backends of Keras."""
 
 
 class BranchRow(Sourced, frozen=True, kw_only=True):
@@ -26,7 +26,7 @@ class BranchRow(Sourced, frozen=True, kw_only=True):
     branch: int
     kind: str
     ends: datetime.date | None
-    """Last day of support; None where no date is known."""
+    """Last day of support; None if it is unknown."""
     flavours: tuple[Flavour, ...]
     """The variants of the kernel modules that dlbox installs from this branch."""
     why: str
@@ -50,27 +50,27 @@ class FrameworkRow(Sourced, frozen=True, kw_only=True):
     requirement: str
     """The name for pip, with extras: "tensorflow[and-cuda]"."""
     python: tuple[str, str]
-    """Lowest and highest minor version with a wheel."""
+    """Lowest and highest minor version of Python for which a wheel exists."""
     cuda: str | None = None
     min_driver: int | None = None
-    """First driver branch that the wheel runs with."""
+    """First driver branch with which the wheel runs."""
     code: tuple[str, ...] = ()
     """Compute capabilities of the GPU code in the wheel."""
     documented_from: str | None = None
-    """Lowest compute capability that the project supports, where the wheel contains code for a lower one."""
+    """Lowest compute capability that the framework supports, if the wheel contains code for a lower one."""
     library: str | None = None
-    """The cuDNN wheel that it loads."""
+    """The cuDNN wheel that the framework loads."""
     pins: dict[str, str] = msgspec.field(default_factory=dict)
     """Packages that are installed with it, with their exact versions."""
     requires: dict[str, str] = msgspec.field(default_factory=dict)
-    """Package -> range, from the wheel's own metadata, for packages that other frameworks require too."""
+    """Package -> allowed versions, from the wheel's metadata, for packages that other frameworks also require."""
     index: str | None = None
-    """The package index that has this build, where the standard index does not have it."""
+    """The package index that has this build, if PyPI does not have it."""
     why: str
 
 
 class GapRow(Sourced, frozen=True, kw_only=True):
-    """Why no wheel of a framework supports some architectures. The code in the wheels decides, not this row."""
+    """Explains why no wheel of a framework supports some architectures; it does not affect the selection."""
 
     framework: Framework
     architectures: tuple[str, ...]
@@ -87,7 +87,7 @@ class KerasRow(Sourced, frozen=True, kw_only=True):
 
 
 class PythonRow(Sourced, frozen=True, kw_only=True):
-    """The Python versions of dlbox, and the tool that installs one where the distribution's version does not fit."""
+    """The Python versions that dlbox supports, and the tool that installs one if the distribution's does not fit."""
 
     dlbox: tuple[str, str]
     preferred: tuple[str, ...]
@@ -108,7 +108,7 @@ class StackData(msgspec.Struct, frozen=True, kw_only=True):
     branches: tuple[BranchRow, ...]
     distributions: tuple[DistributionRow, ...]
     forbidden: tuple[ForbiddenRow, ...]
-    """On every release."""
+    """Package names that are forbidden on every release."""
     libraries: tuple[LibraryRow, ...]
     frameworks: tuple[FrameworkRow, ...]
     gaps: tuple[GapRow, ...]
@@ -132,6 +132,6 @@ class StackData(msgspec.Struct, frozen=True, kw_only=True):
         return [row for row in self.libraries if row.package == package]
 
     def forbidden_by(self, package: str, distribution: str) -> ForbiddenRow | None:
-        """The row that forbids a package name on a release; None where it may be installed."""
+        """The row that forbids a package name on a release; None if the package may be installed."""
         row = self.distribution(distribution)
         return forbidden_by(package, (*self.forbidden, *(row.forbidden if row else ())))

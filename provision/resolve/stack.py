@@ -24,7 +24,7 @@ def resolve(
 ) -> Stack | NoStack:
     """The stack for a machine, or why no stack exists and the nearest request that has one.
 
-    ``today``: the day from which the days until the end of support are counted; None: the day of the call.
+    ``today``: the date for warnings about the end of support; None: the current date.
     """
     data = data or load()
     today = today or datetime.datetime.now(datetime.UTC).date()

@@ -21,7 +21,7 @@ class Wheel(msgspec.Struct, frozen=True):
 
 
 class Missing(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a framework has no wheel for the request, and the row that says so."""
+    """Why a framework has no wheel for the request, and the data row that shows it."""
 
     why: str
     row: Sourced
@@ -34,7 +34,7 @@ class SelectedWheels(msgspec.Struct, frozen=True, kw_only=True):
     wheels: dict[Framework, Wheel]
     missing: dict[Framework, Missing]
     python_refusals: tuple[str, ...]
-    """Why the distribution's own Python does not fit; empty where it fits."""
+    """Why the distribution's own Python does not fit; empty if it fits."""
 
 
 def has_code(code: tuple[str, ...], capability: str) -> bool:
@@ -44,7 +44,7 @@ def has_code(code: tuple[str, ...], capability: str) -> bool:
 
 
 def in_code_range(code: tuple[str, str], capability: str) -> bool:
-    """Whether a compiler for a range of capabilities, both ends included, compiles for this one."""
+    """Whether a compiler that supports a range of capabilities, both ends included, supports this one."""
     return _capability(code[0]) <= _capability(capability) <= _capability(code[1])
 
 
@@ -54,7 +54,7 @@ def _capability(text: str) -> tuple[int, int]:
 
 
 def refuse_code(row: FrameworkRow, target: Target, data: StackData) -> str | None:
-    """A wheel without code for the card fails at its first kernel, or trains on the CPU without a message."""
+    """Refuse a wheel without code for the card: it would fail, or train on the CPU without a message."""
     capability = capability_of(target, data)
     if not has_code(row.code, capability):
         return (
@@ -70,14 +70,14 @@ def refuse_code(row: FrameworkRow, target: Target, data: StackData) -> str | Non
 
 
 def refuse_driver(row: FrameworkRow, branch: int) -> str | None:
-    """CUDA 13 wheels need driver 580, CUDA 12 wheels 525."""
+    """Refuse a wheel that needs a newer driver: CUDA 13 needs driver 580, CUDA 12 needs 525."""
     if row.min_driver is not None and branch < row.min_driver:
         return f"{row.framework} {row.version} needs driver {row.min_driver} or later, and the driver is {branch}"
     return None
 
 
 def refuse_python(row: FrameworkRow, python: str) -> str | None:
-    """A wheel exists for some versions of Python only."""
+    """Refuse a framework version that has no wheel for this Python."""
     if not in_python_range(python, row.python):
         low, high = row.python
         return f"{row.framework} {row.version} has wheels for Python {low} to {high}, not {python}"
@@ -96,7 +96,7 @@ def library_for(row: FrameworkRow, targets: tuple[Target, ...], data: StackData)
 
 
 def first_without_code(package: str, targets: tuple[Target, ...], data: StackData) -> str | None:
-    """ "9.11": the first release of a library, after those with code, that lacks code for one of the cards."""
+    """First release of a library ("9.11"), after releases with code, that lacks code for one of the cards."""
     capabilities = [capability_of(target, data) for target in targets]
     serving = [
         release(row.version)
@@ -159,7 +159,7 @@ def choose(
 
 
 def _pythons(distribution: DistributionRow, data: StackData) -> list[str]:
-    """The distribution's own version first, then those that uv installs; each one runs dlbox and Keras."""
+    """Python versions that run dlbox and Keras: the distribution's own first, then those that uv can install."""
     candidates = dict.fromkeys((distribution.python, *data.python.preferred))
     return [p for p in candidates if not _refuse_python_itself(p, data)]
 

@@ -1,7 +1,7 @@
-"""Read whether this installation has trained a model since the box booted. verify.yml runs this on the box.
+"""Report whether this installation has trained a model since the box booted. verify.yml runs this script on the box.
 
 Standard library only, Python 3.8 or later. ``trained.py STAMP`` prints one JSON document: ``boot``, the id of this
-boot, and ``earlier``, the content of the file STAMP, which is empty where that file is missing or damaged.
+boot, and ``earlier``, the content of the file STAMP, which is empty if that file is missing or damaged.
 """
 
 from __future__ import annotations

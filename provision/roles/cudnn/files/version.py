@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def version(packages: Path) -> str:
-    """The version that the library reports. Raises OSError where it does not exist or cannot be loaded."""
+    """The version that the library reports. Raises OSError if it does not exist or cannot be loaded."""
     folder = packages / "nvidia" / "cudnn" / "lib"
     found = sorted(folder.glob("libcudnn.so.*"))
     if not found:

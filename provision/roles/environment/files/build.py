@@ -6,7 +6,8 @@ If pip's configuration has an option without an equivalent in uv, or if uv fails
 It needs only the standard library of Python 3.8 or later. ``build.py PLAN`` takes one JSON document: ``root``,
 ``folder`` (of the new environment), ``python``, ``lock`` (a file, which is moved into the environment), ``uv`` (the
 text of a lock file, or empty), ``over`` (an environment whose packages are included, or empty), ``wheel`` (``path``
-and ``sha256``, or empty) and ``damaged`` (an earlier version has changed: the files that it shares are not used).
+and ``sha256``, or empty) and ``damaged`` (whether an earlier version of the environment was changed, so that files
+which it shares with the cache are not reused).
 It prints each step on stdout; an error is one sentence on stderr with exit code 1.
 """
 
@@ -46,7 +47,7 @@ WITHOUT_MEANING = {
     "quiet", "root-user-action", "user", "verbose", "no-warn-script-location", "break-system-packages",
     "require-virtualenv",
 }  # fmt: skip
-"""Options of pip that have no effect here, because versions, files and folder are given."""
+"""Options of pip that have no effect here, because versions, files and folder are fixed."""
 
 
 class BuildError(Exception):
@@ -95,7 +96,7 @@ def build(plan: dict[str, Any]) -> None:
 
 
 def carried_pip(python: str, held: int) -> str:
-    """The wheel of pip that belongs to a Python, in the folders of Python and Debian; empty: not found."""
+    """The bundled pip wheel of a Python, from the folders of Python and Debian; empty if not found."""
     library = run([python, "-c", "import sysconfig; print(sysconfig.get_path('stdlib'))"], held).strip()
     for place in (Path(library) / "ensurepip/_bundled", Path("/usr/share/python-wheels")):
         found = sorted(place.glob("pip-*.whl"))
@@ -105,7 +106,7 @@ def carried_pip(python: str, held: int) -> str:
 
 
 def hold(path: Path) -> int:
-    """A lock that child processes share: they continue if the controller that started them has ended."""
+    """Take a lock that child processes inherit, because they continue if the controller ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     held = os.open(str(path), os.O_CREAT | os.O_RDWR, 0o644)
     os.set_inheritable(held, True)
@@ -124,7 +125,7 @@ def hold(path: Path) -> int:
 
 
 def lay(source: Path, place: Path) -> Path:
-    """Move a file from the controller to its final place."""
+    """Move a file that the controller sent to its final place."""
     shutil.move(str(source), str(place))
     place.chmod(0o644)
     return place
@@ -156,7 +157,7 @@ def install(root: Path, folder: Path, pip: list[str], lists: list[Path], uv: str
 
 
 def why_not_reached(done: subprocess.CompletedProcess[str], command: list[str], held: int) -> str:
-    """The reason why pip did not reach an index. pip prints "from versions: none", and the reason with -vv only."""
+    """Why pip did not reach an index. pip prints "from versions: none", and the reason only with -vv."""
     if "from versions: none" not in done.stderr:
         return ""
     again = attempt([*command, "-vv"], held)
@@ -167,7 +168,7 @@ def why_not_reached(done: subprocess.CompletedProcess[str], command: list[str], 
 
 
 def settings_for_uv(listed: str) -> tuple[dict[str, str] | None, str]:
-    """uv's variables for the output of ``pip config list``; None with the reason where uv has no equivalent."""
+    """uv's variables for the output of ``pip config list``; None and the reason if uv has no equivalent."""
     options: dict[str, str] = {}
     for line in listed.splitlines():
         match = re.match(r"(\S+?)\.([\w-]+)=(.*)$", line)
@@ -200,7 +201,7 @@ def settings_for_uv(listed: str) -> tuple[dict[str, str] | None, str]:
 def with_uv(
     root: Path, folder: Path, pip: list[str], named: list[str], uv: str, settings: dict[str, str], held: int
 ) -> str:
-    """Install with uv. Returns the reason if uv failed. Raises BuildError where pip would fail too."""
+    """Install with uv. Returns the reason if uv failed. Raises BuildError if pip would fail too."""
     program = root / "venv/uv/bin/uv"
     if not program.is_file():
         place = root / "cache/uv"
@@ -243,7 +244,7 @@ def with_uv(
 
 
 def see(folder: Path, over: Path) -> None:
-    """Include the packages of the other environment."""
+    """Make the packages of the other environment visible in this one."""
     if not re.fullmatch(r"/[A-Za-z0-9._+/-]+", str(over)):  # a line that starts with "import" is executed
         raise BuildError(f"ERROR: {str(over)[:80]!r} cannot be named in a .pth file")
     for library in folder.glob("lib/python3.*"):

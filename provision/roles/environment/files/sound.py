@@ -4,7 +4,7 @@ An environment is undamaged if it has a stamp, its Python starts, and every pack
 pip recorded, with the recorded sizes. The contents of the files are not read, so that a second run takes seconds.
 
 It needs only the standard library of Python 3.8 or later. ``sound.py look ROOT NAME DIGEST`` prints one JSON document;
-``sound.py stamp FOLDER`` records that the environment is complete, and which files differ from pip's record by then.
+``sound.py stamp FOLDER`` records that the environment is complete, and which files already differ from pip's record.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ LIMIT_S = 60
 def look(root: Path, name: str, digest: str) -> dict[str, Any]:
     """The undamaged version, or the folder for a new one, and the other versions.
 
-    ``damage``: the fault of a stamped version. ``left``: an interrupted build is in the folder. ``others``: versions
-    that may be removed.
+    ``damage``: what is damaged in a stamped version. ``left``: an interrupted build is in the folder. ``others``:
+    versions that may be removed.
     """
     versions = root / "versions"
     in_use = os.path.realpath(str(root / "venv" / name))
@@ -57,7 +57,7 @@ def look(root: Path, name: str, digest: str) -> dict[str, Any]:
 
 
 def damaged(folder: Path) -> str | None:
-    """The fault of a version, in a few words; None: it is undamaged."""
+    """What is damaged in a version, in a few words; None if it is undamaged."""
     try:
         accepted = set(json.loads((folder / STAMP).read_text(encoding="utf-8"))["disagree"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -130,7 +130,7 @@ def disagreeing(folder: Path) -> Iterator[str]:
 
 
 def stamp(folder: Path) -> None:
-    """Record a new environment. Two packages can write the same file, so a difference now is not damage later."""
+    """Record a new environment and its differences: if two packages write the same file, this is not damage."""
     missing = sorted(wanted(folder) - set(installed(folder)))
     if missing:
         raise SystemExit(f"pip left out {missing[0]}: remove {folder}, then run the same command")

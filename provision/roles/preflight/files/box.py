@@ -15,7 +15,7 @@ from typing import Any
 
 NVIDIA = 0x10DE
 DISPLAY = (0x0300, 0x0302)
-"""VGA and 3D controllers. The audio and USB functions of newer cards have ids that look like those of older cards."""
+"""PCI classes of VGA and 3D controllers. The ids of audio and USB functions look like ids of older cards."""
 
 LOCKS = (
     "var/lib/dpkg/lock-frontend",
@@ -33,7 +33,7 @@ RUNFILE = ("usr/bin/nvidia-uninstall", "usr/bin/nvidia-installer", "var/log/nvid
 
 
 def read(root: Path) -> dict[str, Any]:
-    """The whole document, for a system whose files are below ``root``."""
+    """The whole document, read from the system files below ``root``."""
     name = os.uname()
     return {
         "schema_version": 1,
@@ -115,7 +115,7 @@ def environment(root: Path) -> str:
 
 
 def secure_boot(root: Path) -> bool | None:
-    """False without UEFI; None where the firmware's variable cannot be read."""
+    """False without UEFI; None if the firmware's variable cannot be read."""
     if not (root / "sys/firmware/efi").exists():
         return False
     for path in entries(root / "sys/firmware/efi/efivars"):
@@ -149,7 +149,7 @@ def packages(root: Path) -> dict[str, str]:
 
 
 def repositories(root: Path) -> list[dict[str, str]]:
-    """The apt sources, other than the distribution's own, that have drivers."""
+    """The apt sources with drivers, without the distribution's own sources."""
     found = []
     folder = root / "etc/apt/sources.list.d"
     for path in [root / "etc/apt/sources.list", *entries(folder)]:

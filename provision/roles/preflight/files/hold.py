@@ -1,8 +1,8 @@
 """Reserves this machine for one run at a time; the role preflight runs it there.
 
 ``/run/dlbox/run.json`` names the run that has reserved the machine. The controller of this run touches the heartbeat
-file ``beat-ID`` beside it. A run without a heartbeat for one minute loses its reservation. A boot removes all of it,
-because /run is in memory.
+file ``beat-ID`` beside it. A run without a heartbeat for one minute loses its reservation. A reboot removes
+these files, because /run is in memory.
 
 It needs only the standard library of Python 3.8 or later. It prints one JSON document.
 """

@@ -3,7 +3,7 @@
 It needs only the standard library of Python 3.8 or later. ``record.py QUESTION`` takes one JSON document: ``record``
 (the path of the record), ``files`` and ``packages`` (those that the caller needs), ``note`` (what to record: "files":
 the missing files; "before": the installed packages; "came": the packages that are new since "before") and ``write``
-(false in a dry run). It prints one JSON document: ``record`` (null where there is none), ``missing`` (the missing
+(false in a dry run). It prints one JSON document: ``record`` (null if there is none), ``missing`` (the missing
 files and packages) and ``changed`` (whether the record changed, or would change in a dry run).
 """
 
@@ -21,7 +21,7 @@ EMPTY: dict[str, Any] = {"schema_version": 1, "installed": [], "files": [], "bef
 
 
 def look(question: dict[str, Any]) -> dict[str, Any]:
-    """The answer to a question. Raises ValueError where the file is not a record."""
+    """The answer to a question. Raises ValueError if the file is not a record."""
     place = Path(question["record"])
     record = None
     with contextlib.suppress(FileNotFoundError):
@@ -41,7 +41,7 @@ def look(question: dict[str, Any]) -> dict[str, Any]:
 
 
 def noted(what: str, record: dict[str, Any], missing: list[str]) -> dict[str, Any]:
-    """The record with one note more. The "before" note of an interrupted run stays."""
+    """The record with one additional note. The "before" note of an interrupted run is kept."""
     if what == "files":
         return {
             **record,
@@ -58,7 +58,7 @@ def noted(what: str, record: dict[str, Any], missing: list[str]) -> dict[str, An
 
 
 def write(place: Path, record: dict[str, Any]) -> None:
-    """Write the file completely or not at all, also at a power failure."""
+    """Write the file completely or not at all, even if the power fails."""
     place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     new = place.with_name(f".{place.name}.new")
     with new.open("w", encoding="utf-8") as stream:
@@ -71,7 +71,7 @@ def write(place: Path, record: dict[str, Any]) -> None:
 
 
 def present() -> list[str]:
-    """The installed packages, including those that are half installed. Packages of another architecture end with it."""
+    """The names of installed and half installed packages. A name of another architecture ends with ":ARCHITECTURE"."""
     own = _output(["dpkg", "--print-architecture"], check=True).strip()
     told = _output(["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package} ${Architecture}\n"], check=True)
     rows = [line.split() for line in told.splitlines()]
