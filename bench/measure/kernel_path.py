@@ -56,7 +56,7 @@ class Recurrent(msgspec.Struct, frozen=True, kw_only=True):
     masked: bool = False
     use_cudnn: bool | str = "auto"
     pair: str = ""
-    """The Bidirectional layer that this layer is one direction of."""
+    """The Bidirectional layer that contains this layer as one of its directions; None if there is none."""
 
 
 def recurrent_layers(model: Any) -> list[Recurrent]:

@@ -54,7 +54,7 @@ class Engine:
         return arrays
 
     def agree(self, value: int) -> int:
-        """The value of the first process; waits for all processes."""
+        """The value that the first process passes; waits until all processes have called this."""
         return value
 
     def replicas(self, model: Any) -> Replicas | None:
