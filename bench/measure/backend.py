@@ -22,8 +22,7 @@ def environment(backend: str) -> dict[str, str]:
     """Environment variables that a worker needs before the first import of a framework."""
     return {
         "KERAS_BACKEND": backend,
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # number the cards as NVML does, so that card 0 is the same card
-        everywhere
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # number the cards in the order of NVML
         "TF_CPP_MIN_LOG_LEVEL": "1",
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # leave some of the card's memory for the display of a desktop
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",

@@ -132,8 +132,7 @@ WORKLOADS: dict[str, Workload] = {
         ),
         _of_the_class("lstm", **_SIGMOID),
         _of_the_class("lstm-dropout"),
-        _of_the_class(  # this model is at chance level after 34,816 examples, so it is timed, but its accuracy is not
-        judged
+        _of_the_class(  # at chance level after 34,816 examples: this model is timed, but its accuracy is not judged
             "deep-lstm", version=2, learning_rate=1e-2, accuracy_bar=0.0, judgements=1,
         ),
         _of_the_class("cnn-lstm", **_SIGMOID),

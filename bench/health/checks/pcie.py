@@ -21,7 +21,8 @@ def gigabytes(generation: int, lanes: int) -> float:
     "pcie.link-width",
     title="PCIe lanes in use",
     looks_at="the link's current width, and the largest that card and slot both support",
-    limits="the check warns on fewer lanes than possible, and fails on x4 or fewer, or a quarter; it never fails on a laptop",
+    limits="the check warns on fewer lanes than possible, and fails on x4 or fewer or on a quarter of them; "
+    "it never fails on a laptop",
     source="NVML and sysfs; the width does not change when the card is idle",
     fix="switch off, reseat the card, clean its contacts, remove riser cables; set the slot to x16 in the firmware",
     needs={

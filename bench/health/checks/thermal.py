@@ -75,7 +75,8 @@ def memory(subject: Subject) -> CheckOutcome:
     "thermal.throttling",
     title="Slowdown because of heat",
     looks_at="NVML's current reasons for reduced clocks",
-    limits="the check fails on hardware slowdown and warns on software thermal slowdown; idle and power limit are no faults",
+    limits="the check fails on hardware slowdown and warns on software thermal slowdown; "
+    "idle and power limit are not faults",
     source="NVML clock event reasons; under full load consumer cards are nearly always at their power limit",
     fix="clean fans and filters, improve the airflow, replace old thermal paste; then: dlbox check --stress 5",
     needs={"gpu.clocks.event_reasons": "clock event reasons"},

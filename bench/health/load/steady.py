@@ -118,8 +118,8 @@ for _precision in PRECISIONS:
         scope="load",
         needs_gpu=False,
         looks_at="products of large matrices for two seconds; the median of blocks",
-        limits="FP32: the check warns below 58 % of the nominal figure (78 % before Ampere) and fails below 40 %; others: "
-        "80 % and 50 %",
+        limits="FP32: the check warns below 58 % of the nominal figure (78 % before Ampere) "
+        "and fails below 40 %; other precisions: 80 % and 50 %",
         applies_to="cards in the catalogue: TF32 and BF16 from Ampere on, FP16 from RTX 20 on",
         source=_SOURCE,
         fix="stop other programs, check heat and power limit: dlbox check; restore the card's default clocks",

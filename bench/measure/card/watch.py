@@ -64,14 +64,16 @@ class Sampler:
 
     def __enter__(self) -> Sampler:
         self._start += self._clock() - self._stopped
-        self._ended = threading.Event()  # a new event, because the thread of the previous process may still use the
-        old one
+        self._ended = threading.Event()  # the previous thread may still use the old event
         self.worker_pid = 0
         try:
             self._child = Child(self._command, python_path_variables())
             self._thread = threading.Thread(target=self._watch, args=(self._child, self._ended), daemon=True)
             self._thread.start()
-        except (OSError, RuntimeError) as error:  # raised if the user's limit of processes or threads is reached
+        except (
+            OSError,
+            RuntimeError,
+        ) as error:  # raised if the user's limit of processes or threads is reached
             self._trouble = f"the sensors of the card could not be read: {error}"
         return self
 

@@ -32,8 +32,7 @@ class OtherLoad:
     def _read(self) -> tuple[float, float]:
         times = psutil.cpu_times()
         busy = sum(times) - times.idle - getattr(times, "iowait", 0.0)
-        busy -= getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # the kernel already includes guest
-        time in user time
+        busy -= getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # already part of user time
         own = 0.0
         for process in self._own:
             try:
