@@ -60,7 +60,7 @@ def judge(
 
 
 Judged = tuple[Finding | None, str]
-"""A finding, or None and the reason why there is none."""
+"""A finding and "", or None and the reason why no finding can be made."""
 
 
 def _read(judged: Callable[[], Judged], otherwise: str, path: Path) -> Judged:
@@ -203,7 +203,7 @@ def against_baseline(
 
 
 def why_no_baseline(findings: Iterable[Finding], document: Document) -> str | None:
-    """Why a run cannot be a baseline, as one clause, or None if it can. ``findings``: those of the run.
+    """One clause that says why a run cannot be a baseline, or None if it can. ``findings``: the findings of the run.
 
     Every result of a baseline is complete and steady, has learned, and has enough processes.
     """

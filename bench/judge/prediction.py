@@ -124,7 +124,7 @@ def predict(work: Work, batch_size: int, probes: Probes) -> Prediction | None:
 def judge(
     result: Result, probes: Probes | None, tried: Iterable[PredictionRatios] | None = None
 ) -> tuple[Finding | None, str]:
-    """A finding, or None and the reason why there is no prediction.
+    """A finding and "", or None and the reason why there is no prediction.
 
     tried: Known ratios of measured to predicted speed; None: those of prediction.yml. Raises yaml_lines.YamlError if
     that file cannot be read.

@@ -1,4 +1,4 @@
-"""The judgement of one result: derived figures and all findings. Nothing is measured here."""
+"""Judges one result: computes its derived figures and all findings. Nothing is measured here."""
 
 from __future__ import annotations
 

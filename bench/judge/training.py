@@ -1,4 +1,4 @@
-"""Findings about one training result: device, kernel, accuracy, steadiness. Pure functions: nothing is read here."""
+"""Findings about the device, kernel, accuracy and steadiness of one training result. Pure functions."""
 
 from __future__ import annotations
 

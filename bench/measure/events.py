@@ -43,7 +43,7 @@ class TrainingJob(msgspec.Struct, frozen=True, kw_only=True):
     generic_seconds: float = 0.0
     """On a card, after that: seconds to train the same model without cuDNN. 0: not measured."""
     batch_sizes: tuple[int, ...] = ()
-    """If not empty, the job is only to try these batch sizes in this order."""
+    """If not empty, the worker only tries these batch sizes, in this order, and does not train otherwise."""
     search_seconds: float = 1.5
     """Seconds per batch size."""
     give_up_below: float = 0.0
@@ -55,7 +55,7 @@ class TrainingJob(msgspec.Struct, frozen=True, kw_only=True):
     rank: int = 0
     """Number of this process among those that train one model together; only the first one reports events."""
     rendezvous_file: str = ""
-    """The file through which these processes connect to each other."""
+    """The file that these processes use to connect to each other."""
 
 
 class Imported(msgspec.Struct, frozen=True, tag="imported", kw_only=True):

@@ -32,7 +32,7 @@ from workshops.speed.settings import Setting
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """How long and how often to train each workload."""
+    """Plan of the training of each workload: duration, number of processes and extra measurements."""
 
     backend: str
     seed: int
@@ -51,7 +51,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """How the model is trained; its backend is ``backend``. None: with the defaults of Keras."""
     warmup_steps: int = 20
     learning_elsewhere: bool = False
-    """No accuracy is judged, because another batch size showed that the model learns."""
+    """Whether to leave the accuracy unjudged, because another batch size already showed that the model learns."""
     devices: Devices | None = None
     """Train on these devices at once; None: on the device that the framework selects."""
 
