@@ -320,8 +320,7 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeError, TypeError)
 
 
 def _decode_leniently(data: bytes) -> str:
-    """Decode text that may be invalid UTF-8. By default sqlite3 raises an error, so that no other row could be read
-    either."""
+    """Decode text that may be invalid UTF-8. By default sqlite3 raises an error, which hides all other rows too."""
     return data.decode(errors="surrogateescape")
 
 
@@ -357,8 +356,7 @@ def _create_private(path: Path) -> None:
 
 
 def _content(document: Document) -> bytes:
-    """A key that is equal for the same run in two histories, although its number and the path of its report
-    differ."""
+    """A key that is equal for the same run in two histories; it omits the run's number and its report's path."""
     return msgspec.json.encode(msgspec.structs.replace(document, run_id=None, report=None))
 
 
@@ -387,7 +385,7 @@ def _with_lost_blocks(document: Document, blocks: dict[tuple[str, str, int], lis
             )
             result = derived.recompute(result, repeats, partial=True)
         elif result.cut_short is not None:
-            number = len(result.repeats)  # the process that was running, which may have no block rows
+            number = len(result.repeats)  # number of the running process; it may have no block rows
             last_blocks = blocks.get((result.label, result.backend, number), result.cut_short.blocks)
             result = msgspec.structs.replace(
                 result, cut_short=msgspec.structs.replace(result.cut_short, blocks=tuple(last_blocks))
