@@ -1,1 +1,1 @@
-"""Know that the box is right: health checks, measurements, verdicts, results."""
+"""Health checks of a machine, measurements of its training speed, verdicts, and stored results."""

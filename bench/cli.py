@@ -1,4 +1,4 @@
-"""The commands of bench as click sees them; imported when one of them is used. Each callback imports what it needs."""
+"""The click commands of bench, imported when one of them is used. Each callback imports the modules it needs."""
 
 from __future__ import annotations
 

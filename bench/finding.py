@@ -11,8 +11,8 @@ import msgspec
 
 
 class Status(StrEnum):
-    """``skip``: the card or machine lacks the feature. ``unknown``: it could not be read, which never counts as a
-    pass."""
+    """``skip``: the card or machine lacks the feature. ``unknown``: the value could not be read; this never counts as
+    a pass."""
 
     PASS = "pass"  # noqa: S105 - not a password
     WARN = "warn"
@@ -36,7 +36,7 @@ VERDICTS: dict[Verdict, tuple[str, str]] = {
 class FindingName(NamedTuple):
     """The parts of a finding's id; ``str`` joins them.
 
-    theme: What it is about: "pcie", "thermal", "training", "results", ...
+    theme: The subject area: "pcie", "thermal", "training", "results", ...
     check: Which check of that theme: "link-width", "learns", ...; "" only in ids that dlbox does not write.
     subject: The number of a GPU where the machine has several, the label of a training result ("lstm-batch-256"), or
         None for the machine or the run as a whole.
@@ -55,7 +55,8 @@ class FindingName(NamedTuple):
 
     @classmethod
     def of(cls, id: str) -> FindingName:  # noqa: A002 - the name of the field
-        """The parts of an id, for documents that have nothing else. An id that has no parts becomes the theme."""
+        """Split an id into its parts, for documents that store only the id. An id that cannot be split becomes the
+        theme."""
         theme, _, rest = id.partition(".")
         check, _, number = rest.partition(":")
         if re.fullmatch("[0-9]{1,4}", number):
@@ -70,21 +71,22 @@ class FindingName(NamedTuple):
 
 
 TRAINING = "training"
-"""The theme whose findings have the label of a training result as their subject."""
+"""Findings of this theme have the label of a training result as their subject."""
 
 _CHECKS_WITH_A_DASH = ("fused-pays",)
-"""Of the theme ``TRAINING``. All its other checks are one word, so the last dash of an id ends the subject."""
+"""Checks of the theme ``TRAINING`` with a dash in their name. All others are one word, so in their ids the last dash
+ends the subject."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """What was examined, the measured value, the expected one, and the next step where something is wrong.
+    """The result of one check: the measured value, the expected value, and the next step if something is wrong.
 
     ``id`` is ``theme.check`` in lower case with dashes ("pcie.link-width"); with a subject it is ``theme.check:N`` for
     GPU number N of several, and ``training.LABEL-check`` for a training result. Give either ``theme``, ``check`` and
-    ``subject`` (see FindingName) or, as documents of dlbox 0.1 do, ``id`` alone: each follows from the other.
+    ``subject`` (see FindingName) or, as documents of dlbox 0.1 do, ``id`` alone: the missing fields are then derived.
     ``measured`` and ``expected`` are in ``unit``; both are null where a finding has no number. Every warn, fail and
-    unknown carries a ``remedy``: the next command or step. Raises ValueError where a remedy is missing and where the
-    id and its parts differ.
+    unknown carries a ``remedy``: the next command or step. Raises ValueError if a remedy is missing or if the id and
+    its parts differ.
     """
 
     id: str = ""

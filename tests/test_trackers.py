@@ -183,10 +183,10 @@ def test_markdown_in_texts_is_escaped_in_the_summary() -> None:
 
 def test_the_summary_starts_with_failures() -> None:
     text = markdown.markdown(document(partial=True))
-    assert text.splitlines()[-1].startswith("The run was interrupted, so this is a part of it; ")
+    assert text.splitlines()[-1].startswith("The run was interrupted, so this report shows only part of it; ")
     calm = markdown.markdown(document(partial=True, findings=()))
     assert "Nothing needs attention" not in calm
-    assert "so this is a part of it, and nothing in it needs attention" in calm.splitlines()[-1]
+    assert "so this report shows only part of it, and nothing in it needs attention" in calm.splitlines()[-1]
     assert "INTERRUPTED" in text.splitlines()[0]
     assert "- **warn**, disk space: 12.0 GB are free in /home. Next step: make room" in text
     assert "| lstm | tensorflow | cpu, float32 | 32 | 400 |" in text

@@ -1,1 +1,1 @@
-"""What each command of the package does: options in, exit code out."""
+"""One module per command: it takes the parsed options, does the work and returns the exit code."""

@@ -36,7 +36,7 @@ class CheckOptions(msgspec.Struct, frozen=True, kw_only=True):
     expect_gpus: int | None = None
     power_supply: int | None = None
     build: str | None = None
-    """A bill of materials, by name or file, whose power supply is this computer's."""
+    """Name or file of the bill of materials that has the power supply of this computer."""
     backend: str | None = None
     as_json: bool = False
     exports: dict[str, Path | bool | None] = {}
@@ -97,7 +97,8 @@ def examine(options: CheckOptions, complain: Complain = lambda sentence: None) -
 
 
 def _power_supply(options: CheckOptions) -> PowerSupply | None:
-    """The power supply that the options name. Raises BillError."""
+    """The power supply that the options give, directly or as a part of a build; None if they give none. Raises
+    BillError."""
     if options.power_supply is not None:
         return PowerSupply(watts=options.power_supply, source="--power-supply")
     if options.build is not None:

@@ -1,4 +1,4 @@
-"""The export options of `bench`, `report` and `check`, and what they write. The formats are those of the registry."""
+"""The export options of `bench`, `report` and `check`. The registry lists the formats that they can write."""
 
 from __future__ import annotations
 
@@ -43,9 +43,10 @@ def take(options: dict[str, Any], source: Source) -> dict[str, Path | bool | Non
 
 
 def impossible(requested: Requested, *, taken: str | None, source: Source = "run") -> str | None:
-    """Why the requested exports cannot all be written, as one sentence, or None.
+    """One sentence that says why an export cannot be written, or None if all of them can.
 
-    ``taken``: the option that prints on stdout, or None. Call this before the measurement, which can take hours.
+    ``taken``: the option that already prints on stdout, or None. Call this before the measurement, which can take
+    hours.
     """
     return clash(((f"--{one.option}", requested.get(one.parameter)) for one in formats(source)), taken=taken)
 
@@ -67,7 +68,7 @@ def on_stdout(requested: Requested) -> bool:
 def write(document: Document, requested: Requested, complain: Complain, *, source: Source = "run") -> int:
     """Write every requested export, and return the exit code: 1 if any could not be written.
 
-    ``complain`` gets one sentence for each that could not be written, and for each folder how to open it. Raises
+    ``complain`` prints one sentence for each export that failed, and for each folder how to open it. Raises
     OSError where stdout cannot be written to.
     """
     code = EXIT_OK

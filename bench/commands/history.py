@@ -123,8 +123,8 @@ def prune(
 ) -> int:
     """Remove old runs permanently and free their disk space; returns the exit code.
 
-    keep: The newest ``keep`` runs stay. older_than: Runs of the last ``older_than`` days stay. confirm: Gets the
-    question; None: remove without asking.
+    keep: The newest ``keep`` runs are not removed. older_than: Runs of the last ``older_than`` days are not removed.
+    confirm: Asks the user the question in its argument; None: remove without asking.
     """
     if keep is None and older_than is None:
         complain(
@@ -158,7 +158,7 @@ def prune(
 
 
 def _read(file: Path) -> bytes:
-    """Raises SourceError, OSError, ValueError."""
+    """The runs in ``file``. Raises SourceError, OSError or ValueError if it cannot be read."""
     if file == STANDARD or descriptor(file) == 0:
         return bounded(sys.stdin.buffer)
     try:

@@ -1,4 +1,4 @@
-"""`dlbox bench` and `dlbox ready`: measure, print the result, export it; the exit code."""
+"""`dlbox bench` and `dlbox ready`: measure, print the result, export it, return the exit code."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def measure(
 ) -> int:
     """Run ``bench`` or ``ready`` (``command``), and return the exit code.
 
-    Once there is a document, it is printed on stdout and written to ``exports``, also after an interruption.
+    The document is printed on stdout and written to ``exports``, even if the run was interrupted.
     ``exports``: see ``bench.commands.export``.
     """
     taken = "--json" if as_json else None

@@ -29,7 +29,7 @@ def run(
 ) -> int:
     """Write the page of a run and print its path, or write only the requested ``exports``; returns the exit code.
 
-    ``which``: what ``bench.results.store.lookup`` finds a run by. None: the newest run, complete or not.
+    ``which``: a run number, name or file, see ``bench.results.store.lookup``. None: the newest run, complete or not.
     ``output``: the folder of the page. None: next to the history. ``exports``: see ``bench.commands.export``.
     """
     taken = "--markdown" if markdown else None

@@ -27,7 +27,7 @@ from workshops.speed import settings
 from workshops.speed.settings import TunedEntry
 
 BUSY_CORES = 0.25
-"""Cores that other programs may use; with more, the measured speeds depend on those programs too."""
+"""Maximum number of cores that other programs may use. If they use more, they affect the measured speeds."""
 
 
 def run(*, workloads: tuple[str, ...], suite: str, minutes: float, as_json: bool, complain: Complain) -> int:

@@ -26,7 +26,7 @@ from inventory.cards import cards
 from inventory.machine.records import Gpu, Machine
 
 _MODULES = (driver, driver_setup, gpu, pcie, thermal, power, memory, errors, host, frameworks, steady, soak)
-"""Importing a module registers its checks."""
+"""Modules of checks: importing a module registers its checks."""
 
 
 def checks() -> tuple[Check, ...]:
@@ -41,7 +41,7 @@ def themes() -> tuple[str, ...]:
 
 
 def subjects(machine: Machine) -> list[Subject]:
-    """Each GPU with its catalogue entry and its PCI entry. Impossible values count as not read."""
+    """Each GPU with its catalogue entry and its PCI entry. A physically impossible value is treated as not read."""
     machine = plausible.checked_all(machine)
     return [_subject(machine, gpu) for gpu in machine.gpus]
 

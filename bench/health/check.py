@@ -77,7 +77,7 @@ def failed(
 
 
 class NotRead(Exception):  # noqa: N818  # ends a check early; not an error of the program
-    """Raised when a check cannot decide because ``what`` was not read; ``reading`` has the reason."""
+    """Raised if a check cannot decide because the value named ``what`` was not read; ``reading`` has the reason."""
 
     def __init__(self, reading: Reading[Any], what: str) -> None:
         super().__init__(f"{what}: {reading.why}" if reading.why else f"{what} is not available")
@@ -105,7 +105,8 @@ def reach(source: Any, path: str) -> Reading[Any]:
 
 
 KIND = ("gpu.name", "gpu.pci_device_id")
-"""Readings that identify a laptop's card; for ``optional``. Without them the stricter limits of desktop cards apply."""
+"""Readings that identify a laptop's card, for use in ``optional``. If they fail, the stricter limits of desktop cards
+apply."""
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,9 +151,9 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     """Path and readable name of each reading that a pass requires. "gpu.link.width | pci.link_width" requires one of
     the two."""
     optional: tuple[str, ...] = ()
-    """Readings that it uses but that a pass does not require."""
+    """Readings that the check uses, but that it does not require for a pass."""
     unread: Unread = "unknown"
-    """Its status if a required reading failed: "warn" if the verdict does not depend on this check."""
+    """Status of the check if a required reading failed: "warn" if the verdict does not depend on this check."""
 
     @property
     def theme(self) -> str:
@@ -198,7 +199,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
                 raise NotRead(next((r for r in found if r.state != "not-supported"), found[0]), name)
 
     def _not_read(self, missing: NotRead) -> CheckOutcome:
-        """Skipped if the card has no such sensor, else ``unread`` with a remedy."""
+        """The outcome for a failed reading: skipped if the card has no such sensor, else ``unread`` with a remedy."""
         state = missing.reading.state
         if state == "not-supported":
             return skipped(str(missing))

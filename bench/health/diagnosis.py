@@ -75,7 +75,7 @@ EVIDENCE = (
     "installation.packages",
     "kernel_log",
 )
-"""Readings that reveal the cause of a fault. If NVML lists every card, a pass does not require them."""
+"""Readings that show the cause of a fault. If NVML lists every card, a check can pass without them."""
 
 
 def diagnose(machine: Machine) -> tuple[Diagnosis, ...]:
@@ -92,7 +92,7 @@ def diagnose(machine: Machine) -> tuple[Diagnosis, ...]:
 
 
 def absent(machine: Machine) -> tuple[PciCard, ...]:
-    """Cards on the bus that NVML does not list. If the addresses of both differ, the number of cards decides."""
+    """Cards on the bus that NVML does not list. At most as many cards as NVML's list is short of the bus."""
     missing = len(machine.cards) - len(machine.gpus)
     if missing <= 0:
         return ()

@@ -79,8 +79,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "compute_mode": (0, 3),
     "load_average": (0, 1_000_000),
 }
-"""Lowest and highest possible value by the name of the reading, which includes its unit. According to NVML a fan can
-be set to more than 100 %."""
+"""Lowest and highest possible value by the name of the reading, which includes its unit. NVML's documentation says
+that a fan can run at more than 100 %."""
 
 FLAGS = frozenset(
     {
@@ -102,7 +102,7 @@ _LONGEST = 200
 
 
 def fault(name: str, value: Any) -> str | None:
-    """Why ``value`` is impossible for the reading ``name``, as one clause, or None."""
+    """One clause that says why ``value`` is impossible for the reading ``name``, or None."""
     if value is None:
         return "the value is missing"
     if name in RANGES:

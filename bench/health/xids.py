@@ -20,7 +20,7 @@ _WATCH = "no action is needed now; check again later whether the fault returned:
 
 
 class Code(NamedTuple):
-    """``is_fault``: True for a fault of the card, its memory, its link or its driver; False for one of a program."""
+    """``is_fault``: True if the code means a fault of the card, its memory, link or driver; False if of a program."""
 
     meaning: str
     is_fault: bool
@@ -80,7 +80,7 @@ TABLE = {
 
 
 def of(code: int) -> Code:
-    """The entry of ``code``. An unknown code counts as one of a program, which is a warning."""
+    """The entry of ``code``. An unknown code is treated like a fault of a program, so it gives a warning."""
     return TABLE.get(
         code, Code("a code that dlbox does not know", False, "look it up in NVIDIA's Xid catalogue")
     )

@@ -1,1 +1,1 @@
-"""Measurements -> findings: pure functions of a result, its history and what is expected of it."""
+"""Turns measurements into findings: pure functions of a result, its history and its expected values."""

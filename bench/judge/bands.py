@@ -32,8 +32,8 @@ Name = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class Band(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The expected samples/s of one workload on one card, from ``low`` to ``high``; ``source``: who measured, on
-    what."""
+    """The expected samples/s of one workload on one card, from ``low`` to ``high``. ``source``: who measured it, and
+    on which machine."""
 
     card: Name
     workload: Name
@@ -98,7 +98,7 @@ def shipped() -> tuple[Band, ...]:
 def judge(
     result: Result, machine: Machine, bands: Iterable[Band] | None = None
 ) -> tuple[Finding | None, str]:
-    """A finding if this card has a band, else None and the reason ("" without a card)."""
+    """A finding and "" if this card has a band; else None and the reason ("" on a machine without a card)."""
     card = plausibility.card(machine)
     if card is None or not result.on_gpu:
         return None, ""
@@ -146,7 +146,7 @@ def entries(documents: Iterable[Document], source: str) -> list[Band]:
         for result in document.results if card and not document.partial else ():
             plain = (
                 result.devices == 1 and result.setting is None
-            )  # bands hold for the default setting on one card
+            )  # bands apply only to the default setting on one card
             if (
                 plain
                 and result.on_gpu

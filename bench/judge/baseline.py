@@ -1,4 +1,5 @@
-"""The expected speed of a result: from its baseline, a band for its card, or the probes of this machine. Pure."""
+"""The expected speed of a result, from its baseline, a band for its card, or the probes of this machine. Pure
+functions."""
 
 from __future__ import annotations
 
@@ -34,15 +35,15 @@ def judge(
 ) -> list[Finding]:
     """Compare with the best expectation available: the machine's baseline, a band for its card, or a prediction.
 
-    If there is none, one skipped finding names the reasons. earlier: See ``earlier_speeds``. kept: The bands; None:
-    those of bands.yml. number: The run's number in the history.
+    If there is none, one skipped finding names the reasons. earlier: See ``earlier_speeds``. kept: The bands to use;
+    None: those of bands.yml. number: The run's number in the history.
     """
     own = against_baseline(result, machine, baselines, earlier, number)
     if own is not None and own.status is not Status.SKIP:
         return [own]
     found = [own] if own is not None else []
     if compare.refusal(result, result) is not None:
-        return found  # it is partial or did not learn, which has its own finding
+        return found  # the result is partial or did not learn; another finding reports that
     if result.devices > 1:
         return found or [_nothing(result, "bands and predictions apply to one device only")]
     known, no_band = _read(
@@ -59,7 +60,7 @@ def judge(
 
 
 Judged = tuple[Finding | None, str]
-"""A finding, or None and the reason why there is none."""
+"""A finding and "", or None and the reason why no finding can be made."""
 
 
 def _read(judged: Callable[[], Judged], otherwise: str, path: Path) -> Judged:
@@ -127,9 +128,11 @@ def earlier_speeds(result: Result, machine: Machine, runs: Iterable[Run]) -> lis
 
 
 def tolerance(earlier: Sequence[float]) -> float:
-    """Relative difference between two runs of this workload that chance explains; 0 with too few earlier runs.
+    """The largest relative difference between two runs of this workload that chance explains; 0 with too few earlier
+    runs.
 
-    t s sqrt(2): s the standard deviation of the logarithms over the earlier runs, t of Student's distribution at 99%.
+    It is t s sqrt(2), where s is the standard deviation of the logarithms over the earlier runs, and t the 99% point
+    of Student's distribution.
     """
     if len(earlier) < derived.LEAST_RUNS:
         return 0.0
@@ -169,7 +172,7 @@ def against_baseline(
             "new one",
         )
     if compare.refusal(before, result) is not None:
-        return None  # it is partial or did not learn, which has its own finding
+        return None  # the result is partial or did not learn; another finding reports that
     estimate = intervals.estimate(compare.processes(before), compare.processes(result))
     allowed = tolerance(earlier)
     slower = compare.outcome(estimate) == "slower" and -math.log(estimate.ratio) > allowed
@@ -200,13 +203,13 @@ def against_baseline(
 
 
 def why_no_baseline(findings: Iterable[Finding], document: Document) -> str | None:
-    """Why a run cannot be a baseline, as one clause, or None if it can. ``findings``: those of the run.
+    """One clause that says why a run cannot be a baseline, or None if it can. ``findings``: the findings of the run.
 
     Every result of a baseline is complete and steady, has learned, and has enough processes.
     """
     for finding in findings:
         if finding.theme == TRAINING and finding.check == "predicted":
-            continue  # a baseline is a better reference
+            continue  # not needed for a baseline, which replaces these references
         if finding.theme == TRAINING and finding.status not in (Status.PASS, Status.SKIP):
             return f"{finding.title}: {finding.status.value} ({finding.message})"
     for result in counted(document):
@@ -224,7 +227,8 @@ def why_no_baseline(findings: Iterable[Finding], document: Document) -> str | No
 
 
 def superseded(document: Document, baselines: Iterable[Run]) -> list[int]:
-    """Numbers of the baselines of the same machine all of whose results ``document`` has too."""
+    """Numbers of the baselines of the same machine that ``document`` can replace, because it has all of their
+    results."""
     kinds = {compare.key(result) for result in counted(document)}
     return [
         run.id
@@ -234,8 +238,8 @@ def superseded(document: Document, baselines: Iterable[Run]) -> list[int]:
 
 
 def counted(document: Document) -> list[Result]:
-    """The results without those that only show that a model learns: one short process at the workshop's batch size, if
-    another size was selected."""
+    """The results whose speed is compared. If another batch size was selected, this leaves out the short process at
+    the workshop's batch size, which only shows that the model learns."""
     elsewhere = {r.workload for r in document.results if r.batch_kind != "workshop"}
     looks = elsewhere if document.options.get("batch") not in (None, "workshop", "both") else set()
     return [r for r in document.results if r.batch_kind != "workshop" or r.workload not in looks]

@@ -1,4 +1,5 @@
-"""Findings about the card during a training: use, clocks, heat, other programs. Pure; none without a card."""
+"""Findings about the card during training: its use, clocks, heat and other programs. Pure functions; without a card
+they return no findings."""
 
 from __future__ import annotations
 
@@ -14,16 +15,17 @@ from bench.results.stats.steadiness import CARD_BUSY_PERCENT, CARD_DISTURBED_PER
 from inventory.machine.records import Machine
 
 HEAT_SHARE = 0.01
-"""Share of the time with software thermal slowdown above which it warns. Any hardware slowdown or power brake fails.
-The same limits as in `dlbox check --stress`; a power limit and an idle card are harmless."""
+"""The finding is a warning if the card spends more than this share of the time in software thermal slowdown, and a
+failure on any hardware slowdown or power brake.
+These are the limits of `dlbox check --stress`. A power limit and an idle card are harmless."""
 
 _MOST = 0.5
-"""Minimum share of the time with a slow clock for which a reason must be active to explain it."""
+"""A reason explains a slow clock if it was active for at least this share of the time with the slow clock."""
 
 _POWER_LIMIT, _BY_THE_USER = thermal.HARMLESS[0x04], thermal.HARMLESS[0x02]
 
 _BUSY_PERCENT = 50
-"""A card with a lower mean utilisation may lower its clock between kernels."""
+"""With a lower mean utilisation (in percent), the card may lower its clock between kernels, which is normal."""
 
 _LEAST_READINGS = 3
 
@@ -54,7 +56,7 @@ def judge(result: Result, machine: Machine) -> list[Finding]:
         return [*found, _made(result, "slowdown", Status.SKIP, why)]
     slowdown = _slowdown(result, summary)
     clock = _clock(result, summary, machine)
-    if slowdown.status is clock.status is Status.FAIL:  # one fault, one failing finding
+    if slowdown.status is clock.status is Status.FAIL:  # one fault must cause only one failed finding
         clock = _made(result, "clock", Status.SKIP, f"{clock.message.partition(':')[0]}: see {slowdown.id}")
     return [*found, slowdown, clock, _alone(result, summary)]
 
@@ -140,7 +142,8 @@ def _evidence(result: Result, summary: CardSummary | None, machine: Machine, why
 
 
 def _witnesses(summary: CardSummary | None, machine: Machine) -> tuple[list[str], list[str], list[str]]:
-    """Readings that show the card's work, readings that contradict it, and readings that are missing."""
+    """Three lists of clauses: readings that show that the card trained, readings that contradict it, and missing
+    readings."""
     if summary is None or summary.readings < _LEAST_READINGS:
         return [], [], ["too few readings"]
     present, missing, silent = [], [], []
@@ -160,7 +163,7 @@ def _witnesses(summary: CardSummary | None, machine: Machine) -> tuple[list[str]
             else "this process is in its list"
         )
     elif summary.process_seen is None or environment in ("container", "wsl2"):
-        # A container has process numbers of its own, and WSL2 an empty list.
+        # Process ids in a container differ from those of the driver, and WSL2 gives an empty list.
         silent.append("the driver does not list this process here")
     else:
         missing.append("this process used none of its memory")
@@ -194,7 +197,8 @@ def _slowdown(result: Result, summary: CardSummary) -> Finding:
 
 
 def _clock(result: Result, summary: CardSummary, machine: Machine) -> Finding:
-    """Whether the clock was high enough. Not every cause has a reason bit: for example a faulty power supply."""
+    """Whether the clock was high enough. The driver does not report every cause as a reason: for example, not a
+    faulty power supply."""
     now, top, used = summary.sm_mhz_median, summary.sm_mhz_limit, summary.utilisation_mean_percent
     unread = plausible.fault("sm_mhz", now) or plausible.fault("sm_max_mhz", top)
     if unread or now is None or top is None or now > _ABOVE_LIMIT * top:
@@ -278,7 +282,7 @@ def _alone(result: Result, summary: CardSummary) -> Finding:
 
 
 def _sound(*numbers: float) -> bool:
-    """Whether each value is a possible duration or share."""
+    """Whether each value is possible as a duration or a share."""
     return all(math.isfinite(number) and number >= 0 for number in numbers)
 
 

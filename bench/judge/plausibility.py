@@ -1,4 +1,5 @@
-"""Results compared with limits of the machine: measured peak, resident data, the generic kernel. Pure functions."""
+"""Compares a result with other measurements of the machine: its matrix peak, training on data that is already on the
+device, and the generic kernel. Pure functions."""
 
 from __future__ import annotations
 
@@ -14,13 +15,13 @@ from inventory.cards.cards import Card
 from inventory.machine.records import Machine
 
 INPUT_FAIL, INPUT_WARN = 0.30, 0.15
-"""Share of a step that waits for data. With arrays in memory it is 0 to 0.09. Several pairs of
-measurements fail if their median is above the first limit and none is below the second: a slow pipeline is slow in
-every pair (docs/decisions/0060-input-pipeline-check.md)."""
+"""Limits of the share of a step that waits for data. With arrays in memory this share is 0 to 0.09. The check fails
+if the median over several pairs of measurements is above the first limit and no pair is below the second, because a
+slow pipeline is slow in every pair (docs/decisions/0060-input-pipeline-check.md)."""
 
 FUSED_FAIL, FUSED_WARN = 1.1, 1.5
-"""Speed of the fused kernel over that of the generic one. Published: 5 to 15 for the class's sizes; 1.1 means that it
-is the same kernel."""
+"""Speed of the fused kernel divided by that of the generic kernel. Published values are 5 to 15 for the sizes of the
+class's models; 1.1 means that the same kernel ran twice."""
 
 
 def card(machine: Machine) -> Card | None:
@@ -173,8 +174,8 @@ def _fused(result: Result) -> Finding | None:
 
 
 def judge_search(workload: str, found: BatchSearch) -> list[Finding]:
-    """The finding about the search for the fastest batch size. It fails if memory ended right after the workshop's
-    size, or if the process of the search ended early."""
+    """The finding about the search for the fastest batch size. The finding is a failure if the first size above the
+    workshop's ran out of memory, or if the process of the search ended early."""
     finding = partial(
         Finding,
         theme=TRAINING,

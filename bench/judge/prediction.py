@@ -1,4 +1,4 @@
-"""How fast a workload should be on this very box, put together from its probes: a small model of a training step.
+"""The expected speed of a workload on this machine, computed from its probes with a simple model of a training step.
 
 One step of ``fit`` with B samples takes, in this model,
 
@@ -29,11 +29,12 @@ from bench.results.stats import intervals, steadiness
 from common.file_access import yaml_lines
 
 FACTOR = 2.0
-"""Slower than predicted by more than this warns where a workload was never tried on that kind of device and backend."""
+"""Limit for a workload that was never compared on that kind of device and backend: the judgement is a warning if the
+speed is lower than predicted by more than this factor."""
 
 MARGIN = math.exp(statistics.NormalDist().inv_cdf(intervals.CONFIDENCE) * 2 * steadiness.PROCESS_NOISE["cpu"])
-"""Times the worst factor that a prediction was measured to be off by: what chance adds to it. Of four figures, two
-speeds and two sets of probes, each scatters as a process does; this is the 99% point of all four, 1.27 times."""
+"""Allowance for chance, multiplied with the largest measured error factor of a prediction. Four measured values (two
+speeds, two sets of probes) vary as processes do; the 99% point of their combined variation is a factor of 1.27."""
 
 PATH = Path(__file__).with_name("prediction.yml")
 
@@ -61,7 +62,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PredictionRatios(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How predictions compared with measurements on one machine: measured over predicted samples/s, by workload."""
+    """Measured samples/s divided by predicted samples/s on one machine, by workload."""
 
     machine: str
     backend: str
@@ -76,7 +77,7 @@ class _PredictionFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 @functools.cache
 def measured(path: Path = PATH) -> tuple[PredictionRatios, ...]:
-    """Raises yaml_lines.YamlError, one sentence with the line."""
+    """The machines in prediction.yml. Raises yaml_lines.YamlError, whose message is one sentence with the line."""
     return yaml_lines.convert(yaml_lines.read(path), _PredictionFile).machines
 
 
@@ -123,9 +124,10 @@ def predict(work: Work, batch_size: int, probes: Probes) -> Prediction | None:
 def judge(
     result: Result, probes: Probes | None, tried: Iterable[PredictionRatios] | None = None
 ) -> tuple[Finding | None, str]:
-    """A finding, or None and the reason why there is no prediction.
+    """A finding and "", or None and the reason why there is no prediction.
 
-    tried: Known ratios; None: those of prediction.yml. Raises yaml_lines.YamlError if that file cannot be read.
+    tried: Known ratios of measured to predicted speed; None: those of prediction.yml. Raises yaml_lines.YamlError if
+    that file cannot be read.
     """
     made, why = _made(result, probes)
     if made is None:

@@ -1,4 +1,4 @@
-"""The judgement of one result: derived figures and all findings. Nothing is measured here."""
+"""Judges one result: computes its derived figures and all findings. Nothing is measured here."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class ResultJudge(msgspec.Struct, frozen=True, kw_only=True):
         first, began = steadiness.governors(result)[:1], self.machine.host.cpu_governor.value
         return (
             began if first and began not in first[0].split(", ") else None
-        )  # only if all clock domains had the same
+        )  # known only if all clock domains had the same governor
 
 
 def _price(bill: Bill | None) -> tuple[str, float, str] | None:

@@ -17,11 +17,12 @@ from common.terminal.shown import shortened
 from inventory.machine.records import Machine
 
 SAME = 1e-5
-"""Largest difference between copies of a weight on two devices: all devices apply the same averaged gradient."""
+"""Largest acceptable difference between the copies of a weight on two devices. It is small, because all devices apply
+the same averaged gradient."""
 
 
 class DevicesError(ValueError):
-    """--devices has an unknown value, or more devices than the machine has; the message names those it has."""
+    """The value of --devices is unknown, or the machine has fewer devices; the message names the available ones."""
 
 
 def resolve(asked: str | None, machine: Machine) -> Devices | None:
@@ -119,7 +120,8 @@ def scaling_text(result: Result) -> str:
 
 
 def judge(result: Result) -> list[Finding]:
-    """Whether all devices trained one model, and their efficiency; no findings for one device."""
+    """Findings about whether all devices trained one model, and about their efficiency. Empty if only one device
+    trained."""
     if result.devices == 1 or (result.partial and result.scaling is None):
         return []
     return [_together(result)] if result.scaling is None else [_together(result), _efficiency(result)]

@@ -14,15 +14,16 @@ from bench.results.stats import intervals, steadiness
 
 FALL = {"gpu": 0.05, "cpu": 0.08}
 """Largest acceptable fall from the first quarter to the last, as a share of the first; median over the processes.
-Card: a sound RTX 2080 Ti lost 2.6 to 4.7% from cold to warm (published). Processor: above what the spread of its blocks
-causes by chance (a proposal; tests/test_sustained.py tests how often noise alone is reported)."""
+Card: an RTX 2080 Ti without a fault lost 2.6 to 4.7% from cold to warm (published). Processor: more than the spread
+of its blocks causes by chance (a proposed value; tests/test_sustained.py tests how often noise alone is reported)."""
 
 LEAST_BLOCKS = 12
-"""Minimum blocks of a process, so that a quarter has three or more."""
+"""Minimum number of blocks of a process, so that a quarter of them is three or more."""
 
 
 def falls(result: Result) -> list[float]:
-    """The fall of each process with enough blocks: 1 - median speed of its last quarter / that of its first.
+    """The fall in speed of each process with enough blocks: 1 - (median speed of its last quarter) / (that of its
+    first).
     Negative if the process became faster."""
     found = []
     for repeat in result.repeats:

@@ -1,4 +1,4 @@
-"""Findings about one training result: device, kernel, accuracy, steadiness. Pure functions: nothing is read here."""
+"""Findings about the device, kernel, accuracy and steadiness of one training result. Pure functions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def judge(
 
 
 def failure(workload: str, backend: str, kind: str, message: str, detail: str = "") -> Finding:
-    """The finding about a training that ended early. ``kind``: see ``bench.measure.runner.Problem``. ``detail``:
+    """The finding about training that ended early. ``kind``: see ``bench.measure.runner.Problem``. ``detail``:
     the last lines of its process."""
     remedy = {
         "out-of-memory": "close other programs that use the card or memory (`nvidia-smi` lists them), then try again",
@@ -179,7 +179,8 @@ def _learning(result: Result) -> Finding:
 
 
 def _governor(result: Result, before: str | None) -> Finding | None:
-    """A finding if the governor changed during the run. Its setting is a check of the machine (``host.governor``)."""
+    """A finding if the governor changed during the run. Which governor is set is judged by the check
+    ``host.governor``."""
     seen = steadiness.governors(result)
     if before is not None and seen and seen[0] != before:
         seen = [before, *seen]

@@ -1,1 +1,1 @@
-"""The only rooms that touch a framework, always in a child process."""
+"""Measurements. These are the only modules that import a deep learning framework, and only in child processes."""

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 
 class Device(NamedTuple):
-    """Name of the training device ("cpu" or the GPU's), and the precision of float32 products: "float32" or "tf32"."""
+    """Name of the training device ("cpu" or the name of the GPU), and the precision of float32 products: "float32" or
+    "tf32"."""
 
     name: str
     on_gpu: bool
@@ -21,9 +22,9 @@ def environment(backend: str) -> dict[str, str]:
     """Environment variables that a worker needs before the first import of a framework."""
     return {
         "KERAS_BACKEND": backend,
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # the order of NVML, so that card 0 is the same card everywhere
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # number the cards in the order of NVML
         "TF_CPP_MIN_LOG_LEVEL": "1",
-        "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # the desktop needs some memory of the card for the display
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # leave some of the card's memory for the display of a desktop
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
         "PYTHONUNBUFFERED": "1",
     }
@@ -81,7 +82,7 @@ def versions(backend: str) -> dict[str, str]:
 
         if torch.version.cuda:
             found["cuda"] = torch.version.cuda
-    for wheel in ("nvidia-cudnn-cu12", "nvidia-cudnn-cu13"):  # the wheel is the version that is loaded
+    for wheel in ("nvidia-cudnn-cu12", "nvidia-cudnn-cu13"):  # the loaded version is that of the wheel
         try:
             found["cudnn"] = importlib.metadata.version(wheel)
         except importlib.metadata.PackageNotFoundError:

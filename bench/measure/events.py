@@ -18,7 +18,8 @@ from workshops.speed.settings import Setting
 
 
 class Devices(msgspec.Struct, frozen=True, kw_only=True):
-    """Train on the first ``count`` devices of this kind at once. "cpu": virtual devices that share the CPU."""
+    """Train on the first ``count`` devices of this kind at once. Devices of kind "cpu" are virtual and share the
+    CPU."""
 
     kind: Literal["cpu", "gpu"]
     count: int
@@ -37,16 +38,16 @@ class TrainingJob(msgspec.Struct, frozen=True, kw_only=True):
     """Steps are timed in blocks of about this length. The device is synchronised at the end of each block."""
     parent_pid: int = 0
     resident_seconds: float = 0.0
-    """After the timed training: this time on one batch that is already on the device, alternating with the same time on
-    the usual input pipeline. 0: not measured."""
+    """After the timed training: seconds to train on one batch that is already on the device, in alternation with the
+    same time on the usual input pipeline. 0: not measured."""
     generic_seconds: float = 0.0
-    """On a card, after that: this time with the same model without cuDNN. 0: not measured."""
+    """On a card, after that: seconds to train the same model without cuDNN. 0: not measured."""
     batch_sizes: tuple[int, ...] = ()
-    """If not empty, the job is only to try these batch sizes in this order."""
+    """If not empty, the worker only tries these batch sizes, in this order, and does not train otherwise."""
     search_seconds: float = 1.5
     """Seconds per batch size."""
     give_up_below: float = 0.0
-    """Samples/s: timing of a batch size that is clearly slower is stopped."""
+    """Speed in samples/s: a batch size that is clearly slower than this is not timed to the end."""
     setting: Setting | None = None
     """How the model is trained; None: with the defaults of Keras."""
     devices: Devices | None = None
@@ -54,7 +55,7 @@ class TrainingJob(msgspec.Struct, frozen=True, kw_only=True):
     rank: int = 0
     """Number of this process among those that train one model together; only the first one reports events."""
     rendezvous_file: str = ""
-    """The file through which these processes connect to each other."""
+    """The file that these processes use to connect to each other."""
 
 
 class Imported(msgspec.Struct, frozen=True, tag="imported", kw_only=True):
@@ -73,7 +74,8 @@ class Imported(msgspec.Struct, frozen=True, tag="imported", kw_only=True):
 
 class Compiled(msgspec.Struct, frozen=True, tag="compiled", kw_only=True):
     seconds: float
-    """From the call of ``fit`` to the end of the first step: tracing, compilation, first data, first step."""
+    """Seconds from the call of ``fit`` to the end of the first step: tracing, compilation, loading data, running the
+    step."""
 
 
 class Block(msgspec.Struct, frozen=True, tag="block", kw_only=True):
@@ -119,7 +121,8 @@ class Peak(msgspec.Struct, frozen=True, tag="peak", kw_only=True):
 
 
 class Resident(msgspec.Struct, frozen=True, tag="resident", kw_only=True):
-    """Pairs of samples/s: on one batch on the device, and with the input pipeline directly before or after."""
+    """Pairs of samples/s: on one batch that is already on the device, and with the input pipeline directly before or
+    after."""
 
     pairs: tuple[tuple[float, float], ...]
 

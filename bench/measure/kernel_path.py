@@ -31,8 +31,8 @@ Path = Literal["fused", "generic", "none"]
 class Kernels(msgspec.Struct, frozen=True, tag="kernels", kw_only=True):
     """``path``: "fused" if all recurrent layers use the fused kernel, "none" if the model has none.
 
-    ``why``: the reasons against the fused kernel. ``unavoidable``: all reasons are that Keras has no
-    such kernel, so that no other argument or version helps.
+    ``why``: the reasons against the fused kernel. ``unavoidable``: True if the only reason is that Keras has no such
+    kernel, so that no other argument or version helps.
     """
 
     path: Path
@@ -56,7 +56,7 @@ class Recurrent(msgspec.Struct, frozen=True, kw_only=True):
     masked: bool = False
     use_cudnn: bool | str = "auto"
     pair: str = ""
-    """The Bidirectional layer that this layer is one direction of."""
+    """The Bidirectional layer that contains this layer as one of its directions; None if there is none."""
 
 
 def recurrent_layers(model: Any) -> list[Recurrent]:
@@ -82,7 +82,7 @@ def recurrent_layers(model: Any) -> list[Recurrent]:
 
 
 def no_fused_kernel(layer: Recurrent, backend: str) -> str | None:
-    """Why Keras has no fused kernel at all for this kind of layer on ``backend``, or None where it has one."""
+    """A clause that says that Keras has no fused kernel for this kind of layer on ``backend``; None if it has one."""
     if layer.kind == "SimpleRNN":
         return "Keras has no fused kernel for SimpleRNN"
     if backend == "jax" and layer.kind == "GRU":
@@ -151,14 +151,14 @@ def look(model: Any, batch: Any, backend: str, *, on_gpu: bool, keras_version: s
 
 
 def judge(seen: Iterable[str], layers: list[Recurrent], backend: str, keras_version: str) -> Kernels:
-    """The kernel that the operation names ``seen`` belong to, and the reasons if it is not the fused one."""
+    """The kernel to which the operations in ``seen`` belong, and the reasons if it is not the fused kernel."""
     names = Counter(seen)
     wanted, gates = FUSED[backend], names[GATE]
     count, expected = names[wanted], _calls(layers, backend)
     explained = [why_generic(layer, backend, keras_version) for layer in layers]
     why = tuple(reason for reasons in explained for reason in reasons)
     looped = gates >= GATES
-    # On torch one call may compute both directions: the count does not prove that a layer with a reason is fused.
+    # On torch one call may compute both directions, so the count cannot prove that every layer is fused.
     if count >= expected and not looped and not (why and backend == "torch"):
         return Kernels(path="fused", evidence=f"{backend} executes {wanted} {count} times", why=why)
     if not count:

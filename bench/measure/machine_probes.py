@@ -37,7 +37,8 @@ def measure(machine: Machine, backend: str, seconds: float, *, command: Sequence
 
 
 def job_for(machine: Machine, backend: str) -> load.ProbeJob:
-    """Sizes as for `check --stress`; larger on a CPU, because small products do not reach its peak."""
+    """The job of the probe process. Sizes are those of `check --stress`, but larger on a CPU, because small products
+    do not reach its peak."""
     subject = next((s for s in health.subjects(machine) if s.gpu.handle.ok), None)
     if subject is None:
         return msgspec.structs.replace(

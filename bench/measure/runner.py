@@ -19,7 +19,7 @@ from common.processes import child, exit_reason
 from common.processes.pipe_reader import PipeReader
 
 WORKER = (sys.executable, "-P", "-m", "bench.measure.worker.main")
-"""-P: do not import a folder named ``bench`` or ``keras`` in the current directory."""
+"""With -P, Python does not import a folder named ``bench`` or ``keras`` from the current directory."""
 
 
 _NAMES = frozenset(kind.__struct_config__.tag for kind in get_args(Event))

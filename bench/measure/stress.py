@@ -30,7 +30,7 @@ from inventory.machine.records import Gpu, Machine
 from inventory.nvml.probe import Line
 
 BACKENDS = ("torch", "tensorflow", "jax")
-"""torch is first because it can copy from page-locked memory."""
+"""Order of the frameworks. torch is first because it can copy from page-locked memory."""
 
 LOAD = (sys.executable, "-P", "-m", "bench.measure.probes.load")
 _STARTUP_S = 300.0
@@ -62,7 +62,7 @@ def findings(
 def _first_that_works(
     machine: Machine, subject: Subject | None, minutes: float, backend: str | None, say: Say
 ) -> LoadRun:
-    """The run of the first installed framework that uses the card, or that of the last one if none does."""
+    """The measurements with the first installed framework that uses the card, or with the last one if none does."""
     candidates = [backend] if backend else [n for n in BACKENDS if importlib.util.find_spec(n) is not None]
     run = LoadRun(problem="needs a framework: install tensorflow, torch or jax")
     for name in candidates:
@@ -90,7 +90,8 @@ def _judged(subject: Subject | None, run: LoadRun, machine: Machine, why: str = 
 
 
 def job_for(subject: Subject | None, seconds: float, backend: str) -> probes.ProbeJob:
-    """The job for a card: sizes fit its memory, precisions its units. Small sizes for the CPU (None)."""
+    """The job for a card: sizes that fit its memory, and precisions that it has units for. Small sizes for the CPU
+    (``None``)."""
     if subject is None:
         return probes.ProbeJob(
             backend=backend, seconds=seconds, matrix=1024, stream_bytes=64 << 20, chunk_cells=1 << 22

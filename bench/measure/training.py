@@ -32,7 +32,7 @@ from workshops.speed.settings import Setting
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """How long and how often to train each workload."""
+    """Plan of the training of each workload: duration, number of processes and extra measurements."""
 
     backend: str
     seed: int
@@ -42,16 +42,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     watch_cards: bool = False
     """Whether another process reads the cards' sensors during training."""
     resident_seconds: float = 0.0
-    """In the first process, after the timed training: this time on data that are already on the device, in turns with
-    the same time on the usual input pipeline."""
+    """In the first process, after the timed training: seconds to train on data that are already on the device, in
+    alternation with the same time on the usual input pipeline."""
     generic_seconds: float = 0.0
-    """In the first process, on a card, after that: this time without cuDNN."""
+    """In the first process, on a card, after that: seconds to train without cuDNN."""
     batch_kind: BatchKind = "workshop"
     setting: Setting | None = None
     """How the model is trained; its backend is ``backend``. None: with the defaults of Keras."""
     warmup_steps: int = 20
     learning_elsewhere: bool = False
-    """No accuracy is judged, because another batch size showed that the model learns."""
+    """Whether to leave the accuracy unjudged, because another batch size already showed that the model learns."""
     devices: Devices | None = None
     """Train on these devices at once; None: on the device that the framework selects."""
 
@@ -136,7 +136,7 @@ class _ResultCollector:
         self.kernel: Kernel | None = None
         self.peaks: list[Memory] = []
         self.replicas: Replicas | None = None
-        """Of the process whose copies of the weights differ most."""
+        """The report about the devices from the process whose copies of the weights differ most."""
         self.diverged = False
         self.extra: dict[str, Resident | Generic] = {}
         self.single_steps: list[float] = []
@@ -256,7 +256,8 @@ class _ResultCollector:
         )
 
     def _generic(self, first: Repeat) -> ForcedGeneric | None:
-        """Compared with the same process, because the card may be warmer later."""
+        """The speed with and without cuDNN. Both are from the same process, because the card may be warmer in a later
+        one."""
         generic = self.extra.get("Generic")
         if not isinstance(generic, Generic):
             return None

@@ -144,7 +144,7 @@ _LOOK: dict[str, Callable[[], _Look]] = {"tensorflow": _tensorflow, "torch": _to
 
 
 def _missing(name: str) -> tuple[str, ...]:
-    """Libraries that neither the loader nor NVIDIA's wheels provide; that of the driver is first."""
+    """Libraries that neither the loader nor NVIDIA's wheels provide; the driver's library is first."""
     return tuple(library for library in ("libcuda.so.1", *_LIBRARIES[name]) if not _loads(library))
 
 

@@ -37,7 +37,8 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     optimizer: str = "adam"
     learning_rate: float = 1e-3
     gradient_clip_norm: float = 1.0
-    """Per variable; without it one seed in eight failed because of a gradient spike (docs/evidence/learning-bar.md)."""
+    """Gradients are clipped to this norm per variable. Without clipping, one seed in eight failed because of a
+    gradient spike (docs/evidence/learning-bar.md)."""
     loss: str = "binary_crossentropy"
     examples_before_judging: int = 6_144
     """Minimum number of training examples, regardless of the time budget: see ``accuracy_bar``."""
@@ -46,8 +47,8 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     """If the accuracy is below the bar, it is measured again after this much more training, ``judgements`` times in
     all: a single measurement can fall on a spike of the loss that disappears within a hundred steps."""
     accuracy_bar: float = 0.75
-    """A test accuracy below this after ``examples_before_judging`` means that training does not work. Counting words
-    reaches 0.68 on these reviews, so 0.75 needs a model that uses their order. Seeds measured:
+    """If the test accuracy after ``examples_before_judging`` is below this, training does not work. A model that only
+    counts words reaches 0.68 on these reviews, so 0.75 needs a model that uses their order. Seeds measured:
     docs/evidence/learning-bar.md. 0: not judged."""
 
     fused: bool = True
@@ -101,7 +102,8 @@ def _of_the_class(name: str, **changes: Any) -> Workload:
 
 
 _SIGMOID: dict[str, Any] = {"learning_rate": 1e-2, "examples_before_judging": 12_288}
-"""With the default rate of 0.001 these stay at chance level for 10,000 examples (docs/evidence/learning-bar.md)."""
+"""Learning rate of these models. With Keras' default of 0.001 they stay at chance level for 10,000 examples
+(docs/evidence/learning-bar.md)."""
 
 WORKLOADS: dict[str, Workload] = {
     w.name: w
@@ -130,7 +132,7 @@ WORKLOADS: dict[str, Workload] = {
         ),
         _of_the_class("lstm", **_SIGMOID),
         _of_the_class("lstm-dropout"),
-        _of_the_class(  # at chance level after 34,816 examples: it is timed, but its accuracy is not judged
+        _of_the_class(  # at chance level after 34,816 examples: this model is timed, but its accuracy is not judged
             "deep-lstm", version=2, learning_rate=1e-2, accuracy_bar=0.0, judgements=1,
         ),
         _of_the_class("cnn-lstm", **_SIGMOID),

@@ -1,4 +1,5 @@
-"""Store the document of a run in the history while it grows. A full disk ends the storing, not the run."""
+"""Store the document of a run in the history while the run continues. If the disk is full, storing ends, but the run
+continues."""
 
 from __future__ import annotations
 
@@ -105,7 +106,7 @@ class RunRecorder:
         if not self.document.partial:
             self.finish(
                 self.document, baseline_instead_of=self._instead_of
-            )  # it may have been interrupted while it was stored
+            )  # the run may have been interrupted while it was being stored
             return self.document
         self.finish(msgspec.structs.replace(self.document, partial=True, verdict="not-ready"))
         return self.document

@@ -22,7 +22,7 @@ from common.terminal.progress import ProgressDisplay
 
 
 class ScheduledWorkload(msgspec.Struct, frozen=True, kw_only=True):
-    """One workload and its training plan. ``findings``: those about the plan."""
+    """One workload and its training plan. ``findings``: findings about the plan."""
 
     workload: Workload
     plan: training.Plan
@@ -32,8 +32,8 @@ class ScheduledWorkload(msgspec.Struct, frozen=True, kw_only=True):
 class TrainingSchedule:
     """All training of a run. ``findings``: of the machine, then of each workload.
 
-    batch: "workshop", "best", "both", or a batch size. devices: Devices to train on together, after training on one of
-    them. found: The findings of the machine.
+    batch: "workshop", "best", "both", or a batch size. devices: Devices to train on together, after training on one
+    of them. found: Findings of the checks of the machine.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class TrainingSchedule:
 
 
 Turn = Generator[bool, None, Result | None]
-"""Yields true when another workload may train before this one continues."""
+"""Train this workload. Yields true whenever another workload may train before this one continues."""
 
 
 class _Rounds:
@@ -117,7 +117,7 @@ class _Rounds:
         """Train at the workshop's or the tuned batch size, which shows that the model learns. If another size was
         selected, one short process is enough for that."""
         plan = self.plan
-        chosen = plan.batch_kind == "chosen"  # by `dlbox tune`: trained in full
+        chosen = plan.batch_kind == "chosen"  # the batch size from `dlbox tune` is trained in full
         if not chosen and self.schedule.batch not in ("both", "workshop", self.workload.batch_size):
             plan = msgspec.structs.replace(plan, repeats=1, train_seconds=min(5.0, plan.train_seconds))
         return (yield from self._round(self.workload, plan))

@@ -33,11 +33,11 @@ from inventory.machine.records import Machine
 from workshops.speed import settings
 
 LARGEST_BATCH = 10_000
-"""Half of the examples of a workload: with larger batches an epoch has only one step."""
+"""Largest value of --batch: half of the examples of a workload. With larger batches an epoch has only one step."""
 
 
 class RunOptionsError(Exception):
-    """The options cannot be used on this machine; the message names what can."""
+    """The options cannot be used on this machine; the message names the options that can."""
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +47,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     workloads: tuple[Workload, ...] = ()
     backend: str | None = None
     quick: bool | None = None
-    """None: quick on a machine without a card that has no complete run yet, else full."""
+    """None: a quick run if the machine has no card and no complete run yet, else a full run."""
     seed: int = 0
     repeats: int | None = None
     output: Path | None = None
@@ -61,13 +61,14 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     batch: str | int | None = None
     """"workshop", "best", "both", or a size. None: both for a full `bench`, else the workshop's."""
     devices: str | None = None
-    """"all", a number of cards, or "cpu:2": train on these together too."""
+    """"all", a number of cards, or "cpu:2": also train on these devices together."""
     bill: Bill | None = None
     """Parts and prices of the machine."""
 
 
 class InterruptedRunError(Exception):
-    """Ctrl-C or SIGTERM. ``document``: the results until then, marked partial unless complete; None without any."""
+    """Ctrl-C or SIGTERM ended the run. ``document``: the results so far, marked partial unless they are complete;
+    None if there are none."""
 
     def __init__(self, document: Document | None) -> None:
         super().__init__("interrupted")
@@ -162,7 +163,7 @@ def _run(
             **({"devices": options.devices} if options.devices else {}),
         },
     )
-    recorder.start(document)  # first, so that a run that is killed early is in the history too
+    recorder.start(document)  # store it first, so that the history includes a run that is killed early
     findings: list[Finding] = []
     if options.health_checks or options.expect_gpus is not None:
         findings += health.run(machine, expect_gpus=options.expect_gpus)
@@ -233,7 +234,8 @@ def _run(
 
 
 def _framework(machine: Machine, findings: Sequence[Finding]) -> Callable[[str], Finding]:
-    """Returns the finding about a framework's access to the card: a known one, else from a check at the first call."""
+    """Returns the finding about a framework's access to the card. If it is not known yet, the first call runs the
+    check."""
 
     @functools.cache
     def finding_of(name: str) -> Finding:

@@ -36,15 +36,15 @@ class TuningResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 PROMISING = 0.7
-"""A setting is given up when its first blocks are slower than this share of the best speed."""
+"""A setting is not measured further if its first blocks are slower than this share of the best speed."""
 
 WORTH = 1.1
-"""A batch size counts only if it is this many times as fast as half of it: it changes what the model learns, so its
-accuracy has to be measured again."""
+"""A doubled batch size counts only if it is this many times as fast. A batch size changes what the model learns, so
+its accuracy has to be measured again."""
 
 
 def busy_cores(seconds: float = 1.0) -> float:
-    """Cores that other programs use, measured for ``seconds`` while this process waits."""
+    """Number of cores that other programs use, measured for ``seconds`` while this process waits."""
     import psutil
 
     before = psutil.cpu_times()
@@ -83,7 +83,7 @@ class _Search:
         return not works or any(work.recurrent_steps for work in works)
 
     def try_setting(self, setting: Setting, words: str = "", *, worth: float = GAIN) -> TriedSetting:
-        """Measure the samples/s of ``setting``. Raises _TimeIsUpError after the deadline.
+        """Measure the speed of ``setting`` in samples/s. Raises _TimeIsUpError after the deadline.
 
         A setting that changes what the model learns counts only if it is ``worth`` times as fast as the fastest so far
         and reaches the workload's accuracy.
@@ -154,7 +154,7 @@ def tune(
                     search.try_setting(setting)
                 search.larger_batches(search.best() or best)
         except _TimeIsUpError:
-            why = "the time of --minutes was over"
+            why = "the time limit of --minutes was reached"
         best = search.best()
         if best is not None and best != search.tried[0].setting:
             search.try_setting(search.tried[0].setting, ", again")
@@ -170,7 +170,8 @@ def tune(
 
 
 def _learning(one: TriedSetting, workload: Workload, run: Run) -> TriedSetting:
-    """``one`` with its accuracy; with the reason why it does not count if that is below the workload's minimum."""
+    """``one`` with its accuracy. If that is below the workload's minimum, also with the reason why ``one`` does not
+    count."""
     if not workload.accuracy_bar:
         return msgspec.structs.replace(
             one, why="this model has no minimum accuracy, so a loss of accuracy would not be detected"

@@ -10,7 +10,8 @@ from workshops.fast import recurrence
 from workshops.speed.settings import Precision, Setting
 
 GAIN = 1.03
-"""A setting is better only if it is this many times as fast as the default's faster measurement: less may be noise."""
+"""A setting is better only if it is this many times as fast as the faster measurement of the default. A smaller gain
+may be noise."""
 
 
 class TriedSetting(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,7 +27,7 @@ class TriedSetting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def candidates(backends: Sequence[str], on_gpu: bool) -> list[Setting]:
-    """The settings to try: the default (Keras' own choices on the first backend), then all that can differ from it."""
+    """The settings to try: the default (Keras' own choices on the first backend), then all other settings."""
     tried = [Setting(backend=name) for name in backends]
     compiled = not on_gpu and recurrence.at_hand()
     if "torch" in backends and not on_gpu:
@@ -73,7 +74,7 @@ def precisions(setting: Setting, on_gpu: bool, cpu_flags: Collection[str]) -> li
 
 
 def choose(tried: Sequence[TriedSetting]) -> tuple[Setting | None, float | None, float | None]:
-    """The best setting, its samples/s, and those of the default (the faster of its two measurements)."""
+    """The best setting, its samples/s, and the samples/s of the default (the faster of its two measurements)."""
     if not tried:
         return None, None, None
     usual = tried[0].setting

@@ -46,7 +46,8 @@ def as_set(workload: Workload, setting: Setting | None) -> Workload:
 
 
 def device(machine: Machine) -> str:
-    """The device that a setting is measured on: the names of the cards, or the processor and its number of threads."""
+    """The device on which a setting is measured: the names of the cards, or the processor and its number of
+    threads."""
     names = [gpu.name.value or "an NVIDIA GPU" for gpu in machine.gpus]
     return ", ".join(names) or f"{machine.host.cpu_model or 'CPU'}, {machine.host.cpu_threads} threads"
 

@@ -1,1 +1,1 @@
-"""The checks, one module a theme."""
+"""The checks, one module per theme."""

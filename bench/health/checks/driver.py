@@ -1,6 +1,6 @@
 """Theme "driver": whether a driver is installed and reaches every card.
 
-One fault gives one failure: ``bench.health.diagnosis`` finds the cause, and only the check of that cause fails.
+One fault causes one failure: ``bench.health.diagnosis`` finds the cause, and only the check for that cause fails.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ENROL = (
 def _judged(
     machine: Machine, *causes: Cause, ok_message: str, fault_message: str, remedy: str | None = None
 ) -> CheckOutcome:
-    """Failed if a card has one of ``causes``, passed if NVML works, else skipped: another check fails then."""
+    """Fail if a card has one of ``causes``, pass if NVML works, else skip, because then another check fails."""
     diagnoses = diagnose(machine)
     mine = [d for d in diagnoses if d.cause in causes]
     if mine:
@@ -36,7 +36,7 @@ def _judged(
 
 
 def _where(diagnoses: list[Diagnosis], machine: Machine) -> str:
-    """The addresses of the cards, and the detail of the diagnosis if it says more than the cause."""
+    """The PCI addresses of the cards, and the detail of the diagnosis if it adds something to the cause."""
     cards = ", ".join(f"{d.card.address} ({d.card.pci_id})" for d in diagnoses if d.card)
     known = ("nouveau", "vfio-pci", *([machine.nvml.why] if machine.nvml.code is not None else []))
     detail = next((d.detail for d in diagnoses if d.detail not in known), "")

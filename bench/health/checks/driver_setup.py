@@ -49,7 +49,7 @@ def next_boot(machine: Machine) -> CheckOutcome:
     title="nouveau blocked",
     scope="machine",
     looks_at="modprobe's configuration and the kernel's command line",
-    limits="nouveau is blacklisted; otherwise a warning",
+    limits="the check warns if nouveau is not blacklisted",
     source="NVIDIA driver README, chapter on nouveau",
     fix="echo 'blacklist nouveau' | sudo tee /etc/modprobe.d/blacklist-nouveau.conf && sudo update-initramfs -u",
     needs={
@@ -132,7 +132,7 @@ def packages(machine: Machine) -> CheckOutcome:
     "driver.device-nodes",
     title="Device nodes",
     scope="machine",
-    looks_at="/dev/nvidia0 and the following, /dev/nvidiactl, /dev/nvidia-uvm",
+    looks_at="/dev/nvidia0, /dev/nvidia1 and so on, /dev/nvidiactl, /dev/nvidia-uvm",
     limits="one node for each card, and the two shared nodes",
     source="NVIDIA driver README; compared with the number of cards that NVML lists",
     fix="create them: sudo nvidia-modprobe -c 0 -u",
@@ -140,7 +140,7 @@ def packages(machine: Machine) -> CheckOutcome:
     unread="warn",
 )
 def device_nodes(machine: Machine) -> CheckOutcome:
-    """CUDA opens these files. Containers get them one by one, so that one may be missing."""
+    """CUDA opens these files. Each of them is passed to a container separately, so a single one may be missing."""
     if not machine.nvml.ok:
         return skipped("another check of the driver failed")
     nodes = {node.path for node in machine.installation.device_nodes}
@@ -149,7 +149,7 @@ def device_nodes(machine: Machine) -> CheckOutcome:
     missing = [path for path in ("/dev/nvidiactl", "/dev/nvidia-uvm") if path not in nodes]
     numbered = sum(1 for path in nodes if path.removeprefix("/dev/nvidia").isdigit())
     if numbered < len(machine.gpus):
-        missing.append(f"{len(machine.gpus) - numbered} of the nodes /dev/nvidia0 and following")
+        missing.append(f"{len(machine.gpus) - numbered} of the nodes /dev/nvidia0, /dev/nvidia1 and so on")
     if missing:
         return warned(f"missing: {', '.join(missing)}", numbered, len(machine.gpus))
     return passed(f"{numbered} of {len(machine.gpus)}, and the shared nodes", numbered, len(machine.gpus))

@@ -18,7 +18,7 @@ _ECC_CARDS = "cards with error-correcting memory: not GeForce"
     title="Xid faults in the kernel log",
     scope="machine",
     looks_at="the driver's fault reports (Xid) since boot in /dev/kmsg, the journal or the log file",
-    limits="no Xid; one caused by a program warns, one of card, memory, bus or driver fails",
+    limits="the check warns on an Xid caused by a program, and fails on one caused by card, memory, bus or driver",
     source="NVIDIA's Xid catalogue",
     fix="look up the code: dlbox check --explain errors.xid; then read: sudo dmesg | grep -i xid",
     explanation=xids.explanation(),
@@ -47,10 +47,10 @@ def xid(machine: Machine) -> CheckOutcome:
     "errors.ecc",
     title="Uncorrected memory errors",
     looks_at="uncorrected ECC errors since the driver was loaded, and over the card's lifetime",
-    limits="an error since the driver was loaded fails; older errors warn",
+    limits="the check fails on an error since the driver was loaded, and warns on older errors",
     applies_to=_ECC_CARDS,
     source="NVML; NVIDIA's GPU memory error management",
-    fix="reboot, so that the bad memory is retired; if errors return, the card's memory is defective",
+    fix="reboot, so that the bad memory is retired; if new errors occur, the card's memory is defective",
     needs={
         "gpu.errors.ecc_uncorrected": "ECC counter",
         "gpu.errors.ecc_uncorrected_lifetime": "ECC counter of the card's lifetime",
@@ -90,7 +90,7 @@ def ecc(subject: Subject) -> CheckOutcome:
     unread="warn",
 )
 def ecc_corrected(subject: Subject) -> CheckOutcome:
-    """Corrected errors do no harm, but very many of them often come before uncorrected ones."""
+    """Corrected errors do no harm, but very many of them often precede uncorrected errors."""
     number = value(subject.gpu.errors.ecc_corrected, "ECC counter")
     if number > _CORRECTED:
         return warned(f"{number:,}", number, _CORRECTED)
@@ -101,7 +101,7 @@ def ecc_corrected(subject: Subject) -> CheckOutcome:
     "errors.ecc-mode",
     title="ECC setting",
     looks_at="whether error correction is on, now and after the next reset",
-    limits="a setting that changes at the next reset warns",
+    limits="the check warns if the setting changes at the next reset",
     applies_to=_ECC_CARDS,
     source="NVML",
     fix="reboot, so that the new setting takes effect",
@@ -122,7 +122,7 @@ def ecc_mode(subject: Subject) -> CheckOutcome:
     "errors.retired-pages",
     title="Retired memory pages",
     looks_at="pages retired because of ECC errors, and pages pending retirement",
-    limits=f"a pending page, or {_MOST_RETIRED} and more retired pages, fail; fewer warn",
+    limits=f"the check fails on a pending page or {_MOST_RETIRED} or more retired pages, and warns on fewer",
     applies_to=_ECC_CARDS + " from Ampere on",
     source="NVIDIA's dynamic page retirement: at most 64 pages",
     fix="reboot, so that pending pages are retired; near the limit of 64 have the card replaced",
@@ -157,7 +157,7 @@ def retired_pages(subject: Subject) -> CheckOutcome:
     "errors.remapped-rows",
     title="Remapped memory rows",
     looks_at="rows replaced by spare rows because of ECC errors",
-    limits="a failed or pending remap fails; rows with uncorrected errors warn",
+    limits="the check fails if a remap failed or is pending, and warns if rows had uncorrected errors",
     applies_to="data centre cards from Ampere on; GeForce cards report values but do not have the feature",
     source="NVIDIA's row remapping",
     fix="reboot, so that pending rows are replaced; after a failed remap have the card replaced",
@@ -216,7 +216,8 @@ def inforom(subject: Subject) -> CheckOutcome:
 
 
 def _geforce(subject: Subject) -> bool:
-    """Whether the card has no error-correcting memory: by the catalogue, else by its name."""
+    """Whether the card has no error-correcting memory, according to the catalogue, or to its name if it is not
+    listed."""
     if subject.card is not None:
         return not subject.card.has_ecc
     return "geforce" in value(subject.gpu.name, "the card's name").lower()

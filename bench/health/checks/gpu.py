@@ -17,8 +17,8 @@ LOST = (15, 16)
 """NVML codes of a card that fell off the bus, and of one that needs a reset."""
 
 _MEMORY_SLACK = 0.10
-"""Share of the nominal size that NVML may not report: 12227 of 12288 MiB on a GeForce;
-15360 of 16384 and 22731 of 24576 MiB with ECC."""
+"""Share of the nominal size that may be missing in NVML's value. Examples: 12227 of 12288 MiB on a GeForce; 15360 of
+16384 and 22731 of 24576 MiB with ECC."""
 
 
 def silent(gpu: Gpu) -> str | None:
@@ -35,7 +35,8 @@ def silent(gpu: Gpu) -> str | None:
 
 
 def _readings(record: msgspec.Struct) -> Iterator[Reading[Any]]:
-    """All readings of a card, nested ones too: it may fall off the bus between two queries."""
+    """All readings of a card, including nested ones. They are needed because a card may fall off the bus between two
+    queries."""
     for name in record.__struct_fields__:
         entry = getattr(record, name)
         if isinstance(entry, Reading):
@@ -161,7 +162,7 @@ def memory_size(subject: Subject) -> CheckOutcome:
     "gpu.compute-mode",
     title="Compute mode",
     looks_at="NVML's compute mode",
-    limits="default; exclusive warns, prohibited fails",
+    limits="default; the check warns on exclusive mode and fails on prohibited mode",
     source="NVML documentation of compute modes",
     fix="sudo nvidia-smi --compute-mode=DEFAULT",
     needs={"gpu.compute_mode": "compute mode"},
@@ -247,7 +248,7 @@ def firmware(subject: Subject) -> CheckOutcome:
 
 
 def _family(subject: Subject) -> str | None:
-    """Architecture by the catalogue, else by the PCI id; None if neither has it."""
+    """Architecture from the catalogue, else from the PCI id; None if neither gives it."""
     if subject.card is not None:
         return subject.card.architecture
     device = subject.gpu.pci_device_id.value

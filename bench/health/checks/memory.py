@@ -14,7 +14,7 @@ _DESKTOP_BYTES = 3 << 29
     "memory.used",
     title="Memory used by other programs",
     looks_at="memory used by programs, without the driver's reserve",
-    limits="more than a quarter of the memory and more than 1.5 GiB warns",
+    limits="the check warns if more than a quarter of the memory and more than 1.5 GiB are in use",
     source="version 2 of NVML's memory struct; desktops use 0.2 to 1.5 GiB",
     fix="list the programs: nvidia-smi; stop them, or connect the screen to the mainboard",
     needs={"gpu.memory_total_bytes": "memory size", "gpu.memory_used_bytes": "memory in use"},

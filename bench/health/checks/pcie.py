@@ -21,7 +21,8 @@ def gigabytes(generation: int, lanes: int) -> float:
     "pcie.link-width",
     title="PCIe lanes in use",
     looks_at="the link's current width, and the largest that card and slot both support",
-    limits="fewer lanes than possible warn; x4 and fewer, or a quarter, fail; never a failure on a laptop",
+    limits="the check warns on fewer lanes than possible, and fails on x4 or fewer or on a quarter of them; "
+    "it never fails on a laptop",
     source="NVML and sysfs; the width does not change when the card is idle",
     fix="switch off, reseat the card, clean its contacts, remove riser cables; set the slot to x16 in the firmware",
     needs={
@@ -61,7 +62,7 @@ def link_width(subject: Subject) -> CheckOutcome:
     "pcie.slot",
     title="PCIe slot",
     looks_at="lanes and generation of the slot, and those of the card",
-    limits="a slot with fewer lanes, or with a quarter of the card's rate or less, warns",
+    limits="the check warns if the slot has fewer lanes, or a quarter of the card's rate or less",
     applies_to="cards in the catalogue, not in laptops or virtual machines",
     source="inventory/cards/cards.yml; NVML's maximum of card and system; sysfs of the bridge above",
     fix="move the card to the slot next to the CPU; the mainboard's manual has the lanes of each slot",
@@ -146,7 +147,7 @@ def replays(subject: Subject) -> CheckOutcome:
     "pcie.errors",
     title="PCIe errors",
     looks_at="the kernel's advanced error counters of the card since boot",
-    limits=f"fatal errors fail; non-fatal errors, or more than {_CORRECTABLE} corrected ones, warn",
+    limits=f"the check fails on fatal errors, and warns on non-fatal errors or more than {_CORRECTABLE} corrected ones",
     source="sysfs aer_dev_*; NVIDIA DCGM's default limit of corrected errors",
     fix="reseat the card, remove the riser cable, try another slot, and read: sudo dmesg | grep -i aer",
     needs={
@@ -175,7 +176,7 @@ def errors(subject: Subject) -> CheckOutcome:
     "pcie.bar1",
     title="Resizable BAR",
     looks_at="the part of the card's memory that the CPU can address directly (BAR1), and the memory size",
-    limits="less than 64 MiB warns",
+    limits="the check warns below 64 MiB",
     source="NVML; 256 MiB is the size without Resizable BAR",
     fix='turn on "Above 4G Decoding" and "Resizable BAR" in the firmware',
     needs={"gpu.bar1_total_bytes": "BAR1 size", "gpu.memory_total_bytes": "memory size"},

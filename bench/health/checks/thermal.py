@@ -19,7 +19,7 @@ HARMLESS = {
 
 _TYPICAL_MAX_C = 90
 _TYPICAL_SLOWDOWN_C = 96
-"""For cards that report no limits: those of RTX 2080 SUPER and RTX 4080 SUPER (89-90, 96-97)."""
+"""Limits for cards that report none, based on RTX 2080 SUPER and RTX 4080 SUPER (89-90 and 96-97 C)."""
 
 _FAN_NEEDED_C = 70
 """Zero-RPM cards start their fans between 50 and 65 C."""
@@ -29,7 +29,7 @@ _FAN_NEEDED_C = 70
     "thermal.temperature",
     title="Temperature",
     looks_at="the chip's temperature, and the card's limits",
-    limits="above the highest operating temperature warns, at the slowdown temperature fails",
+    limits="the check warns above the highest operating temperature, and fails at the slowdown temperature",
     source=f"NVML thresholds of the card; if it reports none, {_TYPICAL_MAX_C} and {_TYPICAL_SLOWDOWN_C} C",
     fix="clean fans and filters, improve the airflow, check that the fans turn; then: dlbox check --stress 5",
     needs={"gpu.temperatures.gpu_c": "temperature"},
@@ -53,7 +53,7 @@ def temperature(subject: Subject) -> CheckOutcome:
     "thermal.memory",
     title="Memory temperature",
     looks_at="the temperature of the card's memory, and its limit",
-    limits="the card's limit for its memory warns; 105 C if it reports none",
+    limits="the check warns above the card's limit for its memory, or above 105 C if the card reports none",
     applies_to="cards with a memory sensor: not GeForce under Linux",
     source="NVML field 82 and threshold 2; GDDR6X slows down at 110 C",
     fix="replace the card's thermal pads, improve the airflow in the case",
@@ -62,7 +62,7 @@ def temperature(subject: Subject) -> CheckOutcome:
     unread="warn",
 )
 def memory(subject: Subject) -> CheckOutcome:
-    """GDDR6X and HBM become hotter than the chip. NVML does not report this sensor on GeForce cards."""
+    """GDDR6X and HBM memory becomes hotter than the chip. NVML does not report the memory sensor of GeForce cards."""
     sensors = subject.gpu.temperatures
     now = value(sensors.memory_c, "memory temperature")
     highest = _limit(sensors.memory_max_c.value, 105)
@@ -75,7 +75,8 @@ def memory(subject: Subject) -> CheckOutcome:
     "thermal.throttling",
     title="Slowdown because of heat",
     looks_at="NVML's current reasons for reduced clocks",
-    limits="hardware slowdown fails, software thermal slowdown warns; idle and power limit are not faults",
+    limits="the check fails on hardware slowdown and warns on software thermal slowdown; "
+    "idle and power limit are not faults",
     source="NVML clock event reasons; under full load consumer cards are nearly always at their power limit",
     fix="clean fans and filters, improve the airflow, replace old thermal paste; then: dlbox check --stress 5",
     needs={"gpu.clocks.event_reasons": "clock event reasons"},
@@ -99,7 +100,7 @@ def throttling(subject: Subject) -> CheckOutcome:
     "thermal.fan",
     title="Fans",
     looks_at="each fan's speed and the temperature",
-    limits=f"a fan at 0 % above {_FAN_NEEDED_C} C fails; 0 % on a cool card is normal",
+    limits=f"the check fails if a fan is at 0 % above {_FAN_NEEDED_C} C; 0 % on a cool card is normal",
     applies_to="cards with fans",
     source="NVML; zero-RPM cards stop their fans up to about 60 C",
     fix="check whether something blocks the fans or a fan cable is loose; undo manual fan settings",
@@ -148,5 +149,5 @@ def clocks(subject: Subject) -> CheckOutcome:
 
 
 def _limit(own: int | None, typical: int) -> int:
-    """The card's own limit, else ``typical``. A limit below 50 C is a wrong value of the driver."""
+    """The limit that the card reports, else ``typical``. A reported limit below 50 C is wrong and is ignored."""
     return own if own is not None and own >= 50 else typical

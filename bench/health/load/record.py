@@ -61,7 +61,7 @@ class LoadRun(msgspec.Struct, frozen=True, kw_only=True):
     xids_known: bool = False
     """Whether the kernel log could be read before and after."""
     interrupted: bool = False
-    """Interrupted by the user: what was measured until then still counts."""
+    """The user interrupted the run; the measurements up to that time still count."""
     problem: str = ""
     """Why the process that produces the load failed; empty if it ended normally."""
 

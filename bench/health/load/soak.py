@@ -61,7 +61,7 @@ def _sensor_values(run: LoadRun, path: str, name: str) -> list[Any]:
     scope="load",
     needs_gpu=False,
     looks_at="the rate of matrix products in the first and the last minute, after a warm-up",
-    limits=f"a last minute below {_DROP:.0%} of the first warns",
+    limits=f"the check warns if the rate of the last minute is below {_DROP:.0%} of the first",
     source="own proposal, based on few cards",
     fix="clean fans and filters, improve the airflow; lift a laptop from the table and connect its power supply",
 )
@@ -97,7 +97,7 @@ def _warm_up(run: LoadRun) -> float:
     scope="load",
     needs_gpu=False,
     looks_at="the highest temperature under load",
-    limits="above the card's operating limit warns, at its slowdown temperature fails",
+    limits="the check warns above the card's operating limit, and fails at its slowdown temperature",
     source="NVML thresholds of the card",
     fix="clean fans and filters, improve the airflow, replace old thermal paste",
     optional=("gpu.temperatures.slowdown_c", "gpu.temperatures.max_operating_c"),
@@ -122,7 +122,8 @@ def temperature(subject: Subject | None, run: LoadRun) -> CheckOutcome:
     scope="load",
     needs_gpu=False,
     looks_at="reasons for reduced clocks, read once a second, and the driver's counters",
-    limits=f"any hardware slowdown or power brake fails; heat for more than {_SW_SHARE:.0%} of the time warns",
+    limits="the check fails on any hardware slowdown or power brake, and warns if heat reduces the clock for "
+    f"more than {_SW_SHARE:.0%} of the time",
     source="NVML clock event reasons; the power limit is normal and not a fault",
     fix="clean fans and filters, use a separate cable for each power connector; then: dlbox check --stress 5",
 )
@@ -151,7 +152,7 @@ def slowdown(subject: Subject | None, run: LoadRun) -> CheckOutcome:
 
 
 def _counted(run: LoadRun, name: str) -> float:
-    """By how many seconds one of the driver's counters increased. Its absolute value has no meaning."""
+    """Increase of one of the driver's counters in seconds. The absolute value of the counter has no meaning."""
     found = [plausible.checked(name, getattr(s.gpu.clocks, name)) for s in run.samples]
     known = [reading.value for reading in found if reading.value is not None]
     return max(0, known[-1] - known[0]) / 1e6 if len(known) > 1 else 0.0
@@ -163,7 +164,7 @@ def _counted(run: LoadRun, name: str) -> float:
     scope="load",
     needs_gpu=False,
     looks_at="the mean power draw under steady load, and the enforced limit",
-    limits=f"below {_REACH:.0%} of the limit warns: the load is too low to test cooling and power supply",
+    limits=f"the check warns below {_REACH:.0%} of the limit: the load is too low to test cooling and power supply",
     source="own proposal; with a low load, cards pass that fail in training",
     fix="stop other programs, use the backend with the highest load: dlbox check --stress 5 --backend torch",
     optional=("gpu.power.limit_w", *KIND),
@@ -192,7 +193,7 @@ def power(subject: Subject | None, run: LoadRun) -> CheckOutcome:
     scope="load",
     needs_gpu=False,
     looks_at=f"the highest generation and width of at least {_READS} readings under load",
-    limits="less than card and slot both support warns",
+    limits="the check warns on less than card and slot both support",
     source="NVML; an idle card lowers its link, so that only readings under load count",
     fix="set the slot's PCIe speed to Auto in the firmware, remove riser cables, reseat the card",
     optional=("gpu.link.generation_max", "gpu.link.width_max"),
@@ -227,13 +228,13 @@ def pcie_rate(generation: int, lanes: int) -> float:
     scope="load",
     needs_gpu=False,
     looks_at="the increase of the replay counter",
-    limits="any replay warns",
+    limits="the check warns on any replay",
     source="own proposal; a link without fault has no replays within minutes",
     fix="reseat the card, remove the riser cable, lower the slot's PCIe generation by one in the firmware",
     unread="warn",
 )
 def replays(subject: Subject | None, run: LoadRun) -> CheckOutcome:
-    """Packets that were sent again while data was copied."""
+    """Counts packets that were sent again while data was copied."""
     if subject is None:
         return skipped(_NO_CARD)
     counts = _sensor_values(run, "link.replays", "replay counter under load")
@@ -249,7 +250,7 @@ def replays(subject: Subject | None, run: LoadRun) -> CheckOutcome:
     scope="load",
     needs_gpu=False,
     looks_at="Xid entries in the kernel log since the load began",
-    limits="no Xid; one caused by a program warns, one of card, memory, bus or driver fails",
+    limits="the check warns on an Xid caused by a program, and fails on one caused by card, memory, bus or driver",
     source="NVIDIA's Xid catalogue",
     fix="look up the code: dlbox check --explain errors.xid",
 )

@@ -16,7 +16,7 @@ from bench.health.load.record import LoadRun
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
 _COVERAGE = 0.75
 _IMPOSSIBLE = 1.5
-"""Multiple of the nominal figure; published runs reach 1.13 (tests of matrix units on overclocked cards)."""
+"""A rate above this multiple of the nominal figure is impossible. Published runs of overclocked cards reach 1.13."""
 _AGAIN = "measure again with another framework: dlbox check --stress 2 --backend torch"
 _SOURCE = "published runs of single cards, matrix products up to 10240 x 10240"
 
@@ -43,7 +43,7 @@ def judge_rate(
 
 
 def _rate(run: LoadRun, name: str) -> tuple[float | None, CheckOutcome | None]:
-    """The measured rate, or the outcome with the reason why there is none."""
+    """The measured rate, or an outcome that says why the rate was not measured."""
     if name in run.troubles:
         return None, unknown(f"could not be measured: {run.troubles[name]}", _AGAIN)
     rate = run.rates.get(name)
@@ -118,8 +118,8 @@ for _precision in PRECISIONS:
         scope="load",
         needs_gpu=False,
         looks_at="products of large matrices for two seconds; the median of blocks",
-        limits="FP32: below 58 % of the nominal figure warns (78 % before Ampere), below 40 % fails; other precisions: "
-        "80 % and 50 %",
+        limits="FP32: the check warns below 58 % of the nominal figure (78 % before Ampere) "
+        "and fails below 40 %; other precisions: 80 % and 50 %",
         applies_to="cards in the catalogue: TF32 and BF16 from Ampere on, FP16 from RTX 20 on",
         source=_SOURCE,
         fix="stop other programs, check heat and power limit: dlbox check; restore the card's default clocks",
@@ -132,7 +132,7 @@ for _precision in PRECISIONS:
     scope="load",
     needs_gpu=False,
     looks_at="reading and writing buffers far larger than the card's cache",
-    limits="below 80 % of the nominal figure warns, below 60 % fails",
+    limits="the check warns below 80 % of the nominal figure and fails below 60 %",
     source="published: RTX 4090 91 %, RTX 3090 91 %, other tools 80 to 86 %",
     fix="stop other programs, undo memory overclocking: GDDR7 that repeats transfers is slow",
 )
@@ -191,7 +191,7 @@ for _name, _title in (("to-device", "Copying to the card"), ("from-device", "Cop
         scope="load",
         needs_gpu=False,
         looks_at="copies of 256 MiB, and the rate of the link under load",
-        limits="page-locked memory: below 70 % of the link's rate warns, below 40 % fails",
+        limits="page-locked memory: the check warns below 70 % of the link's rate and fails below 40 %",
         source="published: PCIe 4 x16 76 to 86 %, PCIe 5 x16 90 %, PCIe 3 x16 79 %",
         fix="check the slot and riser cable: dlbox check --only pcie; set the slot's speed to Auto in the firmware",
     )(_copy(_name))
@@ -203,7 +203,7 @@ for _name, _title in (("to-device", "Copying to the card"), ("from-device", "Cop
     scope="load",
     needs_gpu=False,
     looks_at="patterns (00, FF, AA, 55, address, random) written to nearly all free memory, then read back",
-    limits="any wrong cell fails; if less than 75 % of the free memory was tested, the result is unknown",
+    limits="the check fails on any wrong cell; if less than 75 % of the free memory was tested, the result is unknown",
     source="NVIDIA DCGM's rule for its memory test",
     fix="undo overclocking, cool the card, test again; if cells are wrong again, the card is defective",
 )
@@ -235,7 +235,7 @@ def memory_pattern(subject: Subject | None, run: LoadRun) -> CheckOutcome:
     scope="load",
     needs_gpu=False,
     looks_at="one matrix product is repeated, and each result is compared with the first",
-    limits="any difference fails",
+    limits="the check fails on any difference",
     source="cuBLAS documentation: bitwise equal results on the same card in one stream",
     fix="undo overclocking, cool the card, test again; if results differ again, the card or power supply is defective",
 )

@@ -29,14 +29,14 @@ MOST_READINGS = 300
 """Maximum number of readings stored per workload, about 10 kB."""
 
 LEAST_ENERGY_S = 2.0
-"""With less timed training there is no energy figure: the power reading is a mean over one second."""
+"""Minimum seconds of timed training for an energy figure, because the power reading is a mean over one second."""
 
 _HARMFUL = {
     SOFTWARE_HEAT: (thermal.SW_THERMAL, "sw_thermal_us"),
     HARDWARE_HEAT: (thermal.HW_THERMAL, "hw_thermal_us"),
     POWER_BRAKE: (thermal.POWER_BRAKE, "power_brake_us"),
 }
-"""Bit of the mask for each reason, and the counter of microseconds that newer drivers have."""
+"""For each reason: its bit in the mask, and the name of the microsecond counter that newer drivers have."""
 
 Points = list[tuple[float, float]]
 
@@ -47,7 +47,7 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
     second: float
     gpu: Gpu
     process: int = 0
-    """Number of the training process. Between two processes the card may run other programs."""
+    """Number of the training process that runs. Between two of these processes the card may run other programs."""
     own_seen: bool | None = None
     """Whether the training process was in the driver's list of programs; None without a list."""
     own_memory_bytes: int | None = None
@@ -95,7 +95,8 @@ def _card(moments: Sequence[Moment], timed: Sequence[Timed]) -> int | None:
 
 
 def series(moments: Sequence[Moment]) -> Series:
-    """The readings in columns. Of a long run only every second, third ... reading, with the event reasons of all."""
+    """The readings in columns. A long run is thinned to every second, third, ... reading; each of these includes the
+    event reasons of the readings that were left out."""
     every = max(1, math.ceil(len(moments) / MOST_READINGS))
     groups = [moments[at : at + every] for at in range(0, len(moments), every)]
     first = [group[0] for group in groups]
@@ -187,7 +188,8 @@ def mean_power_w(moments: Sequence[Moment], timed: Sequence[Timed]) -> tuple[flo
 
 
 def rise(points: Points, start: float, end: float) -> float | None:
-    """The increase of a counter between two times within its points; None if it ever decreased."""
+    """The increase of a counter between two times, which must be within its points; None if the counter ever
+    decreased."""
     values = [at(points, start), *(v for t, v in points if start < t < end), at(points, end)]
     around = [v for _, v in _around(points, start, end)]
     if any(b < a for a, b in itertools.pairwise(around)):
@@ -196,14 +198,15 @@ def rise(points: Points, start: float, end: float) -> float | None:
 
 
 def integral(points: Points, start: float, end: float) -> float:
-    """Integral by the trapezoidal rule between two times within the points: W and s give J."""
+    """Integral of the points between two times by the trapezoidal rule: watts over seconds give joules. Both times
+    must be within the range of the points."""
     corners = [(start, at(points, start)), *((t, v) for t, v in points if start < t < end)]
     corners.append((end, at(points, end)))
     return sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in itertools.pairwise(corners))
 
 
 def at(points: Points, moment: float) -> float:
-    """Linear interpolation of the points at a time within them."""
+    """The value at one time, linearly interpolated between the points. The time must be within their range."""
     place = bisect.bisect_left(points, moment, key=lambda p: p[0])
     if place == 0:
         return points[0][1]
@@ -214,22 +217,23 @@ def at(points: Points, moment: float) -> float:
 
 
 def _around(points: Points, start: float, end: float) -> Points:
-    """The points between two times, and one more on each side."""
+    """The points between two times, and the next point on each side of them."""
     low = bisect.bisect_right(points, start, key=lambda p: p[0])
     high = bisect.bisect_left(points, end, key=lambda p: p[0])
     return points[max(0, low - 1) : high + 1]
 
 
 def _covered(points: Points, span: Timed) -> tuple[float, float]:
-    """The part of a span between the first and the last reading; if there is none, the end is not after the start."""
+    """The part of a span that lies between the first and the last reading. If no part does, the returned end is not
+    after the start."""
     if not points:
         return span.start, span.start
     return max(span.start, points[0][0]), min(span.end, points[-1][0])
 
 
 def _shares(listed: Sequence[Moment]) -> dict[str, float] | None:
-    """Mean percent of each other program. None if the driver never reported that the training process ran: then its
-    process ids are of another namespace, or it does not report usage."""
+    """Mean percent of the time that each other program used the card. None if the driver never reported that the
+    training process ran: then the driver uses process ids of another namespace, or does not report usage."""
     reported = [m.shares for m in listed if m.shares is not None]
     if not reported or not any(m.own_running for m in listed):
         return None

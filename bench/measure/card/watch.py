@@ -25,7 +25,8 @@ from inventory.nvml.probe import Line
 
 EVERY_S = 0.5
 SILENCE_S = 15.0
-"""A child without output for this time hangs in the driver. A card that wakes up needs a few seconds."""
+"""Seconds without output after which the child process is assumed to hang in the driver. A card that wakes up needs a
+few seconds."""
 
 _POLL_S = 0.2
 _MOST_MOMENTS = 20_000
@@ -63,13 +64,16 @@ class Sampler:
 
     def __enter__(self) -> Sampler:
         self._start += self._clock() - self._stopped
-        self._ended = threading.Event()  # an earlier thread may still use its own event
+        self._ended = threading.Event()  # the previous thread may still use the old event
         self.worker_pid = 0
         try:
             self._child = Child(self._command, python_path_variables())
             self._thread = threading.Thread(target=self._watch, args=(self._child, self._ended), daemon=True)
             self._thread.start()
-        except (OSError, RuntimeError) as error:  # the user's limit of processes or threads is reached
+        except (
+            OSError,
+            RuntimeError,
+        ) as error:  # raised if the user's limit of processes or threads is reached
             self._trouble = f"the sensors of the card could not be read: {error}"
         return self
 
@@ -131,7 +135,7 @@ class Sampler:
         return self._trouble
 
     def _ending(self, child: Child, ended: threading.Event) -> str:
-        """Why the child process ended before the context; an empty text after it."""
+        """Why the child process ended before the context did; "" if the context has ended."""
         if ended.is_set():
             return ""
         why = child.finish(self._clock() - child.started + 1).why or "ended"

@@ -103,7 +103,7 @@ def work(job: ProbeJob, emit: Emit) -> None:
 
 
 def _rates(device: ProbeDevice, job: ProbeJob, emit: Emit) -> None:
-    """The rates that ``ready`` and ``bench`` compare their figures with."""
+    """Measure the rates with which ``ready`` and ``bench`` compare their results."""
     part = job.seconds / (2 * len(job.precisions) + 2)
     for precision in job.precisions:
         for n in (job.matrix, job.matrix // 2):
@@ -239,7 +239,7 @@ def _patterns(device: ProbeDevice, job: ProbeJob) -> Pattern:
 
 
 def _written(device: ProbeDevice, make: Callable[[int], Any], wanted: int) -> list[Any]:
-    """As many chunks as fit into memory, minus those needed to read them back."""
+    """Allocate as many chunks as fit into memory, less those needed to read them back."""
     chunks: list[Any] = []
     try:
         while len(chunks) < wanted:

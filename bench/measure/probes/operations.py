@@ -245,6 +245,6 @@ class JaxDevice:
 
 
 def use_card(index: int) -> None:
-    """Make only the card of this index in NVML's order visible. Call it before importing the framework."""
+    """Hide all cards except the one with this index in NVML's order. Call this before importing the framework."""
     os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     os.environ["CUDA_VISIBLE_DEVICES"] = str(index)

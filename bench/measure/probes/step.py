@@ -21,7 +21,8 @@ RECURRENT = (32, 150, 400)
 """Rows, inner size and columns of a product in a step of the workshop's LSTM: batch 32, 150 inputs, 400 gates."""
 
 CONVOLUTION = (32 * 998, 150, 50)
-"""The same for the convolution of the workshop's cnn: 32 reviews of 998 positions, kernel 3 x 50 inputs, 50 filters."""
+"""Rows, inner size and columns of the product in the convolution of the workshop's cnn: 32 reviews of 998 positions,
+kernel 3 x 50 inputs, 50 filters."""
 
 
 def measure(backend: str, on_gpu: bool, seconds: float) -> Iterator[tuple[str, float]]:

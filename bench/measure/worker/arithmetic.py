@@ -1,4 +1,4 @@
-"""The work of training a model by calculation: FLOP, bytes and dependent steps per sample. Nothing is measured.
+"""Computes the work of training a model: FLOP, bytes and dependent steps per sample. Nothing is measured.
 
 FLOP: a multiply-add counts as two. Forward pass by layer for one sample (T steps, n inputs, u units or filters,
 k cells of a kernel, P output positions):

@@ -24,7 +24,8 @@ MEASUREMENT_S = 0.5
 (docs/decisions/0060-input-pipeline-check.md)."""
 
 _SLOW = 2.0
-"""If long steps make the measurements take this multiple of their time, two pairs are enough."""
+"""If steps are so long that the measurements take this multiple of their planned time, only two pairs are
+measured."""
 
 PATIENCE = 2
 """The search ends after this many batch sizes in a row that are not faster; a single one can be noise."""

@@ -14,8 +14,8 @@ class Governors:
         self._files = sorted((sysroot / "sys/devices/system/cpu/cpufreq").glob("policy*/scaling_governor"))
 
     def read(self) -> str | None:
-        """ "performance", or "performance, powersave" if they differ; None if there are none."""
+        """ "performance", or "performance, powersave" if clock domains differ; None if the kernel has no governor."""
         found = {
             kernel_files.text(file, 64) for file in self._files
-        }  # the file of a domain without active CPUs is empty
+        }  # if no CPU of a domain is active, its file is empty
         return ", ".join(sorted(name for name in found if name)) or None

@@ -77,7 +77,7 @@ def _train(job: TrainingJob, emit: Any) -> None:
         extras.search(job, data, wait, device.on_gpu, emit)
         return
     alone = job.devices is None or job.devices.count == 1
-    if alone:  # with several devices the model is the same as with one, where it was examined
+    if alone:  # on several devices the model is the same as on one device, where it was already examined
         batch = data.inputs[: work.batch_size]
         version = keras.__version__
         emit(kernel_path.look(model, batch, job.backend, on_gpu=device.on_gpu, keras_version=version))
@@ -117,7 +117,7 @@ def _judge(work: Workload, model: Any, data: tasks.Data, seen: int, emit: Any) -
         if not known or accuracy >= work.accuracy_bar or judgement + 1 == work.judgements:
             break
         more = work.examples_between_judgements
-        # Each time other examples, because the model learns more from them.
+        # Use other examples each time, because the model learns more from new ones.
         first = judgement * more % max(1, len(data.inputs) - more)
         model.fit(
             data.inputs[first : first + more],

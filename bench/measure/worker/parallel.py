@@ -36,7 +36,7 @@ class NotEnoughError(Exception):
 
 
 class Engine:
-    """Training on one device. The subclasses override what differs with several devices."""
+    """Training on one device. The subclasses override the methods that differ on several devices."""
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
         """The context in which the model has to be built."""
@@ -54,16 +54,16 @@ class Engine:
         return arrays
 
     def agree(self, value: int) -> int:
-        """The value of the first process; waits for all processes."""
+        """The value that the first process passes; waits until all processes have called this."""
         return value
 
     def replicas(self, model: Any) -> Replicas | None:
-        """The devices, and the difference of their weights; None for one device."""
+        """A report on the devices and the difference of their weights; None for one device."""
         return None
 
 
 def engine(job: TrainingJob, emit: Emit) -> Engine:
-    """The engine for ``job``; create it before any model. Raises NotEnoughError."""
+    """The engine (data-parallel training method) for ``job``. Create it before any model. Raises NotEnoughError."""
     if job.devices is None or job.devices.count == 1:
         return Engine()
     if job.backend == "torch":

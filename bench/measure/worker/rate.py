@@ -1,4 +1,5 @@
-"""Samples/s from a few seconds of ``fit``, for measurements besides the timed blocks. Used in a worker only."""
+"""Measures samples/s in a few seconds of ``fit``, for measurements other than the timed blocks. Used in a worker
+only."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ _LEAST_STEPS, _BLOCK_S, _LOOKS = 3, 0.25, 4
 
 
 Wait = Callable[[Any], None]
-"""Takes the model and returns when the device has finished all submitted work."""
+"""A function that takes the model and returns when the device has finished all submitted work."""
 
 
 def pipeline(
@@ -28,9 +29,8 @@ def pipeline(
     *,
     give_up_below: float = 0.0,
 ) -> float:
-    """Samples/s of ``fit`` on arrays, as in a lesson; only full batches, so that nothing is compiled again.
-
-    Ends early if no block so far reached ``give_up_below`` samples/s.
+    """Samples/s of ``fit`` on arrays, as a lesson calls it. Only full batches are used, because a smaller one would
+    be compiled again. The measurement ends early if no block has reached ``give_up_below`` samples/s.
     """
     whole = len(inputs) // batch_size * batch_size
     return _rate(
@@ -46,7 +46,8 @@ def pipeline(
 
 
 def last_batch(index: int, params: Mapping[str, Any] | None) -> int:
-    """Index of the last batch of a call, from the callback's ``index`` at its end and the callback's ``params``.
+    """Index of the last batch in one call of the train function. ``index`` and ``params`` are those of the Keras
+    callback at the end of the call.
 
     One call can train on several batches (``steps_per_execution``). Keras counts the last call of an epoch in full even
     if fewer batches were left.
@@ -56,7 +57,8 @@ def last_batch(index: int, params: Mapping[str, Any] | None) -> int:
 
 
 def batches_since(before: int, last: int) -> int:
-    """Number of batches of a call, from its ``last_batch`` and that of the call before (-1: none).
+    """Number of batches in one call, computed from the ``last_batch`` of this call and of the call before (-1 if
+    there was none).
 
     The index restarts at every epoch.
     """
@@ -72,7 +74,8 @@ def _rate(
     give_up_below: float = 0.0,
     **how: Any,
 ) -> float:
-    """Median samples/s over short blocks with synchronisation at each end; the first steps do not count."""
+    """Measures the median samples/s over short blocks of steps. The device is synchronised at the end of each block;
+    the first steps do not count."""
     import keras
 
     class Rate(keras.callbacks.Callback):  # type: ignore[misc]
@@ -114,7 +117,7 @@ def _rate(
 def resident(
     model: Any, batch: tuple[Any, Any], backend: str, on_gpu: bool, seconds: float, wait: Wait
 ) -> float:
-    """Samples/s of ``fit`` on the same batch again and again, which is already on the device."""
+    """Samples/s of ``fit`` on one batch that is already on the device and is used for every step."""
     endless = {"tensorflow": _tensorflow, "torch": _torch, "jax": _jax}[backend](batch, on_gpu)
     return _rate(model, (endless,), len(batch[1]), seconds, wait, steps_per_epoch=10**6, epochs=1)
 
@@ -154,7 +157,8 @@ def _jax(batch: tuple[Any, Any], on_gpu: bool) -> Any:
 
 
 def memory(backend: str, on_gpu: bool) -> Memory | None:
-    """Peak memory of this process so far; on a card as counted by the framework, None if it does not count."""
+    """Peak memory of this process so far. On a card the framework counts it; None if the framework has no such
+    counter."""
     if not on_gpu:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         return Memory(peak_bytes=peak, method="main memory, peak of the process")

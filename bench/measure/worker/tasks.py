@@ -87,7 +87,8 @@ def _reviews(work: Workload, seed: int) -> Data:
 
 
 def _characters(work: Workload, seed: int) -> Data:
-    """Text: the numbers 1 to 9,999 in words. Targets are one character later; the last fifth is for the test."""
+    """Text with the numbers 1 to 9,999 in words. Each target is the next character; the last fifth of the text is for
+    the test."""
     from workshops.data import human_numbers
 
     text = human_numbers.decode(human_numbers.stream())
@@ -109,7 +110,8 @@ def _sequences(ids: Any, count: int, length: int, rng: np.random.Generator) -> t
 
 
 def _sums(work: Workload, seed: int) -> Data:
-    """Sums of two numbers of up to three digits, without duplicates in either order; the ceiling is 1."""
+    """Sums of two numbers of up to three digits. No pair occurs twice, in any order. A perfect model reaches accuracy
+    1."""
     from workshops.data import addition
 
     count = work.train_examples + work.test_examples

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class OtherLoad:
-    """CPU cores used by other processes than this worker and the command that started it."""
+    """Measures how many CPU cores are used by processes other than this worker and the command that started it."""
 
     def __init__(self, parent_pid: int) -> None:
         me = psutil.Process(os.getpid())
@@ -32,7 +32,7 @@ class OtherLoad:
     def _read(self) -> tuple[float, float]:
         times = psutil.cpu_times()
         busy = sum(times) - times.idle - getattr(times, "iowait", 0.0)
-        busy -= getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # already included in user
+        busy -= getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # already part of user time
         own = 0.0
         for process in self._own:
             try:

@@ -42,7 +42,7 @@ def mllog(document: Document) -> str:
 
 
 _Event = tuple[float, str, str, object, dict[str, object]]
-"""Seconds since the previous event, event type, key, value, metadata."""
+"""Each item: seconds since the previous event, event type, key, value, metadata."""
 
 
 def _events(document: Document, result: Result, repeat: Repeat) -> Iterator[_Event]:

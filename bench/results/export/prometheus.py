@@ -15,7 +15,8 @@ STATUS_CODES = {Status.PASS: 0, Status.SKIP: 1, Status.WARN: 2, Status.FAIL: 3, 
 
 
 def prometheus_text(document: Document) -> str:
-    """Gauges: status of each check as a number, its measured value, the verdict, and the time of the checks."""
+    """Prometheus gauges for the status of each check (as a number), its measured value, the verdict, and the time of
+    the checks."""
     codes = ", ".join(f"{code} {status.value}" for status, code in STATUS_CODES.items())
     lines = [f"# HELP dlbox_check_status Status of a check: {codes}.", "# TYPE dlbox_check_status gauge"]
     lines += [f"dlbox_check_status{_labels(f)} {STATUS_CODES[f.status]}" for f in document.findings]
@@ -49,7 +50,7 @@ def _labels(finding: Finding, **more: str) -> str:
 
 
 def _escaped(value: str) -> str:
-    """The value of a label. Other control characters than line breaks are replaced."""
+    """Escape the value of a label. Control characters other than line breaks are replaced."""
     return harmless(value, keep="\n").replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 

@@ -49,7 +49,7 @@ def pyperf_json(document: Document) -> str:
 
 
 def _name(result: Result, kind: str) -> str:
-    """Unique within a document, where two results can have the same batch size."""
+    """A name that is unique within a document, even if two results have the same batch size."""
     parts = (result.workload, result.backend, result.precision, kind, f"batch {result.batch_size}")
     name = " ".join(filter(None, parts))
     return name if result.devices == 1 else f"{name} on {result.devices} devices"

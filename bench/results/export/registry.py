@@ -1,4 +1,4 @@
-"""The export formats: what a module of this folder registers, and the list of all that are registered.
+"""The registry of export formats. Each module in this folder registers one format here.
 
 To add a format, add one module to this folder that calls ``register`` when it is imported. Its option then appears
 in the help of `dlbox bench` and `dlbox report` (or of `dlbox check`), and the command writes it.
@@ -22,8 +22,8 @@ Source = Literal["run", "check"]
 """What is exported: the training results of a run (`bench`, `report`), or the findings of `check`."""
 
 Target = Literal["file", "folder", "data-folder"]
-"""What the option names: a file ("-" is stdout), a folder, or nothing: an option without a value that writes to the
-folder of the history."""
+"""What the value of the option is: a file ("-" is stdout) or a folder. With "data-folder" the option has no value,
+and the format writes to the folder of the history."""
 
 
 class ExportFormat(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """Training results as TensorBoard logs: one event file per training process.
 
-This module writes the files itself, because every library that can imports a framework into this process
+This module writes the files itself, because every library for this format imports a framework into the process
 (tensorboardX imports torch where it is installed). The tests read the files with TensorFlow's own reader.
 
 An event file is a sequence of TFRecords (https://www.tensorflow.org/tutorials/load_data/tfrecord: length, masked
@@ -23,7 +23,8 @@ _POLYNOMIAL = 0x82F63B78
 """CRC-32C (Castagnoli) with reversed bits: RFC 3720, appendix B.4."""
 
 _LARGEST_FLOAT32 = 3.4028234663852886e38
-"""Larger values, which a diverged loss can have, are clipped: struct.pack refuses them."""
+"""The largest 32-bit float. Larger values (of a loss that diverged) are clipped to it, because struct.pack refuses
+them."""
 
 
 def write(document: Document, folder: Path) -> list[Path]:
@@ -86,7 +87,7 @@ def _records(document: Document, result: Result, repeat: Repeat, clock: float) -
             yield _record(_event(clock + seconds, steps, _message(5, _message(1, _scalar(name, value)))))
     if repeat is not result.repeats[0] or result.telemetry is None:
         return
-    samples = result.telemetry.samples  # of all processes, on one clock: written with the first process
+    samples = result.telemetry.samples  # readings of all processes: written with the first one only
     for name, column in (
         ("card/sm_mhz", samples.sm_mhz),
         ("card/temperature_c", samples.temperature_c),

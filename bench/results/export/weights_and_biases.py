@@ -1,4 +1,4 @@
-"""Training results as offline runs of Weights & Biases, where its package is installed.
+"""Training results as offline runs of Weights & Biases, if its package is installed.
 
 Nothing is uploaded: the user does that with ``wandb sync FOLDER``.
 """

@@ -1,1 +1,1 @@
-"""The result document: records, JSON, schema."""
+"""The result document: its records, its JSON encoding and its JSON Schema."""

@@ -7,7 +7,8 @@ from typing import Literal
 import msgspec
 
 EnergyMethod = Literal["energy counter", "power samples", "none"]
-"""The driver's counter of joules (Volta and later), the sum of power readings over time, or neither.
+"""The source of the energy figure: the driver's energy counter (Volta and later), the sum of power readings over
+time, or neither.
 
 NVML's power reading is a mean over about one second on Ampere and later.
 """
@@ -16,8 +17,8 @@ SOFTWARE_HEAT = "software thermal slowdown"
 HARDWARE_HEAT = "hardware thermal slowdown"
 POWER_BRAKE = "power brake"
 HARDWARE = "hardware slowdown"
-"""Names of the harmful reasons for reduced clocks. With the last one the hardware halves its clocks without naming
-the fault."""
+"""Names of the harmful reasons for reduced clocks. The last one means that the hardware halves its clocks and does
+not report the fault."""
 
 HALF_CLOCK = 0.6
 """Share of the card's maximum clock. The clock of a busy card is reduced if most readings are below it. RTX 2080 SUPER
@@ -79,10 +80,12 @@ class CardSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Energy of the card only, without the rest of the computer."""
     samples_per_second_per_watt: float | None = None
     other_programs: tuple[str, ...] | None = None
-    """Other compute programs on the card meanwhile, as "python (4242)", without programs that also render graphics;
+    """Other compute programs on the card during the timed training, as "python (4242)", without programs that also
+    render graphics;
     null where the driver gives no list."""
     other_programs_percent: dict[str, float] | None = None
-    """Percent of the time in which kernels ran, for these programs and for programs that compute and render."""
+    """Percent of the time in which kernels of each other program ran, including programs that both compute and
+    render."""
 
 
 class Telemetry(msgspec.Struct, frozen=True, kw_only=True):

@@ -84,7 +84,7 @@ class TimedBlock(msgspec.Struct, frozen=True, kw_only=True):
     other_cpu_cores: float
     """Mean number of processor cores that other processes used meanwhile."""
     loss: float | None = None
-    """Mean of the epoch so far, as Keras reports it; null in results of versions that did not record it."""
+    """Mean loss of the epoch so far, as Keras reports it; null in results of versions that did not record it."""
     governor: str | None = None
     """The processor's frequency governor at the end of the block ("performance"; several where clock domains differ);
     null where the kernel has none, and in results of versions that did not record it."""
@@ -95,7 +95,7 @@ class TimedBlock(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Repeat(msgspec.Struct, frozen=True, kw_only=True):
-    """One fresh process: its timed blocks in order, and what was measured outside of them."""
+    """One fresh process: its timed blocks in order, and the measurements outside of these blocks."""
 
     seed: int
     import_seconds: float | None = None
@@ -114,7 +114,8 @@ class Kernel(msgspec.Struct, frozen=True, kw_only=True):
     evidence: str
     why: tuple[str, ...] = ()
     unavoidable: bool | None = None
-    """Keras has no fused kernel for these layers on this backend, so no argument or version helps; null in results from
+    """Whether Keras has no fused kernel at all for these layers on this backend, so that no other argument or version
+    helps; null in results from
     before this was recorded."""
 
 
@@ -150,7 +151,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """The training data, with the word "synthetic" where it is generated."""
     repeats: tuple[Repeat, ...]
     partial: bool = False
-    """The run was interrupted: the figures are of what was measured until then."""
+    """Whether the run was interrupted: the figures then include only what was measured before."""
     telemetry: Telemetry | None = None
     """Readings of the card during training; null without a card, or from versions that did not record them."""
     batch_kind: BatchKind = "workshop"
@@ -179,28 +180,30 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """``achieved_tflops`` divided by the card's value in inventory/cards/cards.yml; null without a card."""
     price: Price | None = None
     learning_seen_at_batch: int | None = None
-    """The batch size that ``accuracy`` was measured with, where it is not this one: a large batch takes too few steps
+    """The batch size at which ``accuracy`` was measured, if it differs from ``batch_size``: a large batch takes too
+    few steps
     in the same number of examples."""
     setting: Setting | None = None
-    """The settings of `--tuned`, where they differ from Keras' default."""
+    """The settings that `--tuned` applied, if they differ from Keras' defaults."""
     devices: int = 1
     """Number of devices that trained together; ``batch_size`` is their total."""
     scaling: Scaling | None = None
     """Set with several devices."""
     cut_short: Repeat | None = None
-    """The process that ran when the run was interrupted, if others had ended before; no figure includes it."""
+    """The process that was running when the run was interrupted, if other processes had ended before. No figure
+    includes it."""
     diverged: bool = False
-    """The loss on the held-out examples is NaN or infinite: training failed, whatever the accuracy."""
+    """Whether the loss on the held-out examples is NaN or infinite. If so, training failed, whatever the accuracy."""
 
     @property
     def label(self) -> str:
-        """Its name where a workload has several results: "lstm", "lstm-batch-256", "lstm-2-devices"."""
+        """Name of this result if its workload has several results: "lstm", "lstm-batch-256", "lstm-2-devices"."""
         name = self.workload if self.batch_kind == "workshop" else f"{self.workload}-batch-{self.batch_size}"
         return name if self.devices == 1 else f"{name}-{self.devices}-devices"
 
     @property
     def trained_as(self) -> str:
-        """Layers and compiler in words."""
+        """Layers and compiler options in words."""
         return (self.setting or Setting(backend=self.backend)).summary
 
     @property
@@ -239,7 +242,7 @@ def file_stamp(document: Document) -> str:
 
 
 def with_distinct_kinds(results: Iterable[Result]) -> Iterator[tuple[Result, str]]:
-    """Each result with its batch kind if an earlier result is the same in all else, or with ""."""
+    """Each result with a suffix: its batch kind if an earlier result is otherwise the same, else ""."""
     seen: set[tuple[str, str, str, int, int]] = set()
     for result in results:
         kind = (result.workload, result.backend, result.precision, result.batch_size, result.devices)
@@ -280,7 +283,8 @@ def from_json(data: str | bytes) -> Document:
 
 
 def _add_missing_remedies(given: Any) -> bool:
-    """Give a remedy to findings of status unknown without one, as earlier versions wrote them; whether any lacked it.
+    """Add a remedy to each finding of status unknown that has none, as earlier versions wrote them. Returns whether
+    any was added.
 
     ``given``: a decoded JSON document, which is changed.
     """
@@ -300,7 +304,7 @@ def json_schema() -> dict[str, Any]:
     schema = msgspec.json.schema(Document)
     schema["$defs"]["Finding"]["required"].insert(
         0, "id"
-    )  # derived where it is not given, so always in a document
+    )  # derived if it is not given, so it is in every document
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "dlbox result", **schema}
 
 

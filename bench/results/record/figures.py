@@ -1,4 +1,4 @@
-"""Records of what is measured besides speed. Null: not measured; no value is estimated."""
+"""Records of all measurements other than speed. Null means not measured; no value is estimated."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Literal
 import msgspec
 
 Variant = Literal["faithful", "fast"]
-"""The model with the arguments of the class's scripts, which rule out fused kernels, or the same model with arguments
-that allow them."""
+"""Variant of a model: "faithful" has the arguments of the class's scripts, which rule out fused kernels; "fast" has
+arguments that allow them."""
 
 BatchKind = Literal["workshop", "best", "chosen"]
-"""The class's batch size of 32, the one with which this machine is fastest, or one requested with an option."""
+"""Kind of batch size: the class's 32, the one at which this machine is fastest, or one requested with an option."""
 
 
 _UNITS = {"float32": "fp32", "mixed_float16": "fp16", "mixed_bfloat16": "bf16"}
@@ -121,7 +121,8 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
 class Work(msgspec.Struct, frozen=True, kw_only=True):
     """Work of training, computed from the model (``bench.measure.worker.arithmetic``), not measured.
 
-    ``bytes_per_sample``: the minimum that moves to and from memory at this batch size. ``recurrent_steps``: sequential
+    ``bytes_per_sample``: the minimum number of bytes that move to and from memory at this batch size.
+    ``recurrent_steps``: sequential
     steps of all recurrent layers in one forward pass. ``recurrent_flop_per_sample``: the part of ``flop_per_sample``
     in those steps.
     """

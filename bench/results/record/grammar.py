@@ -18,7 +18,7 @@ _FINDING = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+-]{0,199}")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(\+00:00|Z)")
 _HOST = re.compile(r"[^\x00-\x1f\x7f-\x9f/\\<>|\"'`$;&{}]{0,255}")
 _KEY = re.compile(r"[^\x00-\x1f\x7f-\x9f\\<>|\"`${}]{1,200}")
-"""For names of reasons, other programs ("python (4242)") and environment variables."""
+"""Pattern for names of reasons, other programs ("python (4242)") and environment variables."""
 
 _STEERING = "\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069"
 """Characters that change the reading direction of the text after them, or break the line."""
@@ -35,7 +35,7 @@ def steers(text: str) -> bool:
 def harmless(text: str, *, keep: str = "") -> str:
     """``text`` in one line: a question mark replaces each control character, a space each line break and tab.
 
-    ``keep``: characters out of line break and tab that are not replaced.
+    ``keep``: which of the two characters line break and tab are not replaced.
     """
     return "".join(" " if c in "\n\t" and c not in keep else c for c in _CONTROLS.sub("?", text))
 

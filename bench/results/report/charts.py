@@ -28,7 +28,7 @@ _PANELS = 12
 """Maximum number of models with a separate panel: thirty panels took longer than the rest of the page."""
 
 _ROW = 0.2
-"""Height of a row, relative to the model's median."""
+"""Range of speeds that the height of a row covers, relative to the model's median."""
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +86,8 @@ def throughput(results: tuple[Result, ...], references: Mapping[int, Reference] 
 
 
 def _relative_speeds(axes: Any, ordered: Sequence[Result], compared: Sequence[Reference]) -> None:
-    """Interval of another run, earlier runs and the expected speed, in percent of this run's median."""
+    """Draw the interval expected of another run, the earlier runs and the expected speed, all in percent of this
+    run's median."""
     low, high = 0.9, 1.1
 
     def at(value: float, median: float, row: int) -> float:
@@ -286,7 +287,8 @@ def card(name: str, telemetry: Telemetry) -> str:
 
 
 def _mark_reduced_clocks(axes: Any, telemetry: Telemetry) -> None:
-    """Mark the times of reduced clocks: at the upper edge by heat or faults, at the lower edge by the power limit."""
+    """Mark the times of reduced clocks: those caused by heat or faults at the upper edge, those at the power limit at
+    the lower edge."""
     samples = telemetry.samples
     reasons = list(itertools.zip_longest(samples.second, samples.event_reasons[: len(samples.second)]))
     for bits, height, marker, color, label in (
@@ -316,7 +318,7 @@ def _mark_reduced_clocks(axes: Any, telemetry: Telemetry) -> None:
 
 
 def _describe_card(name: str, summary: CardSummary | None) -> str:
-    """The chart in words, from the summary of the readings."""
+    """Text alternative of the chart, from the summary of the readings."""
     parts = []
     if summary is not None:
         if summary.sm_mhz_min is not None and summary.sm_mhz_max is not None:

@@ -55,7 +55,8 @@ def markdown(document: Document) -> str:
         more = "" if urgent else ", and nothing in it needs attention"
         lines += [
             "",
-            f"The run was interrupted, so this is a part of it{more}; run the same command again for all.",
+            f"The run was interrupted, so this report shows only part of it{more}; "
+            "run the same command again for the rest.",
         ]
     elif not urgent:
         lines += ["", "Nothing needs attention."]

@@ -1,4 +1,4 @@
-"""Renders a result document as one self-contained HTML page. Pure functions: nothing is measured or written here."""
+"""Render a result document as one self-contained HTML page. Pure functions: nothing is measured or written here."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DRAWN = 4
 """Maximum number of charts of a card over time: first cards with reduced clocks, then the hottest."""
 
 _EARLIER = 20
-"""Maximum number of earlier runs that are shown; older ones had older versions of all software."""
+"""Maximum number of earlier runs that are shown. Older runs used older software and compare less well."""
 
 
 def render(document: Document, runs: Iterable[Run] = ()) -> str:
@@ -75,7 +75,7 @@ def render(document: Document, runs: Iterable[Run] = ()) -> str:
 
 
 def _drawn(results: Iterable[Result]) -> list[Result]:
-    """Results whose card is drawn over time: all of a few, the worst of many."""
+    """Results whose card is drawn over time: all of them if they are few, else only the worst."""
     recorded = [
         (r.telemetry.summary, r)
         for r in results

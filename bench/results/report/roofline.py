@@ -62,7 +62,7 @@ def points(document: Document) -> list[RooflinePoint]:
 
 
 def missing(document: Document) -> str:
-    """Why there is no chart, as a sentence, or "" where there is one."""
+    """One sentence that says why the chart cannot be drawn, or "" if it can."""
     if not document.results or points(document):
         return ""
     probes = document.probes
@@ -77,7 +77,7 @@ def missing(document: Document) -> str:
 
 
 def chart(document: Document) -> str:
-    """SVG of the roofline; "" where ``missing`` gives the reason."""
+    """SVG of the roofline, or "" if it cannot be drawn (``missing`` gives the reason)."""
     import matplotlib.figure
     from matplotlib import ticker
 
@@ -140,7 +140,8 @@ def chart(document: Document) -> str:
 def _name(
     figure: Any, axes: Any, found: Sequence[RooflinePoint], memory: str, slope: tuple[float, float, float]
 ) -> None:
-    """Write each name near its point, where it overlaps no other point or name, with a line to distant points."""
+    """Write each name near its point, at a place where it overlaps no other point or name. A line connects a name
+    with a distant point."""
     figure.draw_without_rendering()
     per_point = figure.dpi / 72
     pixels = axes.transData.transform([(p.intensity, p.tflops) for p in found]) / per_point

@@ -15,7 +15,7 @@ INK = "#010203"
 _UNUSED_IDS = (
     r' id="(?:figure|axes|patch|line2d|text|[xy]tick|matplotlib.axis|legend|[A-Za-z]*Collection)_[^"]*"'
 )
-"""Ids that nothing refers to, and that would be duplicated on a page with two charts."""
+"""Pattern of ids that nothing refers to. They are removed, because two charts on a page would have the same ids."""
 
 
 def svg(figure: Any, description: str) -> str:

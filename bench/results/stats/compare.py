@@ -1,4 +1,5 @@
-"""Comparison of two runs: how much faster or slower, with which confidence, or why not comparable. Pure functions."""
+"""Comparison of two runs: how much faster or slower B is, with a confidence interval, or why they are not comparable.
+Pure functions."""
 
 from __future__ import annotations
 
@@ -15,10 +16,12 @@ from inventory.machine.records import Machine
 
 IMPOSSIBLE = 1.05
 """Largest plausible share of the measured matrix peak. Large matrix products are the fastest arithmetic of a machine,
-and the best training reaches 0.33 of them on a processor; the margin above 1 is for disturbed probes."""
+and the best training reaches 0.33 of them on a processor; the margin above 1 allows for probes that other programs
+slowed down."""
 
 PairOutcome = Literal["faster", "slower", "not-significant", "disturbed", "not-comparable"]
-"""disturbed: the speeds differ, but other programs used so much of one side's processor that the cause is unknown."""
+""""disturbed": the speeds differ, but during one of the runs other programs used so much of the processor that the
+cause is unknown."""
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,7 +114,8 @@ def identity(machine: Machine) -> tuple[str, ...]:
 
 
 def key(result: Result) -> tuple[str, str, str, int, int, str]:
-    """Equal for two results of the same kind. They did the same work if their fingerprints are equal too."""
+    """A key that is equal for two results of the same kind. They did the same work if their fingerprints are equal
+    too."""
     return (
         result.workload,
         result.backend,
@@ -123,7 +127,7 @@ def key(result: Result) -> tuple[str, str, str, int, int, str]:
 
 
 def refusal(a: Result, b: Result) -> str | None:
-    """Why the speeds of two results cannot be compared, as one clause, or None."""
+    """One clause that says why the speeds of two results cannot be compared, or None if they can."""
     for name, one, other in (
         ("backend", a.backend, b.backend),
         ("precision", a.precision, b.precision),
@@ -139,7 +143,8 @@ def refusal(a: Result, b: Result) -> str | None:
 
 
 def unusable(result: Result, name: str) -> str | None:
-    """Why the speed of one result cannot be used, as one clause in which the result is called ``name``, or None."""
+    """One clause that says why the speed of a result cannot be used, or None if it can. The clause calls the result
+    ``name``."""
     if result.partial:
         return f"{name} was interrupted"
     if result.accuracy is None:
@@ -164,14 +169,14 @@ def processes(result: Result) -> list[list[float]]:
 
 
 def outcome(estimate: intervals.Estimate) -> PairOutcome:
-    """Faster, slower or not significant: B relative to A."""
+    """Whether B is faster than A, slower, or not significantly different."""
     if not estimate.significant:
         return "not-significant"
     return "slower" if estimate.ratio < 1 else "faster"
 
 
 def interval(estimate: intervals.Estimate) -> str:
-    """ "99% interval 0.710 to 0.830", or that there is none."""
+    """ "99% interval 0.710 to 0.830", or a clause that says that there is no interval."""
     if estimate.low is None or estimate.high is None:
         return "too few blocks for an interval"
     return f"{intervals.CONFIDENCE:.0%} interval {estimate.low:.3f} to {estimate.high:.3f}"

@@ -14,7 +14,7 @@ from bench.results.record.figures import Interval, Price, Probes, TokenRate, uni
 from bench.results.stats import intervals, steadiness
 
 CONFIDENCE = 0.95
-"""Of the interval in which another run is expected."""
+"""Confidence of the interval in which another run is expected."""
 
 Drift = Literal["cpu", "shared", "gpu"]
 DRIFT: dict[Drift, float] = {"cpu": 0.04, "shared": 0.107, "gpu": 0.02}
@@ -30,7 +30,8 @@ _ASSUMED: dict[Drift, str] = {
 }
 
 _SAME = 1e-6
-"""Largest relative difference between a stored figure and the one computed from its blocks; JSON rounds nothing."""
+"""Largest acceptable relative difference between a stored figure and the one computed from its blocks. It is tiny,
+because JSON stores numbers without rounding."""
 
 LEAST_RUNS = 4
 """Minimum number of earlier runs of the same kind from which the drift of a machine is estimated."""
@@ -54,7 +55,7 @@ def with_figures(
     median = result.samples_per_second.median
     achieved = None if result.work is None else median * result.work.flop_per_sample / 1e12
     peak = measured_peak(result, probes)
-    if result.on_gpu:  # virtual devices of a processor share its peak
+    if result.on_gpu:  # on a processor, virtual devices share its peak
         peak = peak * result.devices if peak else peak
         card_tflops = card_tflops * result.devices if card_tflops else card_tflops
     expected = interval(result, earlier, shared=shared)
@@ -76,7 +77,8 @@ def with_figures(
 def recompute(result: Result, repeats: tuple[Repeat, ...], *, partial: bool) -> Result:
     """``result`` with all figures computed from ``repeats``, of which at least one has a block.
 
-    Where samples/s change, figures that need more than the blocks follow them: shares and samples/s per dollar change
+    If samples/s change, figures that cannot be computed from the blocks alone are adjusted: shares and samples/s per
+    dollar change
     in proportion; the interval and the single steps are removed.
     """
     blocks = [block for repeat in repeats for block in repeat.blocks]
@@ -125,7 +127,7 @@ def measured_peak(result: Result, probes: Probes | None) -> float | None:
 
 
 def interval(result: Result, earlier: Sequence[float] = (), *, shared: bool = False) -> Interval:
-    """The interval in which the median samples/s of another run is expected.
+    """The interval in which the median samples/s of another run are expected.
 
     It combines the variation between processes and between whole runs. In logarithms, its half width is
     sqrt(2 t^2 s^2 / n + 2 z^2 d^2): s is the standard deviation of the n process medians, d the one between runs; the

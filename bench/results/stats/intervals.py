@@ -29,7 +29,8 @@ from typing import Literal
 import msgspec
 
 CONFIDENCE = 0.99
-"""Of each interval. A suite has about ten workloads, and only a slow-down gives exit code 1: at 99%, comparing a
+"""Confidence of each interval. A suite has about ten workloads, and only a slow-down gives exit code 1: at 99%,
+comparing a
 machine with itself gives a false slow-down in at most one run of twenty, at 95% in one of four."""
 
 LEAST_PROCESSES = 3
@@ -62,7 +63,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def significant(self) -> bool:
-        """Whether the interval excludes 1 and the difference exceeds ``floor``."""
+        """Whether the difference is significant: the interval excludes 1, and the difference exceeds ``floor``."""
         if self.low is None or self.high is None:
             return False
         return (self.low > 1 or self.high < 1) and abs(math.log(self.ratio)) > math.log1p(self.floor)
@@ -100,7 +101,7 @@ def estimate(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) -> Esti
 
 
 def _exp(value: float) -> float:
-    return math.exp(max(-700.0, min(700.0, value)))  # the range of a float
+    return math.exp(max(-700.0, min(700.0, value)))  # limited to the range of a float
 
 
 def _welch(a: Sequence[float], b: Sequence[float]) -> float:

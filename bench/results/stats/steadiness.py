@@ -16,10 +16,12 @@ BUSY_CORES = 0.25
 speed beside one busy process, so even a small load matters."""
 
 DISTURBED_CORES = 0.4
-"""Above this the result is unusable: one busy process takes half or more of the speed of training on two cores."""
+"""Number of such cores above which the result is unusable: one busy process takes half or more of the speed of
+training on two cores."""
 
 CARD_BUSY_PERCENT, CARD_DISTURBED_PERCENT = 5.0, 20.0
-"""The same two limits for a card: percent of the time in which kernels of other compute programs ran. A card runs its
+"""The same two limits for a card, in percent of the time in which kernels of other compute programs ran. A card runs
+its
 programs in turns, so they take about this share of its time; a program that only occupies memory takes none. The second
 limit corresponds to 0.4 of two cores (proposed value: not measured on a card)."""
 
@@ -36,7 +38,7 @@ worst workload of published repeats (Tacotron2 on 16 single H100 instances); thi
 
 
 def governors(result: Result) -> list[str]:
-    """The processor's frequency governors in order of time; consecutive equal ones appear once."""
+    """The processor's frequency governors in order of time. Equal ones in a row appear only once."""
     found: list[str] = []
     for block in result.blocks:
         if block.governor is not None and block.governor != (found[-1] if found else None):
@@ -97,7 +99,7 @@ def most_scatter(result: Result) -> float:
 
 
 def unlike(result: Result) -> str | None:
-    """One clause with the numbers if the processes differ more than by chance, else None."""
+    """One clause with the numbers if the processes differ by more than chance explains, else None."""
     found, most = scatter(result), most_scatter(result)
     if found is None or found <= most:
         return None

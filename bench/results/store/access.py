@@ -20,7 +20,7 @@ BRING_BACK = "restore its runs from an export with `dlbox history import`, or re
 
 
 class HistoryProblem(NamedTuple):
-    """What is wrong with the history, as one sentence, and the next step."""
+    """A problem of the history, as one sentence, and the next step."""
 
     message: str
     remedy: str
@@ -79,7 +79,7 @@ def _examined(path: Path) -> History:
     try:
         history.examine()
     except HistoryError:
-        history.close()  # an open one would remove the write-ahead log of its replacement
+        history.close()  # if it stayed open, it would remove the write-ahead log of its replacement
         raise
     return history
 

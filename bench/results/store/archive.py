@@ -22,7 +22,7 @@ COMMANDS = ("bench", "ready")
 def lines(runs: Iterable[Run]) -> tuple[str, int]:
     """The finished runs as JSON Lines, and their number.
 
-    Runs that are still in progress, and runs that this version cannot read, are left out.
+    Runs in progress and runs that this version cannot read are left out.
     """
     rows = [
         msgspec.json.encode(msgspec.structs.replace(run.document, report=None)).decode()

@@ -10,13 +10,13 @@ from inventory.machine.reading import Reading
 from inventory.machine.records import Machine
 
 BUSY_PERCENT = 50
-"""Minimum mean utilisation of a run whose power draw represents a card under load."""
+"""Minimum mean utilisation of a card (in percent) for its power draw to count as that of a card under load."""
 
 
 def remembered_power(machine: Machine) -> tuple[Reading[float], str]:
-    """Maximum power draw in watts of the card during timed training, and when: from the newest run that loaded it.
-
-    A failed reading with the reason where there is none: no history, several cards, or no run that recorded this card.
+    """Maximum power draw in watts of the card during timed training, and the date. It is from the newest run that put
+    the card under load. If there is no such value, a failed reading with the reason: no history, several cards, or no
+    run that recorded this card.
     """
     if len(machine.gpus) != 1:
         return Reading.failed("the history is used only for machines with one card"), ""

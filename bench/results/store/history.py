@@ -1,7 +1,7 @@
 """The history: a SQLite file in the user's data folder, with one row per run and one row per timed block.
 
 A run is written when it starts, extended after every block and closed at its end, so a killed command loses at most
-the block that it was timing. Opening the history marks runs as partial that were not closed by their ended process.
+the block that it was timing. Opening the history marks unfinished runs as partial if their process has ended.
 """
 
 from __future__ import annotations
@@ -313,14 +313,14 @@ class History:
 
 
 _DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError, IndexError)
-"""The last two: text that is not UTF-8, and missing columns."""
+"""The last two occur for text that is not UTF-8 and for missing columns."""
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeError, TypeError)
-"""Errors of decoding a damaged row."""
+"""Exceptions that decoding a damaged row can raise."""
 
 
 def _decode_leniently(data: bytes) -> str:
-    """Text with invalid UTF-8: by default sqlite3 raises an error, which would hide all other rows too."""
+    """Decode text that may be invalid UTF-8. By default sqlite3 raises an error, which hides all other rows too."""
     return data.decode(errors="surrogateescape")
 
 
@@ -350,13 +350,13 @@ def _create_private(path: Path) -> None:
         for_owner_only(path.parent)
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    except OSError:  # it exists, or SQLite reports the reason
+    except OSError:  # the file exists already, or SQLite reports the reason
         for suffix in ("", "-wal", "-shm"):
             for_owner_only(path.with_name(path.name + suffix))
 
 
 def _content(document: Document) -> bytes:
-    """Equal for the same run in two histories, where its number and the path of its report differ."""
+    """A key that is equal for the same run in two histories; it omits the run's number and its report's path."""
     return msgspec.json.encode(msgspec.structs.replace(document, run_id=None, report=None))
 
 
@@ -385,7 +385,7 @@ def _with_lost_blocks(document: Document, blocks: dict[tuple[str, str, int], lis
             )
             result = derived.recompute(result, repeats, partial=True)
         elif result.cut_short is not None:
-            number = len(result.repeats)  # of the process that was running; it may have no block rows
+            number = len(result.repeats)  # number of the running process; it may have no block rows
             last_blocks = blocks.get((result.label, result.backend, number), result.cut_short.blocks)
             result = msgspec.structs.replace(
                 result, cut_short=msgspec.structs.replace(result.cut_short, blocks=tuple(last_blocks))

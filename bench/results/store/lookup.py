@@ -29,7 +29,7 @@ _LARGEST = 512 << 20
 
 
 class SourceError(Exception):
-    """There is no such run, or the file contains none; the message is one sentence."""
+    """The run does not exist, or the file contains no run. The message is one sentence."""
 
 
 class _Version(msgspec.Struct):
@@ -96,7 +96,7 @@ def read(path: Path) -> Document:
 
 def bounded(source: IO[bytes]) -> bytes:
     """Read a file or pipe to its end. Raises OSError, or ValueError if it is too large (/dev/zero never ends)."""
-    data = source.read(_LARGEST + 1) or b""  # None: a non-blocking terminal without input
+    data = source.read(_LARGEST + 1) or b""  # read() returns None on a non-blocking terminal without input
     if len(data) > _LARGEST:
         raise ValueError(f"it is larger than {_LARGEST >> 20} MiB")
     return data.removeprefix(codecs.BOM_UTF8)
@@ -166,7 +166,8 @@ def _numbered(digits: str, store: History | None) -> tuple[str, Document]:
 
 
 def _fitting(runs: list[tuple[Run, Document]], beside: Document) -> list[tuple[Run, Document]]:
-    """Sorted by fit: first runs with a comparable result from the same machine, then others with one, newest first."""
+    """Sorted by similarity: first runs of the same machine with a comparable result, then runs of other machines with
+    one. The newest are first in each group."""
 
     def unfit(document: Document) -> tuple[bool, bool]:
         shared = any(

@@ -18,7 +18,7 @@ from bench.results.record.grammar import misnamed, steers
 from bench.results.stats import derived
 
 _MOST = 1e12
-"""Samples/s beyond any computer; larger values also exceed what a chart can draw."""
+"""Maximum of samples/s, which no computer reaches. A chart cannot draw larger values."""
 
 _RANGES: tuple[tuple[str, float, float], ...] = (
     ("devices|(best_)?batch_size|batch_per_device|steps|examples|tokens_per_sample|cpu_threads", 1, 1e12),
@@ -39,7 +39,8 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("run_id", 1, 2**63 - 1),
     (".*", 0, 1e20),
 )
-"""Pattern of a field's name -> minimum and maximum of its value; the innermost name that matches decides. Names contain
+"""Pattern of a field's name -> minimum and maximum of its value. If several names on the path to a value match, the
+innermost decides. Names contain
 the units. The ranges include every computer of the near future and exclude what a chart cannot draw. Fans can run at
 more than 100%."""
 
@@ -70,7 +71,7 @@ _LENGTHS = {
 _LENGTH = 1_000
 """Maximum number of entries of any other list or table."""
 _ALL_REPEATS, _ALL_BLOCKS = 2_000, 100_000
-"""Maxima over all results of a run: the report draws every block."""
+"""Maximum numbers of entries over all results of a run together, because the report draws every block."""
 _LONGEST_TEXT = 20_000
 """Maximum characters of a text; error messages of programs are cut at a tenth of it."""
 
@@ -112,7 +113,8 @@ def _duplicate(document: Document) -> str | None:
 
 
 def _too_long(document: Document, plain: object) -> str | None:
-    """The first list that is longer than in any run; a report of it would take hours to draw."""
+    """The first list that is too long to come from a real run, as one clause, or None. A report of it would take
+    hours to draw."""
     for name, length in _lengths(plain):
         most = _LENGTHS.get(name, _LENGTHS["second"] if name in _COLUMNS else _LENGTH)
         if length > most:
@@ -140,7 +142,7 @@ def _lengths(value: object, name: str = "document") -> Iterator[tuple[str, int]]
 
 
 def _telemetry_fault(telemetry: Telemetry) -> str | None:
-    """The first error that keeps readings of a card from being drawn over time, or None."""
+    """The first error because of which the readings of a card cannot be drawn over time, or None."""
     seconds = telemetry.samples.second
     for name in _COLUMNS:
         if len(getattr(telemetry.samples, name)) not in (0, len(seconds)):

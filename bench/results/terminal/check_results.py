@@ -63,7 +63,7 @@ def table(findings: Sequence[Finding]) -> Table:
 
 
 def _rows(findings: Sequence[Finding]) -> list[tuple[str, Finding]]:
-    """Title and finding of each row; cards with the same status and message share a row."""
+    """Title and finding of each row. Cards with the same status and message share one row."""
     rows = []
     for _, group in groupby(findings, key=lambda finding: (finding.theme, finding.check)):
         shown = [finding for finding in group if finding.status is not Status.SKIP]

@@ -42,7 +42,7 @@ def show(comparison: Comparison, console: Console) -> None:
 
 
 def _left_out(comparison: Comparison) -> str:
-    """The models without a comparison, which do not affect the exit code."""
+    """A sentence that names the models without a comparison. They do not affect the exit code."""
     names = [pair.workload for pair in comparison.pairs if pair.ratio is None]
     if not names or not comparison.comparable:
         return ""

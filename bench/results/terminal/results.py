@@ -83,7 +83,7 @@ def _title(results: tuple[Result, ...]) -> Text:
 
 
 def figures(document: Document) -> list[str]:
-    """Figures besides the speed: one line about the probes, then one line per result."""
+    """Print figures other than the speed: one line about the probes, then one line per result."""
     lines = []
     probes = document.probes
     if probes is not None and probes.matmul_tflops:
