@@ -97,7 +97,8 @@ class PowerSupplyPart(_Part, frozen=True, kw_only=True, tag="power-supply"):
 
     watts: Watts
     atx_version: Annotated[float, Meta(ge=1, le=4)] | None = None
-    """ATX version; 2 is assumed if it is missing. Version 3.0 and later must deliver twice the rated power for 0.1 ms."""
+    """ATX version; 2 is assumed if it is missing. Version 3.0 and later must deliver twice the rated power for 0.1
+    ms."""
     connectors: tuple[Connector, ...] | None = None
     """Power plugs for cards; a 6+2-pin plug counts as 8-pin."""
 

@@ -88,7 +88,7 @@ def _completeness(bill: Bill) -> Judgement:
         )
     names = " and ".join(filter(None, (", ".join(lacking[:-1]), lacking[-1])))
     return judgement(
-        "whole", "warn", f"no {names} in the bill: the total is too low unless you have them already",
+        "whole", "warn", f"the bill of materials has no {names}: the total is too low unless you have them already",
         remedy=f"add parts of `kind: {lacking[0]}`, with price_usd: 0 for parts that you have already",
     )  # fmt: skip
 
@@ -159,7 +159,9 @@ def _connectors(bill: Bill) -> Judgement:
     offered = bill.supply.connectors
     if needed is None or offered is None:
         which = "card" if needed is None else "power supply"
-        return judgement("power-connectors", "skip", f"the bill does not give the power plugs of the {which}")
+        return judgement(
+            "power-connectors", "skip", f"the bill of materials does not give the power plugs of the {which}"
+        )
     needed = needed * bill.card_part.quantity
     if not needed:
         return judgement("power-connectors", "pass", "the slot powers the card; no plug is needed")
@@ -212,7 +214,9 @@ def _compatibility(bill: Bill) -> Judgement:
     if wrong:
         return judgement("fit", "fail", "; ".join(wrong), remedy="replace one of the two parts")
     if not seen:
-        return judgement("fit", "skip", "the bill does not give sockets, memory types or form factors")
+        return judgement(
+            "fit", "skip", "the bill of materials does not give sockets, memory types or form factors"
+        )
     return judgement("fit", "pass", f"compatible: {', '.join(dict.fromkeys(seen))}")
 
 
@@ -222,7 +226,9 @@ def _length(bill: Bill) -> Judgement:
         bill.case.card_length_mm if bill.case else None,
     )
     if length is None or available is None:
-        return judgement("length", "skip", "the bill does not give the length of the card or of the case")
+        return judgement(
+            "length", "skip", "the bill of materials does not give the length of the card or of the case"
+        )
     whose = "" if bill.card_part.length_mm else " (reference card)"
     message = f"the card is {length:.0f} mm long{whose}, the case takes {available:.0f} mm"
     if length <= available:
@@ -234,7 +240,9 @@ def _length(bill: Bill) -> Judgement:
 def _slots(bill: Bill) -> Judgement:
     slots, available = bill.card_part.slots, bill.case.card_slots if bill.case else None
     if slots is None or available is None:
-        return judgement("slots", "skip", "the bill does not give the slots of the card or of the case")
+        return judgement(
+            "slots", "skip", "the bill of materials does not give the slots of the card or of the case"
+        )
     slots *= bill.card_part.quantity
     message = f"the card covers {slots:g} slots, the case has {available:g}"
     if slots <= available:
@@ -251,10 +259,12 @@ def _lanes(bill: Bill) -> Judgement:
     ]
     if not generations or not widths:
         return judgement(
-            "pcie-lanes", "skip", "the bill does not give the PCIe generation or the lanes of the slot"
+            "pcie-lanes",
+            "skip",
+            "the bill of materials does not give the PCIe generation or the lanes of the slot",
         )
     if count > 1 and not own:
-        what = f"the bill does not give the number of the processor's PCIe lanes, which {count} cards share"
+        what = f"the bill of materials does not give the number of the processor's PCIe lanes, which {count} cards share"
         return judgement("pcie-lanes", "skip", what)
     card = bill.card
     generation, lanes = min(*generations, card.pcie_generation), min(*widths, card.pcie_lanes)

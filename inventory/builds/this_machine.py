@@ -46,7 +46,7 @@ def judge_machine(
     when: str = "as measured under load",
 ) -> tuple[Judgement, ...]:
     """Compare this computer with its bill of materials.
-    
+
     ``power_w``: power of the cards under load, in watts. ``when``: a phrase that says when it was measured.
     ``limit_w``: sum of the power limits of the cards, in watts.
     """
@@ -62,9 +62,15 @@ def _same_card(machine: Machine, bill: Bill | None) -> Judgement:
         return judgement("this-card", "pass", f"this machine has {names}", names)
     if [bill.card] * bill.card_part.quantity == found:
         return judgement(
-            "this-card", "pass", f"this machine has {names}, as its bill of materials says", names, bill.card.name
+            "this-card",
+            "pass",
+            f"this machine has {names}, as its bill of materials says",
+            names,
+            bill.card.name,
         )
-    message = f"this machine has {names}, its bill of materials has {bill.card_part.quantity} x {bill.card.name}"
+    message = (
+        f"this machine has {names}, its bill of materials has {bill.card_part.quantity} x {bill.card.name}"
+    )
     remedy = "name the bill of materials of this machine, or correct the card in it"
     return judgement("this-card", "fail", message, names, bill.card.name, None, remedy)
 
@@ -95,7 +101,13 @@ def _measured_power(
     if bill is None:
         message = f"the card draws {watts:.0f} W {how}; software cannot read which power supply it has"
         return judgement(
-            "this-power", "skip", message, round(watts), None, "W", "name the bill of this machine"
+            "this-power",
+            "skip",
+            message,
+            round(watts),
+            None,
+            "W",
+            "name the bill of materials of this machine",
         )
     found = power_supply(bill, watts, how)
     if limit_w.ok and limit_w.value is not None and limit_w.value > watts:

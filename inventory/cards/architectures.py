@@ -58,7 +58,7 @@ class ArchitectureRow(Sourced, frozen=True, kw_only=True):
 
     @property
     def module_flavour(self) -> ModuleFlavour:
-        """ The variant of the kernel modules that supports the cards, or "either" if both variants do."""
+        """The variant of the kernel modules that supports the cards, or "either" if both variants do."""
         return "either" if len(set(self.flavours)) == 2 else self.flavours[0]
 
     def first_branch_of(self, pci_device_id: int) -> int:

@@ -202,7 +202,8 @@ def _disk(sysroot: Path) -> Reading[Disk]:
 
 
 def _disk_kind(sysroot: Path, device: int) -> DiskKind:
-    """Kind of disk, from the name of the block device and its flag ``rotational``. A partition has the flag of its disk.
+    """Kind of disk, from the name of the block device and its flag ``rotational``. A partition has the flag of its
+    disk.
 
     The disk of a virtual machine (vda) always has the flag, so its kind is unknown.
     """

@@ -8,7 +8,8 @@ from inventory.machine.reading import Reading
 
 
 def text(path: Path, limit: int = 1 << 20) -> str | None:
-    """Content of the file without surrounding white space; None if the file cannot be read. ``limit``: maximum number of
+    """Content of the file without surrounding white space; None if the file cannot be read. ``limit``: maximum number
+    of
     bytes to read."""
     try:
         with path.open("rb") as file:

@@ -86,7 +86,8 @@ def _ring_buffer(path: Path) -> tuple[list[str] | None, bool]:
             try:
                 record = os.read(descriptor, 8192)
             except BrokenPipeError:
-                continue  # The kernel has overwritten records since the last read: the next read continues after the gap.
+                continue  # The kernel has overwritten records since the last read: the next read continues after the
+                gap.
             except BlockingIOError:
                 break
             except OSError:

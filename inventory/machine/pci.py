@@ -54,7 +54,8 @@ def _card(folder: Path) -> PciCard | None:
 
 
 def _driver(folder: Path) -> str | None:
-    """Name of the driver that is bound to the device. In sysfs it is the target of a link; a copy of sysfs may have a file
+    """Name of the driver that is bound to the device. In sysfs it is the target of a link; a copy of sysfs may have a
+    file
     with the name instead."""
     link = folder / "driver"
     try:

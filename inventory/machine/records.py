@@ -172,7 +172,8 @@ class Errors(msgspec.Struct, frozen=True, kw_only=True):
     inforom_valid: Reading[bool] = _ABSENT
     inforom_version: Reading[str] = _ABSENT
     recovery_action: Reading[int] = _ABSENT
-    """Recovery action: 0 none, 1 reset the GPU, 2 reboot, 3 drain peers, 4 drain and reset, 6 bus reset, 7 system reboot."""
+    """Recovery action: 0 none, 1 reset the GPU, 2 reboot, 3 drain peers, 4 drain and reset, 6 bus reset, 7 system
+    reboot."""
 
 
 class GpuProcess(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,7 +184,8 @@ class GpuProcess(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     memory_bytes: int | None = None
     draws: bool = False
-    """Whether the program is in both lists of the driver, graphics and compute ("C+G" in nvidia-smi). Browsers and other
+    """Whether the program is in both lists of the driver, graphics and compute ("C+G" in nvidia-smi). Browsers and
+    other
     desktop programs are in both."""
     sm_percent: int | None = None
     """Share of about the last second in which kernels of the program ran, in percent. Read only during training."""
@@ -194,7 +196,8 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
 
     index: int
     handle: Reading[bool] = Reading.of(True)
-    """Whether NVML returned a handle for the card. On failure, the return code (15: the card has fallen off the bus)."""
+    """Whether NVML returned a handle for the card. On failure, the return code (15: the card has fallen off the
+    bus)."""
     name: Reading[str] = _UNREAD
     uuid: Reading[str] = _UNREAD
     pci_address: Reading[str] = _UNREAD

@@ -244,7 +244,10 @@ def _with_utilisation(device: Any, listed: tuple[GpuProcess, ...]) -> tuple[GpuP
     """The programs in ``listed`` with their utilisation, if the driver reports it (Maxwell and later, not with MIG)."""
     since = time.time_ns() // 1000 - _RECENT_US
     answer = read("nvmlDeviceGetProcessUtilization", device, since) if listed else Reading.of(())
-    if answer.code in (0, 6):  # No program used the card since then: nvidia-ml-py raises an error for an empty answer.
+    if answer.code in (
+        0,
+        6,
+    ):  # No program used the card since then: nvidia-ml-py raises an error for an empty answer.
         answer = Reading.of(())
     shares = converted(answer, _shares)
     if shares.value is None:
