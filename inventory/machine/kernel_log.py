@@ -86,8 +86,7 @@ def _ring_buffer(path: Path) -> tuple[list[str] | None, bool]:
             try:
                 record = os.read(descriptor, 8192)
             except BrokenPipeError:
-                continue  # The kernel has overwritten records since the last read: the next read continues after the
-                gap.
+                continue  # Records were overwritten since the last read: continue after the gap.
             except BlockingIOError:
                 break
             except OSError:

@@ -124,16 +124,14 @@ def from_file(path: Path, limit: int = 5_000_000) -> Text:
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
-    (
-        codecs.BOM_UTF32_LE,
-        "utf-32",
-    ),  # UTF-32 is tested before UTF-16, because both marks start with the same bytes
+    # UTF-32 is tested before UTF-16, because both marks start with the same bytes.
+    (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _NO_TEXT = UNKNOWN + "".join(map(chr, (*range(8), *range(14, 27), *range(28, 32), 127)))
-"""Number of characters that are rare in text: replacement characters, and control codes that terminals do not use."""
+"""Characters that are rare in text: replacement characters, and control codes that terminals do not use."""
 
 
 def count_tables(train: Ids, held_out: Ids, symbols: int, longest: int = 6) -> list[float]:
@@ -141,8 +139,8 @@ def count_tables(train: Ids, held_out: Ids, symbols: int, longest: int = 6) -> l
     part
     of the text: the reference for a network.
 
-    The tables use Witten and Bell's smoothing: p_k(c) = (n(ctx, c) + U(ctx) p_(k-1)(c)) / (n(ctx) + U(ctx)), U the number
-    of different characters seen after ctx; p_(-1) = 1 / symbols; an unseen ctx leaves p unchanged. (Method C
+    The tables use Witten and Bell's smoothing: p_k(c) = (n(ctx, c) + U(ctx) p_(k-1)(c)) / (n(ctx) + U(ctx)), where
+    U is the number of different characters seen after ctx; p_(-1) = 1 / symbols; an unseen ctx leaves p unchanged. (Method C
     in Witten and Bell, IEEE Trans. Inf. Theory 37(4), 1991.)
     """
     p = np.full(len(held_out), 1 / symbols)
