@@ -1,4 +1,4 @@
-"""gather(): read everything about this computer into one Machine. A failed reading never raises an error."""
+"""``gather`` reads everything about this computer into one Machine. A reading that fails never raises an error."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from inventory.nvml.probe import Line, Opening
 PROBE = (sys.executable, "-P", "-m", "inventory.nvml.probe")
 _MOST_CARDS = 64
 _START_S = 60
-"""Longest start of Python in the child: it takes many seconds on a busy or an emulated computer."""
+"""Maximum time in seconds to start Python in the child process: a busy or emulated computer needs many seconds."""
 _RETRY_LIMITS = 2
-"""After this many time limits the cards that are not read yet are marked as failed."""
+"""After this many timeouts, the cards that are not read yet are marked as failed."""
 
 
 def gather(*, timeout_s: float = 10, sysroot: Path = Path("/"), probe: Sequence[str] = PROBE) -> Machine:
     """Read this computer: files below ``sysroot``, and NVML through the ``probe`` command with a time limit.
 
-    The probe is a separate process, because NVML can crash or hang if a card fell off the bus: this becomes a failed
-    reading, and the other cards are still read. The probe runs while the files are read.
+    The probe is a separate process, because NVML can crash or hang if a card has fallen off the bus. Such a crash
+    becomes a failed reading, and the other cards are still read. The probe runs while this process reads the files.
     """
     cards = pci.cards(sysroot)
     child = Child(probe, python_path_variables())
@@ -54,7 +54,8 @@ def gather(*, timeout_s: float = 10, sysroot: Path = Path("/"), probe: Sequence[
 
 
 def _read_cards(child: Child, probe: Sequence[str], timeout_s: float) -> tuple[Opening, tuple[Gpu, ...]]:
-    """Read all cards. If the child dies at a card, that card is marked as failed and another child reads the rest."""
+    """Read all cards. If the child process dies while it reads a card, that card is marked as failed, and another child
+    process reads the remaining cards."""
     opening: Opening | None = None
     gpus: dict[int, Gpu] = {}
     deadline = time.monotonic() + _RETRY_LIMITS * timeout_s
@@ -78,7 +79,7 @@ def _read_cards(child: Child, probe: Sequence[str], timeout_s: float) -> tuple[O
 
 
 def _parsed(lines: Sequence[bytes]) -> tuple[Opening | None, dict[int, Gpu], bool]:
-    """The opening, the cards by index, and whether there were invalid lines."""
+    """Parse the output of the probe: its opening record, the cards by index, and whether there were invalid lines."""
     opening: Opening | None = None
     gpus: dict[int, Gpu] = {}
     garbage = False
@@ -95,7 +96,7 @@ def _parsed(lines: Sequence[bytes]) -> tuple[Opening | None, dict[int, Gpu], boo
 
 
 def _merged(module: Driver, library: Driver | None) -> Driver:
-    """Facts about the kernel module from files, and about the library from NVML if it answers."""
+    """Facts about the driver: the kernel module from files, the library from NVML if NVML answers."""
     if library is None:
         unknown: Reading[Any] = Reading.not_supported("NVML does not answer")
         return msgspec.structs.replace(module, cuda_version=unknown)

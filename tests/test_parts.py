@@ -395,7 +395,10 @@ def test_a_card_that_differs_from_the_bill_fails(tmp_path: Path) -> None:
         "this-card"
     ]
     assert found.status == "fail"
-    assert found.message == "this machine has GeForce RTX 3060 12GB, its bill has 1 x GeForce GTX 1060 6GB"
+    assert (
+        found.message
+        == "this machine has GeForce RTX 3060 12GB, its bill of materials has 1 x GeForce GTX 1060 6GB"
+    )
 
 
 def test_machines_without_card_driver_or_bill(tmp_path: Path) -> None:

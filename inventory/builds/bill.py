@@ -25,7 +25,7 @@ FormFactor = Literal["mini-itx", "micro-atx", "atx", "e-atx"]
 
 
 class BillError(yaml_lines.YamlError):
-    """The bill is not valid; the message is one sentence with the file, the line and the expected value."""
+    """The bill of materials is not valid. The message is one sentence: the file, the line and the expected value."""
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
@@ -35,9 +35,9 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     price_usd: Dollars
     quantity: Count = 1
     priced_on: datetime.date | None = None
-    """Date of the price; None: the date of the bill."""
+    """Date of the price. None: the date of the whole bill of materials."""
     price_source: str = ""
-    """Where the price was found; empty: the price is an estimate."""
+    """Where the price was found. Empty: the price is an estimate."""
     used: bool = False
     note: str = ""
 
@@ -48,7 +48,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class CardPart(_Part, frozen=True, kw_only=True, tag="card"):
-    """The graphics card. Missing values are those of the reference card in the catalogue."""
+    """The graphics card. A missing value is taken from the reference card in the catalogue."""
 
     power_w: Watts | None = None
     length_mm: Millimetres | None = None
@@ -58,13 +58,13 @@ class CardPart(_Part, frozen=True, kw_only=True, tag="card"):
 
 
 class ProcessorPart(_Part, frozen=True, kw_only=True, tag="processor"):
-    """The processor. ``peak_w`` is the power of the package under full load; by default 1.35 times the TDP."""
+    """The processor. ``peak_w``: the power of the package under full load. The default is 1.35 times the TDP."""
 
     tdp_w: Watts
     peak_w: Watts | None = None
     socket: str = ""
     pcie_generation: Generation | None = None
-    """Generation of the lanes that connect the card's slot."""
+    """PCIe generation of the lanes that connect the processor to the slot of the card."""
     pcie_lanes: Lanes | None = None
 
 
@@ -72,7 +72,7 @@ class BoardPart(_Part, frozen=True, kw_only=True, tag="board"):
     """The main board."""
 
     slot_generation: Generation | None = None
-    """Generation of the card's slot."""
+    """PCIe generation of the slot for the card."""
     slot_lanes: Lanes | None = None
     socket: str = ""
     memory_type: str = ""
@@ -97,7 +97,8 @@ class PowerSupplyPart(_Part, frozen=True, kw_only=True, tag="power-supply"):
 
     watts: Watts
     atx_version: Annotated[float, Meta(ge=1, le=4)] | None = None
-    """Version 3.0 and later must deliver twice the rated power for 0.1 ms; if it is missing, 2 is assumed."""
+    """ATX version; 2 is assumed if it is missing. Version 3.0 and later must deliver twice the rated power for 0.1
+    ms."""
     connectors: tuple[Connector, ...] | None = None
     """Power plugs for cards; a 6+2-pin plug counts as 8-pin."""
 
@@ -150,7 +151,7 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
     budget_usd: float | None
     priced_on: datetime.date
     historic: bool
-    """Whether the bill describes an old computer, whose prices are not today's."""
+    """Whether the bill of materials describes an old computer, so that its prices are not those of today."""
     note: str
     parts: tuple[Part, ...]
     card_part: CardPart
@@ -162,7 +163,7 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def total_usd(self) -> float:
-        """Price of all parts."""
+        """Total price of all parts."""
         return sum(part.cost_usd for part in self.parts)
 
     @property
@@ -172,12 +173,12 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def estimates(self) -> int:
-        """Number of prices that are estimates."""
+        """Number of parts whose price is an estimate."""
         return sum(not part.price_source for part in self.parts)
 
 
 def read(path: Path) -> Bill:
-    """Read one bill. Raises BillError."""
+    """Read one bill of materials. Raises BillError."""
     try:
         document = yaml_lines.read(path)
         return _bill(path.stem, yaml_lines.convert(document, _BillFile), document)
@@ -227,17 +228,17 @@ def _one(type_: type[P], raw: _BillFile, document: yaml_lines.YamlDocument) -> P
 
 
 def builds_folder() -> Path:
-    """Folder of the bills that dlbox includes."""
+    """Folder of the bills of materials that come with dlbox."""
     return Path(str(resources.files("inventory") / "builds"))
 
 
 def shipped() -> tuple[Bill, ...]:
-    """The bills that dlbox includes, sorted by name. Raises BillError."""
+    """The bills of materials that come with dlbox, sorted by name. Raises BillError."""
     return tuple(read(path) for path in sorted(builds_folder().glob("*.yml")))
 
 
 def open_bill(name_or_path: str) -> Bill:
-    """Read an included bill by its name, or a file. Raises BillError."""
+    """Read a bill of materials: one that comes with dlbox, by its name, or a file. Raises BillError."""
     names = sorted(path.stem for path in builds_folder().glob("*.yml"))
     if name_or_path in names:
         return read(builds_folder() / f"{name_or_path}.yml")

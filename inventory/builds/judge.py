@@ -15,29 +15,31 @@ from inventory.cards.cards import Card
 OTHER_PARTS_W = 50.0
 """Power of board, memory, drives and fans in a computer with one card (from memory)."""
 PEAK_TDP_RATIO = 1.35
-"""Peak power of a processor's package over its TDP: AMD's socket limit, which is near Intel's for 65 W."""
+"""Ratio of a processor's peak package power to its TDP: AMD's socket limit, which is close to Intel's at 65 W."""
 SPIKE_RATIO = 1.6
-"""Shortest power spikes of a card over its power limit: 901 W of 575 W for less than 1 ms (RTX 5090, Igor's Lab)."""
+"""Ratio of the shortest power spikes of a card to its power limit. An RTX 5090 with a limit of 575 W drew 901 W for
+less than 1 ms (measured by Igor's Lab)."""
 SUSTAINED_LOAD_SHARE = 0.8
-"""Share of its rated power that a power supply should deliver for hours."""
+"""Largest share of its rated power that a power supply should deliver for hours."""
 ATX2_CUTOFF_RATIO = 1.3
-"""Power over rated power at which an ATX 2 supply switches off (from memory; between 1.1 and 1.5)."""
+"""Ratio of power to rated power at which an ATX 2 supply switches off (from memory: between 1.1 and 1.5)."""
 ATX3_PEAK_RATIO = 2.0
-"""Power over rated power that an ATX 3.0 supply must deliver for 0.1 ms."""
+"""Ratio of power to rated power that an ATX 3.0 supply must deliver for 0.1 ms."""
 STALE_DAYS = 90
-"""Older prices get a warning."""
+"""Prices that are older than this get a warning."""
 _CONNECTOR_W = {"6-pin": 75, "8-pin": 150, "16-pin": 600}
 SLOT_W = 75
 _LANE_GB_S = {1: 0.25, 2: 0.5, 3: 0.985, 4: 1.969, 5: 3.938, 6: 7.563, 7: 15.125}
 """GB/s of one PCIe lane in each direction, by generation."""
 REACHED_SHARE = {"older": 0.90, "8.0": 0.70}
-"""Measured share of the FP32 peak in large products: about 0.9 below capability 8.0, 0.7 from there up."""
+"""Share of the FP32 peak that large matrix products reach, as measured: about 0.9 below compute capability 8.0,
+0.7 at 8.0 and above."""
 
 Status = Literal["pass", "warn", "fail", "skip", "unknown"]
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
-    """The result for one criterion, and the next step. The fields are those of a health check's finding."""
+    """The result for one criterion, and what to do next. It has the same fields as a finding of a health check."""
 
     id: str
     status: Status
@@ -50,7 +52,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def judge_bill(bill: Bill, *, today: datetime.date, budget_usd: float | None = None) -> tuple[Judgement, ...]:
-    """All judgements of a bill. ``budget_usd`` replaces the budget in the bill."""
+    """All judgements of a bill of materials. ``budget_usd`` replaces the budget that the bill states."""
     return (
         _completeness(bill),
         _budget(bill, bill.budget_usd if budget_usd is None else budget_usd),
@@ -66,12 +68,12 @@ def judge_bill(bill: Bill, *, today: datetime.date, budget_usd: float | None = N
 
 
 def card_power(bill: Bill) -> float:
-    """Watts of all cards at their power limit."""
+    """Power of all cards at their power limits, in watts."""
     return (bill.card_part.power_w or bill.card.tdp_w) * bill.card_part.quantity
 
 
 def processor_power(bill: Bill) -> float:
-    """Watts of the processor's package under full load."""
+    """Power of the processor's package under full load, in watts."""
     processor = bill.processor
     return (processor.peak_w or processor.tdp_w * PEAK_TDP_RATIO) * processor.quantity
 
@@ -86,7 +88,7 @@ def _completeness(bill: Bill) -> Judgement:
         )
     names = " and ".join(filter(None, (", ".join(lacking[:-1]), lacking[-1])))
     return judgement(
-        "whole", "warn", f"no {names} in the bill: the total is too low unless you have them already",
+        "whole", "warn", f"the bill of materials has no {names}: the total is too low unless you have them already",
         remedy=f"add parts of `kind: {lacking[0]}`, with price_usd: 0 for parts that you have already",
     )  # fmt: skip
 
@@ -124,7 +126,8 @@ def _prices(bill: Bill, today: datetime.date) -> Judgement:
 
 
 def power_supply(bill: Bill, card_w: float, how: str = "at its power limit") -> Judgement:
-    """Compare the power supply with ``card_w`` watts of all cards, the processor and the other parts."""
+    """Compare the power supply with the power of the computer: ``card_w`` watts for all cards, the processor, the
+    other parts."""
     rating = bill.supply.watts * bill.supply.quantity
     steady = card_w + processor_power(bill) + OTHER_PARTS_W
     spike = steady + (SPIKE_RATIO - 1) * card_w
@@ -156,7 +159,9 @@ def _connectors(bill: Bill) -> Judgement:
     offered = bill.supply.connectors
     if needed is None or offered is None:
         which = "card" if needed is None else "power supply"
-        return judgement("power-connectors", "skip", f"the bill does not give the power plugs of the {which}")
+        return judgement(
+            "power-connectors", "skip", f"the bill of materials does not give the power plugs of the {which}"
+        )
     needed = needed * bill.card_part.quantity
     if not needed:
         return judgement("power-connectors", "pass", "the slot powers the card; no plug is needed")
@@ -209,7 +214,9 @@ def _compatibility(bill: Bill) -> Judgement:
     if wrong:
         return judgement("fit", "fail", "; ".join(wrong), remedy="replace one of the two parts")
     if not seen:
-        return judgement("fit", "skip", "the bill does not give sockets, memory types or form factors")
+        return judgement(
+            "fit", "skip", "the bill of materials does not give sockets, memory types or form factors"
+        )
     return judgement("fit", "pass", f"compatible: {', '.join(dict.fromkeys(seen))}")
 
 
@@ -219,7 +226,9 @@ def _length(bill: Bill) -> Judgement:
         bill.case.card_length_mm if bill.case else None,
     )
     if length is None or available is None:
-        return judgement("length", "skip", "the bill does not give the length of the card or of the case")
+        return judgement(
+            "length", "skip", "the bill of materials does not give the length of the card or of the case"
+        )
     whose = "" if bill.card_part.length_mm else " (reference card)"
     message = f"the card is {length:.0f} mm long{whose}, the case takes {available:.0f} mm"
     if length <= available:
@@ -231,7 +240,9 @@ def _length(bill: Bill) -> Judgement:
 def _slots(bill: Bill) -> Judgement:
     slots, available = bill.card_part.slots, bill.case.card_slots if bill.case else None
     if slots is None or available is None:
-        return judgement("slots", "skip", "the bill does not give the slots of the card or of the case")
+        return judgement(
+            "slots", "skip", "the bill of materials does not give the slots of the card or of the case"
+        )
     slots *= bill.card_part.quantity
     message = f"the card covers {slots:g} slots, the case has {available:g}"
     if slots <= available:
@@ -248,10 +259,12 @@ def _lanes(bill: Bill) -> Judgement:
     ]
     if not generations or not widths:
         return judgement(
-            "pcie-lanes", "skip", "the bill does not give the PCIe generation or the lanes of the slot"
+            "pcie-lanes",
+            "skip",
+            "the bill of materials does not give the PCIe generation or the lanes of the slot",
         )
     if count > 1 and not own:
-        what = f"the bill does not give the number of the processor's PCIe lanes, which {count} cards share"
+        what = f"the bill of materials does not give the number of the processor's PCIe lanes, which {count} cards share"
         return judgement("pcie-lanes", "skip", what)
     card = bill.card
     generation, lanes = min(*generations, card.pcie_generation), min(*widths, card.pcie_lanes)
@@ -272,7 +285,8 @@ def _lanes(bill: Bill) -> Judgement:
 
 
 def _lanes_per_card(lanes: int, cards: int) -> int:
-    """Lanes of each card if ``cards`` share the ``lanes`` of a processor: 16 lanes are x8 for two and x4 for three."""
+    """Number of lanes of each card if ``cards`` cards share ``lanes`` lanes of a processor. 16 lanes give x8 to each of
+    two cards and x4 to each of three."""
     return max((width for width in (1, 2, 4, 8, 16) if width * cards <= lanes), default=1)
 
 
@@ -293,7 +307,7 @@ def _value_for_money(bill: Bill) -> Judgement:
 
 
 def expected_tflops(card: Card) -> float:
-    """FP32 TFLOPS of large matrix products, estimated from the card's data and published measurements."""
+    """FP32 speed of large matrix products in TFLOPS, estimated from the card's data and published measurements."""
     return card.fp32_tflops * REACHED_SHARE["8.0" if float(card.compute_capability) >= 8 else "older"]
 
 
@@ -322,7 +336,7 @@ def judgement(
     unit: str | None = None,
     remedy: str | None = None,
 ) -> Judgement:
-    """Make the judgement with this short name; a pass has no remedy."""
+    """Create the judgement with this short name. A judgement that passes has no remedy."""
     return Judgement(
         id=f"parts.{name}",
         status=status,
@@ -336,6 +350,6 @@ def judgement(
 
 
 def worst_status(judgements: Iterable[Judgement]) -> Status:
-    """The worst status of all; "unknown" is worse than "warn"."""
+    """The worst status of all judgements. "unknown" is worse than "warn"."""
     order: tuple[Status, ...] = ("fail", "unknown", "warn", "pass", "skip")
     return min((j.status for j in judgements), key=order.index, default="skip")

@@ -13,7 +13,7 @@ from inventory.machine.records import Machine
 
 
 def load_power(machine: Machine) -> Reading[float]:
-    """Power of all cards in watts now; a value only while every card is busy."""
+    """Power that all cards draw now, in watts. There is a value only while every card is busy."""
     total = 0.0
     for gpu in machine.gpus:
         if not gpu.power.draw_w.ok or gpu.power.draw_w.value is None:
@@ -45,9 +45,10 @@ def judge_machine(
     limit_w: Reading[float],
     when: str = "as measured under load",
 ) -> tuple[Judgement, ...]:
-    """Compare this computer with its bill.
+    """Compare this computer with its bill of materials.
 
-    ``power_w``: power of the cards under load in watts. ``when``: when it was measured. ``limit_w``: their limit.
+    ``power_w``: power of the cards under load, in watts. ``when``: a phrase that says when it was measured.
+    ``limit_w``: sum of the power limits of the cards, in watts.
     """
     return _same_card(machine, bill), _measured_power(machine, bill, power_w, limit_w, when)
 
@@ -61,10 +62,16 @@ def _same_card(machine: Machine, bill: Bill | None) -> Judgement:
         return judgement("this-card", "pass", f"this machine has {names}", names)
     if [bill.card] * bill.card_part.quantity == found:
         return judgement(
-            "this-card", "pass", f"this machine has {names}, as in its bill", names, bill.card.name
+            "this-card",
+            "pass",
+            f"this machine has {names}, as its bill of materials says",
+            names,
+            bill.card.name,
         )
-    message = f"this machine has {names}, its bill has {bill.card_part.quantity} x {bill.card.name}"
-    remedy = "name the bill of this machine, or correct the card in it"
+    message = (
+        f"this machine has {names}, its bill of materials has {bill.card_part.quantity} x {bill.card.name}"
+    )
+    remedy = "name the bill of materials of this machine, or correct the card in it"
     return judgement("this-card", "fail", message, names, bill.card.name, None, remedy)
 
 
@@ -94,7 +101,13 @@ def _measured_power(
     if bill is None:
         message = f"the card draws {watts:.0f} W {how}; software cannot read which power supply it has"
         return judgement(
-            "this-power", "skip", message, round(watts), None, "W", "name the bill of this machine"
+            "this-power",
+            "skip",
+            message,
+            round(watts),
+            None,
+            "W",
+            "name the bill of materials of this machine",
         )
     found = power_supply(bill, watts, how)
     if limit_w.ok and limit_w.value is not None and limit_w.value > watts:
@@ -103,7 +116,7 @@ def _measured_power(
 
 
 def _with_limit(measured: Judgement, at_limit: Judgement, limit_w: float) -> Judgement:
-    """Add the result for the power limit, because other programs may load the card more than a lesson does."""
+    """Add to the measured result what the power limit allows, because other programs can load the card more."""
     message = f"{measured.message}; the card may draw {limit_w:.0f} W"
     if at_limit.status == measured.status or at_limit.status == "pass":
         return msgspec.structs.replace(measured, message=message)

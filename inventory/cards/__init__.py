@@ -1,1 +1,1 @@
-"""The catalogue of graphics cards, and the architectures of cards that it lacks."""
+"""The catalogue of graphics cards, and the architectures of cards that are not in the catalogue."""

@@ -42,11 +42,11 @@ class ArchitectureRow(Sourced, frozen=True, kw_only=True):
     cards: str
     capabilities: tuple[str, ...]
     assumed_capability: str
-    """The capability that is assumed for a card whose chip is not known: the lowest of the architecture."""
+    """Compute capability that is assumed for a card of unknown chip: the lowest of the architecture."""
     first_branch: Branch
     """First driver branch that supports the consumer cards."""
     last_branch: Branch | None
-    """Last driver branch that supports the cards; None: the newest branch supports them."""
+    """Last driver branch that supports the cards. None: the newest branch still supports them."""
     flavours: tuple[Flavour, ...]
     """Kernel modules that support the cards."""
     why: str
@@ -58,7 +58,7 @@ class ArchitectureRow(Sourced, frozen=True, kw_only=True):
 
     @property
     def module_flavour(self) -> ModuleFlavour:
-        """ "either" where both variants of the kernel modules support the cards."""
+        """The variant of the kernel modules that supports the cards, or "either" if both variants do."""
         return "either" if len(set(self.flavours)) == 2 else self.flavours[0]
 
     def first_branch_of(self, pci_device_id: int) -> int:

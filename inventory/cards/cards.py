@@ -39,7 +39,7 @@ __all__ = [
 
 
 class UnknownCard(LookupError):  # noqa: N818 - callers read "except UnknownCard"
-    """The catalogue has no card of that name; the message is one sentence with the most similar names."""
+    """The catalogue has no card of that name. The message is one sentence that lists the most similar names."""
 
 
 @functools.cache
@@ -48,7 +48,7 @@ def _shipped() -> tuple[Catalogue, tuple[Card, ...]]:
 
 
 def catalogue() -> tuple[Card, ...]:
-    """All cards of the catalogue, by architecture; of several cards with the same short name the usual one is first."""
+    """All cards of the catalogue, by architecture. If cards share a short name, the most common one comes first."""
     return _shipped()[1]
 
 
@@ -65,7 +65,7 @@ _COMPANIONS = frozenset({
     "1ad8", "1ad9", "1ada", "1adb", "1aeb", "1aec", "1aed", "1aef", "1af1", "228b", "228e", "22ba", "22bb", "22bc",
     "22bd", "22be",
 })  # fmt: skip
-"""Device ids of audio and USB functions of cards, and of switches, in the ranges of GPU ids.
+"""Device ids of audio functions, USB functions and PCIe switches that lie within the ranges of GPU ids.
 
 From pci.ids of 2023-04-11; 22bb to 22be are from memory."""
 _SHORT_SUPER = re.compile(r"\b(1650|1660|20[678]0|40[78]0)( ?ti)? ?s\b")
@@ -112,7 +112,7 @@ def _keys() -> tuple[tuple[_Key, Card], ...]:
 
 
 def _named(text: str) -> list[Card]:
-    """Cards that the name can mean, the usual one first. Words in ``_OPTIONAL`` may be missing in the name."""
+    """Cards that the name can mean, the most common one first. The name may omit the words in ``_OPTIONAL``."""
     asked = _key(text)
     if not asked.words and "titan" not in asked.families:
         return []
@@ -145,7 +145,7 @@ def is_companion_id(pci_device_id: int) -> bool:
 
 
 def is_laptop_id(pci_device_id: int) -> bool:
-    """Whether the device id is that of a laptop GPU, whatever name NVML reports."""
+    """Whether the device id is that of a laptop GPU. The name that NVML reports does not matter."""
     return f"{pci_device_id:04x}" in _laptop_ids()
 
 
@@ -155,9 +155,10 @@ def _laptop_ids() -> frozenset[str]:
 
 
 def architecture_of(pci_device_id: int) -> Architecture | None:
-    """The architecture by id range, also for cards that the catalogue lacks; None for Kepler, older and unknown ids.
+    """The architecture by ranges of device ids, also for cards that are not in the catalogue. None for Kepler, for
+    older architectures and for unknown ids.
 
-    Only for ids of display functions: audio and USB functions of newer cards have ids in the ranges of older ones.
+    Pass only ids of display functions: audio and USB functions of newer cards have ids in the ranges of older cards.
     """
     for block in _shipped()[0].id_ranges:
         if int(block.first, 16) <= pci_device_id <= int(block.last, 16):
@@ -168,7 +169,7 @@ def architecture_of(pci_device_id: int) -> Architecture | None:
 def find(text: str) -> Card:
     """The card for a text such as "GTX 1060", "rtx 3060 12gb", "NVIDIA GeForce RTX 3090", "4090" or "10de:1c03".
 
-    A name that several cards share means the first of them in the catalogue, which was sold first:
+    If several cards share a name, the name means the first of them in the catalogue, which was sold first:
     "GTX 1060" has 6 GB, "RTX 3060" 12 GB, "RTX 3080" 10 GB, "RTX 4060 Ti" and "RTX 5060 Ti" have 8 GB.
     Raises ``UnknownCard``.
     """
@@ -253,7 +254,8 @@ def _nearest(text: str) -> list[str]:
 
 
 def match(name: str | None, pci_device_id: int | None, memory_bytes: int | None) -> Card | None:
-    """The card of the catalogue with the given values of the bus and NVML; None for laptop GPUs and unlisted cards.
+    """The card of the catalogue that matches the values read from the PCI bus and NVML. None for laptop GPUs and for
+    cards that are not in the catalogue.
 
     The id takes precedence over the name. ``memory_bytes`` distinguishes variants with the same id and name.
     """

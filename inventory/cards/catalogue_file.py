@@ -27,14 +27,15 @@ class CatalogueError(yaml_lines.YamlError):
 
 
 class Source(msgspec.Struct, frozen=True):
-    """Source of a figure; ``verified`` if the figure was read there, not taken from memory."""
+    """Source of a figure. ``verified``: a person read the figure in the source and did not take it from memory."""
 
     text: str
     verified: bool
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
-    """One model of graphics card. Figures are of the reference design; cards by other makers differ in boost clock."""
+    """One model of graphics card. The figures are those of the reference design; cards by other makers have other boost
+    clocks."""
 
     name: str
     """NVML's name without the vendor; variants include their memory: "GeForce RTX 3060 12GB"."""
@@ -50,19 +51,19 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     memory_type: str
     memory_bus_bits: int
     memory_gbps_per_pin: float
-    """Gbit/s of each data pin: twice the highest memory clock that NVML reports, in GHz."""
+    """Data rate of each memory pin in Gbit/s: twice the highest memory clock in GHz that NVML reports."""
     memory_bandwidth_gb_s: float
-    """As published, in 10^9 bytes per second."""
+    """Published memory bandwidth in 10^9 bytes per second."""
     l2_bytes: int | None = None
     tf32_tflops: float | None = None
-    """Peak with FP32 accumulation and without sparsity; None if the card has no units for the precision."""
+    """Peak with FP32 accumulation and without sparsity, in TFLOPS. None: the card has no units for the precision."""
     fp16_tflops: float | None = None
     bf16_tflops: float | None = None
     tdp_w: int
     power_supply_w: int | None = None
-    """Power of the power supply that the maker recommends, in watts."""
+    """Rated power of the power supply that the maker of the card recommends, in watts."""
     power_connectors: tuple[Connector, ...] | None = None
-    """Empty: the slot alone powers the card. None: unknown."""
+    """Power plugs of the card. Empty: the slot alone powers the card. None: unknown."""
     length_mm: int | None = None
     pcie_generation: int
     pcie_lanes: int
@@ -71,21 +72,21 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     has_ecc: bool = False
     min_driver_branch: int
     last_driver_branch: int | None = None
-    """None: current branches still support the card."""
+    """Last driver branch that supports the card. None: current branches still support it."""
     module_flavour: ModuleFlavour
     """Kernel modules that support the card; from branch 615 on there are only open modules."""
     pci_ids: tuple[str, ...] = ()
-    """"10de:2503", lower case. Variants that differ in memory alone may share one."""
+    """PCI ids in lower case, such as "10de:2503". Variants that differ only in memory may share an id."""
     aliases: tuple[str, ...] = ()
     note: str = ""
     unverified: tuple[str, ...] = ()
-    """Fields whose values are from memory."""
+    """Fields whose values were not compared with a source."""
     sources: tuple[tuple[str, str], ...] = ()
-    """(field, source) of the other fields."""
+    """(field, source) for each of the other fields."""
 
     @property
     def fp32_tflops(self) -> float:
-        """Computed peak: one fused multiply-add (two operations) per core and cycle at boost clock."""
+        """FP32 peak, computed as one fused multiply-add (two operations) per core and cycle at boost clock."""
         return 2 * self.cores * self.boost_mhz / 1e6
 
     @property
@@ -169,7 +170,7 @@ _FIGURES = (
 
 
 def read(path: Path) -> tuple[Catalogue, tuple[Card, ...]]:
-    """Read the file and make its cards. Raises CatalogueError."""
+    """Read the file and create one ``Card`` per entry. Raises CatalogueError."""
     try:
         document = yaml_lines.read(path)
         raw = yaml_lines.convert(document, Catalogue)

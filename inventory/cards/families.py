@@ -1,4 +1,4 @@
-"""Find the architecture of a card that the catalogue lacks, by its name or id.
+"""Find the architecture of a card that is not in the catalogue, by its name or device id.
 
 Laptop GPUs, workstation and data-centre cards use the drivers and wheels of their architecture. Kepler is included so
 that an error can name it. The product names of NVIDIA are general knowledge; the ids are those of `cards.yml`.

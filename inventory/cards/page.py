@@ -1,4 +1,4 @@
-"""Make the reference page of the card catalogue: `python -m inventory.cards.page > docs/reference/cards.md`."""
+"""Write the reference page of the card catalogue: `python -m inventory.cards.page > docs/reference/cards.md`."""
 
 from __future__ import annotations
 

@@ -18,7 +18,8 @@ _PACKAGE = re.compile(
 
 
 def module(sysroot: Path = Path("/")) -> Driver:
-    """The fields of Driver that files show: the kernel module, and the version in the library's file name."""
+    """The fields of ``Driver`` that can be read from files: the kernel module, and the version in the file name of the
+    library."""
     loaded = tuple(name for name in _loaded(sysroot) if name in _CLAIM_CARDS)
     version = kernel_files.text(sysroot / "proc/driver/nvidia/version") or ""
     number = re.search(
@@ -38,7 +39,7 @@ def module(sysroot: Path = Path("/")) -> Driver:
 
 
 def read(sysroot: Path, environment: str, release: str) -> Installation:
-    """Installation of the driver. In a container or under WSL2 the host installs it, so only device nodes are read."""
+    """How the driver is installed. In a container or under WSL2 the host installs it, so only device nodes are read."""
     nodes = _nodes(sysroot)
     if environment in ("container", "wsl2"):
         return Installation(device_nodes=nodes)
@@ -58,7 +59,7 @@ def _loaded(sysroot: Path) -> list[str]:
 
 
 def _library(sysroot: Path) -> Reading[str]:
-    """The version in the file name to which libnvidia-ml.so.1 links."""
+    """Driver version, taken from the name of the file that the link libnvidia-ml.so.1 points to."""
     for folder in (
         "usr/lib/x86_64-linux-gnu",
         "usr/lib64",
@@ -97,7 +98,7 @@ def _kernels(sysroot: Path, running: str) -> Reading[tuple[InstalledKernel, ...]
 
 
 def _has_module(folder: Path) -> bool:
-    """Whether there is a nvidia.ko, compressed or not, from DKMS, prebuilt packages or the installer."""
+    """Whether the kernel has a module nvidia.ko, compressed or not, from DKMS, a prebuilt package or the installer."""
     index = kernel_files.text(folder / "modules.dep", 8 << 20)
     if index is not None and re.search(r"(^|/)nvidia(-current)?\.ko(\.\w+)?:", index, re.MULTILINE):
         return True
@@ -110,12 +111,12 @@ def _has_module(folder: Path) -> bool:
 
 
 def _release_key(release: str) -> list[tuple[int, str]]:
-    """Sort key: 6.8.0-100 comes after 6.8.0-99."""
+    """Sort key of a kernel version: 6.8.0-100 comes after 6.8.0-99."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"[.\-+_]", release)]
 
 
 def _dkms(sysroot: Path) -> Reading[tuple[DkmsModule, ...]]:
-    """From the folders /var/lib/dkms/nvidia*/VERSION/KERNEL/ARCHITECTURE/module."""
+    """NVIDIA modules in DKMS, read from the folders /var/lib/dkms/nvidia*/VERSION/KERNEL/ARCHITECTURE/module."""
     folder = sysroot / "var/lib/dkms"
     if not folder.is_dir():
         return Reading.not_supported("DKMS is not installed")
@@ -138,7 +139,7 @@ def _dkms(sysroot: Path) -> Reading[tuple[DkmsModule, ...]]:
 
 
 def _packages(sysroot: Path) -> Reading[tuple[Package, ...]]:
-    """Installed driver packages and whether they are on hold, from dpkg's status file."""
+    """Installed driver packages, and whether each is on hold, read from dpkg's status file."""
     content = kernel_files.text(sysroot / "var/lib/dpkg/status", 32 << 20)
     if content is None:
         return Reading.not_supported("this distribution does not use dpkg")

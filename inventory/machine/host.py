@@ -1,4 +1,4 @@
-"""The computer without its cards: distribution, kernel, processor, memory, disk, firmware, environment."""
+"""Read the computer except its cards: distribution, kernel, processor, memory, disk, firmware, environment."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ _VARIABLES = (
 
 _HOST_NAME_LENGTH = 255
 _NOT_IN_HOST_NAMES = frozenset("/\\<>|\"'`$;&{}")
-"""Characters with a meaning in paths, shells, markup or templates. A stored result whose host name has one is refused
-(bench/results/record/grammar.py)."""
+"""Characters that have a special meaning in paths, shells, markup or templates. A stored result is refused if its
+host name contains one of them (bench/results/record/grammar.py)."""
 
 _CUDA_LIBRARY = re.compile(r"lib(cudart|cudnn|cublas|cublasLt|cufft|cusolver|cusparse|nccl|nvrtc)(_\w+)?\.so")
 
 
 def read(sysroot: Path = Path("/")) -> Host:
-    """All fields of Host: files below ``sysroot``, the rest from the running system."""
+    """All fields of ``Host``, read from files below ``sysroot`` and from the running system."""
     environment = _environment(sysroot)
     memory = psutil.virtual_memory()
     release = kernel_files.text(sysroot / "proc/sys/kernel/osrelease") or platform.release()
@@ -75,7 +75,7 @@ def read(sysroot: Path = Path("/")) -> Host:
 
 
 def host_name(text: str) -> str:
-    """``text`` as a name that a stored result may have, of at most 255 characters.
+    """Convert ``text`` to a host name that a stored result may contain, of at most 255 characters.
 
     The kernel accepts any bytes as a host name. A "-" replaces each character that cannot be printed or has a meaning
     in paths, shells, markup or templates; all other names stay as they are.
@@ -85,7 +85,8 @@ def host_name(text: str) -> str:
 
 
 def _clashes() -> tuple[str, ...]:
-    """Folders of LD_LIBRARY_PATH with CUDA libraries: the loader searches them before the folders of Python wheels."""
+    """Folders in LD_LIBRARY_PATH that contain CUDA libraries. The loader searches them before the folders of Python
+    wheels."""
     folders = [Path(folder) for folder in os.environ.get("LD_LIBRARY_PATH", "").split(":") if folder]
     return tuple(
         str(folder)
@@ -160,7 +161,7 @@ def _swap(sysroot: Path) -> int:
 
 
 def _secure_boot(sysroot: Path) -> Reading[bool]:
-    """The EFI variable SecureBoot: four bytes of attributes, then 0 or 1."""
+    """Whether Secure Boot is on, from the EFI variable SecureBoot: four bytes of attributes, then 0 or 1."""
     folder = sysroot / "sys/firmware/efi/efivars"
     if not (sysroot / "sys/firmware/efi").exists():
         return Reading.not_supported("this machine did not boot through UEFI")
@@ -183,7 +184,7 @@ def _iommu(sysroot: Path) -> Reading[bool]:
 
 
 def _disk(sysroot: Path) -> Reading[Disk]:
-    """The file system of the home folder, which contains caches and results."""
+    """The file system of the home folder, where caches and results are stored."""
     try:
         home = Path.home()
         usage = os.statvfs(home)
@@ -201,7 +202,8 @@ def _disk(sysroot: Path) -> Reading[Disk]:
 
 
 def _disk_kind(sysroot: Path, device: int) -> DiskKind:
-    """By the name of the block device and its flag ``rotational``; for a partition, the flag of its disk.
+    """Kind of disk, from the name of the block device and its flag ``rotational``. A partition has the flag of its
+    disk.
 
     The disk of a virtual machine (vda) always has the flag, so its kind is unknown.
     """

@@ -8,7 +8,9 @@ from inventory.machine.reading import Reading
 
 
 def text(path: Path, limit: int = 1 << 20) -> str | None:
-    """The content without surrounding white space; None if the file cannot be read. ``limit`` in bytes."""
+    """Content of the file without surrounding white space; None if the file cannot be read. ``limit``: maximum number
+    of
+    bytes to read."""
     try:
         with path.open("rb") as file:
             return file.read(limit).decode("utf-8", "replace").strip()
@@ -17,7 +19,7 @@ def text(path: Path, limit: int = 1 << 20) -> str | None:
 
 
 def reading(path: Path) -> Reading[str]:
-    """As ``text``, with the reason if the file cannot be read."""
+    """Like ``text``, but gives the reason if the file cannot be read."""
     try:
         with path.open("rb") as file:
             content = file.read(1 << 20).decode("utf-8", "replace").strip()
@@ -31,7 +33,7 @@ def reading(path: Path) -> Reading[str]:
 
 
 def whole(path: Path, base: int = 0) -> int | None:
-    """The whole number in the file, decimal or with 0x; None if there is none."""
+    """The integer in the file, decimal or hexadecimal with 0x. None: the file has no integer or cannot be read."""
     content = text(path, 64)
     try:
         return int(content, base) if content else None

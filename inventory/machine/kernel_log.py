@@ -24,9 +24,10 @@ _MOST_RECORDS = 200_000
 
 
 def read(sysroot: Path, environment: Environment, *, timeout_s: float = 3) -> Reading[KernelLog]:
-    """Read /dev/kmsg, the journal or the log file: the first that this user may read.
+    """Read the kernel log from the first source that this user may read: /dev/kmsg, the journal or the log file.
 
-    The ring buffer /dev/kmsg loses its oldest lines; if it has, the journal is read first.
+    The ring buffer /dev/kmsg drops its oldest lines when it is full. If it has dropped lines, the journal is tried
+    first.
     """
     ring, complete = _ring_buffer(sysroot / "dev/kmsg")
     elsewhere = environment not in ("container", "wsl2") and sysroot == Path("/")
@@ -65,12 +66,12 @@ def parse(lines: Iterable[str], source: str) -> KernelLog:
 
 
 def _full(address: str) -> str:
-    """The PCI address in lower case without its function: "0000:01:00"."""
+    """The PCI address in lower case and without the function number, such as "0000:01:00"."""
     return address.lower().partition(".")[0]
 
 
 def _ring_buffer(path: Path) -> tuple[list[str] | None, bool]:
-    """Messages of the kernel's ring buffer, without waiting for new ones; None if this user may not read it.
+    """Messages in the kernel's ring buffer; does not wait for new messages. None: this user may not read the buffer.
 
     Each read of the device returns one record: "priority,sequence,time,flags;text". The second value is whether the
     first record is the first one since boot.
@@ -85,7 +86,7 @@ def _ring_buffer(path: Path) -> tuple[list[str] | None, bool]:
             try:
                 record = os.read(descriptor, 8192)
             except BrokenPipeError:
-                continue  # records were overwritten meanwhile: the next read continues after the gap
+                continue  # Records were overwritten since the last read: continue after the gap.
             except BlockingIOError:
                 break
             except OSError:
@@ -101,6 +102,6 @@ def _ring_buffer(path: Path) -> tuple[list[str] | None, bool]:
 
 
 def _since_boot(lines: list[str]) -> list[str]:
-    """The lines after the last kernel banner: a log file contains several boots."""
+    """The lines of the current boot, which follow the last kernel banner: a log file contains several boots."""
     last = max((number for number, line in enumerate(lines) if _BOOT.search(line)), default=0)
     return lines[last:]

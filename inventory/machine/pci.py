@@ -11,12 +11,13 @@ from inventory.machine.records import PciCard
 
 _NVIDIA = 0x10DE
 _DISPLAY_CLASSES = (0x0300, 0x0302)
-"""VGA and 3D controllers. Cards since Turing also have USB and audio functions, whose ids resemble those of cards."""
+"""PCI classes of VGA and 3D controllers. Cards since Turing also have USB and audio functions, whose device ids
+resemble those of cards."""
 
 _ADDRESS = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 
 _GENERATIONS = {2.5: 1, 5.0: 2, 8.0: 3, 16.0: 4, 32.0: 5, 64.0: 6}
-"""PCI Express generation by transfer rate in GT/s."""
+"""Transfer rate in GT/s -> PCI Express generation."""
 
 
 def cards(sysroot: Path = Path("/")) -> tuple[PciCard, ...]:
@@ -53,7 +54,9 @@ def _card(folder: Path) -> PciCard | None:
 
 
 def _driver(folder: Path) -> str | None:
-    """Name of the bound driver: in sysfs the target of a link, in copies of sysfs also the content of a file."""
+    """Name of the driver that is bound to the device. In sysfs it is the target of a link; a copy of sysfs may have a
+    file
+    with the name instead."""
     link = folder / "driver"
     try:
         if link.is_symlink():
@@ -64,7 +67,7 @@ def _driver(folder: Path) -> str | None:
 
 
 def _bridge(folder: Path) -> Path | None:
-    """The PCI bridge above the card: the parent folder of the device, if that is a PCI device."""
+    """The PCI bridge that the card is connected to: the parent folder of the device, if that is a PCI device."""
     try:
         parent = folder.resolve().parent
     except (OSError, RuntimeError):
@@ -87,7 +90,7 @@ def _generation(path: Path) -> Reading[int]:
 
 
 def _width(path: Path) -> Reading[int]:
-    """Number of lanes. A missing or sleeping card reports 0 or 255, which counts as unknown."""
+    """Number of lanes. A missing or sleeping card reports 0 or 255; both become an unknown value."""
     lanes = kernel_files.whole(path, 10)
     if lanes in (1, 2, 4, 8, 12, 16, 32):
         return Reading.of(lanes)

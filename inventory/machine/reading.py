@@ -12,11 +12,12 @@ State = Literal["ok", "not-supported", "no-permission", "failed"]
 
 
 class Reading(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
-    """``value`` is set if and only if ``state`` is "ok"; a value that was not read is never reported as 0.
+    """``value`` is set if and only if ``state`` is "ok". A value that was not read is never reported as 0.
 
-    ``not-supported``: this device or driver does not have it. ``no-permission``: this user may not read it. ``failed``:
-    it should have been readable. ``code``: the return code of the library (of NVML, or an errno) if there is one.
-    ``why``: the reason as one clause.
+    ``not-supported``: this device or driver does not have the value. ``no-permission``: this user may not read the
+    value.
+    ``failed``: the value should be readable, but reading it failed. ``code``: the return code of NVML or the errno, if
+    there is one. ``why``: the reason as one clause.
     """
 
     value: T | None = None

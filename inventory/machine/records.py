@@ -1,4 +1,4 @@
-"""Machine: everything that was read from one computer, as records. ``inventory.gather.gather`` fills them."""
+"""``Machine``, the record of everything read from one computer. ``inventory.gather.gather`` fills it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     """The computer without its cards."""
 
     hostname: str = ""
-    """As ``inventory.machine.host.host_name`` makes it."""
+    """Host name, as ``inventory.machine.host.host_name`` returns it."""
     distribution: Distribution = Distribution()
     kernel: str = ""
     architecture: str = ""
@@ -46,11 +46,11 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     cpu_cores: int = 1
     cpu_threads: int = 1
     cpu_governor: Reading[str] = _ABSENT
-    """Of the first core: "performance", "powersave", "schedutil" ..."""
+    """Frequency governor of the first core: "performance", "powersave", "schedutil" ..."""
     cpu_frequency_driver: Reading[str] = _ABSENT
-    """"intel_pstate", "amd-pstate-epp", "acpi-cpufreq" ..."""
+    """Frequency driver: "intel_pstate", "amd-pstate-epp", "acpi-cpufreq" ..."""
     load_average: Reading[float] = _ABSENT
-    """Runnable threads, averaged over the last minute."""
+    """Number of runnable threads, averaged over the last minute."""
     memory_bytes: int = 0
     memory_available_bytes: int = 0
     swap_bytes: int = 0
@@ -58,14 +58,14 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     python_version: str = ""
     environment: Environment = "bare-metal"
     is_laptop: bool = False
-    """By the DMI chassis type."""
+    """Whether the computer is portable, from the DMI chassis type."""
     secure_boot: Reading[bool] = _UNREAD
     iommu: Reading[bool] = _ABSENT
     """Whether the kernel has assigned devices to IOMMU groups."""
     variables: dict[str, str] = {}
-    """Environment variables that determine which cards CUDA programs see and which libraries they load."""
+    """Environment variables that decide which cards CUDA programs see and which libraries they load."""
     library_path_clashes: tuple[str, ...] = ()
-    """Folders of LD_LIBRARY_PATH with CUDA libraries, which programs load instead of their own."""
+    """Folders in LD_LIBRARY_PATH that contain CUDA libraries. Programs load these libraries instead of their own."""
 
 
 class PciCard(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,14 +74,14 @@ class PciCard(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     """"0000:01:00.0"."""
     device_id: int
-    """For example 0x1C03 of the PCI id 10de:1c03."""
+    """Device id, for example 0x1C03 for the PCI id 10de:1c03."""
     subsystem_vendor_id: int = 0
     subsystem_device_id: int = 0
     class_code: int = 0x030000
     driver: str | None = None
-    """Kernel driver bound to it: "nvidia", "nouveau", "vfio-pci" or None."""
+    """Kernel driver that is bound to the card: "nvidia", "nouveau", "vfio-pci", or None."""
     runtime_status: str = ""
-    """"active" or "suspended": a laptop powers its card down between uses."""
+    """Power state, "active" or "suspended": a laptop powers its card down between uses."""
     link_generation: Reading[int] = _ABSENT
     link_generation_max: Reading[int] = _ABSENT
     link_width: Reading[int] = _ABSENT
@@ -101,7 +101,7 @@ class PciCard(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Temperatures(msgspec.Struct, frozen=True, kw_only=True):
-    """Degrees Celsius; the limits are the card's own."""
+    """Temperatures in degrees Celsius. The limits are those that the card reports."""
 
     gpu_c: Reading[int] = _UNREAD
     memory_c: Reading[int] = _ABSENT
@@ -113,7 +113,7 @@ class Temperatures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Power(msgspec.Struct, frozen=True, kw_only=True):
-    """Watts, and joules since the driver was loaded."""
+    """Power in watts, and energy in joules since the driver was loaded."""
 
     draw_w: Reading[float] = _UNREAD
     limit_w: Reading[float] = _ABSENT
@@ -125,17 +125,18 @@ class Power(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Clocks(msgspec.Struct, frozen=True, kw_only=True):
-    """MHz; ``event_reasons`` is NVML's bit mask of the reasons why clocks are below their maximum."""
+    """Clocks in MHz. ``event_reasons``: NVML's bit mask of the reasons why the clocks are below their maximum."""
 
     performance_state: Reading[int] = _UNREAD
-    """0 (fastest) to 15."""
+    """Performance state, 0 (fastest) to 15."""
     sm_mhz: Reading[int] = _ABSENT
     sm_max_mhz: Reading[int] = _ABSENT
     memory_mhz: Reading[int] = _ABSENT
     memory_max_mhz: Reading[int] = _ABSENT
     event_reasons: Reading[int] = _ABSENT
     sw_thermal_us: Reading[int] = _ABSENT
-    """Microseconds of software thermal slowdown since the driver was loaded; compare two readings."""
+    """Time of software thermal slowdown since the driver was loaded, in microseconds. The difference of two readings is
+    the slowdown between them."""
     hw_thermal_us: Reading[int] = _ABSENT
     power_brake_us: Reading[int] = _ABSENT
 
@@ -145,7 +146,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
 
     generation: Reading[int] = _ABSENT
     generation_max: Reading[int] = _ABSENT
-    """Highest generation of this card in this computer."""
+    """Highest generation that this card supports in this computer."""
     generation_device_max: Reading[int] = _ABSENT
     width: Reading[int] = _ABSENT
     width_max: Reading[int] = _ABSENT
@@ -158,7 +159,7 @@ class Errors(msgspec.Struct, frozen=True, kw_only=True):
     ecc_enabled: Reading[bool] = _ABSENT
     ecc_pending: Reading[bool] = _ABSENT
     ecc_corrected: Reading[int] = _ABSENT
-    """Since the driver was loaded."""
+    """Number of errors since the driver was loaded."""
     ecc_uncorrected: Reading[int] = _ABSENT
     ecc_uncorrected_lifetime: Reading[int] = _ABSENT
     retired_pages: Reading[int] = _ABSENT
@@ -171,7 +172,8 @@ class Errors(msgspec.Struct, frozen=True, kw_only=True):
     inforom_valid: Reading[bool] = _ABSENT
     inforom_version: Reading[str] = _ABSENT
     recovery_action: Reading[int] = _ABSENT
-    """0 none, 1 reset the GPU, 2 reboot, 3 drain peers, 4 drain and reset, 6 bus reset, 7 system reboot."""
+    """Recovery action: 0 none, 1 reset the GPU, 2 reboot, 3 drain peers, 4 drain and reset, 6 bus reset, 7 system
+    reboot."""
 
 
 class GpuProcess(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,9 +184,11 @@ class GpuProcess(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     memory_bytes: int | None = None
     draws: bool = False
-    """Whether it is in both lists of the driver ("C+G" in nvidia-smi), as browsers and other desktop programs are."""
+    """Whether the program is in both lists of the driver, graphics and compute ("C+G" in nvidia-smi). Browsers and
+    other
+    desktop programs are in both."""
     sm_percent: int | None = None
-    """Percentage of about the last second in which its kernels ran; read only during training."""
+    """Share of about the last second in which kernels of the program ran, in percent. Read only during training."""
 
 
 class Gpu(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,7 +196,8 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
 
     index: int
     handle: Reading[bool] = Reading.of(True)
-    """Whether NVML gave a handle; on failure its code (15: fallen off the bus)."""
+    """Whether NVML returned a handle for the card. On failure, the return code (15: the card has fallen off the
+    bus)."""
     name: Reading[str] = _UNREAD
     uuid: Reading[str] = _UNREAD
     pci_address: Reading[str] = _UNREAD
@@ -200,7 +205,7 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
     compute_capability: Reading[str] = _UNREAD
     memory_total_bytes: Reading[int] = _UNREAD
     memory_used_bytes: Reading[int] = _UNREAD
-    """Without the memory that the driver reserves (version 2 of NVML's memory struct)."""
+    """Used memory without the memory that the driver reserves (version 2 of NVML's memory struct)."""
     memory_reserved_bytes: Reading[int] = _UNREAD
     bar1_total_bytes: Reading[int] = _ABSENT
     memory_bus_bits: Reading[int] = _ABSENT
@@ -215,7 +220,7 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
     fan_rpm: Reading[int] = _ABSENT
     utilisation_percent: Reading[int] = _ABSENT
     compute_mode: Reading[int] = _ABSENT
-    """0 default, 2 prohibited, 3 one process at a time."""
+    """Compute mode: 0 default, 2 prohibited, 3 one process at a time."""
     persistence: Reading[bool] = _ABSENT
     display_active: Reading[bool] = _ABSENT
     mig: Reading[bool] = _ABSENT
@@ -287,7 +292,7 @@ class Xid(msgspec.Struct, frozen=True, kw_only=True):
 
     code: int
     address: str = ""
-    """"0000:01:00", as the module prints it."""
+    """PCI address as the module prints it, such as "0000:01:00"."""
     message: str = ""
 
 
@@ -295,7 +300,7 @@ class KernelLog(msgspec.Struct, frozen=True, kw_only=True):
     """Kernel messages about the cards since boot."""
 
     source: str
-    """"/dev/kmsg", "journalctl" or the file it came from."""
+    """Source of the log: "/dev/kmsg", "journalctl" or the name of a log file."""
     xids: tuple[Xid, ...] = ()
     nvidia: tuple[str, ...] = ()
     """Other messages of NVIDIA's module, of nouveau or about module loading, oldest first, at most 50."""
@@ -306,7 +311,7 @@ class PowerSupply(msgspec.Struct, frozen=True, kw_only=True):
 
     watts: int
     source: str
-    """Where it was stated: "--power-supply" or the name of a bill of materials."""
+    """Where the power supply was stated: "--power-supply" or the name of a bill of materials."""
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -317,12 +322,12 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     cards: tuple[PciCard, ...] = ()
     driver: Driver = Driver()
     nvml: Reading[bool] = _UNREAD
-    """Whether NVML started; on failure its return code and the meaning of the code."""
+    """Whether NVML started. On failure, its return code and the meaning of that code."""
     gpus: tuple[Gpu, ...] = ()
     installation: Installation = Installation()
     kernel_log: Reading[KernelLog] = _ABSENT
     power_supply: PowerSupply | None = None
-    """None if it was not stated; software cannot read it."""
+    """The power supply; None if nobody stated it, because software cannot read it."""
 
     @property
     def gpu_count(self) -> int:
@@ -335,9 +340,9 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
         return self.gpu_count > 0
 
     def gpu_of(self, card: PciCard) -> Gpu | None:
-        """The GPU of NVML with the PCI address of ``card``; None if there is none."""
+        """The GPU in NVML that has the PCI address of ``card``; None if there is none."""
         return next((g for g in self.gpus if g.pci_address.value == card.address), None)
 
     def card_of(self, gpu: Gpu) -> PciCard | None:
-        """The card on the bus with the PCI address of ``gpu``; None if there is none."""
+        """The card on the PCI bus that has the address of ``gpu``; None if there is none."""
         return next((c for c in self.cards if c.address == gpu.pci_address.value), None)

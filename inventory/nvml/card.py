@@ -26,7 +26,8 @@ _RECENT_US = 1_000_000
 
 
 def gpus(count: int, skip: frozenset[int] = frozenset()) -> Iterator[Gpu]:
-    """Read one card after the other, so that a crash at one card loses none of the earlier ones."""
+    """Read the cards one after the other. If the process crashes while it reads a card, the earlier cards are already
+    reported."""
     for index in range(count):
         if index not in skip:
             yield gpu(index)
@@ -240,10 +241,13 @@ def _processes(device: Any) -> Reading[tuple[GpuProcess, ...]]:
 
 
 def _with_utilisation(device: Any, listed: tuple[GpuProcess, ...]) -> tuple[GpuProcess, ...]:
-    """``listed`` with the utilisation of each program, if the driver reports it (Maxwell and later, not with MIG)."""
+    """The programs in ``listed`` with their utilisation, if the driver reports it (Maxwell and later, not with MIG)."""
     since = time.time_ns() // 1000 - _RECENT_US
     answer = read("nvmlDeviceGetProcessUtilization", device, since) if listed else Reading.of(())
-    if answer.code in (0, 6):  # nothing ran since then: nvidia-ml-py raises an error for an empty answer
+    if answer.code in (
+        0,
+        6,
+    ):  # No program used the card since then: nvidia-ml-py raises an error for an empty answer.
         answer = Reading.of(())
     shares = converted(answer, _shares)
     if shares.value is None:

@@ -1,6 +1,6 @@
 """The only module that imports NVML, NVIDIA's management library; it turns every answer into a Reading.
 
-Import it only in a child process (``inventory.nvml.probe``): the library can crash or hang if a card fell off the bus.
+Import it only in a child process (``inventory.nvml.probe``): NVML can crash or hang if a card has fallen off the bus.
 Return codes are those of nvidia-ml-py 13.615. ``inventory.nvml.card`` calls these functions for each card.
 """
 
@@ -53,7 +53,7 @@ def meaning(code: int) -> str:
 
 
 def read(name: str, *arguments: Any) -> Reading[Any]:
-    """Call one function of the library by name; a value or any error becomes a Reading."""
+    """Call one function of the library by its name. Its value, or any error, becomes a Reading."""
     function = getattr(pynvml, name, None)
     if function is None:
         return Reading.not_supported("nvidia-ml-py is too old for it", 13)
@@ -76,7 +76,7 @@ def refused(code: int) -> Reading[Any]:
 
 
 def first(*readings: Callable[[], Reading[T]]) -> Reading[T]:
-    """The first supported reading: newer drivers rename functions, older drivers lack some."""
+    """The first of the readings that is supported: newer drivers rename functions, and older drivers lack some."""
     answer: Reading[T] = Reading.not_supported("not supported on this card")
     for ask in readings:
         answer = ask()
@@ -86,7 +86,7 @@ def first(*readings: Callable[[], Reading[T]]) -> Reading[T]:
 
 
 def converted(reading: Reading[Any], convert: Callable[[Any], R]) -> Reading[R]:
-    """Apply ``convert`` to the value; an error in ``convert`` becomes a failed reading."""
+    """Apply ``convert`` to the value of a reading. An error in ``convert`` becomes a failed reading."""
     if not reading.ok:
         return Reading(
             state=reading.state if reading.state != "ok" else "failed",
@@ -114,7 +114,7 @@ def number(name: str, *arguments: Any, low: float, high: float, scale: float = 1
 
 
 def text(name: str, *arguments: Any) -> Reading[str]:
-    """Text without control characters, which defective cards return; at most 200 characters."""
+    """Text of at most 200 characters, without the control characters that defective cards return."""
 
     def clean(value: Any) -> str:
         raw = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
@@ -127,7 +127,7 @@ def text(name: str, *arguments: Any) -> Reading[str]:
 
 
 def switch(name: str, *arguments: Any) -> Reading[bool]:
-    """An on/off state; of a pair (current, pending) the current one."""
+    """Whether a setting is on. If the answer is a pair (current, pending), the current state counts."""
 
     def check(value: Any) -> bool:
         state = value[0] if isinstance(value, list | tuple) else value

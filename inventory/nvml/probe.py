@@ -2,7 +2,7 @@
 
 The first line is ``{"begun": true}``, before the library is loaded, so that the time limit does not include the start
 of Python. Then follow ``{"opening": {"nvml": ..., "count": N, "driver": ...}}`` and one ``{"gpu": ...}`` for each card
-as soon as it is read, so that a crash or hang at one card loses no other. With ``--watch SECONDS`` the probe repeats
+as soon as it is read, so that a crash or hang at one card loses no other card. ``--watch SECONDS`` makes it repeat
 short samples until it is stopped.
 """
 
@@ -57,8 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def report(out: IO[bytes], skip: frozenset[int], watch: float | None) -> int:
-    """Write the lines to ``out``; returns the exit code. ``watch``: seconds between samples."""
-    from inventory.nvml import card  # only this process may load the library
+    """Write the lines to ``out`` and return the exit code. ``watch``: seconds between samples."""
+    from inventory.nvml import card  # Imported here, because only this process may load the library.
     from inventory.nvml import library as nvml
 
     _write(out, Line(begun=True))

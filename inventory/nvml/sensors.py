@@ -81,7 +81,7 @@ def clocks(device: Any, fields: dict[int, Reading[int]]) -> Clocks:
         return Reading.not_supported("no performance states") if found.value == 32 else found
 
     def reasons(name: str) -> Reading[int]:
-        # An undefined bit means that the mask is invalid, not that the card has a fault.
+        # An undefined bit means that the mask is invalid. It does not mean that the card has a fault.
         return number(name, device, low=0, high=0xFFFF)
 
     return Clocks(

@@ -1,1 +1,1 @@
-"""What each command of `dlbox workshop` does: options in, exit code out. Nothing here imports Keras."""
+"""The commands of `dlbox workshop`: each takes options and returns an exit code. No module here imports Keras."""

@@ -14,7 +14,7 @@ from workshops.player.outcome import LessonError
 
 
 def check(name: str, folder: Path, *, solutions: bool, as_json: bool, complain: Complain) -> int:
-    """Copy the exercises of a lesson to ``folder`` if they are not there yet, test them, print the results."""
+    """Copy the exercises of a lesson to ``folder`` unless they are there already, test them, and print the results."""
     try:
         lesson = catalog.find(name)
         path, new = (exercise.solutions(lesson), False) if solutions else exercise.hand_out(lesson, folder)

@@ -17,7 +17,7 @@ from workshops.player.outcome import LessonError
 def predict(
     name: str, text: str, folder: Path, *, model: str | None, backend: str | None, complain: Complain
 ) -> int:
-    """Print what a model that ``run --save`` saved predicts for ``text``."""
+    """Print the prediction for ``text`` by a model that ``run --save`` saved."""
     try:
         lesson = catalog.find(name)
         if not lesson.predicts:

@@ -31,7 +31,8 @@ def run(name: str, options: LessonOptions, *, backend: str | None, as_json: bool
 
 
 def check_options(lesson: Lesson, options: LessonOptions) -> None:
-    """Before Keras is loaded, raise LessonError for a model, cell or data set that the lesson does not have."""
+    """Raise LessonError for a model, cell or data set that the lesson does not have. This happens before Keras is
+    loaded."""
     unavailable = dict(lesson.unavailable)
     if options.data in unavailable:
         raise LessonError(unavailable[options.data])

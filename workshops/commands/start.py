@@ -17,7 +17,7 @@ from workshops.speed.settings import Setting, TunedSettingsError
 
 
 class LessonInterrupted(KeyboardInterrupt):
-    """The learner interrupted the lesson; ``result`` has what was measured until then."""
+    """The learner interrupted the lesson. ``result`` has the values that were measured until then."""
 
     def __init__(self, result: LessonResult) -> None:
         super().__init__()
@@ -34,7 +34,8 @@ def start(
 ) -> LessonResult:
     """Run lesson ``name``: text to ``out`` (stdout), progress to ``progress`` (stderr).
 
-    Raises UnknownLessonError or LessonError, each one sentence for the learner, and LessonInterrupted on Ctrl-C.
+    Raises UnknownLessonError or LessonError, whose messages are one sentence for the learner, and LessonInterrupted on
+    Ctrl-C.
     """
     lesson = catalog.find(name)
     stored = _stored_setting(lesson, options)
@@ -65,7 +66,8 @@ def open_page(name: str, *, quick: bool = True, seed: int = 0, data: str = "embe
 
 
 def _stored_setting(lesson: Lesson, options: LessonOptions) -> Setting | None:
-    """The stored setting of the one model asked for; a lesson with several models uses one backend for all."""
+    """The stored setting of the requested model. None for a lesson with several models, which uses one backend for
+    all."""
     try:
         return tuned.stored_setting(lesson.workload(options.model or options.cell or ""))
     except TunedSettingsError as error:

@@ -1,1 +1,1 @@
-"""One module per data set: generated here, or downloaded with a SHA-256."""
+"""One module per data set. A set is generated here, or downloaded and checked with its SHA-256."""

@@ -1,4 +1,4 @@
-"""Sums as text: "12+345 " -> "357 ". Generated; no sum appears twice, in either order."""
+"""Generate sums as text: "12+345 " -> "357 ". No sum appears twice, also not with its two numbers exchanged."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SYMBOLS = " +0123456789"
-"""Position = number of the symbol; the blank pads short questions and answers."""
+"""The position of a symbol in this string is its number. The blank pads short questions and answers."""
 _NUMBER = {symbol: i for i, symbol in enumerate(SYMBOLS)}
 Ids = NDArray[np.int32]
 
@@ -25,7 +25,7 @@ class Sums:
         return len(self.questions)
 
     def split(self, held_out: float = 0.1) -> tuple[Sums, Sums]:
-        """(training part, the last ``held_out`` share of the sums)."""
+        """Split into (training part, the last ``held_out`` share of the sums)."""
         cut = len(self) - round(len(self) * held_out)
         return self[:cut], self[cut:]
 
@@ -36,10 +36,10 @@ class Sums:
 def make(count: int, *, digits: int = 3, reverse: bool = True, seed: int = 0, distinct: bool = True) -> Sums:
     """``count`` sums of two numbers of 1 to ``digits`` digits; the same seed gives the same sums everywhere.
 
-    The length of each number is uniform on 1..digits, then its digits are uniform, read as a number (so
-    "007" is 7). ``distinct``: no pair twice, in either order; without it the second part contains sums
-    that are in the training part as b+a. ``reverse``: the question is reversed as a whole, including blanks.
-    Raises ValueError if there are not that many pairs.
+    The number of digits is uniform on 1..``digits``; each digit is uniform; leading zeros are dropped ("007" is 7).
+    ``distinct``: no pair appears twice, in either order. Without it, the second part contains sums a+b that the
+    training part contains as b+a. ``reverse``: the whole question is reversed, including its blanks. Raises ValueError
+    if there are fewer than ``count`` pairs.
     """
     if digits < 1 or count < 0:
         raise ValueError(f"no sums with {digits} digits and {count} questions")
@@ -68,7 +68,7 @@ def make(count: int, *, digits: int = 3, reverse: bool = True, seed: int = 0, di
 
 
 def one_hot(ids: Ids) -> NDArray[np.float32]:
-    """(n, time) -> (n, time, symbols)."""
+    """One-hot encoding: (n, time) -> (n, time, symbols)."""
     return np.eye(len(SYMBOLS), dtype=np.float32)[ids]
 
 
@@ -78,12 +78,12 @@ def text(ids: Ids) -> str:
 
 
 def exact(answers: Ids, guesses: Ids) -> float:
-    """Share of answers that are right in every symbol."""
+    """Share of answers in which every symbol is right."""
     return float(np.mean(np.all(answers == guesses, axis=1)))
 
 
 def leaked(train: Sums, held_out: Sums) -> float:
-    """Share of the second part's sums that the training part contains, in either order."""
+    """Share of the sums of the second part that are also in the training part, in either order."""
     known = {tuple(sorted(pair)) for pair in train.pairs.tolist()}
     return float(np.mean([tuple(sorted(pair)) in known for pair in held_out.pairs.tolist()]))
 

@@ -1,4 +1,4 @@
-"""Forty words with known meanings: ten families x gender x number, and the contexts that they occur with.
+"""Forty words with known meanings (ten families, two genders, singular and plural), and their context words.
 
 The counts of (word, context) pairs are drawn from a known distribution, so "king - man + woman" has a right answer
 that does not depend on a corpus.
@@ -32,7 +32,7 @@ Vectors = NDArray[np.float64]
 
 
 def attributes() -> NDArray[np.int64]:
-    """(40, 3): family, gender, number of each word."""
+    """Family, gender and number of each word: (40, 3)."""
     number = np.arange(len(WORDS))
     return np.stack([number // 4, number % 2, number // 2 % 2], axis=1)
 
@@ -49,10 +49,11 @@ class Corpus:
 
 
 def make(pairs: int = 200_000, *, seed: int = 0) -> Corpus:
-    """``pairs`` draws from p(word) p(context | word).
+    """Draw ``pairs`` pairs from the distribution p(word) p(context | word) and count them.
 
     log p(c | w) = 2 [c is a cue of a value that w has] + b(c) + constant(w), b ~ Normal(0, 0.5) the same for
-    all words; p(word) ~ Dirichlet(5 ... 5). Contexts: 4 cues a family, 6 a gender, 6 a number, 60 neutral.
+    all words; p(word) ~ Dirichlet(5 ... 5). Contexts: 4 cues per
+    family, 6 per gender, 6 per number, and 60 neutral contexts.
     """
     rng = np.random.default_rng(seed)
     family, gender, number = attributes().T
@@ -74,8 +75,8 @@ def make(pairs: int = 200_000, *, seed: int = 0) -> Corpus:
 
 
 def ppmi_svd(counts: NDArray[np.int64], dimensions: int = 13) -> Vectors:
-    """Positive pointwise mutual information, max(0, ln(n(w,c) N / (n(w) n(c)))), and the first columns of
-    U sqrt(S) of its singular value decomposition: word vectors without a network.
+    """Word vectors without a network: positive pointwise mutual information, max(0, ln(n(w,c) N / (n(w) n(c)))), then
+    the first columns of U sqrt(S) from its singular value decomposition.
     """
     n = counts.astype(np.float64)
     expected = n.sum(axis=1, keepdims=True) * n.sum(axis=0, keepdims=True) / n.sum()
@@ -87,7 +88,8 @@ def ppmi_svd(counts: NDArray[np.int64], dimensions: int = 13) -> Vectors:
 
 
 def questions() -> list[tuple[int, int, int, int]]:
-    """(A, A flipped, B, B flipped): 720 of them, every ordered pair of families, gender or number flipped."""
+    """The 720 questions (A, A flipped, B, B flipped): every ordered pair of families, with the gender or the number
+    flipped."""
     found = []
     for a in range(FAMILIES):
         for b in range(FAMILIES):
@@ -100,18 +102,20 @@ def questions() -> list[tuple[int, int, int, int]]:
 
 
 def unit(vectors: Vectors) -> Vectors:
-    """Every row of length 1."""
+    """Each row divided by its length, so that its length is 1."""
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12))
 
 
 def score(vectors: Vectors) -> float:
-    """Share of questions where the word nearest to A flipped - A + B is B flipped (A, A flipped, B left out)."""
+    """Share of questions in which the word nearest to (A flipped) - A + B is B flipped. The three words of the question
+    are
+    excluded from the answers."""
     v = unit(vectors)
     return _share(v, lambda a, a2, b: v[a2] - v[a] + v[b])
 
 
 def baseline(vectors: Vectors) -> float:
-    """Baseline: the same share for the word nearest to B, with the words of the question left out."""
+    """Baseline: the same share if the answer is the word nearest to B. The words of the question are excluded."""
     v = unit(vectors)
     return _share(v, lambda a, a2, b: v[b])
 

@@ -21,19 +21,19 @@ from workshops.data.fetch import archive
 
 Vector = NDArray[np.float32]
 _LARGEST_BYTES = 64 << 30
-"""Largest size of an archive's extracted content; it is read line by line."""
+"""Maximum size of the extracted content of an archive. The content is read line by line."""
 LONGEST_LINE = 1 << 18
-"""Bytes; 300 numbers need about 3,000. The limit protects the memory from a file without line ends."""
+"""Maximum length of a line in bytes; 300 numbers need about 3,000. A file without line ends would fill the memory."""
 
 
 class GloveError(Exception):
-    """The file cannot be used; the message is one sentence for the learner."""
+    """The file cannot be used. The message is one sentence for the learner."""
 
 
 def stream(
     path: Path, watch: Callable[[int], None] | None = None, odd: Callable[[int], None] | None = None
 ) -> Iterator[tuple[str, Vector]]:
-    """(word, vector) line by line; from a .gz file too, and from the smallest .txt file of a .zip.
+    """Yield (word, vector) line by line from a text file, a .gz file, or the smallest .txt file in a .zip archive.
 
     Raises GloveError with the number of a bad line. A word may contain blanks, as some words of
     the published sets do: the length of the vector in the first line defines where the numbers begin. A first line
@@ -82,11 +82,11 @@ def stream(
 
 
 _INVALID = re.compile("[\udc80-\udcff]")
-"""Bytes that are not valid UTF-8, as the error handler ``surrogateescape`` decodes them."""
+"""Matches bytes that are not valid UTF-8, as the error handler ``surrogateescape`` decodes them."""
 
 
 def _decoded(path: Path, number: int, line: bytes, dimensions: int) -> list[str]:
-    """The parts of a line, with lone surrogates for the bytes of a word that are not valid UTF-8.
+    """The parts of a line. Bytes of a word that are not valid UTF-8 become lone surrogates.
 
     Raises GloveError if the numbers are not text.
     """
@@ -103,9 +103,9 @@ def _decoded(path: Path, number: int, line: bytes, dimensions: int) -> list[str]
 
 
 def pick(path: Path, words: Collection[str], more: Collection[str] = ()) -> dict[str, Vector]:
-    """The vectors of ``words``, and of ``more`` where the file has them; stops when all are found.
+    """The vectors of ``words``, and those of ``more`` that the file contains. Reading stops when all are found.
 
-    Raises GloveError naming those of ``words`` that are missing.
+    Raises GloveError that lists the missing words if the file lacks any of ``words``.
     """
     wanted = set(words) | set(more)
     found: dict[str, Vector] = {}
@@ -128,9 +128,9 @@ def nearest(
     watch: Callable[[int], None] | None = None,
     odd: Callable[[int], None] | None = None,
 ) -> list[list[tuple[str, float]]]:
-    """For each target the ``count`` words with the largest cosine, best first, in one pass.
+    """For each target, the ``count`` words with the largest cosine, largest first. The file is read once.
 
-    ``leave_out``: for each target the words that are excluded.
+    ``leave_out``: for each target, the words to exclude.
     """
     directions = np.stack([unit(target) for target in targets])
     heaps: list[list[tuple[float, str]]] = [[] for _ in targets]

@@ -1,7 +1,8 @@
-"""Generated pictures of hand signs: 24 letters as strokes with random shift, rotation, light and noise; wrong labels.
+"""Generated pictures of hand signs: 24 letters drawn as strokes with random shift, rotation, light and noise. Some
+labels are wrong on purpose.
 
-The format is that of Sign Language MNIST: 28 x 28 grey pixels of 0 to 255, labels 0 to 24 for A to Y without 9,
-because J (and Z) are movements. The drawings only resemble the signs of the sign language.
+The format is that of Sign Language MNIST: 28 x 28 grey pixels of 0 to 255; labels 0 to 24 for A to Y. Label 9 (J) is
+not used, because J and Z are movements. The drawings only resemble the signs of the sign language.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 SIDE, CLASSES = 28, 25
 LABELS = tuple(label for label in range(CLASSES) if label != 9)
-"""The labels that occur: 0 is A, 24 is Y, 9 (J) never."""
+"""The labels that occur: 0 is A, 24 is Y. Label 9 (J) does not occur."""
 FLIPPED = 0.05
 """Share of labels that are replaced by another letter: the best possible score is 0.95."""
 
@@ -24,7 +25,8 @@ Images = NDArray[np.uint8]
 Labels = NDArray[np.int32]
 Floats = NDArray[np.float32]
 Stroke = tuple[float, float, float, float, float]
-"""(x0, y0, x1, y1, half width); the picture spans -1 to 1, y points down. As a ring: (x, y, radius, nan, ...)."""
+"""A stroke (x0, y0, x1, y1, half width), or a ring (x, y, radius, nan, ...). The picture spans -1 to 1; y points
+down."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,12 @@ class Glyphs:
 
 
 def letter(label: int) -> str:
-    """0 -> "A", 24 -> "Y"."""
+    """The letter of a label: 0 -> "A", 24 -> "Y"."""
     return chr(ord("A") + label)
 
 
 def make(count: int, *, seed: int | Sequence[int] = 0, flipped: float = FLIPPED) -> Glyphs:
-    """``count`` signs with all letters equally often (differences of 1), exactly round(flipped x count) labels wrong.
+    """``count`` signs. The numbers of each letter differ by at most 1. Exactly round(flipped x count) labels are wrong.
 
     The same seed gives the same signs. Raises ValueError for a negative count or a share outside 0 to 1.
     """
@@ -80,7 +82,7 @@ def parts(train: int, validation: int, test: int, *, seed: int = 0) -> tuple[Gly
 
 
 def draw(name: str, count: int, rng: np.random.Generator) -> Images:
-    """``count`` pictures of one letter (count, 28, 28), all different."""
+    """``count`` different pictures of one letter: (count, 28, 28)."""
     light, dark = STROKES[name]
     x, y = _where(count, rng)
     wide = rng.uniform(0.85, 1.15, (count, 1)).astype(np.float32)
@@ -98,7 +100,8 @@ def draw(name: str, count: int, rng: np.random.Generator) -> Images:
 
 
 def _where(count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Coordinates of each pixel in the drawing of the letter: x and y (count, 784), shifted, rotated and scaled."""
+    """Coordinates of each pixel in the drawing of the letter, x and y (count, 784): the pixel grid shifted, rotated and
+    scaled."""
     turn = np.radians(rng.uniform(-12, 12, (count, 1)))
     scale = rng.uniform(0.85, 1.1, (count, 1))
     shift = rng.uniform(-3, 3, (2, count, 1)) * 2 / SIDE
@@ -112,7 +115,7 @@ def _where(count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
 
 
 def _ink(strokes: Sequence[Stroke], x: Floats, y: Floats, wide: Floats) -> Floats:
-    """Share of each pixel that the strokes cover, 0 to 1, computed from the distance to the nearest stroke."""
+    """The share of each pixel that the strokes cover, 0 to 1, computed from the distance to the nearest stroke."""
     outside = np.full(x.shape, np.inf, np.float32)
     for x0, y0, x1, y1, half in strokes:
         if np.isnan(y1):
@@ -150,7 +153,7 @@ def _ring(x: float, y: float, radius: float) -> Stroke:
 
 
 def _fold(*lines: Stroke | tuple[float, float, float, float]) -> list[Stroke]:
-    """Dark lines between fingers, and for a thumb in front of them."""
+    """The dark lines between fingers, and the dark outline of a thumb in front of fingers."""
     return [(line[0], line[1], line[2], line[3], _FOLD) for line in lines]
 
 
@@ -195,4 +198,4 @@ STROKES: dict[str, tuple[list[Stroke], list[Stroke]]] = {
     "X": (_hand(*_path((-0.36, 0.1), (-0.4, -0.5), (-0.1, -0.55), (-0.08, -0.3))), []),
     "Y": (_hand(*_path((-0.4, 0.2), (-0.9, -0.25)), _up("little", 35)), []),
 }
-"""Letter -> (strokes of skin, dark folds)."""
+"""Letter -> (strokes in the colour of skin, dark folds)."""

@@ -1,4 +1,4 @@
-"""The numbers 1 to 9,999 in words, one stream: "one . two . three ... nine thousand ...". Generated.
+"""Generate the numbers 1 to 9,999 in words, as one stream: "one . two . three ... nine thousand ...".
 
 The best possible score on this text is known for every context length: see :func:`ceilings`.
 """
@@ -14,13 +14,13 @@ ONES = "one two three four five six seven eight nine".split()  # noqa: SIM905
 TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()  # noqa: SIM905
 TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()  # noqa: SIM905
 WORDS: tuple[str, ...] = (".", *ONES, *TEENS, *TENS, "hundred", "thousand")
-"""Position = token id; 30 words."""
+"""The 30 words. The position of a word is its token id."""
 _ID = {word: i for i, word in enumerate(WORDS)}
 Tokens = NDArray[np.int32]
 
 
 def spell(number: int) -> list[str]:
-    """1..9999 in words without "and"; raises ValueError outside."""
+    """A number of 1..9999 in words, without "and". Raises ValueError for other numbers."""
     if not 1 <= number <= 9999:
         raise ValueError(f"{number} is not in 1..9999")
     words: list[str] = []
@@ -50,7 +50,7 @@ def stream(first: int = 1, last: int = 9999) -> Tokens:
 
 
 def encode(words: list[str]) -> Tokens:
-    """Words -> ids; raises KeyError for a word that no number has."""
+    """Words -> token ids. Raises KeyError for a word that does not occur in these numbers."""
     return np.array([_ID[word] for word in words], np.int32)
 
 
@@ -60,8 +60,9 @@ def decode(tokens: Tokens) -> str:
 
 @dataclass(frozen=True)
 class Ceiling:
-    """For a context of ``context`` tokens: the best accuracy on the whole stream, the remaining entropy (nats per
-    token), and the accuracy on the last 20% of a table counted on the first 80%.
+    """Limits for a model that sees ``context`` tokens: the best accuracy on the whole stream; the remaining entropy
+    (nats per
+    token); the accuracy of a table of counts that is built from the first 80% and tested on the last 20%.
     """
 
     context: int
@@ -71,7 +72,7 @@ class Ceiling:
 
 
 def ceilings(tokens: Tokens, longest: int = 7, *, held_out: float = 0.2) -> list[Ceiling]:
-    """No model that reads only the last k tokens can exceed row k (proved by counting)."""
+    """No model that reads only the last k tokens can exceed the values in row k (proved by counting)."""
     n, cut = len(WORDS), round(len(tokens) * (1 - held_out))
     rows = []
     context = np.zeros(len(tokens), np.int64)

@@ -27,18 +27,18 @@ ACL_IMDB = RemoteFile(
     "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe",
     84_125_825,
 )
-"""Size and SHA-256 as in TensorFlow Datasets, which uses the same address."""
+"""The size and the SHA-256 are those in TensorFlow Datasets, which uses the same address."""
 PAD, UNKNOWN = 0, 1
 _REVIEW = re.compile(r"(?:^|/)(train|test)/(pos|neg)/[^/]+\.txt$")
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _LARGEST = 1 << 20
-"""Bytes of one review; the longest published one has 14,000."""
+"""Maximum size of one review in bytes. The longest published review has 14,000."""
 
 Tokens = NDArray[np.int32]
 
 
 class ReviewsError(Exception):
-    """The reviews cannot be read; the message is one sentence for the learner."""
+    """The reviews cannot be read. The message is one sentence for the learner."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Part:
 
 @dataclass(frozen=True)
 class ImdbReviews:
-    """``words[i]`` is the word of token i; 0 is padding, 1 stands for every other word."""
+    """``words[i]`` is the word of token i. Token 0 is padding; token 1 stands for every word outside the vocabulary."""
 
     train: Part
     test: Part
@@ -60,18 +60,19 @@ class ImdbReviews:
 
 
 def words_of(text: str) -> list[str]:
-    """Words in lower case, with apostrophes inside a word; HTML line breaks are removed."""
+    """The words of a text in lower case. An apostrophe inside a word is kept; HTML line breaks are removed."""
     return _WORD.findall(text.lower().replace("<br />", " "))
 
 
 def load(
     place: Path | None, *, vocabulary: int, length: int, most: int | None, seed: int, progress: TextIO
 ) -> ImdbReviews:
-    """ImdbReviews as numbers: the ``vocabulary`` - 2 most frequent words of the training part, the last ``length``
-    words of each review.
+    """Read the reviews as numbers. The vocabulary is the ``vocabulary`` - 2 most frequent words of the training part;
+    of each
+    review the last ``length`` words remain.
 
-    ``place``: an archive or an unpacked folder of the learner; None downloads the published archive once.
-    ``most``: maximum number of reviews of each part, drawn at random. Raises ReviewsError.
+    ``place``: an archive or an unpacked folder of the learner. None: the published archive, which is downloaded once.
+    ``most``: maximum number of reviews per part, drawn at random. Raises ReviewsError.
     """
     path = place or _fetched(progress)
     progress.write(f"  reading the reviews in {path}\n")
@@ -113,7 +114,7 @@ def load(
 
 
 def encode(text: Sequence[str], numbers: dict[str, int], length: int) -> Tokens:
-    """Words -> tokens (length,), padded before the text; the *last* ``length`` words remain."""
+    """Words -> tokens (length,), padded before the text. Of a longer text the *last* ``length`` words remain."""
     tokens = np.zeros(length, np.int32)
     ids = [numbers.get(word, UNKNOWN) for word in text[-length:]]
     if ids:
@@ -129,7 +130,7 @@ def _fetched(progress: TextIO) -> Path:
 
 
 def _texts(path: Path) -> Iterator[tuple[str, bytes]]:
-    """(name, content) of every labelled review, in the order of the archive; the files of a folder are sorted."""
+    """Yield (name, content) of every labelled review, in the order of the archive, or sorted by name in a folder."""
     if path.is_dir():
         for file in sorted(path.rglob("*.txt")):
             name = file.relative_to(path).as_posix()

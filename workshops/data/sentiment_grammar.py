@@ -1,4 +1,4 @@
-"""Generated film reviews, for which the best possible accuracy of each family of models is known.
+"""Generate film reviews for which the best possible accuracy of each family of models is known.
 
 A review consists of *clauses* ("the plot was superb") and of *fillers*, neutral words around them. There are three
 kinds of reviews:
@@ -6,11 +6,11 @@ kinds of reviews:
 - ``word``: one clause decides; counting words is enough.
 - ``phrase``: "superb and not dull" or "dull and not superb", with the same words; only a model that sees
   neighbouring words can decide.
-- ``order``: two clauses joined by "but", of which the second decides; the necessary window is longer than any short
-  n-gram, so only a model that reads in order can decide.
+- ``order``: two clauses joined by "but", of which the second decides. No short n-gram spans both clauses, so only a
+  model that reads the words in order can decide.
 
-A share of the labels is flipped at the end, which no model can predict. The ceilings follow by counting:
-see :meth:`Mixture.ceilings`.
+At the end a share of the labels is flipped at random, which no model can predict. The best possible accuracy (the
+ceiling) of each family follows by counting: see :meth:`Mixture.ceilings`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ WORDS: tuple[str, ...] = (
     "[UNK]",
     *dict.fromkeys((*GLUE, *SUBJECTS, *POSITIVE, *NEGATIVE, *NEUTRAL)),
 )
-"""Position = token id."""
+"""The position of a word is its token id."""
 _ID = {word: i for i, word in enumerate(WORDS)}
 
 Kind = Literal["word", "phrase", "order"]
@@ -81,7 +81,7 @@ class Mixture:
 
     @property
     def longest(self) -> int:
-        """Tokens in the longest review (an ``order`` one)."""
+        """Number of tokens in the longest review, which is of kind ``order``."""
         return 4 * self.filler_words + 9
 
 
@@ -109,7 +109,7 @@ def decode(tokens: Tokens) -> str:
 
 
 def encode(text: str, length: int) -> Tokens:
-    """Words -> ids (length,), padded before the text; the *last* ``length`` words remain."""
+    """Words -> token ids (length,), padded before the text. Of a longer text the *last* ``length`` words remain."""
     ids = [_ID.get(word, UNKNOWN) for word in text.lower().split()][-length:]
     out = np.zeros(length, np.int32)
     if ids:
@@ -158,7 +158,7 @@ def _filler(rng: np.random.Generator, rows: int, words: int) -> Tokens:
 
 
 def _columns(rows: int, *parts: Tokens | str) -> Tokens:
-    """Concatenate arrays (rows, k), (rows,) and single words from left to right."""
+    """Concatenate the columns from left to right: arrays (rows, k), arrays (rows,) and single words."""
     blocks = []
     for part in parts:
         if isinstance(part, str):

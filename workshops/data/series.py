@@ -1,4 +1,4 @@
-"""Number series for forecasting: airline passengers (real, embedded), a sine, a noisy series with a known minimum."""
+"""Number series for forecasting: real airline passengers, a sine, and a noisy series whose smallest error is known."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def airline() -> Values:
 
 
 def sine(points: int = 1000, *, radians: float = 60.0) -> Values:
-    """A plain sine over ``radians``, (points,)."""
+    """The sine of ``radians``: (points,)."""
     return np.sin(np.linspace(0.0, radians, points))
 
 
@@ -66,13 +66,13 @@ def noisy_ar_best(windowed: Values) -> Values:
 
 
 def linear(windowed: Values, targets: Values) -> Values:
-    """Least squares: (length + 1,) weights, the last one for the constant; an autoregression, AR(length)."""
+    """Fit an autoregression, AR(length), by least squares: (length + 1,) weights, of which the last is the constant."""
     with_one = np.column_stack([windowed, np.ones(len(windowed))])
     return np.asarray(np.linalg.lstsq(with_one, targets, rcond=None)[0], np.float64)
 
 
 def linear_forecast(windowed: Values, weights: Values) -> Values:
-    """The forecast of these weights for each window (rows,)."""
+    """The forecasts of an autoregression with these weights, one per window: (rows,)."""
     forecast: Values = windowed @ weights[:-1] + weights[-1]
     return forecast
 
@@ -88,10 +88,10 @@ def rmse(forecast: Values, truth: Values) -> float:
 
 
 def windows(series: Sequence[float] | Values, length: int) -> tuple[Values, Values]:
-    """Every window of ``length`` points (rows, length), and the point that follows each (rows,).
+    """All windows of ``length`` points (rows, length), and the point that follows each window (rows,).
 
-    There are len(series) - length of them, the last one included. Raises ValueError when the series is too
-    short for one.
+    There are len(series) - length windows, including the last one. Raises ValueError if the series is too short for
+    one window.
     """
     values = np.asarray(series, np.float64)
     rows = len(values) - length

@@ -1,4 +1,4 @@
-"""Sign Language MNIST from the learner's own CSV files: validated line by line before any training.
+"""Read Sign Language MNIST from the learner's own CSV files, and validate every line before any training.
 
 The set (27,455 and 7,172 pictures, CC0) is published at Kaggle, datamunge/sign-language-mnist, for users with an
 account. No other address of its authors is known, so dlbox does not download it.
@@ -26,7 +26,7 @@ _LONGEST_HEADER = 1 << 16
 
 
 class SignsError(Exception):
-    """The files are missing or not valid; the message is one sentence for the learner."""
+    """The files are missing or not valid. The message is one sentence for the learner."""
 
 
 def folder() -> Path:
@@ -41,7 +41,9 @@ def load(
 ) -> tuple[Glyphs, Glyphs, Glyphs]:
     """(training, validation, test) from a folder with both files, or from one file; raises SignsError.
 
-    The test part is the test file; if there is only one file, the test part is as large as the validation part.
+    The test part is the test file. Without a test file, the test part is taken from the training file and is as large
+    as
+    the validation part.
     ``most``: maximum number of training pictures.
     """
     train, test = _find(place)
@@ -55,7 +57,8 @@ def load(
 
 
 def read(path: Path) -> tuple[Images, Labels]:
-    """(pictures (n, 28, 28), labels (n,)) of one CSV file; raises SignsError with the number of a wrong line."""
+    """Pictures (n, 28, 28) and labels (n,) of one CSV file. Raises SignsError with the number of the first wrong
+    line."""
     try:
         with inputs.open_regular(path) as file:
             if os.fstat(file.fileno()).st_size > _LARGEST_BYTES:
@@ -77,7 +80,7 @@ def read(path: Path) -> tuple[Images, Labels]:
 
 
 def _rows(path: Path, file: TextIO) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    """The numbers below the header; no rows if they are not numbers. Raises SignsError for another header."""
+    """The numbers below the header; no rows if a value is not a number. Raises SignsError for a wrong header."""
     header = [word.strip().strip('"') for word in file.readline(_LONGEST_HEADER).split(",")]
     if header != ["label", *(f"pixel{i}" for i in range(1, _COLUMNS))]:
         raise SignsError(f"{path}, line 1: expected the header label,pixel1,...,pixel{_COLUMNS - 1}.")

@@ -1,4 +1,4 @@
-"""The numbers of the worked examples on the class's slides."""
+"""The numbers in the worked examples on the class's slides."""
 
 from __future__ import annotations
 
@@ -20,4 +20,4 @@ SERIES = (1, 3, 4, 7, 11, 18, 29, 31, 42, 55, 62, 74, 78)
 """The thirteen points of the table of windows."""
 
 BAG_ROWS = ("0011110", "0110010")
-"""Two rows of the bag-of-words table; one of its seven headings is lost."""
+"""Two rows of the bag-of-words table. One of its seven headings is missing on the slide."""

@@ -1,4 +1,4 @@
-"""Texts that need no download: the documentation or source of Python, or the learner's own file."""
+"""Texts that need no download: the documentation of Python, its source, or the learner's own file."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ MOST = 500
 
 
 class TextError(Exception):
-    """The text cannot be used; the message is one sentence for the learner."""
+    """The text cannot be used. The message is one sentence for the learner."""
 
 
 @dataclass(frozen=True)
 class Text:
-    """``ids`` (characters,) into ``symbols``; ``name`` describes the source."""
+    """A text as numbers: ``ids`` (characters,) are positions in ``symbols``. ``name`` describes the source."""
 
     name: str
     symbols: str
     ids: Ids
 
     def split(self, held_out: float = 0.1) -> tuple[Ids, Ids]:
-        """(the first part, the last ``held_out`` share)."""
+        """Split into (the first part, the last ``held_out`` share)."""
         cut = len(self.ids) - round(len(self.ids) * held_out)
         return self.ids[:cut], self.ids[cut:]
 
@@ -50,7 +50,7 @@ class Text:
 
 
 def from_string(name: str, text: str) -> Text:
-    """The ``MOST`` - 1 most frequent characters are symbols, all others become one symbol.
+    """Encode a text. The ``MOST`` - 1 most frequent characters each become a symbol; all others share one symbol.
 
     Raises TextError for a text that is too short or has only one character.
     """
@@ -71,12 +71,13 @@ def from_string(name: str, text: str) -> Text:
 
 
 def _plain(text: str) -> str:
-    """Printable ASCII and newlines; every other character becomes one symbol."""
+    """Encode a text: each printable ASCII character and the newline is a symbol; all other characters share one
+    symbol."""
     return "".join(c if c == "\n" or " " <= c <= "~" else UNKNOWN for c in text)
 
 
 def documentation() -> Text:
-    """The language reference of Python, as `help()` shows it; raises TextError if it is not installed."""
+    """The language reference of Python, as `help()` shows it. Raises TextError if it is not installed."""
     try:
         from pydoc_data.topics import topics
     except ImportError:
@@ -87,7 +88,7 @@ def documentation() -> Text:
 
 
 def source(limit: int = 1_000_000, *, seed: int = 0) -> Text:
-    """Files of Python's standard library without tests, in random order, up to ``limit`` characters."""
+    """Source files of Python's standard library, except tests, in random order, up to ``limit`` characters."""
     root = Path(sysconfig.get_paths()["stdlib"])
     skip = {"test", "tests", "site-packages", "dist-packages", "idle_test", "__pycache__"}
     files = sorted(p for p in root.rglob("*.py") if not skip & set(p.relative_to(root).parts))
@@ -103,13 +104,14 @@ def source(limit: int = 1_000_000, *, seed: int = 0) -> Text:
 
 
 def from_file(path: Path, limit: int = 5_000_000) -> Text:
-    """The learner's own file (its first ``limit`` characters), as UTF-8 or by its byte order mark.
+    """The first ``limit`` characters of the learner's own file. The encoding is UTF-8, unless a byte order mark says
+    otherwise.
 
     Raises TextError.
     """
     try:
         with inputs.open_regular(path) as file:
-            start = file.read(4 * limit)  # UTF-8 needs at most 4 bytes a character
+            start = file.read(4 * limit)  # UTF-8 needs at most 4 bytes per character
     except (OSError, inputs.InputError) as error:
         why = error.strerror if isinstance(error, OSError) else error.reason
         raise TextError(f"Cannot read {place(path)}: {why}.") from None
@@ -122,20 +124,23 @@ def from_file(path: Path, limit: int = 5_000_000) -> Text:
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, because it starts with the same bytes
+    # UTF-32 is tested before UTF-16, because both marks start with the same bytes.
+    (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _NO_TEXT = UNKNOWN + "".join(map(chr, (*range(8), *range(14, 27), *range(28, 32), 127)))
-"""Characters that are rare in text: replacement characters and control codes, except those of terminals."""
+"""Characters that are rare in text: replacement characters, and control codes that terminals do not use."""
 
 
 def count_tables(train: Ids, held_out: Ids, symbols: int, longest: int = 6) -> list[float]:
-    """Nats per character of tables of order 0..``longest`` on the second part, to compare a network with.
+    """Cross-entropy, in nats per character, of count tables of each order from 0 to ``longest``, measured on the second
+    part
+    of the text: the reference for a network.
 
-    Witten and Bell's smoothing: p_k(c) = (n(ctx, c) + U(ctx) p_(k-1)(c)) / (n(ctx) + U(ctx)), U the number
-    of different characters seen after ctx; p_(-1) = 1 / symbols; an unseen ctx leaves p unchanged. (Method C
+    The tables use Witten and Bell's smoothing: p_k(c) = (n(ctx, c) + U(ctx) p_(k-1)(c)) / (n(ctx) + U(ctx)), where
+    U is the number of different characters seen after ctx; p_(-1) = 1 / symbols; an unseen ctx leaves p unchanged. (Method C
     in Witten and Bell, IEEE Trans. Inf. Theory 37(4), 1991.)
     """
     p = np.full(len(held_out), 1 / symbols)
@@ -158,7 +163,7 @@ def count_tables(train: Ids, held_out: Ids, symbols: int, longest: int = 6) -> l
 
 
 def _contexts(ids: Ids, k: int, symbols: int) -> Ids:
-    """One integer for the k characters before each position from k on."""
+    """For each position from k on: the k characters before it, encoded as one integer."""
     context = np.zeros(len(ids) - k, np.int64)
     for j in range(k):
         context = context * symbols + ids[j : len(ids) - k + j]

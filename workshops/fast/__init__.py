@@ -6,15 +6,16 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 USUAL = {"LSTM": "fast", "GRU": "loops", "SimpleRNN": "fast"}
-"""The fastest choice for each kind of layer on two cores (docs/evidence/tuning.md)."""
+"""The fastest kernel for each kind of layer on two cores (docs/evidence/tuning.md)."""
 
 
 def quicken(model: Any, how: str | None = "fast") -> int:
-    """Make the recurrent layers of a Keras model, also wrapped ones, use the fast kernels. Returns their number.
+    """Make the recurrent layers of a Keras model use the fast kernels. Returns the number of changed layers.
 
-    The layer objects and their variables stay the same; their class becomes a subclass with another inner loop. Call
-    this before the model is compiled. Where no fast kernel is possible, the loop of Keras is used: see
-    ``workshops.fast.layers``. A saved model contains the stock layers and can be loaded without dlbox.
+    Layers inside wrappers such as Bidirectional are included. The layer objects and their variables stay the same; only
+    their class changes, to a subclass with another inner loop. Call this before the model is compiled. Where no fast
+    kernel is possible, the layer uses the loop of Keras: see ``workshops.fast.layers``. A saved model contains the
+    stock layers and can be loaded without dlbox.
 
     ``how``: "fast", the kernels of torch; "split", these kernels with the rows of a batch divided among threads;
     "loops", kernels compiled for this processor, also with divided rows (``workshops.fast.kernels``; a SimpleRNN uses
@@ -33,13 +34,13 @@ def quicken(model: Any, how: str | None = "fast") -> int:
         if fast is not None:
             layer.__class__ = fast
             layer.dlbox_how = how or USUAL[fast.__name__]
-            layer.supports_jit = False  # XLA cannot compile a call to Python
+            layer.supports_jit = False  # XLA cannot compile a call to Python.
             changed += 1
     return changed
 
 
 def helps(backend: str, on_gpu: bool) -> bool:
-    """Whether a fast layer differs from the stock layer there. On a card Keras itself calls cuDNN."""
+    """Whether a fast layer differs from the stock layer on this device. On a card Keras itself calls cuDNN."""
     return backend == "torch" and not on_gpu
 
 

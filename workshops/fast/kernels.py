@@ -1,4 +1,4 @@
-"""LSTM and GRU over all steps, forward and backward, compiled for this processor by Numba.
+"""LSTM and GRU over all time steps, forward and backward, compiled by Numba for this processor.
 
 The loop contains one product per step and the gates. The projection of the inputs is one product for all steps before
 the loop; the gradients of the weights are one product for all steps after it. The functions release Python's lock and
@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit
 
 _QUICK: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
-_VECTOR: dict[str, Any] = {**_QUICK, "fastmath": {"contract", "reassoc", "arcp", "nsz"}}  # NaN stays NaN
+_VECTOR: dict[str, Any] = {**_QUICK, "fastmath": {"contract", "reassoc", "arcp", "nsz"}}  # NaN stays NaN.
 
 _ONE, _HALF, _END = np.float32(1), np.float32(0.5), np.float32(8)
 # tanh(x) / x as a ratio of polynomials in x * x on [-8, 8]: fitted for the smallest maximum relative error, 6e-9, by
@@ -120,7 +120,9 @@ def _add(total: Any, rows: Any) -> None:
 def lstm_forward(
     inputs: Any, kernel: Any, recurrent: Any, bias: Any, gates: Any, states: Any, carries: Any, bent: Any
 ) -> None:
-    """Inputs (T, B, I); fills gates (T, B, 4H), states and carries (T+1, B, H) after their first, bent (T, B, H)."""
+    """Read the inputs (T, B, I) and fill the buffers: gates (T, B, 4H); states and carries (T+1, B, H), except their
+    first
+    entry; ``bent`` (T, B, H), the tanh of the carries."""
     steps, rows, width = inputs.shape
     units = bent.shape[2]
     np.dot(inputs.reshape(steps * rows, width), kernel, gates.reshape(steps * rows, 4 * units))
@@ -143,8 +145,10 @@ def lstm_backward(
     inputs: Any, kernel: Any, recurrent: Any, gates: Any, states: Any, carries: Any, bent: Any, of_outputs: Any,
     dh: Any, dc: Any, to_inputs: Any, to_kernel: Any, to_recurrent: Any, to_bias: Any,
 ) -> None:  # fmt: skip
-    """``of_outputs``: (T, B, H), or (0, B, H) for none. ``dh`` and ``dc`` (B, H): of the last states, then of the
-    first. The gates are overwritten with their gradients.
+    """``of_outputs``: gradients of the outputs (T, B, H), or (0, B, H) if there are none. ``dh`` and ``dc`` (B, H): on
+    entry
+    the gradients of the last states, on return those of the first states. The gates are overwritten with their
+    gradients.
     """
     steps, rows, width = inputs.shape
     units = bent.shape[2]
@@ -171,7 +175,9 @@ def lstm_backward(
 def gru_forward(
     inputs: Any, kernel: Any, recurrent: Any, bias: Any, gates: Any, states: Any, turned: Any
 ) -> None:
-    """As ``lstm_forward``: gates (T, B, 3H) are update, reset, candidate; ``turned`` (T, B, H): times reset."""
+    """Like ``lstm_forward``. The gates (T, B, 3H) are update, reset and candidate. ``turned`` (T, B, H): the recurrent
+    term
+    of the candidate, which the reset gate multiplies."""
     steps, rows, width = inputs.shape
     units = turned.shape[2]
     np.dot(inputs.reshape(steps * rows, width), kernel, gates.reshape(steps * rows, 3 * units))
@@ -193,7 +199,7 @@ def gru_backward(
     inputs: Any, kernel: Any, recurrent: Any, gates: Any, states: Any, turned: Any, across: Any, of_outputs: Any,
     dh: Any, to_inputs: Any, to_kernel: Any, to_recurrent: Any, to_bias: Any,
 ) -> None:  # fmt: skip
-    """As ``lstm_backward``. ``across`` (T, B, 3H): buffer for the gradients through the recurrent weights."""
+    """Like ``lstm_backward``. ``across`` (T, B, 3H): buffer for the gradients through the recurrent weights."""
     steps, rows, width = inputs.shape
     units = turned.shape[2]
     back = np.ascontiguousarray(recurrent.T)

@@ -1,6 +1,7 @@
 """LSTM, GRU and SimpleRNN of Keras that compute the whole sequence in one call on a processor.
 
-Keras 3 uses cuDNN's kernels on a card; on a processor it loops over the steps, with torch in Python. One call for
+Keras 3 uses cuDNN's kernels on a card. On a processor it loops over the time steps; with torch this loop is in Python.
+One call for
 all steps, forward and backward, is ``torch.lstm``, ``torch.gru`` and ``torch.rnn_tanh`` (oneDNN's for the LSTM), or
 the loops that dlbox compiles for the processor (``workshops.fast.kernels``), on torch and on TensorFlow. The layers
 here are those of Keras with that one call instead of the loop: the variables, their names and layout, the
@@ -76,13 +77,13 @@ FAST = {keras.layers.LSTM: LSTM, keras.layers.GRU: GRU, keras.layers.SimpleRNN: 
 
 
 def _how(layer: Any) -> str:
-    """TensorFlow has no other, and torch's own know float64 as well."""
+    """TensorFlow has no other fast kernels. The kernels of torch itself also support float64."""
     how = getattr(layer, "dlbox_how", "")
     return "split" if how == "loops" and layer.compute_dtype != "float32" else how
 
 
 def _loops(kind: Kind, layer: Any, sequences: Any, states: Any, training: bool) -> tuple[Any, ...]:
-    """All hidden states, or only the last one if the layer returns no sequences, and each last state."""
+    """Returns all hidden states, or only the last one if the layer returns no sequences; then each last state."""
     kernel, recurrent, bias = _weights(layer.cell)
     if bias is None:
         gates = kernel.shape[1]
@@ -119,7 +120,7 @@ def _lstm(sequences: Any, states: Any, weights: Any) -> tuple[Any, ...]:
 
 
 def _one_state(name: str) -> Callable[[Any, Any, Any], tuple[Any, ...]]:
-    """As ``_lstm``, without a carry, with torch's function of that name."""
+    """Like ``_lstm`` but without a carry: calls the function of torch with this name."""
 
     def run(sequences: Any, states: Any, weights: Any) -> tuple[Any, ...]:
         import torch
@@ -166,14 +167,14 @@ def _can(layer: Any, sequences: Any, mask: Any, training: bool) -> bool:
 
 @functools.cache
 def on_card() -> bool:
-    """Whether TensorFlow computes on one."""
+    """Whether TensorFlow computes on a card."""
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU"))
 
 
 def _weights(cell: Any) -> tuple[Any, Any, Any]:
-    """The weights as torch tensors with their gradient; the bias is None if there is none."""
+    """The weights as torch tensors that record gradients. The bias is None for a layer without bias."""
     tensor = keras.ops.convert_to_tensor
     kinds = {"dtype": cell.compute_dtype}
     bias = None if cell.bias is None else tensor(cell.bias, **kinds)
@@ -181,7 +182,8 @@ def _weights(cell: Any) -> tuple[Any, Any, Any]:
 
 
 def _one_bias(kernel: Any, recurrent: Any, bias: Any) -> list[Any]:
-    """The weights in torch's layout: units first, and a second bias of zeros if there is a bias."""
+    """The weights in torch's layout: the axis of the units comes first. If there is a bias, a second bias of zeros is
+    added."""
     weights = [kernel.T.contiguous(), recurrent.T.contiguous()]
     return weights if bias is None else [*weights, bias, bias.new_zeros(bias.shape)]
 
@@ -196,7 +198,9 @@ def _in_order(layer: Any, sequences: Any) -> Any:
 
 
 def _gates(rows: Any) -> Any:
-    """Keras: update, reset, candidate. torch: reset, update, candidate. Along the first axis."""
+    """Reorder the gates of a GRU along the first axis: from update, reset, candidate (Keras) to reset, update,
+    candidate
+    (torch)."""
     import torch
 
     update, reset, candidate = rows.chunk(3)

@@ -1,7 +1,8 @@
-"""LSTM and GRU over a batch of NumPy arrays, with the compiled kernels; the rows are divided among the cores.
+"""LSTM and GRU for a batch of NumPy arrays, with the compiled kernels. The rows of the batch are divided among the
+cores.
 
-Shapes: B rows, T steps, I inputs, H units; batch first here, as in Keras. The values for the backward pass are in
-buffers that are reused, because allocating memory takes a considerable share of the time.
+Shapes: B rows, T steps, I inputs, H units. Here the batch is the first axis, as in Keras. The values for the backward
+pass are stored in buffers that are reused, because allocating memory takes a considerable share of the time.
 """
 
 from __future__ import annotations
@@ -29,13 +30,15 @@ def at_hand() -> bool:
 
 
 class Passed:
-    """A forward pass of a batch, whose backward pass can be computed once.
+    """The forward pass of one batch. Its backward pass can be computed once.
 
-    ``hidden``: the last hidden states (B, H); ``carry``: the last carries of an LSTM, else None.
+    ``hidden``: the last hidden states (B, H). ``carry``: the last carries (B, H) of an LSTM; None for a GRU.
     """
 
     def __init__(self, kind: Kind, inputs: Array, states: Sequence[Array], weights: Sequence[Array]) -> None:
-        """Inputs (B, T, I), states (B, H) each; kernel (I, GH), recurrent kernel (H, GH) and bias as in Keras."""
+        """Inputs (B, T, I); first states, (B, H) each; kernel (I, GH), recurrent kernel (H, GH) and bias as in Keras,
+        where G is
+        the number of gates."""
         self._kind: Kind = kind
         self._weights = tuple(np.ascontiguousarray(one, np.float32) for one in weights)
         count = max(1, min(cores(), len(inputs) // LEAST_ROWS))
@@ -52,7 +55,7 @@ class Passed:
     def back(self, of_outputs: Array | None, of_states: Sequence[Array]) -> tuple[Array, ...]:
         """Gradients of the inputs, of each first state, of kernel, recurrent kernel and bias.
 
-        ``of_outputs``: (B, T, H), or None; ``of_states``: (B, H) of each last state.
+        ``of_outputs``: gradients of the outputs (B, T, H), or None. ``of_states``: gradient of each last state (B, H).
         """
         parts, self._parts = self._parts, []
         if not parts:
@@ -112,7 +115,7 @@ class Passed:
             above = np.empty((0, rows, units), np.float32)
         else:
             above = np.ascontiguousarray(above.transpose(1, 0, 2), np.float32)
-        # Copies, because the kernels overwrite them.
+        # These are copies, because the kernels overwrite their arguments.
         down = [np.array(one, np.float32, order="C") for one in last]
         to = [np.empty((steps, rows, width), np.float32), *map(np.empty_like, (kernel, recurrent, bias))]
         if self._kind == "lstm":
@@ -128,7 +131,7 @@ class Passed:
 
 
 class _Buffers:
-    """Free arrays by shape, the most recently released shape last; shapes without a free array are removed."""
+    """Free arrays by shape. The most recently released shape comes last; a shape without free arrays is removed."""
 
     KEPT = 32
     """The buffers take at most the memory of one training step; the shapes change with the last batch."""
@@ -161,11 +164,11 @@ _BUFFERS = _Buffers()
 
 @functools.cache
 def one_thread_each() -> None:
-    """From now on each matrix product in Numba is computed by the calling thread alone.
+    """Make Numba compute each matrix product in the calling thread alone, from now on.
 
     Numba uses the BLAS library of SciPy's wheel, which is separate from NumPy's, so the products of NumPy keep their
-    threads. The number is not restored after each batch, because the library would then stop and start its threads: a
-    bidirectional LSTM trained at 182 samples/s with that, at 290 without.
+    threads. The number of threads is not restored after each batch, because the library would then stop and start its
+    threads: a bidirectional LSTM trained at 182 samples/s when it was restored, and at 290 when it was not.
     """
     import scipy.linalg.cython_blas  # noqa: F401 - so that its library is loaded
     from threadpoolctl import ThreadpoolController

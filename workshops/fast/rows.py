@@ -15,13 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 LEAST_ROWS = 4
-"""Minimum number of rows per thread; fewer rows are not faster."""
+"""Minimum number of rows per thread: smaller parts do not make training faster."""
 
 
 def everywhere(
     work: Callable[..., Any], given: Sequence[tuple[Any, ...]], begin: Callable[[], object] | None = None
 ) -> list[Any]:
-    """Run all functions at the same time, each in its own thread; raises the first error.
+    """Run all functions at the same time, each in its own thread. Raises the first error.
 
     ``begin`` is called once in every thread before its first function.
     """
@@ -33,11 +33,11 @@ def everywhere(
 
 @functools.cache
 def _pool(threads: int, process: int, begin: Callable[[], object] | None) -> ThreadPoolExecutor:
-    """One pool per process, because a forked process has no threads of its parent."""
+    """One pool per process, because a forked process does not have the threads of its parent."""
     pool = ThreadPoolExecutor(threads, "dlbox-rows", initializer=begin)
     together = threading.Barrier(threads)
     for one in [pool.submit(together.wait) for _ in range(threads)]:
-        one.result()  # every thread has started and called ``begin``
+        one.result()  # Now every thread has started and called ``begin``.
     return pool
 
 

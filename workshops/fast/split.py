@@ -10,11 +10,11 @@ import torch
 from workshops.fast.rows import LEAST_ROWS, everywhere
 
 Run = Callable[[Any, Sequence[Any], Sequence[Any]], tuple[Any, ...]]
-"""(sequences, states, weights) -> tensors; the first two have the batch as first axis."""
+"""A function (sequences, states, weights) -> tensors. The batch is the first axis of sequences and states."""
 
 
 def recurrence(run: Run, sequences: Any, states: Sequence[Any], weights: Sequence[Any]) -> tuple[Any, ...]:
-    """The result of ``run``, computed with the rows divided among torch's threads; the first axis is the batch."""
+    """The result of ``run``, computed with the rows of the batch (first axis) divided among torch's threads."""
     parts = min(torch.get_num_threads(), len(sequences) // LEAST_ROWS)
     if parts < 2:
         return run(sequences, states, weights)
@@ -77,7 +77,7 @@ def _everywhere(work: Callable[..., Any], given: Sequence[tuple[Any, ...]]) -> l
     try:
         return everywhere(work, given, _alone)
     finally:
-        torch.set_num_threads(usual)  # the number is partly a setting of the process
+        torch.set_num_threads(usual)  # part of this setting applies to the whole process
 
 
 def _alone() -> None:

@@ -1,7 +1,7 @@
 """The recurrence of NumPy arrays (``workshops.fast.recurrence``) as a function of TensorFlow with a gradient.
 
-The values for the backward pass are stored outside the graph under a number that the graph passes on. If they are gone
-(the forward pass was not a training step, or many passes followed), they are computed again.
+The values for the backward pass are stored outside the graph, under a number that the graph passes on. If they are no
+longer stored (no training step, or many forward passes since then), they are computed again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import tensorflow as tf
 from workshops.fast.recurrence import Kind, Passed
 
 KEPT = 16
-"""Maximum number of recurrences of a training step whose intermediate results are stored."""
+"""Maximum number of recurrences whose intermediate results are stored during a training step."""
 
 _passed: dict[int, Passed] = {}
 _numbers = itertools.count(1)
@@ -27,9 +27,10 @@ _lock = threading.Lock()
 def run(
     kind: Kind, sequences: Any, states: Sequence[Any], weights: Sequence[Any], keep_all: bool, training: bool
 ) -> tuple[Any, ...]:
-    """Inputs (B, T, I), states (B, H); kernel, recurrent kernel and bias of Keras.
+    """Arguments: inputs (B, T, I), first states (B, H), then kernel, recurrent kernel and bias as in Keras.
 
-    All hidden states (B, T, H), or only the last (B, 1, H) without ``keep_all``; then each last state (B, H).
+    Returns all hidden states (B, T, H), or only the last one (B, 1, H) if ``keep_all`` is false, and each last state
+    (B, H).
     """
     units = weights[1].shape[0]
     count = len(states)
@@ -65,7 +66,7 @@ def run(
 
         return tuple(found), gradient
 
-    # Read here, because a variable that is read inside the function would need a gradient.
+    # The variables are read here: TensorFlow requires a gradient for a variable that is read inside the function.
     outputs: tuple[Any, ...] = through(*map(tf.convert_to_tensor, (sequences, *states, *weights)))
     return outputs
 

@@ -13,9 +13,10 @@ from workshops.fast.recurrence import Kind, Passed
 def run(
     kind: Kind, sequences: Any, states: Sequence[Any], weights: Sequence[Any], keep_all: bool
 ) -> tuple[Any, ...]:
-    """Inputs (B, T, I), states (B, H); kernel, recurrent kernel and bias of Keras.
+    """Arguments: inputs (B, T, I), first states (B, H), then kernel, recurrent kernel and bias as in Keras.
 
-    All hidden states (B, T, H), or only the last (B, 1, H) without ``keep_all``; then each last state (B, H).
+    Returns all hidden states (B, T, H), or only the last one (B, 1, H) if ``keep_all`` is false, and each last state
+    (B, H).
     """
     outputs: tuple[Any, ...] = _Loops.apply(kind, keep_all, sequences, *states, *weights)
     return outputs

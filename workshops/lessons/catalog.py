@@ -1,4 +1,4 @@
-"""Finds the lessons: every folder beside this file that has an expected.py. Imports no framework."""
+"""Find the lessons: every folder beside this file that has an expected.py. This module imports no framework."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from workshops.player.expected import Lesson
 
 
 class UnknownLessonError(ValueError):
-    """There is no lesson of that name; the message is one sentence that lists the lessons."""
+    """There is no lesson of that name. The message is one sentence that lists the lessons."""
 
 
 def lessons() -> tuple[Lesson, ...]:

@@ -1,4 +1,5 @@
-"""Compare a NumPy formula with a Keras layer: the same weights, the same input, the largest difference."""
+"""Compare a NumPy formula with a Keras layer: give both the same weights and input, and return the largest
+difference."""
 
 from __future__ import annotations
 
@@ -26,36 +27,38 @@ def in_keras(layer: Any, weights: list[Array], x: Array, state: list[Array] | No
 
 
 def random_weights(rng: np.random.Generator, inputs: int, units: int, gates: int = 1) -> list[Array]:
-    """Kernel (inputs, gates x units), recurrent (units, gates x units), bias (gates x units)."""
+    """Random weights: kernel (inputs, gates x units), recurrent kernel (units, gates x units), bias (gates x units)."""
     shapes = [(inputs, gates * units), (units, gates * units), (gates * units,)]
     return [rng.normal(size=shape, scale=0.5) for shape in shapes]
 
 
 def over_time(step: Callable[..., Any], x: Array, state: Any, weights: list[Array]) -> Any:
-    """Apply ``step`` to every time step of ``x`` (batch, time, channels); returns the last state."""
+    """Apply ``step`` to every time step of ``x`` (batch, time, channels) and return the last state."""
     for t in range(x.shape[1]):
         state = step(x[:, t], state, weights)
     return state
 
 
 def difference(a: Array, b: Array) -> float:
-    """Largest absolute difference of two arrays of one shape; raises ValueError for two shapes."""
+    """Largest absolute difference of two arrays. Raises ValueError if their shapes differ."""
     if np.shape(a) != np.shape(b):
         raise ValueError(f"shapes differ: {np.shape(a)} and {np.shape(b)}")
     return float(np.max(np.abs(np.asarray(a, np.float64) - np.asarray(b, np.float64))))
 
 
 def before_sigmoid(gate: float) -> float:
-    """Inverse of the sigmoid; 0 and 1 become -30 and 30, whose sigmoid is 0 and 1 in float32."""
+    """Inverse of the sigmoid. 0 and 1 become -30 and 30, because the sigmoid of these is 0 and 1 in float32."""
     if gate in (0.0, 1.0):
         return 60 * gate - 30
     return float(np.log(gate / (1 - gate)))
 
 
 def nudge_left(step: Callable[..., Any], weights: list[Array], steps: int, *, lstm: bool = False) -> Array:
-    """Relative size of a small change of the state (in an LSTM: of the cell state) after 0, 1 ... ``steps`` steps.
+    """Share of a small change of the state that remains after 0, 1 ... ``steps`` steps. In an LSTM, the state is the
+    cell
+    state.
 
-    The change is imaginary with length 1e-30 (complex-step differentiation): nearly equal numbers are never
+    The change is an imaginary number of size 1e-30 (complex-step differentiation): nearly equal numbers are never
     subtracted, so the result is the directional derivative, exact except for rounding.
     """
     inputs, units = weights[0].shape[0], weights[1].shape[0]

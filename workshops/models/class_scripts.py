@@ -49,7 +49,7 @@ def _dropout_lstm(vectors: Any) -> Any:
 
 
 def _cnn_lstm(vectors: Any) -> Any:
-    """The only CNN/LSTM of the class: ten features, pooling by two, ten units."""
+    """The only CNN/LSTM of the class: ten convolution filters, pooling of size two, ten LSTM units."""
     import keras
 
     features = keras.layers.Conv1D(10, 3, activation="relu", name="conv")(vectors)

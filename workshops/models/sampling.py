@@ -1,6 +1,6 @@
 """Generate text with a trained model, symbol by symbol: the usual loop, and faster ways.
 
-A model here reads symbol numbers (batch, time), converts them to one-hot, and has one recurrent layer and a
+Such a model reads symbol numbers (batch, time), converts them to one-hot vectors, and has one recurrent layer and a
 softmax at every position (:func:`workshops.lessons.text_generation.page.build`).
 
 ``predict_loop``
@@ -27,16 +27,18 @@ from numpy.typing import NDArray
 
 Ids = NDArray[np.integer[Any]]
 CHUNK = 64
-"""Symbols in one compiled call with a sliding window; 16 times as many with one state."""
+"""Number of symbols per compiled call with a sliding window. With one carried state it is 16 times as many."""
 
 
 def uniform(count: int, seed: int) -> NDArray[np.float32]:
-    """One random number in [0, 1) for each symbol: the same numbers give the same text."""
+    """One random number in [0, 1) per symbol. The same numbers give the same text."""
     return np.random.default_rng(seed).random(count, dtype=np.float32)
 
 
 def pick(probabilities: NDArray[Any], temperature: float, u: float) -> int:
-    """The symbol at ``u`` in the cumulative sum of p^(1/temperature); low temperatures prefer likely symbols."""
+    """Draw a symbol: the one at ``u`` in the cumulative sum of the normalised p^(1/temperature). A low temperature
+    favours
+    likely symbols."""
     scores = np.log(np.maximum(probabilities.astype(np.float64), 1e-30)) / temperature
     weights = np.exp(scores - scores.max())
     cumulated = np.cumsum(weights)
@@ -44,7 +46,7 @@ def pick(probabilities: NDArray[Any], temperature: float, u: float) -> int:
 
 
 def predict_loop(model: Any, start: Ids, count: int, *, temperature: float, seed: int) -> Iterator[int]:
-    """One ``model.predict`` for each symbol, on a window as long as ``start``."""
+    """Generate symbols with one ``model.predict`` per symbol, on a window as long as ``start``."""
     window = np.asarray(start, np.int32)[None]
     for u in uniform(count, seed):
         chosen = pick(model.predict(window, verbose=0)[0, -1], temperature, float(u))
@@ -55,7 +57,7 @@ def predict_loop(model: Any, start: Ids, count: int, *, temperature: float, seed
 def write(
     model: Any, start: Ids, count: int, *, temperature: float, seed: int, carry: bool = False
 ) -> Iterator[Ids]:
-    """``count`` symbols after ``start``, in chunks. The module's docstring explains ``carry``."""
+    """Generate ``count`` symbols after ``start``, in chunks. The docstring of the module explains ``carry``."""
     size = CHUNK * 16 if carry else CHUNK
     draws = uniform(count, seed)
     padded = np.zeros(-(-count // size) * size, np.float32)
@@ -88,7 +90,7 @@ class RecurrentCell:
         self.reset_after = bool(getattr(layer, "reset_after", False))
 
     def step(self, weights: list[Any], symbol: Any, state: tuple[Any, ...], ops: Any) -> tuple[Any, ...]:
-        """All rows of the state (rows, units) read one symbol; the newest output is ``state[0]``."""
+        """Let all rows of the state (rows, units) read one symbol. The newest output is ``state[0]``."""
         kernel, recurrent, bias = weights
         h, read = state[0], ops.read(kernel, symbol)
         if self.kind == "SimpleRNN":
@@ -119,13 +121,14 @@ GoOn = Callable[[Any, NDArray[np.float32], np.float32], tuple[Any, Any]]
 
 
 def _row(kernel: Any, symbol: Any) -> Any:
-    """A one-hot symbol times the kernel: a row of the kernel."""
+    """The product of a one-hot symbol and the kernel, which is a row of the kernel."""
     return kernel[symbol]
 
 
 def _numpy_run(cell: RecurrentCell, rows: int, size: int) -> tuple[Read, GoOn]:
-    """(function that reads the start, function that generates ``size`` symbols). A state is (time, cell state); row
-    t mod rows is the window that began at t."""
+    """Returns two functions: one reads the start, one generates ``size`` symbols. A state is (time, cell state). The
+    window
+    that began at time t has the row t mod rows."""
     kernel, bias = cell.head
     ops = SimpleNamespace(tanh=np.tanh, matmul=np.matmul, split=np.split, read=_row)
 
@@ -151,7 +154,7 @@ def _numpy_run(cell: RecurrentCell, rows: int, size: int) -> tuple[Read, GoOn]:
 
 
 def _fresh(state: tuple[Any, ...], t: int, rows: int) -> tuple[Any, ...]:
-    """Reset the row whose window is complete; a single row (carried state) is never reset."""
+    """Reset the row whose window is complete. A single row is the carried state and is never reset."""
     if rows > 1:
         for part in state:
             part[t % rows] = 0

@@ -16,16 +16,17 @@ from workshops.player.outcome import LessonError
 _START_MESSAGES = re.compile(
     r"WARNING: All log messages before absl::InitializeLog\(\)|I\d{4} .*\] oneDNN custom operations are on"
 )
-"""TensorFlow 2.21 prints these with oneDNN whatever TF_CPP_MIN_LOG_LEVEL is set to."""
+"""Messages that TensorFlow 2.21 prints with oneDNN even if TF_CPP_MIN_LOG_LEVEL forbids them."""
 
 
 def installed() -> list[str]:
-    """The backends of this environment in order of preference."""
+    """The backends that are installed in this environment, in order of preference."""
     return [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
 
 
 def choose_backend(asked: str | None, stored: str | None = None) -> str:
-    """The backend asked for, else KERAS_BACKEND, else ``stored``, else the first installed. Raises LessonError."""
+    """Return the requested backend, else KERAS_BACKEND, else ``stored``, else the first that is installed. Raises
+    LessonError."""
     available = installed()
     if not available:
         raise LessonError("No backend is installed: install dlbox with the extra tensorflow, torch or jax.")
@@ -52,7 +53,7 @@ def set_backend(asked: str | None = None, stored: str | None = None) -> None:
 
 
 def load_keras() -> None:
-    """Import Keras without TensorFlow's start messages. Other text on stderr appears after the import, in order."""
+    """Import Keras and hide TensorFlow's start messages. Other text on stderr is printed after the import, in order."""
     if "keras" in sys.modules:
         return
     sys.stderr.flush()

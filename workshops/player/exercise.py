@@ -1,4 +1,4 @@
-"""The learner's exercises: copy them, run their tests in a separate process, report what is wrong."""
+"""Copy the exercises to the learner, run their tests in a separate process, and report what is wrong."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ from workshops.player.expected import Lesson
 from workshops.player.outcome import LessonError
 
 TIME_LIMIT = 20.0
-"""Seconds for one exercise. One that runs longer is stopped and reported; the others are still tested."""
+"""Time limit for one exercise in seconds. An exercise that runs longer is stopped and reported; the others are still
+tested."""
 _START_LIMIT = 60.0
-"""Seconds to start Python and load the tests on a busy machine."""
+"""Time limit for starting Python and loading the tests, in seconds. It is long enough for a busy machine."""
 
 
 @dataclass(frozen=True)
 class ExerciseResult:
-    """Result of one exercise: solved, or a hint."""
+    """Result of one exercise: it is solved, or there is a hint."""
 
     name: str
     solved: bool
@@ -38,7 +39,7 @@ class ExerciseResult:
 
 
 def hand_out(lesson: Lesson, folder: Path) -> tuple[Path, bool]:
-    """The learner's copy of the exercises in ``folder``, and whether it is new. An existing copy is left alone.
+    """Copy the exercises to ``folder`` unless a copy exists. Returns its path and whether the copy is new.
 
     Raises LessonError if the copy cannot be written.
     """
@@ -60,10 +61,10 @@ def solutions(lesson: Lesson) -> Path:
 
 
 def check(lesson: Lesson, path: Path, *, time_limit: float = TIME_LIMIT) -> list[ExerciseResult]:
-    """Run the lesson's tests on the file at ``path``: one result for each exercise, in order.
+    """Run the lesson's tests on the file at ``path``. Returns one result per exercise, in order.
 
-    They run in a child process; if an exercise ends it or exceeds ``time_limit`` (seconds an exercise), a new child
-    continues with the next exercise. Raises LessonError with one sentence when the file cannot be loaded.
+    The tests run in a child process. If an exercise ends this process or runs longer than ``time_limit`` seconds, a new
+    child process continues with the next exercise. Raises LessonError if the file cannot be loaded.
     """
     checks = _file(lesson, "checks")
     names = list(_tests(checks))
@@ -74,7 +75,7 @@ def check(lesson: Lesson, path: Path, *, time_limit: float = TIME_LIMIT) -> list
 
 
 def _run_child(checks: Path, path: Path, names: list[str], time_limit: float) -> list[ExerciseResult]:
-    """The results of one child: of all ``names``, or up to the exercise that ended the child."""
+    """The results of one child process: for all ``names``, or up to the exercise that ended the process."""
     with tempfile.TemporaryDirectory(prefix=prefix()) as folder:
         records, errors = Path(folder) / "records", Path(folder) / "errors"
         records.touch()
@@ -109,7 +110,7 @@ def _run_child(checks: Path, path: Path, names: list[str], time_limit: float) ->
 
 
 def _tests(checks: Path) -> dict[str, Callable[[ModuleType], None]]:
-    """Name -> test of each exercise, in the order of the exercises."""
+    """Name of the exercise -> its test, in the order of the exercises."""
     tests = vars(_load(checks, "exercise_checks"))
     return {name: test for name, test in tests.items() if name.startswith("check_")}
 
@@ -144,10 +145,10 @@ def _describe(error: BaseException, path: Path) -> str:
 
 
 def _child(checks: Path, path: Path, records: Path, time_limit: float, names: list[str]) -> None:
-    """The child process. It adds a line to the file ``records`` after each test.
+    """Main function of the child process. It adds a line to the file ``records`` after each test.
 
-    Every exception of the learner's code is a result, SystemExit too. faulthandler stops an endless loop from
-    outside Python, also a loop inside a library.
+    Every exception in the learner's code is reported as a result, including SystemExit. faulthandler stops an endless
+    loop, also a loop inside a compiled library.
     """
 
     def record(entry: dict[str, object]) -> None:
@@ -180,4 +181,4 @@ if __name__ == "__main__":
     _child(
         Path(sys.argv[1]), Path(sys.argv[2]).resolve(), Path(sys.argv[3]), float(sys.argv[4]), sys.argv[5:]
     )
-    os._exit(0)  # threads and exit handlers of the learner's file do not run
+    os._exit(0)  # Exit without running threads and exit handlers of the learner's file.

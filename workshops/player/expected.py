@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 Mode = Literal["both", "quick", "full"]
 ANY = "any"
-"""In ``Expected.data``: the value is measured with every data set."""
+"""Entry in ``Expected.data`` for a value that is measured with every data set."""
 CORPUS = "corpus"
-"""The data set of a run with ``--corpus``."""
+"""Name of the data set in a run with ``--corpus``."""
 Shape = tuple[int | None, ...]
 
 ARITHMETIC = (
@@ -24,17 +24,19 @@ CEILING = (
     "because there are few test reviews."
 )
 SCORE_UNKNOWN = "No score is expected: the best possible score on your own data is not known."
-"""Sentences that several lessons share, for ``if_off`` and ``without_ranges``."""
+"""The sentences above are used by several lessons, in ``if_off`` and ``without_ranges``."""
 
 
 @dataclass(frozen=True)
 class Expected:
     """The range in which a measured value of a lesson should lie, both ends included.
 
-    ``mode``: the range is valid with ``--quick``, without it, or in both cases. ``why``: where the range comes from.
-    ``if_off``: the usual reason for a value outside it, one sentence. ``data``: the data sets with which the value is
-    measured. ``model``: the model or cell that must be trained for it, if its name does not contain it. ``whole``:
-    measured only when the whole lesson runs, not a single model.
+    ``mode``: the range is valid with ``--quick``, without it, or in both cases. ``why``: the source of the range.
+    ``if_off``: the usual reason for a value outside the range, one sentence. ``data``: the data sets with which the
+    value
+    is measured. ``model``: the model or cell that must be trained to measure the value, if the name of the value does
+    not
+    contain it. ``whole``: the value is measured only if the whole lesson runs, not a single model.
     """
 
     name: str
@@ -54,9 +56,11 @@ class Expected:
 
 @dataclass(frozen=True)
 class SavedModelShape:
-    """Shapes of a saved model's inputs and output without the batch axis; None stands for any length.
+    """Shapes of the inputs and the output of a saved model, without the batch axis. None stands for any length.
 
-    ``name_prefix``: only models whose name starts with it. ``layer``: name of a layer that they must have.
+    ``name_prefix``: applies only to models whose name starts with this text. ``layer``: name of a layer that such a
+    model
+    must have.
     """
 
     inputs: tuple[Shape, ...]
@@ -67,7 +71,7 @@ class SavedModelShape:
 
 @dataclass(frozen=True)
 class Lesson:
-    """One lesson. ``package`` is the folder that it is in, as in "workshops.lessons.by_hand".
+    """One lesson. ``package``: the Python package of its folder, such as "workshops.lessons.by_hand".
 
     ``order``: position in the list of lessons. ``pages``: its page files in reading order, without ".py".
     ``quick_seconds`` and ``full_seconds``: duration on two CPU cores with TensorFlow. ``data``: description of the
@@ -97,7 +101,7 @@ class Lesson:
 
     @property
     def stem(self) -> str:
-        """Name of the folder; also of the learner's files ("by_hand.ipynb", "by_hand.py")."""
+        """Name of the folder and of the learner's files: "by_hand" ("by_hand.ipynb", "by_hand.py")."""
         return self.package.rpartition(".")[2]
 
     @property
@@ -107,7 +111,7 @@ class Lesson:
 
     @property
     def folder(self) -> Path:
-        """The folder of the lesson's files. Raises ModuleNotFoundError where the package does not exist."""
+        """The folder of the lesson's files. Raises ModuleNotFoundError if the package does not exist."""
         spec = importlib.util.find_spec(self.package)
         if spec is None or not spec.submodule_search_locations:
             raise ModuleNotFoundError(f"{self.package} is not a package")
@@ -123,7 +127,7 @@ class Lesson:
 
     @property
     def data_choices(self) -> tuple[str, ...]:
-        """The values of ``--data``."""
+        """The values that ``--data`` accepts for this lesson."""
         return ("embedded", *(name for name, _ in self.other_data if name != CORPUS))
 
     @property
@@ -140,13 +144,14 @@ class Lesson:
         return {"embedded": self.data, **dict(self.other_data)}[data]
 
     def workload(self, model: str) -> str | None:
-        """The workload of `dlbox tune` that stands for ``model``; None where there is none."""
+        """The workload of `dlbox tune` whose settings apply to ``model``; None if there is none."""
         return dict(self.workloads).get(model.replace("_", "-"))
 
     def expected_values(
         self, *, quick: bool, data: str = "embedded", model: str | None = None
     ) -> tuple[Expected, ...]:
-        """The values that a run measures in this mode, with this data set, for this model or cell (None: all)."""
+        """The values that a run measures in this mode, with this data set, for this model or cell (None: all
+        models)."""
         mode = "quick" if quick else "full"
         return tuple(
             e
@@ -166,5 +171,5 @@ class Lesson:
 
 
 def vary(*expected: Expected, **changes: Any) -> tuple[Expected, ...]:
-    """The values with the fields that they have in common, as in ``vary(a, b, data=("airline",))``."""
+    """Copies of the values with the given fields replaced in all of them, as in ``vary(a, b, data=("airline",))``."""
     return tuple(replace(e, **changes) for e in expected)

@@ -1,4 +1,4 @@
-"""Files of a lesson: its pictures, saved models and the notes beside them."""
+"""Files that a lesson writes: pictures, saved models, and a JSON file of notes beside each model."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pathlib import Path
 from common.file_access.files import write_with
 
 PICTURE_BYTES = 64 * 1024
-"""Size of the test file: about that of a picture."""
+"""Size of the test file in bytes: about that of a picture."""
 
 
 def check_writable(folder: Path) -> None:
-    """Write and remove a test file in ``folder``, which is created if it is missing. Raises OSError."""
+    """Check that ``folder`` is writable: create it if it is missing, then write and remove a test file. Raises
+    OSError."""
 
     def write(path: Path) -> None:
         with path.open("wb") as file:

@@ -7,11 +7,13 @@ import textwrap
 from collections.abc import Sequence
 
 GAP = 2
-"""Blanks before a table and between its columns."""
+"""Number of blanks before a table and between its columns."""
 
 
 def folded(text: str, width: int) -> str:
-    """``text`` in lines of at most ``width``; continued lines are indented further. Longer words are not split."""
+    """Wrap ``text`` to lines of at most ``width`` characters. Continuation lines are indented further. Words longer
+    than a
+    line are not split."""
     lines = []
     for line in text.split("\n"):
         if len(line) <= width:
@@ -26,7 +28,7 @@ def folded(text: str, width: int) -> str:
 
 
 def beside(name: str, text: str, width: int) -> str:
-    """``text`` to the right of ``name``, in lines of at most ``width``."""
+    """Put ``text`` to the right of ``name``, in lines of at most ``width`` characters."""
     after = " " * (len(name) + GAP)
     return textwrap.fill(
         text, width, initial_indent=name.ljust(len(after)), subsequent_indent=after, break_on_hyphens=False
@@ -34,7 +36,8 @@ def beside(name: str, text: str, width: int) -> str:
 
 
 def flowed(text: str, column: int, width: int) -> tuple[str, int]:
-    """(``text`` to print after ``column`` characters, with line breaks where needed; the column after it)."""
+    """Add line breaks to ``text``, which is printed after ``column`` characters. Returns the text and the column at its
+    end."""
     out = []
     for word in re.findall(r"\n|[^\S\n]+|\S+", text):
         if word == "\n":
@@ -48,7 +51,8 @@ def flowed(text: str, column: int, width: int) -> tuple[str, int]:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
-    """Aligned columns, the first to the left; if they are too wide, the widest column is wrapped."""
+    """Format rows as columns. The first column is left-aligned. If the table is too wide, its widest column is
+    wrapped."""
     cells = [list(headers), *(list(row) for row in rows)]
     room = width - GAP * len(headers)
     columns = _narrowed([[row[i] for row in cells] for i in range(len(headers))], room)
@@ -66,7 +70,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> 
 
 
 def _narrowed(columns: list[list[str]], room: int) -> list[int]:
-    """Width of each column, in total at most ``room`` if their longest words allow it."""
+    """Width of each column. The total is at most ``room`` if the longest words allow it."""
     sizes = [max(1, *map(len, texts)) for texts in columns]
     least = [max((len(word) for text in texts for word in text.split()), default=1) for texts in columns]
     while sum(sizes) > room:

@@ -1,4 +1,4 @@
-"""Progress of a training, the format of numbers and ranges, and the stored duration of each lesson."""
+"""Show the progress of training, format numbers and ranges, and store the duration of each lesson."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def columns(out: TextIO, notebook: bool = False) -> int:
 
 
 class TrainingProgress:
-    """On a terminal one line that is redrawn; elsewhere one line an epoch, at most twelve."""
+    """Progress of training: on a terminal one line that is redrawn, elsewhere one line per epoch, at most twelve
+    lines."""
 
     def __init__(
         self, out: TextIO, name: str, epochs: int, batches: int, quiet: bool, notebook: bool
@@ -83,7 +84,7 @@ class TrainingProgress:
 
 
 class LessonTimes:
-    """Duration of the last run of each lesson on this machine (seconds), in a file in the cache folder."""
+    """The duration in seconds of the last run of each lesson on this machine, stored in a file in the cache folder."""
 
     @staticmethod
     def _path() -> Path:
@@ -134,7 +135,7 @@ def duration(seconds: float) -> str:
 
 
 def open_on_desktop(path: Path) -> None:
-    """Open a picture in the desktop's viewer; does nothing without a desktop."""
+    """Open a picture in the desktop's viewer. Without a desktop, do nothing."""
     import shutil
     import subprocess
 

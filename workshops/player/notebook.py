@@ -1,4 +1,4 @@
-"""A lesson as a Jupyter notebook, made from the lesson's page files, so that there is no second copy of the text."""
+"""Create a Jupyter notebook from the page files of a lesson, so that there is no second copy of the text."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class EditedNotebookError(LessonError):
 
 
 def make(lesson: Lesson) -> Any:
-    """The notebook (an nbformat node): the cells of all pages, with the cells that are for the notebook only."""
+    """The notebook as an nbformat node: the cells of all pages, including the cells that only the notebook uses."""
     import jupytext
 
     pages = [jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent") for path in lesson.page_files]
@@ -49,8 +49,9 @@ def make(lesson: Lesson) -> Any:
 def write(lesson: Lesson, folder: Path, *, force: bool = False) -> Path:
     """Write the notebook to ``folder/STEM.ipynb``. Raises LessonError when it cannot be written.
 
-    An existing notebook is replaced if nobody edited it since it was written, or with ``force``; else raises
-    EditedNotebookError. If its cells are still the lesson's, it is left alone with its output.
+    An existing notebook is replaced if nobody has edited it, or with ``force``. Otherwise raises EditedNotebookError.
+    If
+    its cells equal those of the lesson, the file and the outputs in it are kept.
     """
     import nbformat
 
@@ -72,13 +73,14 @@ def write(lesson: Lesson, folder: Path, *, force: bool = False) -> Path:
 
 
 def _fingerprint(book: Any) -> str:
-    """Hash of the cells' text, without their output."""
+    """Hash of the text of the cells, without their outputs."""
     cells = [(cell["cell_type"], "".join(cell["source"])) for cell in book["cells"]]
     return hashlib.sha256(json.dumps(cells).encode()).hexdigest()
 
 
 def _read(path: Path) -> tuple[str | None, str | None]:
-    """(fingerprint of the notebook at ``path``, fingerprint when it was written); None where it cannot be read."""
+    """(fingerprint of the notebook at ``path`` now, fingerprint when it was written). None for one that cannot be
+    read."""
     try:
         book = json.loads(path.read_text(encoding="utf-8"))
         return _fingerprint(book), book["metadata"].get("dlbox", {}).get("made")

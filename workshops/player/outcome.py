@@ -1,4 +1,4 @@
-"""The options and the result of a lesson: plain records, no framework."""
+"""The options and the result of a lesson: plain records without a framework."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from workshops.player.expected import CORPUS, Expected
 
 
 class LessonError(Exception):
-    """A lesson cannot do what was asked for; the message is one sentence for the learner."""
+    """A lesson cannot do what the learner requested. The message is one sentence for the learner."""
 
 
 @dataclass(frozen=True)
 class LessonOptions:
-    """The options of `dlbox workshop run`. ``epochs`` None: the number that the lesson sets."""
+    """The options of `dlbox workshop run`. ``epochs``: None means the number of epochs that the lesson sets."""
 
     model: str | None = None
     cell: str | None = None
@@ -31,21 +31,21 @@ class LessonOptions:
 
     @property
     def data_set(self) -> str:
-        """The data set in use: a corpus takes precedence over ``data``."""
+        """Name of the data set in use. A corpus takes precedence over ``data``."""
         return CORPUS if self.corpus is not None else self.data
 
     @property
     def only(self) -> str | None:
-        """The one model or cell to train; None: all."""
+        """The only model or cell to train. None: train all."""
         return self.model or self.cell
 
     @property
     def is_default(self) -> bool:
-        """Whether the lesson runs with its own data, all its models and its own number of epochs."""
+        """Whether the lesson uses its default data, all its models and its default number of epochs."""
         return (self.data_set, self.only, self.epochs) == ("embedded", None, None)
 
     def key(self, lesson: str, backend: str) -> str:
-        """One key for all runs that take equally long; the seed does not matter."""
+        """Key of the stored duration. Runs that take equally long have the same key; the seed is not part of it."""
         parts = [lesson, "quick" if self.quick else "full", backend]
         if self.corpus is not None:
             parts.append(f"corpus={self.corpus.resolve()}")
@@ -57,7 +57,7 @@ class LessonOptions:
 
 @dataclass(frozen=True)
 class MeasuredValue:
-    """A measured value and the range that it should lie in (None: no range is given)."""
+    """A measured value, and the range in which it should lie (None: there is no expected range)."""
 
     name: str
     value: float
@@ -70,7 +70,7 @@ class MeasuredValue:
 
 @dataclass(frozen=True)
 class LessonResult:
-    """Result of a lesson. ``partial``: it was interrupted; ``unwritten``: files that could not be written."""
+    """Result of a lesson. ``partial``: the lesson was interrupted. ``unwritten``: files that could not be written."""
 
     lesson: str
     settings: LessonOptions
@@ -88,7 +88,7 @@ class LessonResult:
         return not self.partial and not self.unwritten and all(m.ok for m in self.measured)
 
     def value(self, name: str) -> float:
-        """The value called ``name``; raises KeyError."""
+        """The measured value with this name. Raises KeyError."""
         return {m.name: m.value for m in self.measured}[name]
 
     def document(self) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class LessonResult:
         files = {k: [str(p) for p in values[k]] for k in ("pictures", "saved", "unwritten")}
         for m in values["measured"]:
             if m["expected"] and math.isinf(m["expected"]["high"]):
-                m["expected"]["high"] = None  # JSON has no infinity
+                m["expected"]["high"] = None  # JSON has no infinity.
         measured = [
             {**m, "value": m["value"] if math.isfinite(m["value"]) else None, "ok": own.ok}
             for m, own in zip(values["measured"], self.measured, strict=True)

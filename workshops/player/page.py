@@ -1,4 +1,4 @@
-"""What every lesson does in the same way: show what to expect, train, draw, compare with the expected values."""
+"""The functions that every lesson uses: list the expected values, train, draw, and compare the measured values."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class LessonPage:
 
     @property
     def expected(self) -> dict[str, Expected]:
-        """The expected values of this run by name: those of the lesson, and those that ``expect`` added."""
+        """Name -> expected value in this run: the values of the lesson, and those that ``expect`` added."""
         options = self.options
         known = self.lesson.expected_values(quick=options.quick, data=options.data_set, model=options.only)
         return {e.name: e for e in known} | self.added
@@ -62,7 +62,7 @@ class LessonPage:
 
     @property
     def width(self) -> int:
-        """Maximum length of a line."""
+        """Maximum length of a line in characters."""
         return columns(self.out, self.notebook)
 
     def say(self, text: str = "") -> None:
@@ -71,7 +71,8 @@ class LessonPage:
         self.out.flush()
 
     def line(self, text: str = "") -> None:
-        """Print one line as it is (numbers, matrices); a line longer than the terminal is wide is wrapped."""
+        """Print one line without changing its spaces (for numbers, matrices). A line wider than the terminal is
+        wrapped."""
         self.out.write(f"{lines.folded(visible(text), self.width)}\n")
         self.column = 0
         self.out.flush()
@@ -81,12 +82,12 @@ class LessonPage:
         self.out.write(f"\n{text}\n{'-' * min(len(text), self.width)}\n")
 
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Print aligned columns; floats with four decimals."""
+        """Print aligned columns. Floats have four decimals."""
         for line in lines.table(headers, [[cell(value) for value in row] for row in rows], self.width):
             self.line(line)
 
     def stream(self, text: str) -> None:
-        """Print text without a line end, except where the line is full."""
+        """Print text without a line end. A line that is full is wrapped."""
         text, self.column = lines.flowed(visible(text), self.column, self.width)
         self.out.write(text)
         self.out.flush()
@@ -94,7 +95,7 @@ class LessonPage:
     # -- before --------------------------------------------------------------------------------------
 
     def announce(self) -> None:
-        """Title, data, duration and expected values. Raises LessonError where pictures cannot be written."""
+        """Print title, data, duration and expected values. Raises LessonError if pictures cannot be written."""
         lesson, options = self.lesson, self.options
         try:
             files.check_writable(self.folder)
@@ -140,7 +141,7 @@ class LessonPage:
         )
 
     def choose(self, asked: str | None, available: Sequence[str], what: str = "model") -> list[str]:
-        """The one asked for, or all. Raises LessonError for one that the lesson does not have."""
+        """The requested model or cell, or all of them. Raises LessonError for one that the lesson does not have."""
         if asked is None:
             return list(available)
         if asked not in available:
@@ -150,7 +151,7 @@ class LessonPage:
         return [asked]
 
     def epochs(self, full: int, quick: int) -> int:
-        """Number of epochs: that of ``--epochs``, else the lesson's."""
+        """Number of epochs: the value of ``--epochs``, else that of the lesson."""
         if self.options.epochs is not None:
             return self.options.epochs
         return quick if self.options.quick else full
@@ -158,7 +159,9 @@ class LessonPage:
     # -- training ------------------------------------------------------------------------------------
 
     def seed(self) -> None:
-        """Clear earlier models and reset the random numbers: a model learns the same alone or after others."""
+        """Clear earlier models and reset the random numbers, so that a model learns the same whether others were
+        trained before
+        it or not."""
         import keras
 
         keras.utils.clear_session()
@@ -177,7 +180,7 @@ class LessonPage:
         each_epoch: Callable[[int], None] | None = None,
         quiet: bool = False,
     ) -> dict[str, list[float]]:
-        """``model.fit`` with a progress line. Returns the history: for each metric one number an epoch."""
+        """Call ``model.fit`` and show its progress. Returns the history: for each metric one number per epoch."""
         import keras
 
         count = len(inputs[0]) if isinstance(inputs, (list, tuple)) else len(inputs)
@@ -253,7 +256,9 @@ class LessonPage:
     def figure(
         self, name: str, title: str, *, columns: int = 1, size: tuple[float, float] = (8, 4)
     ) -> Iterator[Any]:
-        """A picture: gives axes to draw on (a list for several columns), then shows and saves it as PNG."""
+        """Context manager for a picture: yields axes to draw on (a list for several columns), then shows the picture
+        and saves it
+        as PNG."""
         import matplotlib
 
         if not self.notebook:
@@ -283,7 +288,7 @@ class LessonPage:
     def curves(
         self, name: str, title: str, histories: Mapping[str, Mapping[str, Sequence[float]]], key: str
     ) -> None:
-        """One metric over the epochs: training dashed, validation solid, one colour a model."""
+        """Draw one metric over the epochs, with one colour per model: training dashed, validation solid."""
         with self.figure(name, title) as axes:
             for i, (model, history) in enumerate(histories.items()):
                 colour = f"C{i % 10}"
@@ -297,12 +302,13 @@ class LessonPage:
     # -- after ---------------------------------------------------------------------------------------
 
     def measure(self, name: str, value: float) -> float:
-        """Record a measured value; ``close`` compares it with its expected range."""
+        """Record a measured value. ``close`` compares it with its expected range."""
         self.measured.append(MeasuredValue(name, float(value), self.expected.get(name)))
         return value
 
     def close(self, *, partial: bool = False) -> LessonResult:
-        """Compare the measured values with their ranges, explain deviations. ``partial``: the run was interrupted."""
+        """Compare the measured values with their ranges and explain deviations. ``partial``: the run was
+        interrupted."""
         import keras
 
         seconds = time.perf_counter() - self.start
@@ -348,7 +354,7 @@ class LessonPage:
         )
 
     def _show_questions(self) -> None:
-        """Print the questions at the end of the lesson; a notebook has them in its last cell."""
+        """Print the questions at the end of the lesson. A notebook has them in its last cell."""
         if self.notebook:
             return
         heading, paragraphs = questions.closing_questions(self.lesson)

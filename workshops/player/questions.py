@@ -1,4 +1,4 @@
-"""The questions at the end of a lesson, read from its last page file: they are written in one place."""
+"""Read the questions at the end of a lesson from its last page file, so that they are written in only one place."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from workshops.player.outcome import LessonError
 
 
 def find(lesson: Lesson, folder: Path, model: str | None) -> Path:
-    """The saved model of that name, or the newest. Raises LessonError, which names the saved models."""
+    """Path of the saved model of that name, or of the newest. Raises LessonError with a list of the saved models."""
     saved = sorted((folder / lesson.name).glob("*.keras"), key=lambda path: path.stat().st_mtime)
     if not saved:
         raise LessonError(
@@ -37,7 +37,7 @@ def load(path: Path, lesson: Lesson) -> Any:
     import keras
 
     for page in lesson.page_modules:
-        importlib.import_module(page)  # registers the lesson's own layers
+        importlib.import_module(page)  # Importing the module registers the lesson's own layers.
     again = f"remove it, then run `dlbox workshop run {lesson.name} --save`"
     try:
         _check_sizes(path)
@@ -45,7 +45,7 @@ def load(path: Path, lesson: Lesson) -> Any:
         raise LessonError(f"Cannot load {path}: {_reason(error)}; {again}.") from None
     try:
         model = keras.saving.load_model(path, compile=False)
-    except Exception as error:  # Keras raises errors of many kinds for a damaged file
+    except Exception as error:  # Keras raises errors of many kinds for a damaged file.
         raise LessonError(
             f"Cannot load {path}: the file is damaged or from another lesson; {again}."
         ) from error
@@ -55,13 +55,13 @@ def load(path: Path, lesson: Lesson) -> Any:
 
 
 _LARGEST_MODEL = 256 << 20
-"""Bytes of all files of a saved model, extracted."""
+"""Maximum size in bytes of all files in a saved model, after extraction."""
 _LARGEST_JSON = 8 << 20
-"""Bytes of one of its JSON files."""
+"""Maximum size in bytes of one JSON file in a saved model."""
 
 
 def _check_sizes(path: Path) -> None:
-    """Check the sizes in the directory of the file: Keras reads the configuration of a model as a whole."""
+    """Check the file sizes in the directory of the archive, because Keras reads the whole configuration into memory."""
     with inputs.open_regular(path) as file, archive.open_zip(file, "the file", _LARGEST_MODEL) as packed:
         for info in packed.infolist():
             if info.filename.endswith(".json") and info.file_size > _LARGEST_JSON:
@@ -85,10 +85,10 @@ def _reason(error: Exception) -> str:
 
 
 def fits(model: Any, lesson: Lesson) -> bool:
-    """Whether the model has the inputs and the output of a model of this lesson."""
+    """Whether the inputs and the output of the model match those of the lesson."""
     try:
         shapes, output = [tuple(each.shape[1:]) for each in model.inputs], tuple(model.output_shape[1:])
-    except (AttributeError, TypeError):  # several outputs, or not built
+    except (AttributeError, TypeError):  # The model has several outputs or is not built.
         return False
     named = [
         shape

@@ -1,1 +1,1 @@
-"""Which settings a lesson trains with: defaults, and what `dlbox tune` stored."""
+"""The settings with which a lesson trains: the defaults, and those that `dlbox tune` stored."""

@@ -1,4 +1,4 @@
-"""How a lesson trains without tuned settings: the fastest way for small models on each backend without a card."""
+"""Settings for training without tuned settings: the fastest for small models on each backend without a card."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ from workshops import fast
 from workshops.fast.recurrence import at_hand
 
 BATCHES_A_CALL = 8
-"""Batches in one call of TensorFlow's compiled training function: a call costs 1 to 2 ms, as long as a small step."""
+"""Number of batches per call of TensorFlow's compiled training function. A call costs 1 to 2 ms, as much as a small
+step."""
 
 FEW_STEPS = 16
-"""Recurrences up to this length are unrolled: a loop over a graph costs more than the arithmetic of these steps."""
+"""Maximum number of time steps of a recurrence that is unrolled. For so few steps, a loop in the graph costs more than
+their arithmetic."""
 
 WIDE = 64
-"""With so many units an unrolled recurrence trains one batch a call: in a longer call TensorFlow does not split its
-matrix products among the cores (the seq2seq model on two cores: 23.0 ms a step, 28.6 ms with eight batches a call)."""
+"""Number of units from which an unrolled recurrence trains one batch per call: with more batches per call, TensorFlow
+does not split its matrix products among the cores. The seq2seq model on two cores needs 23.0 ms per step, and 28.6 ms
+with eight batches per call."""
 
 
 @contextmanager
 def for_training(model: Any) -> Iterator[None]:
-    """Inside the block ``model`` trains with these defaults; its results change only by rounding.
+    """Context manager: inside the block ``model`` trains with these defaults. Its results change only by rounding.
 
     TensorFlow: eight batches per call; short recurrences are unrolled (only during training, so that a saved model can
     use cuDNN), longer ones are compiled for this processor if possible. torch: the layers of ``workshops.fast`` with
@@ -52,14 +55,14 @@ def for_training(model: Any) -> Iterator[None]:
 
 
 def has_card() -> bool:
-    """Whether there is a device of an NVIDIA card, or of WSL2 for one."""
+    """Whether this machine has a device file of an NVIDIA card, or the device file that WSL2 has instead."""
     return Path("/dev/nvidia0").exists() or Path("/dev/dxg").exists()
 
 
 def _steps(layer: Any) -> float:
-    """Steps of the sequences that a recurrent layer reads; infinite if the model does not define it."""
+    """Number of time steps that a recurrent layer reads; infinite if the model does not define it."""
     try:
         read = layer.input[0] if isinstance(layer.input, list | tuple) else layer.input
-    except (AttributeError, ValueError):  # a layer that is called several times, or outside a model
+    except (AttributeError, ValueError):  # The layer is called several times, or outside a model.
         return math.inf
     return read.shape[1] or math.inf

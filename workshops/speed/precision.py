@@ -1,4 +1,5 @@
-"""The precision of training, where `dlbox tune` found another one than float32 to be faster."""
+"""Set the precision of training, for models that `dlbox tune` found to train faster in another precision than
+float32."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from workshops.speed.settings import Precision
 
 
 def current() -> Precision | None:
-    """The precision of models that are built now; None: float32."""
+    """The precision of models that are built now. None: float32."""
     import keras
 
     policy = keras.config.dtype_policy().name
@@ -39,7 +40,7 @@ def use(precision: Precision | None) -> None:
 
 @contextmanager
 def using(precision: Precision | None) -> Iterator[None]:
-    """``use(precision)`` inside the block; changes nothing where ``precision`` is None."""
+    """Context manager: ``use(precision)`` applies inside the block. If ``precision`` is None, nothing changes."""
     if precision is None:
         yield
         return

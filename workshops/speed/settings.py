@@ -21,27 +21,27 @@ _LARGEST_BYTES = 4 << 20
 
 
 Precision = Literal["tf32", "mixed_float16", "mixed_bfloat16"]
-"""Precision of training other than float32: see ``workshops.speed.precision``."""
+"""Precisions of training other than float32: see ``workshops.speed.precision``."""
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
-    """How to train a model fast.
+    """The settings with which a model trains fast.
 
-    ``batch_size`` and ``precision`` change the training; they are stored only if the model reached its minimum accuracy
-    with them. The other fields change nothing beyond rounding.
+    ``batch_size`` and ``precision`` change the training. They are stored only if the model reached its minimum accuracy
+    with them. The other fields change results only by rounding.
     """
 
     backend: str
     layers: Literal["stock", "fast", "split", "loops"] = "stock"
     """See ``workshops.fast.quicken``; "stock": the layers of Keras."""
     jit: bool | None = None
-    """Keras' ``jit_compile``; None: Keras decides."""
+    """Value of Keras' ``jit_compile``. None: Keras decides."""
     steps_per_execution: int = 1
-    """Batches in one call of the compiled training function."""
+    """Number of batches per call of the compiled training function."""
     precision: Precision | None = None
     """None: float32."""
     batch_size: int | None = None
-    """None: that of the workload. Lessons set their own."""
+    """Examples per batch. None: the batch size of the workload. Lessons set their own batch size."""
 
     @property
     def summary(self) -> str:
@@ -57,7 +57,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TunedEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A setting and the circumstances of its measurement; rates in samples/s."""
+    """A setting, and the conditions under which it was measured. Rates are in samples/s."""
 
     setting: Setting
     fingerprint: str
@@ -71,7 +71,7 @@ class TunedEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TunedSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Content of the file."""
+    """Content of the file of tuned settings."""
 
     schema_version: int = SCHEMA_VERSION
     entries: dict[str, TunedEntry] = {}
@@ -79,7 +79,7 @@ class TunedSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TunedSettingsError(Exception):
-    """The file cannot be read or written; the message is one sentence that says what to do."""
+    """The file cannot be read or written. The message is one sentence that says what to do."""
 
 
 def default_path() -> Path:
@@ -87,7 +87,7 @@ def default_path() -> Path:
 
 
 def read(path: Path | None = None) -> TunedSettings:
-    """The stored settings; none where there is no file.
+    """The stored settings. Without a file, there are none.
 
     Raises TunedSettingsError for a file that is damaged or was written by a later version of dlbox.
     """
@@ -113,7 +113,7 @@ def read(path: Path | None = None) -> TunedSettings:
 
 
 def store(name: str, entry: TunedEntry, path: Path | None = None) -> None:
-    """Store ``entry`` in place of an earlier one; the file is replaced atomically. Raises TunedSettingsError."""
+    """Store ``entry`` and replace an earlier one. The file is replaced atomically. Raises TunedSettingsError."""
     path = path or default_path()
     book = read(path)
     book = msgspec.structs.replace(book, entries={**book.entries, name: entry})
@@ -128,7 +128,8 @@ def store(name: str, entry: TunedEntry, path: Path | None = None) -> None:
 
 
 def installed(backend: str) -> dict[str, str]:
-    """Versions of Python, Keras, NumPy and ``backend``, read without importing them; "none" if not installed."""
+    """Versions of Python, Keras, NumPy and ``backend``, read without importing them; "none" for one that is not
+    installed."""
     wheels = {"tensorflow": ("tensorflow", "tensorflow-cpu")}
     found = {"python": platform.python_version()}
     for name in ("keras", "numpy", backend):
@@ -143,7 +144,8 @@ def installed(backend: str) -> dict[str, str]:
 
 
 def stale(entry: TunedEntry, *, fingerprint: str, device: str, versions: dict[str, str]) -> str:
-    """Why ``entry`` is not valid here; empty if it is. ``versions``: the installed ones."""
+    """The reason why ``entry`` is not valid on this machine; empty if it is valid. ``versions``: the installed
+    versions."""
     if entry.fingerprint != fingerprint:
         return "the workload has changed since then"
     if entry.device != device:

@@ -12,10 +12,11 @@ from workshops.speed.settings import Setting
 
 
 def stored_setting(workload: str | None) -> Setting | None:
-    """The stored setting of ``workload``; None where there is none that is valid here, and for None.
+    """The stored setting of ``workload``. None if no stored setting is valid on this machine, or if ``workload`` is
+    None.
 
-    Compares versions and the number of threads. `dlbox bench --tuned`, which may take more time, also compares the
-    processor, the card and the workload. Raises TunedSettingsError.
+    This function compares only versions and the number of threads. `dlbox bench --tuned`, which has more time, also
+    compares the processor, the card and the workload. Raises TunedSettingsError.
     """
     entry = settings.read().entries.get(workload) if workload else None
     if entry is None:
@@ -27,10 +28,13 @@ def stored_setting(workload: str | None) -> Setting | None:
 
 
 def apply(model: Any, chosen: Setting) -> Setting | None:
-    """Prepare ``model`` (compiled, not yet trained) for training with ``chosen``; None for another backend.
+    """Prepare ``model``, which is compiled but not yet trained, for training with ``chosen``. Returns None if
+    ``chosen`` is
+    for another backend.
 
-    Returns the part of the setting that is used: a lesson sets its own batch size, and the precision of a model is
-    fixed when it is built.
+    Otherwise returns the part of the setting that is used: a lesson sets its own batch size, and the precision of a
+    model
+    is fixed when the model is built.
     """
     import keras
 

@@ -1,1 +1,1 @@
-"""Downloads with a SHA-256, and archives."""
+"""Download files, check their SHA-256, and extract archives."""

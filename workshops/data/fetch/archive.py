@@ -1,4 +1,4 @@
-"""Extract .zip and .tar archives: no file outside the folder, no incomplete result."""
+"""Extract .zip and .tar archives. No file is written outside the folder, and a failure leaves no partial result."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from common.file_access import inputs
 from common.terminal.shown import shortened
 
 MOST_MEMBERS = 200_000
-"""Largest number of files in an archive; the published film reviews are 100,000 files."""
+"""Maximum number of files in an archive. The archive of the published film reviews has 100,000 files."""
 _LARGEST_DIRECTORY = 64 << 20
 _LONGEST_END = 65_535 + 22 + 20 + 56
-"""Bytes of the longest end record of a zip archive: with the longest comment, and with the 64-bit records."""
+"""Maximum size in bytes of the end record of a zip archive, with the longest comment and the 64-bit records."""
 _LARGEST_PIECE = 4 << 20
 _TAR_HEADERS = 256 << 20
 """Bytes allowed for the headers of a tar archive: about 1,024 for each file."""
 
 
 class ArchiveError(Exception):
-    """The archive is damaged or unsafe; the message is one sentence for the learner."""
+    """The archive is damaged or unsafe. The message is one sentence for the learner."""
 
 
 def unpack(archive: Path, folder: Path, *, limit_bytes: int = 20_000_000_000) -> Path:
     """Extract the archive to ``folder``, which must not exist; raises ArchiveError.
 
-    Refused without a result: an absolute name or one with "..", a link, a device, and more than ``limit_bytes`` in
-    total.
+    The whole archive is refused if it contains an absolute name, a name with "..", a link or a device, or if its files
+    have more than ``limit_bytes`` in total.
     """
     if folder.exists():
         raise ArchiveError(f"{folder} already exists.")
@@ -59,9 +59,10 @@ def unpack(archive: Path, folder: Path, *, limit_bytes: int = 20_000_000_000) ->
 def contents(
     archive: Path, wanted: Callable[[str], bool], *, limit_bytes: int = 1 << 20, total_bytes: int = 1 << 30
 ) -> Iterator[tuple[str, bytes]]:
-    """(name, content) of each file that is ``wanted``, one after the other; raises ArchiveError as ``unpack`` does.
+    """Yield (name, content) of each file for which ``wanted`` is true. Raises ArchiveError as ``unpack`` does.
 
-    Nothing is written. A wanted file of more than ``limit_bytes`` and an archive with more than ``total_bytes`` of
+    Nothing is written to the disk. A wanted file of more than ``limit_bytes`` and an archive with more than
+    ``total_bytes`` of
     extracted content are refused. Damage may be found only after the last file.
     """
     with _in_a_sentence(archive):
@@ -78,7 +79,7 @@ def contents(
 
 @contextlib.contextmanager
 def _in_a_sentence(archive: Path) -> Iterator[None]:
-    """Turns every error of reading an archive into an ArchiveError."""
+    """Turn every error that reading an archive can raise into an ArchiveError."""
     try:
         yield
     except inputs.InputError as error:
@@ -93,7 +94,7 @@ def _in_a_sentence(archive: Path) -> Iterator[None]:
 
 
 def _members(archive: Path, limit_bytes: int) -> Iterator[tuple[str, IO[bytes]]]:
-    """(name, content) of every regular file; folders are created as needed.
+    """Yield (name, content) of every regular file. Folders are created as needed.
 
     The sizes in the directory of a zip archive are added up before anything is extracted.
     """
@@ -115,7 +116,7 @@ def _members(archive: Path, limit_bytes: int) -> Iterator[tuple[str, IO[bytes]]]
             with tarfile.open(fileobj=bounded, mode="r:") as rolled:
                 yield from _tar_members(archive, rolled)
                 while bounded.read(1 << 20):
-                    pass  # to the end, which has the checksum
+                    pass  # Read to the end, where the checksum is.
 
 
 def _tar_members(archive: Path, rolled: tarfile.TarFile) -> Iterator[tuple[str, IO[bytes]]]:
@@ -134,7 +135,8 @@ def _tar_members(archive: Path, rolled: tarfile.TarFile) -> Iterator[tuple[str, 
 def open_zip(file: BinaryIO, name: str, limit_bytes: int) -> zipfile.ZipFile:
     """Open a zip archive if its directory has a limited size and lists files of at most ``limit_bytes`` in total.
 
-    zipfile reads no more of a file than the directory lists. Raises ArchiveError, zipfile.BadZipFile, OSError.
+    zipfile reads at most as many bytes of a file as the directory lists. Raises ArchiveError, zipfile.BadZipFile,
+    OSError.
     """
     size = _directory_bytes(file)
     if size > _LARGEST_DIRECTORY:
@@ -170,7 +172,7 @@ def _directory_bytes(file: BinaryIO) -> int:
 
 
 def _decompressed(file: BinaryIO) -> IO[bytes]:
-    """The stream of a tar archive, decompressed."""
+    """The decompressed stream of a tar archive."""
     start = file.read(6)
     file.seek(0)
     if start.startswith(b"\x1f\x8b"):
@@ -183,7 +185,7 @@ def _decompressed(file: BinaryIO) -> IO[bytes]:
 
 
 class _BoundedStream:
-    """A stream that raises ArchiveError after ``limit`` bytes, and for a read of more than 4 MiB at once."""
+    """A stream that raises ArchiveError after ``limit`` bytes, or if one read asks for more than 4 MiB."""
 
     def __init__(self, stream: IO[bytes], limit: int, archive: Path) -> None:
         self._stream, self._archive = stream, archive
@@ -208,7 +210,7 @@ class _BoundedStream:
         return self._stream.tell()
 
     def close(self) -> None:
-        """Does nothing: whoever opened the stream closes it."""
+        """Do nothing: the code that opened the stream closes it."""
 
 
 def _inside(archive: Path, name: str) -> PurePosixPath:
@@ -227,7 +229,7 @@ def _copy(content: IO[bytes], file: IO[bytes], room: int, archive: Path) -> int:
 
 
 class _Limited:
-    """Reads at most one byte more than ``room``."""
+    """Read at most ``room`` + 1 bytes."""
 
     def __init__(self, content: IO[bytes], room: int) -> None:
         self.content, self.left = content, room + 1

@@ -1,7 +1,7 @@
-"""Download a published file once: resumable, SHA-256 checked, stored in the cache folder.
+"""Download a published file once, resume interrupted downloads, check the SHA-256, store the file in the cache folder.
 
-A file in the cache is hashed again at each use. A damaged file is downloaded again and stays until the new one is
-complete, because without a network there may be no other.
+A file in the cache is hashed again at each use. A damaged file is downloaded again. It is kept until the new download
+is complete, because without a network it may be the only copy.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ ATTEMPTS = 4
 
 
 class DownloadError(Exception):
-    """The file cannot be downloaded; the message is one sentence for the learner."""
+    """The file cannot be downloaded. The message is one sentence for the learner."""
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A published file. ``sha256``: its hash; ``size_bytes`` 0: the size is not known beforehand."""
+    """A published file. ``sha256``: its hash. ``size_bytes``: its size; 0 means that the size is not known
+    beforehand."""
 
     name: str
     url: str
@@ -52,7 +53,7 @@ def cache_folder() -> Path:
 def fetch(
     remote: RemoteFile, *, folder: Path | None = None, progress: TextIO | None = None, pause: float = 1.0
 ) -> Path:
-    """Path of the file on this machine; downloads it if it is missing or damaged. Raises DownloadError.
+    """Return the path of the file on this machine. Download it if it is missing or damaged. Raises DownloadError.
 
     A second process that wants the same file waits for the first. ``pause``: seconds before the first retry.
     """
@@ -78,11 +79,11 @@ def sha256(path: Path) -> str:
 
 
 class _BrokeOffError(Exception):
-    """The network failed, not the disk; the cause is the first argument."""
+    """The network failed (not the disk). The first argument is the cause."""
 
 
 class _Fetch:
-    """Download of one file to ``NAME.part``, which is then renamed."""
+    """The download of one file, to ``NAME.part``, which is renamed when it is complete."""
 
     def __init__(self, remote: RemoteFile, path: Path, out: TextIO, pause: float) -> None:
         self.remote, self.path, self.pause = remote, path, pause
@@ -118,11 +119,11 @@ class _Fetch:
                 reason = "the downloaded file is not the published one (its SHA-256 differs)"
                 self.part.unlink()
                 if not self.resumed:
-                    break  # a retry would give the same
+                    break  # A retry would have the same result.
         raise DownloadError(self._sentence(reason))
 
     def _get(self) -> None:
-        """One request for the missing bytes, which are appended to the partial file."""
+        """Request the missing bytes once and append them to the partial file."""
         have = self._have()
         self.resumed = have > 0
         if self.size and have >= self.size:
@@ -133,7 +134,9 @@ class _Fetch:
         try:
             answer = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)  # noqa: S310
         except urllib.error.HTTPError as error:
-            if error.code == 416:  # there are no further bytes, so the partial file is of another file
+            if (
+                error.code == 416
+            ):  # The server has no further bytes: the partial file belongs to another file.
                 self.part.unlink(missing_ok=True)
             raise
         except urllib.error.URLError:
@@ -153,7 +156,7 @@ class _Fetch:
                 have += len(piece)
                 self.show.at(have)
                 if self.size and have > self.size:
-                    break  # longer than the published file, so the hash will differ
+                    break  # The data are longer than the published file: the hash will differ.
             file.flush()
             os.fsync(file.fileno())
 
@@ -183,7 +186,7 @@ class _Fetch:
 
 
 class _Progress:
-    """One line that is redrawn on a terminal; elsewhere one line every 10%."""
+    """Progress of a download: on a terminal one line that is redrawn, elsewhere one line every 10%."""
 
     def __init__(self, out: TextIO, name: str) -> None:
         self.out, self.name, self.live = out, name, out.isatty()
@@ -240,7 +243,7 @@ def _read(answer: http.client.HTTPResponse) -> bytes:
 
 
 def _reason(error: Exception) -> str:
-    """Short description of the error inside urllib's error."""
+    """Short description of the error that urllib's error contains."""
     inner = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(inner, _BrokeOffError):
         inner = inner.args[0]

@@ -30,6 +30,6 @@ UNCHECKED: dict[str, str] = {
         "glove.2024.dolma.300d",
     )
 }
-"""Addresses of Stanford's other sets. No SHA-256 of them is published, so dlbox does not fetch them."""
+"""Addresses of the other sets by Stanford. Their SHA-256 is not published, so dlbox does not download them."""
 REAL = "glove.6B"
-"""The set for ``--data real``: 400,000 words; the smallest file of the archive has 50 dimensions."""
+"""The set that ``--data real`` uses: 400,000 words. The smallest file of its archive has 50 dimensions."""

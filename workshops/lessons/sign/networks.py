@@ -62,11 +62,11 @@ def overfitting(page: LessonPage, parts: Parts) -> None:
         if wrong.any():
             guess = shares(model, scaled(few)).argmax(1)
             page.measure(
-                f"{kind} on few: wrong labels by heart", float(np.mean((guess == few.labels)[wrong]))
+                f"{kind} on few: wrong labels memorised", float(np.mean((guess == few.labels)[wrong]))
             )
     page.curves("overfitting", f"{FEW} signs: memorised; less so with dropout", histories, "loss")
     claimed, fresh = best_by_chance(np.array(after))
-    page.measure(f"{named(page)}validation as test: too much by", claimed - fresh)
+    page.measure(f"{named(page)}validation as test: score too high by", claimed - fresh)
     page.say(
         f"If the best of {epochs} epochs is chosen by its score on 240 signs, that score is {claimed:.3f}. The same "
         f"epoch scores {fresh:.3f} on the other signs (means of 200 draws). The more epochs or models are "

@@ -104,7 +104,7 @@ def activations(page: LessonPage) -> None:
     rng = np.random.default_rng(page.options.seed)
     signs, a, b = rng.normal(size=(5, 784)), rng.normal(size=(784, 50)), rng.normal(size=(50, 25))
     gap = difference(signs @ a @ b, signs @ (a @ b)) / float(np.abs(signs @ a @ b).max())
-    page.measure("two layers without a bend against one", gap)
+    page.measure("two linear layers, difference from one", gap)
 
 
 # %% [markdown]
