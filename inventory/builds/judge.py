@@ -264,7 +264,7 @@ def _lanes(bill: Bill) -> Judgement:
             "the bill of materials does not give the PCIe generation or the lanes of the slot",
         )
     if count > 1 and not own:
-        what = f"the bill of materials does not give the number of the processor's PCIe lanes, which {count} cards share"
+        what = f"the bill of materials does not give the processor's PCIe lanes, which {count} cards share"
         return judgement("pcie-lanes", "skip", what)
     card = bill.card
     generation, lanes = min(*generations, card.pcie_generation), min(*widths, card.pcie_lanes)

@@ -140,8 +140,8 @@ def count_tables(train: Ids, held_out: Ids, symbols: int, longest: int = 6) -> l
     of the text: the reference for a network.
 
     The tables use Witten and Bell's smoothing: p_k(c) = (n(ctx, c) + U(ctx) p_(k-1)(c)) / (n(ctx) + U(ctx)), where
-    U is the number of different characters seen after ctx; p_(-1) = 1 / symbols; an unseen ctx leaves p unchanged. (Method C
-    in Witten and Bell, IEEE Trans. Inf. Theory 37(4), 1991.)
+    U is the number of different characters seen after ctx; p_(-1) = 1 / symbols; an unseen ctx leaves p unchanged.
+    (Method C in Witten and Bell, IEEE Trans. Inf. Theory 37(4), 1991.)
     """
     p = np.full(len(held_out), 1 / symbols)
     losses = []
