@@ -39,7 +39,7 @@ def test_prune_keeps_and_lists_runs_with_an_unreadable_start_time(
     db.close()
     done = dlbox("history", "prune", "--older-than", "0", "--yes")
     assert (done.returncode, done.stdout) == (0, "0 runs removed, 4 left\n")
-    assert done.stderr == "dlbox: kept, because when they began cannot be read: 1, 3 (by `dlbox history`)\n"
+    assert done.stderr == "dlbox: not removed, because their start times cannot be read: runs 1, 3\n"
     for arguments in (["history"], ["history", "--json"], ["report", "1", "--markdown"]):
         done = dlbox(*arguments)
         assert (done.returncode, done.stderr) == (0, ""), arguments
@@ -74,7 +74,7 @@ def test_exported_runs_are_imported_unchanged_and_once(
     file = tmp_path / "runs.jsonl"
     done = dlbox("history", "export", str(file))
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"3 runs written to {file}; 1 under way or not readable left out\n"
+    assert done.stdout == f"3 runs written to {file}; 1 skipped, because unfinished or unreadable\n"
     first = dlbox("history", "import", str(file), **elsewhere(tmp_path))
     assert (first.returncode, first.stdout) == (0, "3 runs imported\n")
     again = dlbox("history", "import", str(file), "--json", **elsewhere(tmp_path))
@@ -239,7 +239,7 @@ def test_prune_asks_first(history: History, answer: str, left: int) -> None:
     )  # fmt: skip
     os.close(its)
     os.close(mine)
-    assert "Remove 2 runs of 4 (runs 1 to 3) for good? [y/N]" in done.stderr
+    assert "Remove 2 runs of 4 (runs 1 to 3) permanently? [y/N]" in done.stderr
     assert done.returncode == (0 if left == 2 else 1)
     assert len(history.runs()) == left
 
@@ -247,8 +247,8 @@ def test_prune_asks_first(history: History, answer: str, left: int) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--keep", "3"], "add --yes"),
-        (["--yes"], "--keep N, --older-than DAYS or both"),
+        (["--keep", "3"], "pass --yes"),
+        (["--yes"], "--keep N, --older-than DAYS, or both"),
         (["--keep", "-1", "--yes"], "--keep"),
         (["--older-than", "nan", "--yes"], "--older-than"),
     ],

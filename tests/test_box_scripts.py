@@ -76,7 +76,7 @@ def test_what_came_is_what_was_not_there_before(tmp_path: Path, monkeypatch: pyt
 def test_no_list_of_packages_is_no_empty_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packages(monkeypatch, tmp_path, "")
     (tmp_path / "dpkg-query").write_text("#!/bin/sh\nexit 2\n")
-    with pytest.raises(OSError, match="dpkg-query says 2"):
+    with pytest.raises(OSError, match="dpkg-query failed: 2"):
         ask(tmp_path / "record.json", note="before", write=True)
     assert not (tmp_path / "record.json").exists()
 
@@ -100,7 +100,9 @@ def test_a_record_that_is_none_is_refused_in_a_sentence(tmp_path: Path, content:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"{record}, where dlbox keeps what it changed, cannot be read or written (")
+    assert done.stderr.startswith(
+        f"{record}, the record of the changes by dlbox, cannot be read or written ("
+    )
     assert "Traceback" not in done.stderr
 
 

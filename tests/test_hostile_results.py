@@ -306,7 +306,14 @@ def test_formulas_are_escaped_in_the_csv_table() -> None:
 def test_exported_findings_are_well_formed(name: str, text: str, measured: float) -> None:
     host = msgspec.structs.replace(machine().host, hostname=name)
     finding = Finding(
-        id=f"{name}.x:{text}", status=Status.PASS, title=text, message=name, measured=measured, unit=text
+        theme=name or "x",
+        check="x",
+        subject=text or None,
+        status=Status.PASS,
+        title=text,
+        message=name,
+        measured=measured,
+        unit=text,
     )
     made = document(machine=machine(host=host), findings=(finding,), command=name)
     ElementTree.fromstring(junit_xml(made))  # noqa: S314 - made here

@@ -60,19 +60,19 @@ def corpus(name: str, folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("name", "choices", "count", "data"),
     [
-        ("by-hand", {"cell": "gru"}, None, "the worked numbers"),
-        ("by-hand", {"cell": "lstm"}, None, "the worked numbers"),
-        ("by-hand", {}, len(catalog.find("by-hand").expected), "the worked numbers"),
-        ("time-series", {"data": "sine", "model": "perceptron"}, 1, "Data: a synthetic sine"),
-        ("time-series", {"data": "noise", "cell": "lstm"}, 2, "Data: a synthetic series"),
+        ("by-hand", {"cell": "gru"}, None, "the numbers of the class's slides"),
+        ("by-hand", {"cell": "lstm"}, None, "the numbers of the class's slides"),
+        ("by-hand", {}, len(catalog.find("by-hand").expected), "the numbers of the class's slides"),
+        ("time-series", {"data": "sine", "model": "perceptron"}, 1, "Data: a generated sine"),
+        ("time-series", {"data": "noise", "cell": "lstm"}, 2, "Data: a generated series"),
         ("time-series", {"data": "airline", "model": "gru"}, 10, "Data: real airline passengers"),
         ("time-series", {"data": "airline", "model": "lstm"}, 11, "Data: real airline passengers"),
-        ("sign", {"model": "perceptron"}, 2, "Data: synthetic hand signs"),
+        ("sign", {"model": "perceptron"}, 2, "Data: generated pictures of hand signs"),
         ("sign", {"corpus": True, "model": "cnn"}, 0, "Data: your files"),
-        ("text-classification", {"model": "cnn"}, 1, "Data: synthetic film reviews"),
+        ("text-classification", {"model": "cnn"}, 1, "Data: film reviews generated"),
         ("text-classification", {"corpus": True, "model": "average"}, 0, "Data: your reviews"),
         ("text-generation", {"corpus": True, "cell": "simple-rnn"}, 4, "Data: your text, by characters"),
-        ("seq2seq", {"model": "not-reversed"}, 1, "Data: synthetic: sums"),
+        ("seq2seq", {"model": "not-reversed"}, 1, "Data: generated sums"),
     ],
 )
 def test_what_is_announced_is_measured(

@@ -58,7 +58,7 @@ def test_the_documented_fields_exist() -> None:
     told = json.loads(record.to_json(document()))
     assert {"schema_version", "command", "verdict", "machine", "findings", "results", "report"} <= set(told)
     assert set(told["findings"][0]) == {
-        "id", "status", "title", "message", "measured", "expected", "unit", "remedy",
+        "id", "theme", "check", "subject", "status", "title", "message", "measured", "expected", "unit", "remedy",
     }  # fmt: skip
     result = told["results"][0]
     assert {

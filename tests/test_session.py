@@ -92,7 +92,7 @@ def fake_sampler(seen: Telemetry | None) -> Any:
             super().__init__()
             self.heard: list[Event] = []
 
-        def hear(self, event: Event) -> None:
+        def on_event(self, event: Event) -> None:
             self.heard.append(event)
 
         def telemetry(self) -> Telemetry | None:
@@ -217,7 +217,7 @@ def test_the_card_s_own_word_is_kept_and_judged(box: Any) -> None:
     stored = History(default_path()).run(1)
     assert stored is not None
     assert stored.document == document
-    assert "The card while it trained" in Path(document.report).read_text()
+    assert "The card during training" in Path(document.report).read_text()
 
 
 def test_a_card_that_idled_or_ran_at_half_its_clock_is_not_ready(box: Any) -> None:

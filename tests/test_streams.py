@@ -197,5 +197,5 @@ def test_a_full_temporary_directory_is_reported_as_such(
         script(ROOT / "dlbox.py").main()
     told = capsys.readouterr().err
     assert (caught.value.code, told.count("\n")) == (1, 1)
-    assert "no temporary directory has room" in told
+    assert "no temporary directory is writable" in told
     assert "unexpected" not in told

@@ -369,7 +369,7 @@ def test_an_entry_of_elsewhere_does_not_count() -> None:
 def test_an_unknown_model_is_a_wrong_call(dlbox: Command) -> None:
     done = dlbox("tune", "--workload", "lstn")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "there are lstm" in done.stderr
+    assert "the workloads are lstm" in done.stderr
 
 
 def test_a_damaged_file_ends_the_command_before_anything_is_trained(

@@ -357,7 +357,7 @@ def test_findings_without_remedy_from_an_older_version_are_read() -> None:
                 status=Status.UNKNOWN,
                 title="t",
                 message="m",
-                remedy="repeat the check: dlbox check",
+                remedy="check again: dlbox check",
             ),
         )
     )
@@ -367,5 +367,5 @@ def test_findings_without_remedy_from_an_older_version_are_read() -> None:
 
 
 def test_an_unknown_finding_requires_a_remedy() -> None:
-    with pytest.raises(ValueError, match="without a remedy"):
+    with pytest.raises(ValueError, match="no remedy"):
         Finding(id="a.b", status=Status.UNKNOWN, title="t", message="m")
