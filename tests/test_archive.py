@@ -87,7 +87,7 @@ def test_exported_runs_are_imported_unchanged_and_once(
         ("complete", False), ("complete", False), ("partial", False),
     ]  # fmt: skip
     back = dlbox("history", "import", str(file))
-    assert back.stdout == "0 runs imported, 3 known already\n"
+    assert back.stdout == "0 runs imported, 3 already in the history\n"
     assert len(history.runs()) == 4
 
 

@@ -25,7 +25,7 @@ for make in (layers.SimpleRNN, layers.LSTM, layers.GRU, lambda *a, **k: layers.G
     how = dict(temperature=2.0, seed=3)
     usual = list(sampling.predict_loop(model, start, 30, **how))
     fast = np.concatenate(list(sampling.write(model, start, 30, **how))).tolist()
-    cell = sampling.Cell(model)
+    cell = sampling.RecurrentCell(model)
     for rows in (1, len(start)):
         carry = rows == 1
         compiled = np.concatenate(list(sampling.write(model, start, 1000, carry=carry, **how))).tolist()

@@ -64,5 +64,5 @@ def test_selecting() -> None:
     assert [w.name for w in select(("lstm-fast", "lstm", "lstm-faithful"))] == ["lstm", "lstm-faithful"]
     with pytest.raises(UnknownWorkloadError, match=r"unknown workload 'gru-fast'"):
         select(("gru-fast",))  # there is one gru only
-    with pytest.raises(UnknownWorkloadError, match=r"no workload 'transformer'.*lstm, gru, cnn-lstm"):
+    with pytest.raises(UnknownWorkloadError, match=r"unknown workload 'transformer'.*lstm, gru, cnn-lstm"):
         select(("transformer",))

@@ -101,7 +101,8 @@ def _run_child(checks: Path, path: Path, names: list[str], time_limit: float) ->
     if late or any(line.startswith("Timeout (") for line in stderr_lines):
         reason = f"stopped after {time_limit:g} s: is there an endless loop?"
     elif child.returncode:
-        reason = exit_reason.explain(child.returncode, kills_before, "\n".join(stderr_lines[-12:])).why
+        why = exit_reason.explain(child.returncode, kills_before, "\n".join(stderr_lines[-12:])).why
+        reason = f"the process {why}"
     else:
         reason = "the process ended with exit code 0"
     if not any("loaded" in line for line in lines):
