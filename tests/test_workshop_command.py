@@ -29,7 +29,9 @@ def test_list(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert all(lesson.name in done.stdout for lesson in catalog.lessons())
     assert max(map(len, done.stdout.split("\n"))) <= 80
-    listed = json.loads(dlbox(tmp_path, "list", "--json").stdout)["lessons"]
+    document = json.loads(dlbox(tmp_path, "list", "--json").stdout)
+    assert list(document)[:2] == ["schema_version", "command"]
+    listed = document["lessons"]
     assert [lesson["name"] for lesson in listed] == [lesson.name for lesson in catalog.lessons()]
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from common.command_line.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
+from common.command_line.json_output import print_json
 from common.terminal.shown import visible
 from workshops.lessons import catalog
 from workshops.lessons.catalog import UnknownLessonError
@@ -28,8 +28,7 @@ def check(name: str, folder: Path, *, solutions: bool, as_json: bool, complain: 
     solved = sum(result.solved for result in results)
     if as_json:
         exercises = [{"name": r.name, "solved": r.solved, "hint": r.hint} for r in results]
-        document = {"schema_version": 1, "lesson": name, "file": str(path), "exercises": exercises}
-        print(json.dumps(document, indent=1))
+        print_json("workshop check", {"lesson": name, "file": str(path), "exercises": exercises})
     else:
         if new:
             print(visible(f"The exercises are now in {path}: edit that file and run this command again.\n"))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 from common.command_line.exit_codes import EXIT_OK
+from common.command_line.json_output import print_json
 from workshops.lessons import catalog
 from workshops.player import lines
 from workshops.player.expected import Lesson
@@ -16,7 +16,7 @@ def list_lessons(*, as_json: bool) -> int:
     """Print the lessons in order with their options and durations."""
     lessons = catalog.lessons()
     if as_json:
-        print(json.dumps({"schema_version": 1, "lessons": [_entry(lesson) for lesson in lessons]}, indent=1))
+        print_json("workshop list", {"lessons": [_entry(lesson) for lesson in lessons]})
         return EXIT_OK
     name_width, width = max(len(lesson.name) for lesson in lessons), columns(sys.stdout)
     for lesson in lessons:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 from common.command_line.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
+from common.command_line.json_output import print_json
 from workshops.commands.start import LessonInterrupted, start
 from workshops.lessons import catalog
 from workshops.lessons.catalog import UnknownLessonError
@@ -23,10 +23,10 @@ def run(name: str, options: LessonOptions, *, backend: str | None, as_json: bool
         return EXIT_USAGE
     except LessonInterrupted as interrupted:
         if as_json:
-            print(json.dumps(interrupted.result.document(), indent=1))
+            print_json("workshop run", interrupted.result.document())
         raise
     if as_json:
-        print(json.dumps(result.document(), indent=1))
+        print_json("workshop run", result.document())
     return EXIT_OK if result.ok else EXIT_FAILED
 
 

@@ -104,7 +104,6 @@ class LessonResult:
             for m, own in zip(values["measured"], self.measured, strict=True)
         ]
         return {
-            "schema_version": 1,
             **values,
             "settings": settings,
             **files,
