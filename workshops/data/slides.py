@@ -18,6 +18,3 @@ CONVOLVED = np.array([[2.85, 5.26, -3.36, -1.02], [2.74, -0.26, -4.44, -0.82]])
 
 SERIES = (1, 3, 4, 7, 11, 18, 29, 31, 42, 55, 62, 74, 78)
 """The thirteen points of the table of windows."""
-
-BAG_ROWS = ("0011110", "0110010")
-"""Two rows of the bag-of-words table. One of its seven headings is missing on the slide."""
