@@ -243,7 +243,7 @@ def test_outputs_and_gradients_are_those_of_the_stock_layer(frameworks: Framewor
 
 
 @pytest.mark.search
-def test_on_tensorflow_too(frameworks: Frameworks) -> None:
+def test_the_loops_on_tensorflow_equal_the_stock_layer(frameworks: Frameworks) -> None:
     pytest.importorskip("numba")
     used = _run(frameworks("tensorflow"), ON_TENSORFLOW, examples(20))
     assert isinstance(used, dict)
@@ -268,7 +268,7 @@ def test_only_the_products_that_numba_calls_go_to_one_thread(frameworks: Framewo
     assert _run(frameworks("tensorflow"), script) == "so"
 
 
-def test_without_numba_the_backends_own_ways_serve(frameworks: Frameworks) -> None:
+def test_without_numba_the_kernels_of_the_backend_are_used(frameworks: Frameworks) -> None:
     script = """
     import json, sys
     sys.modules["numba"] = None
@@ -290,7 +290,7 @@ def test_without_numba_the_backends_own_ways_serve(frameworks: Frameworks) -> No
     assert _run(frameworks("torch"), script) == "served"
 
 
-def test_what_no_fast_kernel_can_do_goes_the_stock_way(frameworks: Frameworks) -> None:
+def test_unsupported_layers_use_the_stock_loop(frameworks: Frameworks) -> None:
     ran = _run(frameworks("torch"), FALL_BACK)
     assert ran == [
         "activation",
