@@ -28,9 +28,9 @@ def test_a_buffer_has_the_shape_asked_for_and_one_user(told: list[tuple[str, obj
 def test_the_buffers_stay_below_their_limit_and_unused_shapes_go_first() -> None:
     buffers = _Buffers()
     often = buffers.take(2, 2)
-    buffers.give(*(buffers.take(1, n) for n in range(1, buffers.KEPT + 1)))
+    buffers.give(*(buffers.take(1, n) for n in range(1, buffers.MAX_STORED + 1)))
     buffers.give(often)
-    assert sum(map(len, buffers._free.values())) == buffers.KEPT
+    assert sum(map(len, buffers._free.values())) == buffers.MAX_STORED
     assert buffers.take(2, 2) is often
 
 
@@ -39,5 +39,5 @@ def test_a_shape_without_free_buffers_is_removed() -> None:
     buffers = _Buffers()
     buffers.give(buffers.take(9, 9))
     buffers.take(9, 9)
-    buffers.give(*(buffers.take(1, n) for n in range(1, buffers.KEPT + 2)))
-    assert sum(map(len, buffers._free.values())) == buffers.KEPT
+    buffers.give(*(buffers.take(1, n) for n in range(1, buffers.MAX_STORED + 2)))
+    assert sum(map(len, buffers._free.values())) == buffers.MAX_STORED

@@ -148,12 +148,12 @@ inputs = keras.Input((4, 2))
 model = keras.Model(inputs, keras.layers.LSTM(3)(inputs))
 fast.quicken(model, "loops")
 x = tf.ones((5, 4, 2))
-for _ in range(3 * tensorflow_loops.KEPT):
+for _ in range(3 * tensorflow_loops.MAX_STORED):
     model(x, training=True)
-assert len(tensorflow_loops._passed) == tensorflow_loops.KEPT
+assert len(tensorflow_loops._passed) == tensorflow_loops.MAX_STORED
 with tf.GradientTape() as tape:
     out = model(x, training=True)
-    for _ in range(2 * tensorflow_loops.KEPT):
+    for _ in range(2 * tensorflow_loops.MAX_STORED):
         model(x, training=True)
 gone = tape.gradient(out, model.trainable_variables[0].value)
 with tf.GradientTape() as tape:
