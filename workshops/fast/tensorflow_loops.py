@@ -59,7 +59,9 @@ def run(
             one.set_shape([sequences.shape[0], units])
 
         def gradient(*of_found: Any) -> list[Any]:
-            gradients = tf.numpy_function(backward, [number, *of_found, *tensors], [tf.float32] * len(tensors))
+            gradients = tf.numpy_function(
+                backward, [number, *of_found, *tensors], [tf.float32] * len(tensors)
+            )
             for one, tensor in zip(gradients, tensors, strict=True):
                 one.set_shape(tensor.shape)
             return list(gradients)
