@@ -87,7 +87,7 @@ def fetch(remote: RemoteFile, folder: Path) -> tuple[Path, str]:
     return download.fetch(remote, folder=folder, progress=out, pause=0.001), out.getvalue()
 
 
-def test_fetched_once_with_progress(server: Server, tmp_path: Path) -> None:
+def test_a_file_is_downloaded_once_with_progress(server: Server, tmp_path: Path) -> None:
     path, said = fetch(server.remote(), tmp_path / "cache")
     assert path.read_bytes() == CONTENT
     assert "downloading vectors.zip, 4.19 MB" in said
@@ -105,7 +105,7 @@ def test_default_folder_is_the_users_cache(
 
 
 @pytest.mark.parametrize("size_known", [True, False])
-def test_goes_on_where_it_broke_off(server: Server, tmp_path: Path, size_known: bool) -> None:
+def test_a_download_continues_after_an_interruption(server: Server, tmp_path: Path, size_known: bool) -> None:
     server.breaks = [1_000_000, 2_000_000]
     path, said = fetch(server.remote(size_bytes=len(CONTENT) if size_known else 0), tmp_path)
     assert path.read_bytes() == CONTENT
@@ -113,7 +113,7 @@ def test_goes_on_where_it_broke_off(server: Server, tmp_path: Path, size_known: 
     assert "continuing at 3.00" in said
 
 
-def test_a_later_run_goes_on_too(server: Server, tmp_path: Path) -> None:
+def test_a_later_run_continues_the_download(server: Server, tmp_path: Path) -> None:
     server.breaks = [1000] * download.ATTEMPTS
     with pytest.raises(DownloadError, match=r"the connection was interrupted; 0\.00 MB are stored"):
         fetch(server.remote(), tmp_path)
@@ -128,7 +128,7 @@ def test_a_server_without_ranges_starts_again(server: Server, tmp_path: Path) ->
 
 @pytest.mark.parametrize("left", [b"rubbish", CONTENT + b"more", b"x" * len(CONTENT)])
 @pytest.mark.parametrize("size_known", [True, False])
-def test_a_part_of_another_file_is_thrown_away(
+def test_the_partial_file_of_another_file_is_discarded(
     server: Server, tmp_path: Path, left: bytes, size_known: bool
 ) -> None:
     (tmp_path / "vectors.zip.part").write_bytes(left)
@@ -137,7 +137,7 @@ def test_a_part_of_another_file_is_thrown_away(
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_damage_in_the_cache_is_seen_and_mended(server: Server, tmp_path: Path) -> None:
+def test_a_damaged_file_in_the_cache_is_replaced(server: Server, tmp_path: Path) -> None:
     path, _ = fetch(server.remote(), tmp_path)
     with path.open("r+b") as file:
         file.seek(2_000_000)
@@ -148,7 +148,7 @@ def test_damage_in_the_cache_is_seen_and_mended(server: Server, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("fault", ["offline", "404", "another file", "broken off", "no room"])
-def test_a_damaged_file_is_left_until_a_whole_one_is_there(
+def test_a_damaged_file_stays_until_the_new_one_is_complete(
     server: Server, tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A copy that somebody made and that broke off may be most of a large file."""
@@ -206,7 +206,7 @@ def test_offline_is_one_sentence_that_says_what_to_do(server: Server, tmp_path: 
     )
 
 
-def test_too_little_room(server: Server, tmp_path: Path) -> None:
+def test_too_little_disk_space(server: Server, tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match=r"needs 9,000,000,000 MB more"):
         fetch(server.remote(size_bytes=9_000_000_000_000_000), tmp_path)
 
@@ -224,7 +224,7 @@ def test_a_file_in_the_place_of_the_cache(server: Server, tmp_path: Path) -> Non
         fetch(server.remote(), tmp_path / "cache" / "data")
 
 
-def test_two_at_once_fetch_once(server: Server, tmp_path: Path) -> None:
+def test_two_processes_download_once(server: Server, tmp_path: Path) -> None:
     threads = [threading.Thread(target=fetch, args=(server.remote(), tmp_path)) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -302,7 +302,7 @@ def test_a_link_in_a_zip_is_refused(tmp_path: Path) -> None:
         archive.unpack(tmp_path / "a.zip", tmp_path / "out")
 
 
-def test_a_bomb_is_stopped(tmp_path: Path) -> None:
+def test_an_archive_that_is_too_large_is_refused(tmp_path: Path) -> None:
     bomb = zipped(tmp_path / "a.zip", {"one": b"0" * 600_000, "two": b"0" * 600_000})
     assert bomb.stat().st_size < 5000
     with pytest.raises(archive.ArchiveError, match=r"than expected|bytes when extracted"):
@@ -328,7 +328,7 @@ def test_damaged_archives_are_one_sentence(tmp_path: Path, kind: str, damage: st
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
+def test_an_existing_folder_is_not_changed(tmp_path: Path) -> None:
     made = zipped(tmp_path / "a.zip", {"one": b"1"})
     archive.unpack(made, tmp_path / "out")
     with pytest.raises(archive.ArchiveError, match="already exists"):

@@ -13,7 +13,7 @@ GIVEN = st.tuples(st.just("give"), st.integers(0, 50))
 
 
 @given(st.lists(st.one_of(TAKEN, GIVEN), max_size=200))
-def test_what_is_taken_has_the_shape_and_is_nobody_elses(told: list[tuple[str, object]]) -> None:
+def test_a_buffer_has_the_shape_asked_for_and_one_user(told: list[tuple[str, object]]) -> None:
     buffers, out = _Buffers(), []
     for what, told_with in told:
         if what == "take":
@@ -25,19 +25,19 @@ def test_what_is_taken_has_the_shape_and_is_nobody_elses(told: list[tuple[str, o
             buffers.give(out.pop(told_with % len(out)))  # type: ignore[operator]
 
 
-def test_no_more_is_kept_than_allowed_and_the_shape_in_use_is_kept_longest() -> None:
+def test_the_buffers_stay_below_their_limit_and_unused_shapes_go_first() -> None:
     buffers = _Buffers()
     often = buffers.take(2, 2)
-    buffers.give(*(buffers.take(1, n) for n in range(1, buffers.KEPT + 1)))
+    buffers.give(*(buffers.take(1, n) for n in range(1, buffers.MAX_STORED + 1)))
     buffers.give(often)
-    assert sum(map(len, buffers._free.values())) == buffers.KEPT
+    assert sum(map(len, buffers._free.values())) == buffers.MAX_STORED
     assert buffers.take(2, 2) is often
 
 
-def test_a_shape_whose_last_one_was_taken_is_forgotten() -> None:
+def test_a_shape_without_free_buffers_is_removed() -> None:
     """Training at one batch, then guessing at another: the list of the first was empty, and was popped from."""
     buffers = _Buffers()
     buffers.give(buffers.take(9, 9))
     buffers.take(9, 9)
-    buffers.give(*(buffers.take(1, n) for n in range(1, buffers.KEPT + 2)))
-    assert sum(map(len, buffers._free.values())) == buffers.KEPT
+    buffers.give(*(buffers.take(1, n) for n in range(1, buffers.MAX_STORED + 2)))
+    assert sum(map(len, buffers._free.values())) == buffers.MAX_STORED

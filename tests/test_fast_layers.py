@@ -148,12 +148,12 @@ inputs = keras.Input((4, 2))
 model = keras.Model(inputs, keras.layers.LSTM(3)(inputs))
 fast.quicken(model, "loops")
 x = tf.ones((5, 4, 2))
-for _ in range(3 * tensorflow_loops.KEPT):
+for _ in range(3 * tensorflow_loops.MAX_STORED):
     model(x, training=True)
-assert len(tensorflow_loops._passed) == tensorflow_loops.KEPT
+assert len(tensorflow_loops._passed) == tensorflow_loops.MAX_STORED
 with tf.GradientTape() as tape:
     out = model(x, training=True)
-    for _ in range(2 * tensorflow_loops.KEPT):
+    for _ in range(2 * tensorflow_loops.MAX_STORED):
         model(x, training=True)
 gone = tape.gradient(out, model.trainable_variables[0].value)
 with tf.GradientTape() as tape:
@@ -243,7 +243,7 @@ def test_outputs_and_gradients_are_those_of_the_stock_layer(frameworks: Framewor
 
 
 @pytest.mark.search
-def test_on_tensorflow_too(frameworks: Frameworks) -> None:
+def test_the_loops_on_tensorflow_equal_the_stock_layer(frameworks: Frameworks) -> None:
     pytest.importorskip("numba")
     used = _run(frameworks("tensorflow"), ON_TENSORFLOW, examples(20))
     assert isinstance(used, dict)
@@ -268,7 +268,7 @@ def test_only_the_products_that_numba_calls_go_to_one_thread(frameworks: Framewo
     assert _run(frameworks("tensorflow"), script) == "so"
 
 
-def test_without_numba_the_backends_own_ways_serve(frameworks: Frameworks) -> None:
+def test_without_numba_the_kernels_of_the_backend_are_used(frameworks: Frameworks) -> None:
     script = """
     import json, sys
     sys.modules["numba"] = None
@@ -290,7 +290,7 @@ def test_without_numba_the_backends_own_ways_serve(frameworks: Frameworks) -> No
     assert _run(frameworks("torch"), script) == "served"
 
 
-def test_what_no_fast_kernel_can_do_goes_the_stock_way(frameworks: Frameworks) -> None:
+def test_unsupported_layers_use_the_stock_loop(frameworks: Frameworks) -> None:
     ran = _run(frameworks("torch"), FALL_BACK)
     assert ran == [
         "activation",

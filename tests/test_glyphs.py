@@ -16,7 +16,7 @@ HEADER = ",".join(["label", *(f"pixel{i}" for i in range(1, 785))])
 
 @settings(deadline=None, max_examples=30)
 @given(count=st.integers(0, 150), flipped=st.floats(0, 1), seed=st.integers(0, 2**32 - 1))
-def test_exactly_the_promised_share_of_labels_is_wrong(count: int, flipped: float, seed: int) -> None:
+def test_exactly_the_requested_share_of_labels_is_wrong(count: int, flipped: float, seed: int) -> None:
     signs = glyphs.make(count, seed=seed, flipped=flipped)
     assert signs.images.shape == (count, 28, 28)
     assert signs.images.dtype == np.uint8
@@ -131,7 +131,7 @@ ROW = ",".join(["3", *["7"] * 784])
         ([HEADER, ROW, ROW], "has 2 pictures: at least 240"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_line(tmp_path: Path, lines: list[str], sentence: str) -> None:
+def test_an_error_is_reported_with_its_line(tmp_path: Path, lines: list[str], sentence: str) -> None:
     path = tmp_path / "a.csv"
     path.write_text("\n".join(lines), encoding="utf-8")
     with pytest.raises(sign_mnist.SignsError, match=sentence) as error:
@@ -146,7 +146,7 @@ def test_an_archive_and_a_file_that_is_not_there(tmp_path: Path) -> None:
             sign_mnist.read(tmp_path / name)
 
 
-def test_a_byte_order_mark_and_quotes_do_no_harm(tmp_path: Path) -> None:
+def test_a_byte_order_mark_and_quotes_are_accepted(tmp_path: Path) -> None:
     quoted = ",".join(f'"{word}"' for word in HEADER.split(","))
     path = write(tmp_path / "a.csv", 240, 1, "\ufeff" + quoted)
     assert len(sign_mnist.read(path)[0]) == 240

@@ -98,7 +98,7 @@ def test_fetched_once_and_read_as_it_is(server: Server, tmp_path: Path) -> None:
     assert left == {"aclImdb_v1.tar.gz", ".aclImdb_v1.tar.gz.lock"}, "nothing is unpacked"
 
 
-def test_a_corrupt_cache_is_fetched_again(server: Server, tmp_path: Path) -> None:
+def test_a_damaged_file_in_the_cache_is_downloaded_again(server: Server, tmp_path: Path) -> None:
     read(None)
     path = tmp_path / "cache" / "dlbox" / "data" / "aclImdb_v1.tar.gz"
     path.write_bytes(path.read_bytes()[:-20] + b"x" * 20)
@@ -114,7 +114,9 @@ def test_a_broken_connection_is_resumed(server: Server) -> None:
     assert server.asked == ["", "bytes=1000-"]
 
 
-def test_offline_is_one_sentence_with_a_way_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_a_network_one_sentence_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     pytest.importorskip("keras")
     from workshops.lessons.text_classification.imdb import real_reviews
 
@@ -143,7 +145,7 @@ def link(kind: bytes, name: str = "aclImdb/train/pos/1.txt") -> tarfile.TarInfo:
         (link(tarfile.REGTYPE, "/train/pos/1.txt"), "points outside"),
     ],
 )
-def test_an_archive_not_to_be_trusted_is_refused(tmp_path: Path, more: tarfile.TarInfo, words: str) -> None:
+def test_an_unsafe_archive_is_refused(tmp_path: Path, more: tarfile.TarInfo, words: str) -> None:
     (tmp_path / "a.tar.gz").write_bytes(packed(files(), more))
     with pytest.raises(imdb.ReviewsError, match=words):
         read(tmp_path / "a.tar.gz")
@@ -180,7 +182,7 @@ def test_reviews_without_a_word_are_one_sentence(tmp_path: Path, empty: str, tex
         read(unpacked(tmp_path, texts))
 
 
-def test_a_few_empty_reviews_are_nothing_to_stumble_over(tmp_path: Path) -> None:
+def test_a_few_empty_reviews_are_accepted(tmp_path: Path) -> None:
     whole = read(unpacked(tmp_path / "whole", files()))
     found = read(unpacked(tmp_path / "some", {**files(), "aclImdb/train/pos/99_9.txt": ""}))
     assert len(found.train.labels) == len(whole.train.labels) + 1
@@ -205,7 +207,7 @@ def test_any_text_becomes_words(text: str) -> None:
     assert imdb.words_of(" ".join(words)) == words
 
 
-def test_the_lesson_on_reviews_of_ones_own_and_a_kept_model(tmp_path: Path) -> None:
+def test_the_lesson_with_own_reviews_and_its_saved_model(tmp_path: Path) -> None:
     unpacked(tmp_path / "mine", files())
 
     def dlbox(*words: str) -> subprocess.CompletedProcess[str]:
@@ -241,7 +243,7 @@ def test_every_reader_builds_in_the_class_s_sizes() -> None:
     assert not {e.name for e in lesson.expected_values(quick=False)} & promised
 
 
-def test_a_kept_model_that_went_bad_is_one_sentence(tmp_path: Path) -> None:
+def test_a_damaged_saved_model_is_reported_with_one_sentence(tmp_path: Path) -> None:
     folder = tmp_path / "dlbox-results/workshop/text-classification"
     folder.mkdir(parents=True)
     (folder / "lstm.keras").write_bytes(b"PK broken")

@@ -1,4 +1,4 @@
-"""What holds for every lesson: the catalogue, the exercises, the notebooks, the words for a learner."""
+"""Every lesson: the catalogue, the exercises, the notebooks, the messages."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def lesson(request: pytest.FixtureRequest) -> Lesson:
     return catalog.find(request.param)
 
 
-def test_catalogue_imports_no_framework() -> None:
+def test_the_commands_import_no_framework() -> None:
     code = (
         "import sys; from workshops.commands import check, list_lessons, notebook, predict, run;"
         "from workshops.lessons import catalog; catalog.lessons();"
@@ -46,7 +46,7 @@ def test_catalogue_imports_no_framework() -> None:
     assert done.stdout.strip() == "set()"
 
 
-def test_unknown_lesson_names_those_that_exist() -> None:
+def test_an_unknown_lesson_name_lists_the_lessons() -> None:
     with pytest.raises(catalog.UnknownLessonError, match="did you mean by-hand") as error:
         catalog.find("byhand")
     assert all(name in str(error.value) for name in NAMES)
@@ -59,7 +59,7 @@ def test_a_page_has_less_than_300_lines(lesson: Lesson) -> None:
         assert lines < 300, f"{page} has {lines} lines"
 
 
-def test_expected_numbers_have_a_reason(lesson: Lesson) -> None:
+def test_every_expected_value_has_a_range_and_a_reason(lesson: Lesson) -> None:
     assert lesson.expected
     for expected in lesson.expected:
         assert expected.low <= expected.high
@@ -71,7 +71,7 @@ def test_expected_numbers_have_a_reason(lesson: Lesson) -> None:
         assert len(names) == len(set(names))
 
 
-def test_notebook_and_script_do_the_same(lesson: Lesson) -> None:
+def test_the_notebook_calls_every_function_that_the_script_calls(lesson: Lesson) -> None:
     """Every function that ``run`` calls with the page, the notebook calls too."""
     book = notebook.make(lesson)
     code = "\n".join(cell.source for cell in book.cells if cell.cell_type == "code")
@@ -111,7 +111,7 @@ def test_notebook_is_valid_and_has_no_links_to_follow(lesson: Lesson) -> None:
 @pytest.mark.parametrize(
     "there", ["printed", "older", "edited", "older and edited", "no notebook", "unmarked"]
 )
-def test_only_what_nobody_edited_is_written_over(tmp_path: Path, there: str) -> None:
+def test_only_an_unedited_notebook_is_overwritten(tmp_path: Path, there: str) -> None:
     import nbformat
 
     lesson = catalog.find("by-hand")
@@ -148,14 +148,14 @@ def first_cell(lesson: Lesson) -> str:
     return str(next(cell.source for cell in notebook.make(lesson).cells if cell.cell_type == "code"))
 
 
-def test_keras_is_loaded_quietly_before_a_notebook_asks_for_it(lesson: Lesson) -> None:
+def test_a_notebook_sets_the_backend_before_it_imports_keras(lesson: Lesson) -> None:
     code = "\n".join(cell.source for cell in notebook.make(lesson).cells if cell.cell_type == "code")
     assert -1 < code.find("backend.set_backend()") < code.find("import keras")
     assert "backend.set_backend()" in first_cell(lesson)
 
 
 @pytest.mark.parametrize("asked", [None, "jax"])
-def test_a_notebook_begins_without_tensorflow(asked: str | None) -> None:
+def test_a_notebook_starts_without_tensorflow(asked: str | None) -> None:
     """On a box that has only torch or JAX the first cell takes what `workshop run` would take."""
     have = [name for name in BACKENDS if name != "tensorflow" and importlib.util.find_spec(name)]
     if not have or (asked and asked not in have):
@@ -227,7 +227,7 @@ def beside(solve: Callable[..., Any]) -> dict[str, Callable[..., object]]:
     }
 
 
-def test_no_exercise_is_solved_by_an_answer_that_ignores_the_question(lesson: Lesson) -> None:
+def test_no_exercise_is_solved_by_a_constant_or_by_its_input(lesson: Lesson) -> None:
     """What the solution says to one question of the test is no answer to all of them; nor is 0, or the input."""
     done = importlib.import_module(f"{lesson.package}.solutions")
     tests = vars(importlib.import_module(f"{lesson.package}.checks"))
@@ -256,7 +256,7 @@ def test_no_exercise_is_solved_by_an_answer_that_ignores_the_question(lesson: Le
     assert not let_through
 
 
-def test_a_copy_of_the_exercises_is_never_written_over(tmp_path: Path) -> None:
+def test_a_copy_of_the_exercises_is_never_overwritten(tmp_path: Path) -> None:
     path, _ = exercise.hand_out(catalog.find("by-hand"), tmp_path)
     path.write_text("mine = 1\n", encoding="utf-8")
     assert exercise.hand_out(catalog.find("by-hand"), tmp_path) == (path, False)
@@ -301,7 +301,9 @@ def test_a_broken_exercise_gets_a_hint_and_no_traceback(tmp_path: Path, text: st
     ],
 )
 @pytest.mark.parametrize("which", [0, 2])
-def test_one_bad_exercise_hides_none_of_the_others(tmp_path: Path, does: str, hint: str, which: int) -> None:
+def test_one_broken_exercise_does_not_hide_the_others(
+    tmp_path: Path, does: str, hint: str, which: int
+) -> None:
     lesson = catalog.find("by-hand")
     done = exercise.solutions(lesson).read_text(encoding="utf-8")
     names = [node.name for node in ast.parse(done).body if isinstance(node, ast.FunctionDef)]
@@ -313,7 +315,7 @@ def test_one_bad_exercise_hides_none_of_the_others(tmp_path: Path, does: str, hi
     assert hint in results[which].hint
 
 
-def test_what_the_learner_prints_is_no_result(tmp_path: Path) -> None:
+def test_output_of_the_learner_is_not_a_result(tmp_path: Path) -> None:
     path, _ = exercise.hand_out(catalog.find("by-hand"), tmp_path)
     path.write_text(path.read_text(encoding="utf-8") + "print('here', end='')\n", encoding="utf-8")
     assert [r.solved for r in exercise.check(catalog.find("by-hand"), path)] == [False] * 5
@@ -330,7 +332,7 @@ def test_what_the_learner_prints_is_no_result(tmp_path: Path) -> None:
         "raise KeyboardInterrupt\n",
     ],
 )
-def test_a_file_that_does_not_load_is_one_sentence(tmp_path: Path, text: str) -> None:
+def test_a_file_that_cannot_be_loaded_is_reported_with_one_sentence(tmp_path: Path, text: str) -> None:
     path = tmp_path / "by_hand.py"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(LessonError, match="cannot be loaded: line 1") as error:
@@ -343,7 +345,7 @@ def test_a_file_that_does_not_load_is_one_sentence(tmp_path: Path, text: str) ->
     [("while True:\n    pass\n", "stopped after 1 s: is there an endless loop?"),
      ("import os\nos._exit(0)\n", "the process ended with exit code 0")],
 )  # fmt: skip
-def test_a_file_that_ends_or_hangs_the_child_is_one_sentence(tmp_path: Path, text: str, reason: str) -> None:
+def test_a_file_that_ends_or_blocks_the_child_is_reported(tmp_path: Path, text: str, reason: str) -> None:
     path = tmp_path / "by_hand.py"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(LessonError, match="cannot be loaded: ") as error:
@@ -351,18 +353,18 @@ def test_a_file_that_ends_or_hangs_the_child_is_one_sentence(tmp_path: Path, tex
     assert str(error.value).endswith(reason)
 
 
-def test_backend_that_is_not_installed_is_named() -> None:
+def test_a_missing_backend_is_named() -> None:
     with pytest.raises(LessonError, match="is not installed"):
         choose_backend("theano")
 
 
-def test_unknown_model_is_one_sentence() -> None:
+def test_an_unknown_model_is_reported_with_one_sentence() -> None:
     page = LessonPage(catalog.find("by-hand"), LessonOptions(), out=io.StringIO())
     with pytest.raises(LessonError, match="has no cell 'lstmm'; choose from lstm, gru"):
         page.choose("lstmm", ["lstm", "gru"], "cell")
 
 
-def test_off_numbers_are_explained(tmp_path: Path) -> None:
+def test_values_outside_their_range_are_explained(tmp_path: Path) -> None:
     import keras  # noqa: F401
 
     out = io.StringIO()

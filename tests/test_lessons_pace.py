@@ -1,4 +1,4 @@
-"""Without a card a lesson trains at its backend's best pace, and what it learns is what Keras' own pace gives."""
+"""The default speed settings of lessons do not change what a model learns."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ print(json.dumps({
 @pytest.mark.parametrize(
     ("backend", "steps"), [("tensorflow", 7), ("tensorflow", 20), ("torch", 7), ("jax", 7)]
 )
-def test_the_pace_changes_nothing_that_is_learned(
+def test_the_default_speed_settings_do_not_change_the_training(
     backend: str, steps: int, frameworks: Callable[[str], Framework]
 ) -> None:
     done = frameworks(backend).run(SAME, str(steps))

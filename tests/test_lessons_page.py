@@ -27,26 +27,26 @@ def row(page: str, start: str) -> str:
 
 
 @pytest.mark.parametrize(("value", "right"), [(1e-7, BY_HAND), (0.5, 0)])
-def test_the_page_counts_promises_that_were_kept(value: float, right: int) -> None:
+def test_the_page_counts_the_values_in_their_range(value: float, right: int) -> None:
     page = script.render(made_up(value))
     assert row(page, "| by-hand |") == f"| by-hand | not run | 13 (0.1) | not run | {right} of {BY_HAND} |"
     assert row(page, "| sign |") == "| sign | not run | not run | not run | 0 of 0 |"
     assert row(page, "| LSTM, largest difference |").endswith("| at most 1e-06 |")
 
 
-def test_a_number_that_did_not_come_out_is_no_promise_kept() -> None:
+def test_a_missing_value_does_not_count_as_in_range() -> None:
     kept = made_up(1e-7)
     del kept["runs"]["by-hand/quick/torch"]["measured"]["LSTM, largest difference"]  # type: ignore[index]
     assert row(script.render(kept), "| by-hand |").endswith(f"| {BY_HAND - 1} of {BY_HAND} |")
 
 
 @pytest.mark.skipif(not script.KEPT.exists(), reason="nothing measured yet")
-def test_the_page_is_made_from_its_figures() -> None:
+def test_the_page_agrees_with_its_figures() -> None:
     assert script.PAGE.read_text(encoding="utf-8") == script.render(KEPT)
 
 
 @pytest.mark.parametrize("key", sorted(KEPT["runs"]))
-def test_measured_figures_keep_the_promises(key: str) -> None:
+def test_the_stored_figures_are_in_their_ranges(key: str) -> None:
     name, mode, _ = key.split("/")
     run = KEPT["runs"][key]
     promised = catalog.find(name).expected_values(quick=mode == "quick")
@@ -67,7 +67,7 @@ def test_each_yes_of_the_feature_table_names_a_test_that_exists() -> None:
             assert test in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, test
 
 
-def test_nothing_is_promised_of_models_that_a_run_does_not_train() -> None:
+def test_no_value_is_expected_of_models_that_a_run_does_not_train() -> None:
     lesson = catalog.find("text-classification")
     quick = {e.name for e in lesson.expected_values(quick=True)}
     assert "lstm: accuracy - ceiling" in quick

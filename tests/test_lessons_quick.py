@@ -1,4 +1,4 @@
-"""Every lesson, `--quick`, on every backend: within a minute, and every promised number in its range."""
+"""Every lesson with `--quick` on every backend: within a minute, and every expected value in its range."""
 
 from __future__ import annotations
 

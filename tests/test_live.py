@@ -1,4 +1,4 @@
-"""What a lesson prints fits the terminal it is printed on."""
+"""The output of a lesson is not wider than its terminal."""
 
 from __future__ import annotations
 

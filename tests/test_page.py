@@ -1,4 +1,4 @@
-"""A page keeps what was measured, whatever happens: full disks, folders of others, a learner who stops it."""
+"""A lesson and its files after errors: full disks, unwritable folders, interruption; the width of its text."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ print("OK", page.close().ok, page.unwritten)
 """
 
 
-def test_a_disk_that_fills_up_leaves_the_model_of_before(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_earlier_model_unchanged(tmp_path: Path) -> None:
     """No file may grow over 100 kB: the second model cannot be written where the first one is."""
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(tmp_path)],
@@ -87,7 +87,7 @@ def test_a_disk_that_fills_up_leaves_the_model_of_before(tmp_path: Path) -> None
     assert "OK False" in said
 
 
-def test_a_file_takes_its_place_only_when_it_is_complete(tmp_path: Path) -> None:
+def test_a_file_is_replaced_only_when_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "a" / "kept.txt"
     write_with(path, lambda new: new.write_text("first"))
 
@@ -102,7 +102,7 @@ def test_a_file_takes_its_place_only_when_it_is_complete(tmp_path: Path) -> None
     assert [found.name for found in path.parent.iterdir()] == ["kept.txt"]
 
 
-def test_a_picture_that_cannot_be_written_loses_nothing_else(
+def test_a_picture_that_cannot_be_written_does_not_stop_the_lesson(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from matplotlib.figure import Figure
@@ -121,7 +121,7 @@ def test_a_picture_that_cannot_be_written_loses_nothing_else(
 
 
 @pytest.mark.parametrize("why", ["a file", "full"])
-def test_a_folder_that_cannot_be_written_to_is_told_before_training(
+def test_an_unwritable_folder_is_reported_before_training(
     why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sheet = page(tmp_path / "out")
@@ -135,14 +135,14 @@ def test_a_folder_that_cannot_be_written_to_is_told_before_training(
     assert not text(sheet)
 
 
-def test_trying_out_a_folder_leaves_nothing_there(tmp_path: Path) -> None:
+def test_the_write_test_leaves_no_file(tmp_path: Path) -> None:
     sheet = page(tmp_path)
     sheet.announce()
     assert list(sheet.folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_whoever_stops_a_lesson_gets_what_was_measured(as_json: bool, tmp_path: Path) -> None:
+def test_an_interrupted_lesson_prints_the_values_measured_so_far(as_json: bool, tmp_path: Path) -> None:
     words = ["time-series", "--data", "airline", "--model", "lstm", "--epochs", "100000"]
     command = [sys.executable, "-P", str(ROOT / "dlbox.py"), "workshop", "run", *words]
     command += ["--output", str(tmp_path), *(["--json"] if as_json else [])]
@@ -171,7 +171,7 @@ def test_whoever_stops_a_lesson_gets_what_was_measured(as_json: bool, tmp_path: 
 
 
 @pytest.mark.parametrize("lesson", catalog.lessons(), ids=lambda lesson: lesson.name)
-def test_a_lesson_ends_with_its_questions_and_its_exercises(lesson: Lesson, tmp_path: Path) -> None:
+def test_a_lesson_ends_with_its_questions_and_names_its_exercises(lesson: Lesson, tmp_path: Path) -> None:
     sheet = page(tmp_path, lesson.name)
     sheet.measure("something", 1.0)
     sheet.close()
@@ -186,14 +186,14 @@ def test_a_lesson_ends_with_its_questions_and_its_exercises(lesson: Lesson, tmp_
         assert "Attention is all you need" in said
 
 
-def test_a_notebook_has_the_questions_in_its_text_alone(tmp_path: Path) -> None:
+def test_a_notebook_run_does_not_print_the_questions(tmp_path: Path) -> None:
     sheet = page(tmp_path)
     sheet.notebook = True
     sheet.close()
     assert "exercises" not in text(sheet)
 
 
-def test_both_model_and_cell_are_one_sentence(tmp_path: Path) -> None:
+def test_model_and_cell_together_are_refused_with_one_sentence(tmp_path: Path) -> None:
     run = pytest.importorskip("workshops.lessons.time_series.run")
     sheet = page(tmp_path, "time-series", model="perceptron", cell="lstm")
     with pytest.raises(LessonError, match="choose perceptron or lstm, not both"):
@@ -209,7 +209,7 @@ def test_both_model_and_cell_are_one_sentence(tmp_path: Path) -> None:
         ("text-generation", {"corpus": Path("mine.txt"), "cell": "simple-rnn"}, "characters-simple-rnn"),
     ],
 )
-def test_save_keeps_the_model_of_every_data_set(
+def test_save_writes_the_model_of_every_data_set(
     name: str, choices: dict[str, Any], kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from workshops.commands.start import start
@@ -224,7 +224,7 @@ def test_save_keeps_the_model_of_every_data_set(
     assert json.loads(outcome.saved[0].with_suffix(".json").read_text(encoding="utf-8"))["numbers"]
 
 
-def test_tables_and_lines_keep_to_the_width() -> None:
+def test_tables_and_lines_are_not_wider_than_the_terminal() -> None:
     rows = [("a long name of a number that came out", "0.1234", "at least 0.9"), ("short", "1", "")]
     for width in (80, 40, 30):
         table = lines.table(("", "measured", "expected"), rows, width)
@@ -239,7 +239,7 @@ def test_tables_and_lines_keep_to_the_width() -> None:
     assert lines.folded(f"saved {path}", 80).split("\n")[1].strip() == path
 
 
-def test_text_that_streams_keeps_to_the_width() -> None:
+def test_streamed_text_is_not_wider_than_the_terminal() -> None:
     sheet = page(Path("unused"))
     for _ in range(40):
         sheet.stream("twenty three ")
@@ -258,7 +258,9 @@ def test_text_that_streams_keeps_to_the_width() -> None:
         ("sign", {"model": "cnn"}),
     ],
 )
-def test_a_whole_page_keeps_to_80_columns(name: str, choices: dict[str, str], tmp_path: Path) -> None:
+def test_no_line_of_a_lesson_has_more_than_80_columns(
+    name: str, choices: dict[str, str], tmp_path: Path
+) -> None:
     """All but a path, which cannot be folded."""
     from workshops.commands.start import start
 

@@ -24,7 +24,7 @@ def test_sizes() -> None:
     assert scores.output_shape == (None, 4, 7)
 
 
-def test_decoder_never_sees_the_symbol_it_must_write() -> None:
+def test_the_decoder_does_not_read_the_symbol_that_it_predicts() -> None:
     answers = addition.make(50).answers
     late = seq2seq.one_late(answers).argmax(-1)
     assert np.all(late[:, 0] == seq2seq.START)

@@ -57,7 +57,7 @@ def test_two_points_continue_a_sine() -> None:
 
 @settings(deadline=None)
 @given(seed=st.integers(0, 50))
-def test_nothing_beats_the_floor_of_the_noise_by_more_than_luck(seed: int) -> None:
+def test_no_forecast_is_better_than_the_noise_except_by_chance(seed: int) -> None:
     noisy = series.noisy_ar(4000, seed=seed)
     x, t = series.windows(noisy.values, 12)
     assert series.rmse(series.noisy_ar_best(x), t) == pytest.approx(noisy.floor_rmse, rel=0.05)
@@ -65,7 +65,7 @@ def test_nothing_beats_the_floor_of_the_noise_by_more_than_luck(seed: int) -> No
     assert series.rmse(line, t[2000:]) > 0.98 * series.rmse(series.noisy_ar_best(x[2000:]), t[2000:])
 
 
-def test_noisy_series_neither_dies_nor_grows() -> None:
+def test_the_noisy_series_is_stationary() -> None:
     values = series.noisy_ar(20_000).values
     assert np.std(values[:5000]) == pytest.approx(np.std(values[-5000:]), rel=0.2)
     assert np.array_equal(values, series.noisy_ar(20_000).values)

@@ -35,7 +35,7 @@ def test_sizes(kind: str, weights: int) -> None:
     assert np.allclose(given.sum(axis=1), 1, atol=1e-5)
 
 
-def test_the_worked_numbers(tmp_path: Path) -> None:
+def test_the_numbers_of_the_worked_examples(tmp_path: Path) -> None:
     sheet = page(tmp_path)
     sign.activations(sheet)
     sign.convolution(sheet)
@@ -43,7 +43,7 @@ def test_the_worked_numbers(tmp_path: Path) -> None:
     assert all(m.expected and m.ok for m in sheet.measured)
 
 
-def test_luck_is_measured() -> None:
+def test_the_effect_of_choosing_by_chance_is_measured() -> None:
     """Coins that are right half the time: the best of 50 claims more, and others see a half."""
     coins = np.random.default_rng(1).random((50, 2400)) < 0.5
     claimed, fresh = sign_networks.best_by_chance(coins)
@@ -63,7 +63,7 @@ def test_a_few_signs_teach_the_convolutional_network_more_than_chance(tmp_path: 
     assert {path.name for path in sheet.pictures} == {"confusion.png", "filters.png", "accuracy.png"}
 
 
-def test_real_files_are_used_and_nothing_is_promised_for_them(tmp_path: Path) -> None:
+def test_real_files_are_used_and_have_no_expected_values(tmp_path: Path) -> None:
     write(tmp_path / sign_mnist.TRAIN, 400, 1)
     write(tmp_path / sign_mnist.TEST, 240, 2)
     settings = LessonOptions(output=tmp_path, corpus=tmp_path, model="perceptron", epochs=1)

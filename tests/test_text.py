@@ -102,7 +102,7 @@ def test_the_alphabet_is_the_text_s_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
-def test_a_mark_at_the_beginning_says_how_to_read_it(tmp_path: Path, encoding: str) -> None:
+def test_a_byte_order_mark_defines_the_encoding(tmp_path: Path, encoding: str) -> None:
     written = (KANA + "\n") * 300
     (tmp_path / "own.txt").write_bytes(written.replace("\n", "\r\n").encode(encoding))
     own = text.from_file(tmp_path / "own.txt")
@@ -122,14 +122,16 @@ def test_a_mark_at_the_beginning_says_how_to_read_it(tmp_path: Path, encoding: s
         (b"", "0 characters"),
     ],
 )
-def test_what_is_no_text_is_one_sentence(tmp_path: Path, content: bytes, sentence: str) -> None:
+def test_a_file_that_is_not_text_is_reported_with_one_sentence(
+    tmp_path: Path, content: bytes, sentence: str
+) -> None:
     (tmp_path / "own.txt").write_bytes(content)
     with pytest.raises(text.TextError, match=sentence) as error:
         text.from_file(tmp_path / "own.txt")
     assert "\n" not in str(error.value)
 
 
-def test_a_japanese_text_is_learnt(tmp_path: Path) -> None:
+def test_a_japanese_text_can_be_learned(tmp_path: Path) -> None:
     """82 kana in turn: each says which comes next, and the last of 4 epochs is far below guessing, ln 82."""
     pytest.importorskip("keras")
     from workshops.lessons import catalog

@@ -46,7 +46,7 @@ def test_bag_of_words_is_one_weight_a_word(tmp_path: Path) -> None:
     assert np.allclose(said, loaded.predict(rows, verbose=0), atol=1e-6)
 
 
-def test_the_ladder_is_promised_within_a_hundredth_where_luck_lets_it() -> None:
+def test_the_ranges_of_the_models_are_narrow() -> None:
     """A guess on the reviews out of reach is a coin: 0.01 must be three and a half of its standard deviations."""
     found = catalog.find("text-classification")
     for quick, width in ((True, 0.02), (False, 0.01)):
@@ -65,7 +65,7 @@ def test_average_cannot_tell_the_order() -> None:
     assert np.allclose(model.predict(row, verbose=0), model.predict(row[:, ::-1], verbose=0), atol=1e-6)
 
 
-def test_cnn_sees_no_further_than_three_words() -> None:
+def test_the_convolution_sees_three_words() -> None:
     """Twins of an `order` review, clauses swapped, have the same 3-grams: the same score to rounding."""
     filler = "it on a rainy evening in".split()  # noqa: SIM905
     good, bad = (f"the plot was {word}".split() for word in ("superb", "dull"))
@@ -100,7 +100,7 @@ def test_attention_survives_saving(tmp_path: Path) -> None:
     assert np.allclose(model.predict(row, verbose=0), loaded.predict(row, verbose=0), atol=1e-6)
 
 
-def test_predict_speaks() -> None:
+def test_predict_returns_a_class_and_a_probability() -> None:
     model = lesson.build("lstm")
     assert run.predict(model, "The plot was superb").split()[0] in ("positive", "negative")
     assert "unknown words: magnificent" in run.predict(model, "the plot was magnificent")

@@ -75,12 +75,12 @@ def test_file_with_odd_words(tmp_path: Path) -> None:
     assert [word for word, _ in glove.stream(packed)] == ["king", ". . .", "wörter"]
 
 
-def test_first_line_of_word2vec_is_no_word(tmp_path: Path) -> None:
+def test_the_first_line_of_word2vec_is_skipped(tmp_path: Path) -> None:
     path = write(tmp_path / "v.txt", "2 3\nking 1 0 0\nman 0 1 0\n")
     assert set(glove.pick(path, ("king", "man"))) == {"king", "man"}
 
 
-def test_nearest_needs_one_pass_and_leaves_out(tmp_path: Path) -> None:
+def test_nearest_reads_the_file_once_and_excludes_words(tmp_path: Path) -> None:
     path = write(tmp_path / "v.txt", "a 1 0\nb 10 1\nc 0 1\nd -1 0\n")
     targets = [np.array(v, np.float32) for v in ([1, 0], [0, 3])]
     seen: list[int] = []
@@ -173,7 +173,7 @@ def test_every_set_on_stanford_s_page_is_known() -> None:
         ("", "has no vector for king, man, woman"),
     ],
 )
-def test_broken_files_are_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+def test_broken_files_are_reported_with_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
     with pytest.raises(glove.GloveError, match=sentence):
         glove.pick(write(tmp_path / "v.txt", text), ("king", "man", "woman"))
 
@@ -196,7 +196,7 @@ def open_page(tmp_path: Path, settings: LessonOptions) -> LessonPage:
     return LessonPage(catalog.find("word-vectors"), settings, out=io.StringIO(), progress=io.StringIO())
 
 
-def test_offline_says_so_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_there_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("keras")
     from workshops.lessons.word_vectors import page as word_vectors
 
@@ -211,7 +211,7 @@ def test_offline_says_so_in_one_sentence(tmp_path: Path, monkeypatch: pytest.Mon
     assert "\n" not in str(error.value)
 
 
-def test_questions_to_a_file_of_ones_own(tmp_path: Path) -> None:
+def test_the_questions_are_answered_with_a_file_of_the_learner(tmp_path: Path) -> None:
     pytest.importorskip("keras")
     from workshops.lessons.word_vectors import page as word_vectors
 

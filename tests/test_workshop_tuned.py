@@ -1,4 +1,4 @@
-"""Lessons train with what `dlbox tune` stored, where it counts."""
+"""Lessons train with the settings that `dlbox tune` stored, if they are valid here."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def test_the_stored_setting_of_a_lesson_model() -> None:
     "changes",
     [{"device": "CPU, 999 threads"}, {"versions": {"keras": "3.0.0"}}, {"versions": {"jax": "0.1"}}],
 )
-def test_one_of_elsewhere_does_not_count(changes: dict[str, object]) -> None:
+def test_a_setting_of_another_machine_is_not_used(changes: dict[str, object]) -> None:
     settings.store("lstm", msgspec.structs.replace(ENTRY, **changes))
     assert tuned.stored_setting("lstm") is None
 
 
-def test_the_backend_asked_for_goes_before_the_stored_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_backend_asked_for_takes_precedence_over_the_stored_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend, "installed", lambda: ["tensorflow", "jax"])
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
     assert backend.choose_backend(None, "jax") == "jax"
@@ -79,7 +79,7 @@ def test_the_workloads_of_a_lesson_name_its_models_and_the_benchmark_s_workloads
         assert workload in WORKLOADS
 
 
-def test_a_lesson_trains_as_tuned_and_says_so() -> None:
+def test_a_lesson_trains_with_the_stored_setting_and_says_so() -> None:
     settings.store("lstm", ENTRY)
     done = subprocess.run(
         [sys.executable, "-c", TRAINED], capture_output=True, text=True, check=True, cwd=ROOT,
@@ -105,7 +105,7 @@ print(used.summary, "|", tuned.apply(outside, chosen).summary)
 """
 
 
-def test_other_numbers_are_of_the_models_built_with_them_and_a_lesson_keeps_its_batch() -> None:
+def test_the_precision_is_that_of_the_build_and_the_batch_size_that_of_the_lesson() -> None:
     done = subprocess.run(
         [sys.executable, "-c", PRECISE], capture_output=True, text=True, check=True, cwd=ROOT,
         env={**os.environ, "KERAS_BACKEND": "jax"},

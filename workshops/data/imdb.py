@@ -99,8 +99,8 @@ def load(
         if not any(text for text, _ in found[part]):
             raise ReviewsError(f"{path} contains no word in {part}/: its reviews are empty files.")
     counts = Counter(word for text, _ in found["train"] for word in text)
-    kept = sorted(counts, key=lambda word: (-counts[word], word))[: vocabulary - 2]
-    words = ("", "[UNK]", *kept)
+    frequent = sorted(counts, key=lambda word: (-counts[word], word))[: vocabulary - 2]
+    words = ("", "[UNK]", *frequent)
     numbers = {word: number for number, word in enumerate(words) if number > UNKNOWN}
     mean = sum(counts.values()) / len(found["train"])
     parts = {

@@ -49,10 +49,10 @@ def load(
     train, test = _find(place)
     images, labels = read(train)
     order = np.random.default_rng(seed).permutation(len(labels))
-    held = max(1, round(held_out * len(labels)))
-    judged = read(test) if test else (images[order[:held]], labels[order[:held]])
-    rest = order if test else order[held:]
-    choose, learn = rest[:held], rest[held:][:most]
+    count = max(1, round(held_out * len(labels)))
+    judged = read(test) if test else (images[order[:count]], labels[order[:count]])
+    rest = order if test else order[count:]
+    choose, learn = rest[:count], rest[count:][:most]
     return _signs(images[learn], labels[learn]), _signs(images[choose], labels[choose]), _signs(*judged)
 
 

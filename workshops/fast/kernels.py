@@ -65,9 +65,9 @@ def _bend_tanh(gates: Any, more: Any, bias: Any) -> None:
 @njit(**_VECTOR)
 def _lstm_cell(i: Any, f: Any, g: Any, o: Any, carry: Any, next_carry: Any, bent: Any, hidden: Any) -> None:
     for j in range(i.shape[0]):
-        kept = f[j] * carry[j] + i[j] * g[j]
-        next_carry[j] = kept
-        bent[j] = _tanh(kept)
+        new_carry = f[j] * carry[j] + i[j] * g[j]
+        next_carry[j] = new_carry
+        bent[j] = _tanh(new_carry)
         hidden[j] = o[j] * bent[j]
 
 

@@ -88,14 +88,14 @@ def _loops(kind: Kind, layer: Any, sequences: Any, states: Any, training: bool) 
     if bias is None:
         gates = kernel.shape[1]
         bias = keras.ops.zeros((gates,) if kind == "lstm" else (2, gates), "float32")
-    told = _in_order(layer, sequences), list(states), (kernel, recurrent, bias), layer.return_sequences
+    arguments = _in_order(layer, sequences), list(states), (kernel, recurrent, bias), layer.return_sequences
     if keras.backend.backend() == "torch":
         from workshops.fast import torch_loops
 
-        return torch_loops.run(kind, *told)
+        return torch_loops.run(kind, *arguments)
     from workshops.fast import tensorflow_loops
 
-    return tensorflow_loops.run(kind, *told, training)
+    return tensorflow_loops.run(kind, *arguments, training)
 
 
 def _run(layer: Any, run: Any, sequences: Any, states: Any, weights: Any) -> Any:

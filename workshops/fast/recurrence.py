@@ -64,11 +64,11 @@ class Passed:
         cut = [np.split(one, edges) for one in of_states]
         above = [None] * len(parts) if of_outputs is None else np.split(of_outputs, edges)
         given = [(part, above[n], *(one[n] for one in cut)) for n, part in enumerate(parts)]
-        told = everywhere(self._backward, given)
+        results = everywhere(self._backward, given)
         by_row = 1 + len(of_states)
         return tuple(
             np.concatenate(same) if place < by_row else sum(same[1:], same[0])
-            for place, same in enumerate(zip(*told, strict=True))
+            for place, same in enumerate(zip(*results, strict=True))
         )
 
     def forget(self) -> None:
@@ -133,7 +133,7 @@ class Passed:
 class _Buffers:
     """Free arrays by shape. The most recently released shape comes last; a shape without free arrays is removed."""
 
-    KEPT = 32
+    MAX_STORED = 32
     """The buffers take at most the memory of one training step; the shapes change with the last batch."""
 
     def __init__(self) -> None:
@@ -152,7 +152,7 @@ class _Buffers:
         with self._lock:
             for array in arrays:
                 self._free[array.shape] = [*self._free.pop(array.shape, ()), array]
-            while sum(map(len, self._free.values())) > self.KEPT:
+            while sum(map(len, self._free.values())) > self.MAX_STORED:
                 longest_unused = next(iter(self._free))
                 self._free[longest_unused].pop()
                 if not self._free[longest_unused]:

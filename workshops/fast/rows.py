@@ -43,6 +43,6 @@ def _pool(threads: int, process: int, begin: Callable[[], object] | None) -> Thr
 
 def cores() -> int:
     """Number of cores that this process may use."""
-    told = os.environ.get("OMP_NUM_THREADS", "")
+    threads = os.environ.get("OMP_NUM_THREADS", "")
     here = len(os.sched_getaffinity(0))
-    return min(int(told), here) if told.isdigit() and int(told) else here
+    return min(int(threads), here) if threads.isdigit() and int(threads) else here

@@ -55,14 +55,14 @@ class _Split(torch.autograd.Function):  # type: ignore[misc]
             own, out = done[number]
             pairs = [(one, grad[number]) for one, grad in zip(out, cut, strict=True) if grad is not None]
             asked = [one for one, grad in zip(own, wanted, strict=True) if grad]
-            told: Iterator[Any] = iter(())
+            computed: Iterator[Any] = iter(())
             if pairs:
-                told = iter(
+                computed = iter(
                     torch.autograd.grad(
                         [one for one, _ in pairs], asked, [grad for _, grad in pairs], allow_unused=True
                     )
                 )
-            return [next(told, None) if grad else None for grad in wanted]
+            return [next(computed, None) if grad else None for grad in wanted]
 
         of_parts = _everywhere(part, [(number,) for number in range(len(parts))])
         joined = [

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from workshops.fast.recurrence import Kind, Passed
 
-KEPT = 16
+MAX_STORED = 16
 """Maximum number of recurrences whose intermediate results are stored during a training step."""
 
 _passed: dict[int, Passed] = {}
@@ -59,10 +59,12 @@ def run(
             one.set_shape([sequences.shape[0], units])
 
         def gradient(*of_found: Any) -> list[Any]:
-            told = tf.numpy_function(backward, [number, *of_found, *tensors], [tf.float32] * len(tensors))
-            for one, tensor in zip(told, tensors, strict=True):
+            gradients = tf.numpy_function(
+                backward, [number, *of_found, *tensors], [tf.float32] * len(tensors)
+            )
+            for one, tensor in zip(gradients, tensors, strict=True):
                 one.set_shape(tensor.shape)
-            return list(told)
+            return list(gradients)
 
         return tuple(found), gradient
 
@@ -75,7 +77,7 @@ def _keep(passed: Passed) -> int:
     with _lock:
         number = next(_numbers)
         _passed[number] = passed
-        while len(_passed) > KEPT:
+        while len(_passed) > MAX_STORED:
             _passed.pop(next(iter(_passed))).forget()
     return number
 

@@ -47,5 +47,5 @@ class _Loops(torch.autograd.Function):  # type: ignore[misc]
             above = of_outputs.numpy()
         elif of_outputs is not None:
             last[0] = last[0] + of_outputs[:, 0]
-        told = ctx.passed.back(above, [one.numpy() for one in last])
-        return None, None, *(torch.from_numpy(one) for one in told)
+        gradients = ctx.passed.back(above, [one.numpy() for one in last])
+        return None, None, *(torch.from_numpy(one) for one in gradients)

@@ -229,10 +229,10 @@ def _copy(content: IO[bytes], file: IO[bytes], room: int, archive: Path) -> int:
 
 
 class _Limited:
-    """Read at most ``room`` + 1 bytes."""
+    """Read at most ``limit`` + 1 bytes."""
 
-    def __init__(self, content: IO[bytes], room: int) -> None:
-        self.content, self.left = content, room + 1
+    def __init__(self, content: IO[bytes], limit: int) -> None:
+        self.content, self.left = content, limit + 1
 
     def read(self, size: int = -1, /) -> bytes:
         piece = self.content.read(min(size, self.left) if size >= 0 else self.left)

@@ -1,4 +1,4 @@
-"""What a run announces is what it measures: of the data, the models and the cells that were asked for."""
+"""The values that a run announces are those that it measures, for each data set, model and cell."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def corpus(name: str, folder: Path) -> Path:
         ("seq2seq", {"model": "not-reversed"}, 1, "Data: generated sums"),
     ],
 )
-def test_what_is_announced_is_measured(
+def test_the_announced_values_are_the_measured_ones(
     name: str, choices: dict[str, Any], count: int | None, data: str, tmp_path: Path
 ) -> None:
     if "corpus" in choices:
@@ -90,7 +90,7 @@ def test_what_is_announced_is_measured(
 
 
 @pytest.mark.parametrize("quick", [True, False])
-def test_a_full_run_on_reviews_of_ones_own_is_held_to_no_published_figure(quick: bool) -> None:
+def test_own_reviews_are_not_compared_with_published_scores(quick: bool) -> None:
     """The user's reviews are not the published ones, whatever the name of the number."""
     page = LessonPage(
         catalog.find("text-classification"),
@@ -105,7 +105,7 @@ def test_a_full_run_on_reviews_of_ones_own_is_held_to_no_published_figure(quick:
     assert len(real.expected) == (0 if quick else len(real.lesson.models))
 
 
-def test_a_quick_run_on_real_reviews_says_that_nothing_is_promised(tmp_path: Path) -> None:
+def test_a_quick_run_on_real_reviews_has_no_expected_score(tmp_path: Path) -> None:
     out = io.StringIO()
     settings = LessonOptions(quick=True, data="real", output=tmp_path)
     LessonPage(catalog.find("text-classification"), settings, out=out).announce()
@@ -115,7 +115,7 @@ def test_a_quick_run_on_real_reviews_says_that_nothing_is_promised(tmp_path: Pat
     assert "Expected values" not in said
 
 
-def test_characters_are_held_to_the_tables_of_their_own_text_before_training(tmp_path: Path) -> None:
+def test_the_range_of_a_character_model_comes_from_the_tables_of_its_text(tmp_path: Path) -> None:
     """The tables are counted and shown, then the network is promised to beat the best, then it is trained."""
     outcome, text = run("text-generation", tmp_path, corpus=corpus("x", tmp_path), cell="lstm")
     expected = {m.name: m.expected for m in outcome.measured}["characters: lstm, nats"]
@@ -127,7 +127,7 @@ def test_characters_are_held_to_the_tables_of_their_own_text_before_training(tmp
     assert "Writing" in after
 
 
-def test_the_time_of_another_choice_is_not_given_out_as_this_one_s(tmp_path: Path) -> None:
+def test_the_duration_shown_is_that_of_the_same_options(tmp_path: Path) -> None:
     outcome, text = run("time-series", tmp_path, data="sine", model="perceptron")
     assert "Time: unknown for these options" in text
     assert "last run" not in text
@@ -141,12 +141,12 @@ def test_the_time_of_another_choice_is_not_given_out_as_this_one_s(tmp_path: Pat
     assert "Time: about 10 s on two CPU cores" in run("by-hand", tmp_path, epochs=None)[1]
 
 
-def test_a_corpus_has_a_time_of_its_own(tmp_path: Path) -> None:
+def test_each_corpus_has_its_own_stored_duration(tmp_path: Path) -> None:
     one, other = (LessonOptions(corpus=tmp_path / name).key("text-generation", "jax") for name in ("a", "b"))
     assert len({one, other, LessonOptions().key("text-generation", "jax")}) == 3
 
 
-def test_a_network_is_scored_where_it_has_something_to_remember() -> None:
+def test_the_loss_counts_only_the_second_half_of_a_section() -> None:
     """A model that knows all but the first half of a stretch loses nothing: tables too have text behind them."""
     text_generation = pytest.importorskip("workshops.lessons.text_generation.page")
 

@@ -1,4 +1,4 @@
-"""`dlbox workshop predict`: each lesson's kept models answer, anything else is one sentence."""
+"""`dlbox workshop predict`: the saved models of each lesson predict; other files are refused with one sentence."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def ask(name: str, folder: Path, text: str, model: str | None = None) -> tuple[i
     return code, said
 
 
-def test_a_lesson_reads_its_own_models_and_no_other_lesson_s() -> None:
+def test_a_lesson_accepts_only_its_own_saved_models() -> None:
     models = built()
     assert set(models) == {e.name for e in catalog.lessons() if e.predicts}
     same = {"attention", "text-classification"}  # they read the same reviews
@@ -79,7 +79,7 @@ def test_a_lesson_reads_its_own_models_and_no_other_lesson_s() -> None:
 
 
 @pytest.mark.parametrize("name", list(TEXTS))
-def test_kept_models_answer_and_those_of_other_lessons_are_refused(
+def test_saved_models_predict_and_those_of_other_lessons_are_refused(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / name
@@ -105,7 +105,7 @@ def test_kept_models_answer_and_those_of_other_lessons_are_refused(
 @pytest.mark.parametrize(
     "model", ["lstm", "/etc/passwd", "[", "*", "..", "a/b", "cnn/..", "", "**", "x" * 5000]
 )
-def test_a_model_that_is_not_kept_names_those_that_are(tmp_path: Path, model: str) -> None:
+def test_an_unknown_model_name_lists_the_saved_models(tmp_path: Path, model: str) -> None:
     folder = tmp_path / "text-classification"
     folder.mkdir()
     built()["text-classification"][0].save(folder / "cnn.keras")
@@ -120,7 +120,7 @@ FULL_WIDTH, ARABIC = "\uff11\uff12+\uff13", "\u0661+\u0661"
 
 
 @pytest.mark.parametrize("text", [FULL_WIDTH, ARABIC, "\u00b2+1", "1+\u09e7", "12+345\n"])
-def test_digits_of_other_scripts_are_no_sum_here(text: str) -> None:
+def test_digits_of_other_scripts_are_refused(text: str) -> None:
     from workshops.lessons.seq2seq import page as seq2seq
     from workshops.lessons.seq2seq import run
 
@@ -128,7 +128,7 @@ def test_digits_of_other_scripts_are_no_sum_here(text: str) -> None:
         run.predict(seq2seq.build_repeat(8), text)
 
 
-def test_the_model_of_questions_as_they_are_asked_is_kept_and_asked_so(
+def test_the_model_of_unreversed_questions_is_saved_and_reads_them_unreversed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from workshops.lessons.seq2seq import page as seq2seq
@@ -150,7 +150,7 @@ def test_the_model_of_questions_as_they_are_asked_is_kept_and_asked_so(
     assert [addition.text(ids[0]) for ids in read] == ["12+345 ", " 543+21"]
 
 
-def test_a_model_of_characters_goes_on_with_the_text(tmp_path: Path) -> None:
+def test_a_character_model_continues_the_text(tmp_path: Path) -> None:
     """Trained on "abc" over and over it has to go on so; what it does not know it passes over."""
     from workshops.data.text import from_string
     from workshops.lessons.text_generation import characters, run

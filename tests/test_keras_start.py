@@ -1,4 +1,4 @@
-"""What libraries write while Keras is loaded: noise is left out, anything else still comes."""
+"""Loading Keras hides the start messages of TensorFlow and nothing else."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ os.write(2, b"E0000 00:00:1795804883.059219    6646 cuda.cc:12] cannot load libc
 @pytest.mark.parametrize(
     ("end", "code"), [("", 0), ("raise ImportError('broken')", 1), ("raise KeyboardInterrupt", -2)]
 )
-def test_what_is_no_noise_comes_out(tmp_path: Path, end: str, code: int) -> None:
+def test_only_the_start_messages_of_tensorflow_are_hidden(tmp_path: Path, end: str, code: int) -> None:
     (tmp_path / "keras.py").write_text(SAYS.format(end=end))
     script = "import sys\nfrom workshops.player import backend\nbackend.load_keras()\nprint('after', file=sys.stderr)"
     done = subprocess.run(
