@@ -341,7 +341,7 @@ def test_the_message_has_measured_power_and_power_limit(tmp_path: Path) -> None:
     tight = here(busy, make(tmp_path, power_supply={"watts": 300}))["this-power"]
     assert tight.status == "warn"
     assert "90 W as measured under load" in tight.message
-    assert "which makes 308 W of 300 W" in tight.message
+    assert "so the total is 308 W, and the power supply is rated for 300 W" in tight.message
     assert tight.remedy
 
 

@@ -173,11 +173,19 @@ def _wrong_module(machine: Machine, card: PciCard, log: str) -> Diagnosis | None
     last, first = (row.last_branch, row.first_branch_of(card.device_id)) if row else (None, None)
     flavours = row.flavours if row else ("open", "closed")
     if legacy:
-        return Diagnosis(cause=Cause.BRANCH, card=card, detail=f"the card's last branch is {legacy.group(1)}")
+        return Diagnosis(
+            cause=Cause.BRANCH,
+            card=card,
+            detail=f"the last driver branch that supports the card is {legacy.group(1)}",
+        )
     if last and number and number > last:
-        return Diagnosis(cause=Cause.BRANCH, card=card, detail=f"the card's last branch is {last}")
+        return Diagnosis(
+            cause=Cause.BRANCH, card=card, detail=f"the last driver branch that supports the card is {last}"
+        )
     if first and number and number < first:
-        return Diagnosis(cause=Cause.BRANCH, card=card, detail=f"the card's first branch is {first}")
+        return Diagnosis(
+            cause=Cause.BRANCH, card=card, detail=f"the first driver branch that supports the card is {first}"
+        )
     if (flavour == "open" and "open" not in flavours) or _NEEDS_CLOSED.search(log):
         return Diagnosis(cause=Cause.FLAVOUR, card=card, detail="the card needs the proprietary module")
     if (flavour == "closed" and "closed" not in flavours) or _NEEDS_OPEN.search(log):

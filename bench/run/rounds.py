@@ -123,8 +123,10 @@ class _Rounds:
         return (yield from self._round(self.workload, plan))
 
     def _other_size(self, first: Result) -> tuple[int, BatchKind, Result] | None:
-        """The batch size to train at next, its kind, and ``first`` with the result of the search; None if there is
-        none."""
+        """The batch size to train at next, its kind, and ``first`` with the result of the search for a batch size.
+
+        None if no batch size is left.
+        """
         batch = self.schedule.batch
         if isinstance(batch, int):
             return None if batch == first.batch_size else (batch, "chosen", first)

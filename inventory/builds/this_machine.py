@@ -120,5 +120,7 @@ def _with_limit(measured: Judgement, at_limit: Judgement, limit_w: float) -> Jud
     message = f"{measured.message}; the card may draw {limit_w:.0f} W"
     if at_limit.status == measured.status or at_limit.status == "pass":
         return msgspec.structs.replace(measured, message=message)
-    message += f", which makes {at_limit.measured} W of {at_limit.expected} W"
+    message += (
+        f", so the total is {at_limit.measured} W, and the power supply is rated for {at_limit.expected} W"
+    )
     return msgspec.structs.replace(measured, message=message, status="warn", remedy=at_limit.remedy)

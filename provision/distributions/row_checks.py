@@ -11,7 +11,7 @@ from common.versions import release
 from provision.clean_text import plain
 
 _LONGEST = 400
-"""Maximum length in characters of a file's value that a message quotes."""
+"""Maximum length, in characters, of a value from a file when a message quotes it."""
 
 APT_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*(?<!-)", re.ASCII)
 NAME = re.compile(r"[a-z0-9][a-z0-9.-]*(?<!-)", re.ASCII)

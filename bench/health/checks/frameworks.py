@@ -73,7 +73,7 @@ def _for_library(name: str) -> str:
 
 
 def judge_of(name: str) -> Callable[..., CheckOutcome]:
-    """Return the check function of one framework. It is the same function for every framework."""
+    """Return a function that checks one framework. The steps are the same for every framework."""
 
     def judge(seen: FrameworkReport, machine: Machine) -> CheckOutcome:
         """A framework that finds no card trains on the CPU without a warning, ten times slower. A separate

@@ -188,8 +188,9 @@ def mean_power_w(moments: Sequence[Moment], timed: Sequence[Timed]) -> tuple[flo
 
 
 def rise(points: Points, start: float, end: float) -> float | None:
-    """The increase of a counter between two times, which must be within its points; None if the counter ever
-    decreased."""
+    """The increase of a counter between two times.
+
+    Both times must lie between its first and its last reading. None if the counter ever decreased."""
     values = [at(points, start), *(v for t, v in points if start < t < end), at(points, end)]
     around = [v for _, v in _around(points, start, end)]
     if any(b < a for a, b in itertools.pairwise(around)):

@@ -58,4 +58,6 @@ def check_6_table(learner: Any) -> None:
         f"unseen in this context: (0 + 4 x 0.05) / (10 + 4) is 0.0143, got {got:.4f}"
     )
     got = learner.table(0, 0, 0, 0.3)
-    assert abs(got - 0.3) < 1e-9, f"an unseen context: expected the shorter one, 0.3, got {got:.4f}"
+    assert abs(got - 0.3) < 1e-9, (
+        f"for an unseen context, expected the value of the next shorter context, 0.3, got {got:.4f}"
+    )

@@ -52,7 +52,7 @@ def check_4_ahead(learner: Any) -> None:
     )
     forecasts = learner.ahead(np.array([1.0, 1.0]), np.array([0.0] * 4), 2, lambda w: float(w.sum()))
     assert list(forecasts) == [2.0, 3.0, 5.0, 8.0], (
-        f"sums of two from 1 1: expected 2 3 5 8, got {list(forecasts)}"
+        f"a model that adds the last two values, started with 1 1, should forecast 2 3 5 8, not {list(forecasts)}"
     )
 
 

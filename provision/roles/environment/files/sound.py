@@ -81,7 +81,7 @@ def counted(names: list[str]) -> str:
 
 
 def wanted(folder: Path) -> set[str]:
-    """The packages of the lock file and of the wheel."""
+    """The packages named in the lock file, and the package in dlbox's own wheel."""
     place = folder / "share/dlbox"
     lines = text(place / "lock.txt").splitlines()
     found = {
