@@ -176,16 +176,12 @@ def _wrong_module(machine: Machine, card: PciCard, log: str) -> Diagnosis | None
         return Diagnosis(
             cause=Cause.BRANCH,
             card=card,
-            detail=f"the last driver branch that supports the card is {legacy.group(1)}",
+            detail=f"the card's last branch is {legacy.group(1)}",
         )
     if last and number and number > last:
-        return Diagnosis(
-            cause=Cause.BRANCH, card=card, detail=f"the last driver branch that supports the card is {last}"
-        )
+        return Diagnosis(cause=Cause.BRANCH, card=card, detail=f"the card's last branch is {last}")
     if first and number and number < first:
-        return Diagnosis(
-            cause=Cause.BRANCH, card=card, detail=f"the first driver branch that supports the card is {first}"
-        )
+        return Diagnosis(cause=Cause.BRANCH, card=card, detail=f"the card's first branch is {first}")
     if (flavour == "open" and "open" not in flavours) or _NEEDS_CLOSED.search(log):
         return Diagnosis(cause=Cause.FLAVOUR, card=card, detail="the card needs the proprietary module")
     if (flavour == "closed" and "closed" not in flavours) or _NEEDS_OPEN.search(log):

@@ -118,7 +118,7 @@ class ProvisionRun:
                     msgspec.structs.replace(
                         host,
                         status="failed",
-                        task="The facts about the box are checked",
+                        task="The facts of the box are checked",
                         message=f"{error}; nothing was installed on this box",
                         box=None,
                     )
