@@ -13,8 +13,9 @@ import msgspec
 
 from common.processes.child import Child, python_path_variables
 from inventory.machine import driver_files, host, kernel_log, pci
+from inventory.machine.gpu_records import Gpu
 from inventory.machine.reading import Reading
-from inventory.machine.records import Driver, Gpu, Machine
+from inventory.machine.records import Driver, Machine
 from inventory.nvml.probe import Line, Opening
 
 PROBE = (sys.executable, "-P", "-m", "inventory.nvml.probe")

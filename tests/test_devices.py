@@ -27,8 +27,9 @@ from bench.results.record.figures import Scaling
 from bench.results.report import charts
 from bench.results.stats import compare, derived
 from bench.results.store import validate
+from inventory.machine.gpu_records import Gpu
 from inventory.machine.reading import Reading
-from inventory.machine.records import Gpu, Machine
+from inventory.machine.records import Machine
 from tests.conftest import ROOT, Command
 from workshops.speed.settings import Setting
 

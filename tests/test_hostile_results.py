@@ -27,7 +27,7 @@ from bench.results.report import page
 from bench.results.store import archive, lookup
 from bench.results.store.history import History, default_path
 from common.file_access import files
-from inventory.machine.records import Gpu
+from inventory.machine.gpu_records import Gpu
 from tests.conftest import Command
 from tests.samples import document, machine, result, telemetry
 from tests.test_impossible_figures import Place, originals, show

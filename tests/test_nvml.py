@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from bench import health
 from bench.finding import Finding, Status
+from inventory.machine.gpu_records import Gpu
 from inventory.machine.reading import Reading
-from inventory.machine.records import Gpu, Machine
+from inventory.machine.records import Machine
 from inventory.nvml import card as nvml_card
 from inventory.nvml import library
 

@@ -27,8 +27,9 @@ from inventory.builds import bill, judge, this_machine
 from inventory.builds.bill import Bill, BillError
 from inventory.builds.judge import Judgement
 from inventory.cards import cards
+from inventory.machine.gpu_records import Gpu, Power
 from inventory.machine.reading import Reading
-from inventory.machine.records import Gpu, Machine, PciCard, Power
+from inventory.machine.records import Machine, PciCard
 from tests import samples
 
 ROOT = Path(__file__).parent.parent

@@ -16,8 +16,9 @@ from click.testing import CliRunner, Result
 
 from dlbox import cli  # noqa: TID251 - the command is what is tested
 from inventory import gather
+from inventory.machine.gpu_records import Gpu
 from inventory.machine.reading import Reading
-from inventory.machine.records import Distribution, Gpu, Host, Machine, PciCard
+from inventory.machine.records import Distribution, Host, Machine, PciCard
 from provision.commands import plan_output
 from provision.resolve.load import DEFAULT_PATH
 

@@ -26,7 +26,8 @@ from bench.results.store.history import History, HistoryError, default_path
 from bench.run import session
 from common.file_access.yaml_lines import YamlError
 from common.terminal.progress import ProgressDisplay, quiet
-from inventory.machine.records import Gpu, PciCard
+from inventory.machine.gpu_records import Gpu
+from inventory.machine.records import PciCard
 from tests.samples import machine, said, telemetry
 
 Script = dict[str, list[Event] | WorkerProblem | type[BaseException]]

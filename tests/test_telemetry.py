@@ -26,8 +26,8 @@ from bench.measure.card.summary import Moment, Timed
 from bench.measure.events import Block, Event, Imported, TrainingJob
 from bench.measure.workloads import WORKLOADS
 from bench.results.record.card import HARDWARE, HARDWARE_HEAT, SOFTWARE_HEAT, CardSummary, Telemetry
+from inventory.machine.gpu_records import Gpu, Power
 from inventory.machine.reading import Reading
-from inventory.machine.records import Gpu, Power
 from inventory.nvml import card
 from tests.samples import ended, said
 

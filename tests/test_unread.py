@@ -24,8 +24,9 @@ from bench.results.record.card import CardSummary, Telemetry
 from bench.results.record.document import Kernel, Spread, from_json, to_json
 from bench.results.record.figures import ForcedGeneric, InputShare, Probes, Scaling, Work
 from inventory.machine import records
+from inventory.machine.gpu_records import Gpu
 from inventory.machine.reading import Reading
-from inventory.machine.records import Gpu, Machine
+from inventory.machine.records import Machine
 from tests.samples import document, result, telemetry
 from tests.samples import machine as own_machine
 

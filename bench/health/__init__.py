@@ -23,7 +23,8 @@ from bench.health.checks.gpu import silent
 from bench.health.diagnosis import diagnose
 from bench.health.load import soak, steady
 from inventory.cards import cards
-from inventory.machine.records import Gpu, Machine
+from inventory.machine.gpu_records import Gpu
+from inventory.machine.records import Machine
 
 _MODULES = (driver, driver_setup, gpu, pcie, thermal, power, memory, errors, host, frameworks, steady, soak)
 """Modules of checks: importing a module registers its checks."""

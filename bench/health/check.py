@@ -18,8 +18,9 @@ import msgspec
 from bench.finding import Finding, FindingName, Status
 from bench.health import plausible
 from inventory.cards.cards import Card, is_laptop_id, is_laptop_name
+from inventory.machine.gpu_records import Gpu
 from inventory.machine.reading import Reading
-from inventory.machine.records import Gpu, Machine, PciCard
+from inventory.machine.records import Machine, PciCard
 
 Measure: TypeAlias = float | int | str | bool | None
 

@@ -25,8 +25,9 @@ from common.processes.pipe_reader import PipeReader
 from common.terminal.console import Console
 from inventory.gather import PROBE
 from inventory.machine import kernel_log
+from inventory.machine.gpu_records import Gpu
 from inventory.machine.reading import Reading
-from inventory.machine.records import Gpu, Machine
+from inventory.machine.records import Machine
 from inventory.nvml.probe import Line
 
 BACKENDS = ("torch", "tensorflow", "jax")

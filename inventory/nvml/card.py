@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
+from inventory.machine.gpu_records import Errors, Gpu, GpuProcess
 from inventory.machine.reading import Reading
-from inventory.machine.records import Errors, Gpu, GpuProcess
 from inventory.nvml import sensors
 from inventory.nvml.library import converted, first, number, read, switch, text
 

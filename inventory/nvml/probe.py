@@ -17,8 +17,9 @@ from typing import IO
 import msgspec
 
 from common.processes.child import die_with_parent
+from inventory.machine.gpu_records import Gpu
 from inventory.machine.reading import Reading
-from inventory.machine.records import Driver, Gpu
+from inventory.machine.records import Driver
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from inventory.machine.gpu_records import Clocks, Link, Power, Temperatures
 from inventory.machine.reading import Reading
-from inventory.machine.records import Clocks, Link, Power, Temperatures
 from inventory.nvml.library import converted, first, number, read, refused
 
 FIELD_MEMORY_TEMPERATURE = 82

@@ -10,8 +10,9 @@ import msgspec
 from bench.health.check import CheckOutcome, Subject, check, failed, passed, skipped, unknown, value, warned
 from inventory.cards import architectures
 from inventory.cards.cards import architecture_of
+from inventory.machine.gpu_records import Gpu
 from inventory.machine.reading import Reading
-from inventory.machine.records import Gpu, Machine
+from inventory.machine.records import Machine
 
 LOST = (15, 16)
 """NVML codes of a card that fell off the bus, and of one that needs a reset."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from bench.health import plausible
-from inventory.machine.records import Gpu
+from inventory.machine.gpu_records import Gpu
 
 
 class Pattern(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,7 +23,7 @@ from bench.results.record.card import (
     Series,
     Telemetry,
 )
-from inventory.machine.records import Gpu
+from inventory.machine.gpu_records import Gpu
 
 MOST_READINGS = 300
 """Maximum number of readings stored per workload, about 10 kB."""

@@ -20,7 +20,7 @@ from bench.results.record.card import Telemetry
 from common.processes.child import Child, python_path_variables
 from common.processes.pipe_reader import PipeReader
 from inventory.gather import PROBE
-from inventory.machine.records import Gpu, GpuProcess
+from inventory.machine.gpu_records import Gpu, GpuProcess
 from inventory.nvml.probe import Line
 
 EVERY_S = 0.5
