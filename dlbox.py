@@ -41,10 +41,18 @@ COMMANDS = {
 }
 """Commands that a package's cli.py defines; it is imported when one of them is used."""
 
+IN_CLONE = {
+    "./dlbox setup": "Install the framework for the card in this computer, or add torch, jax or jupyter.",
+    "./dlbox test": "Run the tests of dlbox.",
+    "./dlbox regenerate": "Write the generated files of the repository again.",
+}
+"""Commands of the launcher, which this program does not run."""
+
 
 @click.group(
     cls=LazyGroup,
     table=COMMANDS,
+    in_clone=IN_CLONE,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="dlbox", prog_name="dlbox")

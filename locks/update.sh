@@ -11,11 +11,16 @@ lock() {  # lock FILE OPTIONS...
 }
 # Each file uses the versions of the files before it, because one call of pip installs them into one environment
 # (tests/test_launcher.py tests that they agree). `locks/update.sh --upgrade` selects newer releases.
-lock cpu.txt --extra tensorflow --extra processor "$@"
-lock cuda.txt --extra tensorflow-cuda --constraints locks/cpu.txt "$@"
+lock cpu.txt --extra train --extra tensorflow "$@"
+lock core.txt --constraints locks/cpu.txt "$@"
+lock draw.txt --extra draw --constraints locks/cpu.txt "$@"
+lock resolve.txt --extra resolve --constraints locks/cpu.txt "$@"
+lock processor.txt --extra train --extra processor --constraints locks/cpu.txt "$@"
+lock cuda.txt --extra train --extra tensorflow-cuda --constraints locks/cpu.txt --constraints locks/processor.txt "$@"
 lock build.txt --extra build --constraints locks/cpu.txt "$@"
-lock dev.txt --extra dev --extra build --constraints locks/cpu.txt "$@"
-lock jax-cpu.txt --extra jax --constraints locks/dev.txt --constraints locks/cpu.txt "$@"
-lock jax-cuda.txt --extra jax-cuda --constraints locks/cuda.txt --constraints locks/dev.txt "$@"
-lock torch-cpu.txt --extra torch --constraints locks/cpu.txt --constraints locks/dev.txt "$@"
-lock torch-cuda.txt --extra torch-cuda --constraints locks/cuda.txt --constraints locks/dev.txt "$@"
+lock dev.txt --extra dev --extra build --extra draw --extra resolve --extra processor --constraints locks/cpu.txt \
+    --constraints locks/processor.txt --constraints locks/resolve.txt "$@"
+lock jax-cpu.txt --extra train --extra jax --constraints locks/dev.txt --constraints locks/cpu.txt "$@"
+lock jax-cuda.txt --extra train --extra jax-cuda --constraints locks/cuda.txt --constraints locks/dev.txt "$@"
+lock torch-cpu.txt --extra train --extra torch --constraints locks/cpu.txt --constraints locks/dev.txt "$@"
+lock torch-cuda.txt --extra train --extra torch-cuda --constraints locks/cuda.txt --constraints locks/dev.txt "$@"

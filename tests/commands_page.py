@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +53,20 @@ def _below(name: str, command: click.Command, parent: click.Context | None) -> I
             found = command.get_command(context, word)
             if found is not None and not found.hidden:
                 yield from _below(word, found, context)
+
+
+def plain_help() -> str:
+    """The ``--help`` text of every command at 80 columns, each below a line "# dlbox COMMAND"."""
+    return "".join(f"# {one.words}\n{_help(one)}\n" for one in entries())
+
+
+def _help(one: Entry) -> str:
+    width = shutil.get_terminal_size
+    shutil.get_terminal_size = lambda *_: os.terminal_size((80, 24))
+    try:
+        return one.command.get_help(one.context)
+    finally:
+        shutil.get_terminal_size = width
 
 
 def page() -> str:

@@ -68,6 +68,14 @@ def commands() -> str:
     return commands_page.page()
 
 
+@generates("docs/reference/help.txt")
+def help_texts() -> str:
+    """The ``--help`` texts, which the launcher prints as long as nothing is installed."""
+    from tests import commands_page
+
+    return commands_page.plain_help()
+
+
 @generates("docs/reference/compatibility.md")
 def compatibility() -> str:
     """Which versions a card gets on a distribution, from the resolver."""

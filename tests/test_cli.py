@@ -103,7 +103,7 @@ def test_help_lists_every_command_and_imports_no_package_of_a_listed_one() -> No
 
 def test_help_lists_every_command_with_one_line(dlbox: Command) -> None:
     """Without importing any command: the lines come from dlbox.py."""
-    lines = dlbox("--help").stdout.partition("Commands:")[2].splitlines()
+    lines = dlbox("--help").stdout.partition("Commands:")[2].partition("\n\n")[0].splitlines()
     listed = {line.split()[0]: line.split(None, 1)[1] for line in lines if line.strip()}
     assert set(listed) == {name for name in commands() if " " not in name}
     assert all(text.endswith((".", "?")) for text in listed.values()), listed

@@ -45,6 +45,8 @@ case $1:$2 in
         if [ -e STATE/pip ]; then . STATE/pip; fi
         case "$*" in *' -e '*) cp STATE/command "${0%/*}/dlbox" ;; esac
         echo "Successfully installed" ;;
+    -P:-m) if [ -e STATE/choice ]; then cat STATE/choice; else echo "cuda:for a NVIDIA GeForce RTX 3060"; fi
+        [ ! -e STATE/no-choice ] || exit 1 ;;
     -m:compileall) echo "*** Error compiling a template"; exit 1 ;;
     -m:pytest) [ ! -e STATE/pytest ] || exit "$(cat STATE/pytest)" ;;
     -c:*) exit 1 ;;
@@ -79,9 +81,11 @@ class Box:
             assert text.count(real) == 1
             text = text.replace(real, str(stand_in))
         self.program("dlbox", text, self.clone)
-        for name in ("cpu", "cuda", "build", "dev", "torch-cpu", "jax-cuda"):
+        for name in ("core", "build", "cpu", "cuda", "dev", "processor", "draw", "resolve", "torch-cpu", "jax-cuda"):
             self.lock(name)
-        (self.clone / "pyproject.toml").write_text("[project]\n")
+        (self.clone / "pyproject.toml").write_text('[project]\nversion = "1.2.3"\n')
+        (self.clone / "docs" / "reference").mkdir(parents=True)
+        shutil.copy(ROOT / "docs/reference/help.txt", self.clone / "docs/reference/help.txt")
         self.program("venv-python", VENV_PYTHON.replace("STATE", str(self.state)), self.state)
         self.program("command", COMMAND, self.state)
         self.python("python3", "3.12")
@@ -168,8 +172,8 @@ def box(tmp_path: Path) -> Box:
 
 @pytest.fixture
 def ready(box: Box) -> Box:
-    """A clone that is set up, with an empty list of calls."""
-    assert box.run("--help").returncode == 0
+    """A clone with the framework for the processor, with an empty list of calls."""
+    assert box.run("setup").returncode == 0
     assert box.calls
     return box
 
@@ -193,31 +197,32 @@ def test_the_first_call_sets_up_and_runs_the_command(any_shell: Box) -> None:
         '{"arguments": "[bench][--json][two words][]", "in": "%s", "home": "unset"}\n' % any_shell.state  # noqa: UP031
     )
     lines = done.stderr.splitlines()
-    assert "TensorFlow for the CPU (no NVIDIA card is on the bus)" in lines[0]
+    assert "TensorFlow for the CPU (no NVIDIA card is on the bus); " in lines[0]
+    assert re.search(r"\d+ MB to download and \d\.\d GB on disk, about \d+ s at 100 Mbit/s", lines[0])
     assert all(line.startswith("dlbox: ") for line in lines)
     calls = any_shell.calls
     assert calls[0] == f"venv {any_shell.clone}/.venv"
-    assert installs(calls) == [["cpu", "build"]]
+    assert installs(calls) == [["core", "build", "cpu"]]
     assert "--require-hashes" in calls[1]
     assert not (any_shell.clone / ".venv" / "tmp").exists()
 
 
 def test_the_second_call_prints_and_installs_nothing(any_shell: Box) -> None:
-    any_shell.run("--help")
+    any_shell.run("bench")
     assert any_shell.calls
     os.utime(any_shell.clone / "locks" / "cpu.txt")  # as git does when it writes a file again
     done = any_shell.run("fail")
     assert (done.returncode, done.stderr, any_shell.calls) == (7, "", [])
 
 
-@pytest.mark.parametrize("changed", ["locks/cpu.txt", "locks/build.txt", "pyproject.toml"])
+@pytest.mark.parametrize("changed", ["locks/core.txt", "locks/cpu.txt", "locks/build.txt", "pyproject.toml"])
 def test_a_changed_lock_file_installs_again_into_the_same_environment(ready: Box, changed: str) -> None:
     (ready.clone / changed).write_text("numpy==2.4\n")
-    assert ready.run("--help").returncode == 0
+    assert ready.run("plan").returncode == 0
     calls = ready.calls
-    assert installs(calls) == [["cpu", "build"]]
+    assert installs(calls) == [["core", "build", "cpu"]]
     assert not any(call.startswith("venv") for call in calls)
-    assert ready.run("--help").stderr == ""
+    assert ready.run("plan").stderr == ""
 
 
 def test_it_runs_through_a_symlink_and_from_its_own_folder(ready: Box) -> None:
@@ -238,21 +243,21 @@ def test_it_runs_through_a_symlink_and_from_its_own_folder(ready: Box) -> None:
 
 def test_a_moved_clone_is_set_up_again(ready: Box) -> None:
     ready.clone = ready.clone.rename(ready.clone.with_name("moved"))
-    assert ready.run("--help").returncode == 0
+    assert ready.run("plan").returncode == 0
     assert ready.calls[0] == f"venv {ready.clone}/.venv"
 
 
 def test_a_python_that_was_removed_is_replaced(ready: Box) -> None:
     (ready.clone / ".venv" / "bin" / "python").unlink()
     (ready.clone / ".venv" / "bin" / "python").symlink_to("/usr/bin/python3.0")
-    assert ready.run("--help").returncode == 0
+    assert ready.run("plan").returncode == 0
     assert ready.calls[0].startswith("venv ")
 
 
 def test_an_existing_environment_is_renamed(box: Box) -> None:
     (box.clone / ".venv").mkdir()
     (box.clone / ".venv" / "precious").touch()
-    done = box.run("--help")
+    done = box.run("plan")
     assert done.returncode == 0
     assert ".venv that dlbox did not make" in done.stderr
     assert [path.name for path in box.clone.glob(".venv.old.*/*")] == ["precious"]
@@ -266,7 +271,7 @@ def test_pressing_tab_installs_nothing(box: Box) -> None:
 def test_variables_of_the_user_do_not_change_the_set_up(box: Box) -> None:
     astray = {"PYTHONPATH": "/evil", "PYTHONHOME": "/evil", "PIP_TARGET": "/evil", "PIP_USER": "1"}
     kept = {"PIP_INDEX_URL": "https://index.example/", "PIP_CERT": "/c", "https_proxy": "p"}
-    done = box.run("--help", **astray, **kept)
+    done = box.run("plan", **astray, **kept)
     assert '"home": "unset"' in done.stdout
     seen = dict(
         line.split("=", 1) for line in (box.state / "pip.environment").read_text().splitlines() if "=" in line
@@ -280,11 +285,101 @@ def test_variables_of_the_user_do_not_change_the_set_up(box: Box) -> None:
 # The card.
 
 
-def test_a_card_selects_the_cuda_build(any_shell: Box) -> None:
+@pytest.mark.parametrize(
+    ("choice", "build", "name"),
+    [
+        ("cuda:for an NVIDIA GeForce RTX 3060", "cuda", "TensorFlow with CUDA (for an NVIDIA GeForce RTX 3060)"),
+        ("torch-cuda:for an RTX 5060", "torch-cuda", "torch with CUDA, without TensorFlow (for an RTX 5060)"),
+    ],
+)
+def test_the_plan_for_the_card_decides_the_build(any_shell: Box, choice: str, build: str, name: str) -> None:
+    """The decision needs the core packages, which are installed first."""
     any_shell.card()
+    any_shell.lock("torch-cuda")
+    (any_shell.state / "choice").write_text(f"{choice}\n")
     done = any_shell.run("ready")
-    assert "with CUDA (an NVIDIA card is on the bus)" in done.stderr
-    assert installs(any_shell.calls) == [["cuda", "build"]]
+    assert name in done.stderr
+    assert installs(any_shell.calls) == [["core", "build"], ["core", "build", build]]
+    (any_shell.state / "choice").write_text("cpu:another time\n")
+    assert any_shell.run("bench").stderr == ""  # the build in .venv stays until `./dlbox setup`
+    assert any_shell.calls == []
+
+
+def test_no_framework_is_installed_where_none_can_run(box: Box) -> None:
+    box.card()
+    (box.state / "choice").write_text("")
+    (box.state / "no-choice").touch()
+    assert box.run("ready").returncode == 1
+    assert installs(box.calls) == [["core", "build"]]
+    assert box.run("check").returncode == 0
+
+
+# The stages.
+
+
+@pytest.mark.parametrize(
+    ("typed", "locks"),
+    [
+        ("plan --json", []),
+        ("check", []),
+        ("", []),
+        ("history export -", []),
+        ("workshop list", []),
+        ("provision box1", ["resolve"]),
+        ("report 3", ["draw"]),
+        ("check --stress 1", ["cpu"]),
+        ("check --stress=1", ["cpu"]),
+        ("check --frameworks", ["cpu"]),
+        ("ready", ["cpu"]),
+        ("bench --backend torch", ["cpu"]),
+        ("workshop run sign", ["cpu"]),
+        ("tune", ["cpu", "processor"]),
+        ("setup core", []),
+    ],
+)
+def test_a_command_installs_only_what_it_needs(box: Box, typed: str, locks: list[str]) -> None:
+    assert box.run(*typed.split()).returncode == 0
+    assert installs(box.calls) == [["core", "build", *locks]]
+
+
+def test_stages_are_added_to_the_same_environment(box: Box) -> None:
+    for command, expected in (
+        ("check", ["core", "build"]),
+        ("report", ["core", "build", "draw"]),
+        ("ready", ["core", "build", "draw", "cpu"]),
+        ("tune", ["core", "build", "draw", "cpu", "processor"]),
+    ):
+        assert box.run(command).returncode == 0
+        calls = box.calls
+        assert installs(calls) == [expected]
+        assert any(call.startswith("venv ") for call in calls) is (command == "check")
+    assert box.run("check").stderr == ""
+    assert box.calls == []
+
+
+@pytest.mark.parametrize("typed", ["--help", "-h", "plan --help", "history export -h", "check --stress 1 --help"])
+def test_help_installs_nothing(any_shell: Box, typed: str) -> None:
+    done = any_shell.run(*typed.split())
+    assert (done.returncode, done.stderr, any_shell.calls) == (0, "", [])
+    words = [word for word in typed.split() if word not in ("--help", "-h", "--stress", "1")]
+    assert done.stdout.startswith(f"Usage: {' '.join(['dlbox', *words])} ")
+    assert done.stdout.count("Usage:") == 1
+
+
+def test_the_version_installs_nothing(any_shell: Box) -> None:
+    done = any_shell.run("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "dlbox, version 1.2.3\n", "")
+    assert any_shell.calls == []
+
+
+def test_the_help_of_an_unknown_command_is_left_to_dlbox(box: Box) -> None:
+    assert box.run("chekc", "--help").stdout.startswith("{")
+    assert installs(box.calls) == [["core", "build"]]
+
+
+def test_an_installed_dlbox_prints_its_own_help(ready: Box) -> None:
+    assert ready.run("plan", "--help").stdout.startswith('{"arguments"')
+    assert ready.calls == []
 
 
 def test_a_card_added_later_is_reported(ready: Box) -> None:
@@ -293,15 +388,19 @@ def test_a_card_added_later_is_reported(ready: Box) -> None:
         done = ready.run(command, "--json")
         assert done.stdout.startswith("{")
         assert len(done.stderr.splitlines()) == 1
-        assert "./dlbox setup installs the CUDA build" in done.stderr
+        assert "./dlbox setup installs the build for the card" in done.stderr
     assert ready.run("history").stderr == ""
     assert ready.run("check", DLBOX_BUILD="cpu").stderr == ""
     assert ready.calls == []
     assert "ready to use (cuda build)" in sentence(ready.run("setup"), 0)
-    assert ready.calls[0].startswith("venv ")  # the two builds never share an environment
+    decision = "-P -m provision.commands.framework_choice"
+    calls = ready.calls
+    assert calls[0] == decision
+    assert calls[1].startswith("venv ")  # the two builds never share an environment
+    assert (ready.clone / ".venv/.dlbox").read_text().splitlines()[1] == "core.txt build.txt cuda.txt"
     assert ready.run("check").stderr == ""
     assert "ready to use" in sentence(ready.run("setup"), 0)
-    assert ready.calls == []
+    assert ready.calls == [decision]
 
 
 def test_torch_with_cuda_replaces_tensorflow(box: Box) -> None:
@@ -310,27 +409,30 @@ def test_torch_with_cuda_replaces_tensorflow(box: Box) -> None:
         box.lock(name, f"{name}==1\n")
     assert box.run("setup", DLBOX_BUILD="cuda").returncode == 0
     assert "instead of TensorFlow" in box.run("setup", "torch").stderr
-    assert box.run("--help").returncode == 0
-    assert installs(box.calls) == [["cuda", "build"], ["torch-cuda", "build"]]
+    assert box.run("plan").returncode == 0
+    calls = box.calls
+    assert installs(calls) == [["core", "build", "cuda"], ["core", "build", "torch-cuda"]]
+    assert sum(call.startswith("venv ") for call in calls) == 2
     assert box.run("setup", "jax").returncode == 0
-    assert installs(box.calls) == [["cuda", "build", "jax-cuda"]]
+    assert installs(box.calls) == [["core", "build", "cuda", "jax-cuda"]]
 
 
 def test_the_build_can_be_chosen_and_stays_chosen(box: Box) -> None:
-    assert "selected by DLBOX_BUILD" in box.run("--help", DLBOX_BUILD="cuda").stderr
-    assert installs(box.calls) == [["cuda", "build"]]
-    assert box.run("--help").stderr == ""
-    assert "cpu, cuda or torch-cuda, not 'rocm'" in sentence(box.run("--help", DLBOX_BUILD="rocm"), 2)
+    assert "selected by DLBOX_BUILD" in box.run("ready", DLBOX_BUILD="cuda").stderr
+    assert installs(box.calls) == [["core", "build", "cuda"]]
+    assert box.run("ready").stderr == ""
+    assert "cpu, cuda or torch-cuda, not 'rocm'" in sentence(box.run("ready", DLBOX_BUILD="rocm"), 2)
 
 
-def test_backends_are_added_and_kept_up_to_date(ready: Box) -> None:
-    assert "torch is installed" in ready.run("setup", "torch").stderr
+@pytest.mark.parametrize("typed", [["torch"], ["--framework", "torch"], ["--framework=torch"]])
+def test_backends_are_added_and_kept_up_to_date(ready: Box, typed: list[str]) -> None:
+    assert "torch is installed" in ready.run("setup", *typed).stderr
     calls = ready.calls
-    assert installs(calls) == [["cpu", "build", "torch-cpu"]]
+    assert installs(calls) == [["core", "build", "cpu", "torch-cpu"]]
     assert any("download.pytorch.org/whl/cpu torch==" in call for call in calls)
     ready.lock("torch-cpu", "sympy==1.14\n")
-    ready.run("--help")
-    assert installs(ready.calls) == [["cpu", "build", "torch-cpu"]]
+    ready.run("plan")
+    assert installs(ready.calls) == [["core", "build", "cpu", "torch-cpu"]]
     assert "not 'tensorrt'" in sentence(ready.run("setup", "tensorrt"), 2)
     assert "./dlbox setup" in ready.run("setup", "--help").stdout
 
@@ -360,7 +462,7 @@ def test_test_installs_what_the_tests_need_and_passes_arguments_on(
 ) -> None:
     assert box.run("test", *typed).returncode == 0
     calls = box.calls
-    assert installs(calls) == [["cpu", "build", "dev"]]
+    assert installs(calls) == [["core", "build", "cpu", "processor", "draw", "resolve", "dev"]]
     assert calls[-1] == " ".join(["-m pytest", *asked])
     assert box.run("test").stderr == ""
 
@@ -422,7 +524,7 @@ def test_uv_is_used_if_no_python_fits(box: Box, version: str) -> None:
     assert box.run("ready").returncode == 0
     calls = box.calls
     assert calls[0].startswith("uv venv --seed ")
-    assert installs(calls) == [["cpu", "build"]]
+    assert installs(calls) == [["core", "build", "cpu"]]
 
 
 # Failures during set-up.
@@ -452,7 +554,7 @@ ODD = "echo 'ERROR: click-8.2-py3-none-any.whl is not a supported wheel on this 
     [
         (OFFLINE, "the package index cannot be reached. Check the network"),
         (WRONG_HASH, "a download does not have the hash in the lock file"),
-        (FULL, "the disk is full; set-up needs 400 MB to download and 1.7 GB on disk"),
+        (FULL, "the disk is full; set-up needs 350 MB to download and 1.6 GB on disk"),
         (ODD, "ERROR: click-8.2-py3-none-any.whl is not a supported wheel"),
     ],
     ids=["offline", "hash", "full", "odd"],
@@ -539,7 +641,7 @@ def test_an_interrupted_addition_keeps_the_environment(ready: Box, said: str, an
     assert ready.run("check").returncode == 0
     calls = ready.calls
     assert (bool(calls) and calls[0].startswith("venv ")) is anew
-    assert installs(calls) == [["cpu", "build"]] * anew
+    assert installs(calls) == [["core", "build"]] * anew
 
 
 def test_after_a_kill_the_next_call_waits_for_pip_and_repairs(any_shell: Box) -> None:
@@ -565,7 +667,7 @@ def test_two_at_once_set_up_once(any_shell: Box) -> None:
     for process in processes:
         assert process.communicate(timeout=60)[0].startswith("{")
         assert process.returncode == 0
-    assert installs(any_shell.calls) == [["cpu", "build"]]
+    assert installs(any_shell.calls) == [["core", "build", "cpu"]]
 
 
 # Output on a terminal.

@@ -19,9 +19,17 @@ class LazyCommand(NamedTuple):
 class LazyGroup(click.Group):
     """A group whose commands are listed in a table: ``--help`` lists all of them and imports none."""
 
-    def __init__(self, *args: Any, table: Mapping[str, LazyCommand] | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        table: Mapping[str, LazyCommand] | None = None,
+        in_clone: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(*args, **options)
         self.table = dict(table or {})
+        self.in_clone = dict(in_clone or {})
+        """Commands of the launcher in a clone, with their descriptions; ``--help`` lists them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*self.table, *super().list_commands(ctx)})
@@ -37,6 +45,9 @@ class LazyGroup(click.Group):
         rows = [(name, self._short_help(ctx, name)) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+        if self.in_clone:
+            with formatter.section("In a clone of dlbox also"):
+                formatter.write_dl(list(self.in_clone.items()))
 
     def _short_help(self, ctx: click.Context, name: str) -> str:
         if name in self.table:

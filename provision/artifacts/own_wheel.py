@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import msgspec
+from packaging.requirements import Requirement
 
 from common.processes.child import environment
 
@@ -36,8 +37,14 @@ def build(folder: Path) -> OwnWheel:
 
 
 def requirements() -> tuple[str, ...]:
-    """dlbox's own requirements, without those of its extras."""
-    return tuple(line for line in importlib.metadata.requires("dlbox") or () if "extra ==" not in line)
+    """dlbox's own requirements and those of its extra for training; a box gets its framework separately."""
+    found = []
+    for line in importlib.metadata.requires("dlbox") or ():
+        requirement = Requirement(line)
+        if requirement.marker is None or requirement.marker.evaluate({"extra": "train"}):
+            requirement.marker = None
+            found.append(str(requirement))
+    return tuple(found)
 
 
 def _from_checkout(folder: Path) -> Path:
