@@ -53,14 +53,23 @@ IN_CLONE = {
     cls=LazyGroup,
     table=COMMANDS,
     in_clone=IN_CLONE,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="dlbox", prog_name="dlbox")
-def cli() -> None:
+@click.option("--json", "as_json", is_flag=True, help="Without a command: print the start screen as JSON.")
+@click.pass_context
+def cli(context: click.Context, as_json: bool) -> None:
     """Turn a PC with one consumer NVIDIA card into a deep learning box that is known to work.
 
-    Start with `dlbox ready`.
+    Without a command, dlbox shows where this computer stands and the next command. Start with `dlbox ready`.
     """
+    if context.invoked_subcommand is None:
+        from bench.commands import overview
+
+        sys.exit(overview.show(as_json=as_json))
+    if as_json:
+        raise click.UsageError(f"write --json after the command: dlbox {context.invoked_subcommand} --json")
 
 
 def main() -> None:
@@ -72,6 +81,9 @@ def main() -> None:
             cli.main(standalone_mode=False)
         finally:
             sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:  # its message is the help text
+        print(error.format_message())
+        sys.exit(error.exit_code)
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "dlbox"
         print_error(f"{error.format_message().rstrip('.')}: see `{where} --help`")

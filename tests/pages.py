@@ -21,7 +21,7 @@ from bench.results.record.figures import (
     Probes,
     Work,
 )
-from bench.results.store.history import Run
+from bench.results.store.rows import Run
 from tests.samples import document, result, telemetry
 
 RATES = (396.0, 341.0, 1234.0, 901.0, 256.0, 140.0, 1502.0, 2210.0, 310.0, 288.0, 5120.0, 3011.0)

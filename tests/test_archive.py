@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from bench.results.record.document import Document, to_json
 from bench.results.store import archive
-from bench.results.store.history import History, Run, default_path
+from bench.results.store.history import History, default_path
 from bench.results.store.lookup import SourceError
+from bench.results.store.rows import Run
 from tests.conftest import ROOT, Command
 from tests.samples import document, machine, mark_baseline, result
 

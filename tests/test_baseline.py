@@ -21,7 +21,8 @@ from bench.judge import baseline
 from bench.measure.events import Event, TrainingJob
 from bench.measure.workloads import select
 from bench.results.record.document import Document
-from bench.results.store.history import USER_VERSION, History, Run, default_path
+from bench.results.store.history import USER_VERSION, History, default_path
+from bench.results.store.rows import Run
 from bench.run import session
 from common.terminal.progress import quiet
 from inventory.machine.records import PciCard

@@ -21,7 +21,7 @@ from bench.judge import bands, baseline, prediction
 from bench.measure.workloads import SUITES, WORKLOADS
 from bench.results.record.document import Document, Result, to_json
 from bench.results.record.figures import Probes, Work
-from bench.results.store.history import Run
+from bench.results.store.rows import Run
 from common.file_access.yaml_lines import YamlError
 from inventory.machine.records import Machine
 from tests.conftest import ROOT

@@ -81,7 +81,18 @@ class Box:
             assert text.count(real) == 1
             text = text.replace(real, str(stand_in))
         self.program("dlbox", text, self.clone)
-        for name in ("core", "build", "cpu", "cuda", "dev", "processor", "draw", "resolve", "torch-cpu", "jax-cuda"):
+        for name in (
+            "core",
+            "build",
+            "cpu",
+            "cuda",
+            "dev",
+            "processor",
+            "draw",
+            "resolve",
+            "torch-cpu",
+            "jax-cuda",
+        ):
             self.lock(name)
         (self.clone / "pyproject.toml").write_text('[project]\nversion = "1.2.3"\n')
         (self.clone / "docs" / "reference").mkdir(parents=True)
@@ -288,7 +299,11 @@ def test_variables_of_the_user_do_not_change_the_set_up(box: Box) -> None:
 @pytest.mark.parametrize(
     ("choice", "build", "name"),
     [
-        ("cuda:for an NVIDIA GeForce RTX 3060", "cuda", "TensorFlow with CUDA (for an NVIDIA GeForce RTX 3060)"),
+        (
+            "cuda:for an NVIDIA GeForce RTX 3060",
+            "cuda",
+            "TensorFlow with CUDA (for an NVIDIA GeForce RTX 3060)",
+        ),
         ("torch-cuda:for an RTX 5060", "torch-cuda", "torch with CUDA, without TensorFlow (for an RTX 5060)"),
     ],
 )
@@ -357,7 +372,9 @@ def test_stages_are_added_to_the_same_environment(box: Box) -> None:
     assert box.calls == []
 
 
-@pytest.mark.parametrize("typed", ["--help", "-h", "plan --help", "history export -h", "check --stress 1 --help"])
+@pytest.mark.parametrize(
+    "typed", ["--help", "-h", "plan --help", "history export -h", "check --stress 1 --help"]
+)
 def test_help_installs_nothing(any_shell: Box, typed: str) -> None:
     done = any_shell.run(*typed.split())
     assert (done.returncode, done.stderr, any_shell.calls) == (0, "", [])

@@ -22,9 +22,14 @@ backend_option = click.option(
 )
 
 
-@click.group("workshop")
-def workshop_group() -> None:
+@click.group("workshop", invoke_without_command=True)
+@click.pass_context
+def workshop_group(context: click.Context) -> None:
     """Keras lessons that run offline, with or without a card, and list the results to expect."""
+    if context.invoked_subcommand is None:
+        from workshops.commands.list_lessons import list_lessons
+
+        sys.exit(list_lessons(as_json=False))
 
 
 @workshop_group.command("list")

@@ -11,8 +11,9 @@ import msgspec
 
 from bench.results.store import archive
 from bench.results.store.access import open_history_to_read
-from bench.results.store.history import History, HistoryError, Run, default_path
+from bench.results.store.history import History, HistoryError, default_path
 from bench.results.store.lookup import SourceError, bounded
+from bench.results.store.rows import Run
 from bench.results.terminal import results
 from common.command_line.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
 from common.command_line.json_output import print_json
@@ -26,7 +27,7 @@ def list_runs(*, limit: int, as_json: bool, complain: Complain) -> int:
     """Print the newest ``limit`` runs, the newest last; returns the exit code."""
     try:
         store = open_history_to_read()
-        runs = store.runs()[-limit:] if store else []
+        runs = store.runs(limit) if store else []
     except HistoryError as error:
         complain(str(error))
         return EXIT_FAILED

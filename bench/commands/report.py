@@ -13,7 +13,7 @@ from bench.results.report import markdown as summary
 from bench.results.report import page
 from bench.results.store import lookup
 from bench.results.store.access import open_history_to_read
-from bench.results.store.history import History, HistoryError, default_path
+from bench.results.store.history import COMPARED, History, HistoryError, default_path
 from common.command_line.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
 from common.file_access.files import reason, write_atomically
 from common.terminal.shown import on_terminal, visible
@@ -39,11 +39,11 @@ def run(
         return EXIT_USAGE
     try:
         store = open_history_to_read()
-        runs = store.runs() if store else []
-        newest = runs[-1] if runs and which is None else None
+        newest = store.last() if store is not None and which is None else None
         document = newest.document if newest else None
         if which is not None:
             document = _find(which, store)
+        earlier = store.runs(COMPARED, until=document.started_at) if store is not None and document else []
     except HistoryError as error:
         complain(str(error))
         return EXIT_FAILED
@@ -62,7 +62,7 @@ def run(
         return export.write(document, exports, complain)
     path = ((output or default_path().parent / "reports") / page.file_name(document)).absolute()
     try:
-        write_atomically(path, page.render(document, runs), private=output is None, follow=False)
+        write_atomically(path, page.render(document, earlier), private=output is None, follow=False)
     except OSError as error:
         complain(f"cannot write the report {path}: {reason(error)}; choose another folder with --output")
         return EXIT_FAILED

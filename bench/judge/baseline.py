@@ -15,7 +15,7 @@ from bench.judge import bands, prediction
 from bench.results.record.document import Document, Result
 from bench.results.record.figures import Probes
 from bench.results.stats import compare, derived, intervals, steadiness
-from bench.results.store.history import Run
+from bench.results.store.rows import Run
 from common.file_access.yaml_lines import YamlError
 from inventory.machine.records import Machine
 

@@ -11,7 +11,7 @@ from bench.judge import baseline, card, plausibility, scaling, slowdown, trainin
 from bench.results.record.document import Result
 from bench.results.record.figures import Probes
 from bench.results.stats import derived, steadiness
-from bench.results.store.history import Run
+from bench.results.store.rows import Run
 from inventory.builds.bill import Bill
 from inventory.machine.records import Machine
 

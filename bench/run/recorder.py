@@ -12,7 +12,8 @@ import msgspec
 from bench.finding import Finding, Status
 from bench.results.record.document import Document, Result, TimedBlock
 from bench.results.store.access import BRING_BACK, MAKE_ROOM, HistoryProblem, open_history
-from bench.results.store.history import CorruptHistoryError, History, HistoryError, Run, RunState
+from bench.results.store.history import COMPARED, CorruptHistoryError, History, HistoryError
+from bench.results.store.rows import Run, RunState
 from common.terminal.progress import ProgressDisplay
 
 
@@ -32,9 +33,7 @@ class RunRecorder:
         problems: list[HistoryProblem] = []
         try:
             self._history, problems = open_history()
-            self.first_run = not any(
-                r.state == "complete" and r.command == "ready" for r in self._history.runs()
-            )
+            self.first_run = self._history.last_verdict() is None
             self.folder = self._history.path.parent
             os.environ.setdefault("MPLCONFIGDIR", str(self.folder / "matplotlib"))
         except HistoryError as error:
@@ -96,9 +95,9 @@ class RunRecorder:
         return found
 
     def runs(self) -> list[Run]:
-        """All stored runs, the oldest first; none if the history cannot be read."""
+        """The newest ``COMPARED`` runs, the oldest first; none if the history cannot be read."""
         found: list[Run] = []
-        self._try(lambda history, _: found.extend(history.runs()))
+        self._try(lambda history, _: found.extend(history.runs(COMPARED)))
         return found
 
     def interrupted(self) -> Document:

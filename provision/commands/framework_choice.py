@@ -11,8 +11,8 @@ from common.command_line.exit_codes import EXIT_FAILED, EXIT_OK
 from common.command_line.messages import print_error
 from inventory import gather
 from inventory.machine.records import Machine
-from provision.resolve.boxes import of_machine
 from provision.resolve.box_reading import ReadingError
+from provision.resolve.boxes import of_machine
 from provision.resolve.stack import NoStack, resolve
 
 BUILDS = {"tensorflow": "cuda", "torch": "torch-cuda"}

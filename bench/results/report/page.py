@@ -13,7 +13,7 @@ from bench.finding import TRAINING, Status, words
 from bench.results.record.document import Document, Result, file_stamp
 from bench.results.report import charts, markdown, roofline
 from bench.results.stats import compare
-from bench.results.store.history import Run
+from bench.results.store.rows import Run
 from bench.results.terminal.results import variants
 from common.file_access.files import safe_name
 

@@ -85,7 +85,10 @@ def _examined(path: Path) -> History:
 
 
 def open_history_to_read() -> History | None:
-    """The user's history, or None if nothing has been measured yet. Raises HistoryError."""
+    """The user's history, or None if nothing has been measured yet.
+
+    Every page is checked, because a command may read a part that is intact. Raises CorruptHistoryError, HistoryError.
+    """
     path = default_path()
     try:
         if not path.exists():
@@ -93,7 +96,7 @@ def open_history_to_read() -> History | None:
     except OSError as error:
         raise HistoryError(f"cannot read the history {path}: {reason(error)}.") from error
     try:
-        return History(path)
+        return _examined(path)
     except CorruptHistoryError:
         raise
     except HistoryError:

@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 import msgspec
 
 from bench.results.record.document import Document
-from bench.results.store.history import Run
 from bench.results.store.lookup import SourceError, decode
+from bench.results.store.rows import Run
 
 COMMANDS = ("bench", "ready")
 """Commands whose runs the history stores."""

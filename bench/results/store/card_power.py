@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 
 from bench.results.record.document import Result
-from bench.results.store.history import History, HistoryError, default_path
+from bench.results.store.history import COMPARED, History, HistoryError, default_path
 from inventory.machine.reading import Reading
 from inventory.machine.records import Machine
 
@@ -25,7 +25,7 @@ def remembered_power(machine: Machine) -> tuple[Reading[float], str]:
         return Reading.failed("the history is empty: train first, for example with `dlbox bench`"), ""
     try:
         history = History(path)
-        runs = history.runs()
+        runs = history.runs(COMPARED)
         history.close()
     except HistoryError as error:
         return Reading.failed(f"the history cannot be read: {error}"), ""

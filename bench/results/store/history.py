@@ -7,6 +7,7 @@ the block that it was timing. Opening the history marks unfinished runs as parti
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sqlite3
 import time
@@ -14,18 +15,21 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, get_args
 
 import msgspec
 import platformdirs
 import psutil
 
-from bench.results.record.document import Document, TimedBlock, from_json, to_json_line
-from bench.results.record.grammar import harmless, misnamed
-from bench.results.stats import derived
+from bench.results.record.document import Document, TimedBlock, to_json_line
+from bench.results.store.rows import (
+    UNREADABLE,
+    Run,
+    RunState,
+    decode_leniently,
+    decoded,
+    with_lost_blocks,
+)
 from common.file_access.files import for_owner_only, private_folder, reason
-
-RunState = Literal["running", "complete", "partial"]
 
 _LAYOUTS = (
     """
@@ -63,19 +67,8 @@ class CorruptHistoryError(HistoryError):
     """The file exists and is not a readable history. It was not changed."""
 
 
-class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """One stored run. ``document``: None if it is damaged or was written by a newer dlbox.
-
-    ``baseline``: later runs of the same work on the same machine are compared with this one.
-    """
-
-    id: int
-    started_at: str
-    command: str
-    state: RunState
-    document: Document | None
-    baseline: bool = False
-
+COMPARED = 300
+"""Number of the newest runs with which a run is compared. Older runs used older software, and decoding takes time."""
 
 _LOCK_TIMEOUT_S = 10.0
 """Maximum wait for another process to end its transaction."""
@@ -102,7 +95,7 @@ class History:
                 _create_private(path)
                 self._db = sqlite3.connect(path, timeout=_LOCK_TIMEOUT_S, isolation_level=None)
             half_open.callback(self._db.close)
-            self._db.row_factory, self._db.text_factory = sqlite3.Row, _decode_leniently
+            self._db.row_factory, self._db.text_factory = sqlite3.Row, decode_leniently
             self._db.execute("PRAGMA foreign_keys = ON")
             version = self._layout()
             if version > USER_VERSION:
@@ -164,29 +157,51 @@ class History:
             if state != "running":
                 self._db.execute("DELETE FROM blocks WHERE run_id = ?", (run,))
 
-    def runs(self) -> list[Run]:
-        """All runs, the oldest first: sorted by start time, which need not be the order of numbers after an import."""
+    def runs(self, limit: int | None = None, *, until: str | None = None) -> list[Run]:
+        """All runs, or the newest ``limit``, the oldest first: sorted by start time, which need not be the order of
+        numbers after an import. ``until``: only runs that started at this time (ISO 8601, UTC) or earlier.
+
+        Raises HistoryError.
+        """
+        return list(itertools.islice(self.newest(until=until), limit))[::-1]
+
+    def newest(self, *, until: str | None = None) -> Iterator[Run]:
+        """Every run, the newest first. A document is decoded only when its run is asked for: that takes time.
+
+        Raises HistoryError.
+        """
+        query = "SELECT id FROM runs WHERE ? IS NULL OR started_at <= ? ORDER BY started_at DESC, id DESC"
         with self._translated_errors("read"):
-            rows = self._db.execute("SELECT * FROM runs ORDER BY started_at, id").fetchall()
-            return [_run(row) for row in rows]
+            rows = self._db.execute(query, (until, until)).fetchall()
+        for (number,) in rows:
+            run = self.run(number)
+            if run is not None:
+                yield run
 
     def run(self, number: int) -> Run | None:
         """The run with this number, or None. Raises HistoryError."""
         with self._translated_errors("read"):
             row = self._db.execute("SELECT * FROM runs WHERE id = ?", (number,)).fetchone()
-            return _run(row) if row else None
+            return decoded(row) if row else None
 
     def last(self) -> Run | None:
         """The run that started last, or None. Raises HistoryError."""
         with self._translated_errors("read"):
             row = self._db.execute("SELECT * FROM runs ORDER BY started_at DESC, id DESC LIMIT 1").fetchone()
-            return _run(row) if row else None
+            return decoded(row) if row else None
+
+    def last_verdict(self) -> Run | None:
+        """The newest complete run of `dlbox ready`, or None. Raises HistoryError."""
+        query = "SELECT * FROM runs WHERE command = 'ready' AND state = 'complete' ORDER BY started_at DESC, id DESC"
+        with self._translated_errors("read"):
+            row = self._db.execute(f"{query} LIMIT 1").fetchone()
+            return decoded(row) if row else None
 
     def baselines(self) -> list[Run]:
         """Complete runs that are baselines, the newest first. Raises HistoryError."""
         query = "SELECT * FROM runs WHERE baseline AND state = 'complete' ORDER BY started_at DESC, id DESC"
         with self._translated_errors("read"):
-            return [_run(row) for row in self._db.execute(query).fetchall()]
+            return [decoded(row) for row in self._db.execute(query).fetchall()]
 
     def add_missing(self, documents: Iterable[Document]) -> list[int]:
         """Import finished runs, all or none. Returns the numbers of those that are new. Raises HistoryError."""
@@ -267,13 +282,13 @@ class History:
             for row in self._db.execute(f"SELECT * FROM runs WHERE {unfinished}").fetchall():  # noqa: S608
                 if row["state"] == "running" and _alive(row["pid"], row["pid_started"]):
                     continue
-                run = _run(row)
+                run = decoded(row)
                 if run.document is None:
                     self._db.execute("UPDATE runs SET state = 'partial' WHERE id = ?", (run.id,))
                     continue
                 document = msgspec.structs.replace(run.document, partial=True, verdict="not-ready")
                 with contextlib.suppress(ValueError, ArithmeticError):  # damaged rows: no block has a speed
-                    document = _with_lost_blocks(document, self._blocks(run.id))
+                    document = with_lost_blocks(document, self._blocks(run.id))
                 self._write(run.id, "partial", document)
                 self._db.execute("DELETE FROM blocks WHERE run_id = ?", (run.id,))
 
@@ -281,7 +296,7 @@ class History:
         found: dict[tuple[str, str, int], list[TimedBlock]] = {}
         for row in self._db.execute("SELECT * FROM blocks WHERE run_id = ? ORDER BY rowid", (run,)):
             key = (row["workload"], row["backend"], row["repeat"])
-            with contextlib.suppress(*_UNREADABLE):
+            with contextlib.suppress(*UNREADABLE):
                 found.setdefault(key, []).append(msgspec.json.decode(row["block"], type=TimedBlock))
         return found
 
@@ -315,33 +330,6 @@ class History:
 _DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError, IndexError)
 """The last two occur for text that is not UTF-8 and for missing columns."""
 
-_UNREADABLE = (msgspec.DecodeError, UnicodeError, TypeError)
-"""Exceptions that decoding a damaged row can raise."""
-
-
-def _decode_leniently(data: bytes) -> str:
-    """Decode text that may be invalid UTF-8. By default sqlite3 raises an error, which hides all other rows too."""
-    return data.decode(errors="surrogateescape")
-
-
-def _text(value: object) -> str:
-    return harmless(value) if isinstance(value, str) else ""
-
-
-def _run(row: sqlite3.Row) -> Run:
-    document = None
-    with contextlib.suppress(*_UNREADABLE):
-        found = from_json(row["document"])
-        document = found if misnamed(found) is None else None
-    return Run(
-        id=row["id"],
-        started_at=_text(row["started_at"]),
-        command=_text(row["command"]),
-        state=row["state"] if row["state"] in get_args(RunState) else "partial",
-        document=document,
-        baseline="baseline" in row.keys() and bool(row["baseline"]),  # noqa: SIM118 - iterating a Row gives values
-    )
-
 
 def _create_private(path: Path) -> None:
     """Create the file for this user only. SQLite copies its permissions to the write-ahead log. Raises OSError."""
@@ -370,28 +358,6 @@ def _alive(pid: int, started: float) -> bool:
         return abs(_started(pid) - started) < 2.0
     except psutil.Error:
         return False
-
-
-def _with_lost_blocks(document: Document, blocks: dict[tuple[str, str, int], list[TimedBlock]]) -> Document:
-    """Add the stored block rows: the last saved document has only the first block of the process that was running."""
-    results = []
-    for result in document.results:
-        if result.partial:
-            repeats = tuple(
-                msgspec.structs.replace(
-                    repeat, blocks=tuple(blocks.get((result.label, result.backend, n), repeat.blocks))
-                )
-                for n, repeat in enumerate(result.repeats)
-            )
-            result = derived.recompute(result, repeats, partial=True)
-        elif result.cut_short is not None:
-            number = len(result.repeats)  # number of the running process; it may have no block rows
-            last_blocks = blocks.get((result.label, result.backend, number), result.cut_short.blocks)
-            result = msgspec.structs.replace(
-                result, cut_short=msgspec.structs.replace(result.cut_short, blocks=tuple(last_blocks))
-            )
-        results.append(result)
-    return msgspec.structs.replace(document, results=tuple(results))
 
 
 def now() -> str:

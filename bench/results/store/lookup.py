@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -14,7 +15,8 @@ from bench.results.record.document import Document, from_json
 from bench.results.record.grammar import harmless
 from bench.results.stats import compare
 from bench.results.store import validate
-from bench.results.store.history import History, Run
+from bench.results.store.history import History
+from bench.results.store.rows import Run
 from common.command_line.json_output import SCHEMA_VERSION
 from common.command_line.whole_numbers import whole
 from common.file_access import inputs
@@ -61,14 +63,16 @@ def find(which: str, store: History | None, *, beside: Document | None = None) -
     if which.isascii() and which.isdigit():
         return _numbered(which, store)
     if which in WORDS:
-        runs = list(_measured(store))
+        place = int(which == "previous")
         if which == "baseline":
-            runs = [(run, document) for run, document in runs if run.baseline]
+            found = store.baselines() if store is not None else []
+            runs = [(run, run.document) for run in found if run.document and run.document.results]
             if not runs:
                 raise SourceError("there is no baseline: `dlbox bench --baseline` measures and marks one")
             if beside is not None:
                 runs = _fitting(runs, beside)
-        place = int(which == "previous")
+        else:
+            runs = list(itertools.islice(_measured(store), place + 1))
         if len(runs) <= place:
             have = "one complete run" if runs else "no complete run"
             raise SourceError(f"there is no {which} run: the history contains {have}; `dlbox bench` adds one")
@@ -182,6 +186,6 @@ def _fitting(runs: list[tuple[Run, Document]], beside: Document) -> list[tuple[R
 
 def _measured(store: History | None) -> Iterator[tuple[Run, Document]]:
     """Complete runs with training results, the newest first."""
-    for run in reversed(store.runs() if store else []):
+    for run in store.newest() if store is not None else ():
         if run.state == "complete" and run.document is not None and run.document.results:
             yield run, run.document

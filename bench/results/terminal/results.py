@@ -13,7 +13,7 @@ from rich.text import Text
 from bench.finding import Finding, Status, words
 from bench.results.record.document import Document, Result
 from bench.results.stats.compare import speed
-from bench.results.store.history import Run
+from bench.results.store.rows import Run
 
 ONE_PROCESS = "One process per model: too few to estimate run-to-run variation."
 
