@@ -45,7 +45,9 @@ case $1:$2 in
         if [ -e STATE/pip ]; then . STATE/pip; fi
         case "$*" in *' -e '*) cp STATE/command "${0%/*}/dlbox" ;; esac
         echo "Successfully installed" ;;
-    -P:-m) if [ -e STATE/choice ]; then cat STATE/choice; else echo "cuda:for a NVIDIA GeForce RTX 3060"; fi
+    -P:-m)
+        [ "$4" != --fits ] || { [ -e STATE/fits ]; exit; }
+        if [ -e STATE/choice ]; then cat STATE/choice; else echo "cuda:for a NVIDIA GeForce RTX 3060"; fi
         [ ! -e STATE/no-choice ] || exit 1 ;;
     -m:compileall) echo "*** Error compiling a template"; exit 1 ;;
     -m:pytest) [ ! -e STATE/pytest ] || exit "$(cat STATE/pytest)" ;;
@@ -77,7 +79,12 @@ class Box:
             (self.bin / tool).symlink_to(str(shutil.which(tool)))
         self.program("sleep", f"#!/bin/sh\nexec {shutil.which('sleep')} 0.02\n")
         text = (ROOT / "dlbox").read_text(encoding="utf-8")
-        for real, stand_in in (("/sys/bus/pci/devices", self.bus), ("/dev/dxg", folder / "none")):
+        self.provisioned = folder / "provisioned"
+        for real, stand_in in (
+            ("/sys/bus/pci/devices", self.bus),
+            ("/dev/dxg", folder / "none"),
+            ("/opt/dlbox/venv/dlbox", self.provisioned),
+        ):
             assert text.count(real) == 1
             text = text.replace(real, str(stand_in))
         self.program("dlbox", text, self.clone)
@@ -327,6 +334,34 @@ def test_no_framework_is_installed_where_none_can_run(box: Box) -> None:
     assert box.run("ready").returncode == 1
     assert installs(box.calls) == [["core", "build"]]
     assert box.run("check").returncode == 0
+
+
+def provision(box: Box, *, fits: bool) -> None:
+    """Install an environment as `dlbox provision` does; its Python prints its arguments."""
+    (box.provisioned / "bin").mkdir(parents=True)
+    (box.provisioned / ".ready").touch()
+    box.program("python", '#!/bin/sh\nshift 3; echo "provisioned: $*"\n', box.provisioned / "bin")
+    if fits:
+        (box.state / "fits").touch()
+
+
+def test_training_uses_the_provisioned_packages(any_shell: Box) -> None:
+    provision(any_shell, fits=True)
+    done = any_shell.run("ready", "--json")
+    assert (done.returncode, done.stdout) == (0, f"provisioned: {any_shell.clone} ready --json\n")
+    assert installs(any_shell.calls) == [["core", "build"]]
+
+
+def test_provisioned_packages_that_do_not_fit_are_not_used(box: Box) -> None:
+    provision(box, fits=False)
+    assert box.run("ready").stdout.startswith('{"arguments"')
+    assert installs(box.calls) == [["core", "build"], ["core", "build", "cpu"]]
+
+
+def test_a_framework_in_the_clone_is_preferred_to_the_provisioned_one(ready: Box) -> None:
+    provision(ready, fits=True)
+    assert ready.run("ready").stdout.startswith('{"arguments"')
+    assert ready.calls == []
 
 
 # The stages.

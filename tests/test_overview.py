@@ -26,7 +26,12 @@ def stored(verdict: str, *, hours_ago: float, command: str = "ready") -> Documen
     if verdict == "not-ready":
         findings = (
             Finding(
-                theme="driver", check="nouveau", status=Status.FAIL, title="t", message="m", remedy="blacklist it"
+                theme="driver",
+                check="nouveau",
+                status=Status.FAIL,
+                title="t",
+                message="m",
+                remedy="blacklist it",
             ),
         )
     started = (NOW - timedelta(hours=hours_ago)).isoformat(timespec="seconds")
