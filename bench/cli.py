@@ -10,9 +10,10 @@ from typing import Any
 import click
 
 from bench.commands import export
-from bench.commands.export import export_options
+from bench.commands.export import export_options, option_names
 from common.backends import BACKENDS
 from common.command_line.click_types import FiniteNumber, Folder, WholeNumber
+from common.command_line.grouped_command import GroupedCommand
 from common.command_line.messages import print_error
 from common.terminal import shown
 
@@ -96,7 +97,16 @@ def measurement_options(command: Callback) -> Callback:
     return command
 
 
-@click.command("ready")
+_TRAINING_GROUPS = {
+    "What to train": ("--workload", "--suite", "--backend", "--batch", "--devices", "--tuned", "--seed"),
+    "How long": ("--quick", "--repeats", "--wait-for-quiet"),
+    "Keep and compare": ("--baseline", "--build", "--name"),
+    "Report and export": ("--output", *option_names("run")),
+    "Output": ("--expect-gpus", "--json"),
+}
+
+
+@click.command("ready", cls=GroupedCommand, groups=_TRAINING_GROUPS)
 @measurement_options
 def ready_command(**options: Any) -> None:
     """Check the machine, train the workshop's models, print one verdict and write a report."""
@@ -105,7 +115,25 @@ def ready_command(**options: Any) -> None:
     sys.exit(measure.measure("ready", complain=print_error, **options))
 
 
-@click.command("check")
+@click.command(
+    "check",
+    cls=GroupedCommand,
+    groups={
+        "What to check": (
+            "--from",
+            "--only",
+            "--skip",
+            "--frameworks",
+            "--expect-gpus",
+            "--power-supply",
+            "--build",
+        ),
+        "Under load": ("--stress", "--backend"),
+        "The checks": ("--list", "--explain"),
+        "Export": option_names("check"),
+        "Output": ("--json",),
+    },
+)
 @click.option(
     "--stress",
     type=FiniteNumber(0, 24 * 60, min_open=True),
@@ -143,7 +171,7 @@ def check_command(**options: Any) -> None:
     sys.exit(check.run(check.CheckOptions(exports=exports, **options), print_error))
 
 
-@click.command("bench")
+@click.command("bench", cls=GroupedCommand, groups=_TRAINING_GROUPS)
 @measurement_options
 @click.option(
     "--baseline", is_flag=True, help="Compare later runs of these models on this machine with this run."
@@ -251,7 +279,14 @@ def compare_command(a: str, b: str, as_json: bool) -> None:
     sys.exit(compare.run(a, b, as_json=as_json, complain=print_error))
 
 
-@click.command("report")
+@click.command(
+    "report",
+    cls=GroupedCommand,
+    groups={
+        "The page": ("--output",),
+        "Another format instead": ("--markdown", *option_names("run")),
+    },
+)
 @click.argument("which", metavar="[ID]", required=False)
 @click.option("--output", type=Folder(), help="Folder of the report.  [default: next to the history]")
 @click.option("--markdown", is_flag=True, help="Print a summary in Markdown on stdout instead.")

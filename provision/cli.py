@@ -10,6 +10,7 @@ import click
 
 from common.backends import BACKENDS
 from common.command_line.click_types import CommaSeparatedChoice, Folder, comma_list, merge_lists
+from common.command_line.grouped_command import GroupedCommand
 from common.command_line.messages import print_error
 from common.terminal.shown import sentence
 
@@ -19,7 +20,24 @@ TAGS = ("driver", "cuda", "frameworks", "cudnn", "dlbox", "jupyter", "verify")
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.command("plan")
+@click.command(
+    "plan",
+    cls=GroupedCommand,
+    groups={
+        "Which computer": (
+            "--card",
+            "--use",
+            "--distro",
+            "--kernel",
+            "--secure-boot",
+            "--from",
+            "--host",
+            "--inventory",
+        ),
+        "What to install": ("--framework", "--cuda-toolkit", "--flavour", "--branch", "--stack"),
+        "Output": ("--verbose", "--json"),
+    },
+)  # fmt: skip
 @click.option(
     "--card",
     "cards",
@@ -74,7 +92,20 @@ def plan_command(as_json: bool, **options: Any) -> None:
     sys.exit(plan.run(PlanOptions(**options), as_json=as_json, print_error=print_error))
 
 
-@click.command("provision")
+@click.command(
+    "provision",
+    cls=GroupedCommand,
+    groups={
+        "Which computers": ("--inventory", "--limit", "--use"),
+        "What to install": (
+            "--framework", "--cuda-toolkit", "--jupyter", "--tags", "--flavour", "--branch", "--stack", "--enrol-key",
+        ),
+        "How": ("--check", "--reboot", "--rollback"),
+        "Offline installation": ("--bundle", "--card", "--distro"),
+        "Questions and passwords": ("--yes", "--ask-become-pass", "--ask-vault-pass"),
+        "Output": ("--json",),
+    },
+)  # fmt: skip
 @click.argument("hosts", nargs=-1, metavar="[HOST]...", callback=merge_lists)
 @click.option("--inventory", type=_FILE,
               help="The inventory file; without HOSTs, all its hosts.  [default: inventory/hosts.yml]")  # fmt: skip

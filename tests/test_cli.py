@@ -14,6 +14,8 @@ from pathlib import Path
 import click
 import pytest
 
+from common.command_line.click_types import range_in_words
+from common.command_line.grouped_command import GroupedCommand
 from tests.conftest import ROOT, Command
 
 HEAVY = ("tensorflow", "keras", "torch", "jax", "ansible_runner", "matplotlib", "numpy", "pynvml")
@@ -75,6 +77,37 @@ def test_every_command_and_option_has_a_help_text(name: str) -> None:
             assert parameter.help, f"{name} {parameter.opts}"
 
 
+@pytest.mark.parametrize(
+    "name", sorted(name for name, c in commands().items() if isinstance(c, GroupedCommand))
+)
+def test_every_option_is_in_the_group_that_help_shows(name: str) -> None:
+    command = commands()[name]
+    assert isinstance(command, GroupedCommand)
+    named = {option for options in command.groups.values() for option in options}
+    missing = [
+        p.opts for p in command.params if isinstance(p, click.Option) and not named.intersection(p.opts)
+    ]
+    assert missing == [], "name the option in the `groups` of the command"
+    shown = command.get_help(click.Context(command))
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert len(re.findall(rf"^  {parameter.opts[0]}\b", shown, re.MULTILINE)) == 1, parameter.opts
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "open_below", "words"),
+    [
+        (1, 100, False, "1 to 100"),
+        (0, None, False, "at least 0"),
+        (None, 9, False, "at most 9"),
+        (0, 1440, True, "more than 0, at most 1440"),
+        (0, None, True, "more than 0"),
+    ],
+)
+def test_ranges_are_in_words(low: float | None, high: float | None, open_below: bool, words: str) -> None:
+    assert range_in_words(low, high, open_below=open_below) == words
+
+
 @pytest.mark.parametrize("name", sorted(name for name in commands() if " " not in name))
 def test_the_readme_names_every_command(name: str) -> None:
     assert f"dlbox {name}" in (ROOT / "README.md").read_text()
@@ -130,14 +163,17 @@ def test_help_lists_every_command_with_one_line(dlbox: Command) -> None:
         ),
         (["bench", "--repeats", "1" * 5000], "--repeats"),
         (["history", "export", "x", "--run", "1" * 5000], "--run"),
-        (["check", "--stress", "nan"], "'--stress': nan is not in the range 0<x<=1440"),
-        (["check", "--stress", "inf"], "'--stress': inf is not in the range 0<x<=1440"),
+        (["check", "--stress", "nan"], "'--stress': nan is out of range: expected more than 0, at most 1440"),
+        (["check", "--stress", "inf"], "'--stress': inf is out of range: expected more than 0, at most 1440"),
         (["check", "--stress", "soon"], "'soon' is not a valid number"),
-        (["tune", "--minutes", "nan"], "'--minutes': nan is not in the range 0<x<=1440"),
+        (
+            ["tune", "--minutes", "nan"],
+            "'--minutes': nan is out of range: expected more than 0, at most 1440",
+        ),
         (["tune", "--minutes", "-inf"], "'--minutes'"),
         (
             ["history", "prune", "--older-than", "nan", "--yes"],
-            "'--older-than': nan is not in the range 0<=x<=36500",
+            "'--older-than': nan is out of range: expected 0 to 36500",
         ),
         (["check", "--expect-gpus", "-1"], "--expect-gpus"),
         (["provision", "--limit", "", "--yes", "--rollback"], "--limit"),

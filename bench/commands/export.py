@@ -37,6 +37,11 @@ def _option(one: ExportFormat) -> Any:
     return click.option(f"--{one.option}", one.parameter, type=value, metavar=one.metavar, help=one.help)
 
 
+def option_names(source: Source) -> tuple[str, ...]:
+    """The options of the formats of ``source``: ("--csv", "--prometheus", ...)."""
+    return tuple(f"--{one.option}" for one in formats(source))
+
+
 def take(options: dict[str, Any], source: Source) -> dict[str, Path | bool | None]:
     """Remove the values of the export options from ``options``, and return them by parameter name."""
     return {one.parameter: options.pop(one.parameter, None) for one in formats(source)}

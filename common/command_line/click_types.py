@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -12,9 +12,17 @@ from common.file_access.files import is_stdout
 
 
 class WholeNumber(click.IntRange):
-    """A whole number in a range. click's own name for it is "integer range"."""
+    """A whole number in a range. click's own name for it is "integer range", and it writes 1<=x<=100."""
 
     name = "whole number"
+
+    def _describe_range(self) -> str:
+        return range_in_words(self.min, self.max, open_below=self.min_open)
+
+    def fail(
+        self, message: str, param: click.Parameter | None = None, ctx: click.Context | None = None
+    ) -> NoReturn:
+        super().fail(message.replace(_NOT_IN_RANGE, _OUT_OF_RANGE), param, ctx)
 
 
 class FiniteNumber(click.FloatRange):
@@ -25,8 +33,29 @@ class FiniteNumber(click.FloatRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
-            self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
+            self.fail(f"{value}{_NOT_IN_RANGE}{self._describe_range()}.", param, ctx)
         return number
+
+    def _describe_range(self) -> str:
+        return range_in_words(self.min, self.max, open_below=self.min_open)
+
+    def fail(
+        self, message: str, param: click.Parameter | None = None, ctx: click.Context | None = None
+    ) -> NoReturn:
+        super().fail(message.replace(_NOT_IN_RANGE, _OUT_OF_RANGE), param, ctx)
+
+
+_NOT_IN_RANGE, _OUT_OF_RANGE = " is not in the range ", " is out of range: expected "
+"""How click reports a number outside its range, and how dlbox does."""
+
+
+def range_in_words(low: float | None, high: float | None, *, open_below: bool = False) -> str:
+    """A range of numbers in words: "1 to 100", "at least 1", "more than 0, at most 1440"."""
+    if open_below:
+        return f"more than {low:g}" + (f", at most {high:g}" if high is not None else "")
+    if low is None or high is None:
+        return f"at least {low}" if high is None else f"at most {high}"
+    return f"{low} to {high}"
 
 
 class Folder(click.Path):
