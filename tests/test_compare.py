@@ -19,7 +19,7 @@ from rich.console import Console
 
 from bench.results.record.document import Document, Repeat, Result, to_json
 from bench.results.stats import derived, intervals
-from bench.results.stats.compare import Comparison, compare
+from bench.results.stats.compare import Comparison, compare, in_words
 from bench.results.store import lookup
 from bench.results.store.history import History, default_path
 from bench.results.terminal import comparison
@@ -447,4 +447,63 @@ def test_the_last_line_lists_models_that_were_not_compared() -> None:
     )
     assert isinstance(console.file, io.StringIO)
     last = " ".join(console.file.getvalue().split("NO DIFFERENCE:")[1].split())
-    assert last == "no model differs significantly. Not compared: gru (1 of 2)."
+    assert last == "every model is equal within 2%. Not compared: gru (1 of 2)."
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (0.56, 1.22, "44% slower to 22% faster"),
+        (0.90, 0.98, "2% to 10% slower"),
+        (1.05, 1.5, "5% to 50% faster"),
+    ],
+)
+def test_an_interval_is_given_in_words(low: float, high: float, words: str) -> None:
+    assert in_words(low, high) == words
+
+
+def shown(a: Result, b: Result) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    comparison.show(compare(document(results=(a,)), document(results=(b,))), console)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_difference_within_noise_is_undecided_and_names_the_repeats() -> None:
+    rng = np.random.default_rng(3)
+    a, b = (run_of(*measured(level, 0.08, rng, 4)) for level in (100, 104))
+    pair = one(a, b)
+    assert pair.outcome == "not-significant"
+    line = shown(a, b).splitlines()[-1]
+    assert line.startswith("UNDECIDED: ")
+    assert f"B may be {in_words(pair.low, pair.high)}" in line
+    assert f"--repeats {pair.repeats_to_decide} on both sides" in line
+
+
+def test_single_processes_are_undecided_and_need_repeats() -> None:
+    line = shown(run_of([100, 104, 98, 101]), run_of([102, 99, 105, 100])).splitlines()[-1]
+    assert line.startswith("UNDECIDED: ")
+    assert "--repeats 5" in line
+
+
+def test_equal_speeds_are_no_difference() -> None:
+    a, b = (run_of(*[[level + wobble] * 6 for wobble in (0.0, 0.1, -0.1, 0.05)]) for level in (100, 100.2))
+    assert shown(a, b).splitlines()[-1] == "NO DIFFERENCE: every model is equal within 2%."
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(3, 8), st.floats(0.005, 0.2), st.floats(0.9, 1.1), st.integers(0, 2**31))
+def test_the_named_repeats_would_decide(number: int, spread: float, ratio: float, seed: int) -> None:
+    """With that many processes of the same spread and means, the interval excludes 1; with one less it does not."""
+    rng = np.random.default_rng(seed)
+    a, b = measured(100, spread, rng, number), measured(100 * ratio, spread, rng, number)
+    needed = intervals.repeats_to_decide(a, b)
+    if needed is None or needed <= 3:
+        return
+    logs = [[math.log(float(np.median(blocks))) for blocks in side] for side in (a, b)]
+    deviation = math.sqrt(sum((len(side) - 1) * np.var(side, ddof=1) for side in logs) / (2 * number - 2))
+    target = max(abs(np.mean(logs[1]) - np.mean(logs[0])), math.log(1.02))
+    widths = [
+        intervals.student_t(0.995, 2 * n - 2) * deviation * math.sqrt(2 / n) for n in (needed - 1, needed)
+    ]
+    assert widths[1] <= target * (1 + 1e-6)
+    assert widths[0] >= target * (1 - 1e-6)

@@ -62,6 +62,18 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
     high: float | None = None
     method: intervals.Method | None = None
     processes: tuple[int, int] | None = None
+    repeats_to_decide: int | None = None
+    """Processes per side after which a difference of the measured size would be significant; null if it is significant
+    already, if the variation between processes is not known yet, or if more than 100 are needed."""
+
+    @property
+    def equal(self) -> bool:
+        """Whether the whole interval is within ``intervals.SMALLEST`` of 1: the speeds are equal for every purpose."""
+        return (
+            self.low is not None
+            and self.high is not None
+            and max(abs(math.log(self.low)), abs(math.log(self.high))) <= math.log1p(intervals.SMALLEST)
+        )
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,6 +194,16 @@ def interval(estimate: intervals.Estimate) -> str:
     return f"{intervals.CONFIDENCE:.0%} interval {estimate.low:.3f} to {estimate.high:.3f}"
 
 
+def in_words(low: float, high: float) -> str:
+    """An interval of the ratio B/A in words: "44% slower to 22% faster", "2% to 9% slower"."""
+    below, above = abs(1 - low), abs(1 - high)
+    if low < 1 < high:
+        return f"{below:.0%} slower to {above:.0%} faster"
+    if high <= 1:
+        return f"{above:.0%} to {below:.0%} slower"
+    return f"{below:.0%} to {above:.0%} faster"
+
+
 def speed(samples_per_second: float) -> str:
     """Samples/s with three or more significant digits: "1,118", "48.3"."""
     return f"{samples_per_second:,.0f}" if samples_per_second >= 100 else f"{samples_per_second:.3g}"
@@ -248,6 +270,7 @@ def _pair(a: Result | None, b: Result | None) -> Pair:
         high=estimate.high,
         method=estimate.method,
         processes=counts,
+        repeats_to_decide=None if estimate.significant else intervals.repeats_to_decide(speeds_a, speeds_b),
     )
 
 

@@ -45,6 +45,9 @@ ONE_PROCESS_FLOOR = 0.10
 """With ``within``, smaller relative differences are never significant. It is the widest range of one workload over
 equal machines and software in published repeats (Tacotron2 on 16 single H100 instances: 10.4%)."""
 
+MOST_REPEATS = 100
+"""Largest number of processes per model that `dlbox bench --repeats` accepts."""
+
 Method = Literal["processes", "borrowed", "within"]
 
 
@@ -98,6 +101,27 @@ def estimate(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) -> Esti
         method=method,
         floor=ONE_PROCESS_FLOOR if method == "within" else SMALLEST,
     )
+
+
+def repeats_to_decide(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) -> int | None:
+    """Number of processes per side after which a difference of the measured size would be significant.
+
+    It is the smallest n with t(2n - 2) s sqrt(2 / n) <= |log ratio|, where s is the pooled standard deviation of the
+    logarithms of the process medians, and the difference counts as ``SMALLEST`` if it is smaller. Arguments as in
+    ``estimate``. None: the variation between processes is not known yet, or more than ``MOST_REPEATS`` are needed.
+    """
+    medians = [[math.log(statistics.median(blocks)) for blocks in side] for side in (a, b)]
+    freedom = sum(len(side) - 1 for side in medians)
+    if max(len(side) for side in medians) < LEAST_PROCESSES:
+        return None
+    squares = math.fsum((value - statistics.fmean(side)) ** 2 for side in medians for value in side)
+    deviation = math.sqrt(squares / freedom)
+    difference = abs(statistics.fmean(medians[1]) - statistics.fmean(medians[0]))
+    target = max(difference, math.log1p(SMALLEST))
+    for number in range(LEAST_PROCESSES, MOST_REPEATS + 1):
+        if _factor(2 * number - 2) * deviation * math.sqrt(2 / number) <= target:
+            return number
+    return None
 
 
 def _exp(value: float) -> float:

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.results.stats import intervals
-from bench.results.stats.compare import Comparison, Pair, Side, speed
+from bench.results.stats.compare import Comparison, Pair, Side, in_words, speed
 
 _STYLES = {
     "faster": "green",
@@ -17,7 +17,6 @@ _STYLES = {
     "disturbed": "yellow",
     "not-comparable": "yellow",
 }
-_WORDS = {"not-significant": "within noise", "not-comparable": "incomparable"}
 
 
 def show(comparison: Comparison, console: Console) -> None:
@@ -71,9 +70,34 @@ def _table(comparison: Comparison) -> Table:
             _speed(pair.b_samples_per_second),
             "-" if pair.ratio is None else f"{pair.ratio:.3f}",
             _interval(pair),
-            Text(_WORDS.get(pair.outcome, pair.outcome), style=_STYLES[pair.outcome]),
+            Text(_word(pair), style=_STYLES[pair.outcome]),
         )
     return table
+
+
+def _word(pair: Pair) -> str:
+    if pair.outcome == "not-significant":
+        return "equal" if pair.equal else "undecided"
+    return "incomparable" if pair.outcome == "not-comparable" else pair.outcome
+
+
+def _undecided(comparison: Comparison) -> str:
+    """What the measurement leaves open for each model, and what would decide it; "" if nothing is open."""
+    parts = []
+    for pair in comparison.pairs:
+        if pair.outcome != "not-significant" or pair.equal:
+            continue
+        if pair.low is None or pair.high is None:
+            parts.append(f"{pair.workload}: too few timed blocks; measure both again with --repeats 5")
+            continue
+        if pair.repeats_to_decide is not None:
+            more = f"--repeats {pair.repeats_to_decide} on both sides would decide a difference of this size"
+        elif pair.method == "within":
+            more = "measure both with --repeats 5 to estimate the variation between processes"
+        else:
+            more = "even 100 repeats would not decide: close other programs and measure again"
+        parts.append(f"{pair.workload}: B may be {in_words(pair.low, pair.high)}; {more}")
+    return ". ".join(parts)
 
 
 def _speed(value: float | None) -> str:
@@ -107,4 +131,9 @@ def _summary(comparison: Comparison) -> Text:
         )
     if faster:
         return Text.assemble(("FASTER: ", "bold green"), f"B is faster in {faster} and slower in none.")
-    return Text.assemble(("NO DIFFERENCE: ", "bold"), "no model differs significantly.")
+    undecided = _undecided(comparison)
+    if undecided:
+        return Text.assemble(("UNDECIDED: ", "bold yellow"), f"no model differs significantly. {undecided}.")
+    return Text.assemble(
+        ("NO DIFFERENCE: ", "bold"), f"every model is equal within {intervals.SMALLEST:.0%}."
+    )
