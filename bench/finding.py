@@ -124,9 +124,23 @@ def verdict(findings: Iterable[Finding], *, has_gpu: bool) -> Verdict:
     return "ready" if has_gpu else "cpu-only"
 
 
-def words(verdict: Verdict, *, has_gpu: bool) -> tuple[str, str]:
-    """The text for ``verdict`` on a machine with or without a card, and its meaning there."""
+_NAMED = 3
+"""Number of findings that the sentence of a verdict names."""
+
+
+def words(verdict: Verdict, *, has_gpu: bool, findings: Iterable[Finding] = ()) -> tuple[str, str]:
+    """The text for ``verdict`` on a machine with or without a card, and its meaning there.
+
+    ``findings``: all findings of the run; the meaning of "not-ready" names those that decided.
+    """
     word, meaning = VERDICTS[verdict]
+    if verdict == "not-ready":
+        seen = tuple(findings)
+        named = [f"{f.id} failed" for f in seen if f.status is Status.FAIL]
+        named += [f"{f.id} is unknown" for f in seen if f.status is Status.UNKNOWN]
+        if named:
+            more = f", and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+            meaning = f"{', '.join(named[:_NAMED])}{more}; each is listed with its next step."
     if verdict == "cpu-only" and has_gpu:
         meaning = "works on the processor, which --devices selected; the NVIDIA card was not used or judged."
     return word, meaning

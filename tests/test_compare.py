@@ -470,7 +470,7 @@ def shown(a: Result, b: Result) -> str:
 
 def test_a_difference_within_noise_is_undecided_and_names_the_repeats() -> None:
     rng = np.random.default_rng(3)
-    a, b = (run_of(*measured(level, 0.08, rng, 4)) for level in (100, 104))
+    a, b = (run_of(*measured(level, 0.03, rng, 4)) for level in (100, 104))
     pair = one(a, b)
     assert pair.outcome == "not-significant"
     line = shown(a, b).splitlines()[-1]

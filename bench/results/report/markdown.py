@@ -13,7 +13,7 @@ _URGENT = (Status.FAIL, Status.UNKNOWN, Status.WARN)
 
 def markdown(document: Document) -> str:
     """Verdict, machine, one table row per model, and the findings that need attention, the worst first."""
-    word, meaning = words(document.verdict, has_gpu=document.machine.has_gpu)
+    word, meaning = words(document.verdict, has_gpu=document.machine.has_gpu, findings=document.findings)
     if document.partial:
         word, meaning = "INTERRUPTED", "the results until then are below."
     host, driver = document.machine.host, document.machine.driver.module_version

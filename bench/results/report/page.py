@@ -31,7 +31,7 @@ def render(document: Document, runs: Iterable[Run] = ()) -> str:
 
     ``runs``: the history, the oldest first. Earlier runs of the same work on this machine appear in the charts.
     """
-    word, meaning = words(document.verdict, has_gpu=document.machine.has_gpu)
+    word, meaning = words(document.verdict, has_gpu=document.machine.has_gpu, findings=document.findings)
     if document.partial:
         word, meaning = "INTERRUPTED", "the results until then are below, marked partial."
     findings = sorted(document.findings, key=lambda f: _ORDER.index(f.status))

@@ -95,7 +95,7 @@ def _undecided(comparison: Comparison) -> str:
         elif pair.method == "within":
             more = "measure both with --repeats 5 to estimate the variation between processes"
         else:
-            more = "even 100 repeats would not decide: close other programs and measure again"
+            more = "a difference of this size needs more than 100 repeats"
         parts.append(f"{pair.workload}: B may be {in_words(pair.low, pair.high)}; {more}")
     return ". ".join(parts)
 
