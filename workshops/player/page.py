@@ -178,14 +178,13 @@ class LessonPage:
         validation: tuple[Any, Any] | None = None,
         weights: Any = None,
         each_epoch: Callable[[int], None] | None = None,
-        quiet: bool = False,
     ) -> dict[str, list[float]]:
         """Call ``model.fit`` and show its progress. Returns the history: for each metric one number per epoch."""
         import keras
 
         count = len(inputs[0]) if isinstance(inputs, (list, tuple)) else len(inputs)
         show = TrainingProgress(
-            self.progress, model.name, epochs, math.ceil(count / batch_size), quiet, self.notebook
+            self.progress, model.name, epochs, math.ceil(count / batch_size), self.notebook
         )
         events: dict[str, Any] = {
             "on_epoch_begin": lambda epoch, logs: show.epoch_begins(epoch),
@@ -197,7 +196,8 @@ class LessonPage:
         if each_epoch is not None:
             callbacks.append(keras.callbacks.LambdaCallback(on_epoch_end=lambda e, logs: each_epoch(e)))
         callbacks[0].async_safe = True
-        with nullcontext() if self._apply_tuned(model) else defaults.for_training(model):
+        tuned_model = self._apply_tuned(model)
+        with nullcontext() if tuned_model else defaults.for_training(model), show:
             history = model.fit(
                 inputs,
                 targets,
@@ -208,7 +208,6 @@ class LessonPage:
                 callbacks=callbacks,
                 verbose=0,
             )
-        show.done()
         return {name: [float(v) for v in values] for name, values in history.history.items()}
 
     def _apply_tuned(self, model: Any) -> bool:
