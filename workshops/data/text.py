@@ -37,7 +37,8 @@ class Text:
     ids: Ids
 
     def split(self, held_out: float = 0.1) -> tuple[Ids, Ids]:
-        """Split into (the first part, the last ``held_out`` share)."""
+        """Return two parts: one for training, and the last characters, a share of ``held_out`` (0 to 1), for
+        validation."""
         cut = len(self.ids) - round(len(self.ids) * held_out)
         return self.ids[:cut], self.ids[cut:]
 
@@ -163,7 +164,7 @@ def count_tables(train: Ids, held_out: Ids, symbols: int, longest: int = 6) -> l
 
 
 def _contexts(ids: Ids, k: int, symbols: int) -> Ids:
-    """For each position from k on: the k characters before it, encoded as one integer."""
+    """For each position from k on, the k characters before it, encoded as one integer."""
     context = np.zeros(len(ids) - k, np.int64)
     for j in range(k):
         context = context * symbols + ids[j : len(ids) - k + j]

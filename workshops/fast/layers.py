@@ -77,7 +77,8 @@ FAST = {keras.layers.LSTM: LSTM, keras.layers.GRU: GRU, keras.layers.SimpleRNN: 
 
 
 def _how(layer: Any) -> str:
-    """TensorFlow has no other fast kernels. The kernels of torch itself also support float64."""
+    """The kind of fast kernel for this layer: "fast", "split" or "loops" (see ``workshops.fast.quicken``). The
+    compiled loops support float32 only, so "split" replaces them for float64."""
     how = getattr(layer, "dlbox_how", "")
     return "split" if how == "loops" and layer.compute_dtype != "float32" else how
 

@@ -24,7 +24,7 @@ CEILING = (
     "because there are few test reviews."
 )
 SCORE_UNKNOWN = "No score is expected: the best possible score on your own data is not known."
-"""The sentences above are used by several lessons, in ``if_off`` and ``without_ranges``."""
+"""Several lessons use the sentences above, in ``if_off`` and ``without_ranges``."""
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ class LessonPage:
             )
 
     def expect(self, expected: Sequence[Expected], where: str) -> None:
-        """Add expected values that follow from the data, and show them before the training."""
+        """Add expected values that were computed from the data, and print them before the training."""
         self.added |= {e.name: e for e in expected}
         self.say(f"Expected values {where}:")
         self.table(("", "expected"), [(e.name, expected_range(e)) for e in expected])
@@ -160,8 +160,7 @@ class LessonPage:
 
     def seed(self) -> None:
         """Clear earlier models and reset the random numbers, so that a model learns the same whether others were
-        trained before
-        it or not."""
+        trained before it or not."""
         import keras
 
         keras.utils.clear_session()
@@ -255,9 +254,8 @@ class LessonPage:
     def figure(
         self, name: str, title: str, *, columns: int = 1, size: tuple[float, float] = (8, 4)
     ) -> Iterator[Any]:
-        """Context manager for a picture: yields axes to draw on (a list for several columns), then shows the picture
-        and saves it
-        as PNG."""
+        """Context manager for a picture: yields axes to draw on (a list for several columns), then shows the
+        picture and saves it as PNG."""
         import matplotlib
 
         if not self.notebook:
