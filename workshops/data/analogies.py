@@ -51,9 +51,9 @@ class Corpus:
 def make(pairs: int = 200_000, *, seed: int = 0) -> Corpus:
     """Draw ``pairs`` pairs from the distribution p(word) p(context | word) and count them.
 
-    log p(c | w) = 2 [c is a cue of a value that w has] + b(c) + constant(w), b ~ Normal(0, 0.5) the same for
-    all words; p(word) ~ Dirichlet(5 ... 5). Contexts: 4 cues per
-    family, 6 per gender, 6 per number, and 60 neutral contexts.
+    log p(c | w) = 2 [c is a cue of a value that w has] + b(c) + constant(w), b ~ Normal(0, 0.5) the same for all
+    words; p(word) ~ Dirichlet(5 ... 5). Contexts: 4 cues per family, 6 per gender, 6 per number, and 60 neutral
+    contexts.
     """
     rng = np.random.default_rng(seed)
     family, gender, number = attributes().T

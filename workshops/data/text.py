@@ -136,9 +136,8 @@ _NO_TEXT = UNKNOWN + "".join(map(chr, (*range(8), *range(14, 27), *range(28, 32)
 
 
 def count_tables(train: Ids, held_out: Ids, symbols: int, longest: int = 6) -> list[float]:
-    """Cross-entropy, in nats per character, of count tables of each order from 0 to ``longest``, measured on the second
-    part
-    of the text: the reference for a network.
+    """Cross-entropy, in nats per character, of count tables of each order from 0 to ``longest``, measured on the
+    second part of the text: the reference for a network.
 
     The tables use Witten and Bell's smoothing: p_k(c) = (n(ctx, c) + U(ctx) p_(k-1)(c)) / (n(ctx) + U(ctx)), where
     U is the number of different characters seen after ctx; p_(-1) = 1 / symbols; an unseen ctx leaves p unchanged.

@@ -37,8 +37,7 @@ class Passed:
 
     def __init__(self, kind: Kind, inputs: Array, states: Sequence[Array], weights: Sequence[Array]) -> None:
         """Inputs (B, T, I); first states, (B, H) each; kernel (I, GH), recurrent kernel (H, GH) and bias as in Keras,
-        where G is
-        the number of gates."""
+        where G is the number of gates."""
         self._kind: Kind = kind
         self._weights = tuple(np.ascontiguousarray(one, np.float32) for one in weights)
         count = max(1, min(cores(), len(inputs) // LEAST_ROWS))

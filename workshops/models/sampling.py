@@ -37,8 +37,7 @@ def uniform(count: int, seed: int) -> NDArray[np.float32]:
 
 def pick(probabilities: NDArray[Any], temperature: float, u: float) -> int:
     """Draw a symbol: the one at ``u`` in the cumulative sum of the normalised p^(1/temperature). A low temperature
-    favours
-    likely symbols."""
+    favours likely symbols."""
     scores = np.log(np.maximum(probabilities.astype(np.float64), 1e-30)) / temperature
     weights = np.exp(scores - scores.max())
     cumulated = np.cumsum(weights)

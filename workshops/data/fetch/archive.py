@@ -62,8 +62,7 @@ def contents(
     """Yield (name, content) of each file for which ``wanted`` is true. Raises ArchiveError as ``unpack`` does.
 
     Nothing is written to the disk. A wanted file of more than ``limit_bytes`` and an archive with more than
-    ``total_bytes`` of
-    extracted content are refused. Damage may be found only after the last file.
+    ``total_bytes`` of extracted content are refused. Damage may be found only after the last file.
     """
     with _in_a_sentence(archive):
         for name, content in _members(archive, total_bytes):
