@@ -179,7 +179,7 @@ def _encode_error(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def _discard_stdout() -> None:
-    """Discard what is still buffered: Python would write it at its end, fail again, and print a traceback."""
+    """Discard what is still buffered: Python would write it when it exits, fail again, and print a traceback."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 

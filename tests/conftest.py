@@ -114,9 +114,9 @@ def no_probing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "search", lambda *args, **options: (found, None))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def frameworks() -> Iterator[Callable[[str], Framework]]:
-    """A process for each backend that is asked for, shared by the tests of a module; skips where it is missing."""
+    """A process for each requested backend, shared by all tests; skips the test if the backend is not installed."""
     with contextlib.ExitStack() as stack:
 
         @functools.cache

@@ -1,7 +1,7 @@
-"""A process that has imported Keras on one backend and lends itself to script after script.
+"""A process that has imported Keras on one backend and runs scripts, each in a fork.
 
-Importing takes four to five seconds of a processor. Each script runs in a fork of its own, so what one changes no
-other sees; the backend must not have computed anything before.
+Importing takes four to five seconds of processor time. A script cannot see what another one changed, because each has
+its own fork. The process itself computes nothing: a fork of a backend that has computed can hang.
 """
 
 from __future__ import annotations
@@ -46,8 +46,16 @@ for line in sys.stdin:
 """
 
 
+DLBOX = """
+import os, runpy, sys
+folder, *sys.argv = sys.argv[1:]
+os.chdir(folder)
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 class Framework:
-    """Runs scripts with ``backend`` imported; a context manager, since its process ends with it."""
+    """Runs scripts with ``backend`` imported. As a context manager it ends its process."""
 
     def __init__(self, backend: str) -> None:
         self.backend = backend
@@ -63,7 +71,7 @@ class Framework:
         }  # fmt: skip
 
     def run(self, code: str, *arguments: str, timeout: float = 280) -> subprocess.CompletedProcess[str]:
-        """As `python -c CODE ARGUMENTS` in the root of the project, in the environment of now."""
+        """Like `python -c CODE ARGUMENTS` in the root of the project, with the current environment."""
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         with tempfile.TemporaryDirectory() as folder:
@@ -85,6 +93,12 @@ class Framework:
             return subprocess.CompletedProcess(
                 ["-c", *arguments], int(answer), out.read_text("utf-8"), err.read_text("utf-8")
             )
+
+    def dlbox(self, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+        """Like `dlbox WORDS` in ``folder``. Fails if the output has a traceback."""
+        done = self.run(DLBOX, str(folder), str(ROOT / "dlbox.py"), *words)
+        assert "Traceback" not in done.stderr, done.stderr[-2000:]
+        return done
 
     def close(self) -> None:
         self._server.kill()

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.frameworks import Framework
 from workshops.data.slides import SERIES
 from workshops.lessons import catalog
 
 RUN = """
-import io, json, sys
+import io, json, os, sys
 from pathlib import Path
+os.environ["XDG_CACHE_HOME"] = sys.argv[2]
 from workshops.player.outcome import LessonOptions
 from workshops.commands.start import start
 text = io.StringIO()
@@ -29,20 +28,17 @@ print("\\x1e" + json.dumps({**outcome.document(), "text": text.getvalue()}))
 """
 
 
-def run_child(name: str, folder: Path, backend: str) -> dict:
-    if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"{backend} is not installed")
-    env = {**os.environ, "XDG_CACHE_HOME": str(folder), "PYTHONPATH": str(Path(__file__).parent.parent)}
-    env.pop("KERAS_BACKEND", None)
-    command = [sys.executable, "-c", RUN, name, str(folder), backend]
-    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=280, check=False)
+@pytest.fixture(scope="module", params=["tensorflow", "torch", "jax"])
+def outcome(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    frameworks: Callable[[str], Framework],
+) -> dict:
+    """The result of the lesson on one backend, and its text."""
+    folder = tmp_path_factory.mktemp("by-hand")
+    done = frameworks(request.param).run(RUN, "by-hand", str(folder), request.param)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.rpartition("\x1e")[2])
-
-
-@pytest.fixture(scope="module", params=["tensorflow", "torch", "jax"])
-def outcome(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict:
-    return run_child("by-hand", tmp_path_factory.mktemp("by-hand"), request.param)
 
 
 def test_each_numpy_formula_equals_its_keras_layer(outcome: dict) -> None:

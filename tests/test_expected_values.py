@@ -53,7 +53,7 @@ def corpus(name: str, folder: Path) -> Path:
     if name == "text-classification":
         test_imdb.unpacked(folder / "mine", test_imdb.files())
         return folder / "mine"
-    (folder / "mine.txt").write_text("It is what it is, and that is that. " * 700, encoding="utf-8")
+    (folder / "mine.txt").write_text("It is what it is, and that is that. " * 560, encoding="utf-8")
     return folder / "mine.txt"
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import subprocess
-import sys
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from tests.frameworks import Framework
 from tests.test_download import Server
 from workshops.data import imdb
 from workshops.data.fetch import download
@@ -207,13 +206,14 @@ def test_any_text_becomes_words(text: str) -> None:
     assert imdb.words_of(" ".join(words)) == words
 
 
-def test_the_lesson_with_own_reviews_and_its_saved_model(tmp_path: Path) -> None:
+def test_the_lesson_with_own_reviews_and_its_saved_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frameworks: Callable[[str], Framework]
+) -> None:
     unpacked(tmp_path / "mine", files())
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def dlbox(*words: str) -> subprocess.CompletedProcess[str]:
-        env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
-        command = [sys.executable, str(ROOT / "dlbox.py"), "workshop", *words]
-        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env, check=False)
+        return frameworks("tensorflow").dlbox(tmp_path, "workshop", *words)
 
     done = dlbox("run", "text-classification", "--corpus", "mine", "--model", "average", "--epochs", "40",
                  "--save", "--quick", "--json")  # fmt: skip
@@ -243,19 +243,13 @@ def test_every_reader_builds_in_the_class_s_sizes() -> None:
     assert not {e.name for e in lesson.expected_values(quick=False)} & promised
 
 
-def test_a_damaged_saved_model_is_reported_with_one_sentence(tmp_path: Path) -> None:
+def test_a_damaged_saved_model_is_reported_with_one_sentence(
+    tmp_path: Path, frameworks: Callable[[str], Framework]
+) -> None:
     folder = tmp_path / "dlbox-results/workshop/text-classification"
     folder.mkdir(parents=True)
     (folder / "lstm.keras").write_bytes(b"PK broken")
-    command = [
-        sys.executable,
-        str(ROOT / "dlbox.py"),
-        "workshop",
-        "predict",
-        "text-classification",
-        "--text",
-        "x",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    words = ("workshop", "predict", "text-classification", "--text", "x")
+    done = frameworks("tensorflow").dlbox(tmp_path, *words)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert "the file is damaged or from another lesson; remove it" in done.stderr

@@ -216,7 +216,7 @@ def test_save_writes_the_model_of_every_data_set(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    Path("mine.txt").write_text("It is what it is, and that is that. " * 700, encoding="utf-8")
+    Path("mine.txt").write_text("It is what it is, and that is that. " * 560, encoding="utf-8")
     settings = LessonOptions(output=Path("out"), quick=True, epochs=1, save=True, **choices)
     outcome = start(name, settings, out=io.StringIO(), progress=io.StringIO())
     assert outcome.saved == (Path("out") / name / f"{kept}.keras",)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from bench.results.export.spreadsheet import csv_table
-from bench.results.record.document import Document
+from bench.results.record.document import Document, to_json, to_json_line
+from bench.results.store import archive, lookup
 from bench.results.store.history import History, default_path
 from common.file_access import files
-from tests.conftest import Command
+from tests.conftest import ROOT, Command
 from tests.samples import document
 
 
@@ -115,11 +120,6 @@ def test_every_name_of_stdout_is_stdout(dlbox: Command, stored: Document, tmp_pa
 
 
 def test_output_is_appended_to_a_redirected_stdout(dlbox: Command, stored: Document, tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
-    from tests.conftest import ROOT
-
     kept = tmp_path / "kept.csv"
     kept.write_text("before\n")
     command = [sys.executable, "-P", str(ROOT / "dlbox.py"), "report", "1", "--csv", "/dev/fd/1"]
@@ -174,3 +174,104 @@ def test_stdout_is_not_shared(
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert words in done.stderr
     assert not (tmp_path / "-").exists()
+
+
+OLD = 2 * files.STALE_S
+
+
+def leftovers(folder: Path) -> None:
+    """Two files as killed processes leave them, an old and a new one, and an old one of the user."""
+    made = {
+        name: folder / name for name in (".dlbox-0123456789abcdef", ".dlbox-fedcba9876543210", ".dlbox-notes")
+    }
+    for path in made.values():
+        path.write_text("half")
+        os.utime(path, (path.stat().st_atime - OLD, path.stat().st_mtime - OLD))
+    os.utime(made[".dlbox-fedcba9876543210"])  # another process may be writing it now
+
+
+def test_the_next_write_removes_the_temporary_file_of_a_killed_process(tmp_path: Path) -> None:
+    leftovers(tmp_path)
+    for name in ("x.dlbox-0123456789abcdef", ".dlbox-0123456789abcdef0"):
+        (tmp_path / name).write_text("a file of the user")
+        os.utime(tmp_path / name, (0, 0))
+    files.write_atomically(tmp_path / "a.csv", "whole")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        ".dlbox-fedcba9876543210", ".dlbox-notes", "a.csv", "x.dlbox-0123456789abcdef", ".dlbox-0123456789abcdef0",
+    }  # fmt: skip
+
+
+def test_a_link_or_folder_with_the_name_of_a_temporary_file_is_not_removed(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_text("mine")
+    os.utime(target, (0, 0))
+    (tmp_path / ".dlbox-0123456789abcdef").symlink_to(target)
+    (tmp_path / ".dlbox-0000000000000000").mkdir()
+    os.utime(tmp_path / ".dlbox-0000000000000000", (0, 0))
+    files.write_atomically(tmp_path / "a", "whole")
+    assert target.read_text() == "mine"
+    assert (tmp_path / ".dlbox-0123456789abcdef").is_symlink()
+    assert (tmp_path / ".dlbox-0000000000000000").is_dir()
+
+
+def test_a_process_killed_while_it_writes_leaves_no_file_after_the_next_write(tmp_path: Path) -> None:
+    kill = (
+        "import os, signal, sys; from pathlib import Path; from common.file_access import files;"
+        "os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL);"
+        "files.write_atomically(Path(sys.argv[1]), 'half')"
+    )
+    path = tmp_path / "a.csv"
+    path.write_text("before")
+    done = subprocess.run([sys.executable, "-c", kill, str(path)], cwd=ROOT, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert path.read_text() == "before"
+    (left,) = (found for found in tmp_path.iterdir() if found != path)
+    os.utime(left, (0, 0))
+    files.write_atomically(tmp_path / "b.csv", "whole")
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["a.csv", "b.csv"]
+
+
+def test_an_unfinished_model_of_a_killed_process_is_removed(tmp_path: Path) -> None:
+    folder = tmp_path / files.UNFINISHED_FOLDER
+    folder.mkdir()
+    for name, age in (("123-a.keras", OLD), ("124-b.keras", 0.0)):
+        (folder / name).write_text("half")
+        os.utime(folder / name, (time.time() - age,) * 2)
+    files.write_with(tmp_path / "c.keras", lambda new: new.write_text("whole"))
+    assert [path.name for path in folder.iterdir()] == ["124-b.keras"]
+
+
+@pytest.mark.parametrize(("command", "code"), [("compare", 2), ("history import", 2)])
+def test_a_result_file_of_the_largest_size_needs_less_than_300_mb(
+    command: str, code: int, tmp_path: Path
+) -> None:
+    """A file of lists of the smallest size needs the most memory for its bytes."""
+    path = tmp_path / "large.json"
+    begin, end = b'{"schema_version":1,"results":[', b"[]]}"
+    path.write_bytes(begin + b"[]," * ((lookup.LARGEST_RUN - len(begin) - len(end)) // 3) + end)
+    measure = (
+        "import resource, runpy, sys\n"
+        "try: runpy.run_path('dlbox.py', run_name='__main__')\n"
+        "finally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+    )
+    words = [*command.split(), str(path), *([str(path)] if command == "compare" else [])]
+    done = subprocess.run(
+        [sys.executable, "-c", measure, *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code
+    assert "is not a result of dlbox bench or ready" in done.stderr
+    assert int(done.stdout) < 300
+
+
+def test_a_run_larger_than_the_limit_is_refused_in_an_import_too(tmp_path: Path) -> None:
+    line = to_json_line(document()).strip()
+    long = b'{"schema_version":1,"x":"' + b"x" * lookup.LARGEST_RUN + b'"}'
+    with pytest.raises(lookup.SourceError, match="x, line 2 is larger than 8 MiB, the limit for one run"):
+        archive.documents(line + b"\n" + long + b"\n", "x")
+
+
+def test_an_import_accepts_blank_lines_and_a_run_in_several_lines() -> None:
+    line = to_json_line(document()).strip()
+    assert len(archive.documents(b"\n" + line + b"\r\n\n" + line + b"\n", "x")) == 2
+    assert len(archive.documents(b"\n" + line + b"\n", "x")) == 1
+    assert len(archive.documents(to_json(document()).encode(), "x")) == 1

@@ -156,9 +156,9 @@ def test_a_character_model_continues_the_text(tmp_path: Path) -> None:
     from workshops.lessons.text_generation import characters, run
     from workshops.lessons.text_generation import page as text_generation
 
-    settings = LessonOptions(save=True, output=tmp_path, quick=True, epochs=12)
+    settings = LessonOptions(save=True, output=tmp_path, quick=True, epochs=6)
     page = LessonPage(catalog.find("text-generation"), settings, out=io.StringIO(), progress=io.StringIO())
-    text_generation.learn_characters(page, ["gru"], from_string("abc", "abc" * 8_000))
+    text_generation.learn_characters(page, ["gru"], from_string("abc", "abc" * 6_700))
     assert [path.name for path in page.saved] == ["characters-gru.keras"]
     model = saved_models.load(page.saved[0], catalog.find("text-generation"))
     assert characters.unwrap(model)[1] == "abc"

@@ -117,9 +117,11 @@ def test_an_invalid_schema_version_is_refused(tmp_path: Path, number: int) -> No
 
 
 def test_an_endless_or_huge_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lookup, "_LARGEST", 1 << 20)
+    monkeypatch.setattr(lookup, "LARGEST_RUN", 1 << 20)
     with pytest.raises(lookup.SourceError, match="cannot read /dev/zero: a device, not a regular file"):
         lookup.read(Path("/dev/zero"))
     (tmp_path / "huge.json").write_bytes(b" " * ((1 << 20) + 1))
-    with pytest.raises(lookup.SourceError, match=r"huge\.json: it is larger than 1 MiB"):
+    with pytest.raises(
+        lookup.SourceError, match=r"huge\.json: it is larger than 1 MiB, the limit for one run"
+    ):
         lookup.read(tmp_path / "huge.json")

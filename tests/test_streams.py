@@ -177,12 +177,14 @@ def test_an_import_from_stdin_has_the_limit_of_a_file(
     from bench.commands import history as archiving
     from common.file_access.files import STANDARD
 
-    monkeypatch.setattr(lookup, "_LARGEST", 1 << 20)
+    for module in (lookup, archiving):
+        monkeypatch.setattr(module, "LARGEST_EXPORT", 1 << 20)
     said: list[str] = []
     with Path("/dev/zero").open() as endless:
         monkeypatch.setattr(sys, "stdin", endless)
         assert archiving.bring_in(STANDARD, as_json=False, complain=said.append) == 2
-    assert said == ["cannot read -: it is larger than 1 MiB"]
+    assert len(said) == 1
+    assert said[0].startswith("cannot read -: it is larger than 1 MiB, the limit for one import: split it")
 
 
 def test_a_full_temporary_directory_is_reported_as_such(

@@ -60,12 +60,12 @@ def test_the_faithful_variant_is_compared_with_the_fast_one_of_equal_size() -> N
     slow = result("lstm-faithful", 100.0, variant="faithful")
     fast = result("lstm", 250.0, variant="fast")
     assert (
-        "lstm-faithful has the arguments of the class's script; its fast variant lstm has 2.50 times"
+        "lstm-faithful uses the layer arguments of the class's script; its fast variant lstm has 2.50 times"
         in shown(fast, slow)
     )
     other = msgspec.structs.replace(fast, parameters=fast.parameters + 1)
     assert "times the samples/s" not in shown(other, slow)
-    assert "lstm-faithful has the arguments of the class's script." in shown(slow)
+    assert "lstm-faithful uses the layer arguments of the class's script." in shown(slow)
 
 
 def test_the_other_figures_of_a_result_are_in_one_line() -> None:

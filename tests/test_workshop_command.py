@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.frameworks import Framework
 from workshops.lessons import catalog
 
 ROOT = Path(__file__).parent.parent
@@ -66,11 +68,14 @@ def test_usage_errors_are_one_sentence(tmp_path: Path, words: tuple[str, ...], s
     assert not done.stdout
 
 
-def test_run_prints_the_page_and_json_only_json(tmp_path: Path) -> None:
+def test_run_prints_the_page_and_json_only_json(
+    tmp_path: Path, frameworks: Callable[[str], Framework]
+) -> None:
     done = dlbox(tmp_path, "run", "by-hand", "--cell", "gru")
     assert done.returncode == 0
     assert "Results" in done.stdout
-    done = dlbox(tmp_path, "run", "by-hand", "--cell", "gru", "--json", "--backend", "jax")
+    words = ("run", "by-hand", "--cell", "gru", "--json", "--backend", "jax")
+    done = frameworks("jax").dlbox(tmp_path, "workshop", *words)
     document = json.loads(done.stdout)
     assert document["ok"] is True
     assert document["backend"] == "jax"
@@ -125,19 +130,20 @@ def test_an_edited_notebook_is_not_overwritten(tmp_path: Path) -> None:
     assert mine.read_text(encoding="utf-8") == fresh
 
 
-def test_predict_answers_with_a_saved_model(tmp_path: Path) -> None:
-    done = dlbox(
-        tmp_path, "run", "seq2seq", "--quick", "--model", "attention", "--epochs", "1", "--save", "--json"
-    )
+def test_predict_answers_with_a_saved_model(tmp_path: Path, frameworks: Callable[[str], Framework]) -> None:
+    def dlbox(*words: str) -> subprocess.CompletedProcess[str]:
+        return frameworks("tensorflow").dlbox(tmp_path, "workshop", *words)
+
+    done = dlbox("run", "seq2seq", "--quick", "--model", "attention", "--epochs", "1", "--save", "--json")
     assert done.returncode == 1  # one epoch does not learn to add, and the page says why
     assert "not for --epochs 1" in done.stderr
     document = json.loads(done.stdout)
     assert document["saved"] == ["dlbox-results/workshop/seq2seq/attention.keras"]
     kept = json.loads((tmp_path / document["saved"][0]).with_suffix(".json").read_text(encoding="utf-8"))
     assert kept["numbers"]["leaked"] == 0
-    answer = dlbox(tmp_path, "predict", "seq2seq", "--text", "12+345")
+    answer = dlbox("predict", "seq2seq", "--text", "12+345")
     assert answer.returncode == 0
     assert answer.stdout.strip().isdecimal()
-    refused = dlbox(tmp_path, "predict", "seq2seq", "--text", "hello")
+    refused = dlbox("predict", "seq2seq", "--text", "hello")
     assert refused.returncode == 2
     assert "is not a sum of two numbers" in refused.stderr

@@ -45,7 +45,9 @@ def list_command(as_json: bool) -> None:
 @click.argument("name")
 @click.option("--model", metavar="NAME", help="Train only this model of the lesson.")
 @click.option(
-    "--cell", metavar="NAME", help="Use only this cell (simple-rnn, lstm or gru; in by-hand also conv)."
+    "--cell",
+    metavar="NAME",
+    help="Use only this cell: simple-rnn, lstm or gru; the lesson by-hand also has conv.",
 )
 @click.option("--epochs", type=WholeNumber(1), help="Number of epochs.  [default: set by the lesson]")
 @click.option("--quick", is_flag=True, help="Run the short version: about a minute on two CPU cores.")

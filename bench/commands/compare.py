@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from bench.commands.lookup_errors import lookup_failed
 from bench.results.record.document import to_json
 from bench.results.stats.compare import Comparison, compare
 from bench.results.store import lookup
 from bench.results.store.access import open_history_to_read
-from bench.results.store.history import HistoryError
 from bench.results.terminal import comparison
 from common.command_line.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from common.file_access.files import to_stdout
@@ -24,12 +24,8 @@ def run(a: str, b: str, *, as_json: bool, complain: Callable[[str], None]) -> in
     try:
         store = open_history_to_read() if lookup.in_history(a) or lookup.in_history(b) else None
         (a_name, document_a), (b_name, document_b) = lookup.find_both(a, b, store)
-    except HistoryError as error:
-        complain(str(error))
-        return EXIT_FAILED
-    except lookup.SourceError as error:
-        complain(str(error))
-        return EXIT_USAGE
+    except lookup.ERRORS as error:
+        return lookup_failed(error, complain)
     for name, document in ((a_name, document_a), (b_name, document_b)):
         if not document.results:
             complain(f"{name} has no training results: it is a run of `dlbox {document.command}`")

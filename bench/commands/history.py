@@ -12,7 +12,7 @@ import msgspec
 from bench.results.store import archive
 from bench.results.store.access import open_history_to_read
 from bench.results.store.history import History, HistoryError, default_path
-from bench.results.store.lookup import SourceError, bounded
+from bench.results.store.lookup import LARGEST_EXPORT, SourceError, bounded
 from bench.results.store.rows import Run
 from bench.results.terminal import results
 from common.command_line.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
@@ -161,10 +161,10 @@ def prune(
 def _read(file: Path) -> bytes:
     """The runs in ``file``. Raises SourceError, OSError or ValueError if it cannot be read."""
     if file == STANDARD or descriptor(file) == 0:
-        return bounded(sys.stdin.buffer)
+        return bounded(sys.stdin.buffer, LARGEST_EXPORT)
     try:
         with open_regular(file) as source:
-            return bounded(source)
+            return bounded(source, LARGEST_EXPORT)
     except InputError as error:
         raise SourceError(f"cannot read {place(file)}: {error.reason}") from None
 

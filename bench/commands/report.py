@@ -8,12 +8,13 @@ from pathlib import Path
 import msgspec
 
 from bench.commands import export
+from bench.commands.lookup_errors import lookup_failed
 from bench.results.record.document import Document
 from bench.results.report import markdown as summary
 from bench.results.report import page
 from bench.results.store import lookup
 from bench.results.store.access import open_history_to_read
-from bench.results.store.history import COMPARED, History, HistoryError, default_path
+from bench.results.store.history import COMPARED, History, default_path
 from common.command_line.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
 from common.file_access.files import reason, write_atomically
 from common.terminal.shown import on_terminal, visible
@@ -44,12 +45,8 @@ def run(
         if which is not None:
             document = _find(which, store)
         earlier = store.runs(COMPARED, until=document.started_at) if store is not None and document else []
-    except HistoryError as error:
-        complain(str(error))
-        return EXIT_FAILED
-    except lookup.SourceError as error:
-        complain(str(error))
-        return EXIT_USAGE
+    except lookup.ERRORS as error:
+        return lookup_failed(error, complain)
     if document is None and newest is not None:
         complain(lookup.unreadable(newest.id))
         return EXIT_FAILED

@@ -20,7 +20,7 @@ from bench.measure.workloads import BACKENDS, WORKLOADS
 from bench.results.record.document import Document, Result
 from bench.results.stats import compare, derived
 from bench.results.store import archive
-from bench.results.store.lookup import SourceError, bounded
+from bench.results.store.lookup import LARGEST_EXPORT, SourceError, bounded
 from common.file_access import inputs, yaml_lines
 from inventory.cards import cards
 from inventory.machine.records import Machine
@@ -180,7 +180,7 @@ def main(arguments: list[str]) -> int:
     try:
         path = Path(arguments[0])
         with inputs.open_regular(path, arguments[0]) as file:
-            made = entries(archive.documents(bounded(file), path.name), arguments[1])
+            made = entries(archive.documents(bounded(file, LARGEST_EXPORT), path.name), arguments[1])
     except (SourceError, inputs.InputError) as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -41,7 +41,7 @@ class TrainingJob(msgspec.Struct, frozen=True, kw_only=True):
     """After the timed training: seconds to train on one batch that is already on the device, in alternation with the
     same time on the usual input pipeline. 0: not measured."""
     generic_seconds: float = 0.0
-    """On a card, after that: seconds to train the same model without cuDNN. 0: not measured."""
+    """On a card: seconds to train the same model without cuDNN, after all other measurements. 0: not measured."""
     batch_sizes: tuple[int, ...] = ()
     """If not empty, the worker only tries these batch sizes, in this order, and does not train otherwise."""
     search_seconds: float = 1.5

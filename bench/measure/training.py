@@ -45,13 +45,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """In the first process, after the timed training: seconds to train on data that are already on the device, in
     alternation with the same time on the usual input pipeline."""
     generic_seconds: float = 0.0
-    """In the first process, on a card, after that: seconds to train without cuDNN."""
+    """In the first process, on a card: seconds to train without cuDNN, after all other measurements."""
     batch_kind: BatchKind = "workshop"
     setting: Setting | None = None
     """How the model is trained; its backend is ``backend``. None: with the defaults of Keras."""
     warmup_steps: int = 20
     learning_elsewhere: bool = False
-    """Whether to leave the accuracy unjudged, because another batch size already showed that the model learns."""
+    """Whether the accuracy is not judged, because training at another batch size has already shown that the model
+    learns."""
     devices: Devices | None = None
     """Train on these devices at once; None: on the device that the framework selects."""
 

@@ -44,19 +44,21 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     """Minimum number of training examples, regardless of the time budget: see ``accuracy_bar``."""
     judgements: int = 3
     examples_between_judgements: int = 2_048
-    """If the accuracy is below the bar, it is measured again after this much more training, ``judgements`` times in
+    """If the accuracy is below ``accuracy_bar``, it is measured again after this much more training, ``judgements``
+    times in
     all: a single measurement can fall on a spike of the loss that disappears within a hundred steps."""
     accuracy_bar: float = 0.75
     """If the test accuracy after ``examples_before_judging`` is below this, training does not work. A model that only
-    counts words reaches 0.68 on these reviews, so 0.75 needs a model that uses their order. Seeds measured:
-    docs/evidence/learning-bar.md. 0: not judged."""
+    counts words reaches 0.68 on these reviews, so 0.75 needs a model that uses their order.
+    docs/evidence/learning-bar.md has the measured accuracies of several seeds. 0: the accuracy is not judged."""
 
     fused: bool = True
     """Whether a card is expected to use a fused recurrent kernel. False: the class's arguments prevent it."""
 
     @property
     def fingerprint(self) -> str:
-        """First 16 hex digits of the SHA-256 of the definition. ``fused`` was added later and counts if False."""
+        """First 16 hex digits of the SHA-256 of the definition. The field ``fused`` was added later, so it is part
+        of the definition only where it is False."""
         fields = msgspec.structs.asdict(self)
         if self.fused:
             del fields["fused"]

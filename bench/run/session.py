@@ -116,7 +116,7 @@ def run(options: RunOptions, watcher: ProgressDisplay) -> Document:
     if options.tuned and options.devices:
         raise RunOptionsError("--devices trains with Keras' own layers: leave out --tuned or --devices")
     try:
-        book = settings.read() if options.tuned else None
+        tuned_settings = settings.read() if options.tuned else None
     except settings.TunedSettingsError as error:
         raise RunOptionsError(str(error)) from error
     if options.baseline and (options.repeats or (1 if options.quick else 5)) < expectation.LEAST_PROCESSES:
@@ -126,7 +126,7 @@ def run(options: RunOptions, watcher: ProgressDisplay) -> Document:
         )
     recorder = RunRecorder(watcher)
     try:
-        return _run(options, backend, recorder, watcher, book)
+        return _run(options, backend, recorder, watcher, tuned_settings)
     except KeyboardInterrupt:
         raise InterruptedRunError(recorder.interrupted() if recorder.started else None) from None
     finally:
@@ -138,7 +138,7 @@ def _run(
     backend: str,
     recorder: RunRecorder,
     watcher: ProgressDisplay,
-    book: settings.TunedSettings | None,
+    tuned_settings: settings.TunedSettings | None,
 ) -> Document:
     watcher.begin("machine", "reading its hardware")
     machine = gather.gather()
@@ -211,7 +211,7 @@ def _run(
         devices=devices,
         found=findings,
     )
-    schedule.run([_entry(workload, plan, book, machine) for workload in options.workloads])
+    schedule.run([_entry(workload, plan, tuned_settings, machine) for workload in options.workloads])
     findings = schedule.findings
     why_not = expectation.why_no_baseline(findings, recorder.document)
     if options.baseline:
@@ -246,12 +246,13 @@ def _framework(machine: Machine, findings: Sequence[Finding]) -> Callable[[str],
 
 
 def _entry(
-    workload: Workload, plan: training.Plan, book: settings.TunedSettings | None, machine: Machine
+    workload: Workload, plan: training.Plan, tuned_settings: settings.TunedSettings | None, machine: Machine
 ) -> rounds.ScheduledWorkload:
-    """``workload`` with its plan: ``plan``, changed to the setting that ``book`` (if given) stores for it."""
-    if book is None:
+    """``workload`` and the plan for its training: ``plan``, changed to the setting that the tuned settings (if
+    given) contain for this workload."""
+    if tuned_settings is None:
         return rounds.ScheduledWorkload(workload=workload, plan=plan)
-    setting, finding = tuned.look_up(workload, book, machine)
+    setting, finding = tuned.look_up(workload, tuned_settings, machine)
     plan = msgspec.structs.replace(
         plan,
         setting=setting,

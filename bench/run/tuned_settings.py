@@ -13,9 +13,11 @@ from workshops.speed import settings
 from workshops.speed.settings import Setting, TunedSettings, installed
 
 
-def look_up(workload: Workload, book: TunedSettings, machine: Machine) -> tuple[Setting | None, Finding]:
+def look_up(
+    workload: Workload, tuned_settings: TunedSettings, machine: Machine
+) -> tuple[Setting | None, Finding]:
     """The stored setting to train with, or None if none applies, and the finding about it."""
-    entry = book.entries.get(workload.name)
+    entry = tuned_settings.entries.get(workload.name)
     if entry is None:
         return None, _finding(workload, Status.WARN, "no setting is stored, so it trained with the default")
     here = {**entry.versions, **installed(entry.setting.backend)}

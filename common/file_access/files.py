@@ -10,12 +10,21 @@ import re
 import secrets
 import stat
 import sys
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from common.terminal.shown import on_terminal
 
 STANDARD = Path("-")
+
+STALE_S = 3600.0
+"""A temporary file to which nobody has written for this many seconds belongs to a killed process. Writing the largest
+file of dlbox takes seconds."""
+_TEMPORARY = re.compile(r"\.dlbox-[0-9a-f]{16}")
+"""Names of the temporary files of ``write_atomically``."""
+_UNFINISHED = re.compile(r"\d+-.+", re.DOTALL)
+"""Names of the temporary files of ``write_with``: the id of the process, then the name of the file."""
 
 _DESCRIPTORS = re.compile(r"/proc/(self|thread-self|\d+)(/task/\d+)?/fd/(\d+)")
 _MOST_LINKS = 40
@@ -32,7 +41,8 @@ def write_atomically(path: Path, content: str | bytes, *, private: bool = False,
     is replaced, so that nothing outside the folder of ``path`` is written.
 
     Raises OSError, also if stdout is full or closed. After an error a file has its former content, and no temporary
-    file remains.
+    file remains. A process that was killed can leave one; the next write to the same folder after ``STALE_S`` removes
+    it.
     """
     data = content if isinstance(content, bytes) else _bytes(content)
     number = descriptor(path) if follow else None
@@ -60,6 +70,7 @@ def write_atomically(path: Path, content: str | bytes, *, private: bool = False,
 
 def _replace(path: Path, data: bytes, permissions: int | None) -> None:
     """``permissions``: None lets the kernel derive them from the umask."""
+    _remove_stale(path.parent, _TEMPORARY)
     temporary = path.parent / f".dlbox-{secrets.token_hex(8)}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     handle = os.open(temporary, flags, 0o666 if permissions is None else 0o600)
@@ -75,6 +86,19 @@ def _replace(path: Path, data: bytes, permissions: int | None) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+def _remove_stale(folder: Path, names: re.Pattern[str]) -> None:
+    """Remove this user's regular files in ``folder`` whose whole name matches and that nobody has written to for
+    ``STALE_S``. Errors are ignored, because the write that follows does not depend on it."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if not names.fullmatch(entry.name) or not entry.is_file(follow_symlinks=False):
+                continue
+            with contextlib.suppress(OSError):
+                status = entry.stat(follow_symlinks=False)
+                if status.st_uid == os.geteuid() and time.time() - status.st_mtime > STALE_S:
+                    Path(entry.path).unlink()
 
 
 def private_folder(path: Path) -> None:
@@ -206,6 +230,7 @@ def write_with(path: Path, save: Callable[[Path], object]) -> None:
     """
     folder = path.parent / UNFINISHED_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
+    _remove_stale(folder, _UNFINISHED)
     temporary = folder / f"{os.getpid()}-{path.name}"
     try:
         save(temporary)

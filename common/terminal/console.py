@@ -27,10 +27,20 @@ class Console(RichConsole):
         highlight: bool = False,
         file: IO[str] | None = None,
         width: int | None = None,
+        plain: bool = False,
     ) -> None:
-        """``highlight`` colours numbers and addresses. ``file`` and ``width`` replace stdout and its width."""
+        """``highlight`` colours numbers and addresses. ``file`` and ``width`` replace stdout and its width. ``plain``:
+        text without colours, whatever FORCE_COLOR is. In a notebook the output is plain text too, not HTML."""
         super().__init__(
-            stderr=stderr, quiet=quiet, highlight=highlight, file=file, width=width, markup=False, emoji=False
+            stderr=stderr,
+            quiet=quiet,
+            highlight=highlight,
+            file=file,
+            width=width,
+            markup=False,
+            emoji=False,
+            force_jupyter=False,
+            color_system=None if plain else "auto",
         )
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:

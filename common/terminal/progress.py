@@ -17,7 +17,7 @@ _OTHER_COLUMNS = len("⠋ ") + _BAR_WIDTH + len("  0:00:00 ") + 1
 """Width of the spinner, the bar, the time and the gaps, in characters."""
 _LEAST_TEXT_WIDTH = 16
 _LARGEST_SHARE = 0.99
-"""Highest share shown before the end: rich stops the clock of a full bar."""
+"""The bar shows at most this share until the work has ended, because rich stops the clock of a full bar."""
 
 
 class ProgressDisplay:

@@ -25,7 +25,8 @@ class Sums:
         return len(self.questions)
 
     def split(self, held_out: float = 0.1) -> tuple[Sums, Sums]:
-        """Split into (training part, the last ``held_out`` share of the sums)."""
+        """Return two parts: one for training, and the last sums, a share of ``held_out`` (0 to 1), for
+        validation."""
         cut = len(self) - round(len(self) * held_out)
         return self[:cut], self[cut:]
 
@@ -83,7 +84,7 @@ def exact(answers: Ids, guesses: Ids) -> float:
 
 
 def leaked(train: Sums, held_out: Sums) -> float:
-    """Share of the sums of the second part that are also in the training part, in either order."""
+    """Share of the validation sums that the training part contains too, in either order of the two numbers."""
     known = {tuple(sorted(pair)) for pair in train.pairs.tolist()}
     return float(np.mean([tuple(sorted(pair)) in known for pair in held_out.pairs.tolist()]))
 

@@ -51,9 +51,9 @@ class Corpus:
 def make(pairs: int = 200_000, *, seed: int = 0) -> Corpus:
     """Draw ``pairs`` pairs from the distribution p(word) p(context | word) and count them.
 
-    log p(c | w) = 2 [c is a cue of a value that w has] + b(c) + constant(w), b ~ Normal(0, 0.5) the same for
-    all words; p(word) ~ Dirichlet(5 ... 5). Contexts: 4 cues per
-    family, 6 per gender, 6 per number, and 60 neutral contexts.
+    log p(c | w) = 2 [c is a cue of a value that w has] + b(c) + constant(w), b ~ Normal(0, 0.5) the same for all
+    words; p(word) ~ Dirichlet(5 ... 5). Contexts: 4 cues per family, 6 per gender, 6 per number, and 60 neutral
+    contexts.
     """
     rng = np.random.default_rng(seed)
     family, gender, number = attributes().T
@@ -88,8 +88,8 @@ def ppmi_svd(counts: NDArray[np.int64], dimensions: int = 13) -> Vectors:
 
 
 def questions() -> list[tuple[int, int, int, int]]:
-    """The 720 questions (A, A flipped, B, B flipped): every ordered pair of families, with the gender or the number
-    flipped."""
+    """The 720 questions (A, A', B, B'), such as (man, woman, king, queen), as word numbers. A and B are of
+    different families; A' and B' have the other gender, or the other number (singular, plural)."""
     found = []
     for a in range(FAMILIES):
         for b in range(FAMILIES):
@@ -107,9 +107,8 @@ def unit(vectors: Vectors) -> Vectors:
 
 
 def score(vectors: Vectors) -> float:
-    """Share of questions in which the word nearest to (A flipped) - A + B is B flipped. The three words of the question
-    are
-    excluded from the answers."""
+    """Share of questions in which the word nearest to A' - A + B is B'. The words A, A' and B are excluded from the
+    answers."""
     v = unit(vectors)
     return _share(v, lambda a, a2, b: v[a2] - v[a] + v[b])
 

@@ -35,10 +35,10 @@ def stream(
 ) -> Iterator[tuple[str, Vector]]:
     """Yield (word, vector) line by line from a text file, a .gz file, or the smallest .txt file in a .zip archive.
 
-    Raises GloveError with the number of a bad line. A word may contain blanks, as some words of
-    the published sets do: the length of the vector in the first line defines where the numbers begin. A first line
-    "count dimensions", as word2vec writes it, is skipped. ``watch`` is called with the line number from time to time.
-    A word that is not valid UTF-8 (published sets contain some) is skipped; ``odd`` is called with its line number.
+    Raises GloveError with the number of a bad line. A word may contain blanks, as some words of the published sets
+    do: the length of the vector in the first line defines where the numbers begin. A first line "count dimensions",
+    as word2vec writes it, is skipped. ``watch`` is called with the line number from time to time. A word that is not
+    valid UTF-8 (published sets contain some) is skipped; ``odd`` is called with its line number.
     """
     dimensions = 0
     try:

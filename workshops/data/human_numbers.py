@@ -61,8 +61,7 @@ def decode(tokens: Tokens) -> str:
 @dataclass(frozen=True)
 class Ceiling:
     """Limits for a model that sees ``context`` tokens: the best accuracy on the whole stream; the remaining entropy
-    (nats per
-    token); the accuracy of a table of counts that is built from the first 80% and tested on the last 20%.
+    (nats per token); the accuracy of a table of counts that is built from the first 80% and tested on the last 20%.
     """
 
     context: int

@@ -68,8 +68,7 @@ def load(
     place: Path | None, *, vocabulary: int, length: int, most: int | None, seed: int, progress: TextIO
 ) -> ImdbReviews:
     """Read the reviews as numbers. The vocabulary is the ``vocabulary`` - 2 most frequent words of the training part;
-    of each
-    review the last ``length`` words remain.
+    of each review the last ``length`` words remain.
 
     ``place``: an archive or an unpacked folder of the learner. None: the published archive, which is downloaded once.
     ``most``: maximum number of reviews per part, drawn at random. Raises ReviewsError.

@@ -42,9 +42,7 @@ def load(
     """(training, validation, test) from a folder with both files, or from one file; raises SignsError.
 
     The test part is the test file. Without a test file, the test part is taken from the training file and is as large
-    as
-    the validation part.
-    ``most``: maximum number of training pictures.
+    as the validation part. ``most``: maximum number of training pictures.
     """
     train, test = _find(place)
     images, labels = read(train)

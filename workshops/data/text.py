@@ -37,7 +37,8 @@ class Text:
     ids: Ids
 
     def split(self, held_out: float = 0.1) -> tuple[Ids, Ids]:
-        """Split into (the first part, the last ``held_out`` share)."""
+        """Return two parts: one for training, and the last characters, a share of ``held_out`` (0 to 1), for
+        validation."""
         cut = len(self.ids) - round(len(self.ids) * held_out)
         return self.ids[:cut], self.ids[cut:]
 
@@ -135,9 +136,8 @@ _NO_TEXT = UNKNOWN + "".join(map(chr, (*range(8), *range(14, 27), *range(28, 32)
 
 
 def count_tables(train: Ids, held_out: Ids, symbols: int, longest: int = 6) -> list[float]:
-    """Cross-entropy, in nats per character, of count tables of each order from 0 to ``longest``, measured on the second
-    part
-    of the text: the reference for a network.
+    """Cross-entropy, in nats per character, of count tables of each order from 0 to ``longest``, measured on the
+    second part of the text: the reference for a network.
 
     The tables use Witten and Bell's smoothing: p_k(c) = (n(ctx, c) + U(ctx) p_(k-1)(c)) / (n(ctx) + U(ctx)), where
     U is the number of different characters seen after ctx; p_(-1) = 1 / symbols; an unseen ctx leaves p unchanged.
@@ -163,7 +163,7 @@ def count_tables(train: Ids, held_out: Ids, symbols: int, longest: int = 6) -> l
 
 
 def _contexts(ids: Ids, k: int, symbols: int) -> Ids:
-    """For each position from k on: the k characters before it, encoded as one integer."""
+    """For each position from k on, the k characters before it, encoded as one integer."""
     context = np.zeros(len(ids) - k, np.int64)
     for j in range(k):
         context = context * symbols + ids[j : len(ids) - k + j]

@@ -121,8 +121,7 @@ def lstm_forward(
     inputs: Any, kernel: Any, recurrent: Any, bias: Any, gates: Any, states: Any, carries: Any, bent: Any
 ) -> None:
     """Read the inputs (T, B, I) and fill the buffers: gates (T, B, 4H); states and carries (T+1, B, H), except their
-    first
-    entry; ``bent`` (T, B, H), the tanh of the carries."""
+    first entry; ``bent`` (T, B, H), the tanh of the carries."""
     steps, rows, width = inputs.shape
     units = bent.shape[2]
     np.dot(inputs.reshape(steps * rows, width), kernel, gates.reshape(steps * rows, 4 * units))
@@ -145,10 +144,9 @@ def lstm_backward(
     inputs: Any, kernel: Any, recurrent: Any, gates: Any, states: Any, carries: Any, bent: Any, of_outputs: Any,
     dh: Any, dc: Any, to_inputs: Any, to_kernel: Any, to_recurrent: Any, to_bias: Any,
 ) -> None:  # fmt: skip
-    """``of_outputs``: gradients of the outputs (T, B, H), or (0, B, H) if there are none. ``dh`` and ``dc`` (B, H): on
-    entry
-    the gradients of the last states, on return those of the first states. The gates are overwritten with their
-    gradients.
+    """``of_outputs``: gradients of the outputs (T, B, H), or (0, B, H) if there are none. ``dh`` and ``dc`` (B, H):
+    on entry the gradients of the last states, on return those of the first states. The gates are overwritten with
+    their gradients.
     """
     steps, rows, width = inputs.shape
     units = bent.shape[2]
@@ -175,9 +173,8 @@ def lstm_backward(
 def gru_forward(
     inputs: Any, kernel: Any, recurrent: Any, bias: Any, gates: Any, states: Any, turned: Any
 ) -> None:
-    """Like ``lstm_forward``. The gates (T, B, 3H) are update, reset and candidate. ``turned`` (T, B, H): the recurrent
-    term
-    of the candidate, which the reset gate multiplies."""
+    """Like ``lstm_forward``. The gates (T, B, 3H) are update, reset and candidate. ``turned`` (T, B, H): the
+    recurrent term of the candidate, which the reset gate multiplies."""
     steps, rows, width = inputs.shape
     units = turned.shape[2]
     np.dot(inputs.reshape(steps * rows, width), kernel, gates.reshape(steps * rows, 3 * units))

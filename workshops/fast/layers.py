@@ -1,11 +1,10 @@
 """LSTM, GRU and SimpleRNN of Keras that compute the whole sequence in one call on a processor.
 
-Keras 3 uses cuDNN's kernels on a card. On a processor it loops over the time steps; with torch this loop is in Python.
-One call for
-all steps, forward and backward, is ``torch.lstm``, ``torch.gru`` and ``torch.rnn_tanh`` (oneDNN's for the LSTM), or
-the loops that dlbox compiles for the processor (``workshops.fast.kernels``), on torch and on TensorFlow. The layers
-here are those of Keras with that one call instead of the loop: the variables, their names and layout, the
-configuration and the class name are the same, so that weights and saved files can be exchanged.
+Keras 3 uses cuDNN's kernels on a card. On a processor it loops over the time steps; with torch this loop is in
+Python. One call for all steps, forward and backward, is ``torch.lstm``, ``torch.gru`` and ``torch.rnn_tanh``
+(oneDNN's for the LSTM), or the loops that dlbox compiles for the processor (``workshops.fast.kernels``), on torch and
+on TensorFlow. The layers here are those of Keras with that one call instead of the loop: the variables, their names
+and layout, the configuration and the class name are the same, so that weights and saved files can be exchanged.
 
 The loop of Keras is used for: JAX, a card, a mask, dropout, ``unroll``, ``use_cudnn=True``, other activations than
 tanh and sigmoid, a GRU with ``reset_after=False``, half precision; on TensorFlow also for a SimpleRNN.
@@ -77,7 +76,8 @@ FAST = {keras.layers.LSTM: LSTM, keras.layers.GRU: GRU, keras.layers.SimpleRNN: 
 
 
 def _how(layer: Any) -> str:
-    """TensorFlow has no other fast kernels. The kernels of torch itself also support float64."""
+    """The kind of fast kernel for this layer: "fast", "split" or "loops" (see ``workshops.fast.quicken``). The
+    compiled loops support float32 only, so "split" replaces them for float64."""
     how = getattr(layer, "dlbox_how", "")
     return "split" if how == "loops" and layer.compute_dtype != "float32" else how
 
@@ -199,8 +199,7 @@ def _in_order(layer: Any, sequences: Any) -> Any:
 
 def _gates(rows: Any) -> Any:
     """Reorder the gates of a GRU along the first axis: from update, reset, candidate (Keras) to reset, update,
-    candidate
-    (torch)."""
+    candidate (torch)."""
     import torch
 
     update, reset, candidate = rows.chunk(3)

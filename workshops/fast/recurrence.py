@@ -37,8 +37,7 @@ class Passed:
 
     def __init__(self, kind: Kind, inputs: Array, states: Sequence[Array], weights: Sequence[Array]) -> None:
         """Inputs (B, T, I); first states, (B, H) each; kernel (I, GH), recurrent kernel (H, GH) and bias as in Keras,
-        where G is
-        the number of gates."""
+        where G is the number of gates."""
         self._kind: Kind = kind
         self._weights = tuple(np.ascontiguousarray(one, np.float32) for one in weights)
         count = max(1, min(cores(), len(inputs) // LEAST_ROWS))
@@ -59,7 +58,9 @@ class Passed:
         """
         parts, self._parts = self._parts, []
         if not parts:
-            raise RuntimeError("the gradient was taken already: a recurrence keeps it for one time")
+            raise RuntimeError(
+                "the gradient was already computed: call the forward pass again before a second backward pass"
+            )
         edges = np.cumsum([part["inputs"].shape[1] for part in parts])[:-1]
         cut = [np.split(one, edges) for one in of_states]
         above = [None] * len(parts) if of_outputs is None else np.split(of_outputs, edges)
@@ -131,7 +132,8 @@ class Passed:
 
 
 class _Buffers:
-    """Free arrays by shape. The most recently released shape comes last; a shape without free arrays is removed."""
+    """Arrays that can be reused, by shape. The most recently released shape comes last; a shape without arrays is
+    removed."""
 
     MAX_STORED = 32
     """The buffers take at most the memory of one training step; the shapes change with the last batch."""

@@ -46,7 +46,9 @@ class _Split(torch.autograd.Function):  # type: ignore[misc]
     def backward(ctx: Any, *gradients: Any) -> tuple[Any, ...]:
         done, wanted = ctx.done, ctx.needs_input_grad[3:]
         if done is None:
-            raise RuntimeError("the gradient was taken already: a recurrence in parts keeps it for one time")
+            raise RuntimeError(
+                "the gradient was already computed: call the forward pass again before a second backward pass"
+            )
         ctx.done = None
         parts = [len(out[0]) for _, out in done]
         cut = [None if one is None else one.split(parts) for one in gradients]

@@ -55,8 +55,7 @@ def before_sigmoid(gate: float) -> float:
 
 def nudge_left(step: Callable[..., Any], weights: list[Array], steps: int, *, lstm: bool = False) -> Array:
     """Share of a small change of the state that remains after 0, 1 ... ``steps`` steps. In an LSTM, the state is the
-    cell
-    state.
+    cell state.
 
     The change is an imaginary number of size 1e-30 (complex-step differentiation): nearly equal numbers are never
     subtracted, so the result is the directional derivative, exact except for rounding.

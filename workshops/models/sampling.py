@@ -37,8 +37,7 @@ def uniform(count: int, seed: int) -> NDArray[np.float32]:
 
 def pick(probabilities: NDArray[Any], temperature: float, u: float) -> int:
     """Draw a symbol: the one at ``u`` in the cumulative sum of the normalised p^(1/temperature). A low temperature
-    favours
-    likely symbols."""
+    favours likely symbols."""
     scores = np.log(np.maximum(probabilities.astype(np.float64), 1e-30)) / temperature
     weights = np.exp(scores - scores.max())
     cumulated = np.cumsum(weights)
@@ -90,7 +89,7 @@ class RecurrentCell:
         self.reset_after = bool(getattr(layer, "reset_after", False))
 
     def step(self, weights: list[Any], symbol: Any, state: tuple[Any, ...], ops: Any) -> tuple[Any, ...]:
-        """Let all rows of the state (rows, units) read one symbol. The newest output is ``state[0]``."""
+        """Advance all rows of the state (rows, units) by one symbol. The newest output is ``state[0]``."""
         kernel, recurrent, bias = weights
         h, read = state[0], ops.read(kernel, symbol)
         if self.kind == "SimpleRNN":
@@ -121,14 +120,13 @@ GoOn = Callable[[Any, NDArray[np.float32], np.float32], tuple[Any, Any]]
 
 
 def _row(kernel: Any, symbol: Any) -> Any:
-    """The product of a one-hot symbol and the kernel, which is a row of the kernel."""
+    """The product of a one-hot symbol and the kernel. It is a row of the kernel, so no product is computed."""
     return kernel[symbol]
 
 
 def _numpy_run(cell: RecurrentCell, rows: int, size: int) -> tuple[Read, GoOn]:
-    """Returns two functions: one reads the start, one generates ``size`` symbols. A state is (time, cell state). The
-    window
-    that began at time t has the row t mod rows."""
+    """Returns two functions: the first reads the given start of the text, the second generates ``size`` symbols.
+    Both take and return a state (time, cell state). Row t mod rows belongs to the window that began at time t."""
     kernel, bias = cell.head
     ops = SimpleNamespace(tanh=np.tanh, matmul=np.matmul, split=np.split, read=_row)
 
@@ -154,7 +152,8 @@ def _numpy_run(cell: RecurrentCell, rows: int, size: int) -> tuple[Read, GoOn]:
 
 
 def _fresh(state: tuple[Any, ...], t: int, rows: int) -> tuple[Any, ...]:
-    """Reset the row whose window is complete. A single row is the carried state and is never reset."""
+    """Reset the state of the window that is complete, so that a new window can use its row. With a single row
+    nothing is reset: that row is the state that is carried through the whole text."""
     if rows > 1:
         for part in state:
             part[t % rows] = 0

@@ -79,9 +79,8 @@ def _cnn_lstm(vectors: Any) -> Any:
 
 
 def _attention(vectors: Any) -> Any:
-    """An LSTM with additive attention over all its states h: the weights are the softmax of u . tanh(W h + b) over the
-    time
-    steps."""
+    """An LSTM with additive attention over all its states h: the weights are the softmax of u . tanh(W h + b) over
+    the time steps."""
     import keras
 
     states = keras.layers.LSTM(100, return_sequences=True, name="lstm")(vectors)

@@ -31,7 +31,7 @@ _START_LIMIT = 60.0
 
 @dataclass(frozen=True)
 class ExerciseResult:
-    """Result of one exercise: it is solved, or there is a hint."""
+    """Result of one exercise: whether it is solved, and a hint if it is not."""
 
     name: str
     solved: bool

@@ -24,7 +24,7 @@ CEILING = (
     "because there are few test reviews."
 )
 SCORE_UNKNOWN = "No score is expected: the best possible score on your own data is not known."
-"""The sentences above are used by several lessons, in ``if_off`` and ``without_ranges``."""
+"""Several lessons use the sentences above, in ``if_off`` and ``without_ranges``."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,8 @@ class Expected:
 
     ``mode``: the range is valid with ``--quick``, without it, or in both cases. ``why``: the source of the range.
     ``if_off``: the usual reason for a value outside the range, one sentence. ``data``: the data sets with which the
-    value
-    is measured. ``model``: the model or cell that must be trained to measure the value, if the name of the value does
-    not
-    contain it. ``whole``: the value is measured only if the whole lesson runs, not a single model.
+    value is measured. ``model``: the model or cell that must be trained to measure the value, if the name of the
+    value does not contain it. ``whole``: the value is measured only if the whole lesson runs, not a single model.
     """
 
     name: str
@@ -59,8 +57,7 @@ class SavedModelShape:
     """Shapes of the inputs and the output of a saved model, without the batch axis. None stands for any length.
 
     ``name_prefix``: applies only to models whose name starts with this text. ``layer``: name of a layer that such a
-    model
-    must have.
+    model must have.
     """
 
     inputs: tuple[Shape, ...]

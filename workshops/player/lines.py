@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import re
 import textwrap
 from collections.abc import Sequence
+
+from rich.table import Table
+
+from common.terminal.console import Console
+from common.terminal.shown import visible
 
 GAP = 2
 """Number of blanks before a table and between its columns."""
 
 
 def folded(text: str, width: int) -> str:
-    """Wrap ``text`` to lines of at most ``width`` characters. Continuation lines are indented further. Words longer
-    than a
-    line are not split."""
+    """Wrap ``text`` to lines of at most ``width`` characters. Continuation lines are indented further. Words that are
+    longer than a line are not split."""
     lines = []
     for line in text.split("\n"):
         if len(line) <= width:
@@ -51,34 +56,13 @@ def flowed(text: str, column: int, width: int) -> tuple[str, int]:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
-    """Format rows as columns. The first column is left-aligned. If the table is too wide, its widest column is
-    wrapped."""
-    cells = [list(headers), *(list(row) for row in rows)]
-    room = width - GAP * len(headers)
-    columns = _narrowed([[row[i] for row in cells] for i in range(len(headers))], room)
-    lines = []
-    for row in cells:
-        folds = [textwrap.wrap(text, size) or [""] for text, size in zip(row, columns, strict=True)]
-        for height in range(max(map(len, folds))):
-            parts = [fold[height] if height < len(fold) else "" for fold in folds]
-            aligned = [
-                text.ljust(size) if i == 0 else text.rjust(size)
-                for i, (text, size) in enumerate(zip(parts, columns, strict=True))
-            ]
-            lines.append((" " * GAP + (" " * GAP).join(aligned)).rstrip())
-    return lines
-
-
-def _narrowed(columns: list[list[str]], room: int) -> list[int]:
-    """Width of each column. The total is at most ``room`` if the longest words allow it."""
-    sizes = [max(1, *map(len, texts)) for texts in columns]
-    least = [max((len(word) for text in texts for word in text.split()), default=1) for texts in columns]
-    while sum(sizes) > room:
-        able = [i for i, size in enumerate(sizes) if size > least[i]]
-        if not able:  # words are split only as a last resort
-            able = [i for i, size in enumerate(sizes) if size > 4]
-            if not able:
-                break
-        widest = max(able, key=lambda i: sizes[i])
-        sizes[widest] -= 1
-    return sizes
+    """Format ``rows`` as a table of at most ``width`` columns of text. The first column is left-aligned, the others
+    are right-aligned. If the table is too wide, rich wraps the widest column."""
+    drawn = Table(box=None, padding=(0, 0, 0, GAP), header_style="none")
+    for i, header in enumerate(headers):
+        drawn.add_column(header, justify="right" if i else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*map(visible, row))
+    out = io.StringIO()
+    Console(file=out, width=width, plain=True).print(drawn)
+    return [line.rstrip() for line in out.getvalue().splitlines()]

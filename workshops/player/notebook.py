@@ -50,8 +50,7 @@ def write(lesson: Lesson, folder: Path, *, force: bool = False) -> Path:
     """Write the notebook to ``folder/STEM.ipynb``. Raises LessonError when it cannot be written.
 
     An existing notebook is replaced if nobody has edited it, or with ``force``. Otherwise raises EditedNotebookError.
-    If
-    its cells equal those of the lesson, the file and the outputs in it are kept.
+    If its cells equal those of the lesson, the file and the outputs in it are kept.
     """
     import nbformat
 

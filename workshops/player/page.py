@@ -122,7 +122,7 @@ class LessonPage:
             )
 
     def expect(self, expected: Sequence[Expected], where: str) -> None:
-        """Add expected values that follow from the data, and show them before the training."""
+        """Add expected values that were computed from the data, and print them before the training."""
         self.added |= {e.name: e for e in expected}
         self.say(f"Expected values {where}:")
         self.table(("", "expected"), [(e.name, expected_range(e)) for e in expected])
@@ -160,8 +160,7 @@ class LessonPage:
 
     def seed(self) -> None:
         """Clear earlier models and reset the random numbers, so that a model learns the same whether others were
-        trained before
-        it or not."""
+        trained before it or not."""
         import keras
 
         keras.utils.clear_session()
@@ -178,14 +177,13 @@ class LessonPage:
         validation: tuple[Any, Any] | None = None,
         weights: Any = None,
         each_epoch: Callable[[int], None] | None = None,
-        quiet: bool = False,
     ) -> dict[str, list[float]]:
         """Call ``model.fit`` and show its progress. Returns the history: for each metric one number per epoch."""
         import keras
 
         count = len(inputs[0]) if isinstance(inputs, (list, tuple)) else len(inputs)
         show = TrainingProgress(
-            self.progress, model.name, epochs, math.ceil(count / batch_size), quiet, self.notebook
+            self.progress, model.name, epochs, math.ceil(count / batch_size), self.notebook
         )
         events: dict[str, Any] = {
             "on_epoch_begin": lambda epoch, logs: show.epoch_begins(epoch),
@@ -197,7 +195,8 @@ class LessonPage:
         if each_epoch is not None:
             callbacks.append(keras.callbacks.LambdaCallback(on_epoch_end=lambda e, logs: each_epoch(e)))
         callbacks[0].async_safe = True
-        with nullcontext() if self._apply_tuned(model) else defaults.for_training(model):
+        tuned_model = self._apply_tuned(model)
+        with nullcontext() if tuned_model else defaults.for_training(model), show:
             history = model.fit(
                 inputs,
                 targets,
@@ -208,7 +207,6 @@ class LessonPage:
                 callbacks=callbacks,
                 verbose=0,
             )
-        show.done()
         return {name: [float(v) for v in values] for name, values in history.history.items()}
 
     def _apply_tuned(self, model: Any) -> bool:
@@ -256,9 +254,8 @@ class LessonPage:
     def figure(
         self, name: str, title: str, *, columns: int = 1, size: tuple[float, float] = (8, 4)
     ) -> Iterator[Any]:
-        """Context manager for a picture: yields axes to draw on (a list for several columns), then shows the picture
-        and saves it
-        as PNG."""
+        """Context manager for a picture: yields axes to draw on (a list for several columns), then shows the
+        picture and saves it as PNG."""
         import matplotlib
 
         if not self.notebook:

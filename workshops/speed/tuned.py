@@ -29,12 +29,10 @@ def stored_setting(workload: str | None) -> Setting | None:
 
 def apply(model: Any, chosen: Setting) -> Setting | None:
     """Prepare ``model``, which is compiled but not yet trained, for training with ``chosen``. Returns None if
-    ``chosen`` is
-    for another backend.
+    ``chosen`` is for another backend.
 
     Otherwise returns the part of the setting that is used: a lesson sets its own batch size, and the precision of a
-    model
-    is fixed when the model is built.
+    model is fixed when the model is built.
     """
     import keras
 

@@ -46,7 +46,8 @@ def pipeline(
 
 
 def last_batch(index: int, params: Mapping[str, Any] | None) -> int:
-    """Index of the last batch in one call of the train function. ``index`` and ``params`` are those of the Keras
+    """Index of the last batch that one call of the training function has trained. ``index`` and ``params`` are
+    those of the Keras
     callback at the end of the call.
 
     One call can train on several batches (``steps_per_execution``). Keras counts the last call of an epoch in full even

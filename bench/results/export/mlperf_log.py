@@ -19,8 +19,8 @@ def mllog(document: Document) -> str:
     """MLPerf log lines. Each process is a separate run in the namespace ``label/backend/number``.
 
     Only durations are measured, so ``time_ms`` adds them up from the start of the document; time between processes is
-    not included. ``run_stop`` is "success" where the held-out accuracy reached the bar, and "aborted" where it did
-    not or was not evaluated: only the first process is evaluated, the others are timed.
+    not included. ``run_stop`` is "success" where the held-out accuracy reached the required minimum, and "aborted"
+    where it did not or was not evaluated: only the first process is evaluated, the others are timed.
     """
     clock = datetime.fromisoformat(document.started_at).timestamp()
     lines = []

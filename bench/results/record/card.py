@@ -81,8 +81,7 @@ class CardSummary(msgspec.Struct, frozen=True, kw_only=True):
     samples_per_second_per_watt: float | None = None
     other_programs: tuple[str, ...] | None = None
     """Other compute programs on the card during the timed training, as "python (4242)", without programs that also
-    render graphics;
-    null where the driver gives no list."""
+    render graphics; null where the driver gives no list."""
     other_programs_percent: dict[str, float] | None = None
     """Percent of the time in which kernels of each other program ran, including programs that both compute and
     render."""

@@ -115,8 +115,7 @@ class Kernel(msgspec.Struct, frozen=True, kw_only=True):
     why: tuple[str, ...] = ()
     unavoidable: bool | None = None
     """Whether Keras has no fused kernel at all for these layers on this backend, so that no other argument or version
-    helps; null in results from
-    before this was recorded."""
+    helps; null in results from before this was recorded."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,8 +180,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     price: Price | None = None
     learning_seen_at_batch: int | None = None
     """The batch size at which ``accuracy`` was measured, if it differs from ``batch_size``: a large batch takes too
-    few steps
-    in the same number of examples."""
+    few steps in the same number of examples."""
     setting: Setting | None = None
     """The settings that `--tuned` applied, if they differ from Keras' defaults."""
     devices: int = 1

@@ -86,8 +86,8 @@ def throughput(results: tuple[Result, ...], references: Mapping[int, Reference] 
 
 
 def _relative_speeds(axes: Any, ordered: Sequence[Result], compared: Sequence[Reference]) -> None:
-    """Draw the interval expected of another run, the earlier runs and the expected speed, all in percent of this
-    run's median."""
+    """Draw three references in percent of this run's median: the interval in which another run is expected, the
+    earlier runs, and the speed that a finding expects."""
     low, high = 0.9, 1.1
 
     def at(value: float, median: float, row: int) -> float:

@@ -99,7 +99,8 @@ def _on(result: Result) -> str:
 
 
 def references_of(document: Document, runs: Iterable[Run]) -> dict[int, charts.Reference]:
-    """Reference speeds of each result, by its index: those of earlier runs, and the one that a finding expects."""
+    """Reference speeds by the index of the result: the speeds of earlier runs, and the speed that a finding
+    expects."""
     before = [
         run.document
         for run in runs

@@ -126,8 +126,8 @@ def identity(machine: Machine) -> tuple[str, ...]:
 
 
 def key(result: Result) -> tuple[str, str, str, int, int, str]:
-    """A key that is equal for two results of the same kind. They did the same work if their fingerprints are equal
-    too."""
+    """The properties that two results must share to be compared (workload, backend, batch size, ...). Two results
+    with equal keys did the same work if their fingerprints are equal too."""
     return (
         result.workload,
         result.backend,

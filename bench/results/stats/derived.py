@@ -78,8 +78,7 @@ def recompute(result: Result, repeats: tuple[Repeat, ...], *, partial: bool) -> 
     """``result`` with all figures computed from ``repeats``, of which at least one has a block.
 
     If samples/s change, figures that cannot be computed from the blocks alone are adjusted: shares and samples/s per
-    dollar change
-    in proportion; the interval and the single steps are removed.
+    dollar change in proportion; the interval and the single steps are removed.
     """
     blocks = [block for repeat in repeats for block in repeat.blocks]
     rates = Spread.of([block.samples_per_second for block in blocks])

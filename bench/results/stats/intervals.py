@@ -30,8 +30,7 @@ import msgspec
 
 CONFIDENCE = 0.99
 """Confidence of each interval. A suite has about ten workloads, and only a slow-down gives exit code 1: at 99%,
-comparing a
-machine with itself gives a false slow-down in at most one run of twenty, at 95% in one of four."""
+comparing a machine with itself gives a false slow-down in at most one run of twenty, at 95% in one of four."""
 
 LEAST_PROCESSES = 3
 """Minimum number of processes to estimate the variation between them: the t factor of two against two is up to 64."""

@@ -21,9 +21,8 @@ training on two cores."""
 
 CARD_BUSY_PERCENT, CARD_DISTURBED_PERCENT = 5.0, 20.0
 """The same two limits for a card, in percent of the time in which kernels of other compute programs ran. A card runs
-its
-programs in turns, so they take about this share of its time; a program that only occupies memory takes none. The second
-limit corresponds to 0.4 of two cores (proposed value: not measured on a card)."""
+its programs in turns, so they take about this share of its time; a program that only occupies memory takes none. The
+second limit corresponds to 0.4 of two cores (proposed value: not measured on a card)."""
 
 UNSTEADY = {"gpu": 0.05, "cpu": 0.12}
 """MAD of the block rates divided by their median, above which a result is unsteady. A GPU without other load gives well

@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 import msgspec
 
 from bench.results.record.document import Document
-from bench.results.store.lookup import SourceError, decode
+from bench.results.store import lookup
+from bench.results.store.lookup import SourceError
 from bench.results.store.rows import Run
 
 COMMANDS = ("bench", "ready")
@@ -37,18 +38,26 @@ def documents(data: bytes, where: str) -> list[Document]:
 
     ``where``: the name of the file in messages. Raises SourceError if anything in it is invalid.
     """
-    rows = [(number, row) for number, row in enumerate(data.splitlines(), 1) if row.strip()]
-    if not rows:
+    rows = lookup.lines(data)
+    first, second = next(rows, None), next(rows, None)
+    if first is None:
         raise SourceError(f"{where} contains no run")
-    if len(rows) > 1 and not _is_json(rows[0][1]):  # one document in several lines
-        rows = [(0, data)]
-    found = [decode(row, f"{where}, line {number}" if len(rows) > 1 else where) for number, row in rows]
+    if second is None or not _is_json(first[1]):  # one document, in one line or in several
+        found = [_decode(data, where)]
+    else:
+        found = [_decode(row, f"{where}, line {number}") for number, row in lookup.lines(data)]
     for number, document in enumerate(found, 1):
         if document.command not in COMMANDS or (not document.results and not document.partial):
             raise SourceError(
                 f"{where} contains a run without training results (run number {number} of the file)"
             )
     return found
+
+
+def _decode(row: bytes, where: str) -> Document:
+    if len(row) > lookup.LARGEST_RUN:
+        raise SourceError(f"{where} is larger than {lookup.LARGEST_RUN >> 20} MiB, the limit for one run")
+    return lookup.decode(row, where)
 
 
 def expendable(

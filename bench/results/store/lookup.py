@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import io
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from bench.results.record.document import Document, from_json
 from bench.results.record.grammar import harmless
 from bench.results.stats import compare
 from bench.results.store import validate
-from bench.results.store.history import History
+from bench.results.store.history import History, HistoryError
 from bench.results.store.rows import Run
 from common.command_line.json_output import SCHEMA_VERSION
 from common.command_line.whole_numbers import whole
@@ -26,12 +27,19 @@ from common.terminal.shown import place, shortened
 WORDS = ("last", "previous", "baseline")
 """Names of runs in the history."""
 
-_LARGEST = 512 << 20
-"""Maximum bytes of one file; a run has about 20 kB, or a few MB with hours of card readings."""
+LARGEST_RUN = 8 << 20
+"""Maximum size of one run in bytes. A run has about 20 kB. Hours of measurements with 10,000 timed blocks of 106 bytes
+make 1.1 MB, the most that a real run has."""
+LARGEST_EXPORT = 64 << 20
+"""Maximum size in bytes of a file with several runs, about 3,000 of them. Decoding needs three times this memory."""
 
 
 class SourceError(Exception):
     """The run does not exist, or the file contains no run. The message is one sentence."""
+
+
+ERRORS = (HistoryError, SourceError)
+"""The exceptions of ``find`` and ``find_both``."""
 
 
 class _Version(msgspec.Struct):
@@ -85,7 +93,7 @@ def read(path: Path) -> Document:
     """The document in a file. Raises SourceError."""
     try:
         with inputs.open_regular(path) as source:
-            data = bounded(source)
+            data = bounded(source, LARGEST_RUN)
     except inputs.InputError as error:
         if not error.missing:
             raise SourceError(f"cannot read {place(path)}: {error.reason}") from error
@@ -98,12 +106,29 @@ def read(path: Path) -> Document:
     return decode(data, place(path))
 
 
-def bounded(source: IO[bytes]) -> bytes:
-    """Read a file or pipe to its end. Raises OSError, or ValueError if it is too large (/dev/zero never ends)."""
-    data = source.read(_LARGEST + 1) or b""  # read() returns None on a non-blocking terminal without input
-    if len(data) > _LARGEST:
-        raise ValueError(f"it is larger than {_LARGEST >> 20} MiB")
+def bounded(source: IO[bytes], limit: int) -> bytes:
+    """Read a file or pipe to its end. Raises OSError, or ValueError if it has more than ``limit`` bytes, because
+    /dev/zero never ends."""
+    data = source.read(limit + 1) or b""  # read() returns None on a non-blocking terminal without input
+    if len(data) > limit:
+        raise ValueError(_too_large(limit))
     return data.removeprefix(codecs.BOM_UTF8)
+
+
+def _too_large(limit: int) -> str:
+    if limit == LARGEST_EXPORT:
+        return (
+            f"it is larger than {limit >> 20} MiB, the limit for one import: split it by lines "
+            f"(`split -C {limit >> 20}M FILE part-`), then import each part"
+        )
+    return f"it is larger than {limit >> 20} MiB, the limit for one run: write it again with --json"
+
+
+def lines(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Number and content of each line that is not blank. The lines are not all in memory at once."""
+    for number, line in enumerate(io.BytesIO(data), 1):
+        if line.strip():
+            yield number, line
 
 
 def decode(data: bytes, where: str) -> Document:
@@ -152,7 +177,7 @@ def unreadable(number: int) -> str:
 def _documents_in(data: bytes) -> int:
     """Number of lines that contain a run, as in an export."""
     count = 0
-    for row in data.splitlines():
+    for _, row in lines(data):
         with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             msgspec.json.decode(row, type=_Version)
             count += 1

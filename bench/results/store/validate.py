@@ -40,9 +40,8 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     (".*", 0, 1e20),
 )
 """Pattern of a field's name -> minimum and maximum of its value. If several names on the path to a value match, the
-innermost decides. Names contain
-the units. The ranges include every computer of the near future and exclude what a chart cannot draw. Fans can run at
-more than 100%."""
+innermost decides. Names contain the units. The ranges include every computer of the near future and exclude what a
+chart cannot draw. Fans can run at more than 100%."""
 
 _RECOMPUTED = {
     ("step_seconds",),

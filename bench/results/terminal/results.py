@@ -103,7 +103,7 @@ def variants(results: tuple[Result, ...]) -> list[str]:
         if result.variant != "faithful":
             continue
         fast = next((r for r in results if r.variant == "fast" and _size(r) == _size(result)), None)
-        line = f"{result.label} has the arguments of the class's script"
+        line = f"{result.label} uses the layer arguments of the class's script"
         if fast is not None:
             factor = fast.samples_per_second.median / result.samples_per_second.median
             line += f"; its fast variant {fast.label} has {factor:.2f} times the samples/s"

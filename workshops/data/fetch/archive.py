@@ -23,7 +23,7 @@ MOST_MEMBERS = 200_000
 """Maximum number of files in an archive. The archive of the published film reviews has 100,000 files."""
 _LARGEST_DIRECTORY = 64 << 20
 _LONGEST_END = 65_535 + 22 + 20 + 56
-"""Maximum size in bytes of the end record of a zip archive, with the longest comment and the 64-bit records."""
+"""Maximum size in bytes of the end record of a zip archive, including the longest comment and the Zip64 records."""
 _LARGEST_PIECE = 4 << 20
 _TAR_HEADERS = 256 << 20
 """Bytes allowed for the headers of a tar archive: about 1,024 for each file."""
@@ -62,8 +62,7 @@ def contents(
     """Yield (name, content) of each file for which ``wanted`` is true. Raises ArchiveError as ``unpack`` does.
 
     Nothing is written to the disk. A wanted file of more than ``limit_bytes`` and an archive with more than
-    ``total_bytes`` of
-    extracted content are refused. Damage may be found only after the last file.
+    ``total_bytes`` of extracted content are refused. Damage may be found only after the last file.
     """
     with _in_a_sentence(archive):
         for name, content in _members(archive, total_bytes):

@@ -123,7 +123,8 @@ READERS: dict[str, tuple[str, Callable[[Any], tuple[Any, Any]]]] = {
 
 
 def build(name: str) -> tuple[keras.Model, keras.Model | None]:
-    """(model from tokens (batch, 34) to the probability of a positive review (batch, 1), model to the weights)."""
+    """Two models that read tokens (batch, 34): the first returns the probability of a positive review (batch, 1),
+    the second the attention weights."""
     tokens = keras.Input((LENGTH,), dtype="int32", name="tokens")
     head, looks = READERS[name][1](layers.Embedding(VOCABULARY, WIDTH, name="words")(tokens))
     model = keras.Model(tokens, layers.Dense(1, activation="sigmoid")(head), name=name.replace("-", "_"))

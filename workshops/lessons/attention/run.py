@@ -10,7 +10,7 @@ from workshops.player.page import LessonPage, LessonResult
 
 
 def run(page: LessonPage) -> LessonResult:
-    """The part worked by hand, then all models or ``page.options.model``."""
+    """Run the part worked by hand, then train all models, or only ``page.options.model``."""
     names = page.choose(page.options.model, list(READERS))
     page.announce()
     by_hand(page)

@@ -12,7 +12,7 @@ from workshops.player.page import LessonPage, LessonResult
 
 
 def run(page: LessonPage) -> LessonResult:
-    """The whole lesson, or the part about ``page.options.cell``."""
+    """Run the whole lesson, or only the part about ``page.options.cell``."""
     parts: dict[str, tuple[Callable[[LessonPage], None], ...]] = {
         "simple-rnn": (recurrent_neuron, state_of_two, forgetting),
         "lstm": (lstm_cell, hard_sigmoid, forgetting),

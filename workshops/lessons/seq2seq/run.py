@@ -13,7 +13,8 @@ from workshops.player.page import LessonPage, LessonResult
 
 
 def run(page: LessonPage) -> LessonResult:
-    """The two main models (quick), also the one with unreversed questions (full), or ``page.options.model``."""
+    """Train the two main models, in a full run also the one with unreversed questions; or only
+    ``page.options.model``."""
     options = page.options
     chosen = page.choose(options.model, page.lesson.models)
     page.announce()

@@ -11,7 +11,8 @@ Array = NDArray[Any]
 
 
 def distinct(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """A sum is identified by its sorted pair and stored in its original order."""
+    """Two sums are equal if their sorted pairs of numbers are equal. The result has each pair in its original
+    order."""
     first: dict[tuple[int, int], tuple[int, int]] = {}
     for a, b in pairs:
         first.setdefault((min(a, b), max(a, b)), (a, b))

@@ -21,7 +21,7 @@ def check_2_softmax(learner: Any) -> None:
     )
     assert np.isfinite(large).all(), f"scores of 1000 and 1001 become {large[0]}: exp overflows"
     assert np.allclose(large, [[0.26894142, 0.73105858], [0.5, 0.5]]), (
-        f"1000 and 1001 should give the same as 0 and 1, not {large[0]}"
+        f"scores of 1000 and 1001 should give the same as 0 and 1, not {large[0]}"
     )
 
 
@@ -43,7 +43,7 @@ def check_4_prepare(learner: Any) -> None:
     assert got.shape == (1, 28, 28, 1), (
         f"one channel at the end: the shape should be (1, 28, 28, 1), not {got.shape}"
     )
-    assert np.allclose(got, 0.4), f"102 should become 0.4, yours is {got.ravel()[0]}"
+    assert np.allclose(got, 0.4), f"a pixel of 102 should become 0.4, yours is {got.ravel()[0]}"
     images = np.zeros((2, 28, 28), np.uint8)
     images[1, 3, 4], images[1, 5, 6] = 255, 51
     got = np.asarray(learner.prepare(images))
@@ -51,8 +51,8 @@ def check_4_prepare(learner: Any) -> None:
         f"one channel at the end: the shape should be (2, 28, 28, 1), not {got.shape}"
     )
     assert got.dtype == np.float32, f"the type should be float32, not {got.dtype}"
-    assert np.isclose(got[1, 3, 4, 0], 1), f"255 should become 1, yours is {got[1, 3, 4, 0]}"
-    assert np.isclose(got[1, 5, 6, 0], 0.2), f"51 should become 0.2, yours is {got[1, 5, 6, 0]}"
+    assert np.isclose(got[1, 3, 4, 0], 1), f"a pixel of 255 should become 1, yours is {got[1, 3, 4, 0]}"
+    assert np.isclose(got[1, 5, 6, 0], 0.2), f"a pixel of 51 should become 0.2, yours is {got[1, 5, 6, 0]}"
 
 
 def check_5_score_to_report(learner: Any) -> None:
@@ -69,7 +69,9 @@ def check_6_convolve(learner: Any) -> None:
     assert got.shape == (3, 3), (
         f"a 1 x 2 kernel has 3 positions in 4 columns: expected the shape (3, 3), got {got.shape}"
     )
-    assert np.array_equal(got[0], [0, 1, 0]), f"-1 1 gives 1 from dark to light: expected 0 1 0, got {got[0]}"
+    assert np.array_equal(got[0], [0, 1, 0]), (
+        f"the kernel -1 1 gives 1 at an edge from dark to light: the result should be 0 1 0, yours is {got[0]}"
+    )
     rng = np.random.default_rng(0)
     image, kernel = rng.normal(size=(5, 4)), rng.normal(size=(3, 2))
     got = np.asarray(learner.convolve(image, kernel))

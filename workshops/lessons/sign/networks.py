@@ -26,7 +26,8 @@ from workshops.lessons.sign.page import (
 from workshops.player.page import LessonPage
 
 FEW, SMALL = 600, 40
-"""So few signs that a network can memorise them; a small batch, so that there are enough steps."""
+"""The number of signs for the overfitting part: so few that a network can memorise them. Their batch is small, so
+that training has enough steps."""
 
 # %% [markdown]
 # ## Overfitting

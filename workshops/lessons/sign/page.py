@@ -184,7 +184,8 @@ def mistakes(page: LessonPage, parts: Parts) -> None:
 
 
 def named(page: LessonPage) -> str:
-    """Prefix of the values of real data: the expected ranges are for the generated signs."""
+    """Prefix of the names of values that are measured on real photographs. It separates them from the values with
+    expected ranges, which are valid for generated signs only."""
     return "real: " if page.options.data == "real" else ""
 
 

@@ -10,7 +10,8 @@ from workshops.player.page import LessonPage, LessonResult
 
 
 def run(page: LessonPage) -> LessonResult:
-    """The whole lesson, or only the network ``page.options.model``. A corpus holds Sign Language MNIST files."""
+    """Run the whole lesson, or train only the network ``page.options.model``. A corpus is a folder with files of
+    Sign Language MNIST."""
     options = page.options
     if options.corpus:
         page.options = replace(options, data="real")

@@ -16,7 +16,8 @@ from workshops.player.expected import (
 
 _REAL = "Published scores vary by 0.03 with options and seeds: try another --seed or a larger --epochs."
 _CHANCE: tuple[tuple[Mode, float], ...] = (("quick", 0.02), ("full", 0.01))
-"""Deviation by chance of a model that has to guess: a quick run has 4,000 test reviews, a full run 20,000."""
+"""How far the accuracy of a model that has to guess can differ by chance: a quick run has 4,000 test reviews, a
+full run 20,000."""
 
 LESSON = Lesson(
     package=__package__,

@@ -22,7 +22,7 @@ from workshops.player.page import LessonPage
 
 WORDS, LAST, REAL_BATCH = 5_000, 300, 64
 CLASS_NAMES = {"bidirectional": "bilstm"}
-"""Models with another name in ``workshops.models.workshop``, whose sizes are used here."""
+"""Name of a model in this lesson -> its name in ``workshops.models.workshop``, which defines its size."""
 
 # %% [markdown]
 # ## The reviews as numbers

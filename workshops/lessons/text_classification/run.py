@@ -14,7 +14,8 @@ from workshops.player.page import LessonPage, LessonResult
 
 
 def run(page: LessonPage) -> LessonResult:
-    """Some models (quick) or all, or ``page.options.model``; on generated reviews or on real ones."""
+    """Train some of the models (quick run), all of them (full run), or only ``page.options.model``. The reviews are
+    generated or, with ``data`` or ``corpus``, real."""
     options = page.options
     if options.corpus:
         page.options = replace(options, data="real")

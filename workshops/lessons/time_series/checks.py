@@ -27,7 +27,7 @@ def check_2_test_part(learner: Any) -> None:
     assert part[-1] == 143, f"the last label should be month 143; yours is month {part[-1]}"
     part = np.asarray(learner.test_part(np.arange(30), 2, 10))
     assert part.tolist() == list(range(8, 30)), (
-        f"length 2, split 10: expected months 8 to 29, got {part.tolist()}"
+        f"with length 2 and split 10 the part should have the months 8 to 29, yours has {part.tolist()}"
     )
 
 
@@ -39,7 +39,7 @@ def check_3_scaled(learner: Any) -> None:
     assert out[100:].max() > 1, "later months are larger than all training months: they should be above 1"
     out = np.asarray(learner.scaled(np.array([10.0, 30.0, 20.0, 40.0]), 3))
     assert np.allclose(out, [0, 1, 0.5, 1.5]), (
-        f"10 30 20 | 40 should become 0 1 0.5 | 1.5, yours is {out.tolist()}"
+        f"if 10 30 20 is the training part, 10 30 20 40 should become 0 1 0.5 1.5, yours is {out.tolist()}"
     )
 
 
@@ -48,7 +48,8 @@ def check_4_ahead(learner: Any) -> None:
         np.array([1.0, 2.0, 3.0]), np.array([40.0, 50.0, 60.0]), 2, lambda w: float(w[-1] + 1)
     )
     assert list(forecasts) == [4.0, 5.0, 6.0], (
-        f"counting on from 1 2 3: expected 4 5 6, got {list(forecasts)}: does it use the true values?"
+        f"a model that adds 1, started with 1 2 3, should forecast 4 5 6, not {list(forecasts)}: "
+        "does your function use the true values?"
     )
     forecasts = learner.ahead(np.array([1.0, 1.0]), np.array([0.0] * 4), 2, lambda w: float(w.sum()))
     assert list(forecasts) == [2.0, 3.0, 5.0, 8.0], (
@@ -60,4 +61,6 @@ def check_5_persistence(learner: Any) -> None:
     got = learner.persistence_error(airline(), 100)
     assert abs(got - 41.727) < 0.01, f"the error is 41.7 thousand passengers, yours is {got:.1f}"
     got = learner.persistence_error(np.array([1.0, 2.0, 4.0, 3.0]), 2)
-    assert abs(got - 1.5) < 1e-9, f"1 2 | 4 3: the errors are 2 and 1, expected 1.5, got {got:.1f}"
+    assert abs(got - 1.5) < 1e-9, (
+        f"for 1 2 4 3 from the third point on, the errors are 2 and 1, so their mean should be 1.5, yours is {got:.1f}"
+    )

@@ -14,7 +14,8 @@ from workshops.player.page import LessonPage, LessonResult
 
 
 def run(page: LessonPage) -> LessonResult:
-    """All models on all three series, or one model (``model`` or ``cell``), or one series (``data``)."""
+    """Train all models on all three series, or only one model (``model`` or ``cell``), or on one series
+    (``data``)."""
     options = page.options
     if options.model and options.cell and options.model != options.cell:
         raise LessonError(

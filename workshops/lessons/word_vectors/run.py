@@ -15,7 +15,7 @@ from workshops.player.page import LessonPage, LessonResult
 
 
 def run(page: LessonPage) -> LessonResult:
-    """The whole lesson; with ``corpus`` or ``data`` also the analogies with those vectors."""
+    """Run the whole lesson. With ``corpus`` or ``data`` also answer the analogies with the vectors of that file."""
     page.announce()
     path = vectors_file(page, page.options)
     answers = read_vectors(page, path) if path else None  # reports a damaged file before the training
