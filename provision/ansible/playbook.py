@@ -23,11 +23,11 @@ from typing import Any
 import msgspec
 import psutil
 
-from common.file_access.files import safe_name
 from common.processes.guard import prefix
 from provision import PROVISION_DIR
 from provision.ansible.eta import TimeEstimate, in_words
 from provision.ansible.heartbeat import Heartbeat
+from provision.ansible.logs import HostLogs
 from provision.ansible.outcome import HostEvents, HostOutcome, PlaybookOutcome, label, not_run, without_header
 from provision.clean_text import plain
 from provision.progress import ProgressReporter
@@ -71,13 +71,16 @@ class PlaybookJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run(
-    job: PlaybookJob, progress: ProgressReporter, logs: Path, secrets: Secrets | None = None
+    job: PlaybookJob, progress: ProgressReporter, logs: Path | HostLogs, secrets: Secrets | None = None
 ) -> PlaybookOutcome:
-    """Run a playbook to its end; the log of host NAME is ``logs``/NAME.log.
+    """Run a playbook to its end; the log of host NAME is NAME.log in the folder ``logs``.
+
+    The playbooks of one command share one ``HostLogs`` and so one file per host.
 
     Raises KeyboardInterrupt on Ctrl-C, after every process of the run on this machine has ended.
     """
-    logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    logs = logs if isinstance(logs, HostLogs) else HostLogs(logs)
+    logs.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=prefix()) as temporary:
         return _PlaybookRun(job, progress, logs, secrets or Secrets(), Path(temporary)).run()
 
@@ -86,7 +89,7 @@ class _PlaybookRun:
     """One run of a playbook; ``folder`` is its temporary folder."""
 
     def __init__(
-        self, job: PlaybookJob, progress: ProgressReporter, logs: Path, secrets: Secrets, folder: Path
+        self, job: PlaybookJob, progress: ProgressReporter, logs: HostLogs, secrets: Secrets, folder: Path
     ) -> None:
         self._job, self._progress, self._logs, self._folder = job, progress, logs, folder
         self._secrets = secrets
@@ -94,10 +97,9 @@ class _PlaybookRun:
         whole = job.playbook.stem == "site" and not job.tags and not job.check
         driver = any("nvidia_driver_packages" in variables for variables in job.variables.values())
         self._estimate = TimeEstimate(
-            logs / f"{job.playbook.stem}.pace.json", slow=whole, driver=driver or not whole
+            logs.folder / f"{job.playbook.stem}.pace.json", slow=whole, driver=driver or not whole
         )
         self._events: dict[str, HostEvents] = {}
-        self._logs_open: dict[str, Any] = {}
         self._rescued: dict[str, bool] = {}
         self._errors: list[str] = []
         self._doing = "starting"
@@ -111,8 +113,7 @@ class _PlaybookRun:
                 code = self._call_ansible(before)
         finally:
             _close_connections(self._folder / "ssh")
-            for stream in self._logs_open.values():
-                stream.close()
+            self._logs.close()
         outcome = self._outcome(code, time.monotonic() - started)
         self._estimate.finish(keep=outcome.succeeded and not self._job.check and not self._job.tags)
         self._progress.done(_summary(outcome))
@@ -221,22 +222,12 @@ class _PlaybookRun:
         return False
 
     def _log(self, name: str, text: str) -> None:
-        if name not in self._logs_open:
-            path = self._log_path(name)
-            if path.exists():
-                path.replace(path.with_suffix(".log.1"))
-            path.touch(mode=0o600)  # it may contain the one-time password that the firmware asks for
-            self._logs_open[name] = path.open("w", encoding="utf-8")
         text = without_header(text)
         for secret in (self._secrets.become, self._secrets.vault):
             text = text.replace(secret, "***") if secret else text
         if text:
             stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-            self._logs_open[name].write(f"{stamp} {self._doing}\n{text}\n\n")
-            self._logs_open[name].flush()
-
-    def _log_path(self, name: str) -> Path:
-        return self._logs / f"{safe_name(name)}.log"
+            self._logs.write(name, f"{stamp} {self._doing}\n{text}\n\n")
 
     def _tick(self) -> bool:
         """ansible_runner calls this twice a second, so that the bar moves. Returns False: the run is not cancelled."""
@@ -247,7 +238,7 @@ class _PlaybookRun:
     def _outcome(self, code: int, seconds: float) -> PlaybookOutcome:
         hosts: list[HostOutcome] = [
             events.outcome(
-                self._log_path(name) if name in self._logs_open else None, self._rescued.get(name, False)
+                self._logs.path(name) if self._logs.has(name) else None, self._rescued.get(name, False)
             )
             for name, events in self._events.items()
         ]
