@@ -16,7 +16,7 @@ import pytest
 
 from provision import PROVISION_DIR
 from provision.ansible import playbook
-from provision.ansible.outcome import HostOutcome, PlaybookOutcome, failure_sentence, unreachable_sentence
+from provision.ansible.outcome import HostOutcome, PlaybookOutcome
 from provision.ansible.playbook import PlaybookJob, Secrets
 from tests.conftest import ROOT
 
@@ -311,75 +311,6 @@ def _words(process: psutil.Process) -> list[str]:
         return process.cmdline()
     except psutil.Error:
         return []
-
-
-@pytest.mark.parametrize(
-    ("result", "text"),
-    [
-        ({"msg": "No space."}, "No space."),
-        ({"msg": "non-zero return code", "stderr": "a\nERROR: b\nc"}, "ERROR: b"),
-        ({"msg": "non-zero return code", "stdout": "a\nlast"}, "last"),
-        (
-            {
-                "msg": "non-zero return code",
-                "stderr": "Shared connection to 127.0.0.1 closed.\r\n",
-                "stdout": "some output\r\nERROR: why\r\n",
-            },
-            "ERROR: why",
-        ),
-        ({"results": [{"failed": False, "msg": "a"}, {"failed": True, "msg": "b"}]}, "b"),
-        ({"msg": ["a", "b"]}, "a; b"),
-        ({}, "it gave no reason"),
-        (
-            {"msg": "Missing sudo password"},
-            "sudo on the box needs a password: run the same command with --ask-become-pass",
-        ),
-        (
-            {"msg": "Task failed: Incorrect sudo password"},
-            "sudo on the box rejected this password: run the same command again and type "
-            "the password of the user who logs in there",
-        ),
-        (
-            {"msg": "ben is not in the sudoers file."},
-            "the user who logs in may not use sudo: set ansible_user in the inventory to a user who may",
-        ),
-        ({"msg": "from https://me:word@host/simple"}, "from https://***@host/simple"),
-    ],
-)
-def test_a_result_becomes_one_sentence(result: dict[str, Any], text: str) -> None:
-    assert failure_sentence(result) == text
-
-
-def test_a_lost_network_is_reported_instead_of_its_consequences() -> None:
-    pip = (
-        "WARNING: Retrying: [Errno 101] Network is unreachable\nERROR: No matching distribution found for six"
-    )
-    for result in (
-        {"msg": "non-zero return code", "stderr": pip},
-        {"msg": "No package matching 'python3-venv' is available"},
-    ):
-        assert "check its network" in failure_sentence(result)
-    assert "network" not in failure_sentence(
-        {"msg": "non-zero return code", "stderr": "ERROR: No matching distribution"}
-    )
-
-
-def test_an_untrusted_certificate_is_reported_with_the_remedy() -> None:
-    pip = (
-        "WARNING: Retrying after connection broken by 'SSLError(SSLCertVerificationError(1, '[SSL: "
-        "CERTIFICATE_VERIFY_FAILED] certificate verify failed'))'\nERROR: No matching distribution found for six"
-    )
-    assert "`extra_ca_bundle`" in failure_sentence({"msg": "non-zero return code", "stderr": pip})
-
-
-def test_common_ssh_failures_are_reported_with_remedies() -> None:
-    assert "ssh" in unreachable_sentence({"msg": "Host key verification failed."})
-    assert "ansible_user" in unreachable_sentence({"msg": "box@10.0.0.1: Permission denied (publickey)."})
-    assert "free some space" in unreachable_sentence({"msg": "mkdir: No space left on device"})
-    gone = "Data could not be sent to remote host. ssh: connect to host 10.0.0.1 port 22: Connection refused"
-    assert unreachable_sentence({"msg": gone}).startswith(
-        "it cannot be reached over SSH (Connection refused): "
-    )
 
 
 def test_a_dry_run_of_a_loop_reports_each_item_once(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ import psutil
 from common.processes.guard import prefix
 from provision import PROVISION_DIR
 from provision.ansible.eta import TimeEstimate, in_words
+from provision.ansible.failures import vault_sentence
 from provision.ansible.heartbeat import Heartbeat
 from provision.ansible.logs import HostLogs
 from provision.ansible.outcome import HostEvents, HostOutcome, PlaybookOutcome, label, not_run, without_header
@@ -266,6 +267,9 @@ def unsafe(value: Any) -> Any:
 
 def _reason(lines: list[str]) -> str | None:
     """What Ansible printed before it reached a host: its error, else its warning, else its last line."""
+    known = vault_sentence("\n".join(lines))
+    if known is not None:
+        return known
     for mark in ("[ERROR]: ", "ERROR! ", "[WARNING]: "):
         found = [line.partition(mark)[2] for line in lines if mark in line]
         if found:
