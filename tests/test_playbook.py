@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from provision import PROVISION_DIR
 from provision.ansible import playbook
 from provision.ansible.outcome import HostOutcome, PlaybookOutcome
 from provision.ansible.playbook import PlaybookJob, Secrets
-from tests.conftest import ROOT
 
 FIRST = """
 - name: A small playbook
@@ -269,48 +263,6 @@ sys.exit(" ".join(str(p) for p in places if holds(p)) or 0)
     assert "The password is printed" in log
     assert secret not in log
     assert secret not in repr(Secrets(become=secret))
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_leaves_no_child(tmp_path: Path, number: signal.Signals) -> None:
-    sleeper = json.dumps({"name": "It sleeps", "ansible.builtin.command": {"argv": ["sleep", "31557"]}})
-    path = write(tmp_path, sleeper)
-    code = f"""
-import signal, sys
-sys.path.insert(0, {str(ROOT)!r})
-from pathlib import Path
-from provision.ansible import playbook
-from tests.test_playbook import RecordingProgress
-def stop(number, frame): raise KeyboardInterrupt
-signal.signal(signal.SIGTERM, stop)
-try:
-    job = playbook.PlaybookJob(playbook=Path({str(path)!r}))
-    playbook.run(job, RecordingProgress(), Path({str(tmp_path / "logs")!r}))
-except KeyboardInterrupt:
-    sys.exit(130)
-"""
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    run = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(temporary)})
-    own = psutil.Process(run.pid)
-    deadline = time.monotonic() + 60
-    while not (found := [p for p in own.children(recursive=True) if "31557" in _words(p)]):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    family = own.children(recursive=True)
-    run.send_signal(number)
-    assert run.wait(timeout=30) == 130
-    assert found
-    _, alive = psutil.wait_procs(family, timeout=2)
-    assert not alive
-    assert not list(temporary.iterdir())
-
-
-def _words(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
 
 
 def test_a_dry_run_of_a_loop_reports_each_item_once(tmp_path: Path) -> None:

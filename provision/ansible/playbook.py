@@ -11,8 +11,6 @@ import contextlib
 import json
 import os
 import shlex
-import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +23,7 @@ import psutil
 
 from common.processes.guard import prefix
 from provision import PROVISION_DIR
+from provision.ansible import ending
 from provision.ansible.eta import TimeEstimate, in_words
 from provision.ansible.failures import vault_sentence
 from provision.ansible.heartbeat import Heartbeat
@@ -35,8 +34,6 @@ from provision.progress import ProgressReporter
 
 THIS_MACHINE = "localhost"
 """The name of the host if no inventory is given."""
-_GRACE_S = 5.0
-"""Seconds that Ansible has to exit after SIGINT before it is killed."""
 _SSH = "-C -o ControlMaster=auto -o ControlPersist=60s -o ServerAliveInterval=15 -o ServerAliveCountMax=8"
 
 
@@ -108,24 +105,27 @@ class _PlaybookRun:
     def run(self) -> PlaybookOutcome:
         started = time.monotonic()
         self._progress.begin(self._job.playbook.stem, self._doing)
-        before = {child.pid for child in psutil.Process().children(recursive=True)}
-        try:
-            with self._heartbeat:
+        with ending.EndWatcher(self._folder, self._heartbeat.identity):
+            before = frozenset(child.pid for child in psutil.Process().children(recursive=True))
+            try:
                 code = self._call_ansible(before)
-        finally:
-            _close_connections(self._folder / "ssh")
-            self._logs.close()
+            finally:
+                with ending.signals_ignored():
+                    ending.close_connections(self._folder / "ssh")
+                    self._logs.close()
         outcome = self._outcome(code, time.monotonic() - started)
         self._estimate.finish(keep=outcome.succeeded and not self._job.check and not self._job.tags)
         self._progress.done(_summary(outcome))
         return outcome
 
-    def _call_ansible(self, before: set[int]) -> int:
-        try:
-            return self._play()
-        except BaseException:
-            _end_children(before)
-            raise
+    def _call_ansible(self, before: frozenset[int]) -> int:
+        with contextlib.ExitStack() as at_last, self._heartbeat:
+            try:
+                return self._play()
+            except BaseException:
+                at_last.enter_context(ending.signals_ignored())  # until the boxes know of the end
+                ending.end_ansible(self._folder, before)
+                raise
 
     def _play(self) -> int:
         import ansible_runner
@@ -283,41 +283,3 @@ def _summary(outcome: PlaybookOutcome) -> str:
         counts[host.status] = counts.get(host.status, 0) + 1
     parts = [f"{number} {status}" for status, number in sorted(counts.items())]
     return f"{', '.join(parts) or 'no host'} in {outcome.seconds:.0f} s"
-
-
-def _end_children(before: set[int]) -> None:
-    """Send Ansible SIGINT, as Ctrl-C on its own terminal would; kill what still runs after the grace period."""
-
-    def now() -> list[psutil.Process]:
-        return [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
-
-    every = now()
-    for child in every[:1]:
-        with contextlib.suppress(psutil.Error):
-            child.send_signal(signal.SIGINT)
-    deadline = time.monotonic() + _GRACE_S
-    while time.monotonic() < deadline and any(_runs(child) for child in every):
-        # Workers run in sessions of their own: record them before their parent ends.
-        every = list({child.pid: child for child in (*every, *now())}.values())
-        time.sleep(0.1)
-    for child in every:
-        with contextlib.suppress(psutil.Error):
-            child.kill()
-    psutil.wait_procs(every, timeout=_GRACE_S)
-
-
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
-
-
-def _close_connections(folder: Path) -> None:
-    """Close SSH's shared connections, which would stay open for a minute after the playbook."""
-    for path in folder.iterdir() if folder.is_dir() else ():
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            subprocess.run(
-                ["ssh", "-o", f"ControlPath={path}", "-O", "exit", "any-host"],
-                capture_output=True, timeout=5, check=False,
-            )  # fmt: skip
