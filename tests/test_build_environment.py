@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provision import PROVISION_DIR
-from provision.ansible.outcome import failure_sentence
+from provision.ansible.failures import failure_sentence
 from tests.conftest import script
 
 SCRIPT = PROVISION_DIR / "roles/environment/files/build.py"

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from provision import PROVISION_DIR
 from provision.ansible import playbook
-from provision.ansible.outcome import HostOutcome, PlaybookOutcome, failure_sentence, unreachable_sentence
+from provision.ansible.outcome import HostOutcome, PlaybookOutcome
 from provision.ansible.playbook import PlaybookJob, Secrets
-from tests.conftest import ROOT
 
 FIRST = """
 - name: A small playbook
@@ -269,117 +263,6 @@ sys.exit(" ".join(str(p) for p in places if holds(p)) or 0)
     assert "The password is printed" in log
     assert secret not in log
     assert secret not in repr(Secrets(become=secret))
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_leaves_no_child(tmp_path: Path, number: signal.Signals) -> None:
-    sleeper = json.dumps({"name": "It sleeps", "ansible.builtin.command": {"argv": ["sleep", "31557"]}})
-    path = write(tmp_path, sleeper)
-    code = f"""
-import signal, sys
-sys.path.insert(0, {str(ROOT)!r})
-from pathlib import Path
-from provision.ansible import playbook
-from tests.test_playbook import RecordingProgress
-def stop(number, frame): raise KeyboardInterrupt
-signal.signal(signal.SIGTERM, stop)
-try:
-    job = playbook.PlaybookJob(playbook=Path({str(path)!r}))
-    playbook.run(job, RecordingProgress(), Path({str(tmp_path / "logs")!r}))
-except KeyboardInterrupt:
-    sys.exit(130)
-"""
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    run = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(temporary)})
-    own = psutil.Process(run.pid)
-    deadline = time.monotonic() + 60
-    while not (found := [p for p in own.children(recursive=True) if "31557" in _words(p)]):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    family = own.children(recursive=True)
-    run.send_signal(number)
-    assert run.wait(timeout=30) == 130
-    assert found
-    _, alive = psutil.wait_procs(family, timeout=2)
-    assert not alive
-    assert not list(temporary.iterdir())
-
-
-def _words(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
-
-
-@pytest.mark.parametrize(
-    ("result", "text"),
-    [
-        ({"msg": "No space."}, "No space."),
-        ({"msg": "non-zero return code", "stderr": "a\nERROR: b\nc"}, "ERROR: b"),
-        ({"msg": "non-zero return code", "stdout": "a\nlast"}, "last"),
-        (
-            {
-                "msg": "non-zero return code",
-                "stderr": "Shared connection to 127.0.0.1 closed.\r\n",
-                "stdout": "some output\r\nERROR: why\r\n",
-            },
-            "ERROR: why",
-        ),
-        ({"results": [{"failed": False, "msg": "a"}, {"failed": True, "msg": "b"}]}, "b"),
-        ({"msg": ["a", "b"]}, "a; b"),
-        ({}, "it gave no reason"),
-        (
-            {"msg": "Missing sudo password"},
-            "sudo on the box needs a password: run the same command with --ask-become-pass",
-        ),
-        (
-            {"msg": "Task failed: Incorrect sudo password"},
-            "sudo on the box rejected this password: run the same command again and type "
-            "the password of the user who logs in there",
-        ),
-        (
-            {"msg": "ben is not in the sudoers file."},
-            "the user who logs in may not use sudo: set ansible_user in the inventory to a user who may",
-        ),
-        ({"msg": "from https://me:word@host/simple"}, "from https://***@host/simple"),
-    ],
-)
-def test_a_result_becomes_one_sentence(result: dict[str, Any], text: str) -> None:
-    assert failure_sentence(result) == text
-
-
-def test_a_lost_network_is_reported_instead_of_its_consequences() -> None:
-    pip = (
-        "WARNING: Retrying: [Errno 101] Network is unreachable\nERROR: No matching distribution found for six"
-    )
-    for result in (
-        {"msg": "non-zero return code", "stderr": pip},
-        {"msg": "No package matching 'python3-venv' is available"},
-    ):
-        assert "check its network" in failure_sentence(result)
-    assert "network" not in failure_sentence(
-        {"msg": "non-zero return code", "stderr": "ERROR: No matching distribution"}
-    )
-
-
-def test_an_untrusted_certificate_is_reported_with_the_remedy() -> None:
-    pip = (
-        "WARNING: Retrying after connection broken by 'SSLError(SSLCertVerificationError(1, '[SSL: "
-        "CERTIFICATE_VERIFY_FAILED] certificate verify failed'))'\nERROR: No matching distribution found for six"
-    )
-    assert "`extra_ca_bundle`" in failure_sentence({"msg": "non-zero return code", "stderr": pip})
-
-
-def test_common_ssh_failures_are_reported_with_remedies() -> None:
-    assert "ssh" in unreachable_sentence({"msg": "Host key verification failed."})
-    assert "ansible_user" in unreachable_sentence({"msg": "box@10.0.0.1: Permission denied (publickey)."})
-    assert "free some space" in unreachable_sentence({"msg": "mkdir: No space left on device"})
-    gone = "Data could not be sent to remote host. ssh: connect to host 10.0.0.1 port 22: Connection refused"
-    assert unreachable_sentence({"msg": gone}).startswith(
-        "it cannot be reached over SSH (Connection refused): "
-    )
 
 
 def test_a_dry_run_of_a_loop_reports_each_item_once(tmp_path: Path) -> None:

@@ -10,11 +10,17 @@ import re
 from pathlib import Path
 from typing import Any
 
+import click
 import jinja2
 import pytest
 import yaml
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from common.file_access.files import safe_name
+from common.terminal.shown import UNSAFE, shortened
+from dlbox import cli  # noqa: TID251 - the command is what is tested
 from provision import PROVISION_DIR
 from provision.ansible import playbook
 from provision.ansible.playbook import PlaybookJob
@@ -190,8 +196,84 @@ def test_file_names_made_of_host_names_stay_in_their_folder(tmp_path: Path) -> N
 def test_messages_contain_no_control_characters() -> None:
     text = "a\x1b]0;title\x07b\x1b[31mc\u202ed\u2066e\x00f\x9bg"
     assert plain(text) == "a]0;titlebcdefg"
+    assert plain("\ud800\ufeffa\u2028b") == "ab"
     assert shown(text).isprintable()
     assert plain("a\n\tb\r\n") == "a\n\tb\n"
+
+
+@given(st.text())
+def test_one_function_filters_the_messages_of_all_packages(text: str) -> None:
+    """What ``visible`` escapes, ``plain`` removes; ``shown`` is ``shortened`` without credentials."""
+    assert not UNSAFE.search(plain(text))
+    if "://" not in text:
+        assert shown(text) == shortened(text)
+    assert shown(text).isprintable()
+    assert len(shown(text)) <= 80
+
+
+OPTIONS = ("", "--inventory", "--limit", "--framework", "--tags", "--stack", "--bundle", "--card", "--distro")
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_no_option_of_provision_is_evaluated(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each hostile text is refused with one line before Ansible runs, alone and beside a sound inventory."""
+    canary = tmp_path / "canary"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(playbook, "run", lambda *given: pytest.fail(f"Ansible would run: {given[0]}"))
+    sound = ["--inventory", str(inventory(tmp_path))]
+    for text in (*texts(canary), "a\x1b[31mb\u202e", "\n", "../../etc/passwd"):
+        for others in ([], sound) if option != "--inventory" else ([],):
+            words = ["provision", "--check", *others, *([option, text] if option else ["--", text])]
+            ended = CliRunner().invoke(cli, words, standalone_mode=False)
+            assert isinstance(ended.exception, SystemExit | click.UsageError), (
+                words,
+                ended.exception,
+                ended.output,
+            )
+            code = ended.exception.code if isinstance(ended.exception, SystemExit) else 2
+            assert code in (1, 2), (words, ended.output)
+            lines = ended.output.splitlines()
+            assert all(line.startswith("  ") for line in lines[1:]), (words, ended.output)  # they belong to the value
+            assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", ended.output), words
+    assert not canary.exists()
+
+
+def test_gathered_facts_of_a_box_are_not_evaluated(tmp_path: Path) -> None:
+    """Facts that Ansible itself gathers: the user, the environment, the path of Python. One host for each text."""
+    canary = tmp_path / "canary"
+    every = [
+        *texts(canary),
+        f"/usr/bin/python3; touch {canary};",
+        f'/usr/bin/python3 -c \'open("{canary}", "w")\'',
+    ]
+    hosts = {f"desk{number}": {"ansible_connection": "local"} for number in range(len(every))}
+    place = tmp_path / "hosts.yml"
+    place.write_text(json.dumps({"all": {"hosts": hosts}}))
+    facts = [
+        {"env": {"SUDO_USER": text, "HOME": text}, "user_id": text, "python": {"executable": text},
+         "distribution": text, "distribution_major_version": text, "packages": {text: [{"version": text}]}}
+        for text in every
+    ]  # fmt: skip
+    tasks = [
+        {"name": "A script runs", "ansible.builtin.include_role": {"name": "record"}, "ignore_errors": True,
+         "vars": {"record_path": str(tmp_path / "record.json")}},
+        {"name": "The service of the user is planned", "ansible.builtin.include_role": {"name": "jupyter"},
+         "vars": {"jupyter_lock": "/nowhere"}},
+    ]  # fmt: skip
+    outcome = run(
+        tmp_path, *(json.dumps(task) for task in tasks), inventories=(place,), hosts=tuple(hosts), check=True,
+        variables={
+            name: {"ansible_facts": fact, "ansible_become": False} for name, fact in zip(hosts, facts, strict=True)
+        },
+    )  # fmt: skip
+    assert len(outcome.hosts) == len(every)
+    for host in outcome.hosts:
+        assert host.status == "failed", host
+        assert "\n" not in (host.message or ""), host
+    assert not canary.exists()
 
 
 ROLE_VALUES: dict[str, Any] = {

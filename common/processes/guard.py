@@ -158,7 +158,7 @@ def main(owner: str, folder: Path) -> None:
         signal.signal(number, signal.SIG_IGN)  # the guard must outlive its owner
     end_orphans()
     clean(folder)
-    normal = _wait(owner)
+    normal = wait(owner)
     deadline, empty = time.monotonic() + _LONGEST_CLEAN_UP_S, 0
     while empty < (1 if normal else _EMPTY_SCANS) and time.monotonic() < deadline:
         empty = 0 if end(owner) else empty + 1
@@ -167,8 +167,8 @@ def main(owner: str, folder: Path) -> None:
     clean(folder, owner)
 
 
-def _wait(owner: str) -> bool:
-    """Wait for the end of the owner; returns whether it ended normally."""
+def wait(owner: str) -> bool:
+    """Wait for the end of the owner, whose pipe is stdin; returns whether it ended normally."""
     while True:
         if select.select([0], [], [], _POLL_S)[0]:
             return os.read(0, 1) == FAREWELL

@@ -16,6 +16,8 @@ UNSAFE = re.compile(
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u206f"  # characters that change the direction of text
     "\u2028\u2029\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"  # other line separators, and invisible characters
 )
+_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_SURROGATES = re.compile(r"[\ud800-\udfff]")
 _QUOTED = re.compile(r"""(?<!\w)(?:'[^'\n]*'|"[^"\n]*"|`[^`\n]*`)(?!\w)""")
 _RUN = re.compile(rf"[^\s'\"`]{{{LONGEST + 1},}}")
 
@@ -30,8 +32,20 @@ def visible(text: str) -> str:
 
 
 def _escape(match: re.Match[str]) -> str:
-    units = match[0].encode("utf-16-be")
+    return _escaped(match[0])
+
+
+def _escaped(text: str) -> str:
+    units = text.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{int.from_bytes(units[i : i + 2]):04x}" for i in range(0, len(units), 2))
+
+
+def without_controls(text: str) -> str:
+    """The output of another program without colours and without the characters that ``visible`` escapes.
+
+    Tabs and newlines stay.
+    """
+    return _SURROGATES.sub("", UNSAFE.sub("", _COLOURS.sub("", text)))
 
 
 def on_terminal(text: str, stream: TextIO) -> str:
@@ -41,8 +55,12 @@ def on_terminal(text: str, stream: TextIO) -> str:
 
 def shortened(value: object, most: int = LONGEST) -> str:
     """A value from outside, for use in a message: on one line, at most ``most`` characters."""
-    text = str(value)
-    text = visible(" ".join(text[: 4 * most].split())) + ("…" if len(text) > 4 * most else "")
+    try:
+        text = str(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, deeply nested lists
+        text = f"a value of type {type(value).__name__}"
+    line = "".join(c if c.isprintable() else _escaped(c) for c in " ".join(text[: 4 * most].split()))
+    text = line + ("…" if len(text) > 4 * most else "")
     return cut(text, most)
 
 

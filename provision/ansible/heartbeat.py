@@ -13,18 +13,26 @@ import subprocess
 import threading
 import uuid
 from pathlib import Path
+from types import TracebackType
 
 EVERY_S = 10.0
 _LIMIT_S = 5.0
 FOLDER = Path("/run/dlbox")
+OPEN_ALREADY = "open-already"
+"""The host name for SSH in a heartbeat: it must use an open connection, and never connect."""
 
 
 class Heartbeat:
-    """Context manager: sends heartbeats to every box of this run and, at exit, the message that the run has ended."""
+    """Context manager: sends heartbeats to every box of this run and, at exit, the message that the run has ended.
 
-    def __init__(self, sockets: Path) -> None:
-        """``sockets``: the folder with the control sockets of SSH's shared connections."""
-        self.identity = uuid.uuid4().hex
+    The message is the size of the file: 1 byte if the run ended normally, 2 bytes if an exception ended it. After an
+    interrupted run, processes of it may still work on the box.
+    """
+
+    def __init__(self, sockets: Path, identity: str = "") -> None:
+        """``sockets``: the folder with the control sockets of SSH's shared connections. ``identity``: of an earlier
+        process of the same run."""
+        self.identity = identity or uuid.uuid4().hex
         self._sockets = sockets
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
@@ -38,12 +46,15 @@ class Heartbeat:
         self._thread.start()
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._ended.set()
         self._thread.join()
+        size = 1 if kind is None else 2
         with contextlib.suppress(OSError):
-            os.truncate(self._file, 1)
-        self._on_all_boxes(["truncate", "-c", "-s", "1", str(self._file)])
+            os.truncate(self._file, size)
+        self._on_all_boxes(["truncate", "-c", "-s", str(size), str(self._file)])
 
     @property
     def _file(self) -> Path:
@@ -78,7 +89,7 @@ def who() -> str:
 def _start_over(connection: Path, command: list[str]) -> subprocess.Popen[bytes]:
     options = ["-o", f"ControlPath={connection}", "-o", "ProxyCommand=false", "-o", "BatchMode=yes"]
     return subprocess.Popen(
-        ["ssh", *options, "open-already", *command],
+        ["ssh", *options, OPEN_ALREADY, *command],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
 

@@ -10,26 +10,12 @@ from typing import Any, Literal
 import msgspec
 
 from provision.ansible.diffs import describe
+from provision.ansible.failures import failure_sentence, one_line, unreachable_sentence
 from provision.clean_text import plain
 
 Status = Literal["ok", "changed", "failed", "unreachable"]
 
-_LONGEST = 600
 _HEADER = re.compile(r"^(TASK|RUNNING HANDLER|PLAY) \[.*\] \*+$", re.MULTILINE)
-_NO_NETWORK = re.compile(
-    r"Network is unreachable|Temporary failure (in name resolution|resolving)|Name or service not known"
-    r"|Failed to establish a new connection|Connection timed out|Could not (connect to|resolve) "
-)
-# A script that ran with its own terminal prints its errors on stdout; stderr then has this line only.
-_SSH_ENDED = re.compile(r"Shared connection to \S+ closed\.$")
-_SILENT = re.compile(
-    r"Connection refused|(Connection|Operation) timed out|No route to host|Network is unreachable"
-    r"|Could not resolve hostname [^:\s]+"
-)
-_CHECK_NETWORK = (
-    "check its network and, behind a proxy, the inventory's `proxy`, then run the same command again"
-)
-_NO_REASON = ("non-zero return code", "module failure", "one or more items failed", "see stdout/stderr")
 
 
 class HostOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +78,7 @@ class HostEvents:
         result = result if isinstance(result, dict) else {}
         if kind == "runner_on_unreachable":
             self.unreachable = True
-            self.failure = (task, unreachable_sentence(result))
+            self.failure = (task, unreachable_sentence(result, str(data.get("remote_addr") or "")))
         elif kind == "runner_on_failed" and not data.get("ignore_errors"):
             self.failure = (task, failure_sentence(result))
         elif kind == "runner_item_on_ok":
@@ -105,7 +91,7 @@ class HostEvents:
             if isinstance(facts, dict):
                 self.facts.update(facts)
             if str(data.get("task_action")).endswith("debug") and isinstance(result.get("msg"), str):
-                self.notes.append(_one_line(result["msg"]))
+                self.notes.append(one_line(result["msg"]))
 
     def _add_difference(self, task: str, result: Mapping[str, Any]) -> None:
         text = describe(result) if self._check and result.get("changed") else None
@@ -142,7 +128,7 @@ def not_run(name: str, why: str | None) -> HostOutcome:
         name=name,
         status="failed",
         task="The host is reached",
-        message=f"{message}: {_one_line(why)}" if why else f"{message} and gave no reason",
+        message=f"{message}: {one_line(why)}" if why else f"{message} and gave no reason",
     )
 
 
@@ -156,80 +142,3 @@ def label(data: Mapping[str, Any]) -> str:
 def without_header(text: str) -> str:
     """Ansible's printed result without the line that names the task and without colours."""
     return _HEADER.sub("", plain(text)).strip()
-
-
-def failure_sentence(result: Mapping[str, Any]) -> str:
-    """Why a task failed and, if that is known, how to fix it.
-
-    The reason is the module's message or, without one, the last line (or last error) that its command printed.
-    """
-    for item in result.get("results") or ():
-        if isinstance(item, dict) and item.get("failed"):
-            return failure_sentence(item)
-    message = _one_line(result.get("msg"))
-    message = re.sub(r"^(Task failed|Action failed|Module failed): ", "", message)
-    if (about_sudo := _sudo_sentence(message)) is not None:
-        return about_sudo
-    if re.match(r"No package matching '\S+' is available", message):
-        return f"{message}: it is not in the box's package lists; {_CHECK_NETWORK}"
-    if message and not any(words in message.lower() for words in _NO_REASON):
-        return message
-    for stream in ("stderr", "module_stderr", "stdout", "module_stdout", "exception"):
-        every = (line.strip() for line in plain(str(result.get(stream) or "")).splitlines())
-        lines = [line for line in every if line and not _SSH_ENDED.match(line)]
-        errors = [line for line in lines if re.match(r"(?i)(e:|error|fatal|\w*error:)", line)]
-        no_network = next((line for line in lines if _NO_NETWORK.search(line)), None)
-        if any("CERTIFICATE_VERIFY_FAILED" in line or "certificate verify failed" in line for line in lines):
-            return (
-                "the box does not trust the TLS certificate of the package server: if a company proxy inspects TLS, "
-                "set `extra_ca_bundle` in the inventory to its certificates, then run the same command"
-            )
-        if no_network is not None:  # pip's last line then only says that no version was found
-            return (
-                f"the box cannot reach the package server ({_one_line(no_network)[:200]}): {_CHECK_NETWORK}"
-            )
-        if lines:
-            return _one_line((errors or lines)[-1])
-    return message or "it gave no reason"
-
-
-def _sudo_sentence(message: str) -> str | None:
-    """What to do if the message is a refusal by sudo on the box; None for any other message."""
-    if re.match(r"(Missing|sudo: a password is required)", message) and "password" in message:
-        return "sudo on the box needs a password: run the same command with --ask-become-pass"
-    if message.startswith("Incorrect sudo password"):
-        return (
-            "sudo on the box rejected this password: run the same command again and type "
-            "the password of the user who logs in there"
-        )
-    if re.search(r"is not (in the sudoers file|allowed to (run|execute))", message):
-        return "the user who logs in may not use sudo: set ansible_user in the inventory to a user who may"
-    return None
-
-
-def unreachable_sentence(result: Mapping[str, Any]) -> str:
-    """Why SSH to a host failed, and what to do."""
-    why = _one_line(result.get("msg"))
-    why = re.sub(r"^(Task failed: )?(Failed to connect to the host via ssh: )?", "", why)
-    if "Host key verification failed" in why or "host key" in why.lower():
-        return (
-            "its SSH host key is unknown or has changed: "
-            "connect once with `ssh`, compare the key, then run the same command again"
-        )
-    if "No space left on device" in why:
-        return "its disk is full: free some space, then run the same command again"
-    if "Permission denied" in why:
-        return "it refuses the SSH key or user: set ansible_user and ansible_ssh_private_key_file in the inventory"
-    silent = _SILENT.search(why)
-    if silent is not None:
-        return (
-            f"it cannot be reached over SSH ({silent[0]}): check that it is switched on and that ansible_host and "
-            "ansible_port in the inventory are right, then run the same command again"
-        )
-    return f"it cannot be reached over SSH ({why})" if why else "it cannot be reached over SSH"
-
-
-def _one_line(value: object) -> str:
-    text = "; ".join(map(str, value)) if isinstance(value, list) else str(value or "")
-    text = " ".join(plain(text).split())
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

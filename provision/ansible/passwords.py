@@ -57,8 +57,12 @@ def _ask_and_test(sudo: str) -> str:
             raise PasswordError(f"sudo did not answer in {_LIMIT_S} s") from None
         if ended.returncode == 0:
             return password
-        if "not in the sudoers" in ended.stderr or "not allowed" in ended.stderr:
-            raise PasswordError("this user may not use sudo: run it as a user who may, or as root")
+        if any(words in ended.stderr for words in ("not in the sudoers", "not allowed", "may not run sudo")):
+            user = getpass.getuser()
+            raise PasswordError(
+                f"user {user} may not use sudo: run `su -c '/usr/sbin/usermod -aG sudo {user}'`, log in again, then "
+                "run the same command; or run it as root"
+            )
     raise PasswordError(f"sudo rejected the password {TRIES} times: nothing was changed")
 
 

@@ -11,8 +11,6 @@ import contextlib
 import json
 import os
 import shlex
-import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,19 +21,19 @@ from typing import Any
 import msgspec
 import psutil
 
-from common.file_access.files import safe_name
 from common.processes.guard import prefix
 from provision import PROVISION_DIR
+from provision.ansible import ending
 from provision.ansible.eta import TimeEstimate, in_words
+from provision.ansible.failures import vault_sentence
 from provision.ansible.heartbeat import Heartbeat
+from provision.ansible.logs import HostLogs
 from provision.ansible.outcome import HostEvents, HostOutcome, PlaybookOutcome, label, not_run, without_header
 from provision.clean_text import plain
 from provision.progress import ProgressReporter
 
 THIS_MACHINE = "localhost"
 """The name of the host if no inventory is given."""
-_GRACE_S = 5.0
-"""Seconds that Ansible has to exit after SIGINT before it is killed."""
 _SSH = "-C -o ControlMaster=auto -o ControlPersist=60s -o ServerAliveInterval=15 -o ServerAliveCountMax=8"
 
 
@@ -71,13 +69,16 @@ class PlaybookJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run(
-    job: PlaybookJob, progress: ProgressReporter, logs: Path, secrets: Secrets | None = None
+    job: PlaybookJob, progress: ProgressReporter, logs: Path | HostLogs, secrets: Secrets | None = None
 ) -> PlaybookOutcome:
-    """Run a playbook to its end; the log of host NAME is ``logs``/NAME.log.
+    """Run a playbook to its end; the log of host NAME is NAME.log in the folder ``logs``.
+
+    The playbooks of one command share one ``HostLogs`` and so one file per host.
 
     Raises KeyboardInterrupt on Ctrl-C, after every process of the run on this machine has ended.
     """
-    logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    logs = logs if isinstance(logs, HostLogs) else HostLogs(logs)
+    logs.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=prefix()) as temporary:
         return _PlaybookRun(job, progress, logs, secrets or Secrets(), Path(temporary)).run()
 
@@ -86,7 +87,7 @@ class _PlaybookRun:
     """One run of a playbook; ``folder`` is its temporary folder."""
 
     def __init__(
-        self, job: PlaybookJob, progress: ProgressReporter, logs: Path, secrets: Secrets, folder: Path
+        self, job: PlaybookJob, progress: ProgressReporter, logs: HostLogs, secrets: Secrets, folder: Path
     ) -> None:
         self._job, self._progress, self._logs, self._folder = job, progress, logs, folder
         self._secrets = secrets
@@ -94,10 +95,9 @@ class _PlaybookRun:
         whole = job.playbook.stem == "site" and not job.tags and not job.check
         driver = any("nvidia_driver_packages" in variables for variables in job.variables.values())
         self._estimate = TimeEstimate(
-            logs / f"{job.playbook.stem}.pace.json", slow=whole, driver=driver or not whole
+            logs.folder / f"{job.playbook.stem}.pace.json", slow=whole, driver=driver or not whole
         )
         self._events: dict[str, HostEvents] = {}
-        self._logs_open: dict[str, Any] = {}
         self._rescued: dict[str, bool] = {}
         self._errors: list[str] = []
         self._doing = "starting"
@@ -105,25 +105,27 @@ class _PlaybookRun:
     def run(self) -> PlaybookOutcome:
         started = time.monotonic()
         self._progress.begin(self._job.playbook.stem, self._doing)
-        before = {child.pid for child in psutil.Process().children(recursive=True)}
-        try:
-            with self._heartbeat:
+        with ending.EndWatcher(self._folder, self._heartbeat.identity):
+            before = frozenset(child.pid for child in psutil.Process().children(recursive=True))
+            try:
                 code = self._call_ansible(before)
-        finally:
-            _close_connections(self._folder / "ssh")
-            for stream in self._logs_open.values():
-                stream.close()
+            finally:
+                with ending.signals_ignored():
+                    ending.close_connections(self._folder / "ssh")
+                    self._logs.close()
         outcome = self._outcome(code, time.monotonic() - started)
         self._estimate.finish(keep=outcome.succeeded and not self._job.check and not self._job.tags)
         self._progress.done(_summary(outcome))
         return outcome
 
-    def _call_ansible(self, before: set[int]) -> int:
-        try:
-            return self._play()
-        except BaseException:
-            _end_children(before)
-            raise
+    def _call_ansible(self, before: frozenset[int]) -> int:
+        with contextlib.ExitStack() as at_last, self._heartbeat:
+            try:
+                return self._play()
+            except BaseException:
+                at_last.enter_context(ending.signals_ignored())  # until the boxes know of the end
+                ending.end_ansible(self._folder, before)
+                raise
 
     def _play(self) -> int:
         import ansible_runner
@@ -221,22 +223,12 @@ class _PlaybookRun:
         return False
 
     def _log(self, name: str, text: str) -> None:
-        if name not in self._logs_open:
-            path = self._log_path(name)
-            if path.exists():
-                path.replace(path.with_suffix(".log.1"))
-            path.touch(mode=0o600)  # it may contain the one-time password that the firmware asks for
-            self._logs_open[name] = path.open("w", encoding="utf-8")
         text = without_header(text)
         for secret in (self._secrets.become, self._secrets.vault):
             text = text.replace(secret, "***") if secret else text
         if text:
             stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-            self._logs_open[name].write(f"{stamp} {self._doing}\n{text}\n\n")
-            self._logs_open[name].flush()
-
-    def _log_path(self, name: str) -> Path:
-        return self._logs / f"{safe_name(name)}.log"
+            self._logs.write(name, f"{stamp} {self._doing}\n{text}\n\n")
 
     def _tick(self) -> bool:
         """ansible_runner calls this twice a second, so that the bar moves. Returns False: the run is not cancelled."""
@@ -247,7 +239,7 @@ class _PlaybookRun:
     def _outcome(self, code: int, seconds: float) -> PlaybookOutcome:
         hosts: list[HostOutcome] = [
             events.outcome(
-                self._log_path(name) if name in self._logs_open else None, self._rescued.get(name, False)
+                self._logs.path(name) if self._logs.has(name) else None, self._rescued.get(name, False)
             )
             for name, events in self._events.items()
         ]
@@ -275,6 +267,9 @@ def unsafe(value: Any) -> Any:
 
 def _reason(lines: list[str]) -> str | None:
     """What Ansible printed before it reached a host: its error, else its warning, else its last line."""
+    known = vault_sentence("\n".join(lines))
+    if known is not None:
+        return known
     for mark in ("[ERROR]: ", "ERROR! ", "[WARNING]: "):
         found = [line.partition(mark)[2] for line in lines if mark in line]
         if found:
@@ -288,41 +283,3 @@ def _summary(outcome: PlaybookOutcome) -> str:
         counts[host.status] = counts.get(host.status, 0) + 1
     parts = [f"{number} {status}" for status, number in sorted(counts.items())]
     return f"{', '.join(parts) or 'no host'} in {outcome.seconds:.0f} s"
-
-
-def _end_children(before: set[int]) -> None:
-    """Send Ansible SIGINT, as Ctrl-C on its own terminal would; kill what still runs after the grace period."""
-
-    def now() -> list[psutil.Process]:
-        return [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
-
-    every = now()
-    for child in every[:1]:
-        with contextlib.suppress(psutil.Error):
-            child.send_signal(signal.SIGINT)
-    deadline = time.monotonic() + _GRACE_S
-    while time.monotonic() < deadline and any(_runs(child) for child in every):
-        # Workers run in sessions of their own: record them before their parent ends.
-        every = list({child.pid: child for child in (*every, *now())}.values())
-        time.sleep(0.1)
-    for child in every:
-        with contextlib.suppress(psutil.Error):
-            child.kill()
-    psutil.wait_procs(every, timeout=_GRACE_S)
-
-
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
-
-
-def _close_connections(folder: Path) -> None:
-    """Close SSH's shared connections, which would stay open for a minute after the playbook."""
-    for path in folder.iterdir() if folder.is_dir() else ():
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            subprocess.run(
-                ["ssh", "-o", f"ControlPath={path}", "-O", "exit", "any-host"],
-                capture_output=True, timeout=5, check=False,
-            )  # fmt: skip

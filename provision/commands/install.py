@@ -14,6 +14,7 @@ from common.file_access.files import safe_name
 from common.processes.guard import prefix
 from common.terminal.console import Console
 from provision.ansible import playbook, variables
+from provision.ansible.logs import HostLogs
 from provision.ansible.outcome import HostOutcome, PlaybookOutcome
 from provision.ansible.playbook import PlaybookJob
 from provision.artifacts import bundle, environments, own_wheel
@@ -37,6 +38,7 @@ class ProvisionRun:
         self._options, self._data = options, data
         self._interaction, self._console = interaction, console
         self._bundle: Bundle | None = None
+        self._logs = HostLogs(platformdirs.user_log_path("dlbox") / "provision")
 
     def run(self, job: PlaybookJob) -> PlaybookOutcome | None:
         """Run the playbooks and return the outcome of the last one; None if the user answered no.
@@ -62,9 +64,8 @@ class ProvisionRun:
         return self._options.check or self._interaction.agrees(question)
 
     def _play(self, job: PlaybookJob) -> PlaybookOutcome:
-        logs = platformdirs.user_log_path("dlbox") / "provision"
         with self._interaction.open_progress() as progress:
-            return playbook.run(job, progress, logs, self._options.secrets)
+            return playbook.run(job, progress, self._logs, self._options.secrets)
 
     def _install(self, job: PlaybookJob, folder: Path) -> PlaybookOutcome | None:
         preflight, requests, refused = self._requests(self._play(job))

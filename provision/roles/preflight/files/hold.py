@@ -4,6 +4,9 @@
 file ``beat-ID`` beside it. A run without a heartbeat for one minute loses its reservation. A reboot removes
 these files, because /run is in memory.
 
+Every process of a run on this machine has the id of the run in its environment. What an interrupted run left at work,
+such as an apt that nobody waits for, is reported, so that the next run can wait for it.
+
 It needs only the standard library of Python 3.8 or later. It prints one JSON document.
 """
 
@@ -21,6 +24,8 @@ from typing import Any
 PLACE = Path("/run/dlbox")
 DEAD_S = 60.0
 POLL_S = 0.5
+MARK = b"DLBOX_PROVISION_RUN="
+PROC = Path("/proc")
 
 
 def beat(place: Path, identity: str) -> Path:
@@ -56,6 +61,34 @@ def lives(place: Path, identity: str, dead_s: float = DEAD_S) -> bool:
             return True
         time.sleep(POLL_S)
     return False
+
+
+def at_work(place: Path, identity: str, proc: Path = PROC) -> list[dict[str, Any]]:
+    """The processes that an interrupted earlier run left at work: ``pid`` and ``name`` of each.
+
+    After a run that ended normally, only services are left, which nobody waits for.
+    """
+    record = holder(place)
+    if record is None or record["id"] == identity or not re.match(r"[0-9a-f]{32}$", str(record["id"])):
+        return []
+    try:
+        if beat(place, str(record["id"])).stat().st_size == 1:
+            return []
+    except OSError:
+        pass
+    wanted = MARK + str(record["id"]).encode()
+    found = []
+    for folder in proc.iterdir():
+        if not folder.name.isdigit() or int(folder.name) == os.getpid():
+            continue
+        try:
+            if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(
+                    {"pid": int(folder.name), "name": (folder / "comm").read_text(errors="replace").strip()}
+                )
+        except OSError:
+            continue
+    return found
 
 
 def in_the_way(place: Path, identity: str, name: str, dead_s: float = DEAD_S) -> dict[str, Any] | None:
@@ -104,16 +137,21 @@ def take(
     return None
 
 
-def main(how: str, identity: str, name: str, who: str) -> None:
+def main(how: str, identity: str, name: str, who: str, patience_s: str = "0") -> None:
     if not re.match(r"[0-9a-f]{32}$", identity):
         raise SystemExit("the id of a run must have 32 hexadecimal digits")
-    if how == "look":
+    deadline = time.monotonic() + float(patience_s)
+    while True:
         other = in_the_way(PLACE, identity, name)
-    else:
+        left = [] if other else at_work(PLACE, identity)
+        if not left or time.monotonic() > deadline:
+            break
+        time.sleep(POLL_S)
+    if how == "take" and not other and not left:
         # The heartbeat comes from the user who logs in, and sudo changes the user id.
         other = take(PLACE, identity, name, who, int(os.environ.get("SUDO_UID", os.getuid())))
-    json.dump({"in_the_way": other}, sys.stdout)
+    json.dump({"in_the_way": other, "at_work": left}, sys.stdout)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:5])
+    main(*sys.argv[1:6])
