@@ -429,7 +429,7 @@ BAD = {
     "another maker's card": ("model: RTX 3060 12GB", "model: RX 7600", "is a card by AMD"),
     "a negative wattage": ("tdp_w: 65", "tdp_w: -65", "`tdp_w` is expected to be a number > 0, got `-65`"),
     "a wattage with its unit": ("watts: 550", "watts: 550 W", "`watts` is expected to be a number, got `550 W`"),
-    "an unknown card": ("model: RTX 3060 12GB", "model: RTX 3065", 'no card "RTX 3065" in the catalogue; nearest'),
+    "an unknown card": ("model: RTX 3060 12GB", "model: RTX 3065", 'no card "RTX 3065" in the catalogue; did you mean'),
     "a laptop GPU": ("model: RTX 3060 12GB", "model: RTX 3060 Laptop GPU", "is a laptop GPU"),
     "an unknown kind": ("kind: case", "kind: chassis", "`case`, `cooler` or `other`, got `chassis`"),
     "an unknown field": ("    watts: 550", "    power: 550\n    watts: 550", "`power` is not a field known here"),
