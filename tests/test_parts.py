@@ -413,7 +413,7 @@ def test_machines_without_card_driver_or_bill(tmp_path: Path) -> None:
     assert alone["this-card"].status == "pass"
     assert alone["this-power"].status == "skip"
     laptop = here(machine(Reading.of(1.0), Reading.of(0), "NVIDIA GeForce RTX 3060 Laptop GPU"), None)
-    assert "a card not in the catalogue" in laptop["this-card"].message
+    assert "GeForce RTX 3060 Laptop GPU" in laptop["this-card"].message
 
 
 # --- bad data ---------------------------------------------------------------------------------------------

@@ -68,11 +68,12 @@ _PCI_ID = re.compile(
     r"|^0x([0-9a-f]{4})$",
     re.ASCII,
 )
+_SOUND_OR_USB = re.compile(r"\b(audio|usb|ucsi)\b", re.IGNORECASE)
 _BARE_ID = re.compile(r"[0-9a-f]{4}", re.ASCII)
 _CHIP_NAME = re.compile(r"\b(gb[12]0b|g[a-z]\d{3}|tu\d{3}|ad\d{3})(?:glm|gl|bm|m)?\b", re.ASCII)
 
 
-class _Named(NamedTuple):
+class _CardName(NamedTuple):
     """A name of a card, and the card. device: the line of the table for a card that is not in the catalogue."""
 
     key: NameKey
@@ -88,22 +89,24 @@ class _Named(NamedTuple):
 
 
 @functools.cache
-def _catalogue_names() -> tuple[_Named, ...]:
-    return tuple(_Named(name_key(name), card) for card in catalogue() for name in (card.name, *card.aliases))
+def _catalogue_names() -> tuple[_CardName, ...]:
+    return tuple(
+        _CardName(name_key(name), card) for card in catalogue() for name in (card.name, *card.aliases)
+    )
 
 
 @functools.cache
-def _table_names() -> tuple[_Named, ...]:
+def _table_names() -> tuple[_CardName, ...]:
     """Names of the table, Kepler and older included; one entry per name."""
     found = {name: device for device in pci_table.table().values() for name in device.names}
     return tuple(
-        _Named(name_key(name), None, device, name)
+        _CardName(name_key(name), None, device, name)
         for name, device in found.items()
         if device.kind != "function"
     )
 
 
-def _best(asked: NameKey, entries: Iterable[_Named]) -> list[_Named]:
+def _best(asked: NameKey, entries: Iterable[_CardName]) -> list[_CardName]:
     """The entries that fit the name best, in their order."""
     fitting = [(names.fits(asked, e.key, e.memory_gib()), e) for e in entries]
     best = max((fit for fit, _ in fitting), default=0)
@@ -250,8 +253,9 @@ def _find_id(device_id: int) -> Card:
     if device is None:
         raise UnknownCard(_unknown_id(device_id))
     if device.kind == "function":
+        part = "the sound or USB function of a card" if _SOUND_OR_USB.search(device.shown) else "not a card"
         raise UnknownCard(
-            f"{pci_id} is the function {device.shown} and not a card: "
+            f"{pci_id} is {part} ({device.shown}): "
             "use the id in the line `VGA` or `3D controller` of `lspci -nn`"
         )
     found = _of_device(device, None)
@@ -300,7 +304,7 @@ def _nearest(text: str) -> str:
     name = " ".join([*sorted(asked.families), *sorted(asked.words)])
     laptop = "laptop" in asked.words
 
-    def likeness(entry: _Named) -> float:
+    def likeness(entry: _CardName) -> float:
         own = " ".join([*sorted(entry.key.families), *sorted(entry.key.words)])
         matcher = difflib.SequenceMatcher(None, name, own)
         if matcher.real_quick_ratio() < 0.4 and not numbers & entry.key.words:
@@ -357,7 +361,7 @@ def match(name: str | None, pci_device_id: int | None, memory_bytes: int | None)
 
 
 def _laptop(name: str | None, device: pci_table.PciDevice | None) -> Card | None:
-    if device is None or device.kind == "function":
+    if device is None or device.kind != "laptop":
         return _by_exact_name(name)
     return _of_device(device, name)
 
