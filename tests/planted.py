@@ -142,6 +142,19 @@ def killed(at: int = 60) -> None:
     keras.Model.fit = until_death
 
 
+def generic_kernel() -> None:
+    """Recurrent layers that forbid the fused kernel, as a wrong argument or an old cuDNN would. On any backend."""
+    import keras
+
+    for layer in (keras.layers.LSTM, keras.layers.GRU):
+        made = layer.__init__
+
+        def without_cudnn(self: Any, *arguments: Any, made: Any = made, **options: Any) -> None:
+            made(self, *arguments, **{**options, "use_cudnn": False})
+
+        layer.__init__ = without_cudnn
+
+
 FAULTS = {
     "none": lambda: None,
     "sleep": sleep_in_the_pipeline,
@@ -153,6 +166,7 @@ FAULTS = {
     "killed-at-birth": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "blind": blind,
     "no-number": no_number,
+    "generic-kernel": generic_kernel,
 }
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def result_schema() -> str:
 
 @generates("docs/reference/cards.md")
 def cards() -> str:
-    """The supported cards, from inventory/cards/cards.yml."""
+    """The supported cards, from inventory/cards/catalogue."""
     from inventory.cards import page
 
     return page.page()

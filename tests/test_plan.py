@@ -160,17 +160,37 @@ def test_cards_without_a_supported_driver_have_no_stack(name: str, words: str) -
         ("Quadro P4000", "closed"),
         ("10de:1db4", "closed"),
         ("GTX 1630", "open"),
-        ("3050ti", "open"),
         ("RTX 5090 D", "open"),
         ("GTX 1060 5GB", "closed"),
         ("GTX 965M", "closed"),
         ("TITAN V CEO Edition", "closed"),
+        ("CMP 50HX", "open"),
+        ("P106-100", "closed"),
+        ("RTX 4000 SFF Ada", "open"),
+        ("Device 2d05 (rev a1)", "open"),
+        ("NVIDIA Corporation GA106 (rev a1)", "open"),
     ],
 )
+def test_laptop_mining_and_workstation_cards_are_planned_by_their_chip(name: str, flavour: str) -> None:
+    found = answer("--card", name, "--distro", "ubuntu-24.04")
+    assert found["driver"]["flavour"] == flavour
+    assert not any("not in the catalogue" in warning for warning in found["warnings"])
+
+
+@pytest.mark.parametrize(("name", "flavour"), [("3050ti", "open"), ("10de:2bff", "open")])
 def test_cards_outside_the_catalogue_are_planned_by_their_family(name: str, flavour: str) -> None:
     found = answer("--card", name, "--distro", "ubuntu-24.04")
     assert found["driver"]["flavour"] == flavour
     assert any("not in the catalogue" in warning for warning in found["warnings"])
+
+
+def test_a_short_name_lists_what_else_it_can_mean() -> None:
+    found = answer("--card", "3060", "--distro", "ubuntu-24.04")
+    assert any("can also mean GeForce RTX 3060 8GB" in warning for warning in found["warnings"])
+    named = answer("--card", "RTX 3060", "--distro", "ubuntu-24.04")
+    assert not any("can also mean" in warning for warning in named["warnings"])
+    message = refused("--card", "RTX 4000", "--distro", "ubuntu-24.04")
+    assert "Quadro RTX 4000 (Turing), RTX 4000 Ada Generation (Ada)" in message
 
 
 def test_several_cards_in_one_option_and_ids_of_other_devices() -> None:
@@ -296,10 +316,10 @@ def test_a_machine_without_a_card_gets_a_message_and_a_cpu_plan(machine: Callabl
     assert found["message"] == plan_output.CPU_ONLY
 
 
-def test_a_card_the_catalogue_lacks_is_planned_by_its_family(machine: Callable[[Machine], None]) -> None:
+def test_a_laptop_card_is_planned_by_its_chip(machine: Callable[[Machine], None]) -> None:
     machine(msgspec.structs.replace(BOX, cards=(PciCard(address="0000:01:00.0", device_id=0x1C60),)))
     found = answer()
-    assert found["cards"] == ["10de:1c60"], "a GTX 1060 of a laptop"
+    assert found["cards"] == ["GeForce GTX 1060 Laptop GPU"]
     assert found["driver"]["flavour"] == "closed"
 
 

@@ -52,7 +52,8 @@ def test_the_wheel_contains_only_the_packages(installed: Path) -> None:
     top = {p.name for p in installed.iterdir() if not p.name.endswith(".dist-info")}
     assert top == {"dlbox.py", "common", "inventory", "provision", "bench", "workshops"}
     for name in (
-        "inventory/cards/cards.yml",
+        "inventory/cards/catalogue/mining.yml",
+        "inventory/cards/pci_ids.tsv",
         "bench/results/record/schema.json",
         "bench/results/report/templates/report.html",
     ):

@@ -106,7 +106,7 @@ def judge(
     mine = [
         b
         for b in known_bands
-        if cards.find(b.card) == card and (b.workload, b.backend) == compare.key(result)[:2]
+        if cards.find(b.card).name == card.name and (b.workload, b.backend) == compare.key(result)[:2]
     ]
     same = [b for b in mine if (b.precision, b.batch) == compare.key(result)[2:4]]
     current = [b for b in same if b.fingerprint == result.fingerprint]

@@ -190,6 +190,8 @@ def _bill(name: str, raw: _BillFile, document: yaml_lines.YamlDocument) -> Bill:
     card_part = _one(CardPart, raw, document)
     try:
         card = cards.find(card_part.model)
+        if card.laptop:
+            raise cards.UnknownCard(f"`{card_part.model}` is a laptop GPU, which is not sold as a part")
     except cards.UnknownCard as error:
         maker = families.other_maker(card_part.model)
         why = (

@@ -67,9 +67,10 @@ def judge_bill(bill: Bill, *, today: datetime.date, budget_usd: float | None = N
     )
 
 
-def card_power(bill: Bill) -> float:
-    """Power of all cards at their power limits, in watts."""
-    return (bill.card_part.power_w or bill.card.tdp_w) * bill.card_part.quantity
+def card_power(bill: Bill) -> float | None:
+    """Power of all cards at their power limits, in watts; None if neither the bill nor the catalogue gives it."""
+    watts = bill.card_part.power_w or bill.card.tdp_w
+    return watts * bill.card_part.quantity if watts else None
 
 
 def processor_power(bill: Bill) -> float:
@@ -125,9 +126,13 @@ def _prices(bill: Bill, today: datetime.date) -> Judgement:
     return judgement("prices", status, message, age, STALE_DAYS, "days", remedy)
 
 
-def power_supply(bill: Bill, card_w: float, how: str = "at its power limit") -> Judgement:
+def power_supply(bill: Bill, card_w: float | None, how: str = "at its power limit") -> Judgement:
     """Compare the power supply with the power of the computer: ``card_w`` watts for all cards, the processor, the
-    other parts."""
+    other parts. It is not judged if ``card_w`` is None."""
+    if card_w is None:
+        return judgement(
+            "power-supply", "skip", f"the power of the {bill.card.name} is unknown: add `power_w` to the card"
+        )
     rating = bill.supply.watts * bill.supply.quantity
     steady = card_w + processor_power(bill) + OTHER_PARTS_W
     spike = steady + (SPIKE_RATIO - 1) * card_w
@@ -176,8 +181,9 @@ def _connectors(bill: Bill) -> Judgement:
     message = f"the card needs {needed_plugs}; the power supply has {offered_plugs}"
     if not missing:
         return judgement("power-connectors", "pass", message, offered_plugs, needed_plugs)
-    adapted = math.ceil((card_power(bill) - SLOT_W) / _CONNECTOR_W["8-pin"])
-    if set(missing) == {"16-pin"} and free.count("8-pin") >= adapted:
+    watts = card_power(bill)
+    adapted = math.ceil((watts - SLOT_W) / _CONNECTOR_W["8-pin"]) if watts else 0
+    if adapted and set(missing) == {"16-pin"} and free.count("8-pin") >= adapted:
         remedy = f"use the adapter that is supplied with the card, on {adapted} separate 8-pin cables"
         return judgement(
             "power-connectors",
@@ -267,6 +273,10 @@ def _lanes(bill: Bill) -> Judgement:
         what = f"the bill of materials does not give the processor's PCIe lanes, which {count} cards share"
         return judgement("pcie-lanes", "skip", what)
     card = bill.card
+    if card.pcie_generation is None or card.pcie_lanes is None:
+        return judgement(
+            "pcie-lanes", "skip", f"the catalogue does not give the PCIe link of the {card.name}"
+        )
     generation, lanes = min(*generations, card.pcie_generation), min(*widths, card.pcie_lanes)
     rate = _LANE_GB_S[generation] * lanes
     best = _LANE_GB_S[card.pcie_generation] * card.pcie_lanes
@@ -295,19 +305,27 @@ def _value_for_money(bill: Bill) -> Judgement:
         return judgement("speed-per-dollar", "skip", "the parts cost nothing")
     card, count = bill.card, bill.card_part.quantity
     thousands = bill.total_usd / 1000
-    speed = expected_tflops(card) * count / thousands
+    expected, memory = expected_tflops(card), card.modified_memory_gib or card.memory_gib
+    if expected is None or memory is None or card.memory_bandwidth_gb_s is None:
+        return judgement(
+            "speed-per-dollar", "skip", f"the catalogue does not give the speed of the {card.name}"
+        )
+    speed = expected * count / thousands
     bandwidth = card.memory_bandwidth_gb_s * count / thousands
     half = f", {card.fp16_tflops * count / thousands:.1f} FP16 peak" if card.fp16_tflops else ""
     message = (
         f"per $1,000 of the total price about {speed:.1f} TFLOPS in FP32{half}, "
-        f"{bandwidth:.0f} GB/s of memory bandwidth and {card.memory_gib * count / thousands:.0f} GB of memory "
+        f"{bandwidth:.0f} GB/s of memory bandwidth and {memory * count / thousands:.0f} GB of memory "
         "(computed from the card's data)"
     )
     return judgement("speed-per-dollar", "pass", message, round(speed, 2), None, "TFLOPS per 1000 USD")
 
 
-def expected_tflops(card: Card) -> float:
-    """FP32 speed of large matrix products in TFLOPS, estimated from the card's data and published measurements."""
+def expected_tflops(card: Card) -> float | None:
+    """FP32 speed of large matrix products in TFLOPS, estimated from the card's data and published measurements; None if
+    the catalogue does not give the peak."""
+    if card.fp32_tflops is None:
+        return None
     return card.fp32_tflops * REACHED_SHARE["8.0" if float(card.compute_capability) >= 8 else "older"]
 
 

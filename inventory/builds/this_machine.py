@@ -60,7 +60,7 @@ def _same_card(machine: Machine, bill: Bill | None) -> Judgement:
     names = ", ".join(card.name if card else "a card not in the catalogue" for card in found)
     if bill is None:
         return judgement("this-card", "pass", f"this machine has {names}", names)
-    if [bill.card] * bill.card_part.quantity == found:
+    if [bill.card.name] * bill.card_part.quantity == [card.name if card else None for card in found]:
         return judgement(
             "this-card",
             "pass",

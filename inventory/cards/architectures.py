@@ -41,6 +41,11 @@ class ArchitectureRow(Sourced, frozen=True, kw_only=True):
     name: str
     cards: str
     capabilities: tuple[str, ...]
+    chips: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    """Compute capability -> the chips that have it, such as "8.6" -> ("GA102", "GA106")."""
+    chips_without_tensor_cores: tuple[str, ...] = ()
+    id_ranges: tuple[tuple[DeviceId, DeviceId], ...] = ()
+    """PCI device ids of display functions, both ends included, for ids that the table of ids does not list."""
     assumed_capability: str
     """Compute capability that is assumed for a card of unknown chip: the lowest of the architecture."""
     first_branch: Branch
@@ -68,9 +73,16 @@ class ArchitectureRow(Sourced, frozen=True, kw_only=True):
                 return chip.first_branch
         return self.first_branch
 
+    def has_tensor_cores(self, chip: str) -> bool:
+        """Whether a chip such as "TU104" has units for matrix products in FP16."""
+        return self.name not in _WITHOUT_TENSOR_CORES and chip not in self.chips_without_tensor_cores
+
     def first_branch_of_chip(self, chip: str) -> int:
         """First driver branch that supports a chip such as "GA106"."""
         return next((each.first_branch for each in self.exceptions if each.chip == chip), self.first_branch)
+
+
+_WITHOUT_TENSOR_CORES = ("kepler", "maxwell", "pascal")
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -94,6 +106,11 @@ def read(path: Path) -> tuple[ArchitectureRow, ...]:
             raise document.error(
                 (*where, "assumed_capability"), f"`assumed_capability` must be one of {known}"
             )
+        for capability in row.chips:
+            if capability not in row.capabilities:
+                raise document.error(
+                    (*where, "chips", capability), f"`{capability}` is not in `capabilities` of `{row.name}`"
+                )
         if row.last_branch is not None and row.last_branch < row.first_branch:
             raise document.error((*where, "last_branch"), "`last_branch` must not be below `first_branch`")
     return rows
@@ -108,3 +125,18 @@ def shipped() -> tuple[ArchitectureRow, ...]:
 def find(name: str | None) -> ArchitectureRow | None:
     """The row of an architecture by its name, such as "ampere"; None for an unknown name."""
     return next((row for row in shipped() if row.name == name), None)
+
+
+@functools.cache
+def _by_chip() -> dict[str, tuple[ArchitectureRow, str]]:
+    return {
+        chip: (row, capability)
+        for row in shipped()
+        for capability, chips in row.chips.items()
+        for chip in chips
+    }
+
+
+def of_chip(chip: str) -> tuple[ArchitectureRow, str] | None:
+    """The architecture and the compute capability of a chip such as "GP100"; None for an unknown chip."""
+    return _by_chip().get(chip)

@@ -1,26 +1,29 @@
-"""Find a card in the catalogue (cards.yml) by a name as people write it, by PCI id, or by NVML's values."""
+"""Find a card by a name as people write it, by PCI id, or by NVML's values.
+
+Two sources answer: the catalogue (catalogue/*.yml) has the figures of the cards that people train on, and the table of
+PCI ids (pci_ids.tsv) has chip and name of all others. A card of the table has no figures.
+"""
 
 from __future__ import annotations
 
 import difflib
 import functools
 import re
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
+from typing import NamedTuple, cast, get_args
 
 import msgspec
 
+from inventory.cards import architectures, catalogue_file, names, pci_table
 from inventory.cards.architectures import ModuleFlavour
-from inventory.cards.catalogue_file import (
-    Architecture,
-    Card,
-    Catalogue,
-    CatalogueError,
-    Precision,
-    read,
-)
+from inventory.cards.catalogue_file import Architecture, Card, CatalogueError, Precision
+from inventory.cards.names import NameKey, is_laptop_name, name_key
 
 __all__ = [
+    "FOLDER",
+    "AmbiguousCard",
     "Architecture",
     "Card",
     "CatalogueError",
@@ -28,193 +31,217 @@ __all__ = [
     "Precision",
     "UnknownCard",
     "architecture_of",
+    "candidates",
     "catalogue",
     "find",
     "id_in",
+    "is_bare_number",
     "is_companion_id",
     "is_laptop_id",
     "is_laptop_name",
     "match",
 ]
 
+FOLDER = Path(str(resources.files("inventory.cards") / "catalogue"))
+
 
 class UnknownCard(LookupError):  # noqa: N818 - callers read "except UnknownCard"
-    """The catalogue has no card of that name. The message is one sentence that lists the most similar names."""
+    """No card has that name or id. The message is one sentence that lists the most similar names."""
+
+
+class AmbiguousCard(UnknownCard):
+    """Cards of several architectures have that name. The message is one sentence that lists them."""
 
 
 @functools.cache
-def _shipped() -> tuple[Catalogue, tuple[Card, ...]]:
-    return read(Path(str(resources.files("inventory.cards") / "cards.yml")))
-
-
 def catalogue() -> tuple[Card, ...]:
     """All cards of the catalogue, by architecture. If cards share a short name, the most common one comes first."""
-    return _shipped()[1]
+    return catalogue_file.read(FOLDER)
 
 
 _PCI_ID = re.compile(
-    r"(?:\b|0x)10de[:\s](?:0x)?([0-9a-f]{4})\b"  # lspci -n
+    r"(?:\b|0x)10de[:\s_-](?:0x)?([0-9a-f]{4})\b"  # lspci -n
     r"|\bpci:v000010ded0000([0-9a-f]{4})"  # the kernel's modalias
     r"|\bven_10de&dev_([0-9a-f]{4})\b"  # Windows
+    r"|\b0x([0-9a-f]{4})10de\b"  # nvidia-smi
+    r"|\bdevice (?:id )?:?\s*(?:0x)?([0-9a-f]{4})(?: \(rev [0-9a-f]+\))?$"  # lspci without a name for the id
     r"|^0x([0-9a-f]{4})$",
     re.ASCII,
 )
-_BARE_ID = re.compile(r"(?=.*[a-f])[0-9a-f]{4}", re.ASCII)
-_COMPANIONS = frozenset({
-    "0fb0", "0fb8", "0fb9", "0fba", "0fbb", "0fbc", "10ef", "10f0", "10f1", "10f7", "10f8", "10f9", "1ad6", "1ad7",
-    "1ad8", "1ad9", "1ada", "1adb", "1aeb", "1aec", "1aed", "1aef", "1af1", "228b", "228e", "22ba", "22bb", "22bc",
-    "22bd", "22be",
-})  # fmt: skip
-"""Device ids of audio functions, USB functions and PCIe switches that lie within the ranges of GPU ids.
-
-From pci.ids of 2023-04-11; 22bb to 22be are from memory."""
-_SHORT_SUPER = re.compile(r"\b(1650|1660|20[678]0|40[78]0)( ?ti)? ?s\b")
-_LAPTOP = re.compile(
-    r"laptop|notebook|mobile|max-?\s?q|\b(?:9\d{2}|10[5-8]0)m\b|\bmx\s?\d{3}\b|\brtx\s?2050\b"
-)
-_MEMORY = re.compile(r"(?<![a-z0-9])(\d{1,3})\s*g(?:i?b)?(?![a-z0-9])", re.ASCII)
-_NOISE = re.compile(
-    r"\b(?:nvidia|corporation|geforce|tesla|graphics|card|gpu|lite hash rate|lhr|founders edition|fe)\b"
-)
-_FAMILIES = frozenset({"gtx", "rtx", "gt", "titan"})
+_SOUND_OR_USB = re.compile(r"\b(audio|usb|ucsi)\b", re.IGNORECASE)
+_BARE_ID = re.compile(r"[0-9a-f]{4}", re.ASCII)
+_CHIP_NAME = re.compile(r"\b(gb[12]0b|g[a-z]\d{3}|tu\d{3}|ad\d{3})(?:glm|gl|bm|m)?\b", re.ASCII)
 
 
-class _Key(msgspec.Struct, frozen=True):
-    """The parts of a name: "GeForce RTX 4060 Ti 16GB" -> {rtx}, 16, {4060, ti}."""
+class _CardName(NamedTuple):
+    """A name of a card, and the card. device: the line of the table for a card that is not in the catalogue."""
 
-    families: frozenset[str]
-    memory_gib: int | None
-    words: frozenset[str]
+    key: NameKey
+    card: Card | None
+    device: pci_table.PciDevice | None = None
+    name: str = ""
 
+    def memory_gib(self) -> int | None:
+        return self.card.memory_gib if self.card else self.key.memory_gib
 
-def _key(text: str) -> _Key:
-    text = text.lower()
-    bracket = re.search(r"\[([^\]]*)\]", text)  # lspci: "GA106 [GeForce RTX 3060] (rev a1)"
-    text = bracket[1] if bracket else text
-    text = re.sub(r"[^a-z0-9]+", " ", text)
-    text = _NOISE.sub(" ", text)
-    text = re.sub(r"\b(gtx|rtx|gt)(?=\d)", r"\1 ", text)
-    text = _SHORT_SUPER.sub(r"\1\2 super", text)
-    text = re.sub(r"\btitan(?=(?:v|xp?|rtx)\b)", "titan ", text)
-    text = re.sub(r"(?<=\d)(?=(?:ti|super|d)(?:super)?(?:\d|\b))", " ", text)
-    text = re.sub(r"\bti(?=super)", "ti ", text)
-    text = re.sub(r"\b(ti|super)(?=\d)", r"\1 ", text)
-    memory = _MEMORY.search(text)
-    text = _MEMORY.sub(" ", text)
-    words = {re.sub(r"^sxm\d$", "sxm", w) for w in text.split()}
-    gib = int(memory[1]) if memory else None
-    return _Key(frozenset(words & _FAMILIES), gib, frozenset(words - _FAMILIES))
+    def result(self) -> Card | None:
+        return self.card or (pci_table.card(self.device, self.name) if self.device else None)
 
 
 @functools.cache
-def _keys() -> tuple[tuple[_Key, Card], ...]:
-    return tuple((_key(name), card) for card in catalogue() for name in (card.name, *card.aliases))
+def _catalogue_names() -> tuple[_CardName, ...]:
+    return tuple(
+        _CardName(name_key(name), card) for card in catalogue() for name in (card.name, *card.aliases)
+    )
+
+
+@functools.cache
+def _table_names() -> tuple[_CardName, ...]:
+    """Names of the table, Kepler and older included; one entry per name."""
+    found = {name: device for device in pci_table.table().values() for name in device.names}
+    return tuple(
+        _CardName(name_key(name), None, device, name)
+        for name, device in found.items()
+        if device.kind != "function"
+    )
+
+
+def _best(asked: NameKey, entries: Iterable[_CardName]) -> list[_CardName]:
+    """The entries that fit the name best, in their order."""
+    fitting = [(names.fits(asked, e.key, e.memory_gib()), e) for e in entries]
+    best = max((fit for fit, _ in fitting), default=0)
+    found = [e for fit, e in fitting if fit == best] if best else []
+    if asked.memory_gib is not None:
+        found = [e for e in found if e.memory_gib() == asked.memory_gib] or found
+    if best > 1:
+        return found
+    most = max((len(e.key.words & asked.words) for e in found), default=0)
+    return [e for e in found if len(e.key.words & asked.words) == most]
 
 
 def _named(text: str) -> list[Card]:
-    """Cards that the name can mean, the most common one first. The name may omit the words in ``_OPTIONAL``."""
-    asked = _key(text)
-    if not asked.words and "titan" not in asked.families:
-        return []
-    exact: list[Card] = []
-    loose: list[Card] = []
-    for key, card in _keys():
-        if asked.families and not asked.families <= key.families:
-            continue
-        if asked.memory_gib is not None and asked.memory_gib != card.memory_gib:
-            continue
-        if asked.words == key.words and (not asked.families or asked.families == key.families):
-            exact.append(card)
-        elif asked.words < key.words and key.words - asked.words <= _OPTIONAL:
-            loose.append(card)
-    return list(dict.fromkeys(exact + loose))
-
-
-_MEMORY_TYPE = re.compile(r"\b(gddr\d+x?|hbm\d+e?)\b", re.IGNORECASE)
-_OPTIONAL = frozenset({"sxm", "pcie", "hbm3", "pascal", "gddr6", "gddr6x"})
-
-
-def is_laptop_name(name: str) -> bool:
-    """Whether the name is that of a laptop GPU; before the RTX 30 family, many names do not show this."""
-    return bool(_LAPTOP.search(name.lower()))
+    """Cards of the catalogue that the name can mean, the most common one first."""
+    return list(dict.fromkeys(e.card for e in _best(name_key(text), _catalogue_names()) if e.card))
 
 
 def is_companion_id(pci_device_id: int) -> bool:
-    """Whether the device id is that of a card's audio or USB function."""
-    return f"{pci_device_id:04x}" in _COMPANIONS
+    """Whether the device id is that of a card's audio or USB function, or of a switch or bridge."""
+    device = pci_table.table().get(pci_device_id)
+    return device is not None and device.kind == "function"
 
 
 def is_laptop_id(pci_device_id: int) -> bool:
     """Whether the device id is that of a laptop GPU. The name that NVML reports does not matter."""
-    return f"{pci_device_id:04x}" in _laptop_ids()
-
-
-@functools.cache
-def _laptop_ids() -> frozenset[str]:
-    return frozenset(_shipped()[0].laptop_ids)
+    device = pci_table.table().get(pci_device_id)
+    return device is not None and device.kind == "laptop"
 
 
 def architecture_of(pci_device_id: int) -> Architecture | None:
-    """The architecture by ranges of device ids, also for cards that are not in the catalogue. None for Kepler, for
-    older architectures and for unknown ids.
-
-    Pass only ids of display functions: audio and USB functions of newer cards have ids in the ranges of older cards.
-    """
-    for block in _shipped()[0].id_ranges:
-        if int(block.first, 16) <= pci_device_id <= int(block.last, 16):
-            return block.architecture
+    """The architecture by the table of ids; for ids that it does not list, by ranges. None for Kepler, for older
+    architectures, for functions that are not cards and for unknown ids."""
+    device = pci_table.table().get(pci_device_id)
+    if device is not None:
+        known = device.architecture
+        return cast(Architecture, known) if known in get_args(Architecture) else None
+    for row in architectures.shipped():
+        if any(int(first, 16) <= pci_device_id <= int(last, 16) for first, last in row.id_ranges):
+            return cast(Architecture, row.name)
     return None
 
 
 def find(text: str) -> Card:
-    """The card for a text such as "GTX 1060", "rtx 3060 12gb", "NVIDIA GeForce RTX 3090", "4090" or "10de:1c03".
+    """The card for a text such as "GTX 1060", "rtx 3060 12gb", "NVIDIA GeForce RTX 3090", "4090", "Device 2d05" or
+    "10de:1c03". A card that is not in the catalogue has no figures.
 
-    If several cards share a name, the name means the first of them in the catalogue, which was sold first:
-    "GTX 1060" has 6 GB, "RTX 3060" 12 GB, "RTX 3080" 10 GB, "RTX 4060 Ti" and "RTX 5060 Ti" have 8 GB.
-    Raises ``UnknownCard``.
+    If several cards share a name, the name means the first of ``candidates``, which was sold first: "GTX 1060" has
+    6 GB, "RTX 3060" 12 GB, "RTX 3080" 10 GB, "RTX 4060 Ti" and "RTX 5060 Ti" have 8 GB.
+    Raises ``AmbiguousCard`` if they have different architectures, and ``UnknownCard`` if there is no such card.
+    """
+    found = candidates(text)
+    if len({card.architecture for card in found}) > 1:
+        listed = ", ".join(f"{card.name} ({card.architecture.capitalize()})" for card in found[:5])
+        raise AmbiguousCard(f'"{_shown(text)}" can mean several cards, use the full name: {listed}')
+    return found[0]
+
+
+def candidates(text: str) -> tuple[Card, ...]:
+    """All cards that the text can mean, the most common one first: "3060" is the RTX 3060 with 12 GB or with 8 GB.
+
+    Never empty. Raises ``UnknownCard``.
     """
     device_id = id_in(text)
     if device_id is not None:
-        return _find_id(device_id)
-    shown = " ".join(text.split())[:60]
-    if is_laptop_name(text):
-        raise UnknownCard(f'"{shown}" is a laptop GPU; the catalogue has only desktop cards')
-    found = _named(text) or _named(_without_board_words(text)) or _named(_MEMORY_TYPE.sub(" ", text))
+        return (_find_id(device_id),)
+    asked = name_key(text)
+    listed = _named(text)
+    if listed:
+        return tuple(listed)
+    modified = _with_more_memory(asked)
+    if modified is not None:
+        return (modified,)
+    entries = _best(asked, _table_names())
+    if asked.memory_gib is not None and _named_without_memory(asked):
+        # The catalogue has every memory with which the model was sold, apart from those in the table.
+        entries = [e for e in entries if e.key.memory_gib == asked.memory_gib]
+    found = [card for entry in entries if (card := entry.result())]
     if found:
-        return found[0]
-    raise UnknownCard(f'no card "{shown}" in the catalogue; nearest: {", ".join(_nearest(text))}')
+        return tuple(found)
+    if entries and entries[0].device:
+        raise UnknownCard(_not_supported(f'"{_shown(text)}"', entries[0].device))
+    of_chip = _by_chip_name(text)
+    if of_chip is not None:
+        return (of_chip,)
+    raise UnknownCard(f'no card "{_shown(text)}" in the catalogue; did you mean {_nearest(text)}?')
+
+
+def is_bare_number(text: str) -> bool:
+    """Whether the text is only the number of a model, such as "3060", so that a person should see what it means."""
+    return bool(re.fullmatch(r"\s*\d{3,4}\s*", text))
+
+
+def _shown(text: str) -> str:
+    return " ".join(text.split())[:60]
+
+
+def _with_more_memory(asked: NameKey) -> Card | None:
+    """A card whose memory was replaced by twice as much: "RTX 2080 Ti 22GB"."""
+    if asked.memory_gib is None:
+        return None
+    for card in _named_without_memory(asked):
+        if card.kind in _MODIFIED and asked.memory_gib == 2 * (card.memory_gib or 0):
+            return msgspec.structs.replace(card, modified_memory_gib=asked.memory_gib)
+    return None
+
+
+def _named_without_memory(asked: NameKey) -> list[Card]:
+    entries = _best(msgspec.structs.replace(asked, memory_gib=None), _catalogue_names())
+    return [e.card for e in entries if e.card]
+
+
+_MODIFIED = ("consumer", "mining")
+"""Kinds of cards that are sold with replaced memory chips."""
+
+
+def _by_chip_name(text: str) -> Card | None:
+    """The card of which the text names only the chip: "NVIDIA Corporation GA106M (rev a1)"."""
+    found = _CHIP_NAME.search(text.lower())
+    if found is None or architectures.of_chip(found[1].upper()) is None:
+        return None
+    chip = found[1].upper()
+    return pci_table.card(pci_table.PciDevice(0, "desktop", chip, (chip,)))
 
 
 def id_in(text: str) -> int | None:
-    """The device id in "10de:1c03", "0x1c03", a line of `lspci -nn` or a modalias; None if there is none."""
-    lower = text.strip().lower()
+    """The device id in "10de:1c03", "0x1c03", "Device 1c03", a line of `lspci -nn`, a modalias, or None."""
+    lower = " ".join(text.lower().split())
     found = _PCI_ID.search(lower)
     if found:
         return int(next(group for group in found.groups() if group), 16)
-    return int(lower, 16) if _BARE_ID.fullmatch(lower) and not _named(lower) else None
-
-
-_MEANING = frozenset({
-    "quadro", "pro", "ada", "generation", "blackwell", "radeon", "rx", "arc", "ultra", "plus",
-    "m", "q", "s", "t", "a",
-})  # fmt: skip
-"""Words that, with the same number, name another model. The words of board makers do not."""
-
-
-def _without_board_words(text: str) -> str:
-    """The name without the words of board makers: "MSI RTX 3060 Ventus 2X 12G OC" -> "rtx 3060 12g"."""
-    known = frozenset(word for key, _ in _keys() for word in key.words | key.families)
-    plain = re.sub(r"[^a-z0-9]+", " ", text.lower())
-    plain = re.sub(r"\b(gtx|rtx|gt)(?=\d)", r"\1 ", plain)
-    words_of_model = []
-    words = plain.split()
-    for word in words:
-        if word == "x" and "titan" not in words:
-            continue  # as in MSI's "Gaming X"; of NVIDIA's names only TITAN X contains an X
-        from_maker = word.isalpha() or re.fullmatch(r"[1-3]x|v\d|mk\d", word)
-        if word in known or word in _MEANING or not from_maker or _NOISE.fullmatch(word):
-            words_of_model.append(word)
-    return " ".join(words_of_model) if any(word.isdigit() for word in words_of_model) else ""
+    if not _BARE_ID.fullmatch(lower) or _named(lower):
+        return None
+    if int(lower, 16) in pci_table.table():
+        return int(lower, 16)
+    return None if lower.isdigit() or _best(name_key(lower), _table_names()) else int(lower, 16)
 
 
 def _find_id(device_id: int) -> Card:
@@ -222,69 +249,151 @@ def _find_id(device_id: int) -> Card:
     for card in catalogue():
         if pci_id in card.pci_ids:
             return card
-    if f"{device_id:04x}" in _COMPANIONS:
+    device = pci_table.table().get(device_id)
+    if device is None:
+        raise UnknownCard(_unknown_id(device_id))
+    if device.kind == "function":
+        part = "the sound or USB function of a card" if _SOUND_OR_USB.search(device.shown) else "not a card"
         raise UnknownCard(
-            f"{pci_id} is the sound or USB function of a card, not the card: "
+            f"{pci_id} is {part} ({device.shown}): "
             "use the id in the line `VGA` or `3D controller` of `lspci -nn`"
         )
-    if is_laptop_id(device_id):
-        raise UnknownCard(f"{pci_id} is a laptop GPU; the catalogue has only desktop cards")
+    found = _of_device(device, None)
+    if found is None:
+        raise UnknownCard(_not_supported(pci_id, device))
+    return found
+
+
+def _of_device(device: pci_table.PciDevice, name: str | None) -> Card | None:
+    """The card for a line of the table: with the figures of the catalogue if the model is in it.
+
+    name: the name that NVML reports; it decides if the line has several names.
+    """
+    own = next((n for n in device.names if name and name_key(n) == name_key(name)), None)
+    shown = own or (device.names[0] if device.names else None)
+    if shown is not None and device.kind != "laptop":
+        for entry in _catalogue_names():
+            known = entry.card
+            if known and known.architecture == device.architecture and names.same(entry.key, name_key(shown)):
+                return known
+    return pci_table.card(device, own)
+
+
+def _not_supported(asked: str, device: pci_table.PciDevice) -> str:
+    if device.architecture == "kepler" or device.chip.startswith(("GF", "GT")):
+        return f"{asked} is a {device.shown} (chip {device.chip}): dlbox supports Maxwell and newer cards"
+    return f"{asked} has the chip {device.chip}, of which dlbox does not know the architecture: update dlbox"
+
+
+def _unknown_id(device_id: int) -> str:
     architecture = architecture_of(device_id)
     kind = f"by its id a {architecture.capitalize()} card" if architecture else "not an id of a known family"
 
-    def distance(card: Card) -> int:
-        return min(abs(int(i[5:], 16) - device_id) for i in card.pci_ids)
+    def distance(device: pci_table.PciDevice) -> int:
+        return abs(device.device_id - device_id)
 
-    near = sorted((c for c in catalogue() if c.pci_ids), key=distance)
-    names = ", ".join(f"{c.name} ({c.pci_ids[0]})" for c in near[:2])
-    raise UnknownCard(f"{pci_id} is not in the catalogue: {kind}; nearest: {names}")
+    cards_only = (d for d in pci_table.table().values() if d.kind != "function" and d.names)
+    near = sorted(cards_only, key=distance)[:2]
+    listed = ", ".join(f"{device.names[0]} ({device.pci_id})" for device in near)
+    return f"10de:{device_id:04x} is not in the table of PCI ids: {kind}; nearest: {listed}"
 
 
-def _nearest(text: str) -> list[str]:
-    asked = _key(text[:100])
+def _nearest(text: str) -> str:
+    asked = name_key(text[:100])
     numbers = {w for w in asked.words if w.isdigit()}
     name = " ".join([*sorted(asked.families), *sorted(asked.words)])
+    laptop = "laptop" in asked.words
 
-    def likeness(card: Card) -> float:
-        key = _key(card.name)
-        own = " ".join([*sorted(key.families), *sorted(key.words)])
-        return difflib.SequenceMatcher(None, name, own).ratio() + len(numbers & key.words)
+    def likeness(entry: _CardName) -> float:
+        own = " ".join([*sorted(entry.key.families), *sorted(entry.key.words)])
+        matcher = difflib.SequenceMatcher(None, name, own)
+        if matcher.real_quick_ratio() < 0.4 and not numbers & entry.key.words:
+            return 0.0
+        return matcher.ratio() + len(numbers & entry.key.words)
 
-    return [card.name for card in sorted(catalogue(), key=likeness, reverse=True)[:3]]
+    models = {(e.key.families, e.key.words - names.OPTIONAL) for e in _catalogue_names()}
+    known = [e for e in _catalogue_names() if not laptop]
+    known += [
+        e
+        for e in _table_names()
+        if laptop == (e.device is not None and e.device.kind == "laptop")
+        and (laptop or (e.key.families, e.key.words - names.OPTIONAL) not in models)
+    ]
+    found: list[str] = []
+    for entry in sorted(known, key=likeness, reverse=True):
+        shown = entry.card.name if entry.card else entry.name
+        supported = entry.card or (entry.device and entry.device.architecture in get_args(Architecture))
+        if shown not in found and supported:
+            found.append(shown)
+        if len(found) == 3:
+            break
+    return f"{', '.join(found[:-1])} or {found[-1]}"
 
 
 def match(name: str | None, pci_device_id: int | None, memory_bytes: int | None) -> Card | None:
-    """The card of the catalogue that matches the values read from the PCI bus and NVML. None for laptop GPUs and for
-    cards that are not in the catalogue.
+    """The card that matches the values read from the PCI bus and NVML, or None.
 
-    The id takes precedence over the name. ``memory_bytes`` distinguishes variants with the same id and name.
+    The id takes precedence over the name. ``memory_bytes`` distinguishes variants with the same id and name, and shows
+    whether the memory was replaced (``Card.memory_modified``). Laptop GPUs and cards that are not in the catalogue have
+    no figures.
     """
-    if (name and is_laptop_name(name)) or (pci_device_id is not None and is_laptop_id(pci_device_id)):
-        return None
+    device = None if pci_device_id is None else pci_table.table().get(pci_device_id)
+    if (name and is_laptop_name(name)) or (device is not None and device.kind == "laptop"):
+        return _laptop(name, device)
     pci_id = "" if pci_device_id is None else f"10de:{pci_device_id:04x}"
     listed = [c for c in catalogue() if pci_id in c.pci_ids]
     named = _named(name) if name else []
-    if not listed and pci_device_id is not None and named:
+    if pci_device_id is not None and named:
         # A new id of a known model is accepted; an id of another architecture means another card.
         named = [c for c in named if architecture_of(pci_device_id) in (c.architecture, None)]
-    candidates = listed or named
-    if not candidates or memory_bytes is None:
-        return candidates[0] if candidates else None
-    model = _key(candidates[0].name).words - _OPTIONAL
-    variants = [c for c in catalogue() if c in candidates or _same_model(c, candidates[0], model)]
-    gib = memory_bytes / 2**30
+    if listed and named and device is not None and len(device.names) > 1 and named[0].name in device.names:
+        listed = named  # of an id with several names, the name decides
+    found = listed or named
+    if not found and device is not None:
+        return _of_device(device, name)
+    if not found:
+        card = _by_exact_name(name)
+        own = None if pci_device_id is None else architecture_of(pci_device_id)
+        return card if card and own in (card.architecture, None) else None
+    if memory_bytes is None:
+        return found[0]
+    return _with_memory(found, memory_bytes / 2**30)
+
+
+def _laptop(name: str | None, device: pci_table.PciDevice | None) -> Card | None:
+    if device is None or device.kind != "laptop":
+        return _by_exact_name(name)
+    return _of_device(device, name)
+
+
+def _by_exact_name(name: str | None) -> Card | None:
+    """The card of the table with this name, for a reading without an id."""
+    if not name:
+        return None
+    asked = name_key(name)
+    return next((c for e in _table_names() if names.same(e.key, asked) and (c := e.result())), None)
+
+
+def _with_memory(found: list[Card], gib: float) -> Card:
+    """The variant of a model with this memory; with more memory than every variant, the memory was replaced."""
+    model = name_key(found[0].name).words - names.OPTIONAL
+    variants = [c for c in catalogue() if c in found or _same_model(c, found[0], model)]
 
     def distance(card: Card) -> tuple[bool, bool, float]:
-        off = abs(card.memory_gib - gib)
-        return off > 0.1 * card.memory_gib, card not in candidates, off
+        nominal = card.memory_gib or 0
+        off = abs(nominal - gib)
+        return off > 0.1 * nominal, card not in found, off
 
-    return min(variants, key=distance)
+    best = min(variants, key=distance)
+    if best.kind in _MODIFIED and gib > 1.1 * max(c.memory_gib or 0 for c in variants):
+        return msgspec.structs.replace(best, modified_memory_gib=round(gib))
+    return best
 
 
 def _same_model(card: Card, other: Card, model: frozenset[str]) -> bool:
     return (
         card.kind == other.kind == "consumer"
         and card.architecture == other.architecture
-        and _key(card.name).words - _OPTIONAL == model
+        and name_key(card.name).words - names.OPTIONAL == model
         and card.memory_gib != other.memory_gib
     )

@@ -1,18 +1,18 @@
 """Find the architecture of a card that is not in the catalogue, by its name or device id.
 
-Laptop GPUs, workstation and data-centre cards use the drivers and wheels of their architecture. Kepler is included so
-that an error can name it. The product names of NVIDIA are general knowledge; the ids are those of `cards.yml`.
+Cards that neither the catalogue nor the table of PCI ids names use the drivers and wheels of their architecture. Kepler
+is included so that an error can name it. The product names of NVIDIA are general knowledge.
 """
 
 from __future__ import annotations
 
 import re
 
-from inventory.cards import cards
+from inventory.cards import cards, pci_table
 
 KEPLER = "kepler"
 _KEPLER_IDS = range(0x0FC0, 0x1340)
-"""GK107, GK110, GK104, GK106 and GK208; the range has a few ids of Fermi, which is not supported either."""
+"""GK107, GK110, GK104, GK106 and GK208, for ids that the table does not list."""
 
 _MAKERS = (
     ("AMD", re.compile(r"\b(amd|radeon|ati|rx ?\d{3,4}|vega|firepro|instinct|1002 [0-9a-f]{4})\b")),
@@ -61,9 +61,10 @@ def _plain(text: str) -> str:
 
 def of_id(pci_device_id: int) -> str | None:
     """The architecture ("pascal", "kepler", ...) of a device id; None for older and unknown ids."""
-    if pci_device_id in _KEPLER_IDS:
-        return KEPLER
-    return cards.architecture_of(pci_device_id)
+    device = pci_table.table().get(pci_device_id)
+    if device is not None:
+        return device.architecture
+    return KEPLER if pci_device_id in _KEPLER_IDS else cards.architecture_of(pci_device_id)
 
 
 def of_name(text: str) -> str | None:

@@ -46,6 +46,8 @@ def _target(name: str) -> Target:
     _refuse_several(name)
     try:
         card = cards.find(name)
+    except cards.AmbiguousCard:
+        raise
     except cards.UnknownCard:
         shown = " ".join(name.split())[:60]
         maker = families.other_maker(name)
@@ -61,7 +63,13 @@ def _target(name: str) -> Target:
         if family is None and device_id is None:
             raise
         return Target(name=shown, architecture=family)
-    return Target(name=card.name, architecture=card.architecture, capability=card.compute_capability)
+    others = cards.candidates(name)[1:] if cards.is_bare_number(name) else ()
+    return Target(
+        name=card.name,
+        architecture=card.architecture,
+        capability=card.compute_capability,
+        alternatives=tuple(other.name for other in others),
+    )
 
 
 _NEWEST_ID = 0x3FFF

@@ -20,6 +20,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     capability: str | None = None
     """Compute capability ("8.6"); None if only the architecture is known, whose lowest value is then assumed."""
     maker: str = "NVIDIA"
+    alternatives: tuple[str, ...] = ()
+    """Other cards that a short name such as "3060" can mean."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):

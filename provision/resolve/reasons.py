@@ -156,6 +156,9 @@ def warnings(c: Selection, today: datetime.date) -> Iterator[str]:
             yield f"This is {name}: install the driver on {where}, not inside {name}."
         for target in c.request.targets:
             family = (target.architecture or "").capitalize()
+            if target.alternatives:
+                others = ", ".join(target.alternatives)
+                yield f"The plan is for the {target.name}; the short name can also mean {others}."
             if target.capability is None:
                 yield (
                     f"{target.name} is not in the catalogue of cards. Its name or PCI id says {family}, "

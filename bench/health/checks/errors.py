@@ -216,8 +216,8 @@ def inforom(subject: Subject) -> CheckOutcome:
 
 
 def _geforce(subject: Subject) -> bool:
-    """Whether the card has no error-correcting memory, according to the catalogue, or to its name if it is not
-    listed."""
-    if subject.card is not None:
+    """Whether the card has no error-correcting memory, according to the catalogue, or to its name if the
+    catalogue does not say."""
+    if subject.card is not None and subject.card.has_ecc is not None:
         return not subject.card.has_ecc
     return "geforce" in value(subject.gpu.name, "the card's name").lower()

@@ -100,8 +100,8 @@ def count(machine: Machine, expected: int | None = None) -> CheckOutcome:
     title="Model",
     looks_at="the name that NVML reports, and the catalogue of cards",
     limits="none: an unknown card is checked against its own limits only",
-    source="inventory/cards/cards.yml",
-    fix="add the card to inventory/cards/cards.yml: see CONTRIBUTING.md",
+    source="inventory/cards/catalogue",
+    fix="add the card to inventory/cards/catalogue: see CONTRIBUTING.md",
     needs={"gpu.name": "the card's name"},
     optional=("gpu.compute_capability",),
 )
@@ -127,7 +127,7 @@ def model(subject: Subject) -> CheckOutcome:
     looks_at="the memory that NVML reports, and the nominal size of the model",
     limits=f"at least {1 - _MEMORY_SLACK:.0%} of the nominal size",
     applies_to="cards in the catalogue",
-    source="inventory/cards/cards.yml",
+    source="inventory/cards/catalogue",
     fix="compare the label with nvidia-smi -q; return a card with failed memory chips or a forged label",
     needs={"gpu.memory_total_bytes": "memory size"},
     optional=("gpu.mig",),
@@ -140,6 +140,10 @@ def memory_size(subject: Subject) -> CheckOutcome:
     if subject.card is None:
         return skipped("card not in the catalogue; to add it see CONTRIBUTING.md")
     gib, label = total / 2**30, subject.card.memory_gib
+    if label is None:
+        return skipped(
+            f"{gib:.1f} GiB; the catalogue has no figures of this card; to add them see CONTRIBUTING.md"
+        )
     if gib > label * (1 + _MEMORY_SLACK):
         return warned(
             f"{gib:.1f} GiB, the nominal size of the {subject.card.name} is {label}",

@@ -64,7 +64,7 @@ def link_width(subject: Subject) -> CheckOutcome:
     looks_at="lanes and generation of the slot, and those of the card",
     limits="the check warns if the slot has fewer lanes, or a quarter of the card's rate or less",
     applies_to="cards in the catalogue, not in laptops or virtual machines",
-    source="inventory/cards/cards.yml; NVML's maximum of card and system; sysfs of the bridge above",
+    source="inventory/cards/catalogue; NVML's maximum of card and system; sysfs of the bridge above",
     fix="move the card to the slot next to the CPU; the mainboard's manual has the lanes of each slot",
     needs={
         "gpu.link.width_max | pci.link_width_max": "widest link",
@@ -81,6 +81,8 @@ def slot_offers(subject: Subject) -> CheckOutcome:
     if subject.is_laptop or subject.machine.host.environment in ("virtual-machine", "wsl2"):
         return skipped("the slot is not visible here")
     card = subject.card
+    if card.pcie_lanes is None or card.pcie_generation is None:
+        return skipped("the catalogue has no figures of this card; to add them see CONTRIBUTING.md")
     lanes = min(
         _slot_width(subject) or card.pcie_lanes,
         value(

@@ -107,6 +107,7 @@ def supply(subject: Subject) -> CheckOutcome:
         subject.card is not None
         and subject.card.power_supply_w
         and len(limits) == 1
+        and subject.card.tdp_w
         and own <= subject.card.tdp_w
     ):
         needed = min(needed, subject.card.power_supply_w)

@@ -1,6 +1,6 @@
 """Theme "load": measured rates of the card, compared with its nominal figures.
 
-Thresholds are fractions of the card's nominal figures (inventory/cards/cards.yml). They are based on about 20 published
+Thresholds are fractions of the card's nominal figures (inventory/cards/catalogue). They are based on about 20 published
 runs of one framework and still need calibration on more cards. Laptop cards never fail because of low speed.
 """
 
@@ -148,14 +148,15 @@ def memory_bandwidth(subject: Subject | None, run: LoadRun) -> CheckOutcome:
             None,
             "GB/s",
         )
-    expected = subject.card.memory_bandwidth_gb_s if subject.card else _derived_bandwidth(subject)
+    nominal = subject.card.memory_bandwidth_gb_s if subject.card else None
+    expected = nominal or _derived_bandwidth(subject)
     if expected is None:
         return skipped(f"{rate:.0f} GB/s; card not in the catalogue, and its bus width cannot be read")
     return judge_rate(subject, rate, expected, "GB/s", warn=0.80, fail=0.60)
 
 
 def _derived_bandwidth(subject: Subject) -> float | None:
-    """GB/s for cards that are not in the catalogue: 2 transfers per cycle x highest memory clock x bus width."""
+    """GB/s for cards without figures in the catalogue: 2 transfers per cycle x highest memory clock x bus width."""
     clock, bits = subject.gpu.clocks.memory_max_mhz.value, subject.gpu.memory_bus_bits.value
     return 2 * clock * bits / 8 / 1000 if clock and bits else None
 

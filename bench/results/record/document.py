@@ -176,7 +176,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     share_of_measured_peak: float | None = None
     """``achieved_tflops`` divided by the matrix peak that the probes measured in this precision."""
     share_of_card_peak: float | None = None
-    """``achieved_tflops`` divided by the card's value in inventory/cards/cards.yml; null without a card."""
+    """``achieved_tflops`` divided by the card's value in inventory/cards/catalogue; null without a card."""
     price: Price | None = None
     learning_seen_at_batch: int | None = None
     """The batch size at which ``accuracy`` was measured, if it differs from ``batch_size``: a large batch takes too
