@@ -35,6 +35,11 @@ workload_option = click.option(
 )
 
 
+workload_filter_option = click.option(
+    "--workload", "workloads", multiple=True, metavar="NAME", help="Only this model; may be repeated."
+)
+
+
 def suite_option(default: str) -> Decorator:
     """The option that selects a set of models."""
     return click.option(
@@ -80,6 +85,11 @@ def measurement_options(command: Callback) -> Callback:
                 metavar="SIZE",
                 help="Batch size: workshop (32), best (the fastest, found by doubling), both, or a number.  "
                 "[default: both for a full `bench`, else workshop]",
+            ),
+            click.option(
+                "--name",
+                metavar="TEXT",
+                help='A name for the run, shown in the history, as in "after the new fan".',
             ),
             click.option(
                 "--build",
@@ -212,13 +222,21 @@ def tune_command(**options: Any) -> None:
 
 @click.group("history", invoke_without_command=True)
 @click.option("--limit", type=WholeNumber(1), default=20, show_default=True, help="Number of runs to list.")
+@click.option("--models", is_flag=True, help="One row per run and model, with the trend of its speed.")
+@workload_filter_option
+@click.option("--backend", type=click.Choice(BACKENDS), help="Only models that this framework trained.")
+@click.option(
+    "--batch", type=WholeNumber(1), metavar="SIZE", help="Only models trained with this batch size."
+)
 @json_option
 @click.pass_context
-def history_group(context: click.Context, limit: int, as_json: bool) -> None:
+def history_group(context: click.Context, /, limit: int, models: bool, as_json: bool, **only: Any) -> None:
     """List the runs of this machine, the newest last; or export, import or remove runs."""
     if context.invoked_subcommand is None:
         from bench.commands import history
 
+        if models or any(only.values()):
+            sys.exit(history.list_models(limit=limit, as_json=as_json, complain=print_error, **only))
         sys.exit(history.list_runs(limit=limit, as_json=as_json, complain=print_error))
 
 

@@ -236,7 +236,10 @@ def test_no_option_of_provision_is_evaluated(
             code = ended.exception.code if isinstance(ended.exception, SystemExit) else 2
             assert code in (1, 2), (words, ended.output)
             lines = ended.output.splitlines()
-            assert all(line.startswith("  ") for line in lines[1:]), (words, ended.output)  # they belong to the value
+            assert all(line.startswith("  ") for line in lines[1:]), (
+                words,
+                ended.output,
+            )  # they belong to the value
             assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", ended.output), words
     assert not canary.exists()
 

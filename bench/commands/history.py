@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
+from bench.measure.workloads import UnknownWorkloadError, select
+from bench.results.record.document import Result
 from bench.results.store import archive
 from bench.results.store.access import open_history_to_read
 from bench.results.store.history import History, HistoryError, default_path
 from bench.results.store.lookup import LARGEST_EXPORT, SourceError, bounded
 from bench.results.store.rows import Run
-from bench.results.terminal import results
+from bench.results.terminal import results, trends
 from common.command_line.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
 from common.command_line.json_output import print_json
 from common.file_access.files import STANDARD, descriptor, is_stdout, reason, write_atomically
@@ -40,12 +43,59 @@ def list_runs(*, limit: int, as_json: bool, complain: Complain) -> int:
     return EXIT_OK
 
 
+def list_models(
+    *,
+    limit: int,
+    workloads: tuple[str, ...],
+    backend: str | None,
+    batch: int | None,
+    as_json: bool,
+    complain: Complain,
+) -> int:
+    """Print one row per run and model of the newest ``limit`` runs with a selected model; returns the exit code."""
+    try:
+        select(workloads, "full")
+        store = open_history_to_read()
+        found = list(itertools.islice(_with_model(store, workloads, backend, batch), limit))[::-1]
+    except UnknownWorkloadError as error:
+        complain(str(error))
+        return EXIT_USAGE
+    except HistoryError as error:
+        complain(str(error))
+        return EXIT_FAILED
+    rows = trends.rows(found)
+    if as_json:
+        print_json("history", {"models": [msgspec.to_builtins(row) for row in rows]})
+    elif rows:
+        Console(highlight=True).print(trends.table(rows))
+    else:
+        sys.stdout.write("The history has no run with such a model: `dlbox history` lists all runs.\n")
+    return EXIT_OK
+
+
+def _with_model(
+    store: History | None, workloads: tuple[str, ...], backend: str | None, batch: int | None
+) -> Iterator[tuple[Run, tuple[Result, ...]]]:
+    """Finished runs with their selected results, the newest first."""
+    for run in store.newest() if store is not None else ():
+        results = tuple(
+            result
+            for result in (run.document.results if run.document and run.state != "running" else ())
+            if (not workloads or result.workload in workloads)
+            and backend in (None, result.backend)
+            and batch in (None, result.batch_size)
+        )
+        if results:
+            yield run, results
+
+
 def _summary(run: Run) -> dict[str, object]:
     document = run.document
     return {
         "id": run.id,
         "started_at": run.started_at,
         "command": run.command,
+        "name": results.run_name(run),
         "state": run.state,
         "verdict": document.verdict if document else None,
         "baseline": run.baseline,

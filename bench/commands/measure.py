@@ -36,6 +36,7 @@ def measure(
     tuned: bool = False,
     batch: str | None = None,
     build: str | None = None,
+    name: str | None = None,
     devices: str | None = None,
     **exports: Path | bool | None,
 ) -> int:
@@ -64,6 +65,7 @@ def measure(
             tuned=tuned,
             batch=session.batch_size(batch),
             devices=devices,
+            name=session.run_name(name),
             bill=None if build is None else open_bill(build),
         )
         with ProgressDisplay() as watcher:

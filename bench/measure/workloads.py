@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from bench.results.record.figures import Variant
+from common.command_line.suggestions import did_you_mean
 
 FAITHFUL = "-faithful"
 """Suffix of the workloads that use exactly the arguments of the class's scripts."""
@@ -169,6 +170,7 @@ def select(names: tuple[str, ...], suite: str = "ready") -> list[Workload]:
     missing = [n for n in names if n not in WORKLOADS]
     if missing:
         raise UnknownWorkloadError(
-            f"unknown workload {missing[0]!r}; the workloads are {', '.join(WORKLOADS)}"
+            f"unknown workload {missing[0]!r}{did_you_mean(missing[0], WORKLOADS)}; "
+            f"the workloads are {', '.join(WORKLOADS)}"
         )
     return [WORKLOADS[n] for n in dict.fromkeys(names or SUITES[suite])]

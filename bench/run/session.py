@@ -26,7 +26,7 @@ from bench.run.recorder import RunRecorder
 from common.command_line.whole_numbers import whole
 from common.file_access.files import reason, write_atomically
 from common.terminal.progress import ProgressDisplay
-from common.terminal.shown import shortened
+from common.terminal.shown import shortened, visible
 from inventory import gather
 from inventory.builds.bill import Bill
 from inventory.machine.records import Machine
@@ -64,6 +64,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     """"all", a number of cards, or "cpu:2": also train on these devices together."""
     bill: Bill | None = None
     """Parts and prices of the machine."""
+    name: str | None = None
+    """A name for the run, shown in the history."""
 
 
 class InterruptedRunError(Exception):
@@ -103,6 +105,19 @@ def batch_size(asked: str | None) -> str | int | None:
     raise RunOptionsError(
         f"--batch must be workshop, best, both or a number from 1 to {LARGEST_BATCH:,}, not {shortened(asked, 40)!r}"
     )
+
+
+def run_name(asked: str | None) -> str | None:
+    """The value of --name in one line. Raises RunOptionsError if it is empty or too long."""
+    if asked is None:
+        return None
+    name = " ".join(visible(asked).split())
+    if not 0 < len(name) <= LONGEST_NAME:
+        raise RunOptionsError(f"--name needs 1 to {LONGEST_NAME} characters, not {len(name)}")
+    return name
+
+
+LONGEST_NAME = 80
 
 
 def run(options: RunOptions, watcher: ProgressDisplay) -> Document:
@@ -159,6 +174,7 @@ def _run(
             "seed": options.seed,
             "backend": backend,
             "batch": options.batch,
+            **({"name": options.name} if options.name else {}),
             **({"tuned": True} if options.tuned else {}),
             **({"devices": options.devices} if options.devices else {}),
         },

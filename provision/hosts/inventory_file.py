@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from common.command_line.suggestions import did_you_mean
 from common.file_access import inputs, yaml_nodes, yaml_values
 from common.terminal.shown import place as shown_path
 from common.terminal.shown import shortened
@@ -99,7 +100,8 @@ class Inventory:
         """The error for a host that does not exist; its message lists existing hosts."""
         names = ", ".join(shortened(host) for host in sorted(self.hosts)[:_MOST_SHOWN])
         has = f"it has {names}" if names else "it has none"
-        return HostError(f'no host "{shortened(name)}" in {shown_path(self.path)}: {has}')
+        near = did_you_mean(name, map(shortened, (*self.hosts, *self._groups)))
+        return HostError(f'no host "{shortened(name)}"{near} in {shown_path(self.path)}: {has}')
 
     def variables(self, host: str) -> Variables:
         """The variables of a host. Inner groups override outer groups; the host's own variables override groups."""

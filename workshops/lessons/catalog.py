@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import pkgutil
 
+from common.command_line.suggestions import did_you_mean
 from workshops import lessons as folders
 from workshops.player.expected import Lesson
 
@@ -30,6 +30,5 @@ def find(name: str) -> Lesson:
     there_are = {lesson.name: lesson for lesson in lessons()}
     if name in there_are:
         return there_are[name]
-    close = difflib.get_close_matches(name, there_are, 1, 0.5)
-    hint = f" (did you mean {close[0]}?)" if close else ""
+    hint = did_you_mean(name, there_are)
     raise UnknownLessonError(f"There is no lesson {name!r}{hint}; the lessons are {', '.join(there_are)}.")

@@ -202,11 +202,14 @@ def show_verdict(document: Document, console: Console) -> None:
 
 def history_table(runs: list[Run]) -> Table:
     """One row per run, the newest last."""
+    named = any(run_name(run) for run in runs)
     table = Table()
     table.add_column("run", justify="right")
     table.add_column("started (UTC)")
     table.add_column("command")
     table.add_column("verdict")
+    if named:
+        table.add_column("name", overflow="fold")
     table.add_column("samples/s", overflow="fold")
     for run in runs:
         document = run.document
@@ -220,5 +223,12 @@ def history_table(runs: list[Run]) -> Table:
         if run.baseline:
             verdict += ", baseline"
         started = run.started_at.replace("T", " ").removesuffix("+00:00")
-        table.add_row(str(run.id), *(Text(text) for text in (started, run.command, verdict, speeds)))
+        name = (run_name(run),) if named else ()
+        table.add_row(str(run.id), *(Text(text) for text in (started, run.command, verdict, *name, speeds)))
     return table
+
+
+def run_name(run: Run) -> str:
+    """The name that --name gave to a run, else ""."""
+    name = run.document.options.get("name") if run.document else None
+    return name if isinstance(name, str) else ""
