@@ -42,7 +42,7 @@ class ArchitectureRow(Sourced, frozen=True, kw_only=True):
     cards: str
     capabilities: tuple[str, ...]
     assumed_capability: str
-    """Compute capability that is assumed for a card of unknown chip: the lowest of the architecture."""
+    """Compute capability that is assumed for a card of unknown chip: the lowest of the consumer cards."""
     first_branch: Branch
     """First driver branch that supports the consumer cards."""
     last_branch: Branch | None
