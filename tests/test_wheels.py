@@ -91,7 +91,7 @@ def test_never_a_wheel_without_code_for_a_card_or_too_new_for_the_driver(request
         rows = [
             r
             for r in DATA.frameworks
-            if r.framework == name and r.version == packages[name] and r.device == "gpu"
+            if r.framework == name and r.pinned == packages[name] and r.device == "gpu"
         ]
         libraries = [row for row in DATA.libraries if packages.get(row.package) == row.version]
         assert len(rows) == len(libraries) == 1
@@ -120,7 +120,7 @@ def test_never_pins_that_break_the_constraints_or_each_other(request: Request) -
         row = next(
             r
             for r in DATA.frameworks
-            if r.framework == name and packages.get(r.requirement.partition("[")[0]) == r.version
+            if r.framework == name and packages.get(r.requirement.partition("[")[0]) == r.pinned
         )
         assert all(fits(packages, f"{package}{bounds}") for package, bounds in row.requires.items())
         assert [text.partition("==")[2] for text in found.requirements[name]] == list(packages.values())
