@@ -167,15 +167,16 @@ def _distinct_environments() -> dict[Environment, str]:
     found: dict[Environment, str] = {}
     of_each = list({target.architecture: target for target in CARDS}.values())
     boxes = [(), *((target,) for target in CARDS), *itertools.combinations(of_each, 2)]
-    for row in DATA.distributions:
+    for row, further in itertools.product(DATA.distributions, (True, False)):
         for targets in boxes:
-            stack = resolve(Request(distribution=row.id, targets=targets), DATA, DATA.date)
+            request = Request(distribution=row.id, targets=targets, further_indexes=further)
+            stack = resolve(request, DATA, DATA.date)
             if isinstance(stack, NoStack):
                 assert len(targets) == 2, "each card alone has a stack"
                 continue
             for name, wanted in stack.requirements.items():
                 if name in stack.indexes:
-                    continue  # torch for the CPU lies on an index of its own
+                    continue  # only PyPI is available to the tests
                 others = [text for text in stack.constraints if "==" in text]
                 touching = (*(text for text in stack.constraints if text not in others), wanted[0])
                 key = Environment(stack.python.version, wanted, touching)

@@ -72,10 +72,10 @@ def load(path: Path | str = DEFAULT_PATH, distributions: Path | None = None) -> 
     beside = path.parent / "distributions"
     if distributions is None:
         distributions = beside if beside.is_dir() else distribution_file.FOLDER
-    builds = path.with_name(module_builds.PATH.name)
-    return _checked(
-        document, distributions, module_builds.read(builds if builds.is_file() else module_builds.PATH)
-    )
+    builds = module_builds.PATH
+    if path != DEFAULT_PATH and path.with_name(builds.name).is_file():
+        builds = path.with_name(builds.name)
+    return _checked(document, distributions, module_builds.read(builds))
 
 
 def parse(text: str, name: str = "stack.yml", distributions: Path | None = None) -> StackData:
