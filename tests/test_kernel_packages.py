@@ -1,4 +1,4 @@
-"""Which packages the driver role installs where prebuilt modules did not follow a kernel."""
+"""Which packages of kernels the driver role installs: prebuilt modules that did not follow, and headers."""
 
 from __future__ import annotations
 
@@ -97,3 +97,15 @@ def test_the_remedy_for_a_missing_module_fits_the_installation(source: str, reme
     text = rendered(message, nvidia_driver_source=source, __nvidia_driver_module=module)
     assert remedy in text
     assert ("dkms" in text) is (source == "dkms")
+
+
+def test_headers_are_installed_under_the_names_that_apt_knows() -> None:
+    shown = [
+        "Package: linux-headers-6.12.48+deb13-amd64\nVersion: 1\nDepends: a\n",
+        "Package: proxmox-headers-6.17.13-2-pve\nVersion: 2\n",
+        "",
+    ]
+    (install,) = (task for task in tasks("headers") if "ansible.builtin.apt" in task)
+    headers = {"results": [{"stdout": text, "rc": 100} for text in shown]}
+    names = rendered(install["ansible.builtin.apt"]["name"], __nvidia_driver_headers=headers)
+    assert names == ["linux-headers-6.12.48+deb13-amd64", "proxmox-headers-6.17.13-2-pve"]
