@@ -19,6 +19,23 @@ TAGS = ("driver", "cuda", "frameworks", "cudnn", "dlbox", "jupyter", "verify")
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
+_FLAVOUR = click.option(
+    "--flavour",
+    type=click.Choice(("open", "closed")),
+    help="The variant of the kernel modules.  [default: selected by card, kernel and distribution]",
+)
+_BRANCH = click.option(
+    "--branch",
+    type=click.IntRange(1, 9999),
+    metavar="N",
+    help="The driver branch, as in 580.  [default: selected by card, kernel and distribution]",
+)
+_PYPI_ONLY = click.option(
+    "--pypi-only",
+    is_flag=True,
+    help="Use no package index except PyPI or the mirror that replaces it.",
+)
+
 
 @click.command(
     "plan",
@@ -83,6 +100,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     type=_FILE,
     help="A newer table of versions than the built-in one.",
 )
+@_FLAVOUR
+@_BRANCH
+@_PYPI_ONLY
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 def plan_command(as_json: bool, **options: Any) -> None:
     """Show which driver, CUDA, cuDNN and frameworks fit this machine or a described one, and why."""
@@ -117,6 +137,9 @@ def plan_command(as_json: bool, **options: Any) -> None:
 @click.option("--tags", multiple=True, callback=merge_lists, type=CommaSeparatedChoice(TAGS),
               help="Only this part; may be repeated, or several with commas between them.")  # fmt: skip
 @click.option("--stack", "stack_file", type=_FILE, help="A newer table of versions than the built-in one.")
+@_FLAVOUR
+@_BRANCH
+@_PYPI_ONLY
 @click.option("--jupyter/--no-jupyter", default=True, show_default=True,
               help="Install JupyterLab as a service.")  # fmt: skip
 @click.option("--check", is_flag=True, help="Dry run: change nothing, show what would change.")

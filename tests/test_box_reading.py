@@ -48,6 +48,8 @@ READING: dict[str, Any] = {
     "locks": [{"file": "/var/lib/dpkg/lock", "pid": 77, "name": "unattended-upgr"}],
     "interrupted": False,
     "free_bytes": {"/": 1 << 35, "/boot": None, "/usr": 0},
+    "apt_packages": ["linux-headers-generic", "linux-modules-nvidia-580-open-6.8.0-151-generic"],
+    "compiled_headers": ["6.8.0-151-generic"],
 }  # fmt: skip
 
 

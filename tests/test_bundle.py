@@ -111,7 +111,7 @@ def test_nothing_is_installed_from_a_damaged_bundle(
     ("other", "jupyter", "words"),
     [
         (stack("debian-13"), False, "for debian-12, and this box runs debian-13"),
-        (stack("debian-12", ADA), False, "without the environment"),
+        (stack("debian-12", ADA, further_indexes=False), False, "without the environment"),
         (stack(cuda_toolkit=True), False, "without nvidia-cuda-toolkit"),
         (stack(), True, "--no-jupyter"),
     ],

@@ -75,14 +75,18 @@ def test_an_unwritable_cache_does_not_matter(asked: list[list[str]], cache: Path
 
 
 def test_a_lock_file_is_for_the_box_and_has_hashes(asked: list[list[str]]) -> None:
-    assert lockfiles.lock(["a==1"], "3.12", constraints=["b<2"], index="https://example.com/simple") == BASE
+    text = lockfiles.lock(["a==1"], "3.12", constraints=["b<2"], index="https://example.com/simple")
+    assert text == f"--extra-index-url https://example.com/simple\n{BASE}"
     (command,) = asked
     assert command[:3] == ["/bin/uv", "pip", "compile"]
     assert command[command.index("--python") + 1] == sys.executable
     assert command[command.index("--python-version") + 1] == "3.12"
     assert "--generate-hashes" in command
     assert command[command.index("--extra-index-url") + 1] == "https://example.com/simple"
+    assert command[command.index("--index-strategy") + 1] == "unsafe-best-match"
     assert command[-2:] == ["a==1\n", "b<2\n"]
+    lockfiles.lock(["a==1"], "3.12")
+    assert "--index-strategy" not in asked[-1], "one index needs no strategy"
 
 
 def test_versions_of_the_environment_below_are_pinned_and_left_out(asked: list[list[str]]) -> None:
@@ -145,7 +149,9 @@ def test_role_variables_and_lock_files_of_a_stack(asked: list[list[str]], tmp_pa
     found: dict[str, Any] = environments.role_variables(stack(), tmp_path, wheel)
     assert found["nvidia_driver_branch"] == 535
     assert [each["name"] for each in found["frameworks_environments"]] == ["tensorflow", "torch", "jax"]
-    assert all(Path(each["lock"]).read_text() == BASE for each in found["frameworks_environments"])
+    of_index = {"torch": "--extra-index-url https://download.pytorch.org/whl/cu126\n"}
+    for each in found["frameworks_environments"]:
+        assert Path(each["lock"]).read_text() == of_index.get(each["name"], "") + BASE
     assert found["dlbox_app_over"] == "tensorflow"
     assert found["dlbox_app_wheel"] == {"path": str(wheel.path), "sha256": "ab"}
     assert "nvidia-cudnn-cu12<9.11" in asked[0][-1]

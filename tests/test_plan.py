@@ -218,7 +218,7 @@ def test_no_network_and_no_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", forbidden)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(subprocess, "Popen", forbidden)
-    assert answer("--card", "RTX 5060", "--distro", "debian-13")["driver"]["branch"] == 580
+    assert answer("--card", "RTX 5060", "--distro", "debian-13")["driver"]["branch"] == 595
     assert answer("--card", "RTX 5060", "--distro", "fedora-40", code=1)["error"]
 
 

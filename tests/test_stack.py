@@ -109,7 +109,9 @@ def test_debians_own_driver_is_too_old_for_rtx_50(on: str) -> None:
     assert driver.source == "nvidia-repository"
     assert driver.repository is not None
     assert on.replace("-", "") in driver.repository.uri
-    assert driver.packages[0] == "nvidia-driver-pinning-580", "the pin is installed before the driver"
+    assert driver.packages[0] == f"nvidia-driver-pinning-{driver.branch}", (
+        "the pin is installed before the driver"
+    )
 
 
 @pytest.mark.parametrize("on", DISTRIBUTIONS)
@@ -179,7 +181,9 @@ def test_another_kernel_gets_headers_and_dkms(kernel: str) -> None:
     [
         ("6.1.0-40-amd64", "linux-headers-amd64"),
         ("6.1.0-40-cloud-amd64", "linux-headers-cloud-amd64"),
-        ("6.12.0-rt-amd64", "linux-headers-rt-amd64"),
+        ("6.1.0-40-rt-amd64", "linux-headers-rt-amd64"),
+        ("6.12.0-rt-amd64", "linux-headers-6.12.0-rt-amd64"),
+        ("6.12.9+bpo-amd64", "linux-headers-6.12.9+bpo-amd64"),
         ("", "linux-headers-amd64"),
         ("6.16.1-mine", "linux-headers-6.16.1-mine"),
     ],
@@ -235,8 +239,8 @@ def test_no_driver_serves_a_card_before_turing_beside_a_blackwell(old: str, on: 
 @pytest.mark.parametrize(
     ("names", "flavour", "torch"),
     [
-        (("GTX 1060", "RTX 3060"), "closed", "2.7.1"),
-        (("TITAN V", "RTX 4090"), "closed", "2.10.0"),
+        (("GTX 1060", "RTX 3060"), "closed", "2.13.0+cu126"),
+        (("TITAN V", "RTX 4090"), "closed", "2.13.0+cu126"),
         (("RTX 3060", "RTX 3060"), "open", "2.13.0"),
         (("RTX 2080 Ti", "RTX 5060"), "open", "2.13.0"),
     ],
@@ -319,8 +323,36 @@ def test_jax_is_not_offered_below_the_capability_that_it_supports() -> None:
         ("RTX 5060", "debian-12", "2.13.0"),
     ],
 )
-def test_torch_by_architecture_and_driver(card: str, on: str, version: str) -> None:
-    assert stack(card, on=on).environments["torch"]["torch"] == version
+def test_torch_from_pypi_by_architecture_and_driver(card: str, on: str, version: str) -> None:
+    found = stack(card, on=on, further_indexes=False)
+    assert found.environments["torch"]["torch"] == version
+    assert not found.indexes
+
+
+@pytest.mark.parametrize(
+    ("card", "on", "version"),
+    [
+        ("GTX 970", "ubuntu-24.04", "2.13.0+cu126"),
+        ("GTX 1060", "ubuntu-26.04", "2.13.0+cu126"),
+        ("TITAN V", "ubuntu-24.04", "2.13.0+cu126"),
+        ("RTX 3060", "ubuntu-24.04", "2.13.0"),
+        ("RTX 3060", "debian-12", "2.13.0+cu126"),
+        ("RTX 4090", "debian-13", "2.13.0+cu126"),
+        ("RTX 5060", "debian-12", "2.13.0"),
+    ],
+)
+def test_torch_from_pytorchs_index_by_architecture_and_driver(card: str, on: str, version: str) -> None:
+    found = stack(card, on=on)
+    assert found.environments["torch"]["torch"] == version
+    assert f"torch=={version}" in found.requirements["torch"]
+    assert f"torch=={version}" in found.constraints
+    indexed = {"torch": "https://download.pytorch.org/whl/cu126"}
+    assert found.indexes == (indexed if "+" in version else {})
+
+
+def test_the_processor_builds_of_torch_with_and_without_further_indexes() -> None:
+    assert "torch" in stack(on="ubuntu-24.04").indexes
+    assert not stack(on="ubuntu-24.04", further_indexes=False).indexes
 
 
 @pytest.mark.parametrize(
@@ -355,7 +387,7 @@ def test_keras_3_15_at_least(card: str, on: str) -> None:
 
 
 def test_frameworks_that_cannot_share_get_one_environment_each() -> None:
-    found = stack("GTX 1060")
+    found = stack("GTX 1060", further_indexes=False)
     assert set(found.environments) == {"tensorflow", "torch", "jax"}
     assert "nvidia-nccl-cu12" in why(found, "environments")
     for name, packages in found.environments.items():

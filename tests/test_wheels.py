@@ -91,7 +91,7 @@ def test_never_a_wheel_without_code_for_a_card_or_too_new_for_the_driver(request
         rows = [
             r
             for r in DATA.frameworks
-            if r.framework == name and r.version == packages[name] and r.device == "gpu"
+            if r.framework == name and r.pinned == packages[name] and r.device == "gpu"
         ]
         libraries = [row for row in DATA.libraries if packages.get(row.package) == row.version]
         assert len(rows) == len(libraries) == 1
@@ -120,7 +120,7 @@ def test_never_pins_that_break_the_constraints_or_each_other(request: Request) -
         row = next(
             r
             for r in DATA.frameworks
-            if r.framework == name and packages.get(r.requirement.partition("[")[0]) == r.version
+            if r.framework == name and packages.get(r.requirement.partition("[")[0]) == r.pinned
         )
         assert all(fits(packages, f"{package}{bounds}") for package, bounds in row.requires.items())
         assert [text.partition("==")[2] for text in found.requirements[name]] == list(packages.values())
@@ -167,15 +167,16 @@ def _distinct_environments() -> dict[Environment, str]:
     found: dict[Environment, str] = {}
     of_each = list({target.architecture: target for target in CARDS}.values())
     boxes = [(), *((target,) for target in CARDS), *itertools.combinations(of_each, 2)]
-    for row in DATA.distributions:
+    for row, further in itertools.product(DATA.distributions, (True, False)):
         for targets in boxes:
-            stack = resolve(Request(distribution=row.id, targets=targets), DATA, DATA.date)
+            request = Request(distribution=row.id, targets=targets, further_indexes=further)
+            stack = resolve(request, DATA, DATA.date)
             if isinstance(stack, NoStack):
                 assert len(targets) == 2, "each card alone has a stack"
                 continue
             for name, wanted in stack.requirements.items():
                 if name in stack.indexes:
-                    continue  # torch for the CPU lies on an index of its own
+                    continue  # only PyPI is available to the tests
                 others = [text for text in stack.constraints if "==" in text]
                 touching = (*(text for text in stack.constraints if text not in others), wanted[0])
                 key = Environment(stack.python.version, wanted, touching)

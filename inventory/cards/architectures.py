@@ -47,7 +47,7 @@ class ArchitectureRow(Sourced, frozen=True, kw_only=True):
     id_ranges: tuple[tuple[DeviceId, DeviceId], ...] = ()
     """PCI device ids of display functions, both ends included, for ids that the table of ids does not list."""
     assumed_capability: str
-    """Compute capability that is assumed for a card of unknown chip: the lowest of the architecture."""
+    """Compute capability that is assumed for a card of unknown chip: the lowest of the consumer cards."""
     first_branch: Branch
     """First driver branch that supports the consumer cards."""
     last_branch: Branch | None

@@ -34,6 +34,10 @@ class BoxFacts(msgspec.Struct, frozen=True, kw_only=True):
     environment: str
     secure_boot: bool | None
     cards: tuple[_BoxCard, ...]
+    apt_packages: tuple[str, ...] | None = None
+    """Headers of kernels and prebuilt modules that apt offers; None: not known."""
+    compiled_headers: tuple[str, ...] = ()
+    """Installed kernels whose headers are present."""
 
 
 def request(reading: dict[str, Any]) -> Request:
@@ -49,6 +53,8 @@ def request(reading: dict[str, Any]) -> Request:
         secure_boot=box.secure_boot,
         machine_type=box.machine_type,
         environment=box.environment,
+        apt_packages=box.apt_packages,
+        compiled_headers=box.compiled_headers,
     )
 
 

@@ -50,8 +50,9 @@ def lock(
     """The text of a lock file for a Python ("3.11") on Linux.
 
     ``over``: the lock file of an environment whose packages are also visible in this one; the new lock file uses the
-    same versions and omits these packages. ``index``: the URL of a further package index. ``network``: the settings
-    for reaching the indexes. Results are cached for ``DAYS_CACHED`` days in the user's cache folder.
+    same versions and omits these packages. ``index``: the URL of a further package index, which the lock file then
+    names in its first line for pip and uv. ``network``: the settings for reaching the indexes. Results are cached for
+    ``DAYS_CACHED`` days in the user's cache folder.
 
     Raises LockError, HostError.
     """
@@ -70,10 +71,15 @@ def lock(
             )
             _write_lines(question.requirements, requirements)
             _write_lines(question.constraints, [*constraints, *pinned])
-            text = _resolve(question)
+            text = _with_index(_resolve(question), index)
         with contextlib.suppress(OSError):  # a full or read-only disk: resolve again next time
             write_atomically(path, text, follow=False)
     return without(text, packages(over))
+
+
+def _with_index(text: str, index: str | None) -> str:
+    """The lock file with the further index that has some of its packages; their hashes still select the files."""
+    return f"--extra-index-url {index}\n{text}" if index else text
 
 
 class _Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,7 +138,7 @@ def _with_uv(uv: str, question: _Question) -> str:
         uv, "pip", "compile", str(question.requirements), "--quiet", "--constraints", str(question.constraints),
         "--python", sys.executable, "--python-version", question.python,
         "--python-platform", PLATFORM, "--generate-hashes", "--no-header", "--no-annotate",
-        "--no-emit-index-url", "--no-emit-find-links", *_index_options(question),
+        "--no-emit-index-url", "--no-emit-find-links", *_index_options(question), *_strategy(question),
     ]  # fmt: skip
     return _output(command, question.variables)
 
@@ -156,6 +162,11 @@ def _index_options(question: _Question) -> list[str]:
     return ["--extra-index-url", question.index] if question.index else []
 
 
+def _strategy(question: _Question) -> list[str]:
+    # As pip does. By default uv would take every package that the further index has from there, in any version.
+    return ["--index-strategy", "unsafe-best-match"] if question.index else []
+
+
 def _output(command: list[str], variables: Mapping[str, str]) -> str:
     try:
         ended = subprocess.run(
@@ -167,9 +178,15 @@ def _output(command: list[str], variables: Mapping[str, str]) -> str:
     if ended.returncode != 0:
         reason = _reason(ended.stderr)
         if _UNREACHABLE.search(reason):
+            further = "--extra-index-url" in command
             raise LockError(
                 f"the package index cannot be reached from this machine ({reason[-160:]}): check its network and, "
                 "behind a proxy, the inventory's `proxy`, then run the same command again"
+                + (
+                    " (with --pypi-only if this network reaches only PyPI or a mirror of it)"
+                    if further
+                    else ""
+                )
             )
         raise LockError(f"the planned versions cannot be resolved: {reason}")
     return ended.stdout

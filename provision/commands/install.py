@@ -132,12 +132,19 @@ class ProvisionRun:
         """The facts of a box combined with the requests of the inventory and the command line."""
         options = self._options
         frameworks, cuda_toolkit = options.frameworks, options.cuda_toolkit
+        further_indexes = not options.pypi_only
         if options.hosts:
             host = read_host(name, self._inventory)
+            further_indexes &= not (host.pypi_only or network.of_host(name, self._inventory).replaces_pypi)
             frameworks = frameworks or host.frameworks
             cuda_toolkit = cuda_toolkit or host.cuda_toolkit
         return msgspec.structs.replace(
-            variables.request(box), frameworks=frameworks, cuda_toolkit=cuda_toolkit
+            variables.request(box),
+            frameworks=frameworks,
+            cuda_toolkit=cuda_toolkit,
+            flavour=options.flavour,
+            branch=options.branch,
+            further_indexes=further_indexes,
         )
 
     @property

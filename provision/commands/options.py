@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from inventory.cards.architectures import Flavour
 from provision.ansible.playbook import Secrets
 from provision.artifacts import bundle
 from provision.clean_text import shown
@@ -44,6 +45,10 @@ class ProvisionOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Cards of the box for which a bundle is collected; needs ``distro``."""
     distro: str | None = None
     secrets: Secrets = Secrets()
+    flavour: Flavour | None = None
+    branch: int | None = None
+    pypi_only: bool = False
+    """Whether PyPI, or the mirror that replaces it, is the only package index that the boxes may use."""
 
 
 def conflict(options: ProvisionOptions) -> str | None:

@@ -8,7 +8,9 @@ from pathlib import Path
 import msgspec
 
 from inventory import gather
-from provision.hosts.hosts import Inventory, read_host
+from inventory.cards.architectures import Flavour
+from provision.hosts import network
+from provision.hosts.hosts import Inventory, default_inventory, read_host
 from provision.resolve import distributions
 from provision.resolve.boxes import of_machine, targets
 from provision.resolve.model import Request
@@ -35,6 +37,10 @@ class PlanOptions(msgspec.Struct, frozen=True, kw_only=True):
     kernel: str = ""
     cuda_toolkit: bool = False
     stack_file: Path | None = None
+    flavour: Flavour | None = None
+    branch: int | None = None
+    pypi_only: bool = False
+    """Whether PyPI, or the mirror that replaces it, is the only package index that the machine may use."""
 
 
 def refuse_empty(options: PlanOptions) -> None:
@@ -74,7 +80,8 @@ def request_of_host(
     ``inventory``: pass it if it was already read; by default ``options.inventory`` is read. Raises HostError,
     PlanOptionsError, UnknownCard, ReadingError.
     """
-    host = read_host(name, inventory or options.inventory)
+    source = inventory or Inventory(options.inventory or default_inventory())
+    host = read_host(name, source)
     names = host.card_names
     if names is None and host.is_this_machine:
         found = of_machine(gather.gather())
@@ -99,6 +106,7 @@ def request_of_host(
         secure_boot=found.secure_boot if host.secure_boot is None else host.secure_boot,
         frameworks=host.frameworks,
         cuda_toolkit=host.cuda_toolkit,
+        further_indexes=not (host.pypi_only or network.of_host(name, source.path).replaces_pypi),
     )
     return _with_options(found, options)
 
@@ -129,4 +137,7 @@ def _with_options(found: Request, options: PlanOptions) -> Request:
         secure_boot=found.secure_boot if options.secure_boot is None else options.secure_boot,
         kernel=_kernel(options.kernel) or found.kernel,
         cuda_toolkit=options.cuda_toolkit or found.cuda_toolkit,
+        flavour=options.flavour or found.flavour,
+        branch=options.branch or found.branch,
+        further_indexes=found.further_indexes and not options.pypi_only,
     )

@@ -47,6 +47,10 @@ class KernelPackages(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The first kernel series of the release ("6.8"), if later series have another metapackage."""
     later_flavour: str | None = None
     """Flavour of the metapackage for kernels of a later series; None: there is none."""
+    later_series: tuple[str, ...] = ()
+    """The later kernel series that the release has had; empty: every series after the first."""
+    numbered: bool = False
+    """Whether the third number of the version is always 0 and the number of the binary interface always follows."""
     assumed_flavour: str
     """Flavour of the metapackage that is assumed if the kernel is unknown."""
 
@@ -103,6 +107,15 @@ class DriverRow(Sourced, frozen=True, kw_only=True):
     why: str
 
 
+class AbsentRow(Sourced, frozen=True, kw_only=True):
+    """A driver branch that a source does not have, although other releases get it from there."""
+
+    branch: int
+    origin: DriverOrigin
+    why: str
+    """A clause for messages: "NVIDIA's repository for ... begins with branch 590"."""
+
+
 class ToolkitRow(Sourced, frozen=True, kw_only=True):
     """A system CUDA toolkit, which is needed only to compile CUDA programs."""
 
@@ -146,6 +159,7 @@ class DistributionRow(Sourced, frozen=True, kw_only=True):
     """Name of the kernel module in the distribution's own driver packages."""
     repository: RepositoryRow | None = None
     drivers: tuple[DriverRow, ...] = ()
+    absent: tuple[AbsentRow, ...] = ()
     toolkits: tuple[ToolkitRow, ...] = ()
     forbidden: tuple[ForbiddenRow, ...] = ()
 
@@ -227,6 +241,7 @@ class _DistributionChecks(RowChecks):
             self.names(where, field, NAME, [getattr(kernel, field)])
         self.names(where, "variants", NAME, kernel.variants)
         self.versions(where, "first_series", [kernel.first_series])
+        self.versions(where, "later_series", kernel.later_series)
 
     def _archive(self) -> None:
         where, archive = ("archive",), self._row.archive

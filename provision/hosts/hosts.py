@@ -35,6 +35,8 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     frameworks: tuple[Framework, ...] = ()
     cuda_toolkit: bool = False
     ansible_connection: str = "ssh"
+    pypi_only: bool = False
+    """Whether PyPI, or the mirror that replaces it, is the only package index that the host may use."""
 
     @property
     def is_this_machine(self) -> bool:

@@ -54,6 +54,15 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
             found |= dict.fromkeys(("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), str(bundle))
         return found
 
+    @property
+    def replaces_pypi(self) -> bool:
+        """Whether the pip.conf replaces PyPI by a company's own index, beside which no other index is expected.
+
+        Raises HostError.
+        """
+        options = _for_uv(Path(self.pip_config)) if self.pip_config else {}
+        return bool({"UV_DEFAULT_INDEX", "UV_NO_INDEX"} & options.keys())
+
     def cache_key(self) -> tuple[str, ...]:
         """Settings that affect lock files: another package index may have other versions. Raises OSError."""
         return (Path(self.pip_config).read_text(encoding="utf-8"),) if self.pip_config else ()

@@ -112,6 +112,8 @@ READING = Fields(
         "locks": Many(Fields({"file": PATH, "pid": PROCESS_ID, "name": PROCESS}), 200),
         "interrupted": Flag(),
         "free_bytes": Named(PATH, Maybe(FREE), 20),
+        "apt_packages": Maybe(Many(PACKAGE, 2_000)),
+        "compiled_headers": Many(KERNEL, 200),
     },
 )
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 import msgspec
 
+from common.versions import release
 from inventory.cards.architectures import ArchitectureRow
 from provision.distributions.distribution_file import DistributionRow, DriverRow, ToolkitRow
+from provision.kernels import module_builds, release_names
+from provision.kernels.module_builds import BuildRow, BuildVerdict
 from provision.resolve.model import DriverPlan, Repository, Request, Target
 from provision.resolve.rows import StackData
 
@@ -21,6 +22,10 @@ class SelectedDriver(msgspec.Struct, frozen=True):
 
     row: DriverRow
     plan: DriverPlan
+    verdict: BuildVerdict = "compiles"
+    """Whether the modules compile for the kernel of the request; "compiles" also for prebuilt modules."""
+    build: BuildRow | None = None
+    """The row from which the verdict follows; None without a kernel and for prebuilt modules."""
 
 
 def architecture_of(target: Target, data: StackData) -> ArchitectureRow:
@@ -67,9 +72,50 @@ def refuse_flavour(row: DriverRow, target: Target, data: StackData) -> str | Non
 
 
 def refuse_kernel(row: DriverRow, distribution: DistributionRow, kernel: str) -> str | None:
-    """Refuse prebuilt modules for kernels other than the distribution's own."""
-    if row.origin == "prebuilt" and kernel_flavour(distribution, kernel) is None:
-        return f"{distribution.name} has no prebuilt modules for kernel {kernel}"
+    """Refuse prebuilt modules for kernels other than the distribution's own, and every driver for WSL2's kernel."""
+    kind = release_names.kind_of(distribution, kernel)
+    if kind is not None and kind.id == "wsl2":
+        return f"kernel {kernel} is {kind.name}, whose driver is installed on Windows"
+    if row.origin == "prebuilt" and kind is not None:
+        return f"{distribution.name} has no prebuilt modules for kernel {kernel}, which is {kind.name}"
+    return None
+
+
+def build_of(row: DriverRow, kernel: str, data: StackData) -> tuple[BuildVerdict, BuildRow | None]:
+    """Whether the modules compile for the kernel, and the row that says so. Without a kernel: they do."""
+    series = release_names.series(kernel)
+    if row.origin == "prebuilt" or not kernel:
+        return "compiles", None
+    build = module_builds.row_for(data.builds, row.branch, row.version, row.flavour)
+    return (build.verdict(series) if build is not None and series is not None else "unknown"), build
+
+
+def refuse_build(row: DriverRow, kernel: str, data: StackData) -> str | None:
+    """Refuse modules that are known not to compile for the kernel."""
+    verdict, build = build_of(row, kernel, data)
+    if verdict != "fails" or build is None:
+        return None
+    series = release_names.shown_series(release_names.series(kernel))
+    return (
+        f"the {row.flavour} modules of driver {row.version} do not compile for kernel {series} "
+        f"(they compile up to {build.newest})"
+    )
+
+
+def refuse_unoffered(row: DriverRow, distribution: DistributionRow, request: Request) -> str | None:
+    """Refuse packages of a kernel that apt on the machine does not offer, if it is known what apt offers."""
+    offered = request.apt_packages or ()
+    names = _names(distribution, request.kernel)
+    for pattern in row.packages:
+        package, prefix = pattern.format_map(names), ""
+        if pattern == "{headers}" and request.kernel not in request.compiled_headers:
+            prefix = "linux-headers-"
+        elif pattern.startswith("linux-modules-nvidia-"):
+            prefix = "linux-modules-nvidia-"
+        # Without any package of the kind, its repository or component is not enabled yet: this shows nothing.
+        known = bool(prefix) and any(name.startswith(prefix) for name in offered)
+        if known and package not in offered:
+            return f"apt on this machine does not offer {package}"
     return None
 
 
@@ -93,38 +139,53 @@ def refuse_name(row: DriverRow, distribution: DistributionRow, data: StackData) 
     return None
 
 
-def kernel_flavour(distribution: DistributionRow, kernel: str) -> str | None:
-    """The metapackage suffix that follows this kernel: "generic", "generic-hwe-24.04", "cloud-amd64".
-
-    None: the kernel is not one of the distribution's own kernels. ``kernel`` as in `uname -r`; empty: not known.
-    """
-    own = distribution.kernel
-    if not kernel:
-        return own.assumed_flavour
-    if own.first_series is None:
-        flavours = sorted((own.flavour, *own.variants), key=len, reverse=True)
-        return next((flavour for flavour in flavours if kernel.endswith(f"-{flavour}")), None)
-    match = re.fullmatch(rf"(\d+\.\d+)\.\d+-\d+-{re.escape(own.flavour)}", kernel)
-    if match is None:
-        return None
-    return own.flavour if match[1] == own.first_series else own.later_flavour
-
-
-def headers_package(distribution: DistributionRow, kernel: str) -> str:
-    """The headers package for the kernel: the metapackage if there is one, else the headers of this kernel only."""
-    return f"linux-headers-{kernel_flavour(distribution, kernel) or kernel}"
-
-
 def choose(request: Request, distribution: DistributionRow, data: StackData) -> SelectedDriver:
-    """The first driver row that every rule accepts for every card. Raises Refused."""
-    rows = distribution.drivers
+    """The first driver row that every rule accepts for every card. Raises Refused.
+
+    Rows whose modules are known to compile for the kernel come first, in the order of the file. If there are none,
+    the newest version among those of which nothing is known is selected.
+    """
+    rows = _requested(request, distribution)
     refusals: list[str] = []
+    uncertain: list[DriverRow] = []
     for row in rows:
         why = _refusal(row, request, distribution, data)
-        if why is None:
-            return SelectedDriver(row, _plan(row, request, distribution, data))
-        refusals.append(why)
+        if why is not None:
+            refusals.append(why)
+        elif build_of(row, request.kernel, data)[0] == "unknown":
+            uncertain.append(row)
+        else:
+            return _selected(row, request, distribution, data)
+    if uncertain:
+        newest = max(uncertain, key=lambda row: release(row.version))
+        return _selected(newest, request, distribution, data)
     raise Refused(_explanation(request, rows, refusals, distribution, data))
+
+
+def _selected(
+    row: DriverRow, request: Request, distribution: DistributionRow, data: StackData
+) -> SelectedDriver:
+    verdict, build = build_of(row, request.kernel, data)
+    return SelectedDriver(row, _plan(row, request, distribution, data), verdict, build)
+
+
+def _requested(request: Request, distribution: DistributionRow) -> tuple[DriverRow, ...]:
+    """The rows with the requested branch and variant of the modules. Raises Refused if there are none."""
+    rows = tuple(
+        row
+        for row in distribution.drivers
+        if request.branch in (None, row.branch) and request.flavour in (None, row.flavour)
+    )
+    if rows or not distribution.drivers:
+        return rows
+    wanted = f"branch {request.branch}" if request.branch is not None else "any branch"
+    modules = f" with the {request.flavour} modules" if request.flavour else ""
+    has = " and ".join(dict.fromkeys(f"{row.branch} {row.flavour}" for row in distribution.drivers))
+    reasons = [row.why for row in distribution.absent if row.branch == request.branch]
+    raise Refused(
+        f"dlbox has no driver of {wanted}{modules} for {distribution.name} (it has {has})"
+        + "".join(f"; {why}" for why in reasons)
+    )
 
 
 def _refusal(row: DriverRow, request: Request, distribution: DistributionRow, data: StackData) -> str | None:
@@ -133,7 +194,9 @@ def _refusal(row: DriverRow, request: Request, distribution: DistributionRow, da
         if why is not None:
             return why
     return (
-        refuse_kernel(row, distribution, request.kernel)
+        (refuse_kernel(row, distribution, request.kernel) if request.environment != "wsl2" else None)
+        or refuse_build(row, request.kernel, data)
+        or refuse_unoffered(row, distribution, request)
         or refuse_repository_key(row, distribution)
         or refuse_name(row, distribution, data)
     )
@@ -159,17 +222,30 @@ def _explanation(
     for target in by_architecture.values():
         last = architecture_of(target, data).last_branch
         if last is not None and rows and all(row.branch > last for row in rows):
-            has = " and ".join(dict.fromkeys(str(row.branch) for row in rows))
+            branches = " and ".join(dict.fromkeys(str(row.branch) for row in rows))
+            has = (
+                f"the request is for {branches}" if request.branch else f"{distribution.name} has {branches}"
+            )
             family = (target.architecture or "").capitalize()
             return (
                 f"{target.name} is a {family} card, the last driver branch for {family} is {last}, "
-                f"and {distribution.name} has {has}; no wheel of TensorFlow, torch or JAX contains code for it either"
+                f"and {has}; no wheel of TensorFlow, torch or JAX contains code for it either"
                 if not any(_has_wheel(row.code, target, data) for row in data.frameworks)
-                else f"the last driver branch for {target.name} is {last}, and {distribution.name} has {has}"
+                else f"the last driver branch for {target.name} is {last}, and {has}"
             )
     if not rows:
         return f"dlbox knows no driver for {distribution.name}"
-    return "; ".join(dict.fromkeys(refusals))
+    absent = [
+        row.why
+        for row in distribution.absent
+        if request.branch in (None, row.branch)
+        and all(_allows_branch(architecture_of(t, data), row.branch) for t in request.targets)
+    ]
+    return "; ".join(dict.fromkeys((*refusals, *absent)))
+
+
+def _allows_branch(row: ArchitectureRow, branch: int) -> bool:
+    return row.first_branch <= branch and (row.last_branch is None or branch <= row.last_branch)
 
 
 def _has_wheel(code: tuple[str, ...], target: Target, data: StackData) -> bool:
@@ -184,10 +260,7 @@ def _needs(target: Target, data: StackData) -> str:
 
 
 def _plan(row: DriverRow, request: Request, distribution: DistributionRow, data: StackData) -> DriverPlan:
-    names = {
-        "kernel_flavour": kernel_flavour(distribution, request.kernel) or "",
-        "headers": headers_package(distribution, request.kernel),
-    }
+    names = _names(distribution, request.kernel)
     branch = data.branch(row.branch)
     return DriverPlan(
         branch=row.branch,
@@ -200,6 +273,14 @@ def _plan(row: DriverRow, request: Request, distribution: DistributionRow, data:
         needs_mok=False if row.origin == "prebuilt" else request.secure_boot,
         ends=branch.ends if branch else None,
     )
+
+
+def _names(distribution: DistributionRow, kernel: str) -> dict[str, str]:
+    """The values of the variables in package names."""
+    return {
+        "kernel_flavour": release_names.own_flavour(distribution, kernel) or "",
+        "headers": release_names.headers_package(distribution, kernel),
+    }
 
 
 def repository(distribution: DistributionRow) -> Repository | None:

@@ -23,6 +23,8 @@ from provision.distributions.row_checks import (
     RowChecks,
     StackFileError,
 )
+from provision.kernels import module_builds
+from provision.kernels.module_builds import BuildRow
 from provision.resolve.rows import (
     BranchRow,
     FrameworkRow,
@@ -37,6 +39,7 @@ __all__ = ["DEFAULT_PATH", "StackFileError", "load", "parse"]
 
 DEFAULT_PATH = Path(__file__).with_name("stack.yml")
 SCHEMA_VERSION = 2
+_BUILD = re.compile(r"[a-z0-9]{1,20}", re.ASCII)
 _REQUIREMENT = re.compile(WHEEL.pattern + r"(?:\[[A-Za-z0-9._,-]+\])?", re.ASCII)
 
 
@@ -58,7 +61,7 @@ def load(path: Path | str = DEFAULT_PATH, distributions: Path | None = None) -> 
     """Read and check a stack file and the distribution files. Raises StackFileError.
 
     ``distributions``: the folder of the distribution files; None: the folder `distributions` beside the stack file
-    where it exists, and otherwise the folder that comes with dlbox.
+    where it exists, and otherwise the folder that comes with dlbox. The same holds for `module_builds.yml`.
     """
     path = Path(path)
     name = path.name if path == DEFAULT_PATH else str(path)
@@ -69,7 +72,10 @@ def load(path: Path | str = DEFAULT_PATH, distributions: Path | None = None) -> 
     beside = path.parent / "distributions"
     if distributions is None:
         distributions = beside if beside.is_dir() else distribution_file.FOLDER
-    return _checked(document, distributions)
+    builds = module_builds.PATH
+    if path != DEFAULT_PATH and path.with_name(builds.name).is_file():
+        builds = path.with_name(builds.name)
+    return _checked(document, distributions, module_builds.read(builds))
 
 
 def parse(text: str, name: str = "stack.yml", distributions: Path | None = None) -> StackData:
@@ -78,10 +84,10 @@ def parse(text: str, name: str = "stack.yml", distributions: Path | None = None)
         document = yaml_lines.parse(text, name)
     except yaml_lines.YamlError as error:
         raise StackFileError(str(error)) from None
-    return _checked(document, distributions or distribution_file.FOLDER)
+    return _checked(document, distributions or distribution_file.FOLDER, module_builds.read())
 
 
-def _checked(document: yaml_lines.YamlDocument, folder: Path) -> StackData:
+def _checked(document: yaml_lines.YamlDocument, folder: Path, builds: tuple[BuildRow, ...]) -> StackData:
     try:
         file = _converted(document)
         _StackChecks(document, file).all()
@@ -101,6 +107,7 @@ def _checked(document: yaml_lines.YamlDocument, folder: Path) -> StackData:
         gaps=file.gaps,
         keras=file.keras[0],
         python=file.python[0],
+        builds=builds,
     )
 
 
@@ -204,6 +211,8 @@ class _StackChecks(RowChecks):
         for package in (*row.pins, *row.requires):
             if not WHEEL.fullmatch(package):
                 self.fail(where, "pins", f"expected names of packages, got {package}")
+        if row.build is not None and (row.index is None or not _BUILD.fullmatch(row.build)):
+            self.fail(where, "build", f"expected a build such as cu126, beside an index, got {row.build}")
         if row.index is not None and not (ADDRESS.fullmatch(row.index) and row.index.startswith("https://")):
             self.fail(where, "index", f"expected https://..., got {row.index}")
         for text in row.requires.values():

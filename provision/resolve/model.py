@@ -40,6 +40,16 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """Whether to also select a system CUDA toolkit, for compiling."""
     machine_type: str = "x86_64"
     environment: str = "bare-metal"
+    flavour: Flavour | None = None
+    """The requested variant of the kernel modules; None: dlbox selects it."""
+    branch: int | None = None
+    """The requested driver branch; None: dlbox selects it."""
+    further_indexes: bool = True
+    """Whether the machine may use package indexes other than PyPI, or the mirror that replaces it."""
+    apt_packages: tuple[str, ...] | None = None
+    """Headers of kernels and prebuilt modules that apt on the machine offers; None: not known."""
+    compiled_headers: tuple[str, ...] = ()
+    """Installed kernels whose headers are present."""
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):

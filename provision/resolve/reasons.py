@@ -10,6 +10,7 @@ import msgspec
 from common.sourced import Sourced
 from common.versions import allows
 from provision.distributions.distribution_file import DistributionRow, ToolkitRow
+from provision.kernels import release_names
 from provision.resolve import drivers, wheels
 from provision.resolve.distributions import by_nearness
 from provision.resolve.model import Reason, Request
@@ -37,7 +38,7 @@ def reasons(c: Selection, backend: str) -> Iterator[Reason]:
         yield from _cuda_reasons(c)
     yield _python_reason(c)
     for name, wheel in c.selected.wheels.items():
-        yield _reason(f"environment {name}", f"{name} {wheel.row.version}", wheel.row.why, wheel.row)
+        yield _reason(f"environment {name}", f"{name} {wheel.row.pinned}", wheel.row.why, wheel.row)
     for name, missing in c.selected.missing.items():
         yield _reason(f"environment {name}", "none", missing.why, missing.row)
     yield _reason("keras", c.data.keras.version, c.data.keras.why, c.data.keras)
@@ -72,6 +73,10 @@ def _driver_reasons(c: Selection, driver: drivers.SelectedDriver) -> Iterator[Re
         )
         yield _reason("kernel modules", row.flavour, why, first)
     yield _reason("driver source", row.origin, row.why, row)
+    if driver.build is not None and driver.verdict == "compiles":
+        series = release_names.shown_series(release_names.series(c.request.kernel))
+        why = f"The modules of {row.version} compile for kernels up to {driver.build.newest}. {driver.build.why}"
+        yield _reason("kernel", series, why, driver.build)
 
 
 def _cuda_reasons(c: Selection) -> Iterator[Reason]:
@@ -148,6 +153,7 @@ def warnings(c: Selection, today: datetime.date) -> Iterator[str]:
                 "Whether Secure Boot is on is not known. If it is on, the key of the compiled modules must be enrolled "
                 "in the firmware (MOK) at the next boot, and this needs a person at the screen of the machine."
             )
+        yield from _kernel_warnings(c)
         yield from _cards_that_cannot_train_together(c)
         if c.request.environment in ("container", "wsl2"):
             name, where = (
@@ -166,6 +172,26 @@ def warnings(c: Selection, today: datetime.date) -> Iterator[str]:
                 )
     if today - c.data.date > OLD_DATA:
         yield f"The stack data is from {c.data.date}: pass a newer file with --stack FILE."
+
+
+def _kernel_warnings(c: Selection) -> Iterator[str]:
+    """Warn about modules that may not compile, and about headers from another source than the distribution."""
+    driver, kernel = c.driver, c.request.kernel
+    if driver is None or driver.row.origin == "prebuilt" or not kernel:
+        return
+    if driver.verdict == "unknown":
+        known = f"up to {driver.build.newest}" if driver.build else "for no kernel"
+        yield (
+            f"It is not known whether driver {driver.row.version} compiles for kernel {kernel} (known: {known}). If it "
+            f"does not, use the kernel of {c.distribution.name}."
+        )
+    kind = release_names.kind_of(c.distribution, kernel)
+    if kind is not None and kind.headers_source and kernel not in c.request.compiled_headers:
+        package = release_names.headers_package(c.distribution, kernel)
+        yield (
+            f"Kernel {kernel} is {kind.name}. The archive of {c.distribution.name} does not have its headers, which "
+            f"the modules need to compile: {package} comes from {kind.headers_source}."
+        )
 
 
 def _cards_that_cannot_train_together(c: Selection) -> Iterator[str]:

@@ -15,6 +15,7 @@ from common.backends import Backend
 from common.sourced import Sourced
 from inventory.cards.architectures import ArchitectureRow, Flavour
 from provision.distributions.distribution_file import DistributionRow, ForbiddenRow, forbidden_by
+from provision.kernels.module_builds import BuildRow
 
 Framework = Backend
 """The frameworks in a plan are the backends of Keras."""
@@ -66,7 +67,14 @@ class FrameworkRow(Sourced, frozen=True, kw_only=True):
     """Package -> allowed versions, from the wheel's metadata, for packages that other frameworks also require."""
     index: str | None = None
     """The package index that has this build, if PyPI does not have it."""
+    build: str | None = None
+    """The build in the version, "cu126", where the index and PyPI have different builds of one version."""
     why: str
+
+    @property
+    def pinned(self) -> str:
+        """The exact version to install: "2.13.0" or, with a build, "2.13.0+cu126"."""
+        return f"{self.version}+{self.build}" if self.build else self.version
 
 
 class GapRow(Sourced, frozen=True, kw_only=True):
@@ -114,6 +122,8 @@ class StackData(msgspec.Struct, frozen=True, kw_only=True):
     gaps: tuple[GapRow, ...]
     keras: KerasRow
     python: PythonRow
+    builds: tuple[BuildRow, ...]
+    """The kernels for which each version of the modules compiles."""
 
     def architecture(self, name: str) -> ArchitectureRow | None:
         """The row of an architecture by its name."""

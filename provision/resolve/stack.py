@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from provision.distributions.distribution_file import DistributionRow, ToolkitRow
+from provision.kernels import release_names
 from provision.resolve import drivers, reasons, wheels
 from provision.resolve.distributions import by_nearness
 from provision.resolve.drivers import Refused
@@ -99,7 +100,7 @@ def _assemble(c: Selection, today: datetime.date) -> Stack:
 
 
 def _packages(c: Selection, wheel: wheels.Wheel) -> dict[str, str]:
-    found = {wheel.row.requirement.partition("[")[0]: wheel.row.version, "keras": c.data.keras.version}
+    found = {wheel.row.requirement.partition("[")[0]: wheel.row.pinned, "keras": c.data.keras.version}
     found |= wheel.row.pins
     if wheel.library is not None:
         found[wheel.library.package] = wheel.library.version
@@ -117,7 +118,7 @@ def _requirements(c: Selection, wheel: wheels.Wheel) -> tuple[str, ...]:
 def _constraints(c: Selection) -> tuple[str, ...]:
     found = [f"keras>={c.data.keras.minimum}"]
     for wheel in c.selected.wheels.values():
-        found.append(f"{wheel.row.requirement.partition('[')[0]}=={wheel.row.version}")
+        found.append(f"{wheel.row.requirement.partition('[')[0]}=={wheel.row.pinned}")
         if wheel.library is not None:
             below = wheels.first_without_code(wheel.library.package, c.request.targets, c.data)
             if below:
@@ -189,11 +190,22 @@ def _nearest(request: Request, data: StackData, today: datetime.date) -> Nearest
 
 def _changes(request: Request, data: StackData) -> Iterator[tuple[str, Request]]:
     replace = msgspec.structs.replace
+    if request.flavour is not None or request.branch is not None:
+        yield "the same with the driver that dlbox selects", replace(request, flavour=None, branch=None)
     if request.frameworks:
         others = replace(request, frameworks=())
         yield "the frameworks that run on this card", others
     if request.cuda_toolkit:
         yield "the same without a system CUDA toolkit", replace(request, cuda_toolkit=False)
+    own = data.distribution(request.distribution)
+    if own is not None and release_names.kind_of(own, request.kernel) is not None:
+        series = f" ({own.kernel.first_series})" if own.kernel.first_series else ""
+        standard = replace(request, kernel="", flavour=None, branch=None, apt_packages=None)
+        yield f"the same with {own.name}'s own kernel{series}", standard
+        yield (
+            f"the frameworks that run, with {own.name}'s own kernel{series}",
+            replace(standard, frameworks=(), cuda_toolkit=False),
+        )
     families = list(dict.fromkeys(target.architecture for target in request.targets))
     if len(families) > 1:
         for left_out in families:
@@ -205,7 +217,7 @@ def _changes(request: Request, data: StackData) -> Iterator[tuple[str, Request]]
             names = " and ".join(dict.fromkeys(t.name for t in alone))
             yield f"the {names} alone", replace(request, targets=alone)
     for row in by_nearness(request.distribution, data):
-        moved = replace(request, distribution=row.id, kernel="")
+        moved = replace(request, distribution=row.id, kernel="", flavour=None, branch=None, apt_packages=None)
         yield f"the same on {row.name}", moved
         yield (
             f"the frameworks that run, on {row.name}",

@@ -76,6 +76,13 @@ def refuse_driver(row: FrameworkRow, branch: int) -> str | None:
     return None
 
 
+def refuse_index(row: FrameworkRow, request: Request) -> str | None:
+    """Refuse a wheel from a further package index if the machine cannot use such an index."""
+    if row.index is not None and not request.further_indexes:
+        return f"{row.framework} {row.pinned} comes from {row.index}, and only PyPI or its mirror may be used"
+    return None
+
+
 def refuse_python(row: FrameworkRow, python: str) -> str | None:
     """Refuse a framework version that has no wheel for this Python."""
     if not in_python_range(python, row.python):
@@ -188,7 +195,7 @@ def _refusal(
         if row.library and library_for(row, request.targets, data) is None:
             names = " and ".join(t.name for t in request.targets)
             return f"no {row.library} that {row.framework} {row.version} accepts contains code for {names}"
-    return refuse_python(row, python)
+    return refuse_index(row, request) or refuse_python(row, python)
 
 
 def _rows(framework: Framework, branch: int | None, data: StackData) -> list[FrameworkRow]:

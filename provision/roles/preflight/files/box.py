@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ PACKAGES = re.compile(
 REPOSITORIES = re.compile(
     r"developer\.download\.nvidia\.com/compute|ppa\.launchpad(content)?\.net/graphics-drivers"
 )
+KERNEL_PACKAGE = re.compile(r"(?:(?:linux|proxmox|pve)-headers|linux-modules-nvidia-\d+(?:-open)?)-(\S+)$")
+"""Its group is a kernel or the end of a metapackage's name."""
 RUNFILE = ("usr/bin/nvidia-uninstall", "usr/bin/nvidia-installer", "var/log/nvidia-installer.log")
 
 
@@ -52,6 +55,10 @@ def read(root: Path) -> dict[str, Any]:
         "locks": locks(root),
         "interrupted": interrupted(root),
         "free_bytes": {place: free(root, place) for place in ("/", "/boot", "/usr", "/opt", "/var")},
+        "apt_packages": apt_packages(root, kernels(root)),
+        "compiled_headers": [
+            name for name in kernels(root) if (root / "lib/modules" / name / "build/Makefile").exists()
+        ],
     }
 
 
@@ -160,6 +167,38 @@ def repositories(root: Path) -> list[dict[str, str]]:
             if match:
                 found.append({"file": "/" + str(path.relative_to(root)), "uri": match.group(0)})
     return found
+
+
+def apt_packages(root: Path, installed: list[str]) -> list[str] | None:
+    """The packages with headers and prebuilt modules that apt offers, for the installed kernels and as metapackages.
+
+    None if apt's package lists are empty or cannot be read.
+    """
+    lists = [path for path in entries(root / "var/lib/apt/lists") if "_Packages" in path.name]
+    if str(root) != "/" or not lists:
+        return None
+    found = set()
+    for prefix in ("linux-headers-", "linux-modules-nvidia-", "proxmox-headers-", "pve-headers-"):
+        try:
+            done = subprocess.run(
+                ["apt-cache", "pkgnames", prefix], capture_output=True, text=True, check=False, timeout=20
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        found.update(done.stdout.split())
+    return offered(found, installed)
+
+
+def offered(names: set[str], installed: list[str]) -> list[str] | None:
+    """The names that matter for the installed kernels; None if there are no headers at all."""
+    if not any(name.startswith("linux-headers-") for name in names):
+        return None
+    matches = [(name, KERNEL_PACKAGE.match(name)) for name in sorted(names)]
+    return [
+        name
+        for name, match in matches
+        if match and (match.group(1) in installed or not match.group(1)[0].isdigit())
+    ][:2000]
 
 
 def locks(root: Path) -> list[dict[str, Any]]:
