@@ -34,6 +34,9 @@ _VARIABLES = (
     "TF_FORCE_GPU_ALLOW_GROWTH",
 )
 
+INSTRUCTION_SETS = frozenset({"sse4_1", "sse4_2", "avx", "avx2", "fma", "avx512f"})
+"""Flags of /proc/cpuinfo that decide which wheels the processor can run."""
+
 _HOST_NAME_LENGTH = 255
 _NOT_IN_HOST_NAMES = frozenset("/\\<>|\"'`$;&{}")
 """Characters that have a special meaning in paths, shells, markup or templates. A stored result is refused if its
@@ -71,6 +74,7 @@ def read(sysroot: Path = Path("/")) -> Host:
         iommu=_iommu(sysroot),
         library_path_clashes=_clashes(),
         variables={name: os.environ[name] for name in _VARIABLES if name in os.environ},
+        cpu_flags=_instruction_sets(sysroot),
     )
 
 
@@ -117,6 +121,13 @@ def cpu_flags(sysroot: Path) -> frozenset[str]:
     """Features of the processor as the kernel names them ("avx2", "hypervisor", ...); empty if it lists none."""
     match = re.search(r"^flags\s*:(.*)$", kernel_files.text(sysroot / "proc/cpuinfo") or "", re.MULTILINE)
     return frozenset(match[1].split()) if match else frozenset()
+
+
+def _instruction_sets(sysroot: Path) -> Reading[tuple[str, ...]]:
+    flags = cpu_flags(sysroot)
+    if not flags:
+        return Reading.not_supported("/proc/cpuinfo lists no flags")
+    return Reading.of(tuple(sorted(flags.intersection(INSTRUCTION_SETS))))
 
 
 def _environment(sysroot: Path) -> Environment:
