@@ -9,9 +9,9 @@ from pathlib import Path
 
 import psutil
 
-from inventory.machine import kernel_files
+from inventory.machine import environment, kernel_files
 from inventory.machine.reading import Reading
-from inventory.machine.records import Disk, DiskKind, Distribution, Environment, Host
+from inventory.machine.records import Disk, DiskKind, Distribution, Host
 
 _LAPTOP_CHASSIS = {8, 9, 10, 11, 14, 30, 31, 32}
 """SMBIOS chassis types of portable computers (System Management BIOS reference, table 17)."""
@@ -47,7 +47,6 @@ _CUDA_LIBRARY = re.compile(r"lib(cudart|cudnn|cublas|cublasLt|cufft|cusolver|cus
 
 def read(sysroot: Path = Path("/")) -> Host:
     """All fields of ``Host``, read from files below ``sysroot`` and from the running system."""
-    environment = _environment(sysroot)
     memory = psutil.virtual_memory()
     release = kernel_files.text(sysroot / "proc/sys/kernel/osrelease") or platform.release()
     return Host(
@@ -68,7 +67,7 @@ def read(sysroot: Path = Path("/")) -> Host:
         swap_bytes=_swap(sysroot),
         disk=_disk(sysroot),
         python_version=platform.python_version(),
-        environment=environment,
+        environment=environment.read(sysroot),
         is_laptop=kernel_files.whole(sysroot / "sys/class/dmi/id/chassis_type") in _LAPTOP_CHASSIS,
         secure_boot=_secure_boot(sysroot),
         iommu=_iommu(sysroot),
@@ -128,25 +127,6 @@ def _instruction_sets(sysroot: Path) -> Reading[tuple[str, ...]]:
     if not flags:
         return Reading.not_supported("/proc/cpuinfo lists no flags")
     return Reading.of(tuple(sorted(flags.intersection(INSTRUCTION_SETS))))
-
-
-def _environment(sysroot: Path) -> Environment:
-    version = (kernel_files.text(sysroot / "proc/version") or "").lower()
-    if "microsoft" in version:
-        return "wsl2"
-    if any(
-        (sysroot / mark).exists() for mark in (".dockerenv", "run/.containerenv", "run/systemd/container")
-    ):
-        return "container"
-    first = kernel_files.text(sysroot / "proc/1/environ") or ""
-    cgroup = kernel_files.text(sysroot / "proc/1/cgroup") or ""
-    if (
-        "container=" in first.split("\0")
-        or any(variable.startswith("container=") for variable in first.split("\0"))
-        or re.search(r"docker|kubepods|libpod|lxc|containerd", cgroup)
-    ):
-        return "container"
-    return "virtual-machine" if "hypervisor" in cpu_flags(sysroot) else "bare-metal"
 
 
 def _cpu_model(sysroot: Path) -> str:
