@@ -21,6 +21,7 @@ from provision.resolve import boxes
 from tests.conftest import ROOT
 from tests.test_variables import card
 
+VENDOR, PRODUCT = "sys/class/dmi/id/sys_vendor", "sys/class/dmi/id/product_name"
 UBUNTU = "Linux version 6.8.0-151-generic (buildd@lcy02) (gcc 13.3.0) #1 SMP"
 PLAIN = {
     "proc/version": UBUNTU,

@@ -110,7 +110,7 @@ def cards(root: Path, where: str) -> list[dict[str, Any]]:
             {"address": address, "device_id": device, "driver": None}
             for address, device, _ in windows_cards(root)
         ]
-    found = []
+    found: list[dict[str, Any]] = []
     for folder in entries(root / "sys/bus/pci/devices"):
         kind, device = number(folder / "class"), number(folder / "device")
         if number(folder / "vendor") != NVIDIA or kind is None or device is None or kind >> 8 not in DISPLAY:
