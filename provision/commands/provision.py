@@ -57,7 +57,7 @@ def run(options: ProvisionOptions, interaction: Interaction) -> int:
     if options.bundle is not None and collects(options.bundle, options.cards):
         plan_options = PlanOptions(
             cards=options.cards, distro=options.distro, hosts=options.hosts, inventory=options.inventory,
-            frameworks=options.frameworks, cuda_toolkit=options.cuda_toolkit,
+            frameworks=options.frameworks, cuda_toolkit=options.cuda_toolkit, use=options.use,
         )  # fmt: skip
         return bundle.run(plan_options, data, options.bundle, interaction, jupyter=options.jupyter)
     if not options.check and would_replace_itself(options):

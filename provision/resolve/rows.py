@@ -77,6 +77,15 @@ class GapRow(Sourced, frozen=True, kw_only=True):
     why: str
 
 
+class ProcessorRow(Sourced, frozen=True, kw_only=True):
+    """The instruction sets that the wheels of a framework need."""
+
+    framework: Framework
+    needs: tuple[str, ...]
+    """Flags as in /proc/cpuinfo: "avx"."""
+    why: str
+
+
 class KerasRow(Sourced, frozen=True, kw_only=True):
     """The Keras version that every environment gets."""
 
@@ -114,6 +123,7 @@ class StackData(msgspec.Struct, frozen=True, kw_only=True):
     gaps: tuple[GapRow, ...]
     keras: KerasRow
     python: PythonRow
+    processors: tuple[ProcessorRow, ...] = ()
 
     def architecture(self, name: str) -> ArchitectureRow | None:
         """The row of an architecture by its name."""
