@@ -77,6 +77,14 @@ def compatibility() -> str:
     return compatibility.page(load())
 
 
+@generates("locks/cards.tsv")
+def builds_by_card() -> str:
+    """Which frameworks of the lock files run on which cards, for the launcher."""
+    from provision.artifacts import builds
+
+    return builds.table()
+
+
 @generates("docs/decisions/README.md")
 def decisions() -> str:
     """The index of the decisions, from their files."""

@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,14 @@ from pathlib import Path
 
 import pytest
 
+from inventory.cards import cards
+from provision.artifacts import builds
+from provision.resolve import boxes
+from provision.resolve.load import load
+from provision.resolve.stack import NoStack, Request, resolve
 from tests.conftest import ROOT
+
+DATA = load()
 
 TOOLS = ["awk", "cat", "chmod", "cksum", "cp", "cut", "df", "du", "env", "flock", "grep", "ls", "mkdir", "mv"]
 TOOLS += ["readlink", "rm", "sed", "setsid", "sh", "tail", "tr"]
@@ -75,7 +83,16 @@ class Box:
             (self.bin / tool).symlink_to(str(shutil.which(tool)))
         self.program("sleep", f"#!/bin/sh\nexec {shutil.which('sleep')} 0.02\n")
         text = (ROOT / "dlbox").read_text(encoding="utf-8")
-        for real, stand_in in (("/sys/bus/pci/devices", self.bus), ("/dev/dxg", folder / "none")):
+        self.cpuinfo = folder / "cpuinfo"
+        self.cpuinfo.write_text("flags\t\t: fpu sse4_2 avx avx2\n")
+        self.wsl = folder / "wsl"
+        stand_ins = {
+            "/sys/bus/pci/devices": self.bus,
+            "/dev/dxg": self.wsl / "dxg",
+            "/usr/lib/wsl/lib": self.wsl,
+            "/proc/cpuinfo": self.cpuinfo,
+        }
+        for real, stand_in in stand_ins.items():
             assert text.count(real) == 1
             text = text.replace(real, str(stand_in))
         self.program("dlbox", text, self.clone)
@@ -104,10 +121,27 @@ class Box:
     def lock(self, name: str, text: str = "click==8.2\n") -> None:
         (self.clone / "locks" / f"{name}.txt").write_text(f"# {name}\n{text}")
 
-    def card(self) -> None:
-        (self.bus / "0000:01:00.0").mkdir()
-        (self.bus / "0000:01:00.0" / "vendor").write_text("0x10de\n")
-        (self.bus / "0000:01:00.0" / "class").write_text("0x030000\n")
+    def card(self, device: int | None = None, slot: int = 1, driver: str | None = None) -> None:
+        folder = self.bus / f"0000:{slot:02x}:00.0"
+        folder.mkdir()
+        (folder / "vendor").write_text("0x10de\n")
+        (folder / "class").write_text("0x030000\n")
+        if device is not None:
+            shutil.copy(ROOT / "locks" / "cards.tsv", self.clone / "locks")
+            (folder / "device").write_text(f"0x{device:04x}\n")
+        if driver is not None:
+            (folder / "driver").symlink_to(f"../../drivers/{driver}")
+
+    def decision(self) -> list[str]:
+        """The words that the launcher's own functions print: build, cards, tensorflow, torch, jax."""
+        functions = (self.clone / "dlbox").read_text().partition("\nread_stamp\nbuild=")[0]
+        shown = "choose_build\necho $fit $cards $tensorflow $torch $jax\n"
+        script = f"{functions}\nroot={shlex.quote(str(self.clone))}\n{shown}"
+        done = subprocess.run(
+            [*self.shell, "-c", script, str(self.clone / "dlbox")],
+            env=self.environment, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return done.stdout.split()
 
     def pip(self, script: str) -> None:
         (self.state / "pip").write_text(script)
@@ -285,6 +319,162 @@ def test_a_card_selects_the_cuda_build(any_shell: Box) -> None:
     done = any_shell.run("ready")
     assert "with CUDA (an NVIDIA card is on the bus)" in done.stderr
     assert installs(any_shell.calls) == [["cuda", "build"]]
+
+
+CATALOGUE = {int(pci_id[5:], 16): card for card in cards.catalogue() for pci_id in card.pci_ids}
+UNLISTED = [0x1180, 0x128B, 0x0A20, 0x1C60, 0x2BFF, 0x1DB4, 0x3FFF]
+"""Kepler and older cards, and cards that the catalogue does not have."""
+
+
+@pytest.mark.parametrize("device", [*CATALOGUE, *UNLISTED], ids=lambda device: f"{device:04x}")
+def test_the_launcher_decides_as_the_resolver(box: Box, device: int) -> None:
+    box.card(device)
+    target = boxes.target_of(device)
+    request = Request(distribution="ubuntu-24.04", targets=(target,))
+    mine = builds.frameworks_for(request)
+    build, found, *runs = box.decision()
+    assert build == mine.build
+    stack = resolve(request)
+    if isinstance(stack, NoStack):
+        assert (found, build) == ("unsupported", "cpu")
+        return
+    assert found == "found"
+    assert runs == ["no" if name in mine.refusals else "yes" for name in ("tensorflow", "torch", "jax")]
+    for name, runs_here in zip(("tensorflow", "torch", "jax"), runs, strict=True):
+        row = builds.locked_row(name, DATA)  # type: ignore[arg-type]
+        assert row is not None
+        # A framework that the plan leaves out is not installed; one with the planned version is.
+        assert runs_here == "no" or name in stack.environments
+        if stack.environments.get(name, {}).get(name) == row.version and name not in stack.indexes:
+            assert runs_here == "yes"
+    if mine.backend is not None:
+        assert mine.backend == stack.backend
+    else:
+        version = stack.environments[stack.backend][stack.backend]
+        row = builds.locked_row(stack.backend, DATA)  # type: ignore[arg-type]
+        assert row is not None
+        assert version != row.version or stack.backend in stack.indexes
+
+
+def test_the_table_of_the_launcher_is_that_of_the_resolver() -> None:
+    assert (ROOT / "locks" / "cards.tsv").read_text() == builds.table(), (
+        "python -m provision.artifacts.builds > locks/cards.tsv writes it again"
+    )
+
+
+@pytest.mark.parametrize(
+    ("devices", "build"),
+    [
+        ((0x2D05,), "torch-cuda"),  # RTX 50
+        ((0x2503,), "cuda"),
+        ((0x1B06,), "cuda"),  # GTX 10
+        ((0x1380,), "cpu"),  # GTX 750 Ti
+        ((0x128B, 0x2805), "cuda"),  # GT 710 for the screen
+        ((0x128B, 0x2D05), "torch-cuda"),
+        ((0x2503, 0x2D05), "torch-cuda"),
+        ((0x1C03, 0x2D05), "cpu"),
+        ((0x128B,), "cpu"),
+    ],
+)
+def test_the_cards_select_the_build(any_shell: Box, devices: tuple[int, ...], build: str) -> None:
+    for name in ("torch-cuda", "jax-cuda"):
+        any_shell.lock(name, f"{name}==1\n")
+    for slot, device in enumerate(devices):
+        any_shell.card(device, slot)
+    assert any_shell.run("plan").returncode == 0
+    assert installs(any_shell.calls) == [[build, "build"]]
+
+
+def test_an_rtx_50_gets_torch_and_says_why(box: Box) -> None:
+    box.lock("torch-cuda", "torch==1\n")
+    box.card(0x2D05)
+    assert "torch with CUDA, without TensorFlow (TensorFlow has no code" in box.run("ready").stderr
+    assert installs(box.calls) == [["torch-cuda", "build"]]
+    assert box.run("ready").stderr == ""
+
+
+def test_an_older_set_up_with_tensorflow_on_an_rtx_50_is_reported(box: Box) -> None:
+    assert box.run("setup", DLBOX_BUILD="cuda").returncode == 0
+    box.card(0x2D05)
+    said = box.run("ready").stderr
+    assert "TensorFlow has no code for the NVIDIA card" in said
+    assert "./dlbox setup torch" in said
+
+
+@pytest.mark.parametrize(("device", "backend"), [(0x1B06, "torch"), (0x1380, "torch"), (0x1380, "jax")])
+def test_a_framework_without_code_for_the_card_is_not_installed(box: Box, device: int, backend: str) -> None:
+    for name in ("torch-cuda", "jax-cuda"):
+        box.lock(name, f"{name}==1\n")
+    box.card(device)
+    last = sentence(box.run("setup", backend))
+    assert f"./dlbox provision --framework {backend}" in last
+    assert box.calls == []
+    # A choice by DLBOX_BUILD is obeyed.
+    assert box.run("setup", backend, DLBOX_BUILD="cuda").returncode == 0
+
+
+def test_a_maxwell_card_gets_jax_with_cuda(box: Box) -> None:
+    box.lock("jax-cuda", "jax==1\n")
+    box.card(0x13C2)
+    assert "./dlbox provision installs versions that do" in box.run("ready").stderr
+    assert installs(box.calls) == [["cpu", "build"]]
+    assert box.run("setup", "jax").returncode == 0
+    assert installs(box.calls) == [["cuda", "build", "jax-cuda"]]
+
+
+def test_a_card_of_a_virtual_machine_does_not_count(box: Box) -> None:
+    box.card(0x2503, driver="vfio-pci")
+    assert box.decision()[:2] == ["cpu", "none"]
+    box.card(0x2D05, 2)
+    assert box.decision()[0] == "torch-cuda"
+
+
+@pytest.mark.parametrize("flags", ["fpu sse4_2", "fpu avxnot"])
+def test_without_avx_torch_is_installed(box: Box, flags: str) -> None:
+    box.lock("torch-cuda", "torch==1\n")
+    box.cpuinfo.write_text(f"flags\t\t: {flags}\n")
+    assert "add torch: ./dlbox setup torch" in box.run("plan").stderr
+    box.card(0x2503)
+    assert box.decision() == ["torch-cuda", "found", "no", "yes", "no"]
+    assert "AVX" in sentence(box.run("setup", "jax"))
+    assert "TensorFlow needs AVX" in box.run("setup").stderr
+    avx_less = Request(distribution="debian-13", targets=(boxes.target_of(0x2503),), cpu_flags=("sse4_2",))
+    assert builds.frameworks_for(avx_less).build == "torch-cuda"
+
+
+@pytest.mark.parametrize(
+    ("answer", "build"),
+    [("0x2D0510DE", "torch-cuda"), ("0x250310DE", "cuda"), ("", "cuda"), ("failed", "cuda")],
+)
+def test_under_wsl2_the_card_of_windows_selects_the_build(box: Box, answer: str, build: str) -> None:
+    box.lock("torch-cuda", "torch==1\n")
+    shutil.copy(ROOT / "locks" / "cards.tsv", box.clone / "locks")
+    box.wsl.mkdir()
+    for name in ("dxg", "libcuda.so.1"):
+        (box.wsl / name).touch()
+    box.program("nvidia-smi", f"#!/bin/sh\necho '{answer}'\n", box.wsl)
+    assert box.decision()[:2] == [build, "found"]
+
+
+@pytest.mark.parametrize(
+    ("version", "framework", "backend"),
+    [("580.65.06", "torch", "torch"), ("550.163.01", "torch", None), ("550.163.01", None, "tensorflow")],
+)
+def test_the_loaded_driver_limits_the_build(version: str, framework: str | None, backend: str | None) -> None:
+    mine = Request(distribution="debian-13", targets=(boxes.target_of(0x2503),), driver_version=version)
+    found = builds.frameworks_for(mine, framework=framework)  # type: ignore[arg-type]
+    assert found.backend == backend
+    if backend is None:
+        assert "needs driver 580 or later, and the driver is 550" in found.why
+        assert "`./dlbox provision --framework torch`" in found.why
+
+
+def test_a_machine_without_a_card_gets_the_cpu_build() -> None:
+    found = builds.frameworks_for(Request(distribution="arch-1"))
+    assert (found.build, found.backend, found.additions) == ("cpu", "tensorflow", ())
+    found = builds.frameworks_for(Request(distribution="arch-1", cpu_flags=("sse4_2",)))
+    assert (found.build, found.backend, found.additions) == ("cpu", "torch", ("torch-cpu",))
+    assert "AVX" in found.refusals["jax"]
 
 
 def test_a_card_added_later_is_reported(ready: Box) -> None:
