@@ -29,7 +29,9 @@ PACKAGES = re.compile(
 )
 REPOSITORIES = re.compile(
     r"developer\.download\.nvidia\.com/compute|ppa\.launchpad(content)?\.net/graphics-drivers"
+    r"|/var/(cuda|nvidia)-[\w.-]*repo[\w.-]*|apt\.pop-os\.org|archive\.lambda(labs\.com|\.ai)"
 )
+"""Addresses of sources with drivers. They count only where apt has no package lists; see driver_sources.py."""
 WSL_FILES = ("proc/sys/fs/binfmt_misc/WSLInterop", "proc/sys/fs/binfmt_misc/WSLInterop-late", "run/WSL")
 CONTAINER_FILES = (
     ".dockerenv",
@@ -275,16 +277,32 @@ def packages(root: Path) -> dict[str, str]:
 
 
 def repositories(root: Path) -> list[dict[str, str]]:
-    """The apt sources with drivers, without the distribution's own sources."""
+    """The enabled apt sources with drivers, without the distribution's own sources."""
     found = []
     folder = root / "etc/apt/sources.list.d"
     for path in [root / "etc/apt/sources.list", *entries(folder)]:
         if path.suffix not in (".list", ".sources"):
             continue
-        for line in (text(path) or "").splitlines():
-            match = None if line.lstrip().startswith("#") else REPOSITORIES.search(line)
+        for addresses in enabled(text(path) or "", path.suffix):
+            match = REPOSITORIES.search(addresses)
             if match:
                 found.append({"file": "/" + str(path.relative_to(root)), "uri": match.group(0)})
+    return found
+
+
+def enabled(content: str, suffix: str) -> list[str]:
+    """The addresses of each enabled source in a file of apt: in one line, or in paragraphs (deb822)."""
+    if suffix == ".list":
+        lines = [line.partition("#")[0].strip() for line in content.splitlines()]
+        return [line for line in lines if re.match(r"deb(-src)?\s", line)]
+    found = []
+    for paragraph in re.split(r"\n[ \t]*\n", content):
+        lines = [line for line in paragraph.splitlines() if not line.startswith("#")]
+        joined = re.sub(r"\n[ \t]+", " ", "\n".join(lines))
+        pairs = (line.split(":", 1) for line in joined.splitlines() if ":" in line)
+        fields = {key.strip().lower(): value.strip() for key, value in pairs}
+        if fields.get("enabled", "yes").lower() not in ("no", "false", "without", "off", "disable", "0"):
+            found.append(fields.get("uris", ""))
     return found
 
 
