@@ -95,6 +95,12 @@ _PYPI_ONLY = click.option(
 )
 @click.option("--cuda-toolkit", is_flag=True, help="Add a system CUDA toolkit, for compiling CUDA programs.")
 @click.option(
+    "--use",
+    multiple=True,
+    metavar="CARD",
+    help="A card to train on: name, index or PCI address; may be repeated.  [default: every card that can train]",
+)
+@click.option(
     "--stack",
     "stack_file",
     type=_FILE,
@@ -153,6 +159,8 @@ def plan_command(as_json: bool, **options: Any) -> None:
               help="With --bundle: collect for a box with this card.")  # fmt: skip
 @click.option("--distro", metavar="NAME",
               help="With --bundle: collect for this distribution, as in ubuntu-24.04.")  # fmt: skip
+@click.option("--use", multiple=True, metavar="CARD",
+              help="A card to train on: name, index or PCI address; repeatable.  [default: all that can]")  # fmt: skip
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--ask-become-pass", is_flag=True, help="Ask for the sudo password of the hosts.")
 @click.option("--ask-vault-pass", is_flag=True, help="Ask for the password of the inventory's Ansible vault.")

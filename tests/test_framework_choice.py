@@ -1,4 +1,4 @@
-"""Which framework the launcher installs for the card in the computer."""
+"""Which lock files the launcher installs for the card in the computer."""
 
 from __future__ import annotations
 
@@ -7,20 +7,33 @@ from pathlib import Path
 
 import pytest
 
+from inventory import gather
 from provision.commands import framework_choice
 from tests import scenario
 
 
 @pytest.mark.parametrize(
-    ("name", "build", "why"),
+    ("name", "arguments", "printed"),
     [
-        ("cpu_only", "cpu", "no NVIDIA card is on the bus"),
-        ("rtx3060_idle", "cuda", "for GeForce RTX 3060 12GB"),
+        ("cpu_only", [], "cpu:no card that can train"),
+        ("cpu_only", ["--framework", "torch"], "cpu torch-cpu:no card that can train"),
+        ("rtx3060_idle", [], "cuda:for GeForce RTX 3060 12GB"),
+        ("rtx3060_idle", ["--framework", "torch"], "torch-cuda:"),
+        ("rtx3060_idle", ["--framework", "jax"], "cuda jax-cuda:"),
     ],
 )
-def test_the_build_follows_the_plan(name: str, build: str, why: str, tmp_path: Path) -> None:
+def test_the_build_follows_the_plan(
+    name: str,
+    arguments: list[str],
+    printed: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     machine = scenario.load(name).machine(tmp_path)
-    assert framework_choice.choose(machine) == (build, why)
+    monkeypatch.setattr(gather, "gather", lambda: machine)
+    assert framework_choice.main(arguments) == 0
+    assert capsys.readouterr().out.startswith(printed)
 
 
 def test_this_python_fits_and_a_bare_one_does_not(tmp_path: Path) -> None:

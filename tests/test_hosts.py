@@ -67,7 +67,9 @@ def test_group_vars_and_host_vars_beside_the_inventory_are_read(place: Path) -> 
 
 
 def test_an_unknown_host_is_refused_with_existing_ones(place: Path) -> None:
-    with pytest.raises(HostError, match=r'no host "desk-99" .did you mean desk-0... in .*: it has desk-01, desk-02, lonely'):
+    with pytest.raises(
+        HostError, match=r'no host "desk-99" .did you mean desk-0... in .*: it has desk-01, desk-02, lonely'
+    ):
         read_host("desk-99", place)
 
 

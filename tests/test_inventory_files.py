@@ -108,6 +108,22 @@ def test_the_environment_is_recognised(tmp_path: Path, files: dict[str, str], ki
     assert host.read(write(tmp_path, files)).environment == kind
 
 
+@pytest.mark.parametrize(
+    ("cpuinfo", "sets"),
+    [
+        ("flags\t\t: fpu sse4_2 avx f16c avx2 avx512f avx512cd\n", ("avx", "avx2", "avx512f", "sse4_2")),
+        ("flags\t\t: fpu sse sse2\n", ()),
+        ("Features\t: fp asimd\n", None),
+        ("", None),
+    ],
+)
+def test_instruction_sets_come_from_the_flags(
+    tmp_path: Path, cpuinfo: str, sets: tuple[str, ...] | None
+) -> None:
+    found = host.read(write(tmp_path, {"proc/cpuinfo": cpuinfo})).cpu_flags
+    assert (found.value if found.ok else None) == sets
+
+
 def test_library_paths_with_cuda_libraries_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,8 @@ import pytest
 
 from tests.conftest import ROOT
 
+DECISION = "-P -m provision.commands.framework_choice"
+
 TOOLS = ["awk", "cat", "chmod", "cksum", "cp", "cut", "df", "du", "env", "flock", "grep", "ls", "mkdir", "mv"]
 TOOLS += ["readlink", "rm", "sed", "setsid", "sh", "tail", "tr"]
 SHELLS = [shell for shell in (["sh"], ["busybox", "sh"]) if shell[0] == "sh" or shutil.which(shell[0])]
@@ -47,8 +49,12 @@ case $1:$2 in
         echo "Successfully installed" ;;
     -P:-m)
         [ "$4" != --fits ] || { [ -e STATE/fits ]; exit; }
-        if [ -e STATE/choice ]; then cat STATE/choice; else echo "cuda:for a NVIDIA GeForce RTX 3060"; fi
-        [ ! -e STATE/no-choice ] || exit 1 ;;
+        [ ! -e STATE/no-choice ] || exit 1
+        case $5 in
+            *?) [ ! -e "STATE/choice-$5" ] || { cat "STATE/choice-$5"; exit; }
+                echo "cpu $5-cpu:no card that can train" ;;
+            *) [ ! -e STATE/choice ] || { cat STATE/choice; exit; }; echo "cuda:for an NVIDIA GeForce RTX 3060" ;;
+        esac ;;
     -m:compileall) echo "*** Error compiling a template"; exit 1 ;;
     -m:pytest) [ ! -e STATE/pytest ] || exit "$(cat STATE/pytest)" ;;
     -c:*) exit 1 ;;
@@ -322,9 +328,8 @@ def test_the_plan_for_the_card_decides_the_build(any_shell: Box, choice: str, bu
     done = any_shell.run("ready")
     assert name in done.stderr
     assert installs(any_shell.calls) == [["core", "build"], ["core", "build", build]]
-    (any_shell.state / "choice").write_text("cpu:another time\n")
-    assert any_shell.run("bench").stderr == ""  # the build in .venv stays until `./dlbox setup`
-    assert any_shell.calls == []
+    assert any_shell.run("bench").stderr == ""
+    assert any_shell.calls == [DECISION]
 
 
 def test_no_framework_is_installed_where_none_can_run(box: Box) -> None:
@@ -334,6 +339,32 @@ def test_no_framework_is_installed_where_none_can_run(box: Box) -> None:
     assert box.run("ready").returncode == 1
     assert installs(box.calls) == [["core", "build"]]
     assert box.run("check").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [
+        ("torch-cuda:TensorFlow has no code for GeForce RTX 5060", "./dlbox setup torch installs torch"),
+        ("cpu:no wheel of the lock files runs on it: `./dlbox provision` installs one", ""),
+    ],
+)
+def test_an_older_set_up_with_tensorflow_on_another_card_is_reported(
+    box: Box, choice: str, words: str
+) -> None:
+    assert box.run("setup", DLBOX_BUILD="cuda").returncode == 0
+    box.card()
+    (box.state / "choice").write_text(f"{choice}\n")
+    said = box.run("ready").stderr
+    assert words in said
+    assert bool(said) is bool(words)
+
+
+def test_a_framework_that_cannot_run_on_the_card_is_refused(box: Box) -> None:
+    box.card()
+    (box.state / "no-choice").touch()
+    assert box.run("setup", "torch").returncode == 1
+    assert installs(box.calls) == [["core", "build"]]
+    assert box.run("setup", "torch", DLBOX_BUILD="cpu").returncode == 0  # a choice by DLBOX_BUILD is obeyed
 
 
 def provision(box: Box, *, fits: bool) -> None:
@@ -436,23 +467,22 @@ def test_an_installed_dlbox_prints_its_own_help(ready: Box) -> None:
 
 def test_a_card_added_later_is_reported(ready: Box) -> None:
     ready.card()
-    for command in ("ready", "bench", "check"):
+    for command in ("ready", "bench"):
         done = ready.run(command, "--json")
         assert done.stdout.startswith("{")
         assert len(done.stderr.splitlines()) == 1
         assert "./dlbox setup installs the build for the card" in done.stderr
     assert ready.run("history").stderr == ""
-    assert ready.run("check", DLBOX_BUILD="cpu").stderr == ""
-    assert ready.calls == []
+    assert ready.run("ready", DLBOX_BUILD="cpu").stderr == ""
+    assert ready.calls == [DECISION, DECISION]
     assert "ready to use (cuda build)" in sentence(ready.run("setup"), 0)
-    decision = "-P -m provision.commands.framework_choice"
     calls = ready.calls
-    assert calls[0] == decision
+    assert calls[0] == DECISION
     assert calls[1].startswith("venv ")  # the two builds never share an environment
     assert (ready.clone / ".venv/.dlbox").read_text().splitlines()[1] == "core.txt build.txt cuda.txt"
     assert ready.run("check").stderr == ""
     assert "ready to use" in sentence(ready.run("setup"), 0)
-    assert ready.calls == [decision]
+    assert ready.calls == [DECISION]
 
 
 def test_torch_with_cuda_replaces_tensorflow(box: Box) -> None:
@@ -460,6 +490,8 @@ def test_torch_with_cuda_replaces_tensorflow(box: Box) -> None:
     for name in ("torch-cuda", "jax-cuda"):
         box.lock(name, f"{name}==1\n")
     assert box.run("setup", DLBOX_BUILD="cuda").returncode == 0
+    for name, choice in (("torch", "torch-cuda:for an RTX 3060"), ("jax", "cuda jax-cuda:for an RTX 3060")):
+        (box.state / f"choice-{name}").write_text(f"{choice}\n")
     assert "instead of TensorFlow" in box.run("setup", "torch").stderr
     assert box.run("plan").returncode == 0
     calls = box.calls

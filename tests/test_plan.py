@@ -145,8 +145,10 @@ def test_cards_without_a_supported_driver_have_no_stack(name: str, words: str) -
     found = answer("--card", name, "--distro", "debian-13", code=1)
     assert words in found["error"]
     assert found["nearest"]["cards"] == []
-    with_another = answer("--card", name, "--card", "RTX 3060", "--distro", "ubuntu-24.04", code=1)
-    assert with_another["nearest"]["cards"] == ["GeForce RTX 3060 12GB"]
+    with_another = answer("--card", name, "--card", "RTX 3060", "--distro", "ubuntu-24.04")
+    assert with_another["cards"] == ["GeForce RTX 3060 12GB"]
+    assert len(with_another["unused_cards"]) == 1
+    assert any("not used for training" in warning for warning in with_another["warnings"])
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import psutil
 
-from inventory.machine import kernel_files
+from inventory.machine import environment, kernel_files
 from inventory.machine.reading import Reading
-from inventory.machine.records import Disk, DiskKind, Distribution, Environment, Host
+from inventory.machine.records import Disk, DiskKind, Distribution, Host
 
 _LAPTOP_CHASSIS = {8, 9, 10, 11, 14, 30, 31, 32}
 """SMBIOS chassis types of portable computers (System Management BIOS reference, table 17)."""
@@ -34,6 +34,9 @@ _VARIABLES = (
     "TF_FORCE_GPU_ALLOW_GROWTH",
 )
 
+INSTRUCTION_SETS = frozenset({"sse4_1", "sse4_2", "avx", "avx2", "fma", "avx512f"})
+"""Flags of /proc/cpuinfo that decide which wheels the processor can run."""
+
 _HOST_NAME_LENGTH = 255
 _NOT_IN_HOST_NAMES = frozenset("/\\<>|\"'`$;&{}")
 """Characters that have a special meaning in paths, shells, markup or templates. A stored result is refused if its
@@ -44,7 +47,6 @@ _CUDA_LIBRARY = re.compile(r"lib(cudart|cudnn|cublas|cublasLt|cufft|cusolver|cus
 
 def read(sysroot: Path = Path("/")) -> Host:
     """All fields of ``Host``, read from files below ``sysroot`` and from the running system."""
-    environment = _environment(sysroot)
     memory = psutil.virtual_memory()
     release = kernel_files.text(sysroot / "proc/sys/kernel/osrelease") or platform.release()
     return Host(
@@ -65,12 +67,13 @@ def read(sysroot: Path = Path("/")) -> Host:
         swap_bytes=_swap(sysroot),
         disk=_disk(sysroot),
         python_version=platform.python_version(),
-        environment=environment,
+        environment=environment.read(sysroot),
         is_laptop=kernel_files.whole(sysroot / "sys/class/dmi/id/chassis_type") in _LAPTOP_CHASSIS,
         secure_boot=_secure_boot(sysroot),
         iommu=_iommu(sysroot),
         library_path_clashes=_clashes(),
         variables={name: os.environ[name] for name in _VARIABLES if name in os.environ},
+        cpu_flags=_instruction_sets(sysroot),
     )
 
 
@@ -119,23 +122,11 @@ def cpu_flags(sysroot: Path) -> frozenset[str]:
     return frozenset(match[1].split()) if match else frozenset()
 
 
-def _environment(sysroot: Path) -> Environment:
-    version = (kernel_files.text(sysroot / "proc/version") or "").lower()
-    if "microsoft" in version:
-        return "wsl2"
-    if any(
-        (sysroot / mark).exists() for mark in (".dockerenv", "run/.containerenv", "run/systemd/container")
-    ):
-        return "container"
-    first = kernel_files.text(sysroot / "proc/1/environ") or ""
-    cgroup = kernel_files.text(sysroot / "proc/1/cgroup") or ""
-    if (
-        "container=" in first.split("\0")
-        or any(variable.startswith("container=") for variable in first.split("\0"))
-        or re.search(r"docker|kubepods|libpod|lxc|containerd", cgroup)
-    ):
-        return "container"
-    return "virtual-machine" if "hypervisor" in cpu_flags(sysroot) else "bare-metal"
+def _instruction_sets(sysroot: Path) -> Reading[tuple[str, ...]]:
+    flags = cpu_flags(sysroot)
+    if not flags:
+        return Reading.not_supported("/proc/cpuinfo lists no flags")
+    return Reading.of(tuple(sorted(flags.intersection(INSTRUCTION_SETS))))
 
 
 def _cpu_model(sysroot: Path) -> str:

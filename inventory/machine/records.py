@@ -67,6 +67,8 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     """Environment variables that decide which cards CUDA programs see and which libraries they load."""
     library_path_clashes: tuple[str, ...] = ()
     """Folders in LD_LIBRARY_PATH that contain CUDA libraries. Programs load these libraries instead of their own."""
+    cpu_flags: Reading[tuple[str, ...]] = _ABSENT
+    """Instruction sets of the processor that wheels may need, for example "avx", "avx2" and "avx512f", sorted."""
 
 
 class PciCard(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,9 +6,8 @@ from typing import Any
 
 import msgspec
 
-from inventory.cards import cards, families
-from provision.resolve import box_reading
-from provision.resolve.model import Repository, Request, Stack, Target
+from provision.resolve import box_reading, boxes
+from provision.resolve.model import Repository, Request, Stack
 from provision.resolve.rows import StackData
 
 
@@ -38,6 +37,8 @@ class BoxFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Headers of kernels and prebuilt modules that apt offers; None: not known."""
     compiled_headers: tuple[str, ...] = ()
     """Installed kernels whose headers are present."""
+    cpu_flags: tuple[str, ...] | None = None
+    module_version: str | None = None
 
 
 def request(reading: dict[str, Any]) -> Request:
@@ -48,21 +49,19 @@ def request(reading: dict[str, Any]) -> Request:
     box = msgspec.convert(box_reading.read(reading), BoxFacts)
     return Request(
         distribution=f"{box.distribution.id}-{box.distribution.version}".rstrip("-"),
-        targets=tuple(_target(card.device_id) for card in box.cards),
+        targets=tuple(
+            boxes.target_of(card.device_id, address=card.address, bound_driver=card.driver)
+            for card in box.cards
+        ),
         kernel=box.kernels[-1] if box.kernels else "",
         secure_boot=box.secure_boot,
         machine_type=box.machine_type,
         environment=box.environment,
         apt_packages=box.apt_packages,
         compiled_headers=box.compiled_headers,
+        cpu_flags=box.cpu_flags,
+        driver_version=box.module_version or "",
     )
-
-
-def _target(device_id: int) -> Target:
-    card = cards.match(None, device_id, None)
-    if card is not None:
-        return Target(name=card.name, architecture=card.architecture, capability=card.compute_capability)
-    return Target(name=f"10de:{device_id:04x}", architecture=families.of_id(device_id))
 
 
 def distributions(data: StackData) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""Print which build of a framework the launcher installs on this computer: "cuda:an NVIDIA card is on the bus".
+"""Print which lock files the launcher installs on this computer: "cuda:for GeForce RTX 3060 12GB".
 
-``python -m provision.commands.framework_choice`` prints the name of a lock file and the reason, separated by a colon.
-With ``--fits PYTHON`` it prints nothing; the exit code is 0 if that Python has every package that training needs.
+``python -m provision.commands.framework_choice`` prints the names of lock files and the reason, separated by a colon.
+``--framework NAME`` asks for a build with this framework. With ``--fits PYTHON`` it prints nothing; the exit code is 0
+if that Python has every package that training needs.
 """
 
 from __future__ import annotations
@@ -11,18 +12,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from common.backends import BACKENDS
 from common.command_line.exit_codes import EXIT_FAILED, EXIT_OK
 from common.command_line.messages import print_error
 from inventory import gather
-from inventory.machine.records import Machine
-from provision.artifacts import own_wheel
+from provision.artifacts import builds, own_wheel
 from provision.resolve.box_reading import ReadingError
-from provision.resolve.boxes import of_machine
-from provision.resolve.stack import NoStack, resolve
-
-BUILDS = {"tensorflow": "cuda", "torch": "torch-cuda"}
-"""Default backend of the plan -> the lock file with its build for CUDA."""
-
 
 _FITS = """
 import sys
@@ -37,26 +32,21 @@ sys.exit(not fit)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the choice. 1: no framework can run here, with the reason on stderr; or the Python does not fit."""
+    """Print the choice. 1: the framework asked for cannot run here, with the reason on stderr; or the Python does not
+    fit."""
     if arguments[:1] == ["--fits"]:
         return EXIT_OK if fits(Path(arguments[1])) else EXIT_FAILED
+    framework = next((name for name in BACKENDS if name in arguments), None)
     try:
-        build, why = choose(gather.gather())
+        decision = builds.frameworks_for(gather.gather(), framework=framework)
     except ReadingError as error:
         print_error(f"this machine: {error}")
         return EXIT_FAILED
-    print(f"{build}:{why}")
+    if framework is not None and decision.backend is None:
+        print_error(decision.why.rstrip("."))
+        return EXIT_FAILED
+    print(f"{' '.join((decision.build, *decision.additions))}:{decision.why}")
     return EXIT_OK
-
-
-def choose(machine: Machine) -> tuple[str, str]:
-    """The lock file and the reason. The decision is that of `dlbox plan`."""
-    if not machine.has_gpu:
-        return "cpu", "no NVIDIA card is on the bus"
-    outcome = resolve(of_machine(machine))
-    if isinstance(outcome, NoStack):
-        return "cuda", "an NVIDIA card is on the bus"
-    return BUILDS[outcome.backend], f"for {', '.join(outcome.cards)}"
 
 
 def fits(python: Path) -> bool:

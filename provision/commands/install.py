@@ -25,6 +25,7 @@ from provision.commands.plan_output import print_plan
 from provision.hosts import network
 from provision.hosts.hosts import default_inventory, read_host
 from provision.resolve.box_reading import ReadingError
+from provision.resolve.hardware.cards_in_use import CardChoiceError, choose_cards
 from provision.resolve.rows import StackData
 from provision.resolve.stack import NoStack, Request, Stack, resolve
 
@@ -114,7 +115,7 @@ class ProvisionRun:
                 continue
             try:
                 requests[host.name] = self._request(host.name, host.box)
-            except ReadingError as error:
+            except (ReadingError, CardChoiceError) as error:
                 refused.append(
                     msgspec.structs.replace(
                         host,
@@ -133,13 +134,18 @@ class ProvisionRun:
         options = self._options
         frameworks, cuda_toolkit = options.frameworks, options.cuda_toolkit
         further_indexes = not options.pypi_only
+        found = variables.request(box)
+        chosen: tuple[str, ...] | None = options.use or None
         if options.hosts:
             host = read_host(name, self._inventory)
             further_indexes &= not (host.pypi_only or network.of_host(name, self._inventory).replaces_pypi)
             frameworks = frameworks or host.frameworks
             cuda_toolkit = cuda_toolkit or host.cuda_toolkit
+            chosen = host.compute_cards if chosen is None else chosen
+        if chosen is not None:
+            found = choose_cards(found, chosen)
         return msgspec.structs.replace(
-            variables.request(box),
+            found,
             frameworks=frameworks,
             cuda_toolkit=cuda_toolkit,
             flavour=options.flavour,

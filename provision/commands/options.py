@@ -44,6 +44,8 @@ class ProvisionOptions(msgspec.Struct, frozen=True, kw_only=True):
     cards: tuple[str, ...] = ()
     """Cards of the box for which a bundle is collected; needs ``distro``."""
     distro: str | None = None
+    use: tuple[str, ...] = ()
+    """The cards that count: names, indices or PCI addresses; empty: those of the inventory, else all that can train."""
     secrets: Secrets = Secrets()
     flavour: Flavour | None = None
     branch: int | None = None

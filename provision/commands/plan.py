@@ -17,6 +17,7 @@ from provision.commands.plan_requests import (
 )
 from provision.hosts.hosts import HostError, Inventory, default_inventory, select
 from provision.resolve.box_reading import ReadingError
+from provision.resolve.hardware.cards_in_use import CardChoiceError
 from provision.resolve.load import DEFAULT_PATH, StackFileError, load
 from provision.resolve.model import Request
 from provision.resolve.rows import StackData
@@ -40,7 +41,7 @@ def run(options: PlanOptions, *, as_json: bool, print_error: Complain) -> int:
     except ReadingError as error:
         print_error(f"this machine: {error}")
         return EXIT_FAILED
-    except (PlanOptionsError, StackFileError, HostError, cards.UnknownCard) as error:
+    except (PlanOptionsError, StackFileError, HostError, cards.UnknownCard, CardChoiceError) as error:
         print_error(str(error).rstrip("."))
         return EXIT_USAGE
     if as_json:
@@ -66,7 +67,7 @@ def _outcomes(
             if found not in resolved:
                 resolved[found] = resolve(found, data)
             outcomes[name] = resolved[found]
-        except (PlanOptionsError, HostError, ReadingError, cards.UnknownCard) as error:
+        except (PlanOptionsError, HostError, ReadingError, cards.UnknownCard, CardChoiceError) as error:
             outcomes[name] = NoStack(because=str(error).rstrip("."), nearest=None)
     return outcomes
 

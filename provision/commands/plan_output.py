@@ -16,15 +16,21 @@ from provision.resolve.rows import StackData
 from provision.resolve.stack import NoStack, Stack
 
 CPU_ONLY = "No NVIDIA card on the PCI bus: the plan contains only the CPU builds of the frameworks."
+NO_CARD_COUNTS = "No card counts, as requested: the plan contains only the CPU builds of the frameworks."
 
 
 def plan_content(outcome: Stack | NoStack) -> dict[str, Any]:
     """The content of `dlbox plan --json` for one box, without the envelope."""
     if isinstance(outcome, NoStack):
         nearest = msgspec.to_builtins(outcome.nearest) if outcome.nearest else None
-        return {"error": outcome.error, "nearest": nearest}
+        choices = {"choices": msgspec.to_builtins(outcome.choices)} if outcome.choices else {}
+        return {"error": outcome.error, "nearest": nearest, **choices}
     body: dict[str, Any] = msgspec.to_builtins(outcome)
-    return body if outcome.cards else {"message": CPU_ONLY, **body}
+    return body if outcome.cards else {"message": _cpu_only(outcome), **body}
+
+
+def _cpu_only(stack: Stack) -> str:
+    return NO_CARD_COUNTS if stack.unused_cards else CPU_ONLY
 
 
 def print_plan(stack: Stack, data: StackData, console: Console) -> None:
@@ -33,7 +39,7 @@ def print_plan(stack: Stack, data: StackData, console: Console) -> None:
     cards = card_list(stack.cards) or "CPU only"
     console.print(Text(f"{cards} on {row.name if row else stack.distribution}", style="bold"))
     if not stack.cards:
-        console.print(CPU_ONLY, highlight=False)
+        console.print(_cpu_only(stack), highlight=False)
     console.print(_reasons_table(stack.reasons))
     if stack.driver is not None:
         _print_list("Packages, in this order", stack.driver.packages, console)

@@ -13,6 +13,7 @@ from provision.hosts import network
 from provision.hosts.hosts import Inventory, default_inventory, read_host
 from provision.resolve import distributions
 from provision.resolve.boxes import of_machine, targets
+from provision.resolve.hardware.cards_in_use import choose_cards
 from provision.resolve.model import Request
 from provision.resolve.rows import Framework, StackData
 
@@ -41,12 +42,15 @@ class PlanOptions(msgspec.Struct, frozen=True, kw_only=True):
     branch: int | None = None
     pypi_only: bool = False
     """Whether PyPI, or the mirror that replaces it, is the only package index that the machine may use."""
+    use: tuple[str, ...] = ()
+    """The cards that count: names, indices or PCI addresses; empty: those of the inventory, else all that can train."""
 
 
 def refuse_empty(options: PlanOptions) -> None:
     """Raises PlanOptionsError for an option that was given without a value, such as an empty shell variable."""
     given = [("--distro", options.distro), ("--kernel", options.kernel or None)]
-    for option, value in (*given, *(("--host", host) for host in options.hosts)):
+    several = (*(("--host", host) for host in options.hosts), *(("--use", card) for card in options.use))
+    for option, value in (*given, *several):
         if value is not None and not value.strip():
             raise PlanOptionsError(f"{option} is empty")
 
@@ -54,7 +58,7 @@ def refuse_empty(options: PlanOptions) -> None:
 def request(options: PlanOptions, data: StackData) -> Request:
     """The request for the first host in ``options``, for the box that they describe, or for this machine.
 
-    Raises PlanOptionsError, HostError, UnknownCard, ReadingError.
+    Raises PlanOptionsError, HostError, UnknownCard, CardChoiceError, ReadingError.
     """
     if options.hosts:
         if options.cards or options.distro:
@@ -78,7 +82,7 @@ def request_of_host(
     """The request for a host of the inventory.
 
     ``inventory``: pass it if it was already read; by default ``options.inventory`` is read. Raises HostError,
-    PlanOptionsError, UnknownCard, ReadingError.
+    PlanOptionsError, UnknownCard, CardChoiceError, ReadingError.
     """
     source = inventory or Inventory(options.inventory or default_inventory())
     host = read_host(name, source)
@@ -108,6 +112,8 @@ def request_of_host(
         cuda_toolkit=host.cuda_toolkit,
         further_indexes=not (host.pypi_only or network.of_host(name, source.path).replaces_pypi),
     )
+    if host.compute_cards is not None and not options.use:
+        found = choose_cards(found, host.compute_cards)
     return _with_options(found, options)
 
 
@@ -131,6 +137,8 @@ def _kernel(release: str) -> str:
 
 def _with_options(found: Request, options: PlanOptions) -> Request:
     """Replace values that were read from the machine by the options of the command line."""
+    if options.use:
+        found = choose_cards(found, options.use)
     return msgspec.structs.replace(
         found,
         frameworks=options.frameworks or found.frameworks,

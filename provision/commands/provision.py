@@ -58,7 +58,7 @@ def run(options: ProvisionOptions, interaction: Interaction) -> int:
         plan_options = PlanOptions(
             cards=options.cards, distro=options.distro, hosts=options.hosts, inventory=options.inventory,
             frameworks=options.frameworks, cuda_toolkit=options.cuda_toolkit, flavour=options.flavour,
-            branch=options.branch, pypi_only=options.pypi_only,
+            branch=options.branch, pypi_only=options.pypi_only, use=options.use,
         )  # fmt: skip
         return bundle.run(plan_options, data, options.bundle, interaction, jupyter=options.jupyter)
     if not options.check and would_replace_itself(options):

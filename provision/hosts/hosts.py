@@ -37,6 +37,8 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     ansible_connection: str = "ssh"
     pypi_only: bool = False
     """Whether PyPI, or the mirror that replaces it, is the only package index that the host may use."""
+    compute_cards: tuple[str, ...] | None = None
+    """The cards to train on: names, indices or PCI addresses. An empty list means none, None all that can train."""
 
     @property
     def is_this_machine(self) -> bool:
@@ -97,7 +99,9 @@ def _value(host: str, field: str, entry: InventoryValue) -> Any:
     # `card: 3060` and `frameworks: torch` are unambiguous, so accept them.
     if field == "card" and isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    if field == "cards" and isinstance(value, list):
+    if field == "compute_cards" and not isinstance(value, list | dict) and value is not None:
+        value = [value]
+    if field in ("cards", "compute_cards") and isinstance(value, list):
         value = [str(v) if isinstance(v, int) and not isinstance(v, bool) else v for v in value]
     if field == "frameworks" and isinstance(value, str):
         value = [value]

@@ -77,7 +77,10 @@ MACHINE = BoxText("a machine type", r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 DISTRIBUTION = BoxText("the id of a distribution", r"[a-z0-9][a-z0-9._-]{0,39}")
 RELEASE = BoxText("the version of a distribution", r"(?:[A-Za-z0-9][A-Za-z0-9.+~_-]{0,39})?")
 CODENAME = BoxText("the code name of a release", r"(?:[A-Za-z0-9][A-Za-z0-9 ._-]{0,39})?")
-ENVIRONMENT = BoxText("bare-metal, container or wsl2", r"bare-metal|container|wsl2")
+ENVIRONMENT = BoxText(
+    "bare-metal, virtual-machine, container or wsl2", r"bare-metal|virtual-machine|container|wsl2"
+)
+CPU_FLAG = BoxText("a flag of a processor", r"[a-z0-9_]{1,40}")
 PCI_ADDRESS = BoxText("a PCI address", r"[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7]")
 MODULE = BoxText("the name of a kernel module", r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
 MODULE_VERSION = BoxText("the version of a kernel module", r"[0-9][0-9.]{0,39}")
@@ -106,6 +109,7 @@ READING = Fields(
         "schema_version": Number("the schema version 1", 1, 1),
         "modules": Many(MODULE, 200),
         "module_version": Maybe(MODULE_VERSION),
+        "cpu_flags": Maybe(Many(CPU_FLAG, 400)),
         "packages": Named(PACKAGE, PACKAGE_VERSION, 2_000),
         "repositories": Many(Fields({"file": PATH, "uri": URI}), 1_000),
         "runfile": Many(PATH, 20),

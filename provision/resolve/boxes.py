@@ -5,9 +5,15 @@ from __future__ import annotations
 import re
 
 from inventory.cards import cards, families
-from inventory.machine.reading import Reading
-from inventory.machine.records import Machine
-from provision.resolve.box_reading import DISTRIBUTION, KERNEL, MACHINE, RELEASE, checked
+from inventory.machine.records import Machine, PciCard
+from provision.resolve.box_reading import (
+    DISTRIBUTION,
+    KERNEL,
+    MACHINE,
+    MODULE_VERSION,
+    RELEASE,
+    checked,
+)
 from provision.resolve.model import Request, Target
 
 _TIMES = re.compile(r"([1-9]|1[0-6])\s*x\s+(?=\D|\d{3,4}\b)", re.IGNORECASE)
@@ -88,13 +94,27 @@ def of_machine(machine: Machine) -> Request:
     checked("distribution.id", host.distribution.id, DISTRIBUTION)
     checked("distribution.version", host.distribution.version, RELEASE)
     found = []
-    for card in machine.cards:
+    for card in _visible(machine):
         gpu = machine.gpu_of(card)
         found.append(
-            _read(gpu.name if gpu else None, card.device_id, gpu.memory_total_bytes if gpu else None)
+            target_of(
+                card.device_id,
+                gpu.name.value if gpu else None,
+                gpu.memory_total_bytes.value if gpu else None,
+                address=card.address,
+                bound_driver=card.driver,
+            )
         )
     if not machine.cards:
-        found = [_read(gpu.name, gpu.pci_device_id.value, gpu.memory_total_bytes) for gpu in machine.gpus]
+        found = [
+            target_of(
+                gpu.pci_device_id.value,
+                gpu.name.value,
+                gpu.memory_total_bytes.value,
+                address=gpu.pci_address.value or "",
+            )
+            for gpu in machine.gpus
+        ]
     boot = host.secure_boot
     return Request(
         distribution=f"{host.distribution.id}-{host.distribution.version}".rstrip("-"),
@@ -103,13 +123,48 @@ def of_machine(machine: Machine) -> Request:
         secure_boot=boot.value if boot.ok else False if boot.state == "not-supported" else None,
         machine_type=host.architecture,
         environment=host.environment,
+        cpu_flags=host.cpu_flags.value if host.cpu_flags.ok else None,
+        driver_version=_driver_version(machine),
     )
 
 
-def _read(name: Reading[str] | None, device_id: int | None, memory: Reading[int] | None) -> Target:
-    text = name.value if name is not None and name.ok else None
-    card = cards.match(text, device_id, memory.value if memory is not None and memory.ok else None)
+def _visible(machine: Machine) -> tuple[PciCard, ...]:
+    """The cards that this system may use. /sys of a container shows all cards of its host, NVML those it was given."""
+    if machine.host.environment != "container" or not machine.gpus:
+        return machine.cards
+    given = tuple(card for card in machine.cards if machine.gpu_of(card) is not None)
+    return given or machine.cards
+
+
+def _driver_version(machine: Machine) -> str:
+    """The driver that is loaded: in a container that of its host, under WSL2 that of Windows; empty if unknown."""
+    readings = [machine.driver.module_version]
+    if machine.host.environment == "wsl2":
+        readings = [machine.driver.library_version]
+    for reading in readings:
+        if reading.ok and re.fullmatch(MODULE_VERSION.pattern, reading.value or "", re.ASCII):
+            return reading.value or ""
+    return ""
+
+
+def target_of(
+    device_id: int | None,
+    name: str | None = None,
+    memory_bytes: int | None = None,
+    *,
+    address: str = "",
+    bound_driver: str | None = None,
+) -> Target:
+    """The card with this PCI device id, and with the name and memory that NVML reports, where NVML runs."""
+    card = cards.match(name, device_id, memory_bytes)
     if card is not None:
-        return Target(name=card.name, architecture=card.architecture, capability=card.compute_capability)
-    shown = text or (f"10de:{device_id:04x}" if device_id is not None else "an unnamed card")
-    return Target(name=shown, architecture=families.of_id(device_id) if device_id is not None else None)
+        return Target(
+            name=card.name,
+            architecture=card.architecture,
+            capability=card.compute_capability,
+            address=address,
+            bound_driver=bound_driver,
+        )
+    shown = name or (f"10de:{device_id:04x}" if device_id is not None else "an unnamed card")
+    family = families.of_id(device_id) if device_id is not None else None
+    return Target(name=shown, architecture=family, address=address, bound_driver=bound_driver)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from common.versions import release
@@ -41,6 +43,18 @@ def architecture_of(target: Target, data: StackData) -> ArchitectureRow:
     return row
 
 
+def branch_of(version: str) -> int | None:
+    """The branch of a driver version: "580.178.04" -> 580; None if the text is not a version."""
+    found = re.match(r"(\d{3,4})(?:\.|$)", version, re.ASCII)
+    return int(found[1]) if found else None
+
+
+def is_supported(target: Target, data: StackData) -> bool:
+    """Whether a driver for the card exists on any distribution."""
+    row = data.architecture(target.architecture) if target.architecture else None
+    return target.maker == "NVIDIA" and row is not None and _is_supported(row, data)
+
+
 def _is_supported(row: ArchitectureRow, data: StackData) -> bool:
     last = row.last_branch
     return last is None or any(
@@ -69,6 +83,11 @@ def refuse_flavour(row: DriverRow, target: Target, data: StackData) -> str | Non
     if row.flavour not in flavours:
         return f"{target.name} needs the {' or '.join(flavours)} modules"
     return None
+
+
+def refuse_card(row: DriverRow, target: Target, data: StackData) -> str | None:
+    """Refuse a driver whose branch or kernel modules do not support the card."""
+    return refuse_branch(row, target, data) or refuse_flavour(row, target, data)
 
 
 def refuse_kernel(row: DriverRow, distribution: DistributionRow, kernel: str) -> str | None:
@@ -190,7 +209,7 @@ def _requested(request: Request, distribution: DistributionRow) -> tuple[DriverR
 
 def _refusal(row: DriverRow, request: Request, distribution: DistributionRow, data: StackData) -> str | None:
     for target in request.targets:
-        why = refuse_branch(row, target, data) or refuse_flavour(row, target, data)
+        why = refuse_card(row, target, data)
         if why is not None:
             return why
     return (

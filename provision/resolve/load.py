@@ -31,6 +31,7 @@ from provision.resolve.rows import (
     GapRow,
     KerasRow,
     LibraryRow,
+    ProcessorRow,
     PythonRow,
     StackData,
 )
@@ -55,6 +56,7 @@ class _StackFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     gaps: tuple[GapRow, ...]
     keras: tuple[KerasRow, ...]
     python: tuple[PythonRow, ...]
+    processors: tuple[ProcessorRow, ...] = ()
 
 
 def load(path: Path | str = DEFAULT_PATH, distributions: Path | None = None) -> StackData:
@@ -108,6 +110,7 @@ def _checked(document: yaml_lines.YamlDocument, folder: Path, builds: tuple[Buil
         keras=file.keras[0],
         python=file.python[0],
         builds=builds,
+        processors=file.processors,
     )
 
 
@@ -124,7 +127,7 @@ def _converted(document: yaml_lines.YamlDocument) -> _StackFile:
         rows = getattr(file, table)
         if not isinstance(rows, tuple):
             continue
-        if not rows:
+        if not rows and table != "processors":
             raise document.error((table,), f"`{table}` is expected to have at least one row, got none")
         if table in ("keras", "python") and len(rows) > 1:
             raise document.error((table, 1), f"`{table}` is expected to have one row, got {len(rows)}")

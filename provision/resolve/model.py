@@ -22,6 +22,10 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     maker: str = "NVIDIA"
     alternatives: tuple[str, ...] = ()
     """Other cards that a short name such as "3060" can mean."""
+    address: str = ""
+    """PCI address, such as "0000:01:00.0"; empty for a card that is only described."""
+    bound_driver: str | None = None
+    """Kernel driver that is bound to the card, such as "nouveau" or "vfio-pci"."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +54,20 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """Headers of kernels and prebuilt modules that apt on the machine offers; None: not known."""
     compiled_headers: tuple[str, ...] = ()
     """Installed kernels whose headers are present."""
+    """ "bare-metal", "virtual-machine", "container" or "wsl2"."""
+    cpu_flags: tuple[str, ...] | None = None
+    """Instruction sets of the processor ("avx", "avx2", ...); None if unknown."""
+    driver_version: str = ""
+    """Version of the driver that is loaded: in a container that of its host, under WSL2 that of Windows."""
+    unused: tuple[Target, ...] = ()
+    """Other cards of the machine, which the user excluded from the plan."""
+    cards_chosen: bool = False
+    """Whether the user chose ``targets``; the resolver then leaves none of them out."""
+
+    @property
+    def driver_comes_from_host(self) -> bool:
+        """Whether another system installs the driver: the host of a container, or Windows."""
+        return self.environment in ("container", "wsl2")
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,6 +166,19 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...]
     warnings: tuple[str, ...]
     data_date: datetime.date
+    unused_cards: tuple[str, ...] = ()
+    """Cards of the machine that the plan does not count on."""
+
+
+class CardChoice(msgspec.Struct, frozen=True, kw_only=True):
+    """One choice of cards that has a stack, for a machine whose cards have none together."""
+
+    option: str
+    """ "--use 0", for `dlbox plan` and `dlbox provision`."""
+    cards: tuple[str, ...]
+    driver_branch: int | None
+    driver_flavour: str | None
+    frameworks: tuple[str, ...]
 
 
 class Nearest(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,6 +198,8 @@ class NoStack(msgspec.Struct, frozen=True, kw_only=True):
 
     because: str
     nearest: Nearest | None
+    choices: tuple[CardChoice, ...] = ()
+    """Choices of cards that have a stack each; empty if the cards are not the reason."""
 
     @property
     def error(self) -> str:

@@ -13,7 +13,9 @@ from provision.distributions.distribution_file import DistributionRow, ToolkitRo
 from provision.kernels import release_names
 from provision.resolve import drivers, wheels
 from provision.resolve.distributions import by_nearness
-from provision.resolve.model import Reason, Request
+from provision.resolve.hardware.cards_in_use import PASSTHROUGH
+from provision.resolve.hardware.processor import refuse_processor
+from provision.resolve.model import DriverPlan, Reason, Request
 from provision.resolve.rows import StackData
 
 WARN_BEFORE_END = datetime.timedelta(days=90)
@@ -27,6 +29,9 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     data: StackData
     distribution: DistributionRow
     driver: drivers.SelectedDriver | None
+    """None without a card, and where another system installs the driver."""
+    branch: int | None
+    """The driver branch for which the wheels are selected; None without a card."""
     selected: wheels.SelectedWheels
     toolkit: ToolkitRow | None
 
@@ -35,6 +40,9 @@ def reasons(c: Selection, backend: str) -> Iterator[Reason]:
     """One reason per selected version, with the source of its row. ``backend``: the default of Keras."""
     if c.driver is not None:
         yield from _driver_reasons(c, c.driver)
+    elif c.branch is not None:
+        yield _host_driver_reason(c)
+    if c.branch is not None:
         yield from _cuda_reasons(c)
     yield _python_reason(c)
     for name, wheel in c.selected.wheels.items():
@@ -77,6 +85,20 @@ def _driver_reasons(c: Selection, driver: drivers.SelectedDriver) -> Iterator[Re
         series = release_names.shown_series(release_names.series(c.request.kernel))
         why = f"The modules of {row.version} compile for kernels up to {driver.build.newest}. {driver.build.why}"
         yield _reason("kernel", series, why, driver.build)
+
+
+def _host_driver_reason(c: Selection) -> Reason:
+    """Why the plan has no driver: a container and WSL2 use the driver of another system."""
+    here, there = _host_names(c.request)
+    row = drivers.architecture_of(c.request.targets[0], c.data)
+    version = c.request.driver_version
+    why = f"{here[0].upper()}{here[1:]} uses the driver of {there}, so the plan contains no driver package."
+    return _reason("driver", version or "not known", why, row)
+
+
+def _host_names(request: Request) -> tuple[str, str]:
+    """This system, and the system that installs its driver."""
+    return ("WSL2", "Windows") if request.environment == "wsl2" else ("a container", "the host")
 
 
 def _cuda_reasons(c: Selection) -> Iterator[Reason]:
@@ -154,22 +176,25 @@ def warnings(c: Selection, today: datetime.date) -> Iterator[str]:
                 "in the firmware (MOK) at the next boot, and this needs a person at the screen of the machine."
             )
         yield from _kernel_warnings(c)
+        yield from _loaded_driver(c, plan)
+    elif c.branch is not None:
+        yield from _driver_of_host(c)
+    if c.branch is not None:
         yield from _cards_that_cannot_train_together(c)
-        if c.request.environment in ("container", "wsl2"):
-            name, where = (
-                ("WSL2", "Windows") if c.request.environment == "wsl2" else ("a container", "the host")
+    for target in c.request.targets:
+        family = (target.architecture or "").capitalize()
+        if target.alternatives:
+            others = ", ".join(target.alternatives)
+            yield f"The plan is for the {target.name}; the short name can also mean {others}."
+        if target.capability is None:
+            yield (
+                f"{target.name} is not in the catalogue of cards. Its name or PCI id says {family}, "
+                f"and the plan assumes the lowest compute capability of {family}."
             )
-            yield f"This is {name}: install the driver on {where}, not inside {name}."
-        for target in c.request.targets:
-            family = (target.architecture or "").capitalize()
-            if target.alternatives:
-                others = ", ".join(target.alternatives)
-                yield f"The plan is for the {target.name}; the short name can also mean {others}."
-            if target.capability is None:
-                yield (
-                    f"{target.name} is not in the catalogue of cards. Its name or PCI id says {family}, "
-                    f"and the plan assumes the lowest compute capability of {family}."
-                )
+    yield from _unused_cards(c)
+    yield from _processor(c)
+    if c.request.environment == "wsl2" and c.request.kernel.endswith("-Microsoft"):
+        yield "This is WSL1, which cannot use a card: convert it on Windows with `wsl --set-version NAME 2`."
     if today - c.data.date > OLD_DATA:
         yield f"The stack data is from {c.data.date}: pass a newer file with --stack FILE."
 
@@ -192,6 +217,61 @@ def _kernel_warnings(c: Selection) -> Iterator[str]:
             f"Kernel {kernel} is {kind.name}. The archive of {c.distribution.name} does not have its headers, which "
             f"the modules need to compile: {package} comes from {kind.headers_source}."
         )
+
+
+def _loaded_driver(c: Selection, plan: DriverPlan) -> Iterator[str]:
+    """Say that the plan replaces the driver that runs now."""
+    loaded = drivers.branch_of(c.request.driver_version)
+    if loaded is not None and loaded != plan.branch:
+        yield (
+            f"Driver {c.request.driver_version} is loaded now. The plan replaces it with branch {plan.branch} "
+            f"({plan.flavour}) from another package: the next boot loads the new one."
+        )
+
+
+def _driver_of_host(c: Selection) -> Iterator[str]:
+    """What the host of a container, or Windows, must have installed."""
+    here, there = _host_names(c.request)
+    yield f"This is {here}: install the driver on {there}, not inside {here}."
+    needed = max((w.row.min_driver or 0 for w in c.selected.wheels.values()), default=0)
+    loaded = drivers.branch_of(c.request.driver_version)
+    if loaded is None:
+        yield f"The driver version of {there} is not known; the wheels need driver {needed} or later there."
+        return
+    for target in dict.fromkeys(c.request.targets):
+        first = drivers.architecture_of(target, c.data).first_branch
+        if loaded < first:
+            yield f"{target.name} needs driver {first} or later, and {there} has {loaded}: update it on {there}."
+
+
+def _unused_cards(c: Selection) -> Iterator[str]:
+    """Cards of the machine that the plan does not count on, and what this means for each."""
+    used = " and ".join(dict.fromkeys(target.name for target in c.request.targets))
+    for target in dict.fromkeys(c.request.unused):
+        if target.maker != "NVIDIA":
+            yield f"{target.name} is a card by {target.maker}: it is not used for training and keeps its own driver."
+        elif target.bound_driver in PASSTHROUGH:
+            yield f"{target.name} is reserved for a virtual machine ({target.bound_driver}): the plan leaves it out."
+        elif not drivers.is_supported(target, c.data):
+            family = (target.architecture or "older").capitalize()
+            driver = f"driver {c.branch} does not support it" if c.branch else "no current driver supports it"
+            screen = f": connect the screen to {used}, or to the mainboard" if used and c.driver else ""
+            yield f"{target.name} ({family}) is not used for training, and {driver}{screen}."
+        elif c.driver is not None and drivers.refuse_card(c.driver.row, target, c.data):
+            why = drivers.refuse_card(c.driver.row, target, c.data)
+            yield f"{target.name} is left out and gets no driver from this plan: {why}."
+        else:
+            yield f"{target.name} is left out: hide it from the frameworks with CUDA_VISIBLE_DEVICES."
+
+
+def _processor(c: Selection) -> Iterator[str]:
+    """Name the frameworks that the processor cannot run, and those that it can."""
+    lacking = [row for row in c.data.processors if refuse_processor(row.framework, c.request, c.data) is row]
+    if lacking:
+        names = " and ".join(dict.fromkeys(row.framework for row in lacking))
+        runs = " and ".join(c.selected.wheels)
+        flags = " and ".join(dict.fromkeys(flag.upper() for row in lacking for flag in row.needs))
+        yield f"The processor has no {flags}, which the wheels of {names} need. {runs} runs without it."
 
 
 def _cards_that_cannot_train_together(c: Selection) -> Iterator[str]:

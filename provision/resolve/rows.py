@@ -85,6 +85,15 @@ class GapRow(Sourced, frozen=True, kw_only=True):
     why: str
 
 
+class ProcessorRow(Sourced, frozen=True, kw_only=True):
+    """The instruction sets that the wheels of a framework need."""
+
+    framework: Framework
+    needs: tuple[str, ...]
+    """Flags as in /proc/cpuinfo: "avx"."""
+    why: str
+
+
 class KerasRow(Sourced, frozen=True, kw_only=True):
     """The Keras version that every environment gets."""
 
@@ -124,6 +133,7 @@ class StackData(msgspec.Struct, frozen=True, kw_only=True):
     python: PythonRow
     builds: tuple[BuildRow, ...]
     """The kernels for which each version of the modules compiles."""
+    processors: tuple[ProcessorRow, ...] = ()
 
     def architecture(self, name: str) -> ArchitectureRow | None:
         """The row of an architecture by its name."""

@@ -12,8 +12,19 @@ from provision.kernels import release_names
 from provision.resolve import drivers, reasons, wheels
 from provision.resolve.distributions import by_nearness
 from provision.resolve.drivers import Refused
+from provision.resolve.hardware.cards_in_use import countable, groups
 from provision.resolve.load import load
-from provision.resolve.model import CudaPlan, CudnnPlan, Nearest, NoStack, PythonPlan, Request, Stack, Target
+from provision.resolve.model import (
+    CardChoice,
+    CudaPlan,
+    CudnnPlan,
+    Nearest,
+    NoStack,
+    PythonPlan,
+    Request,
+    Stack,
+    Target,
+)
 from provision.resolve.reasons import Selection
 from provision.resolve.rows import StackData
 
@@ -30,9 +41,13 @@ def resolve(
     data = data or load()
     today = today or datetime.datetime.now(datetime.UTC).date()
     try:
-        return _resolve(request, data, today)
+        stack = _resolve(request, data, today)
     except Refused as refusal:
-        return NoStack(because=str(refusal), nearest=_nearest(request, data, today))
+        choices = tuple(_choices(request, data, today))
+        because = "; ".join((str(refusal), *_choice_texts(choices)))
+        return NoStack(because=because, nearest=_nearest(request, data, today), choices=choices)
+    limits = tuple(_limits_of_cards(stack, request, data, today))
+    return msgspec.structs.replace(stack, warnings=(*stack.warnings, *limits)) if limits else stack
 
 
 def _resolve(request: Request, data: StackData, today: datetime.date) -> Stack:
@@ -42,10 +57,12 @@ def _resolve(request: Request, data: StackData, today: datetime.date) -> Stack:
     if distribution is None:
         known = ", ".join(row.name for row in data.distributions)
         raise Refused(f"{request.distribution} is not supported ({known})")
+    request = countable(request, data)
     for target in request.targets:
         drivers.architecture_of(target, data)
-    driver = drivers.choose(request, distribution, data) if request.targets else None
-    branch = driver.row.branch if driver else None
+    installs_driver = bool(request.targets) and not request.driver_comes_from_host
+    driver = drivers.choose(request, distribution, data) if installs_driver else None
+    branch = driver.row.branch if driver else _branch_of_host(request, data) if request.targets else None
     selected = wheels.choose(request, distribution, branch, data)
     wants_toolkit = branch is not None and request.cuda_toolkit
     toolkit = _toolkit(request, distribution, branch, data) if branch and wants_toolkit else None
@@ -54,10 +71,70 @@ def _resolve(request: Request, data: StackData, today: datetime.date) -> Stack:
         data=data,
         distribution=distribution,
         driver=driver,
+        branch=branch,
         selected=selected,
         toolkit=toolkit,
     )
     return _assemble(selection, today)
+
+
+def _branch_of_host(request: Request, data: StackData) -> int:
+    """The driver branch of the container's host or of Windows; if it is unknown, the newest branch."""
+    return drivers.branch_of(request.driver_version) or max(row.branch for row in data.branches)
+
+
+def _choices(request: Request, data: StackData, today: datetime.date) -> Iterator[CardChoice]:
+    """The groups of cards that have a stack each. Nothing if all cards are of one group."""
+    for option, _, stack in _alone(request, data, today):
+        yield CardChoice(
+            option=option,
+            cards=stack.cards,
+            driver_branch=stack.driver.branch if stack.driver else None,
+            driver_flavour=stack.driver.flavour if stack.driver else None,
+            frameworks=tuple(stack.environments),
+        )
+
+
+def _alone(
+    request: Request, data: StackData, today: datetime.date
+) -> Iterator[tuple[str, tuple[Target, ...], Stack]]:
+    """Each group of cards with a stack of its own: its option, its cards and the stack."""
+    try:
+        found = list(groups(request, countable(request, data)))
+    except Refused:
+        return
+    for option, mine in found if len(found) > 1 else ():
+        alone = msgspec.structs.replace(request, targets=mine, cards_chosen=True)
+        try:
+            yield option, mine, _resolve(alone, data, today)
+        except Refused:
+            continue
+
+
+def _choice_texts(choices: tuple[CardChoice, ...]) -> Iterator[str]:
+    """ "choose with `--use 0` for the GeForce GTX 1060 6GB (driver 580 closed) or `--use 1` for ..."."""
+    if not choices:
+        return
+    texts = []
+    for choice in choices:
+        driver = f" (driver {choice.driver_branch} {choice.driver_flavour})" if choice.driver_branch else ""
+        texts.append(f"`{choice.option}` for {' and '.join(dict.fromkeys(choice.cards))}{driver}")
+    yield f"choose with {' or '.join(texts)}"
+
+
+def _limits_of_cards(stack: Stack, request: Request, data: StackData, today: datetime.date) -> Iterator[str]:
+    """Warn if one group of cards alone would get frameworks that all cards together do not get."""
+    for option, mine, alone in _alone(request, data, today):
+        more = [
+            f"{name} {packages[name]}{f' instead of {mixed[name]}' if mixed else ''}"
+            for name, packages in alone.environments.items()
+            if name in packages
+            and packages != (mixed := stack.environments.get(name, {}))
+            and packages[name] != mixed.get(name)
+        ]
+        if more:
+            names = " and ".join(dict.fromkeys(target.name for target in mine))
+            yield f"For {names} alone, the plan contains {', '.join(more)}: `{option}` chooses it."
 
 
 def _toolkit(request: Request, distribution: DistributionRow, branch: int, data: StackData) -> ToolkitRow:
@@ -94,8 +171,9 @@ def _assemble(c: Selection, today: datetime.date) -> Stack:
         constraints=_constraints(c),
         missing={str(name): missing.why for name, missing in c.selected.missing.items()},
         reasons=tuple(reasons.reasons(c, backend)),
-        warnings=tuple(reasons.warnings(c, today)),
+        warnings=tuple(dict.fromkeys(reasons.warnings(c, today))),
         data_date=c.data.date,
+        unused_cards=tuple(target.name for target in c.request.unused),
     )
 
 
@@ -127,7 +205,7 @@ def _constraints(c: Selection) -> tuple[str, ...]:
 
 
 def _cuda(c: Selection) -> CudaPlan | None:
-    if c.driver is None:
+    if c.branch is None:
         return None
     row = c.toolkit
     return CudaPlan(
@@ -146,7 +224,7 @@ def _cuda(c: Selection) -> CudaPlan | None:
 
 
 def _cudnn(c: Selection) -> CudnnPlan | None:
-    if c.driver is None:
+    if c.branch is None:
         return None
     libraries = {name: wheel.library for name, wheel in c.selected.wheels.items() if wheel.library}
     limits = [wheels.first_without_code(row.package, c.request.targets, c.data) for row in libraries.values()]

@@ -9,6 +9,7 @@ from common.sourced import Sourced
 from common.versions import allows, in_python_range, release, version_range
 from provision.distributions.distribution_file import DistributionRow
 from provision.resolve.drivers import Refused, architecture_of, capability_of
+from provision.resolve.hardware.processor import lacks, refuse_processor
 from provision.resolve.model import Request, Target
 from provision.resolve.rows import Framework, FrameworkRow, LibraryRow, StackData
 
@@ -206,6 +207,8 @@ def _rows(framework: Framework, branch: int | None, data: StackData) -> list[Fra
 def _wheel(
     framework: Framework, python: str, request: Request, branch: int | None, data: StackData
 ) -> Wheel | None:
+    if refuse_processor(framework, request, data) is not None:
+        return None
     for row in _rows(framework, branch, data):
         if _refusal(row, python, request, branch, data) is None:
             return Wheel(row, library_for(row, request.targets, data))
@@ -220,6 +223,9 @@ def _why_none(
         for gap in data.gaps:
             if gap.framework == framework and names & set(gap.architectures):
                 return Missing(why=gap.why.rstrip("."), row=gap)
+    processor = refuse_processor(framework, request, data)
+    if processor is not None:
+        return Missing(why=lacks(processor, request), row=processor)
     rows = _rows(framework, branch, data)
     why = _refusal(rows[0], pythons[0], request, branch, data) if rows and pythons else None
     return Missing(why=why or f"dlbox knows no {framework} wheel", row=rows[0] if rows else data.keras)

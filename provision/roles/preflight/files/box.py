@@ -29,26 +29,51 @@ PACKAGES = re.compile(
 )
 REPOSITORIES = re.compile(
     r"developer\.download\.nvidia\.com/compute|ppa\.launchpad(content)?\.net/graphics-drivers"
+    r"|/var/(cuda|nvidia)-[\w.-]*repo[\w.-]*|apt\.pop-os\.org|archive\.lambda(labs\.com|\.ai)"
 )
 KERNEL_PACKAGE = re.compile(r"(?:(?:linux|proxmox|pve)-headers|linux-modules-nvidia-\d+(?:-open)?)-(\S+)$")
 """Its group is a kernel or the end of a metapackage's name."""
+"""Addresses of sources with drivers. They count only where apt has no package lists; see driver_sources.py."""
+WSL_FILES = ("proc/sys/fs/binfmt_misc/WSLInterop", "proc/sys/fs/binfmt_misc/WSLInterop-late", "run/WSL")
+CONTAINER_FILES = (
+    ".dockerenv",
+    "run/.containerenv",
+    "run/systemd/container",
+    "run/host/container-manager",
+    "run/secrets/kubernetes.io",
+    "var/run/secrets/kubernetes.io",
+    "dev/lxd/sock",
+    "dev/incus/sock",
+    ".singularity.d",
+    ".flatpak-info",
+)
+CONTAINER_GROUP = re.compile(r"docker|kubepods|libpod|lxc|containerd|crio|machine\.slice/.*nspawn")
+CONTAINER_LAYER = re.compile(r"(docker|containerd|containers|crio|buildkit)/")
+VIRTUAL_VENDOR = re.compile(r"QEMU|KVM|VMware|innotek|VirtualBox|Xen|Parallels|OpenStack|Bochs|Nutanix|oVirt")
+WINDOWS_CARD = re.compile(
+    r"\s*(?:[0-9A-F]{4})?([0-9A-F]{4}:[0-9A-F]{2}:[0-9A-F]{2}\.[0-7]),\s*0x([0-9A-F]{4})10DE,\s*([\d.]*)",
+    re.I,
+)
+INSTRUCTION_SETS = {"sse4_1", "sse4_2", "avx", "avx2", "fma", "avx512f"}
 RUNFILE = ("usr/bin/nvidia-uninstall", "usr/bin/nvidia-installer", "var/log/nvidia-installer.log")
 
 
 def read(root: Path) -> dict[str, Any]:
     """The whole document, read from the system files below ``root``."""
     name = os.uname()
+    where = environment(root)
     return {
         "schema_version": 1,
         "machine_type": name.machine,
         "kernel": name.release,
         "kernels": kernels(root),
         "distribution": distribution(root),
-        "environment": environment(root),
+        "environment": where,
+        "cpu_flags": cpu_flags(root),
         "secure_boot": secure_boot(root),
-        "cards": cards(root),
+        "cards": cards(root, where),
         "modules": loaded(root),
-        "module_version": module_version(root),
+        "module_version": module_version(root, where),
         "packages": packages(root),
         "repositories": repositories(root),
         "runfile": [f"/{path}" for path in RUNFILE if (root / path).exists()],
@@ -83,9 +108,17 @@ def entries(folder: Path) -> list[Path]:
         return []
 
 
-def cards(root: Path) -> list[dict[str, Any]]:
-    """Every NVIDIA display function on the PCI bus, with the kernel driver that is bound to it."""
-    found = []
+def cards(root: Path, where: str) -> list[dict[str, Any]]:
+    """The NVIDIA display functions that this system may use, with the kernel driver that is bound to each.
+
+    They come from the PCI bus, which WSL2 does not show: there they come from nvidia-smi.
+    """
+    if where == "wsl2":
+        return [
+            {"address": address, "device_id": device, "driver": None}
+            for address, device, _ in windows_cards(root)
+        ]
+    found: list[dict[str, Any]] = []
     for folder in entries(root / "sys/bus/pci/devices"):
         kind, device = number(folder / "class"), number(folder / "device")
         if number(folder / "vendor") != NVIDIA or kind is None or device is None or kind >> 8 not in DISPLAY:
@@ -93,6 +126,44 @@ def cards(root: Path) -> list[dict[str, Any]]:
         driver = folder / "driver"
         bound = os.path.basename(os.readlink(str(driver))) if driver.is_symlink() else None  # noqa: PTH115, PTH119
         found.append({"address": folder.name, "device_id": device, "driver": bound})
+    allowed = [card for card in found if passed_in(root, card["address"])] if where == "container" else []
+    return allowed or found
+
+
+def passed_in(root: Path, address: str) -> bool:
+    """Whether a container has the device file of a card. /sys shows it all cards of its host."""
+    information = text(root / "proc/driver/nvidia/gpus" / address.lower() / "information") or ""
+    minor = re.search(r"^Device Minor:\s*(\d+)", information, re.M)
+    return minor is not None and (root / "dev" / ("nvidia" + minor.group(1))).exists()
+
+
+def windows_cards(root: Path) -> list[tuple[str, int, str]]:
+    """PCI address, device id and driver version of each card that Windows shares with WSL2."""
+    for place in ("usr/lib/wsl/lib/nvidia-smi", "usr/bin/nvidia-smi"):
+        if not (root / place).exists():
+            continue
+        question = [
+            str(root / place),
+            "--query-gpu=pci.bus_id,pci.device_id,driver_version",
+            "--format=csv,noheader",
+        ]
+        try:
+            done = subprocess.run(
+                question, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=20, check=False
+            )
+        except (OSError, subprocess.SubprocessError):
+            continue
+        return parse_cards(done.stdout.decode("utf-8", "replace"))
+    return []
+
+
+def parse_cards(answer: str) -> list[tuple[str, int, str]]:
+    """The cards in lines such as "00000000:01:00.0, 0x250310DE, 560.94"; other lines are ignored."""
+    found = []
+    for line in answer.splitlines():
+        match = WINDOWS_CARD.match(line)
+        if match:
+            found.append((match.group(1).lower(), int(match.group(2), 16), match.group(3)))
     return found
 
 
@@ -115,10 +186,63 @@ def distribution(root: Path) -> dict[str, str]:
 
 
 def environment(root: Path) -> str:
-    if "microsoft" in (text(root / "proc/version") or "").lower():
+    """As inventory/machine/environment.py of dlbox; a test compares both."""
+    if is_wsl(root):
         return "wsl2"
-    marks = (".dockerenv", "run/.containerenv", "run/systemd/container")
-    return "container" if any((root / mark).exists() for mark in marks) else "bare-metal"
+    if is_container(root):
+        return "container"
+    return "virtual-machine" if is_virtual(root) else "bare-metal"
+
+
+def is_wsl(root: Path) -> bool:
+    release = "{}\n{}".format(
+        (text(root / "proc/version") or "")[:200], text(root / "proc/sys/kernel/osrelease") or ""
+    )
+    if re.search(r"^(Linux version )?\S*(microsoft|WSL)", release, re.I | re.M):
+        return True
+    manager = (text(root / "run/systemd/container") or "").strip()
+    return manager == "wsl" or any((root / file).exists() for file in WSL_FILES)
+
+
+def is_container(root: Path) -> bool:
+    if any((root / file).exists() for file in CONTAINER_FILES):
+        return True
+    variables = (text(root / "proc/1/environ") or "").split("\0")
+    if any(re.match(r"container=.", variable) for variable in variables):
+        return True
+    if CONTAINER_GROUP.search(text(root / "proc/1/cgroup") or ""):
+        return True
+    for line in (text(root / "proc/self/mountinfo") or "").splitlines():
+        left, _, right = line.partition(" - ")
+        place = (left.split() + [""] * 5)[4]
+        if place.startswith("/proc/") and right.startswith("fuse.lxcfs"):
+            return True
+        if place == "/" and right.startswith("overlay") and CONTAINER_LAYER.search(right):
+            return True
+    return False
+
+
+def is_virtual(root: Path) -> bool:
+    if "control_d" in (text(root / "proc/xen/capabilities") or ""):
+        return False
+    if re.search(r"^flags\s*:.*\bhypervisor\b", text(root / "proc/cpuinfo") or "", re.M):
+        return True
+    vendor = (text(root / "sys/class/dmi/id/sys_vendor") or "").strip()
+    product = (text(root / "sys/class/dmi/id/product_name") or "").strip()
+    if vendor == "Amazon EC2":
+        return not product.endswith(".metal")
+    if vendor == "Microsoft Corporation":
+        return product == "Virtual Machine"
+    if vendor == "Google":
+        return product == "Google Compute Engine"
+    return bool(VIRTUAL_VENDOR.search(f"{vendor} {product}"))
+
+
+def cpu_flags(root: Path) -> list[str] | None:
+    """Instruction sets of the processor that wheels may need; None: /proc/cpuinfo lists none."""
+    match = re.search(r"^flags\s*:(.*)$", text(root / "proc/cpuinfo") or "", re.M)
+    found = set(match.group(1).split()) if match else set()
+    return sorted(found.intersection(INSTRUCTION_SETS)) if found else None
 
 
 def secure_boot(root: Path) -> bool | None:
@@ -139,7 +263,10 @@ def loaded(root: Path) -> list[str]:
     return sorted(name for name in names if name == "nouveau" or name.startswith("nvidia"))
 
 
-def module_version(root: Path) -> str | None:
+def module_version(root: Path, where: str) -> str | None:
+    """The version of the driver that is loaded: in a container its host's, under WSL2 that of Windows."""
+    if where == "wsl2":
+        return next((version for _, _, version in windows_cards(root) if version), None)
     match = re.search(r"Kernel Module\D*([\d.]+)", text(root / "proc/driver/nvidia/version") or "")
     return match.group(1) if match else None
 
@@ -156,14 +283,14 @@ def packages(root: Path) -> dict[str, str]:
 
 
 def repositories(root: Path) -> list[dict[str, str]]:
-    """The apt sources with drivers, without the distribution's own sources."""
+    """The enabled apt sources with drivers, without the distribution's own sources."""
     found = []
     folder = root / "etc/apt/sources.list.d"
     for path in [root / "etc/apt/sources.list", *entries(folder)]:
         if path.suffix not in (".list", ".sources"):
             continue
-        for line in (text(path) or "").splitlines():
-            match = None if line.lstrip().startswith("#") else REPOSITORIES.search(line)
+        for addresses in enabled(text(path) or "", path.suffix):
+            match = REPOSITORIES.search(addresses)
             if match:
                 found.append({"file": "/" + str(path.relative_to(root)), "uri": match.group(0)})
     return found
@@ -199,6 +326,22 @@ def offered(names: set[str], installed: list[str]) -> list[str] | None:
         for name, match in matches
         if match and (match.group(1) in installed or not match.group(1)[0].isdigit())
     ][:2000]
+
+
+def enabled(content: str, suffix: str) -> list[str]:
+    """The addresses of each enabled source in a file of apt: in one line, or in paragraphs (deb822)."""
+    if suffix == ".list":
+        lines = [line.partition("#")[0].strip() for line in content.splitlines()]
+        return [line for line in lines if re.match(r"deb(-src)?\s", line)]
+    found = []
+    for paragraph in re.split(r"\n[ \t]*\n", content):
+        lines = [line for line in paragraph.splitlines() if not line.startswith("#")]
+        joined = re.sub(r"\n[ \t]+", " ", "\n".join(lines))
+        pairs = (line.split(":", 1) for line in joined.splitlines() if ":" in line)
+        fields = {key.strip().lower(): value.strip() for key, value in pairs}
+        if fields.get("enabled", "yes").lower() not in ("no", "false", "without", "off", "disable", "0"):
+            found.append(fields.get("uris", ""))
+    return found
 
 
 def locks(root: Path) -> list[dict[str, Any]]:
