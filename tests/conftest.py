@@ -1,4 +1,4 @@
-"""What every test stands on: its own data folder, no colours, and the command as a whole process."""
+"""Fixtures of all tests: a separate data folder, no colours, and the command in a separate process."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def own_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def own_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No lesson run within a test's own process is taken for the user's: how long those took is told to them."""
+    """A lesson that a test runs in its process does not change the stored durations of the user's lessons."""
     from workshops.player.live import LessonTimes
 
     monkeypatch.setattr(LessonTimes, "_path", staticmethod(lambda: tmp_path / "workshop-times.json"))
@@ -97,7 +97,7 @@ def own_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def no_probing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No run within a test's own process starts a framework: peaks are given, and no larger batch is faster."""
+    """A run in the process of a test starts no framework: the peaks are fixed, and no larger batch is faster."""
     if "bench" not in sys.modules:
         return
     from bench.measure import batches, machine_probes
@@ -130,7 +130,7 @@ def frameworks() -> Iterator[Callable[[str], Framework]]:
 
 @pytest.fixture
 def dlbox() -> Command:
-    """Run `dlbox ARGUMENTS` as a process of its own; keyword arguments go into its environment."""
+    """Run `dlbox ARGUMENTS` in a separate process; keyword arguments are added to its environment."""
 
     def run(*arguments: str, timeout: float = 280, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

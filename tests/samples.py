@@ -101,7 +101,7 @@ def document(**changes: Any) -> Document:
 
 
 def said(*rates: float, accuracy: float = 0.95, on_gpu: bool = False) -> list[Event]:
-    """What a worker says that measures ``rates`` and ends well."""
+    """The events of a worker that measures ``rates`` and exits normally."""
     events: list[Event] = [
         Imported(
             seconds=3.0,

@@ -317,7 +317,7 @@ def test_every_reason_is_listed_with_its_models(dlbox: Command, tmp_path: Path) 
 
 
 def test_a_slow_down_beside_other_programs_is_uncertain(dlbox: Command, tmp_path: Path) -> None:
-    """One and a half cores were busy beside B, which then seems slower: exit code 1, and nobody calls it slower."""
+    """Other programs used 1.5 cores during B, so B only appears slower: exit code 1, outcome "disturbed"."""
     halved = run_of(*[[rate / 2 for rate in rates] for rates in FIVE])
     busy = tuple(
         msgspec.structs.replace(repeat, blocks=blocks(*[200.0, 201.0, 199.0], other=1.5))

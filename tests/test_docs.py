@@ -117,7 +117,7 @@ def test_contributing_has_a_numbered_recipe_for_each_kind_of_addition() -> None:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_files_of_a_recipe_exist(name: str) -> None:
-    """A word in capitals stands for a name: at least one file must fit."""
+    """A word in capitals is a placeholder: at least one file must match."""
     named = re.findall(r"`([a-z][\w.*-]*/[\w./*-]+)`", recipes()[name])
     patterns = {path: re.sub(r"(?<![A-Z])[A-Z]{2,}(?![A-Z])", "*", path) for path in named}
     missing = {path for path, pattern in patterns.items() if not list(ROOT.glob(pattern))}

@@ -196,7 +196,9 @@ def test_a_refusal_is_one_sentence(server: Server, tmp_path: Path, status: int, 
     assert len(server.asked) == times
 
 
-def test_offline_is_one_sentence_that_says_what_to_do(server: Server, tmp_path: Path) -> None:
+def test_without_a_network_the_error_is_one_sentence_with_the_next_step(
+    server: Server, tmp_path: Path
+) -> None:
     nowhere = server.remote(url="http://127.0.0.1:1/vectors.zip")
     with pytest.raises(DownloadError) as error:
         fetch(nowhere, tmp_path)

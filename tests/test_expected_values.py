@@ -23,7 +23,7 @@ pytest.importorskip("keras")
 
 
 def run(name: str, folder: Path, **choices: Any) -> tuple[LessonResult, str]:
-    """A quick run of one epoch (unless told otherwise) and its text."""
+    """A quick run of one epoch (or as ``choices`` says), and its text."""
     out = io.StringIO()
     settings = LessonOptions(output=folder / "out", quick=True, **{"epochs": 1, **choices})
     outcome = start(name, settings, out=out, progress=io.StringIO())
@@ -45,7 +45,7 @@ def judged(outcome: LessonResult) -> set[str]:
 
 
 def corpus(name: str, folder: Path) -> Path:
-    """Data of a learner's own for lesson ``name``."""
+    """A data set of the learner for lesson ``name``."""
     if name == "sign":
         test_glyphs.write(folder / sign_mnist.TRAIN, 400, 1)
         test_glyphs.write(folder / sign_mnist.TEST, 240, 2)
@@ -91,7 +91,7 @@ def test_the_announced_values_are_the_measured_ones(
 
 @pytest.mark.parametrize("quick", [True, False])
 def test_own_reviews_are_not_compared_with_published_scores(quick: bool) -> None:
-    """The user's reviews are not the published ones, whatever the name of the number."""
+    """The user's reviews are not the published ones, even if the measured value has the same name."""
     page = LessonPage(
         catalog.find("text-classification"),
         LessonOptions(quick=quick, corpus=Path("mine")),
@@ -116,7 +116,8 @@ def test_a_quick_run_on_real_reviews_has_no_expected_score(tmp_path: Path) -> No
 
 
 def test_the_range_of_a_character_model_comes_from_the_tables_of_its_text(tmp_path: Path) -> None:
-    """The tables are counted and shown, then the network is promised to beat the best, then it is trained."""
+    """First the tables are counted and printed, then the expected range of the network, then the network is
+    trained."""
     outcome, text = run("text-generation", tmp_path, corpus=corpus("x", tmp_path), cell="lstm")
     expected = {m.name: m.expected for m in outcome.measured}["characters: lstm, nats"]
     assert expected
@@ -147,7 +148,8 @@ def test_each_corpus_has_its_own_stored_duration(tmp_path: Path) -> None:
 
 
 def test_the_loss_counts_only_the_second_half_of_a_section() -> None:
-    """A model that knows all but the first half of a stretch loses nothing: tables too have text behind them."""
+    """A model that predicts everything except the first half of a section has a loss of 0, as tables also use the
+    text before."""
     text_generation = pytest.importorskip("workshops.lessons.text_generation.page")
 
     class Late:

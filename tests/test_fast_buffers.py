@@ -1,4 +1,5 @@
-"""The memory that the compiled recurrences use again: never one array for two, never more kept than allowed."""
+"""The buffers that the compiled recurrences reuse: no array is used twice at once, and their total size is
+limited."""
 
 from __future__ import annotations
 

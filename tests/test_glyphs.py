@@ -98,7 +98,7 @@ def test_one_file_is_cut_in_three(tmp_path: Path) -> None:
     assert len({image.tobytes() for part in parts for image in part.images}) == 300
 
 
-def test_a_missing_set_is_one_sentence_that_says_where_it_goes(
+def test_the_error_for_a_missing_data_set_is_one_sentence_with_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

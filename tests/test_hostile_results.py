@@ -68,7 +68,7 @@ def put(made: Any, place: Place, value: object) -> Any:
 
 
 def taken(made: Any) -> Document | None:
-    """As a file of that content is taken in; None where it is refused, which one short sentence says."""
+    """The document in a file with this content; None if the file is refused with one short sentence."""
     try:
         return lookup.decode(json.dumps(made).encode(), "x.json")
     except lookup.SourceError as refusal:

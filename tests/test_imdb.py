@@ -65,7 +65,7 @@ def read(place: Path | None, out: io.StringIO | None = None, **changes: object) 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
-    """The archive on this machine, where the lesson looks for it, with a cache of its own."""
+    """The archive in a separate cache folder, where the lesson looks for it."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with Server() as running:
@@ -80,7 +80,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
         thread.join()
 
 
-def test_fetched_once_and_read_as_it_is(server: Server, tmp_path: Path) -> None:
+def test_the_archive_is_downloaded_once_and_read_without_extraction(server: Server, tmp_path: Path) -> None:
     out = io.StringIO()
     found = read(None, out)
     assert "downloading aclImdb_v1.tar.gz" in out.getvalue()
@@ -113,7 +113,7 @@ def test_a_broken_connection_is_resumed(server: Server) -> None:
     assert server.asked == ["", "bytes=1000-"]
 
 
-def test_without_a_network_one_sentence_says_what_to_do(
+def test_without_a_network_the_error_is_one_sentence_with_the_next_step(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pytest.importorskip("keras")

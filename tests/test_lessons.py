@@ -228,7 +228,7 @@ def beside(solve: Callable[..., Any]) -> dict[str, Callable[..., object]]:
 
 
 def test_no_exercise_is_solved_by_a_constant_or_by_its_input(lesson: Lesson) -> None:
-    """What the solution says to one question of the test is no answer to all of them; nor is 0, or the input."""
+    """A constant answer, 0 or the input itself does not pass the tests of an exercise."""
     done = importlib.import_module(f"{lesson.package}.solutions")
     tests = vars(importlib.import_module(f"{lesson.package}.checks"))
     names = [name for name, each in vars(done).items() if inspect.isfunction(each)]

@@ -39,7 +39,7 @@ told = plain.fit(x, y, epochs=3, batch_size=10, validation_data=(x[:50], y[:50])
 model = build()
 seen = []
 page = LessonPage(catalog.find("seq2seq"), LessonOptions())
-ours = page.fit(model, x, y, epochs=3, batch_size=10, validation=(x[:50], y[:50]), quiet=True, each_epoch=seen.append)
+ours = page.fit(model, x, y, epochs=3, batch_size=10, validation=(x[:50], y[:50]), each_epoch=seen.append)
 assert seen == [0, 1, 2]
 assert told.keys() == ours.keys()
 gaps = [abs(a - b) for name in told for a, b in zip(told[name], ours[name], strict=True)]

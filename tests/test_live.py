@@ -33,7 +33,7 @@ def terminal(wide: int) -> tuple[int, int]:
 
 
 def read_all(mine: int) -> str:
-    """What waits in the terminal; it gives it out in pieces."""
+    """The text that was written to the terminal; it can arrive in several parts."""
     text = b""
     while select.select([mine], [], [], 0.2)[0]:
         text += os.read(mine, 100_000)
@@ -63,7 +63,7 @@ def test_text_and_progress_fit_the_terminal(
 
 
 @pytest.mark.parametrize(("asked", "used"), [("80", 80), ("70000", WIDTH), ("wide", WIDTH), ("0", WIDTH)])
-def test_columns_is_honoured_where_there_is_no_terminal(
+def test_columns_sets_the_width_without_a_terminal(
     asked: str, used: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", asked)

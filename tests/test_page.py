@@ -70,7 +70,7 @@ print("OK", page.close().ok, page.unwritten)
 
 
 def test_a_full_disk_leaves_the_earlier_model_unchanged(tmp_path: Path) -> None:
-    """No file may grow over 100 kB: the second model cannot be written where the first one is."""
+    """No file may exceed 100 kB, so the second model cannot replace the first one."""
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(tmp_path)],
         capture_output=True,
@@ -261,7 +261,7 @@ def test_streamed_text_is_not_wider_than_the_terminal() -> None:
 def test_no_line_of_a_lesson_has_more_than_80_columns(
     name: str, choices: dict[str, str], tmp_path: Path
 ) -> None:
-    """All but a path, which cannot be folded."""
+    """A line with a path may be longer, because a path cannot be wrapped."""
     from workshops.commands.start import start
 
     out = io.StringIO()

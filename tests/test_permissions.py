@@ -1,4 +1,5 @@
-"""Who may read what dlbox writes: files by the umask where the person named them, this user alone where dlbox did."""
+"""Permissions of written files: those that the user names follow the umask; those that dlbox names are readable by
+this user only."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
 
 
-def test_what_a_person_named_follows_the_umask(
+def test_files_that_the_user_names_follow_the_umask(
     dlbox: Command, own_data_folder: Path, tmp_path: Path, umask: int
 ) -> None:
     history = History(default_path())
@@ -61,7 +62,7 @@ def test_what_a_person_named_follows_the_umask(
     assert {mode(path) for path in (asked, asked / "tb", asked / "tb" / "run1")} == {0o777 & ~umask}
 
 
-def test_what_dlbox_named_is_this_user_s_alone(
+def test_files_that_dlbox_names_are_readable_by_this_user_only(
     dlbox: Command, own_data_folder: Path, tmp_path: Path, umask: int
 ) -> None:
     history = History(default_path())
@@ -80,7 +81,7 @@ def test_what_dlbox_named_is_this_user_s_alone(
     assert (mode(folder), mode(folder / "reports")) == (0o700, 0o700)
 
 
-def test_a_history_of_an_earlier_dlbox_becomes_this_user_s_alone(own_data_folder: Path) -> None:
+def test_the_history_of_an_earlier_version_becomes_readable_by_this_user_only(own_data_folder: Path) -> None:
     path = default_path()
     path.parent.mkdir(parents=True)
     path.parent.chmod(0o755)
@@ -97,7 +98,7 @@ def test_a_history_of_an_earlier_dlbox_becomes_this_user_s_alone(own_data_folder
     ]
 
 
-def test_a_folder_that_the_person_chose_keeps_its_permissions(tmp_path: Path) -> None:
+def test_a_folder_that_the_user_chose_keeps_its_permissions(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     History(tmp_path / "history.sqlite").close()
     assert (mode(tmp_path), mode(tmp_path / "history.sqlite")) == (0o755, 0o600)
@@ -146,7 +147,7 @@ def test_a_name_as_long_as_the_file_system_takes_can_be_written(tmp_path: Path) 
 
 @pytest.fixture
 def no_data_folder(own_data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A temporary directory to stand in for a data folder that is a file."""
+    """A temporary directory, and a data folder that cannot be used because it is a file."""
     default_path().parent.parent.mkdir(parents=True, exist_ok=True)
     default_path().parent.write_text("")
     shared = tmp_path / "tmp"
@@ -164,7 +165,7 @@ def kept_in() -> Path:
     return history.path
 
 
-def test_the_stand_in_is_found_again(no_data_folder: Path) -> None:
+def test_the_temporary_history_folder_is_found_again(no_data_folder: Path) -> None:
     first = kept_in()
     assert first == kept_in() == no_data_folder / f"dlbox-{os.geteuid()}" / "history.sqlite"
     assert len(History(first).runs()) == 2
@@ -172,7 +173,7 @@ def test_the_stand_in_is_found_again(no_data_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("planted", ["file", "link", "dangling", "wide", "pipe", "folder", "damaged"])
-def test_what_has_the_name_of_the_stand_in_neither_blocks_nor_captures_it(
+def test_a_foreign_file_with_the_name_of_the_temporary_history_folder_is_not_used(
     no_data_folder: Path, tmp_path: Path, planted: str
 ) -> None:
     predictable, trap = no_data_folder / f"dlbox-{os.geteuid()}", tmp_path / "trap"

@@ -29,7 +29,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_every_generated_file_is_current(copy: Path) -> None:
-    """In a process of its own, as the launcher starts it."""
+    """Run in a separate process, as the launcher does."""
     before = contents(copy)
     done = subprocess.run(
         [sys.executable, "-m", "tests.regenerate", "--into", str(copy)],
@@ -59,7 +59,7 @@ def test_a_changed_or_missing_file_is_written_again(
         capsys.readouterr()
 
 
-def test_the_list_says_what_each_file_contains(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_list_describes_each_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert regenerate.main(["--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(": ")[0] for line in lines] == sorted(regenerate.GENERATORS)

@@ -27,7 +27,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 
 
 def without_charts(page: str) -> str:
-    """Charts differ between releases of the library that draws them; what stands around them does not."""
+    """Charts differ between releases of matplotlib; the text around them does not."""
     return re.sub(r"<svg.*?</svg>", "<svg/>", page, flags=re.DOTALL)
 
 
@@ -51,7 +51,7 @@ def test_charts_have_a_text_alternative() -> None:
 
 
 def watched() -> Any:
-    """Results of a card: one warm, one that told little, one whose watching broke."""
+    """Results with a card: one with a warm card, one with few readings, one whose readings ended early."""
     warm, seen = telemetry(), telemetry()
     hot = {"software thermal slowdown": 4.5}
     warm = msgspec.structs.replace(

@@ -57,7 +57,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Document]:
     return run
 
 
-def test_they_take_turns_and_stand_in_their_order(bench: Callable[..., Document]) -> None:
+def test_workloads_take_turns_and_are_stored_in_order(bench: Callable[..., Document]) -> None:
     order: list[tuple[str, int]] = []
 
     def worker(job: TrainingJob) -> list[Event]:

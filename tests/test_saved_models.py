@@ -23,7 +23,7 @@ keras = pytest.importorskip("keras")
 
 @functools.cache
 def built() -> dict[str, list[Any]]:
-    """Lesson -> untrained models as it keeps them."""
+    """Lesson -> untrained models like those that it saves."""
     from workshops.lessons.attention import page as attention
     from workshops.lessons.seq2seq import page as seq2seq
     from workshops.lessons.text_classification import imdb
@@ -56,7 +56,7 @@ TEXTS = {
 
 
 def ask(name: str, folder: Path, text: str, model: str | None = None) -> tuple[int, list[str]]:
-    """Exit code and complaints."""
+    """Exit code and error messages."""
     said: list[str] = []
     code = predict.predict(name, text, folder, model=model, backend=None, complain=said.append)
     return code, said
@@ -151,7 +151,7 @@ def test_the_model_of_unreversed_questions_is_saved_and_reads_them_unreversed(
 
 
 def test_a_character_model_continues_the_text(tmp_path: Path) -> None:
-    """Trained on "abc" over and over it has to go on so; what it does not know it passes over."""
+    """A model trained on "abc" repeated continues the pattern; it skips characters that it does not know."""
     from workshops.data.text import from_string
     from workshops.lessons.text_generation import characters, run
     from workshops.lessons.text_generation import page as text_generation

@@ -124,7 +124,7 @@ def test_a_sound_machine_with_a_card_is_ready(box: Any) -> None:
     assert box(has_card=True).verdict == "ready"
 
 
-def test_training_on_the_processor_that_was_asked_for_says_nothing_of_the_card(box: Any) -> None:
+def test_training_on_the_requested_processor_gives_no_finding_about_the_card(box: Any) -> None:
     script = {"lstm": said(400.0, 401.0, 402.0)}
     document = box(script, has_card=True, command="bench", devices="cpu:1", workloads=("lstm",))
     assert document.verdict == "cpu-only"
@@ -143,7 +143,7 @@ def test_all_devices_of_a_box_whose_card_is_dead_are_refused(box: Any) -> None:
     assert History(default_path()).runs() == []
 
 
-def test_all_devices_where_there_is_no_card_is_said_to_show_no_scaling(box: Any) -> None:
+def test_all_devices_on_a_machine_without_a_card_reports_that_scaling_was_not_measured(box: Any) -> None:
     document = box(command="bench", devices="all", workloads=("lstm",))
     assert (document.verdict, statuses(document)["training.devices"]) == ("cpu-only", Status.SKIP)
 
@@ -210,7 +210,7 @@ def test_only_the_framework_in_use_must_see_the_card(box: Any, framework: str, v
     assert statuses(document)[blind.id] is (Status.FAIL if verdict == "not-ready" else Status.WARN)
 
 
-def test_the_card_s_own_word_is_kept_and_judged(box: Any) -> None:
+def test_the_readings_of_the_card_are_stored_and_judged(box: Any) -> None:
     document = box(has_card=True, telemetry=telemetry())
     assert document.verdict == "ready"
     assert [r.telemetry for r in document.results] == [telemetry()] * 3
@@ -263,7 +263,7 @@ def test_a_failed_health_check_decides(box: Any) -> None:
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt])
-def test_an_interrupted_run_is_kept_as_partial(box: Any, stop: type[BaseException]) -> None:
+def test_an_interrupted_run_is_stored_as_partial(box: Any, stop: type[BaseException]) -> None:
     with pytest.raises(session.InterruptedRunError) as caught:
         box({"gru": stop})
     document = caught.value.document
@@ -296,7 +296,7 @@ def test_a_run_is_in_the_history_before_anything_is_probed(box: Any, monkeypatch
     assert (stored.state, stored.document) == ("partial", document)
 
 
-def test_what_the_probes_gave_is_kept_before_anything_trains(box: Any) -> None:
+def test_the_probes_results_are_stored_before_the_training(box: Any) -> None:
     with pytest.raises(session.InterruptedRunError) as caught:
         box({"lstm": KeyboardInterrupt})
     assert caught.value.document is not None
@@ -417,7 +417,7 @@ def test_a_backend_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
         session.choose_backend(None)
 
 
-def test_a_run_with_a_path_that_is_no_text_is_kept_and_has_its_page(
+def test_a_run_with_an_undecodable_path_is_stored_and_has_a_report(
     box: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the history and of the page; a finding names the path too, because the history is damaged."""

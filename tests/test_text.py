@@ -45,7 +45,7 @@ def test_tables_equal_the_formula(train: list[int], held_out: list[int], longest
 
 
 def test_documentation_floors() -> None:
-    """Figures of Python 3.11; other versions have other text, so only the shape is held there."""
+    """Values for Python 3.11; other versions have other texts, so only the shape is tested there."""
     try:
         docs = text.documentation()
     except text.TextError as error:
@@ -132,7 +132,8 @@ def test_a_file_that_is_not_text_is_reported_with_one_sentence(
 
 
 def test_a_japanese_text_can_be_learned(tmp_path: Path) -> None:
-    """82 kana in turn: each says which comes next, and the last of 4 epochs is far below guessing, ln 82."""
+    """82 kana in a fixed order, so each determines the next: after 4 epochs the loss is far below that of guessing,
+    ln 82."""
     pytest.importorskip("keras")
     from workshops.lessons import catalog
     from workshops.lessons.text_generation import page as text_generation

@@ -109,7 +109,7 @@ def test_the_command_writes_logs_and_prints_markdown(dlbox: Command, tmp_path: P
     assert "--tensorboard FOLDER" in done.stderr
 
 
-def test_without_weights_and_biases_one_sentence_says_how_to_install_it(
+def test_without_weights_and_biases_the_error_names_the_install_command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

@@ -1,4 +1,4 @@
-"""`dlbox bench --tuned`: the stored setting is used where it counts, and what was used is said."""
+"""`dlbox bench --tuned`: the stored setting is used where it is valid, and the output names the setting in use."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_what_was_stored_here_counts() -> None:
         TunedSettings(entries={"lstm": entry(versions={"keras": "3.0.0"})}),
     ],
 )
-def test_anything_else_is_said_and_the_default_used(book: TunedSettings) -> None:
+def test_a_setting_that_does_not_apply_is_reported_and_the_default_is_used(book: TunedSettings) -> None:
     setting, told = tuned_settings.look_up(WORKLOADS["lstm"], book, machine())
     assert setting is None
     assert told.status is Status.WARN

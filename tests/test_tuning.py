@@ -240,7 +240,7 @@ def test_other_numbers_count_where_the_model_learns_with_them() -> None:
     assert "the loss is no number" in next(one.why for one in done.tried if one.setting == half)
 
 
-def test_a_loss_that_is_no_number_does_not_count_and_is_named() -> None:
+def test_a_setting_with_a_nan_loss_does_not_count_and_is_reported() -> None:
     worker = Worker({USUAL: [400.0, 400.0], FAST: [500.0], at(64): [700.0]}, {at(64): math.nan})
     done = _tune(worker, [USUAL, FAST])
     assert done.best == FAST
@@ -266,7 +266,7 @@ def test_several_batches_a_call_are_counted_as_what_they_are(
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-def test_a_crash_is_told_and_the_others_still_run() -> None:
+def test_a_crash_is_reported_and_the_other_settings_still_run() -> None:
     done = _tune(Worker({USUAL: [400.0, 400.0], XLA: [None], FAST: [500.0]}))
     assert done.best == FAST
     assert done.tried[1].why == "the worker was killed by SIGSEGV"
@@ -288,7 +288,7 @@ def test_an_interrupt_keeps_what_was_measured_until_then() -> None:
     assert (nothing.tried, nothing.best) == ((), None)
 
 
-def test_an_interrupted_command_stores_and_says_it(
+def test_an_interrupted_command_stores_the_best_setting_and_reports_it(
     monkeypatch: pytest.MonkeyPatch, own_data_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = Imported(seconds=1, versions={"keras": "3"}, device="cpu", on_gpu=False, precision="float32")
@@ -337,7 +337,7 @@ def test_fast_layers_are_a_matter_of_torch_on_a_processor() -> None:
     assert tune_candidates.candidates(["tensorflow", "torch"], on_gpu=False)[0] == USUAL
 
 
-def test_what_was_kept_is_read_again(tmp_path: Path) -> None:
+def test_stored_settings_are_read_again(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "tuned.json"
     assert settings.read(path).entries == {}
     settings.store("lstm", ENTRY, path)
@@ -347,7 +347,7 @@ def test_what_was_kept_is_read_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"entries": 3}', '{"schema_version": 99}', "\x00"])
-def test_a_damaged_file_is_said_and_left_alone(text: str, tmp_path: Path) -> None:
+def test_a_damaged_file_is_reported_and_not_changed(text: str, tmp_path: Path) -> None:
     path = tmp_path / "tuned.json"
     path.write_text(text)
     with pytest.raises(settings.TunedSettingsError, match="remove the file"):

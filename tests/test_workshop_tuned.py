@@ -33,7 +33,7 @@ from workshops.commands.start import open_page
 page = open_page("text-classification")
 model = text_classification.build("lstm", length=6)
 model.compile("adam", "binary_crossentropy")
-page.fit(model, np.ones((64, 6), "int32"), np.ones((64, 1)), epochs=1, batch_size=4, quiet=True)
+page.fit(model, np.ones((64, 6), "int32"), np.ones((64, 1)), epochs=1, batch_size=4)
 print("STEPS", model.steps_per_execution)
 """
 
@@ -79,7 +79,7 @@ def test_the_workloads_of_a_lesson_name_its_models_and_the_benchmark_s_workloads
         assert workload in WORKLOADS
 
 
-def test_a_lesson_trains_with_the_stored_setting_and_says_so() -> None:
+def test_a_lesson_trains_with_the_stored_setting_and_reports_it() -> None:
     settings.store("lstm", ENTRY)
     done = subprocess.run(
         [sys.executable, "-c", TRAINED], capture_output=True, text=True, check=True, cwd=ROOT,

@@ -83,20 +83,26 @@ def check_6_ceiling(learner: Any) -> None:
     kinds, clean = np.array([0, 0, 1, 1, 2, 2, 2, 2]), np.array([1, 0, 1, 0, 1, 0, 1, 0])
     labels = clean.copy()
     got = learner.ceiling(kinds, labels, clean, (0, 1, 2))
-    assert got == 1, f"no label is flipped and every kind is read: expected 1, got {got:.3f}"
+    assert got == 1, (
+        f"if no label is flipped and every kind is read, the accuracy should be 1, yours is {got:.3f}"
+    )
     labels[[0, 4]] ^= 1
     got = learner.ceiling(kinds, labels, clean, (0, 1, 2))
-    assert got == 0.75, f"two of eight labels are flipped: expected 0.75, got {got:.3f}"
+    assert got == 0.75, f"if two of eight labels are flipped, the accuracy should be 0.75, yours is {got:.3f}"
     got = learner.ceiling(kinds, labels, clean, (0,))
-    assert got == 0.5, f"one of two read reviews is flipped, six are guessed: expected 0.5, got {got:.3f}"
+    assert got == 0.5, (
+        f"if one of two read reviews is flipped and six are guessed, the accuracy should be 0.5, yours is {got:.3f}"
+    )
 
 
 def check_7_summary(learner: Any) -> None:
     vectors = np.array([[0.0, 0.0], [3.0, -1.0], [1.0, 2.0], [0.0, 0.0]])
     got = np.asarray(learner.summary(vectors))
     assert got.shape == (2,), f"one number per column: the shape should be (2,), not {got.shape}"
-    assert got.tolist() == [3.0, 2.0], f"the largest numbers of the columns are 3 and 2; yours {got.tolist()}"
+    assert got.tolist() == [3.0, 2.0], (
+        f"the largest numbers of the columns are 3 and 2, yours are {got.tolist()}"
+    )
     got = np.asarray(learner.summary(-1 - np.arange(12.0).reshape(4, 3)))
     assert got.tolist() == [-1.0, -2.0, -3.0], (
-        f"the numbers may be negative: expected -1 -2 -3; yours {got.tolist()}"
+        f"of negative numbers the largest of each column should be -1 -2 -3, yours are {got.tolist()}"
     )

@@ -22,7 +22,8 @@ from workshops.player.page import LessonPage
 
 LENGTH, VOCABULARY, WIDTH = 34, len(grammar.WORDS), 32
 BATCH = 125
-"""Examples per step. It divides the numbers of examples below: for a smaller last batch JAX would compile again."""
+"""Examples per step. The numbers of examples below are multiples of it, so that no batch is smaller: JAX would
+compile again for such a batch."""
 
 # %% tags=["active-ipynb"]
 # from workshops.commands.start import open_page

@@ -20,7 +20,8 @@ DIGITS, UNITS, RATE = 3, 128, 0.008
 QUICK_UNITS = 80
 """Fewer units allow a larger learning rate: a quick run reaches the same accuracy in two thirds of the time."""
 BATCH = 125
-"""Examples per step. It divides the numbers of examples below: for a smaller last batch JAX would compile again."""
+"""Examples per step. The numbers of examples below are multiples of it, so that no batch is smaller: JAX would
+compile again for such a batch."""
 SYMBOLS, ASK, ANSWER = len(addition.SYMBOLS), 2 * DIGITS + 1, DIGITS + 1
 START = SYMBOLS
 """The first input of the decoder, before it has written a symbol."""

@@ -23,7 +23,8 @@ from workshops.player.outcome import LessonError
 from workshops.player.page import LessonPage
 
 BATCH = 40 if keras.backend.backend() == "jax" else 80
-"""Signs per step. It divides the numbers of signs below: for a smaller last batch JAX would compile again. On a
+"""Signs per step. The numbers of signs below are multiples of it, so that no batch is smaller: JAX would compile
+again for such a batch. On a
 processor XLA's convolution needs half the time per sign with 40 per step (docs/evidence/lesson-pace.md)."""
 Array = NDArray[Any]
 Parts = tuple[Glyphs, Glyphs, Glyphs]
