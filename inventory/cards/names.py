@@ -18,7 +18,7 @@ _ID_IN_BRACKETS = re.compile(r"\[(?:[0-9a-f]{4}(?::[0-9a-f]{4})?)\]")
 FAMILIES = frozenset({"gtx", "rtx", "gt", "titan"})
 
 OPTIONAL = frozenset({
-    "sxm", "pcie", "hbm3", "pascal", "gddr6", "gddr6x",
+    "sxm", "sxm2", "sxm4", "sxm5", "pcie", "hbm3", "pascal", "gddr6", "gddr6x",
     "quadro", "ada", "blackwell", "pro", "workstation", "server",
 })  # fmt: skip
 """Words that a name may omit if no other card has the shorter name."""
@@ -76,7 +76,7 @@ def name_key(text: str) -> NameKey:
     text = re.sub(r"\b(ti|super)(?=\d)", r"\1 ", text)
     memory = _MEMORY.search(text)
     text = _MEMORY.sub(" ", text)
-    words = {re.sub(r"^sxm\d$", "sxm", w) for w in text.split()}
+    words = set(text.split())
     return NameKey(
         frozenset(words & FAMILIES), int(memory[1]) if memory else None, frozenset(words - FAMILIES)
     )
