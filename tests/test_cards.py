@@ -85,7 +85,7 @@ def test_precisions_belong_to_the_capability(card: Card) -> None:
     major, minor = map(int, card.compute_capability.split("."))
     has_tensor = (major, minor) >= (7, 0) and card.chip not in ("TU116", "TU117")
     assert card.has_tensor_cores is has_tensor
-    if card.fp32_tflops is not None and (card.architecture != "hopper" or card.fp16_tflops):
+    if card.kind == "consumer":
         assert (card.fp16_tflops is not None) is has_tensor
         assert (card.bf16_tflops is not None) is (major >= 8)
         assert (card.tf32_tflops is not None) is (major >= 8)

@@ -247,11 +247,14 @@ def _card(
     row, capability = of
     known = _known(entry, sources, document, index)
     given = [f for f in _FIGURES if getattr(entry, f) not in (None, (), False, "")]
-    tensor = row.has_tensor_cores(entry.chip) and entry.cores and entry.boost_mhz
+    # NVIDIA halves the rate of the tensor cores of consumer cards; the multiples are theirs.
+    derived = (
+        entry.kind == "consumer" and row.has_tensor_cores(entry.chip) and entry.cores and entry.boost_mhz
+    )
     fp32 = 2 * (entry.cores or 0) * (entry.boost_mhz or 0) / 1e6
 
     def peak(own: float | None, multiple: float | None) -> float | None:
-        return own if own is not None or multiple is None or not tensor else multiple * fp32
+        return own if own is not None or multiple is None or not derived else multiple * fp32
 
     same = {
         f: getattr(entry, f)
