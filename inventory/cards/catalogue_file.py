@@ -167,7 +167,6 @@ _FIGURES = (
     "cores", "boost_mhz", "memory_gib", "memory_type", "memory_bus_bits", "memory_gbps_per_pin",
     "memory_bandwidth_gb_s", "l2_kib", "tf32_tflops", "fp16_tflops", "bf16_tflops", "tdp_w", "power_supply_w",
     "power_connectors", "length_mm", "pcie_generation", "pcie_lanes", "launched", "launch_usd", "has_ecc",
-    "pci_ids",
 )  # fmt: skip
 
 
@@ -258,7 +257,7 @@ def _card(
 
     same = {
         f: getattr(entry, f)
-        for f in ("name", "kind", "memory_gib", "aliases", "note", *_FIGURES)
+        for f in ("name", "kind", "memory_gib", "aliases", "note", "pci_ids", *_FIGURES)
         if f not in ("l2_kib", "has_ecc")
     }
     peaks = {
