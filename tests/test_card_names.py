@@ -14,6 +14,7 @@ from tests import import_pci_ids
 
 ALL = cards.catalogue()
 NAMES = {c.name for c in ALL} | {n for d in pci_table.table().values() for n in d.names}
+CHIPS = {device.chip for device in pci_table.table().values()}
 DEVICES = [d for d in pci_table.table().values() if d.kind != "function" and d.device_id >= 0x1340]
 SUPPORTED = [d for d in DEVICES if cards.architecture_of(d.device_id)]
 
@@ -68,6 +69,16 @@ SUPPORTED = [d for d in DEVICES if cards.architecture_of(d.device_id)]
         ("NVIDIA GeForce RTX 3050 6GB Laptop GPU", "GeForce RTX 3050 6GB Laptop GPU"),
         ("GeForce RTX 2080 with Max-Q Design", "GeForce RTX 2080 Laptop GPU"),
         ("GTX 970M", "GeForce GTX 970M"),
+        ("Quadro T2000", "Quadro T2000 Laptop GPU"),
+        ("RTXA2000", "RTX A2000"),
+        ("A 4000", "RTX A4000"),
+        ("P106-90", "P106-090"),
+        ("RTX PRO 6000 Max-Q", "RTX PRO 6000 Blackwell Max-Q Workstation Edition"),
+        (
+            "GPU 0: NVIDIA GeForce RTX 3090 (UUID: GPU-3f0c1a52-9d1e-4a55-8a4e-0f6a5c0f1b11)",
+            "GeForce RTX 3090",
+        ),
+        ("EVGA GeForce RTX 3060 XC GAMING, 12G-P5-3657-KR", "GeForce RTX 3060 12GB"),
         ("GT 1030", "GeForce GT 1030"),
         ("GTX 1630", "GeForce GTX 1630"),
         ("RTX 3050 6GB", "GeForce RTX 3050 6GB"),
@@ -130,7 +141,8 @@ def test_a_name_with_one_wrong_letter_suggests_the_card_or_finds_a_card(
     except UnknownCard as error:
         message = str(error)
     assert (
-        re.search(r"use the full name|did you mean|supports Maxwell and newer", message) or message in NAMES
+        re.search(r"use the full name|did you mean|supports Maxwell and newer", message)
+        or message in NAMES | CHIPS
     )
 
 

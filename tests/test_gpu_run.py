@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -207,3 +208,21 @@ def test_a_recorded_machine_keeps_files_and_loses_identifiers(tmp_path: Path) ->
         record.anonymous("Nov 30 erikas-box kernel: NVRM 580.65.06", "erikas-box")
         == "Nov 30 box kernel: NVRM 580.65.06"
     )
+
+
+def test_the_planted_generic_kernel_forbids_cudnn() -> None:
+    backend = run.installed_backend()
+    if backend is None:
+        pytest.skip("no framework is installed")
+    code = (
+        "from tests.planted import FAULTS; FAULTS['generic-kernel'](); import keras; "
+        "print(keras.layers.LSTM(4).use_cudnn, keras.layers.GRU(4, use_cudnn=True).use_cudnn)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": backend},
+    )
+    assert done.stdout.split() == ["False", "False"]

@@ -126,12 +126,13 @@ def _scalar(node: Scalar, name: str) -> Any:
     if node.tag.startswith("!"):
         problem = f"not valid YAML: the tag {quoted(node.tag)} is not supported: remove it"
         raise YamlError(f"{name}, line {node.line}: {problem}")
-    value, shown = yaml_nodes.value(node, name), quoted(node.text)
+    value = yaml_nodes.value(node, name)
     if isinstance(value, float) and not math.isfinite(value):
-        raise YamlError(f"{name}, line {node.line}: expected a number, got {shown}")
+        raise YamlError(f"{name}, line {node.line}: expected a number, got {quoted(node.text)}")
     if type(value) in (int, float) and not _NUMBER.fullmatch(node.text):
         raise YamlError(
-            f"{name}, line {node.line}: YAML reads {shown} as {value:g}: write the number as 300 or 299.99"
+            f"{name}, line {node.line}: YAML reads {quoted(node.text)} as {value:g}: "
+            "write the number as 300 or 299.99"
         )
     if isinstance(value, str) and (found := UNSAFE.search(value)):
         raise YamlError(

@@ -57,7 +57,8 @@ class ArchitectureRow(Sourced, frozen=True, kw_only=True):
     why: str
     exceptions: tuple[ChipException, ...] = ()
     tensor_tf32: Multiple | None = None
-    """Peak of the tensor cores as a multiple of the FP32 peak; None: the chips have no units for the precision."""
+    """Peak of the tensor cores of consumer cards as a multiple of the FP32 peak; None: the chips have no units for the
+    precision."""
     tensor_fp16: Multiple | None = None
     tensor_bf16: Multiple | None = None
 

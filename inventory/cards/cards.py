@@ -6,19 +6,23 @@ PCI ids (pci_ids.tsv) has chip and name of all others. A card of the table has n
 
 from __future__ import annotations
 
-import difflib
-import functools
 import re
-from collections.abc import Iterable
-from importlib import resources
-from pathlib import Path
-from typing import NamedTuple, cast, get_args
+from typing import cast, get_args
 
 import msgspec
 
-from inventory.cards import architectures, catalogue_file, names, pci_table
+from inventory.cards import architectures, names, pci_table
 from inventory.cards.architectures import ModuleFlavour
 from inventory.cards.catalogue_file import Architecture, Card, CatalogueError, Precision
+from inventory.cards.name_index import (
+    FOLDER,
+    CardName,
+    best,
+    catalogue,
+    catalogue_names,
+    nearest,
+    table_names,
+)
 from inventory.cards.names import NameKey, is_laptop_name, name_key
 
 __all__ = [
@@ -42,8 +46,6 @@ __all__ = [
     "match",
 ]
 
-FOLDER = Path(str(resources.files("inventory.cards") / "catalogue"))
-
 
 class UnknownCard(LookupError):  # noqa: N818 - callers read "except UnknownCard"
     """No card has that name or id. The message is one sentence that lists the most similar names."""
@@ -51,12 +53,6 @@ class UnknownCard(LookupError):  # noqa: N818 - callers read "except UnknownCard
 
 class AmbiguousCard(UnknownCard):
     """Cards of several architectures have that name. The message is one sentence that lists them."""
-
-
-@functools.cache
-def catalogue() -> tuple[Card, ...]:
-    """All cards of the catalogue, by architecture. If cards share a short name, the most common one comes first."""
-    return catalogue_file.read(FOLDER)
 
 
 _PCI_ID = re.compile(
@@ -73,55 +69,9 @@ _BARE_ID = re.compile(r"[0-9a-f]{4}", re.ASCII)
 _CHIP_NAME = re.compile(r"\b(gb[12]0b|g[a-z]\d{3}|tu\d{3}|ad\d{3})(?:glm|gl|bm|m)?\b", re.ASCII)
 
 
-class _CardName(NamedTuple):
-    """A name of a card, and the card. device: the line of the table for a card that is not in the catalogue."""
-
-    key: NameKey
-    card: Card | None
-    device: pci_table.PciDevice | None = None
-    name: str = ""
-
-    def memory_gib(self) -> int | None:
-        return self.card.memory_gib if self.card else self.key.memory_gib
-
-    def result(self) -> Card | None:
-        return self.card or (pci_table.card(self.device, self.name) if self.device else None)
-
-
-@functools.cache
-def _catalogue_names() -> tuple[_CardName, ...]:
-    return tuple(
-        _CardName(name_key(name), card) for card in catalogue() for name in (card.name, *card.aliases)
-    )
-
-
-@functools.cache
-def _table_names() -> tuple[_CardName, ...]:
-    """Names of the table, Kepler and older included; one entry per name."""
-    found = {name: device for device in pci_table.table().values() for name in device.names}
-    return tuple(
-        _CardName(name_key(name), None, device, name)
-        for name, device in found.items()
-        if device.kind != "function"
-    )
-
-
-def _best(asked: NameKey, entries: Iterable[_CardName]) -> list[_CardName]:
-    """The entries that fit the name best, in their order."""
-    fitting = [(names.fits(asked, e.key, e.memory_gib()), e) for e in entries]
-    best = max((fit for fit, _ in fitting), default=0)
-    found = [e for fit, e in fitting if fit == best] if best else []
-    if asked.memory_gib is not None:
-        found = [e for e in found if e.memory_gib() == asked.memory_gib] or found
-    if best > 1:
-        return found
-    most = max((len(e.key.words & asked.words) for e in found), default=0)
-    return [e for e in found if len(e.key.words & asked.words) == most]
-
-
 def _named(text: str) -> list[Card]:
     """Cards of the catalogue that the name can mean, the most common one first."""
-    return list(dict.fromkeys(e.card for e in _best(name_key(text), _catalogue_names()) if e.card))
+    return list(dict.fromkeys(e.card for e in best(name_key(text), catalogue_names()) if e.card))
 
 
 def is_companion_id(pci_device_id: int) -> bool:
@@ -179,7 +129,7 @@ def candidates(text: str) -> tuple[Card, ...]:
     modified = _with_more_memory(asked)
     if modified is not None:
         return (modified,)
-    entries = _best(asked, _table_names())
+    entries = best(asked, table_names()) or _only_for_laptops(asked)
     if asked.memory_gib is not None and _named_without_memory(asked):
         # The catalogue has every memory with which the model was sold, apart from those in the table.
         entries = [e for e in entries if e.key.memory_gib == asked.memory_gib]
@@ -191,7 +141,7 @@ def candidates(text: str) -> tuple[Card, ...]:
     of_chip = _by_chip_name(text)
     if of_chip is not None:
         return (of_chip,)
-    raise UnknownCard(f'no card "{_shown(text)}" in the catalogue; did you mean {_nearest(text)}?')
+    raise UnknownCard(f'no card "{_shown(text)}" in the catalogue; did you mean {nearest(text)}?')
 
 
 def is_bare_number(text: str) -> bool:
@@ -213,8 +163,14 @@ def _with_more_memory(asked: NameKey) -> Card | None:
     return None
 
 
+def _only_for_laptops(asked: NameKey) -> list[CardName]:
+    """Entries for a model that exists only in laptops, whose name omits this: "Quadro T2000"."""
+    laptop = msgspec.structs.replace(asked, words=asked.words | {"laptop"})
+    return [e for e in best(laptop, table_names()) if names.fits(laptop, e.key, e.memory_gib()) > 1]
+
+
 def _named_without_memory(asked: NameKey) -> list[Card]:
-    entries = _best(msgspec.structs.replace(asked, memory_gib=None), _catalogue_names())
+    entries = best(msgspec.structs.replace(asked, memory_gib=None), catalogue_names())
     return [e.card for e in entries if e.card]
 
 
@@ -241,7 +197,7 @@ def id_in(text: str) -> int | None:
         return None
     if int(lower, 16) in pci_table.table():
         return int(lower, 16)
-    return None if lower.isdigit() or _best(name_key(lower), _table_names()) else int(lower, 16)
+    return None if lower.isdigit() or best(name_key(lower), table_names()) else int(lower, 16)
 
 
 def _find_id(device_id: int) -> Card:
@@ -272,7 +228,7 @@ def _of_device(device: pci_table.PciDevice, name: str | None) -> Card | None:
     own = next((n for n in device.names if name and name_key(n) == name_key(name)), None)
     shown = own or (device.names[0] if device.names else None)
     if shown is not None and device.kind != "laptop":
-        for entry in _catalogue_names():
+        for entry in catalogue_names():
             known = entry.card
             if known and known.architecture == device.architecture and names.same(entry.key, name_key(shown)):
                 return known
@@ -296,38 +252,6 @@ def _unknown_id(device_id: int) -> str:
     near = sorted(cards_only, key=distance)[:2]
     listed = ", ".join(f"{device.names[0]} ({device.pci_id})" for device in near)
     return f"10de:{device_id:04x} is not in the table of PCI ids: {kind}; nearest: {listed}"
-
-
-def _nearest(text: str) -> str:
-    asked = name_key(text[:100])
-    numbers = {w for w in asked.words if w.isdigit()}
-    name = " ".join([*sorted(asked.families), *sorted(asked.words)])
-    laptop = "laptop" in asked.words
-
-    def likeness(entry: _CardName) -> float:
-        own = " ".join([*sorted(entry.key.families), *sorted(entry.key.words)])
-        matcher = difflib.SequenceMatcher(None, name, own)
-        if matcher.real_quick_ratio() < 0.4 and not numbers & entry.key.words:
-            return 0.0
-        return matcher.ratio() + len(numbers & entry.key.words)
-
-    models = {(e.key.families, e.key.words - names.OPTIONAL) for e in _catalogue_names()}
-    known = [e for e in _catalogue_names() if not laptop]
-    known += [
-        e
-        for e in _table_names()
-        if laptop == (e.device is not None and e.device.kind == "laptop")
-        and (laptop or (e.key.families, e.key.words - names.OPTIONAL) not in models)
-    ]
-    found: list[str] = []
-    for entry in sorted(known, key=likeness, reverse=True):
-        shown = entry.card.name if entry.card else entry.name
-        supported = entry.card or (entry.device and entry.device.architecture in get_args(Architecture))
-        if shown not in found and supported:
-            found.append(shown)
-        if len(found) == 3:
-            break
-    return f"{', '.join(found[:-1])} or {found[-1]}"
 
 
 def match(name: str | None, pci_device_id: int | None, memory_bytes: int | None) -> Card | None:
@@ -371,7 +295,7 @@ def _by_exact_name(name: str | None) -> Card | None:
     if not name:
         return None
     asked = name_key(name)
-    return next((c for e in _table_names() if names.same(e.key, asked) and (c := e.result())), None)
+    return next((c for e in table_names() if names.same(e.key, asked) and (c := e.result())), None)
 
 
 def _with_memory(found: list[Card], gib: float) -> Card:

@@ -167,7 +167,6 @@ _FIGURES = (
     "cores", "boost_mhz", "memory_gib", "memory_type", "memory_bus_bits", "memory_gbps_per_pin",
     "memory_bandwidth_gb_s", "l2_kib", "tf32_tflops", "fp16_tflops", "bf16_tflops", "tdp_w", "power_supply_w",
     "power_connectors", "length_mm", "pcie_generation", "pcie_lanes", "launched", "launch_usd", "has_ecc",
-    "pci_ids",
 )  # fmt: skip
 
 
@@ -247,15 +246,18 @@ def _card(
     row, capability = of
     known = _known(entry, sources, document, index)
     given = [f for f in _FIGURES if getattr(entry, f) not in (None, (), False, "")]
-    tensor = row.has_tensor_cores(entry.chip) and entry.cores and entry.boost_mhz
+    # NVIDIA halves the rate of the tensor cores of consumer cards; the multiples are theirs.
+    derived = (
+        entry.kind == "consumer" and row.has_tensor_cores(entry.chip) and entry.cores and entry.boost_mhz
+    )
     fp32 = 2 * (entry.cores or 0) * (entry.boost_mhz or 0) / 1e6
 
     def peak(own: float | None, multiple: float | None) -> float | None:
-        return own if own is not None or multiple is None or not tensor else multiple * fp32
+        return own if own is not None or multiple is None or not derived else multiple * fp32
 
     same = {
         f: getattr(entry, f)
-        for f in ("name", "kind", "memory_gib", "aliases", "note", *_FIGURES)
+        for f in ("name", "kind", "memory_gib", "aliases", "note", "pci_ids", *_FIGURES)
         if f not in ("l2_kib", "has_ecc")
     }
     peaks = {

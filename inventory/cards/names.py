@@ -14,17 +14,23 @@ _NOISE = re.compile(
     r"\b(?:nvidia|corporation|geforce|tesla|graphics|card|gpu|lite hash rate|lhr|founders edition|fe|generation"
     r"|edition|collector ?s|rev ?\w\d?)\b"
 )
+_MAX_Q_OF_DESKTOP = re.compile(r"workstation|\brtx pro 6000d?\b")
+"""RTX PRO 6000 Blackwell Max-Q Workstation Edition is a desktop card."""
+_NVIDIA_SMI = re.compile(r"^\s*gpu \d+:|\(uuid:[^)]*\)?")
+"""What `nvidia-smi -L` writes around the name."""
+_PART_NUMBER = re.compile(r"(?<=g) p\d \d{4} [a-z]{2}\b")
+"""EVGA's part numbers: "12G-P5-3657-KR"."""
 _ID_IN_BRACKETS = re.compile(r"\[(?:[0-9a-f]{4}(?::[0-9a-f]{4})?)\]")
 FAMILIES = frozenset({"gtx", "rtx", "gt", "titan"})
 
 OPTIONAL = frozenset({
-    "sxm", "pcie", "hbm3", "pascal", "gddr6", "gddr6x",
+    "sxm", "sxm2", "sxm3", "sxm4", "sxm5", "sxm6", "ac", "pcie", "hbm3", "pascal", "gddr6", "gddr6x",
     "quadro", "ada", "blackwell", "pro", "workstation", "server",
 })  # fmt: skip
 """Words that a name may omit if no other card has the shorter name."""
 
 MEANING = frozenset({
-    "quadro", "pro", "ada", "generation", "blackwell", "radeon", "rx", "arc", "ultra", "plus", "laptop", "maxq",
+    "quadro", "pro", "ada", "generation", "blackwell", "radeon", "rx", "arc", "laptop", "maxq",
     "ti", "super", "d", "m", "q", "s", "t", "a", "xp",
 })  # fmt: skip
 """Words that, with the same number, name another model. The words of board makers do not."""
@@ -46,7 +52,7 @@ class NameKey(msgspec.Struct, frozen=True):
 def is_laptop_name(name: str) -> bool:
     """Whether the name is that of a laptop GPU; before the RTX 30 family, many names do not show this."""
     plain = _plain(name)
-    if "workstation" in plain:  # RTX PRO 6000 Blackwell Max-Q Workstation Edition: a desktop card
+    if _MAX_Q_OF_DESKTOP.search(plain):
         return False
     return bool(_LAPTOP.search(plain) or _MODEL_OF_LAPTOP.search(plain))
 
@@ -57,18 +63,20 @@ def _plain(text: str) -> str:
 
 def name_key(text: str) -> NameKey:
     """The parts of a name. Case, order, punctuation and the words of the vendor do not matter."""
-    text = _ID_IN_BRACKETS.sub(" ", text.lower())
+    text = _NVIDIA_SMI.sub(" ", _ID_IN_BRACKETS.sub(" ", text.lower()))
     bracket = re.search(r"\[([^\]]*)\]", text)  # lspci: "GA106 [GeForce RTX 3060] (rev a1)"
     text = bracket[1] if bracket and bracket[1].strip() else text
     text = _plain(text)
-    text = text.replace("max q", "maxq") if "workstation" in text else _LAPTOP.sub(" laptop ", text)
+    text = text.replace("max q", "maxq") if _MAX_Q_OF_DESKTOP.search(text) else _LAPTOP.sub(" laptop ", text)
     text = _NOISE.sub(" ", text)
-    text = re.sub(r"\b(gtx|rtx|gt)(?=\d)", r"\1 ", text)
+    text = _PART_NUMBER.sub(" ", text)
+    text = re.sub(r"\b(gtx|rtx|gt)(?=[apt]?\d)", r"\1 ", text)
     text = re.sub(r"\b(mx|cmp|quadro)(?=\d{2,3})", r"\1 ", text)
     text = re.sub(r"\bmx (?=\d{3}\b)", "mx", text)
     text = re.sub(r"\bp ?(10[246]) ?(?=\d{3}\b)", r"p\1 ", text)
     text = re.sub(r"\b(\d{2,3}) hx\b", r"\1hx", text)
-    text = re.sub(r"\b(rtx) (a|t|p) (?=\d{3,4}\b)", r"\1 \2", text)
+    text = re.sub(r"\bp106 90\b", "p106 090", text)
+    text = re.sub(r"^(\s*|.*\brtx )([apt]) (?=\d{3,4}\b)", r"\1\2", text)
     text = _SHORT_SUPER.sub(r"\1\2 super", text)
     text = re.sub(r"\btitan(?=(?:v|xp?|rtx)\b)", "titan ", text)
     text = re.sub(r"(?<=\d{3})(?=(?:ti|super|d)(?:super)?(?:\d|\b))", " ", text)
@@ -76,7 +84,7 @@ def name_key(text: str) -> NameKey:
     text = re.sub(r"\b(ti|super)(?=\d)", r"\1 ", text)
     memory = _MEMORY.search(text)
     text = _MEMORY.sub(" ", text)
-    words = {re.sub(r"^sxm\d$", "sxm", w) for w in text.split()}
+    words = set(text.split())
     return NameKey(
         frozenset(words & FAMILIES), int(memory[1]) if memory else None, frozenset(words - FAMILIES)
     )

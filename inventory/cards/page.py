@@ -18,8 +18,8 @@ figures of them.
 
 - CC: CUDA compute capability. MHz: boost clock. W: board power.
 - FP32 TF: peak in TFLOP/s, computed as 2 x cores x boost clock.
-- TF32, FP16, BF16: peak of the tensor cores in TFLOP/s with FP32 accumulation and without sparsity. "-" means that
-  the card has no hardware for the precision.
+- TF32, FP16, BF16: peak of the tensor cores in TFLOP/s with FP32 accumulation and without sparsity. "-" means that the
+  card has no hardware for the precision, or that the figure is not known.
 - GB/s: the published memory bandwidth.
 - Driver: the first and the last driver branch that supports the card. An open end means that the newest branch
   supports it.

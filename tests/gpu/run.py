@@ -99,7 +99,7 @@ def steps(output: Path, backend: str) -> list[Step]:
         Step("fault-busy", "planted: a second process on the card is found", 75,
              (*faults, "busy", backend, "lstm", str(output / "report-busy")),
              verdicts.names_fault("lstm", "alone"), needs_card=True),
-        Step("stress", "health checks under load for a minute", 100,
+        Step("stress", "health checks under load for a minute", 120,
              ("-P", "dlbox.py", "check", "--stress", "1", "--backend", backend, "--json"), verdicts.checked,
              needs_card=True),
     ]  # fmt: skip

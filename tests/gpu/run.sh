@@ -5,4 +5,6 @@ cd "$(dirname "$0")/../.." || exit 2
 if [ -z "$PYTHON" ]; then
     if [ -x .venv/bin/python ]; then PYTHON=.venv/bin/python; else PYTHON=python3; fi
 fi
+PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
+export PYTHONPATH
 exec "$PYTHON" -P -m tests.gpu.run "$@"
