@@ -37,6 +37,8 @@ def distribution(name: str) -> DistributionRow:
         ("ubuntu-24.04", "6.17.0-14-generic", "generic-hwe-24.04"),
         ("ubuntu-22.04", "5.15.0-160-generic", "generic"),
         ("debian-12", "6.1.0-40-amd64", "amd64"),
+        ("debian-12", "6.12.117+deb12-amd64", "6.12-amd64"),
+        ("debian-12", "6.12.117+deb12-cloud-amd64", "6.12-cloud-amd64"),
         ("debian-13", "6.12.48+deb13-amd64", "amd64"),
         ("debian-13", "6.12.74+deb13+1-cloud-amd64", "cloud-amd64"),
         ("debian-13", "6.12.48+deb13-rt-amd64", "rt-amd64"),
@@ -75,6 +77,9 @@ FOREIGN = [
     ("debian-12", "6.12.9+bpo-amd64", "debian-backports", "linux-headers-"),
     ("debian-13", "6.12.9+bpo-amd64", "debian-backports", "linux-headers-"),
     ("debian-13", "6.1.0-40-amd64", "debian-other-release", "linux-headers-"),
+    ("debian-12", "6.12.48+deb13-amd64", "debian-backports", "linux-headers-"),
+    ("debian-12", "6.12.22-amd64", "debian-other-release", "linux-headers-"),
+    ("debian-13", "6.12.22-amd64", "debian-other-release", "linux-headers-"),
     ("debian-13", "6.12.0-mine", "custom", "linux-headers-"),
     ("debian-13", "6.13.0-tkg-eevdf", "custom", "linux-headers-"),
     ("ubuntu-24.04", "6.8.0-0151-generic", "custom", "linux-headers-"),
@@ -213,6 +218,15 @@ def test_modules_and_headers_that_apt_does_not_offer_are_not_planned() -> None:
     compiled = {"apt_packages": offered, "compiled_headers": ("6.17.1-mine",)}
     found = stack("RTX 3060", kernel="6.17.1-mine", **compiled)
     assert not any("headers" in warning for warning in found.warnings)
+
+
+def test_prebuilt_modules_that_apt_offers_for_the_very_kernel_are_used() -> None:
+    kernel = "6.8.0-1021-aws"
+    modules = f"linux-modules-nvidia-580-open-{kernel}"
+    driver = stack("RTX 3060", kernel=kernel, apt_packages=("linux-headers-aws", modules)).driver
+    assert driver is not None
+    assert driver.source == "prebuilt"
+    assert driver.packages == (modules, "nvidia-driver-580-open")
 
 
 def test_an_archive_without_any_package_of_the_kind_shows_nothing() -> None:
