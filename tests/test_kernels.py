@@ -170,7 +170,7 @@ def test_a_kernel_of_wsl2_gets_no_driver() -> None:
 def test_a_requested_branch_or_variant_is_honoured() -> None:
     other = stack("RTX 3060", on="ubuntu-24.04", branch=595).driver
     assert other is not None
-    assert (other.branch, other.flavour) == (595, "open")
+    assert (other.branch, other.flavour, other.source) == (595, "open", "prebuilt")
     closed = stack("RTX 3060", on="ubuntu-24.04", flavour="closed").driver
     assert closed is not None
     assert closed.packages == ("linux-modules-nvidia-580-generic-hwe-24.04", "nvidia-driver-580")
@@ -354,13 +354,13 @@ TEXT = module_builds.PATH.read_text(encoding="utf-8")
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ('newest: "6.12"', 'newest: "6"', "`newest` of row 1 of `builds`: expected a kernel series"),
-        ('fails: "6.17"', 'fails: "6.12"', "`fails` of row 1 of `builds`: expected a series after 6.12"),
-        ("from_version: 535.183.01", "from_version: 550.183.01", "expected 535.x"),
+        ('newest: "6.13"', 'newest: "6"', "`newest` of row 1 of `builds`: expected a kernel series"),
+        ('fails: "6.17"', 'fails: "6.13"', "`fails` of row 1 of `builds`: expected a series after 6.13"),
+        ("from_version: 535.216.03", "from_version: 550.216.03", "expected 535.x"),
         ("branch: 535", "branch: five", "`branch`"),
         ("schema_version: 1", "schema_version: 2", "expected 1, got `2`"),
         ("from_version: 570.153.02", "from_version: 570.133.07", "has a row already"),
-        ("    verified: memory", "    verified: surely", "`verified`"),
+        ("    verified: published", "    verified: surely", "`verified`"),
         ("builds:", "holes:", "`holes`"),
     ],
 )
