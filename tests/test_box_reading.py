@@ -14,17 +14,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.terminal.console import Console
 from inventory.machine.records import Distribution, Host, Machine
 from provision.ansible import playbook, variables
 from provision.ansible.outcome import HostOutcome, PlaybookOutcome
 from provision.ansible.playbook import PlaybookJob
 from provision.artifacts import environments, own_wheel
 from provision.artifacts.own_wheel import OwnWheel
+from provision.commands.install import ProvisionRun
 from provision.commands.interaction import Interaction
 from provision.commands.options import ProvisionOptions
 from provision.commands.provision import is_success, run
 from provision.resolve import box_reading, boxes
 from provision.resolve.box_reading import ReadingError
+from provision.resolve.load import load
 from tests.hostile import placed, texts
 from tests.test_playbook import RecordingProgress
 from tests.test_variables import read, root
@@ -243,3 +246,12 @@ def test_only_a_good_verdict_is_success(verdict: str) -> None:
     assert is_success(outcome)
     wrong = msgspec.structs.replace(host, verdict=verdict)
     assert not is_success(msgspec.structs.replace(outcome, hosts=(host, wrong)))
+
+
+def test_a_requested_driver_and_what_apt_offers_reach_the_request() -> None:
+    options = ProvisionOptions(branch=595, flavour="open", pypi_only=True)
+    interaction = Interaction(RecordingProgress, None, print, False)
+    found = ProvisionRun(options, load(), interaction, Console(quiet=True))._request("here", READING)
+    assert (found.branch, found.flavour, found.further_indexes) == (595, "open", False)
+    assert found.apt_packages == tuple(READING["apt_packages"])
+    assert found.compiled_headers == ("6.8.0-151-generic",)

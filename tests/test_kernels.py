@@ -37,6 +37,8 @@ def distribution(name: str) -> DistributionRow:
         ("ubuntu-24.04", "6.17.0-14-generic", "generic-hwe-24.04"),
         ("ubuntu-22.04", "5.15.0-160-generic", "generic"),
         ("debian-12", "6.1.0-40-amd64", "amd64"),
+        ("debian-12", "6.12.117+deb12-amd64", "6.12-amd64"),
+        ("debian-12", "6.12.117+deb12-cloud-amd64", "6.12-cloud-amd64"),
         ("debian-13", "6.12.48+deb13-amd64", "amd64"),
         ("debian-13", "6.12.74+deb13+1-cloud-amd64", "cloud-amd64"),
         ("debian-13", "6.12.48+deb13-rt-amd64", "rt-amd64"),
@@ -75,6 +77,9 @@ FOREIGN = [
     ("debian-12", "6.12.9+bpo-amd64", "debian-backports", "linux-headers-"),
     ("debian-13", "6.12.9+bpo-amd64", "debian-backports", "linux-headers-"),
     ("debian-13", "6.1.0-40-amd64", "debian-other-release", "linux-headers-"),
+    ("debian-12", "6.12.48+deb13-amd64", "debian-backports", "linux-headers-"),
+    ("debian-12", "6.12.22-amd64", "debian-other-release", "linux-headers-"),
+    ("debian-13", "6.12.22-amd64", "debian-other-release", "linux-headers-"),
     ("debian-13", "6.12.0-mine", "custom", "linux-headers-"),
     ("debian-13", "6.13.0-tkg-eevdf", "custom", "linux-headers-"),
     ("ubuntu-24.04", "6.8.0-0151-generic", "custom", "linux-headers-"),
@@ -165,7 +170,7 @@ def test_a_kernel_of_wsl2_gets_no_driver() -> None:
 def test_a_requested_branch_or_variant_is_honoured() -> None:
     other = stack("RTX 3060", on="ubuntu-24.04", branch=595).driver
     assert other is not None
-    assert (other.branch, other.flavour) == (595, "open")
+    assert (other.branch, other.flavour, other.source) == (595, "open", "prebuilt")
     closed = stack("RTX 3060", on="ubuntu-24.04", flavour="closed").driver
     assert closed is not None
     assert closed.packages == ("linux-modules-nvidia-580-generic-hwe-24.04", "nvidia-driver-580")
@@ -213,6 +218,15 @@ def test_modules_and_headers_that_apt_does_not_offer_are_not_planned() -> None:
     compiled = {"apt_packages": offered, "compiled_headers": ("6.17.1-mine",)}
     found = stack("RTX 3060", kernel="6.17.1-mine", **compiled)
     assert not any("headers" in warning for warning in found.warnings)
+
+
+def test_prebuilt_modules_that_apt_offers_for_the_very_kernel_are_used() -> None:
+    kernel = "6.8.0-1021-aws"
+    modules = f"linux-modules-nvidia-580-open-{kernel}"
+    driver = stack("RTX 3060", kernel=kernel, apt_packages=("linux-headers-aws", modules)).driver
+    assert driver is not None
+    assert driver.source == "prebuilt"
+    assert driver.packages == (modules, "nvidia-driver-580-open")
 
 
 def test_an_archive_without_any_package_of_the_kind_shows_nothing() -> None:
@@ -340,13 +354,13 @@ TEXT = module_builds.PATH.read_text(encoding="utf-8")
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ('newest: "6.12"', 'newest: "6"', "`newest` of row 1 of `builds`: expected a kernel series"),
-        ('fails: "6.17"', 'fails: "6.12"', "`fails` of row 1 of `builds`: expected a series after 6.12"),
-        ("from_version: 535.183.01", "from_version: 550.183.01", "expected 535.x"),
+        ('newest: "6.13"', 'newest: "6"', "`newest` of row 1 of `builds`: expected a kernel series"),
+        ('fails: "6.17"', 'fails: "6.13"', "`fails` of row 1 of `builds`: expected a series after 6.13"),
+        ("from_version: 535.216.03", "from_version: 550.216.03", "expected 535.x"),
         ("branch: 535", "branch: five", "`branch`"),
         ("schema_version: 1", "schema_version: 2", "expected 1, got `2`"),
         ("from_version: 570.153.02", "from_version: 570.133.07", "has a row already"),
-        ("    verified: memory", "    verified: surely", "`verified`"),
+        ("    verified: published", "    verified: surely", "`verified`"),
         ("builds:", "holes:", "`holes`"),
     ],
 )

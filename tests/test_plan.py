@@ -450,3 +450,32 @@ def test_hosts_without_a_stack_do_not_hide_the_others(tmp_path: Path) -> None:
     assert "desk-08" in result.stdout
     assert "dlbox: odd: GTX 780 is a Kepler card" in result.stderr
     assert "--host" in refused("--host", "all", "--card", "RTX 3060", *place)
+
+
+def test_a_requested_driver_reaches_the_plan() -> None:
+    box = ("--card", "RTX 3060", "--distro", "ubuntu-24.04")
+    assert answer(*box, "--branch", "595")["driver"]["branch"] == 595
+    assert answer(*box, "--flavour", "closed")["driver"]["flavour"] == "closed"
+    body = answer("--card", "GTX 1060", "--distro", "ubuntu-24.04", "--branch", "595", code=1)
+    assert "the request is for 595" in body["error"]
+    assert body["nearest"]["driver_branch"] == 580
+    assert CliRunner().invoke(cli, ["plan", *box, "--branch", "0"]).exit_code == 2
+    assert CliRunner().invoke(cli, ["plan", *box, "--flavour", "half-open"]).exit_code == 2
+
+
+def test_torch_comes_from_pypi_where_no_other_index_is_reached(tmp_path: Path) -> None:
+    box = ("--card", "GTX 1060", "--distro", "ubuntu-24.04")
+    assert answer(*box)["environments"]["torch"]["torch"] == "2.13.0+cu126"
+    assert answer(*box, "--pypi-only")["environments"]["torch"]["torch"] == "2.7.1"
+    (tmp_path / "mirror.conf").write_text("[global]\nindex-url = https://pypi.example.com/simple\n")
+    (tmp_path / "beside.conf").write_text("[global]\nextra-index-url = https://pypi.example.com/simple\n")
+    hosts = tmp_path / "hosts.yml"
+    hosts.write_text(
+        "all:\n  vars: {card: GTX 1060, distribution: ubuntu-24.04}\n  hosts:\n    open: {}\n"
+        "    closed: {pypi_only: true}\n    mirror: {pip_config: mirror.conf}\n    beside: {pip_config: beside.conf}\n"
+    )
+    for host, version in (
+        ("open", "2.13.0+cu126"), ("closed", "2.7.1"), ("mirror", "2.7.1"), ("beside", "2.13.0+cu126"),
+    ):  # fmt: skip
+        plan = answer("--inventory", str(hosts), "--host", host)
+        assert plan["environments"]["torch"]["torch"] == version, host

@@ -46,7 +46,8 @@ class KernelPackages(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     first_series: str | None = None
     """The first kernel series of the release ("6.8"), if later series have another metapackage."""
     later_flavour: str | None = None
-    """Flavour of the metapackage for kernels of a later series; None: there is none."""
+    """Flavour of the metapackage for kernels of a later series; None: there is none. Where it ends with ``flavour``,
+    the variants have such metapackages too: "6.12-amd64" and "6.12-cloud-amd64"."""
     later_series: tuple[str, ...] = ()
     """The later kernel series that the release has had; empty: every series after the first."""
     numbered: bool = False

@@ -163,17 +163,20 @@ def own_flavour(distribution: DistributionRow, release: str) -> str | None:
     later = {series(each) for each in own.later_series}
     if own.later_flavour is None or here < first or (later and here not in later):
         return None
-    return own.later_flavour if flavour == own.flavour else None
+    if flavour == own.flavour:
+        return own.later_flavour
+    ends_alike = own.later_flavour.endswith(own.flavour)
+    return own.later_flavour.removesuffix(own.flavour) + flavour if ends_alike else None
 
 
 def _own_name(distribution: DistributionRow, flavour: str) -> re.Pattern[str]:
     """The grammar of the names of one flavour.
 
-    A name is the version, then the number of the binary interface (6.8.0-151, 6.1.0-40), the mark of the release
-    (6.12.48+deb13) or neither, then the flavour. An interface has at most three digits and does not begin with 0.
+    A name is the version, then the number of the binary interface (6.8.0-151, 6.1.0-40) or the mark of the release
+    (6.12.48+deb13), then the flavour. An interface has at most three digits and does not begin with 0.
     """
     mark = rf"\+{re.escape(distribution.family[:3])}{re.escape(distribution.release)}(?:\+\d{{1,3}})?"
-    interface = r"-[1-9]\d{0,2}" if distribution.kernel.numbered else rf"(?:-[1-9]\d{{0,2}}|{mark})?"
+    interface = r"-[1-9]\d{0,2}" if distribution.kernel.numbered else rf"(?:-[1-9]\d{{0,2}}|{mark})"
     patch = r"\.0" if distribution.kernel.numbered else r"\.\d{1,4}"
     return re.compile(rf"\d+\.\d+{patch}{interface}-{re.escape(flavour)}", re.ASCII)
 

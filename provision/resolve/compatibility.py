@@ -29,7 +29,8 @@ these files and in the output of `dlbox plan --card NAME --distro NAME`.
   need an enrolled key when Secure Boot is on.
 - Python: `(uv)` marks a Python that uv installs because the distribution's version does not fit the wheels.
 - TensorFlow, torch, JAX: the version, then the cuDNN version that it loads. Each framework has its own environment.
-  "-" means that the framework's wheels contain no code for the card.
+  "-" means that the framework's wheels contain no code for the card. `+cu126`: the build for CUDA 12.6 from PyTorch's
+  own index; without that index (`dlbox plan --pypi-only`) an older torch from PyPI is selected.
 - backend: the default backend of Keras.
 """
 

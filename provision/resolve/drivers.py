@@ -90,11 +90,18 @@ def refuse_card(row: DriverRow, target: Target, data: StackData) -> str | None:
     return refuse_branch(row, target, data) or refuse_flavour(row, target, data)
 
 
-def refuse_kernel(row: DriverRow, distribution: DistributionRow, kernel: str) -> str | None:
-    """Refuse prebuilt modules for kernels other than the distribution's own, and every driver for WSL2's kernel."""
+def refuse_kernel(row: DriverRow, distribution: DistributionRow, request: Request) -> str | None:
+    """Refuse prebuilt modules for kernels that have none, and every driver for WSL2's kernel.
+
+    The distribution's own kernels have prebuilt modules, and those for which apt on the machine offers them.
+    """
+    kernel = request.kernel
     kind = release_names.kind_of(distribution, kernel)
     if kind is not None and kind.id == "wsl2":
         return f"kernel {kernel} is {kind.name}, whose driver is installed on Windows"
+    exact = [name.format(kernel_flavour=kernel) for name in row.packages if "{kernel_flavour}" in name]
+    if exact and set(exact) <= set(request.apt_packages or ()):
+        return None
     if row.origin == "prebuilt" and kind is not None:
         return f"{distribution.name} has no prebuilt modules for kernel {kernel}, which is {kind.name}"
     return None
@@ -213,7 +220,7 @@ def _refusal(row: DriverRow, request: Request, distribution: DistributionRow, da
         if why is not None:
             return why
     return (
-        (refuse_kernel(row, distribution, request.kernel) if request.environment != "wsl2" else None)
+        (refuse_kernel(row, distribution, request) if request.environment != "wsl2" else None)
         or refuse_build(row, request.kernel, data)
         or refuse_unoffered(row, distribution, request)
         or refuse_repository_key(row, distribution)
@@ -297,7 +304,7 @@ def _plan(row: DriverRow, request: Request, distribution: DistributionRow, data:
 def _names(distribution: DistributionRow, kernel: str) -> dict[str, str]:
     """The values of the variables in package names."""
     return {
-        "kernel_flavour": release_names.own_flavour(distribution, kernel) or "",
+        "kernel_flavour": release_names.own_flavour(distribution, kernel) or kernel,
         "headers": release_names.headers_package(distribution, kernel),
     }
 
