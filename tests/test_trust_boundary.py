@@ -236,7 +236,10 @@ def test_no_option_of_provision_is_evaluated(
             code = ended.exception.code if isinstance(ended.exception, SystemExit) else 2
             assert code in (1, 2), (words, ended.output)
             lines = ended.output.splitlines()
-            assert all(line.startswith("  ") for line in lines[1:]), (words, ended.output)  # they belong to the value
+            assert all(line.startswith("  ") for line in lines[1:]), (
+                words,
+                ended.output,
+            )  # they belong to the value
             assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", ended.output), words
     assert not canary.exists()
 
@@ -257,7 +260,12 @@ def test_gathered_facts_of_a_box_are_not_evaluated(tmp_path: Path) -> None:
          "distribution": text, "distribution_major_version": text, "packages": {text: [{"version": text}]}}
         for text in every
     ]  # fmt: skip
+    names = sorted(facts[0])
     tasks = [
+        {"name": "The facts are gathered",
+         "ansible.builtin.set_fact": {**{name: "{{ given." + name + " }}" for name in names}, "cacheable": True}},
+        {"name": "The facts are those of the box",
+         "ansible.builtin.assert": {"that": "ansible_facts['user_id'] == given.user_id", "quiet": True}},
         {"name": "A script runs", "ansible.builtin.include_role": {"name": "record"}, "ignore_errors": True,
          "vars": {"record_path": str(tmp_path / "record.json")}},
         {"name": "The service of the user is planned", "ansible.builtin.include_role": {"name": "jupyter"},
@@ -266,7 +274,7 @@ def test_gathered_facts_of_a_box_are_not_evaluated(tmp_path: Path) -> None:
     outcome = run(
         tmp_path, *(json.dumps(task) for task in tasks), inventories=(place,), hosts=tuple(hosts), check=True,
         variables={
-            name: {"ansible_facts": fact, "ansible_become": False} for name, fact in zip(hosts, facts, strict=True)
+            name: {"given": fact, "ansible_become": False} for name, fact in zip(hosts, facts, strict=True)
         },
     )  # fmt: skip
     assert len(outcome.hosts) == len(every)
