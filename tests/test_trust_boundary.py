@@ -109,6 +109,7 @@ def test_every_text_in_the_hosts_file_is_marked(tmp_path: Path, monkeypatch: pyt
     (document,) = found
     given = document["all"]["hosts"]["localhost"]
     assert given.pop("ansible_connection") == "local"
+    assert given.pop("ansible_remote_tmp").endswith("/tmp")
     assert unmarked_texts([given, document["all"]["vars"]]) == []
     assert given["b"][1] == {"c": {"__ansible_unsafe": "z"}, "d": 1, "e": None, "f": True}
 

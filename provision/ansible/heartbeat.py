@@ -56,9 +56,15 @@ class Heartbeat:
         self._ended.set()
         self._thread.join()
         size = 1 if kind is None else 2
+        self._on_all_boxes(["rmdir", self.remote_folder])
         with contextlib.suppress(OSError):
             os.truncate(self._file, size)
         self._on_all_boxes(["truncate", "-c", "-s", str(size), str(self._file)])
+
+    @property
+    def remote_folder(self) -> str:
+        """The folder on a box for Ansible's temporary files; the default in the user's home would stay."""
+        return f"/tmp/dlbox-ansible-{self.identity}"  # noqa: S108 - its name is random, and Ansible makes it with mode 0700
 
     @property
     def _file(self) -> Path:

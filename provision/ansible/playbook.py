@@ -174,7 +174,11 @@ class _PlaybookRun:
             name: unsafe(values) for name, values in self._job.variables.items()
         }
         if not self._job.inventories:
-            hosts[THIS_MACHINE] = {"ansible_connection": "local", **hosts.get(THIS_MACHINE, {})}
+            hosts[THIS_MACHINE] = {
+                "ansible_connection": "local",
+                "ansible_remote_tmp": str(self._folder / "tmp"),
+                **hosts.get(THIS_MACHINE, {}),
+            }
         path = self._folder / "hosts.json"
         path.touch(mode=0o600)
         shared = {"dlbox_run": unsafe(self._heartbeat.variables)}
@@ -189,6 +193,7 @@ class _PlaybookRun:
             "ANSIBLE_GATHERING": "smart",  # cached facts are not gathered again
             "ANSIBLE_CONFIG": str(self._folder / "ansible.cfg"),
             "ANSIBLE_HOME": str(self._folder / "home"),
+            "ANSIBLE_REMOTE_TEMP": self._heartbeat.remote_folder,
             "ANSIBLE_LOCAL_TEMP": str(self._folder / "local"),
             "ANSIBLE_COLLECTIONS_PATH": str(self._folder / "collections"),
             "ANSIBLE_HOST_KEY_CHECKING": "True",
