@@ -56,6 +56,8 @@ class Heartbeat:
         self._ended.set()
         self._thread.join()
         size = 1 if kind is None else 2
+        with contextlib.suppress(OSError):
+            Path(self.remote_folder).rmdir()
         self._on_all_boxes(["rmdir", self.remote_folder])
         with contextlib.suppress(OSError):
             os.truncate(self._file, size)
