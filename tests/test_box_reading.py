@@ -83,7 +83,7 @@ FIELDS = [
     ("kernel", "-6.8", 'field "kernel" is not a kernel release: "-6.8"'),
     ("kernel", "6.8-", "kernel release"),
     ("kernel", "6.8\n", "kernel release"),
-    ("kernel", "x" * 81, f'"{"x" * 77}..."'),
+    ("kernel", "x" * 81, f'"{"x" * 79}…"'),
     ("kernel", "6.8\x1b[31m\u202e", r'"6.8\u001b[31m\u202e"'),
     ("kernel", None, 'field "kernel" is not a kernel release: None'),
     ("kernels", ["6.8", "6.9 custom"], 'field "kernels[1]" is not a kernel release: "6.9 custom"'),

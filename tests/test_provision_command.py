@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -350,3 +351,61 @@ def test_an_installed_dlbox_does_not_remove_itself(
     assert not script.jobs
     run(monkeypatch, script, hosts=("there",), inventory=inventory, rollback=rollback)
     assert script.jobs
+
+
+@pytest.mark.parametrize(
+    ("fields", "found", "command"),
+    [
+        ({"verdict": "ready"}, "ready", "dlbox ready"),
+        (
+            {"verdict": "not-ready", "reboot_needed": True},
+            "reboot needed",
+            "sudo reboot, then dlbox provision",
+        ),
+        (
+            {"verdict": "not-ready", "status": "failed", "task": "t", "message": "No."},
+            "not-ready",
+            "dlbox provision",
+        ),
+        ({"status": "unreachable", "message": "it is off"}, "unreachable", "ssh localhost"),
+    ],
+)
+def test_the_table_at_the_end_has_the_result_and_the_next_command(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    fields: dict[str, Any],
+    found: str,
+    command: str,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    changed = {"status": "changed", "changed": ("a", "b", "c"), "seconds": 1084.0}
+    run(monkeypatch, ScriptedRuns(host(box=BOX), host(**{**changed, **fields})))
+    head, row = (re.sub("[┃│|]", " ", line).split() for line in capsys.readouterr().out.splitlines()[-3::2])
+    assert head[:4] == ["box", "result", "changed", "time"]
+    text = " ".join(row)
+    assert text.startswith(f"localhost {found} 3 18:04 min {command}"), text
+
+
+def test_the_plan_names_everything_before_the_question(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for jupyter, tags in ((True, ()), (False, ()), (True, ("driver",))):
+        run(monkeypatch, ScriptedRuns(host(box=BOX)), answer=False, jupyter=jupyter, tags=tags)
+        text = " ".join(capsys.readouterr().out.split())
+        assert ("JupyterLab as a service" in text) is (jupyter and not tags)
+        assert ("the command dlbox for all users" in text) is (not tags)
+        assert ("trains for about a minute" in text) is (not tags)
+
+
+def test_one_cause_that_stops_all_boxes_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    vault = "the inventory contains values that are encrypted: run the same command with --ask-vault-pass"
+
+    def fails(job: PlaybookJob, *rest: object) -> PlaybookOutcome:
+        hosts = tuple(
+            HostOutcome(name=name, status="failed", message=f"Ansible did not run on this host: {vault}")
+            for name in ("a", "b")
+        )
+        return PlaybookOutcome(playbook="preflight", check=False, seconds=1.0, hosts=hosts, error=vault)
+
+    code, messages = run(monkeypatch, fails)  # type: ignore[arg-type]
+    assert (code, messages) == (1, [vault])

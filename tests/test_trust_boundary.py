@@ -109,6 +109,7 @@ def test_every_text_in_the_hosts_file_is_marked(tmp_path: Path, monkeypatch: pyt
     (document,) = found
     given = document["all"]["hosts"]["localhost"]
     assert given.pop("ansible_connection") == "local"
+    assert given.pop("ansible_remote_tmp").endswith("/tmp")
     assert unmarked_texts([given, document["all"]["vars"]]) == []
     assert given["b"][1] == {"c": {"__ansible_unsafe": "z"}, "d": 1, "e": None, "f": True}
 
@@ -260,7 +261,12 @@ def test_gathered_facts_of_a_box_are_not_evaluated(tmp_path: Path) -> None:
          "distribution": text, "distribution_major_version": text, "packages": {text: [{"version": text}]}}
         for text in every
     ]  # fmt: skip
+    names = sorted(facts[0])
     tasks = [
+        {"name": "The facts are gathered",
+         "ansible.builtin.set_fact": {**{name: "{{ given." + name + " }}" for name in names}, "cacheable": True}},
+        {"name": "The facts are those of the box",
+         "ansible.builtin.assert": {"that": "ansible_facts['user_id'] == given.user_id", "quiet": True}},
         {"name": "A script runs", "ansible.builtin.include_role": {"name": "record"}, "ignore_errors": True,
          "vars": {"record_path": str(tmp_path / "record.json")}},
         {"name": "The service of the user is planned", "ansible.builtin.include_role": {"name": "jupyter"},
@@ -269,7 +275,7 @@ def test_gathered_facts_of_a_box_are_not_evaluated(tmp_path: Path) -> None:
     outcome = run(
         tmp_path, *(json.dumps(task) for task in tasks), inventories=(place,), hosts=tuple(hosts), check=True,
         variables={
-            name: {"ansible_facts": fact, "ansible_become": False} for name, fact in zip(hosts, facts, strict=True)
+            name: {"given": fact, "ansible_become": False} for name, fact in zip(hosts, facts, strict=True)
         },
     )  # fmt: skip
     assert len(outcome.hosts) == len(every)

@@ -15,6 +15,8 @@ import uuid
 from pathlib import Path
 from types import TracebackType
 
+from provision.ansible import phases
+
 EVERY_S = 10.0
 _LIMIT_S = 5.0
 FOLDER = Path("/run/dlbox")
@@ -36,6 +38,8 @@ class Heartbeat:
         self._sockets = sockets
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
+        self.phase = ""
+        """What the boxes do now, such as "unpacking" (phases.py); "" if it is not known."""
 
     @property
     def variables(self) -> dict[str, str]:
@@ -53,8 +57,16 @@ class Heartbeat:
         self._thread.join()
         size = 1 if kind is None else 2
         with contextlib.suppress(OSError):
+            Path(self.remote_folder).rmdir()
+        self._on_all_boxes(["rmdir", self.remote_folder])
+        with contextlib.suppress(OSError):
             os.truncate(self._file, size)
         self._on_all_boxes(["truncate", "-c", "-s", str(size), str(self._file)])
+
+    @property
+    def remote_folder(self) -> str:
+        """The folder on a box for Ansible's temporary files; the default in the user's home would stay."""
+        return f"/tmp/dlbox-ansible-{self.identity}"  # noqa: S108 - its name is random, and Ansible makes it with mode 0700
 
     @property
     def _file(self) -> Path:
@@ -64,17 +76,15 @@ class Heartbeat:
         while not self._ended.wait(EVERY_S):
             with contextlib.suppress(OSError):
                 os.utime(self._file)
+            sockets = _open_sockets(self._sockets)
             self._on_all_boxes(["touch", "-c", str(self._file)])
+            found = self._on_all_boxes(list(phases.COMMAND)) if sockets else _output(list(phases.COMMAND))
+            self.phase = phases.phase(found)
 
-    def _on_all_boxes(self, command: list[str]) -> None:
-        """Run the command on all boxes in parallel, over open connections only."""
+    def _on_all_boxes(self, command: list[str]) -> str:
+        """Run the command on all boxes in parallel, over open connections only. Returns what it prints there."""
         started = [_start_over(path, command) for path in _open_sockets(self._sockets)]
-        for process in started:
-            try:
-                process.wait(_LIMIT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        return "\n".join(_printed(process) for process in started)
 
 
 def who() -> str:
@@ -86,11 +96,31 @@ def who() -> str:
     return f"{person}@{socket.gethostname()}"
 
 
+def _output(command: list[str]) -> str:
+    """What a command prints on this machine; "" if it cannot be started."""
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+    except OSError:
+        return ""
+    return _printed(process)
+
+
+def _printed(process: subprocess.Popen[bytes]) -> str:
+    try:
+        return process.communicate(timeout=_LIMIT_S)[0].decode(errors="replace")
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return ""
+
+
 def _start_over(connection: Path, command: list[str]) -> subprocess.Popen[bytes]:
     options = ["-o", f"ControlPath={connection}", "-o", "ProxyCommand=false", "-o", "BatchMode=yes"]
     return subprocess.Popen(
         ["ssh", *options, OPEN_ALREADY, *command],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     )  # fmt: skip
 
 

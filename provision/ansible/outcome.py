@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -40,6 +41,8 @@ class HostOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """In a dry run: the differences in files and folders, shortened."""
     log: str | None = None
     """Path of the full log."""
+    seconds: float = 0.0
+    """Time from the first to the last event of this host."""
 
 
 class PlaybookOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,9 +74,11 @@ class HostEvents:
         self.failure: tuple[str, str] | None = None
         self.unreachable = False
         self.facts: dict[str, Any] = {}
+        self._begun = self._last = time.monotonic()
 
     def add(self, kind: str, data: Mapping[str, Any]) -> None:
         """Add an event of this host; ``kind`` is Ansible's name for it, such as ``runner_on_ok``."""
+        self._last = time.monotonic()
         task, result = label(data), data.get("res")
         result = result if isinstance(result, dict) else {}
         if kind == "runner_on_unreachable":
@@ -118,6 +123,7 @@ class HostEvents:
             notes=tuple(self.notes),
             differences=tuple(self.differences),
             log=str(log) if log else None,
+            seconds=round(self._last - self._begun, 1),
         )
 
 

@@ -34,6 +34,7 @@ from provision.progress import ProgressReporter
 
 THIS_MACHINE = "localhost"
 """The name of the host if no inventory is given."""
+_BOXES_SHOWN = 2
 _SSH = "-C -o ControlMaster=auto -o ControlPersist=60s -o ServerAliveInterval=15 -o ServerAliveCountMax=8"
 
 
@@ -95,12 +96,15 @@ class _PlaybookRun:
         whole = job.playbook.stem == "site" and not job.tags and not job.check
         driver = any("nvidia_driver_packages" in variables for variables in job.variables.values())
         self._estimate = TimeEstimate(
-            logs.folder / f"{job.playbook.stem}.pace.json", slow=whole, driver=driver or not whole
+            logs.folder / f"{job.playbook.stem}{'-check' if job.check else ''}.pace.json",
+            slow=whole,
+            driver=driver or not whole,
         )
         self._events: dict[str, HostEvents] = {}
         self._rescued: dict[str, bool] = {}
         self._errors: list[str] = []
         self._doing = "starting"
+        self._at_work: list[str] = []
 
     def run(self) -> PlaybookOutcome:
         started = time.monotonic()
@@ -114,7 +118,7 @@ class _PlaybookRun:
                     ending.close_connections(self._folder / "ssh")
                     self._logs.close()
         outcome = self._outcome(code, time.monotonic() - started)
-        self._estimate.finish(keep=outcome.succeeded and not self._job.check and not self._job.tags)
+        self._estimate.finish(keep=outcome.succeeded and not self._job.tags)
         self._progress.done(_summary(outcome))
         return outcome
 
@@ -170,7 +174,11 @@ class _PlaybookRun:
             name: unsafe(values) for name, values in self._job.variables.items()
         }
         if not self._job.inventories:
-            hosts[THIS_MACHINE] = {"ansible_connection": "local", **hosts.get(THIS_MACHINE, {})}
+            hosts[THIS_MACHINE] = {
+                "ansible_connection": "local",
+                "ansible_remote_tmp": str(self._folder / "tmp"),
+                **hosts.get(THIS_MACHINE, {}),
+            }
         path = self._folder / "hosts.json"
         path.touch(mode=0o600)
         shared = {"dlbox_run": unsafe(self._heartbeat.variables)}
@@ -185,6 +193,7 @@ class _PlaybookRun:
             "ANSIBLE_GATHERING": "smart",  # cached facts are not gathered again
             "ANSIBLE_CONFIG": str(self._folder / "ansible.cfg"),
             "ANSIBLE_HOME": str(self._folder / "home"),
+            "ANSIBLE_REMOTE_TEMP": self._heartbeat.remote_folder,
             "ANSIBLE_LOCAL_TEMP": str(self._folder / "local"),
             "ANSIBLE_COLLECTIONS_PATH": str(self._folder / "collections"),
             "ANSIBLE_HOST_KEY_CHECKING": "True",
@@ -209,13 +218,18 @@ class _PlaybookRun:
         data = event.get("event_data") or {}
         if kind in ("playbook_on_task_start", "playbook_on_handler_task_start"):
             self._doing = label(data)
+            self._at_work.clear()
             self._estimate.begin(self._doing)
             self._tick()
+        elif kind == "runner_on_start":
+            self._at_work.append(str(data.get("host") or ""))
         elif kind == "playbook_on_stats":
             failed = {**data.get("failures", {}), **data.get("dark", {})}
             self._rescued = {name: name not in failed for name in self._events}
         elif "host" in data and kind.startswith(("runner_on_", "runner_item_", "runner_retry")):
             name = str(data["host"])
+            if kind in ("runner_on_ok", "runner_on_failed", "runner_on_unreachable", "runner_on_skipped"):
+                self._at_work = [host for host in self._at_work if host != name]
             self._log(name, text)
             self._events.setdefault(name, HostEvents(name, check=self._job.check)).add(kind, data)
         elif kind in ("verbose", "error", "warning") and text.strip():
@@ -233,8 +247,16 @@ class _PlaybookRun:
     def _tick(self) -> bool:
         """ansible_runner calls this twice a second, so that the bar moves. Returns False: the run is not cancelled."""
         estimate = self._estimate
-        self._progress.update(self._doing, share=estimate.share, rate=in_words(estimate.seconds_left))
+        self._progress.update(self._description(), share=estimate.share, rate=in_words(estimate.seconds_left))
         return False
+
+    def _description(self) -> str:
+        """The task, the phase of the installation in it, and the boxes that work on it: "task (unpacking) on desk"."""
+        phase = f" ({self._heartbeat.phase})" if self._heartbeat.phase else ""
+        boxes = [name for name in self._at_work if name and name != THIS_MACHINE]
+        more = f" and {len(boxes) - _BOXES_SHOWN} more" if len(boxes) > _BOXES_SHOWN else ""
+        where = f" on {', '.join(boxes[:_BOXES_SHOWN])}{more}" if boxes else ""
+        return f"{self._doing}{phase}{where}"
 
     def _outcome(self, code: int, seconds: float) -> PlaybookOutcome:
         hosts: list[HostOutcome] = [

@@ -86,6 +86,7 @@ class ProvisionRun:
         for name, stack in stacks.items():
             self._console.print(Text(name, style="bold"))
             print_plan(stack, self._data, self._console)
+            self._console.print(Text(self._beside(stack)))
         for host in refused:
             self._console.print(Text(f"{host.name}: skipped: {host.message}"))
         names = " and ".join(stacks) if refused else self._names
@@ -100,6 +101,20 @@ class ProvisionRun:
             job = msgspec.structs.replace(job, limit=",".join(stacks), hosts=tuple(stacks))
         done = self._play(job)
         return msgspec.structs.replace(done, hosts=_by_name(*done.hosts, *refused))
+
+    def _beside(self, stack: Stack) -> str:
+        """What is installed beside the plan's driver and frameworks."""
+        tags = self._options.tags
+        parts = []
+        if not tags or "frameworks" in tags:
+            parts.append(f"the environments {', '.join(stack.requirements)} in /opt/dlbox")
+        if not tags or "dlbox" in tags:
+            parts.append("the command dlbox for all users")
+        if self._options.jupyter and (not tags or "jupyter" in tags):
+            parts.append("JupyterLab as a service on 127.0.0.1 (--no-jupyter leaves it out)")
+        if not tags or "verify" in tags:
+            parts.append("at the end, `dlbox ready --quick` trains for about a minute")
+        return f"Also: {'; '.join(parts)}." if parts else ""
 
     def _requests(
         self, preflight: PlaybookOutcome

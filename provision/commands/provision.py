@@ -6,11 +6,11 @@ from pathlib import Path
 
 import msgspec
 
-from common.command_line.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
+from common.command_line.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from common.command_line.json_output import print_json
 from common.terminal.console import Console
 from provision.ansible import variables
-from provision.ansible.outcome import HostOutcome, PlaybookOutcome
+from provision.ansible.outcome import PlaybookOutcome
 from provision.ansible.playbook import THIS_MACHINE, PlaybookJob
 from provision.artifacts.bundle import BundleError
 from provision.artifacts.lockfiles import LockError
@@ -27,12 +27,10 @@ from provision.commands.options import (
     would_replace_itself,
 )
 from provision.commands.plan_requests import PlanOptions
+from provision.commands.provision_output import is_good, print_outcome
 from provision.hosts.hosts import HostError, host_names, select
 from provision.resolve.load import DEFAULT_PATH, StackFileError, load
 from provision.resolve.rows import StackData
-
-GOOD_VERDICTS = (None, "ready", "cpu-only")
-"""Verdicts of a box that count as success; None if no verdict was requested, as in a dry run."""
 
 
 def run(options: ProvisionOptions, interaction: Interaction) -> int:
@@ -98,46 +96,10 @@ def _install(
     succeeded = is_success(outcome)
     if interaction.as_json:
         print_json("provision", {"succeeded": succeeded, **msgspec.to_builtins(outcome)})
-    _print_outcome(outcome, console, print_error)
+    print_outcome(outcome, console, print_error)
     return EXIT_OK if succeeded else EXIT_FAILED
 
 
 def is_success(outcome: PlaybookOutcome) -> bool:
     """Whether no task failed, no box waits for a reboot, and no box reports that it is not ready."""
-    return outcome.succeeded and not any(
-        host.verdict not in GOOD_VERDICTS or (host.reboot_needed and host.verdict is not None)
-        for host in outcome.hosts
-    )
-
-
-def _print_outcome(outcome: PlaybookOutcome, console: Console, print_error: Complain) -> None:
-    """Print one line per host: what was done, and what to do next."""
-    if outcome.error is not None:
-        print_error(outcome.error)
-    for host in outcome.hosts:
-        for text in (*host.differences, *(f"{host.name}: {note}" for note in host.notes)):
-            console.print(text, soft_wrap=True)
-        line = _line(host, check=outcome.check)
-        if host.status in ("failed", "unreachable"):
-            print_error(f"{line} (log: {host.log})" if host.log else line)
-        else:
-            console.print(line, soft_wrap=True)
-    good = [host.name for host in outcome.hosts if host.status in ("ok", "changed")]
-    if outcome.playbook == "preflight" and len(outcome.hosts) > len(good) > 0:
-        print_error(
-            f"nothing was installed on any host; to continue without the failed hosts: --limit {','.join(good)}"
-        )
-
-
-def _line(host: HostOutcome, *, check: bool) -> str:
-    if host.status == "unreachable":
-        return f"{host.name}: {host.message}"
-    if host.status == "failed":
-        return f'{host.name}: task "{host.task}" failed: {host.message}'
-    number = len(host.changed)
-    tasks = f"{number} task{'s' if number != 1 else ''}"
-    done = f"{tasks} would change something" if check else f"{tasks} changed something"
-    if host.reboot_needed and not check:
-        return f"{host.name}: {done}; reboot it, then run the same command again to continue"
-    verdict = f"; its own verdict: {host.verdict}" if host.verdict else ""
-    return f"{host.name}: {done}{verdict}"
+    return outcome.succeeded and all(is_good(host) for host in outcome.hosts)

@@ -115,7 +115,7 @@ def test_a_second_run_is_refused_and_the_first_finishes(
     wait_for_pip(container)
     second = play(container, tmp_path, "rollback.yml", role_vars)
     assert (second.status, second.changed) == ("failed", ())
-    assert second.task == "preflight: No other run works on this box"
+    assert second.task == "preflight: No other run works on this machine"
     assert "has been at work on this box with `dlbox provision` since" in (second.message or "")
     assert controller.wait(timeout=240) == 0
     assert play(container, tmp_path, "site.yml", role_vars, "frameworks").changed == ()

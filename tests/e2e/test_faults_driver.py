@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import time
 from pathlib import Path
@@ -155,3 +156,36 @@ def test_a_driver_of_another_branch_is_refused(box: Container, tmp_path: Path) -
     assert "sudo apt purge" in (refused.message or "")
     box.output("sudo apt-get purge -q -y '*nvidia*' 'libcuda*' && sudo apt-get autoremove -q -y")
     assert provision(box, tmp_path).status == "changed"
+
+
+LEFT = (
+    "cd / && sudo find etc var/lib/dkms usr/lib/systemd -printf '%p %y %m %u %g %l\\n' 2>/dev/null | sort;"
+    " sudo sh -c 'cd /etc && find . -type f -print0 | sort -z | xargs -0 sha256sum';"
+    " find /var/cache/apt/archives -name '*.deb' | sort; systemctl is-system-running;"
+    " systemctl list-units --all --state=failed --plain --no-legend"
+)
+"""Everything that a rollback must restore: content, owner, group and mode of files, apt's archives, services."""
+
+UNIT = "[Service]\nExecStart=/bin/sleep infinity\nExecStop=/bin/false\n"
+
+
+def test_a_rollback_restores_owners_services_archives_and_the_key(box: Container, tmp_path: Path) -> None:
+    """A package like nvidia-persistenced: an account, a service that fails when it is stopped, and a key of DKMS."""
+    place = box.root / "srv/stand-in"
+    stand_in.deb(
+        place, "nvidia-persistenced", stand_in.VERSION,
+        files={"/usr/lib/systemd/system/nvidia-persistenced.service": UNIT.encode()},
+        postinst="useradd --system --no-create-home nvpd\nmkdir -p /var/lib/dkms\ntouch /var/lib/dkms/mok.key"
+                 " /var/lib/dkms/mok.pub\nsystemctl daemon-reload\nsystemctl start nvidia-persistenced",
+    )  # fmt: skip
+    stand_in.index(place)
+    box.output("sudo apt-get update -q", timeout_s=300)
+    before = box.output(LEFT).splitlines()
+    assert "etc/shadow- f 640 root shadow " in before
+    wanted = {"nvidia_driver_packages": [*role_vars()["nvidia_driver_packages"], "nvidia-persistenced"]}
+    assert provision(box, tmp_path, **wanted).status == "changed"
+    assert box.run("id nvpd && test -e /var/lib/dkms/mok.key").returncode == 0
+    assert box.run("sudo cp /bin/true /var/cache/apt/archives/nvidia-smi_1_amd64.deb").returncode == 0
+    back = play(box, tmp_path, "rollback.yml", role_vars())
+    assert back.status == "changed", back
+    assert not list(difflib.unified_diff(before, box.output(LEFT).splitlines(), lineterm="", n=0))
