@@ -49,6 +49,9 @@ READING: dict[str, Any] = {
     "locks": [{"file": "/var/lib/dpkg/lock", "pid": 77, "name": "unattended-upgr"}],
     "interrupted": False,
     "free_bytes": {"/": 1 << 35, "/boot": None, "/usr": 0},
+    "file_systems": {"/": 2049, "/boot": None},
+    "initramfs": {"files": 2, "largest": 83886080, "has_driver": True},
+    "environments": ["tensorflow", "dlbox"],
 }  # fmt: skip
 
 

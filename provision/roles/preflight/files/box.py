@@ -53,6 +53,16 @@ WINDOWS_CARD = re.compile(
     re.I,
 )
 INSTRUCTION_SETS = {"sse4_1", "sse4_2", "avx", "avx2", "fma", "avx512f"}
+PLACES = ("/", "/boot", "/usr", "/opt", "/var")
+INITRAMFS = (
+    "etc/initramfs-tools/modules",
+    "etc/initramfs-tools/initramfs.conf",
+    "etc/initramfs-tools/conf.d/*",
+    "usr/share/initramfs-tools/modules.d/*",
+    "usr/share/initramfs-tools/conf-hooks.d/*",
+    "etc/dracut.conf.d/*.conf",
+)
+"""Files that decide which modules an initramfs includes."""
 RUNFILE = ("usr/bin/nvidia-uninstall", "usr/bin/nvidia-installer", "var/log/nvidia-installer.log")
 
 
@@ -77,7 +87,10 @@ def read(root: Path) -> dict[str, Any]:
         "runfile": [f"/{path}" for path in RUNFILE if (root / path).exists()],
         "locks": locks(root),
         "interrupted": interrupted(root),
-        "free_bytes": {place: free(root, place) for place in ("/", "/boot", "/usr", "/opt", "/var")},
+        "free_bytes": {place: free(root, place)[0] for place in PLACES},
+        "file_systems": {place: free(root, place)[1] for place in PLACES},
+        "initramfs": initramfs(root),
+        "environments": [path.name for path in entries(root / "opt/dlbox/venv") if path.name[0] != "."],
     }
 
 
@@ -333,16 +346,39 @@ def interrupted(root: Path) -> bool:
     )
 
 
-def free(root: Path, place: str) -> int | None:
-    """Free bytes for users on the file system of a folder, which may not exist yet; None: cannot be read."""
+def initramfs(root: Path) -> dict[str, Any]:
+    """The initramfs files in /boot: their number, the size of the largest, and whether they include NVIDIA's modules.
+
+    They do where a configuration names the modules, or asks for all drivers of displays (FRAMEBUFFER).
+    """
+    images = [
+        path for path in entries(root / "boot") if re.match(r"initrd\.img-|initramfs-.*\.img$", path.name)
+    ]
+    sizes = []
+    for path in images:
+        try:
+            sizes.append(path.stat().st_size)
+        except OSError:
+            continue
+    lines = []
+    for place in INITRAMFS:
+        for path in sorted(root.glob(place)):
+            lines += [line.partition("#")[0] for line in (text(path) or "").splitlines()]
+    named = any(re.search(r"\bnvidia|^\s*FRAMEBUFFER=[\"']?y", line) for line in lines)
+    return {"files": len(sizes), "largest": max(sizes, default=0), "has_driver": named}
+
+
+def free(root: Path, place: str) -> tuple[int | None, int | None]:
+    """Free bytes for users on the file system of a folder, which may not exist yet, and the number of this file system;
+    None: cannot be read."""
     path = root / place.lstrip("/")
     while not path.exists() and path != path.parent:
         path = path.parent
     try:
         state = os.statvfs(str(path))
+        return state.f_bavail * state.f_frsize, path.stat().st_dev
     except OSError:
-        return None
-    return state.f_bavail * state.f_frsize
+        return None, None
 
 
 if __name__ == "__main__":
