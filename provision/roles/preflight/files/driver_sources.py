@@ -166,7 +166,11 @@ def read(root: Path, names: list[str], own: list[str]) -> dict[str, Any]:
     for entry in found:
         entry["file"] = file_of(entry["source"], files)
         entry["text"] = sentence(entry)
-    return {"known": known, "foreign": found, "sources": [source for source in sources if source != INSTALLED]}
+    return {
+        "known": known,
+        "foreign": found,
+        "sources": [source for source in sources if source != INSTALLED],
+    }
 
 
 def sentence(entry: dict[str, Any]) -> str:
