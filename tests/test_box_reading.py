@@ -54,6 +54,9 @@ READING: dict[str, Any] = {
     "free_bytes": {"/": 1 << 35, "/boot": None, "/usr": 0},
     "apt_packages": ["linux-headers-generic", "linux-modules-nvidia-580-open-6.8.0-151-generic"],
     "compiled_headers": ["6.8.0-151-generic"],
+    "file_systems": {"/": 2049, "/boot": None},
+    "initramfs": {"files": 2, "largest": 83886080, "has_driver": True},
+    "environments": ["tensorflow", "dlbox"],
 }  # fmt: skip
 
 

@@ -213,9 +213,10 @@ def test_the_script_answers_in_english_and_without_lists(
     assert done["foreign"][0]["text"].startswith(
         "nvidia-driver-580 580.9 would come from https://ppa.launchpadcontent.net/graphics-drivers/ppa/ubuntu"
     )
+    assert done["sources"] == [UBUNTU, PPA]
     (tmp_path / "sources").write_text(sources())
     done = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    assert done == {"known": False, "foreign": []}
+    assert done == {"known": False, "foreign": [], "sources": []}
 
 
 # The addresses, which count where apt has no lists

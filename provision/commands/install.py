@@ -17,17 +17,20 @@ from provision.ansible import playbook, variables
 from provision.ansible.logs import HostLogs
 from provision.ansible.outcome import HostOutcome, PlaybookOutcome
 from provision.ansible.playbook import PlaybookJob
-from provision.artifacts import bundle, environments, own_wheel
+from provision.artifacts import bundle, disk_space, environments, own_wheel
 from provision.artifacts.bundle import Bundle, BundleError
 from provision.commands.interaction import Interaction
 from provision.commands.options import ProvisionOptions
 from provision.commands.plan_output import print_plan
 from provision.hosts import network
 from provision.hosts.hosts import default_inventory, read_host
+from provision.resolve import box_reading
 from provision.resolve.box_reading import ReadingError
 from provision.resolve.hardware.cards_in_use import CardChoiceError, choose_cards
 from provision.resolve.rows import StackData
 from provision.resolve.stack import NoStack, Request, Stack, resolve
+
+_SPACE_TASK = "The file systems have enough free space for the plan"
 
 
 class ProvisionRun:
@@ -83,6 +86,10 @@ class ProvisionRun:
                 if missing is not None:
                     raise BundleError(f"{name}: {missing}")
             stacks[name] = stack
+        if not self._options.tags:
+            preflight = _with_shortages(preflight, stacks)
+        if not preflight.succeeded:
+            return msgspec.structs.replace(preflight, hosts=_by_name(*preflight.hosts, *refused))
         for name, stack in stacks.items():
             self._console.print(Text(name, style="bold"))
             print_plan(stack, self._data, self._console)
@@ -200,6 +207,19 @@ def _locks(source: Bundle, *, jupyter: bool) -> dict[str, str]:
 
 def _by_name(*hosts: HostOutcome) -> tuple[HostOutcome, ...]:
     return tuple(sorted(hosts, key=lambda host: host.name))
+
+
+def _with_shortages(preflight: PlaybookOutcome, stacks: dict[str, Stack]) -> PlaybookOutcome:
+    """The outcome in which each host failed that has too little free disk space for its plan."""
+    hosts = []
+    for host in preflight.hosts:
+        box = box_reading.read(host.box) if host.box is not None else {}
+        lacking = disk_space.shortages(stacks[host.name], box) if host.name in stacks else ()
+        if lacking:
+            text = "; ".join(shortage.text for shortage in lacking)
+            host = msgspec.structs.replace(host, status="failed", task=_SPACE_TASK, message=text)
+        hosts.append(host)
+    return msgspec.structs.replace(preflight, hosts=tuple(hosts))
 
 
 def _without_stack(preflight: PlaybookOutcome, name: str, no_stack: NoStack) -> PlaybookOutcome:

@@ -93,6 +93,10 @@ DEVICE_ID = Number("a PCI device id", 0, 0xFFFF)
 PROCESS_ID = Number("a process id", 0, 2**31 - 1)
 FREE = Number("a number of free bytes", 0, 2**63 - 1)
 
+FILE_SYSTEM = Number("the number of a file system", 0, 2**64 - 1)
+FILES = Number("a number of files", 0, 10_000)
+ENVIRONMENT_NAME = BoxText("the name of an environment", r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
 READING = Fields(
     required={
         "machine_type": MACHINE,
@@ -118,6 +122,9 @@ READING = Fields(
         "free_bytes": Named(PATH, Maybe(FREE), 20),
         "apt_packages": Maybe(Many(PACKAGE, 2_000)),
         "compiled_headers": Many(KERNEL, 200),
+        "file_systems": Named(PATH, Maybe(FILE_SYSTEM), 20),
+        "initramfs": Fields({"files": FILES, "largest": FREE, "has_driver": Flag()}),
+        "environments": Many(ENVIRONMENT_NAME, 100),
     },
 )
 

@@ -31,22 +31,15 @@ REPOSITORIES = re.compile(
     r"developer\.download\.nvidia\.com/compute|ppa\.launchpad(content)?\.net/graphics-drivers"
     r"|/var/(cuda|nvidia)-[\w.-]*repo[\w.-]*|apt\.pop-os\.org|archive\.lambda(labs\.com|\.ai)"
 )
+"""Addresses of sources with drivers. They count only where apt has no package lists; see driver_sources.py."""
 KERNEL_PACKAGE = re.compile(r"(?:(?:linux|proxmox|pve)-headers|linux-modules-nvidia-\d+(?:-open)?)-(\S+)$")
 """Its group is a kernel or the end of a metapackage's name."""
-"""Addresses of sources with drivers. They count only where apt has no package lists; see driver_sources.py."""
 WSL_FILES = ("proc/sys/fs/binfmt_misc/WSLInterop", "proc/sys/fs/binfmt_misc/WSLInterop-late", "run/WSL")
 CONTAINER_FILES = (
-    ".dockerenv",
-    "run/.containerenv",
-    "run/systemd/container",
-    "run/host/container-manager",
-    "run/secrets/kubernetes.io",
-    "var/run/secrets/kubernetes.io",
-    "dev/lxd/sock",
-    "dev/incus/sock",
-    ".singularity.d",
-    ".flatpak-info",
-)
+    ".dockerenv", "run/.containerenv", "run/systemd/container", "run/host/container-manager",
+    "run/secrets/kubernetes.io", "var/run/secrets/kubernetes.io", "dev/lxd/sock", "dev/incus/sock",
+    ".singularity.d", ".flatpak-info",
+)  # fmt: skip
 CONTAINER_GROUP = re.compile(r"docker|kubepods|libpod|lxc|containerd|crio|machine\.slice/.*nspawn")
 CONTAINER_LAYER = re.compile(r"(docker|containerd|containers|crio|buildkit)/")
 VIRTUAL_VENDOR = re.compile(r"QEMU|KVM|VMware|innotek|VirtualBox|Xen|Parallels|OpenStack|Bochs|Nutanix|oVirt")
@@ -55,6 +48,16 @@ WINDOWS_CARD = re.compile(
     re.I,
 )
 INSTRUCTION_SETS = {"sse4_1", "sse4_2", "avx", "avx2", "fma", "avx512f"}
+PLACES = ("/", "/boot", "/usr", "/opt", "/var")
+INITRAMFS = (
+    "etc/initramfs-tools/modules",
+    "etc/initramfs-tools/initramfs.conf",
+    "etc/initramfs-tools/conf.d/*",
+    "usr/share/initramfs-tools/modules.d/*",
+    "usr/share/initramfs-tools/conf-hooks.d/*",
+    "etc/dracut.conf.d/*.conf",
+)
+"""Files that decide which modules an initramfs includes."""
 RUNFILE = ("usr/bin/nvidia-uninstall", "usr/bin/nvidia-installer", "var/log/nvidia-installer.log")
 
 
@@ -79,11 +82,14 @@ def read(root: Path) -> dict[str, Any]:
         "runfile": [f"/{path}" for path in RUNFILE if (root / path).exists()],
         "locks": locks(root),
         "interrupted": interrupted(root),
-        "free_bytes": {place: free(root, place) for place in ("/", "/boot", "/usr", "/opt", "/var")},
         "apt_packages": apt_packages(root, kernels(root)),
         "compiled_headers": [
-            name for name in kernels(root) if (root / "lib/modules" / name / "build/Makefile").exists()
+            one for one in kernels(root) if (root / "lib/modules" / one / "build/Makefile").exists()
         ],
+        "free_bytes": {place: free(root, place)[0] for place in PLACES},
+        "file_systems": {place: free(root, place)[1] for place in PLACES},
+        "initramfs": initramfs(root),
+        "environments": [path.name for path in entries(root / "opt/dlbox/venv") if path.name[0] != "."],
     }
 
 
@@ -320,12 +326,8 @@ def offered(names: set[str], installed: list[str]) -> list[str] | None:
     """The names that matter for the installed kernels; None if there are no headers at all."""
     if not any(name.startswith("linux-headers-") for name in names):
         return None
-    matches = [(name, KERNEL_PACKAGE.match(name)) for name in sorted(names)]
-    return [
-        name
-        for name, match in matches
-        if match and (match.group(1) in installed or not match.group(1)[0].isdigit())
-    ][:2000]
+    kernels_of = {name: match.group(1) for name in sorted(names) if (match := KERNEL_PACKAGE.match(name))}
+    return [name for name, one in kernels_of.items() if one in installed or not one[0].isdigit()][:2000]
 
 
 def enabled(content: str, suffix: str) -> list[str]:
@@ -371,16 +373,37 @@ def interrupted(root: Path) -> bool:
     )
 
 
-def free(root: Path, place: str) -> int | None:
-    """Free bytes for users on the file system of a folder, which may not exist yet; None: cannot be read."""
+def initramfs(root: Path) -> dict[str, Any]:
+    """The initramfs files in /boot: their number, the size of the largest, and whether they include NVIDIA's modules.
+
+    They do where a configuration names the modules, or asks for all drivers of displays (FRAMEBUFFER).
+    """
+    sizes = []
+    for path in entries(root / "boot"):
+        if re.match(r"initrd\.img-|initramfs-.*\.img$", path.name):
+            try:
+                sizes.append(path.stat().st_size)
+            except OSError:
+                continue
+    lines = []
+    for place in INITRAMFS:
+        for path in sorted(root.glob(place)):
+            lines += [line.partition("#")[0] for line in (text(path) or "").splitlines()]
+    named = any(re.search(r"\bnvidia|^\s*FRAMEBUFFER=[\"']?y", line) for line in lines)
+    return {"files": len(sizes), "largest": max(sizes, default=0), "has_driver": named}
+
+
+def free(root: Path, place: str) -> tuple[int | None, int | None]:
+    """Free bytes for users on the file system of a folder, which may not exist yet, and the number of this file system;
+    None: cannot be read."""
     path = root / place.lstrip("/")
     while not path.exists() and path != path.parent:
         path = path.parent
     try:
         state = os.statvfs(str(path))
+        return state.f_bavail * state.f_frsize, path.stat().st_dev
     except OSError:
-        return None
-    return state.f_bavail * state.f_frsize
+        return None, None
 
 
 if __name__ == "__main__":

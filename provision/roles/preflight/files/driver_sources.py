@@ -154,7 +154,10 @@ def ask(*words: str) -> str:
 
 
 def read(root: Path, names: list[str], own: list[str]) -> dict[str, Any]:
-    """The whole document. ``known`` is false where apt has no package lists, and ``foreign`` then says nothing."""
+    """The whole document. ``known`` is false where apt has no package lists, and ``foreign`` then says nothing.
+
+    ``sources`` are those with a package list; a source that was added since the last update has none.
+    """
     sources = parse_sources(ask())
     files = source_files(root)
     known = any(source != INSTALLED for source in sources)
@@ -163,7 +166,11 @@ def read(root: Path, names: list[str], own: list[str]) -> dict[str, Any]:
     for entry in found:
         entry["file"] = file_of(entry["source"], files)
         entry["text"] = sentence(entry)
-    return {"known": known, "foreign": found}
+    return {
+        "known": known,
+        "foreign": found,
+        "sources": [source for source in sources if source != INSTALLED],
+    }
 
 
 def sentence(entry: dict[str, Any]) -> str:
