@@ -55,9 +55,12 @@ def read(sysroot: Path, environment: str, release: str) -> Installation:
     nodes = _nodes(sysroot)
     packages, kernel_packages = driver_packages.read(sysroot)
     if environment in ("container", "wsl2"):
+        windows = "usr/lib/wsl/lib/libnvidia-ml.so.1"
+        provided = environment == "wsl2" and (sysroot / windows).exists()
         return Installation(
             device_nodes=nodes,
             inside_packages=packages,
+            windows_library=Reading.of(f"/{windows}") if provided else Reading.not_supported("not provided"),
             container=_container(sysroot)
             if environment == "container"
             else Reading.not_supported("no container"),

@@ -188,6 +188,8 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
     """A file that NVIDIA's own installer (the .run file) leaves behind."""
     container: Reading[str] = _ABSENT
     """Kind of the container: "docker", "podman", "lxc" ..."""
+    windows_library: Reading[str] = _ABSENT
+    """Under WSL2: the library of NVIDIA's driver that Windows provides."""
 
 
 class Xid(msgspec.Struct, frozen=True, kw_only=True):
