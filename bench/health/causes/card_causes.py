@@ -273,7 +273,7 @@ CARD_FAULT = Hypothesis(
     id="driver.card-fault",
     title=lambda s: "the card or its power supply is defective",
     supports=(_other_fault, lambda s: s.quote(_BOOT_TIMEOUT), lambda s: s.quote(_D3COLD)),
-    excludes=(bound_elsewhere, reserved),
+    excludes=(bound_elsewhere, reserved, *_NOT_HERE),
     settle=lambda s: "try the card in another computer; here: sudo dmesg | grep -i xid | head -1",
     remedy=_power_cycle,
 )
@@ -281,7 +281,7 @@ POWER_CYCLE = Hypothesis(
     id="driver.power-cycle",
     title=lambda s: "the card is in a state that only a power cycle clears",
     supports=(lambda s: s.quote(_WPR2), lambda s: _status(s, 0x40, 0x65), _silent_module),
-    excludes=(bound_elsewhere, reserved),
+    excludes=(bound_elsewhere, reserved, *_NOT_HERE),
     settle=lambda s: "switch the machine off for a minute, then: dlbox check",
     remedy=_power_cycle,
 )
@@ -299,7 +299,7 @@ REGRESSION = Hypothesis(
     title=lambda s: "this version of the driver does not start this card",
     supports=(init_failed, lambda s: _status(s, 0x1F, 0x40)),
     weakens=(_other_fault,),
-    excludes=(bound_elsewhere, reserved),
+    excludes=(bound_elsewhere, reserved, *_NOT_HERE),
     settle=lambda s: "sudo dmesg | grep -i nvrm | head; then compare with another branch of the driver",
     remedy=_other_version,
 )
@@ -307,7 +307,7 @@ MODIFIED = Hypothesis(
     id="driver.modified-card",
     title=lambda s: "the card's memory or VBIOS was modified, and this driver does not accept it",
     supports=(_modified, lambda s: s.quote(_VBIOS)),
-    excludes=(bound_elsewhere, reserved),
+    excludes=(bound_elsewhere, reserved, *_NOT_HERE),
     settle=lambda s: "nvidia-smi -q | grep -iE 'fb memory|vbios' with a driver that starts the card",
     remedy=_original_firmware,
 )
@@ -316,7 +316,7 @@ IGNORED = Hypothesis(
     title=lambda s: "the driver does not support this card, or its installation is damaged",
     supports=(_silent_module,),
     weakens=(init_failed,),
-    excludes=(bound_elsewhere, reserved, init_failed),
+    excludes=(bound_elsewhere, reserved, init_failed, *_NOT_HERE),
     settle=_log,
     remedy=_other_version,
 )
