@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from bench.health import xids
 from bench.health.causes import remedies
 from bench.health.causes.holder_causes import bound_elsewhere, reserved
 from bench.health.causes.module_causes import outside_host
@@ -198,6 +199,8 @@ def _power_cycle(s: Situation) -> Remedy:
 
 def _cables(s: Situation) -> Remedy:
     task = "switch off, connect every power connector of the card to the power supply, switch on"
+    if s.environment == "virtual-machine":
+        return Remedy(by_hand=f"on the host of this virtual machine: {task}")
     return Remedy(by_hand=task) if s.on_host else remedies.outside(s, task)
 
 
@@ -262,20 +265,38 @@ LOST = Hypothesis(
     title=lambda s: "the card needs a reset" if s.code == 16 else "a card fell off the bus",
     proves=(_lost,),
     supports=(_lost_later,),
+    weakens=(_other_fault,),
     excludes=(bound_elsewhere, reserved),
     settle=lambda s: "sudo dmesg | grep -iE 'xid|fallen' | head -3; lspci -d 10de:",
     remedy=_power_cycle,
 )
 
+
+def _fault_title(s: Situation) -> str:
+    first = s.first_fault
+    if first is None:
+        return "the card or its power supply is defective"
+    return f"a fault of the card came first: Xid {first.code}, {xids.of(first.code).meaning}"
+
+
+def _after_fault(s: Situation) -> Remedy:
+    first = s.first_fault
+    if first is None or s.environment != "bare-metal":
+        return _power_cycle(s)
+    return Remedy(
+        by_hand=xids.of(first.code).step, then="if the fault returns, try the card in another computer"
+    )
+
+
 # Candidates: nothing in the log or in sysfs proves them.
 
 CARD_FAULT = Hypothesis(
     id="driver.card-fault",
-    title=lambda s: "the card or its power supply is defective",
+    title=_fault_title,
     supports=(_other_fault, lambda s: s.quote(_BOOT_TIMEOUT), lambda s: s.quote(_D3COLD)),
     excludes=(bound_elsewhere, reserved, *_NOT_HERE),
-    settle=lambda s: "try the card in another computer; here: sudo dmesg | grep -i xid | head -1",
-    remedy=_power_cycle,
+    settle=lambda s: "sudo dmesg | grep -iE 'nvrm|xid' | head -5; then try the card in another computer",
+    remedy=_after_fault,
 )
 POWER_CYCLE = Hypothesis(
     id="driver.power-cycle",
@@ -316,7 +337,7 @@ IGNORED = Hypothesis(
     title=lambda s: "the driver does not support this card, or its installation is damaged",
     supports=(_silent_module,),
     weakens=(init_failed,),
-    excludes=(bound_elsewhere, reserved, init_failed, *_NOT_HERE),
+    excludes=(bound_elsewhere, reserved, init_failed, _other_fault, *_NOT_HERE),
     settle=_log,
     remedy=_other_version,
 )

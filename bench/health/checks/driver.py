@@ -65,8 +65,11 @@ def _candidate(suspect: Suspect) -> str:
 
 def _candidates_remedy(explanation: Explanation) -> str:
     first = explanation.causes[0]
-    steps = "; ".join(f"if it is {number}: {s.remedy.text}" for number, s in enumerate(explanation.causes, 1))
-    return f"first: {first.settle}; {steps}"
+    by_text: dict[str, list[str]] = {}
+    for number, suspect in enumerate(explanation.causes, 1):
+        by_text.setdefault(suspect.remedy.text, []).append(str(number))
+    steps = [f"if it is {' or '.join(numbers)}: {text}" for text, numbers in by_text.items()]
+    return "; ".join((f"first: {first.settle}", *steps)) if len(explanation.causes) > 1 else first.remedy.text
 
 
 class _Row(NamedTuple):
