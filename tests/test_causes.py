@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import scenario
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from bench.health.causes import remedies
 from bench.health.causes.explain import HYPOTHESES, IDS, explain, suspects
 from bench.health.causes.records import Explanation
 from bench.health.causes.situation import Situation
+from bench.health.checks.frameworks import FrameworkReport
 from inventory.machine import kernel_log
 from inventory.machine.reading import Reading
 from inventory.machine.records import (
@@ -259,3 +261,37 @@ def test_the_order_of_candidates_is_that_of_their_evidence(tmp_path: Path) -> No
     assert not explanation.proven
     assert scores == sorted(scores, reverse=True)
     assert re.match("driver.modified-card", explanation.causes[0].id)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"), [("rtx3060_idle", []), ("lost_then_consequences", ["driver.lost"])]
+)
+def test_a_report_without_an_answer_of_nvml_has_only_proven_causes(
+    name: str, found: list[str], tmp_path: Path
+) -> None:
+    machine = scenario.load(name).machine(tmp_path)
+    unread: Reading[Any] = Reading(state="not-in-source")  # type: ignore[arg-type]
+    driver = msgspec.structs.replace(machine.driver, module_version=unread, modules=())
+    report = msgspec.structs.replace(machine, nvml=unread, gpus=(), driver=driver)
+    assert [e.id for e in explain(report)] == found
+
+
+def test_a_report_without_files_of_the_driver_does_not_say_that_no_driver_is_installed(
+    tmp_path: Path,
+) -> None:
+    machine = scenario.load("no_driver").machine(tmp_path)
+    assert [e.id for e in explain(machine)] == ["driver.loaded"]
+    bare = msgspec.structs.replace(machine, installation=Installation())
+    assert [e.id for e in explain(bare)] == ["driver.unusable"]
+
+
+@pytest.mark.parametrize(
+    "trouble", ["its process crashed (SIGILL)", "jaxlib was built using AVX instructions"]
+)
+def test_a_processor_without_avx_is_named_with_the_framework_that_runs(trouble: str, tmp_path: Path) -> None:
+    machine = scenario.load("rtx3060_idle").machine(tmp_path)
+    report = FrameworkReport(framework="tensorflow", version="2.21.0", trouble=trouble)
+    finding = health.REGISTER["frameworks.tensorflow"].apply(report, machine)
+    assert finding.status is Status.FAIL
+    assert "AVX" in finding.message
+    assert "torch" in str(finding.remedy)

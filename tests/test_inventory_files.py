@@ -200,6 +200,24 @@ def test_errors_of_a_failed_build_are_read_for_the_running_kernel(tmp_path: Path
     assert driver_files.read(tmp_path, "bare-metal", "6.8.0-80-generic").build_errors.value == ()
 
 
+def test_a_device_that_was_taken_from_a_container_is_not_usable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The device's permissions stay as they were; the kernel refuses to open it."""
+    write(tmp_path, {"dev/nvidiactl": "", "dev/nvidia0": ""})
+    opened = os.open
+
+    def refuse(path: os.PathLike[str], *arguments: int) -> int:
+        if str(path).endswith("nvidiactl"):
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        return opened(path, *arguments)
+
+    monkeypatch.setattr(os, "open", refuse)
+    nodes = {node.path: node.usable for node in driver_files.read(tmp_path, "container", "x").device_nodes}
+    assert nodes == {"/dev/nvidia0": True, "/dev/nvidiactl": False}
+    assert all(node.usable for node in driver_files.read(tmp_path, "bare-metal", "x").device_nodes)
+
+
 def test_a_container_and_wsl2_have_their_own_packages(tmp_path: Path) -> None:
     write(tmp_path, {"run/systemd/container": "lxc\n", "var/lib/dpkg/status": (
         "Package: libnvidia-compute-580\nStatus: install ok installed\nVersion: 580.65.06-0\n\n"

@@ -52,7 +52,7 @@ def module(sysroot: Path = Path("/")) -> Driver:
 def read(sysroot: Path, environment: str, release: str) -> Installation:
     """How the driver is installed. In a container or under WSL2 the host installs it; there only the device nodes, the
     kind of the container and the packages inside are read."""
-    nodes = _nodes(sysroot)
+    nodes = _nodes(sysroot, inside=environment == "container")
     packages, kernel_packages = driver_packages.read(sysroot)
     if environment in ("container", "wsl2"):
         windows = "usr/lib/wsl/lib/libnvidia-ml.so.1"
@@ -244,12 +244,30 @@ def _unattended(sysroot: Path) -> bool:
     return False
 
 
-def _nodes(sysroot: Path) -> tuple[DeviceNode, ...]:
+def _nodes(sysroot: Path, *, inside: bool = False) -> tuple[DeviceNode, ...]:
+    """The device nodes. ``inside`` a container the shared node is opened too: the host can take the device from the
+    container, and the node then keeps its permissions."""
     names = [
         entry
         for entry in kernel_files.entries(sysroot / "dev")
         if re.fullmatch(r"nvidia(\d+|ctl|-uvm)", entry.name)
     ]
     return tuple(
-        DeviceNode(path=f"/dev/{entry.name}", usable=os.access(entry, os.R_OK | os.W_OK)) for entry in names
+        DeviceNode(
+            path=f"/dev/{entry.name}",
+            usable=os.access(entry, os.R_OK | os.W_OK)
+            and not (inside and entry.name == "nvidiactl" and _is_refused(entry)),
+        )
+        for entry in names
     )
+
+
+def _is_refused(node: Path) -> bool:
+    """Whether the kernel refuses to open the node, which os.access does not see. Any other error does not count."""
+    try:
+        os.close(os.open(node, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -138,6 +138,7 @@ def _silent_module(s: Situation) -> str | None:
     """The module is loaded and lists fewer cards than the bus, and no message says why."""
     ignored = (
         s.loaded
+        and s.nvml_read
         and (not s.machine.nvml.ok or s.card is not None)
         and s.code not in (8, 12, 18, 4, *_LOST_CODES)
     )

@@ -78,8 +78,12 @@ _MOST_CANDIDATES = 4
 def explain(machine: Machine) -> tuple[Explanation, ...]:
     """Why each card that NVML does not list cannot be used; empty if there is no fault.
 
-    A fault without a card on the bus has one explanation with ``card`` None.
+    A fault without a card on the bus has one explanation with ``card`` None. If NVML was not asked, as in a report that
+    has no answer of it, only proven causes count.
     """
+    if not Situation(machine).nvml_read:
+        found = (*(_of_card(machine, one) for one in machine.cards), *_off_the_bus(machine))
+        return tuple(explanation for explanation in found if explanation.proven)
     if machine.nvml.ok:
         return tuple(_of_card(machine, one) for one in absent(machine)) or _off_the_bus(machine)
     if machine.cards:

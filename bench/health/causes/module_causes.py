@@ -46,6 +46,7 @@ def module_missing(s: Situation) -> str | None:
     if (
         s.loaded
         or s.modules
+        or not s.module_known
         or not s.machine.installation.kernels.ok
         or s.kind in ("none", "container", "wsl2")
     ):
@@ -109,7 +110,7 @@ def _build_error(s: Situation, *, compiler: bool) -> str | None:
 
 
 def _switched_off(s: Situation) -> str | None:
-    if s.loaded or not s.switches:
+    if s.loaded or not s.module_known or not s.switches:
         return None
     removed = [line for line in s.switches if removes_card(line)]
     if s.card is not None and s.card.driver is None and s.modules:
@@ -129,7 +130,7 @@ def _ran_and_failed(s: Situation) -> str | None:
 
 
 def _not_loaded(s: Situation) -> str | None:
-    if s.loaded or not s.on_host:
+    if s.loaded or not s.on_host or not s.module_known:
         return None
     if s.modules:
         return f"/lib/modules/{s.release}/{s.modules[0]} exists, and /proc/modules has no nvidia"
@@ -138,7 +139,10 @@ def _not_loaded(s: Situation) -> str | None:
 
 
 def _nothing_installed(s: Situation) -> str | None:
-    if s.loaded or not s.on_host or s.kind != "none":
+    installation = s.machine.installation
+    if s.loaded or not s.on_host or s.kind != "none" or not s.module_known:
+        return None
+    if not installation.kernels.ok and not installation.packages.ok:
         return None
     return "no driver package, no DKMS module and no nvidia.ko of any kernel"
 

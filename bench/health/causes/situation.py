@@ -62,6 +62,17 @@ class Situation:
     def release(self) -> str:
         return self.machine.host.kernel
 
+    @property
+    def nvml_read(self) -> bool:
+        """Whether NVML was asked at all: a report about another computer may not contain its answer."""
+        return str(self.machine.nvml.state) != "not-in-source"
+
+    @cached_property
+    def module_known(self) -> bool:
+        """Whether it is known which modules are loaded."""
+        driver = self.machine.driver
+        return self.loaded or bool(driver.modules) or driver.module_version.state == "not-supported"
+
     @cached_property
     def loaded(self) -> bool:
         driver = self.machine.driver

@@ -18,6 +18,10 @@ from inventory.machine.records import Machine
 LOST = (15, 16)
 """NVML codes of a card that fell off the bus, and of one that needs a reset."""
 
+_ADDED_MEMORY = {"RTX 2080 TI": (22,), "RTX 3070": (16,), "RTX 3080 10GB": (20,), "RTX 4080 SUPER": (32,),
+                 "RTX 4090": (48,), "RTX 4090 D": (48,)}  # fmt: skip
+"""Sizes in GiB with which cards of a model are sold after their memory chips were replaced."""
+
 _MEMORY_SLACK = 0.10
 """Share of the nominal size that may be missing in NVML's value. Examples: 12227 of 12288 MiB on a GeForce; 15360 of
 16384 and 22731 of 24576 MiB with ECC."""
@@ -146,6 +150,15 @@ def memory_size(subject: Subject) -> CheckOutcome:
     if subject.card is None:
         return skipped("card not in the catalogue; to add it see CONTRIBUTING.md")
     gib, label = total / 2**30, subject.card.memory_gib
+    model = subject.card.name.removeprefix("GeForce ").upper()
+    added = next((size for size in _ADDED_MEMORY.get(model, ()) if abs(gib / size - 1) < 0.08), None)
+    if added is not None:
+        return passed(
+            f"{gib:.1f} GiB: a {subject.card.name} whose memory was replaced; the model has {label}",
+            round(gib, 2),
+            added,
+            "GiB",
+        )
     if gib > label * (1 + _MEMORY_SLACK):
         return warned(
             f"{gib:.1f} GiB, the nominal size of the {subject.card.name} is {label}",
