@@ -27,6 +27,7 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
     holder.BRANCH,
     holder.FLAVOUR,
     card.FIRMWARE,
+    module.NO_DEVICES,
     module.NOT_INSTALLED,
     module.COMPILER,
     module.BUILD_FAILED,

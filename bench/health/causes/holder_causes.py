@@ -40,8 +40,10 @@ def _nvidia_bound(s: Situation) -> str | None:
 
 def _display_only(s: Situation) -> str | None:
     row = s.family
-    if row is None or not s.display_only:
+    if not s.display_only:
         return None
+    if row is None:
+        return f"cards older than Kepler: the last branch is 390, frameworks need {OLDEST_BRANCH}"
     return f"{row.name.capitalize()} cards: the last branch is {row.last_branch}, frameworks need {OLDEST_BRANCH}"
 
 
@@ -110,7 +112,7 @@ def _unbind(s: Situation) -> Remedy:
         return Remedy(
             commands=("dlbox provision", "sudo reboot"), then="provision also blocks nouveau", by_dlbox=True
         )
-    install = ("dlbox provision",) if s.has_dpkg else ()
+    install = ("dlbox provision",) if s.has_dpkg and s.kind != "runfile" else ()
     update = "sudo update-initramfs -u" if s.has_dpkg else "sudo dracut --force"
     return Remedy(commands=(blacklist, update, *install, "sudo reboot"), by_dlbox=s.has_dpkg)
 

@@ -68,7 +68,11 @@ def outside_host(s: Situation) -> str | None:
 
 def module_ran(s: Situation) -> str | None:
     quote = s.quote(RAN)
-    return f"the module ran; {quote}" if quote else None
+    if quote:
+        return f"the module ran; {quote}"
+    log = s.machine.kernel_log.value
+    wrote = log is not None and (bool(log.xids) or any(RAN.search(line) for line in log.nvidia))
+    return "the module ran: it wrote to the kernel log" if wrote else None
 
 
 def _refused(s: Situation) -> str | None:
@@ -149,7 +153,7 @@ def _nothing_installed(s: Situation) -> str | None:
 
 def _no_access(s: Situation) -> str | None:
     """A container without the host's library and without device nodes: it was started without the card."""
-    if s.environment != "container" or s.loaded or s.code not in (9, 12):
+    if s.environment != "container" or s.code not in (9, 12):
         return None
     nodes = s.machine.installation.device_nodes
     return None if nodes else "this container has no device node /dev/nvidia*"
@@ -286,14 +290,26 @@ def _modprobe(s: Situation) -> str:
     return f"sudo modprobe {remedies.module_name(s)}"
 
 
+def _in_doubt(s: Situation) -> bool:
+    """Whether a module that is not loaded may have been refused, or was loaded and failed."""
+    return bool(_secure_boot_on(s) and not module_ran(s)) or _ran_and_failed(s) is not None
+
+
 NOT_INSTALLED = Hypothesis(
     id="driver.loaded",
     title=lambda s: (
         f"no NVIDIA driver {'in this container' if s.environment == 'container' else 'is installed'}"
     ),
-    proves=(_nothing_installed, _no_access),
+    proves=(_nothing_installed,),
     excludes=(module_loaded, module_there),
     settle=lambda s: "ls /dev/nvidia*" if not s.on_host else "modinfo nvidia",
+    remedy=remedies.provision,
+)
+NO_DEVICES = Hypothesis(
+    id="driver.loaded",
+    title=lambda s: "no NVIDIA driver in this container: it was started without the card",
+    proves=(_no_access,),
+    settle=lambda s: "ls -l /dev/nvidia*; on the host: nvidia-smi",
     remedy=remedies.provision,
 )
 PREBUILT_MISSING = Hypothesis(
@@ -358,10 +374,11 @@ SWITCHED_OFF = Hypothesis(
 NOT_LOADED = Hypothesis(
     id="driver.loaded",
     title=lambda s: "the NVIDIA kernel module is not loaded",
-    proves=(lambda s: None if _secure_boot_on(s) and not module_ran(s) else _not_loaded(s),),
+    proves=(lambda s: None if _in_doubt(s) else _not_loaded(s),),
     supports=(_not_loaded,),
+    weakens=(_ran_and_failed,),
     excludes=(
-        module_loaded, outside_host, _ran_and_failed, _switched_off,
+        module_loaded, outside_host, _switched_off,
         lambda s: _refused(s) if _secure_boot_on(s) and s.modules else None, lambda s: s.quote(_OTHER_BUILD),
         lambda s: f"the card is bound to {s.card.driver}" if s.card and s.card.driver else None,
     ),

@@ -34,6 +34,9 @@ _DRIVER = re.compile(
 _DKMS = re.compile(
     r"nvidia-(dkms|kernel-dkms|kernel-open-dkms|open-kernel-dkms)|nvidia-(tesla|legacy)\S*-kernel-dkms"
 )
+FIRST_MAXWELL_ID = 0x1340
+"""PCI device ids below this one are those of Kepler and older chips."""
+
 OLDEST_BRANCH = 525
 """CUDA 12 programs need this branch: CUDA minor version compatibility requires driver >= 525.60.13."""
 
@@ -254,7 +257,9 @@ class Situation:
     def display_only(self) -> bool:
         """Whether every driver branch that supports the card is too old for the frameworks."""
         row = self.family
-        return row is not None and row.last_branch is not None and row.last_branch < OLDEST_BRANCH
+        if row is None:
+            return self.card is not None and self.card.device_id < FIRST_MAXWELL_ID
+        return row.last_branch is not None and row.last_branch < OLDEST_BRANCH
 
 
 def removes_card(line: ConfigLine) -> bool:

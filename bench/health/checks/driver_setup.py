@@ -155,7 +155,11 @@ def device_nodes(machine: Machine) -> CheckOutcome:
     if numbered < len(machine.gpus):
         missing.append(f"{len(machine.gpus) - numbered} of the nodes /dev/nvidia0, /dev/nvidia1 and so on")
     if missing:
-        return warned(f"missing: {', '.join(missing)}", numbered, len(machine.gpus))
+        inside = machine.host.environment == "container"
+        remedy = (
+            "pass them to the container: docker run --gpus all ..., or list each device" if inside else None
+        )
+        return warned(f"missing: {', '.join(missing)}", numbered, len(machine.gpus), remedy=remedy)
     return passed(f"{numbered} of {len(machine.gpus)}, and the shared nodes", numbered, len(machine.gpus))
 
 
