@@ -24,7 +24,7 @@ _MODPROBE = (
 _UDEV = (
     "etc/udev/rules.d", "run/udev/rules.d", "usr/local/lib/udev/rules.d", "usr/lib/udev/rules.d", "lib/udev/rules.d",
 )  # fmt: skip
-_ABOUT_CARDS = re.compile(r"nvidia|nouveau|nova|vfio|10de", re.IGNORECASE)
+_ABOUT_CARDS = re.compile(r"nvidia|nouveau|nova|vfio|10de|bbswitch", re.IGNORECASE)
 _SWITCHES = ("etc/prime-discrete", "sys/devices/platform/asus-nb-wmi/dgpu_disable")
 """Files of one word that switch a laptop's NVIDIA card: that of `prime-select`, and that of ASUS firmware."""
 

@@ -28,6 +28,8 @@ _INIT_ANY = re.compile(r"RmInitAdapter|rm_init_adapter failed|Cannot initialize 
 _WPR2 = re.compile(r"WPR2 already up|likely in a bad state and may need to be reset", re.IGNORECASE)
 _BOOT_TIMEOUT = re.compile(r"GFW_BOOT|GFW boot", re.IGNORECASE)
 _VBIOS = re.compile(r"FWSEC|Failed to copy vbios|vbios.*(invalid|corrupt)", re.IGNORECASE)
+_PROBE = re.compile(r"probe routine failed|nvidia: probe of \S+ failed|None of the NVIDIA", re.IGNORECASE)
+_FATAL = re.compile(r"AER: .*(\bFatal|Uncorrect)", re.IGNORECASE)
 _D3COLD = re.compile(r"D3cold to D0", re.IGNORECASE)
 
 _STATUS = {
@@ -76,6 +78,10 @@ def init_failed(s: Situation) -> str | None:
     found = _INIT.search(line) if line else None
     status = _STATUS.get(int(found.group(2), 16)) if found else None
     return f"{s.quote(_INIT)} ({status})" if status else s.quote(_INIT_ANY)
+
+
+def _probe_failed(s: Situation) -> str | None:
+    return s.quote(_PROBE)
 
 
 def _status(s: Situation, *codes: int) -> str | None:
@@ -192,6 +198,11 @@ def _power_cycle(s: Situation) -> Remedy:
         )  # fmt: skip
     if not s.on_host:
         return remedies.outside(s, "switch the computer off and on; reseat the card if the fault returns")
+    if s.machine.host.is_laptop:
+        return Remedy(
+            by_hand="switch the laptop off and on (a reboot is not enough); if the fault returns, update its firmware "
+            "(BIOS), and keep the card powered: options nvidia NVreg_DynamicPowerManagement=0x00 in /etc/modprobe.d"
+        )
     return Remedy(
         by_hand="switch the machine off and on (a reboot is not enough); if the fault returns, reseat the card, its "
         "power cables and riser, try another slot and check the power supply"
@@ -294,7 +305,12 @@ def _after_fault(s: Situation) -> Remedy:
 CARD_FAULT = Hypothesis(
     id="driver.card-fault",
     title=_fault_title,
-    supports=(_other_fault, lambda s: s.quote(_BOOT_TIMEOUT), lambda s: s.quote(_D3COLD)),
+    supports=(
+        _other_fault,
+        lambda s: s.quote(_BOOT_TIMEOUT),
+        lambda s: s.quote(_D3COLD),
+        lambda s: s.quote(_FATAL),
+    ),
     excludes=(bound_elsewhere, reserved, *_NOT_HERE),
     settle=lambda s: "sudo dmesg | grep -iE 'nvrm|xid' | head -5; then try the card in another computer",
     remedy=_after_fault,
@@ -310,7 +326,7 @@ POWER_CYCLE = Hypothesis(
 FIRMWARE_SETUP = Hypothesis(
     id="driver.bar-space",
     title=lambda s: "the firmware setup gives the card too little address space",
-    supports=(lambda s: _status(s, 0x1A), lambda s: _no_space(s)),
+    supports=(lambda s: _status(s, 0x1A), _no_space, _probe_failed),
     weakens=(_has_address,),
     excludes=(bound_elsewhere, reserved, _has_address, *_NOT_HERE),
     settle=lambda s: "sudo lspci -vv -d 10de: | grep -i region",
@@ -319,7 +335,7 @@ FIRMWARE_SETUP = Hypothesis(
 REGRESSION = Hypothesis(
     id="driver.version",
     title=lambda s: "this version of the driver does not start this card",
-    supports=(init_failed, lambda s: _status(s, 0x1F, 0x40)),
+    supports=(init_failed, _probe_failed, lambda s: _status(s, 0x1F, 0x40)),
     weakens=(_other_fault,),
     excludes=(bound_elsewhere, reserved, *_NOT_HERE),
     settle=lambda s: "sudo dmesg | grep -i nvrm | head; then compare with another branch of the driver",

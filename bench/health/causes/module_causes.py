@@ -16,6 +16,9 @@ _FAILED = re.compile(
 _REFUSED = re.compile(
     r"Key was rejected by service|Loading of (unsigned )?module|Lockdown:.*module", re.IGNORECASE
 )
+_PROBE_FAILED = re.compile(
+    r"probe routine failed|probe of \S+ failed|None of the NVIDIA|No NVIDIA devices probed"
+)
 _OTHER_BUILD = re.compile(
     r"\bnvidia(-current)?(-open)?: (version magic|disagrees about version of symbol|Unknown symbol|no symbol version)"
 )
@@ -378,7 +381,7 @@ NOT_LOADED = Hypothesis(
     supports=(_not_loaded,),
     weakens=(_ran_and_failed,),
     excludes=(
-        module_loaded, outside_host, _switched_off,
+        module_loaded, outside_host, _switched_off, lambda s: s.quote(_PROBE_FAILED),
         lambda s: _refused(s) if _secure_boot_on(s) and s.modules else None, lambda s: s.quote(_OTHER_BUILD),
         lambda s: f"the card is bound to {s.card.driver}" if s.card and s.card.driver else None,
     ),

@@ -242,7 +242,10 @@ class Situation:
     @cached_property
     def switches(self) -> tuple[ConfigLine, ...]:
         """Lines that keep NVIDIA's module from being loaded, or that remove the card from the bus."""
-        return tuple(line for line in self.settings if blocked(line, "nvidia") or removes_card(line))
+        names = {"nvidia", *(path.rpartition("/")[2].partition(".ko")[0] for path in self.modules)}
+        return tuple(
+            line for line in self.settings if removes_card(line) or any(blocked(line, name) for name in names)
+        )
 
     # The card
 
@@ -266,6 +269,8 @@ def removes_card(line: ConfigLine) -> bool:
     """Whether the line takes an NVIDIA card off the bus, or says that a program has switched the card off."""
     if "/rules.d/" in line.path:
         return "0x10de" in line.text.lower() and re.search(r'ATTR\{remove\}\s*=\s*"1"', line.text) is not None
+    if "/modprobe.d/" in line.path:
+        return re.match(r"options\s+bbswitch\b.*\bload_state=0", line.text) is not None
     if line.path.endswith("/prime-discrete"):
         return line.text == "off"
     return line.path.endswith("/dgpu_disable") and line.text == "1"
