@@ -295,3 +295,37 @@ def test_a_processor_without_avx_is_named_with_the_framework_that_runs(trouble: 
     assert finding.status is Status.FAIL
     assert "AVX" in finding.message
     assert "torch" in str(finding.remedy)
+
+
+FRAGMENTS = st.lists(
+    st.sampled_from(
+        ["NVRM: ", "RmInitAdapter failed! ", "(0x62:0x40:1)", "(0x", "0000:01:00.0", "BAR 1 ", "BAR1 is 0M", "nvidia: ",
+         "version magic", "blacklist nvidia", "alias ", "10de:2503", "-open", ".ko", "linux-modules-nvidia-", "580",
+         ": ", "got version", "Xid (PCI:0000:01:00): 79, ", "6.8.0", "\x00", "\u202e", "é", " "]
+    ),
+    max_size=8,
+).map("".join)  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(machines(), st.lists(FRAGMENTS, max_size=6), FRAGMENTS, FRAGMENTS)
+def test_any_text_in_the_evidence_gives_an_explanation(
+    machine: Machine, lines: list[str], name: str, release: str
+) -> None:
+    log = kernel_log.parse(lines, "test", ("0000:01:00.0",))
+    kernel = InstalledKernel(
+        release=release, has_headers=False, has_nvidia_module=True, nvidia_modules=(name,)
+    )
+    installation = msgspec.structs.replace(
+        machine.installation,
+        kernels=Reading.of((kernel,)),
+        packages=Reading.of((Package(name=name, version=release),)),
+        settings=Reading.of(tuple(ConfigLine(path="/etc/modprobe.d/x.conf", text=line) for line in lines)),
+        build_errors=Reading.of(tuple(ConfigLine(path="/x", text=line) for line in lines)),
+        kernel_packages=Reading.of((name,)),
+        dkms=Reading.of((DkmsModule(version=release, name=name),)),
+    )
+    host = msgspec.structs.replace(machine.host, kernel=release)
+    odd = msgspec.structs.replace(machine, installation=installation, kernel_log=Reading.of(log), host=host)
+    (explanation,) = explain(odd)
+    assert all(everything(explanation))

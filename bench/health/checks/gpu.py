@@ -68,6 +68,7 @@ def _code(gpu: Gpu) -> int | None:
         "gpu.handle": "the card's handle",
         "gpu.name | gpu.uuid | gpu.memory_total_bytes": "the card's name, id and memory size",
     },
+    optional=("machine.installation.container",),
 )
 def responds(subject: Subject) -> CheckOutcome:
     """A card can be listed although it is lost: it fell off the PCI Express bus, or needs a reset after a
