@@ -169,8 +169,8 @@ def _unstable(s: Situation) -> Remedy:
             commands=("sudo dmesg | grep -i xid",),
         )
     return Remedy(
-        commands=("sudo dmesg | grep -i xid", "sudo reboot"),
-        then="if the fault returns, reseat the card and its power cables",
+        commands=("sudo dmesg | grep -i xid",),
+        then="then reboot; if the fault returns, reseat the card and its power cables",
     )
 
 

@@ -108,13 +108,16 @@ def _unbind(s: Situation) -> Remedy:
     else:
         module = driver.replace("-", "_")
         blacklist = f"echo 'blacklist {module}' | sudo tee /etc/modprobe.d/blacklist-{module}.conf"
-    if s.kind == "none" and driver == "nouveau":
+    if s.kind == "none" and driver == "nouveau" and s.has_dpkg:
         return Remedy(
             commands=("dlbox provision", "sudo reboot"), then="provision also blocks nouveau", by_dlbox=True
         )
     install = ("dlbox provision",) if s.has_dpkg and s.kind != "runfile" else ()
     update = "sudo update-initramfs -u" if s.has_dpkg else "sudo dracut --force"
-    return Remedy(commands=(blacklist, update, *install, "sudo reboot"), by_dlbox=s.has_dpkg)
+    driver_first = "" if s.has_dpkg else "install NVIDIA's driver with the tools of this distribution"
+    return Remedy(
+        by_hand=driver_first, commands=(blacklist, update, *install, "sudo reboot"), by_dlbox=s.has_dpkg
+    )
 
 
 def _other_driver(s: Situation) -> Remedy:
