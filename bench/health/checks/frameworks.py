@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import msgspec
@@ -54,6 +55,16 @@ def _judge(seen: FrameworkReport, machine: Machine) -> CheckOutcome:
             "cards",
             remedy=_for_library(seen.missing[0]),
         )
+    if _lacks_instruction(seen.trouble):
+        return failed(
+            f"{label} ended with an illegal instruction: its wheel needs an instruction set, usually AVX, that this "
+            "processor does not have",
+            0,
+            machine.gpu_count,
+            "cards",
+            remedy="look for AVX: grep -o -m1 -w avx /proc/cpuinfo; without it, train with torch, whose wheels select "
+            "their instructions at run time: dlbox plan --framework torch",
+        )
     detail = f": {seen.trouble}" if seen.trouble else ""
     if seen.devices:
         return failed(
@@ -64,6 +75,14 @@ def _judge(seen: FrameworkReport, machine: Machine) -> CheckOutcome:
             remedy="the build may contain no code for this card: dlbox plan shows a build that does",
         )
     return failed(f"{label} does not find the card{detail}", 0, machine.gpu_count, "cards")
+
+
+def _lacks_instruction(trouble: str) -> bool:
+    """Whether the import ended because the processor does not know an instruction: by a signal, or by a message."""
+    return (
+        re.search(r"SIGILL|illegal instruction|built using AVX|compiled to use AVX", trouble, re.I)
+        is not None
+    )
 
 
 def _for_library(name: str) -> str:

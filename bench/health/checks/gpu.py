@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from bench.health.causes import environment_causes
 from bench.health.check import CheckOutcome, Subject, check, failed, passed, skipped, unknown, value, warned
 from inventory.cards import architectures
 from inventory.cards.cards import architecture_of
@@ -46,6 +47,11 @@ def _readings(record: msgspec.Struct) -> Iterator[Reading[Any]]:
             yield from _readings(entry)
 
 
+def _code(gpu: Gpu) -> int | None:
+    """NVML's return code of a card that does not answer; None if the process that asked it ended."""
+    return gpu.handle.code if not gpu.handle.ok else gpu.name.code
+
+
 @check(
     "gpu.responds",
     title="Card answers",
@@ -58,6 +64,7 @@ def _readings(record: msgspec.Struct) -> Iterator[Reading[Any]]:
         "gpu.handle": "the card's handle",
         "gpu.name | gpu.uuid | gpu.memory_total_bytes": "the card's name, id and memory size",
     },
+    optional=("machine.installation.container",),
 )
 def responds(subject: Subject) -> CheckOutcome:
     """A card can be listed although it is lost: it fell off the PCI Express bus, or needs a reset after a
@@ -68,7 +75,7 @@ def responds(subject: Subject) -> CheckOutcome:
         remedy = (
             "stop all programs on the card, then: sudo nvidia-smi --gpu-reset; if that fails, reboot"
             if reset
-            else None
+            else environment_causes.silent_card(subject.machine, _code(subject.gpu))
         )
         return failed(f"the card does not answer: {gone}", remedy=remedy)
     return passed(subject.gpu.name.value or "answers")
@@ -143,6 +150,13 @@ def memory_size(subject: Subject) -> CheckOutcome:
     if label is None:
         return skipped(
             f"{gib:.1f} GiB; the catalogue has no figures of this card; to add them see CONTRIBUTING.md"
+        )
+    if subject.card.modified_memory_gib is not None:
+        return passed(
+            f"{gib:.1f} GiB: a {subject.card.name} whose memory was replaced; the model has {label}",
+            round(gib, 2),
+            subject.card.modified_memory_gib,
+            "GiB",
         )
     if gib > label * (1 + _MEMORY_SLACK):
         return warned(

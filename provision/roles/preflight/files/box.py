@@ -19,11 +19,9 @@ DISPLAY = (0x0300, 0x0302)
 """PCI classes of VGA and 3D controllers. The ids of audio and USB functions look like ids of older cards."""
 
 LOCKS = (
-    "var/lib/dpkg/lock-frontend",
-    "var/lib/dpkg/lock",
-    "var/lib/apt/lists/lock",
+    "var/lib/dpkg/lock-frontend", "var/lib/dpkg/lock", "var/lib/apt/lists/lock",
     "var/cache/apt/archives/lock",
-)
+)  # fmt: skip
 PACKAGES = re.compile(
     r"(lib)?nvidia[-.]|libcuda\d|libnvcuvid|cuda-|linux-(modules|objects)-nvidia|xserver-xorg-video-nvidia"
 )
@@ -50,13 +48,10 @@ WINDOWS_CARD = re.compile(
 INSTRUCTION_SETS = {"sse4_1", "sse4_2", "avx", "avx2", "fma", "avx512f"}
 PLACES = ("/", "/boot", "/usr", "/opt", "/var")
 INITRAMFS = (
-    "etc/initramfs-tools/modules",
-    "etc/initramfs-tools/initramfs.conf",
-    "etc/initramfs-tools/conf.d/*",
-    "usr/share/initramfs-tools/modules.d/*",
-    "usr/share/initramfs-tools/conf-hooks.d/*",
+    "etc/initramfs-tools/modules", "etc/initramfs-tools/initramfs.conf", "etc/initramfs-tools/conf.d/*",
+    "usr/share/initramfs-tools/modules.d/*", "usr/share/initramfs-tools/conf-hooks.d/*",
     "etc/dracut.conf.d/*.conf",
-)
+)  # fmt: skip
 """Files that decide which modules an initramfs includes."""
 RUNFILE = ("usr/bin/nvidia-uninstall", "usr/bin/nvidia-installer", "var/log/nvidia-installer.log")
 
@@ -312,10 +307,9 @@ def apt_packages(root: Path, installed: list[str]) -> list[str] | None:
         return None
     found = set()
     for prefix in ("linux-headers-", "linux-modules-nvidia-", "proxmox-headers-", "pve-headers-"):
+        command = ["apt-cache", "pkgnames", prefix]
         try:
-            done = subprocess.run(
-                ["apt-cache", "pkgnames", prefix], capture_output=True, text=True, check=False, timeout=20
-            )
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
         except (OSError, subprocess.SubprocessError):
             return None
         found.update(done.stdout.split())
@@ -374,10 +368,7 @@ def interrupted(root: Path) -> bool:
 
 
 def initramfs(root: Path) -> dict[str, Any]:
-    """The initramfs files in /boot: their number, the size of the largest, and whether they include NVIDIA's modules.
-
-    They do where a configuration names the modules, or asks for all drivers of displays (FRAMEBUFFER).
-    """
+    """Number of initramfs files in /boot, size of the largest, and whether a configuration includes NVIDIA's modules."""
     sizes = []
     for path in entries(root / "boot"):
         if re.match(r"initrd\.img-|initramfs-.*\.img$", path.name):
@@ -394,8 +385,7 @@ def initramfs(root: Path) -> dict[str, Any]:
 
 
 def free(root: Path, place: str) -> tuple[int | None, int | None]:
-    """Free bytes for users on the file system of a folder, which may not exist yet, and the number of this file system;
-    None: cannot be read."""
+    """Free bytes for users on the file system of a folder, which may not exist yet, and its number; None: unknown."""
     path = root / place.lstrip("/")
     while not path.exists() and path != path.parent:
         path = path.parent
