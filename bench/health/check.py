@@ -16,8 +16,8 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from bench.finding import Finding, FindingName, Status
-from bench.health import plausible
 from inventory.cards.cards import Card, is_laptop_id, is_laptop_name
+from inventory.machine import bounds
 from inventory.machine.gpu_records import Gpu
 from inventory.machine.reading import Reading
 from inventory.machine.records import Machine, PciCard
@@ -178,7 +178,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
     def apply(self, *subjects: Any, suffix: str = "") -> Finding:
         """Run the check. An exception in it becomes an ``unknown`` finding and does not end the command."""
-        given = [plausible.checked_all(s) if isinstance(s, Machine | Subject) else s for s in subjects]
+        given = [bounds.checked_all(s) if isinstance(s, Machine | Subject) else s for s in subjects]
         try:
             outcome = self.judge(*given)
             if outcome.status is Status.PASS:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from statistics import median_low
+
+from bench.health import momentary
 from bench.health.check import KIND, CheckOutcome, Subject, check, failed, passed, skipped, value, warned
-from bench.health.checks.thermal import POWER_BRAKE
+from bench.health.momentary import POWER_BRAKE
 
 _REDUCED = 0.8
 _REST_OF_COMPUTER_W = 225
@@ -42,16 +45,18 @@ def limit(subject: Subject) -> CheckOutcome:
 @check(
     "power.draw",
     title="Power draw",
-    looks_at="the current power draw and the power limit",
+    looks_at="the median power draw of several readings within two seconds, and the power limit",
     limits=f"the check warns above {_OVERDRAW:g} times the limit",
-    source="NVML",
-    fix="repeat the check; if it warns again, the card's power sensor or regulation is defective",
+    source="NVML; reports of drivers whose power reading stays above the limit",
+    fix="suspect a wrong reading of the driver first: repeat the check, then try another branch of the driver: dlbox "
+    "plan; if other branches report the same, have the card checked",
     needs={"gpu.power.draw_w": "power draw", "gpu.power.limit_w": "power limit"},
     unread="warn",
 )
 def draw(subject: Subject) -> CheckOutcome:
     """The card keeps its draw at or below the limit, except for short peaks."""
-    now = value(subject.gpu.power.draw_w, "power draw")
+    value(subject.gpu.power.draw_w, "power draw")
+    now = median_low(momentary.draws(subject.gpu))
     if subject.gpu.power.limit_w.state == "not-supported":
         return skipped(f"{now:.0f} W; the card reports no limit to compare it with")
     top = value(subject.gpu.power.limit_w, "power limit")
@@ -63,18 +68,26 @@ def draw(subject: Subject) -> CheckOutcome:
 @check(
     "power.brake",
     title="Power brake",
-    looks_at="NVML's current reasons for reduced clocks",
-    limits="the check fails on the external power brake; the software power limit is not a fault",
-    source="NVML clock event reasons, bit 0x80",
+    looks_at="NVML's reasons for reduced clocks in several readings within two seconds, and its counter",
+    limits="the check fails on a lasting power brake and warns if it appears repeatedly or the counter grows; the "
+    "software power limit is not a fault",
+    source="NVML clock event reasons, bit 0x80, and field 271",
     fix="connect every power connector of the card with its own cable, and check the size of the power supply: "
     "dlbox check --power-supply WATTS",
     needs={"gpu.clocks.event_reasons": "clock event reasons"},
+    optional=("gpu.clocks.power_brake_us",),
 )
 def brake(subject: Subject) -> CheckOutcome:
     """The power supply or the mainboard activated the card's power brake, which halves its clocks."""
     reasons = value(subject.gpu.clocks.event_reasons, "clock event reasons")
-    if reasons & POWER_BRAKE:
-        return failed("the power supply or the mainboard slows down the card (power brake)", f"0x{reasons:x}")
+    seen = momentary.presence(subject.gpu, POWER_BRAKE)
+    counted = momentary.counted_seconds(subject.gpu, "power_brake_us")
+    message = "the power supply or the mainboard slows down the card (power brake)"
+    if seen == "lasting":
+        return failed(message, f"0x{reasons:x}")
+    alone = len(momentary.masks(subject.gpu)) == 1
+    if seen == "repeated" or counted > 0 or (alone and seen == "once"):
+        return warned(f"{message} at times: {momentary.share(subject.gpu, POWER_BRAKE)}", f"0x{reasons:x}")
     return passed(
         "not active" + ("; the card is at its power limit, which is normal" if reasons & 0x04 else ""),
         f"0x{reasons:x}",
