@@ -226,7 +226,7 @@ def test_margins_of_temperature_are_signed(given: int, expected: int) -> None:
 )
 def test_the_sensors_that_a_virtual_gpu_reports_as_zero_are_not_supported(changes: dict[str, Any]) -> None:
     content = copy.deepcopy(HEALTHY)
-    content["gpus"][0] |= {"Temperature": {0: 0}, "PowerUsage": 0, **changes}
+    content["gpus"][0] |= {"Temperature": {0: 0}, "PowerUsage": 0, "PciInfo": {"code": 3}, **changes}
     fake_nvml.install(content)
     gpu = nvml_card.gpu(0)
     assert gpu.temperatures.gpu_c.state == "not-supported"
