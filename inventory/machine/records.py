@@ -187,6 +187,9 @@ class PowerSupply(msgspec.Struct, frozen=True, kw_only=True):
     watts: int
     source: str
     """Where the power supply was stated: "--power-supply" or the name of a bill of materials."""
+    processor_w: float | None = None
+    """Peak power of the processor in watts, if a bill of materials states it."""
+    atx_version: float | None = None
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):

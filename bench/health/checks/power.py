@@ -7,10 +7,9 @@ from statistics import median_low
 from bench.health import momentary
 from bench.health.check import KIND, CheckOutcome, Subject, check, failed, passed, skipped, value, warned
 from bench.health.momentary import POWER_BRAKE
+from inventory.builds.supply import SUSTAINED_LOAD_SHARE, TYPICAL_PROCESSOR_W, judge_supply
 
 _REDUCED = 0.8
-_REST_OF_COMPUTER_W = 225
-_SUPPLY_USE = 0.8
 _OVERDRAW = 1.5
 
 
@@ -97,8 +96,11 @@ def brake(subject: Subject) -> CheckOutcome:
 @check(
     "power.supply",
     title="Power supply",
-    looks_at="the watts of the supply, the limits of the cards and the rest of the computer",
-    limits=f"(card limits + {_REST_OF_COMPUTER_W} W) / {_SUPPLY_USE:g}, or less if the card's maker recommends it",
+    looks_at="the watts of the supply, the limits of the cards, the processor and the other parts; the same rule as in "
+    "dlbox parts",
+    limits="the check warns below the supply that the card's maker recommends, or if the computer draws more than "
+    f"{SUSTAINED_LOAD_SHARE:.0%} of its watts, and fails if it draws more than all of them; an unknown processor "
+    f"counts {TYPICAL_PROCESSOR_W:.0f} W",
     applies_to="machines whose supply is given with --power-supply",
     source="manufacturers' recommendations: 550 W for an RTX 3060 of 170 W, 850 W for an RTX 4090 of 450 W",
     fix="install a larger power supply, or lower the limit: sudo nvidia-smi --power-limit WATTS",
@@ -115,15 +117,17 @@ def supply(subject: Subject) -> CheckOutcome:
         return skipped("not checked on a laptop")
     limits = [value(gpu.power.limit_w, f"power limit of GPU {gpu.index}") for gpu in subject.machine.gpus]
     own = value(subject.gpu.power.limit_w, "power limit")
-    needed = (sum(limits) + _REST_OF_COMPUTER_W) / _SUPPLY_USE
-    if (
-        subject.card is not None
-        and subject.card.power_supply_w
-        and len(limits) == 1
-        and own <= subject.card.tdp_w
-    ):
-        needed = min(needed, subject.card.power_supply_w)
-    watts = subject.machine.power_supply.watts
-    if watts < needed:
-        return warned(f"{watts} W, about {needed:.0f} W recommended", watts, round(needed), "W")
-    return passed(f"{watts} W, about {needed:.0f} W recommended", watts, round(needed), "W")
+    card, stated = subject.card, subject.machine.power_supply
+    at_default = card is not None and len(limits) == 1 and own <= card.tdp_w
+    found = judge_supply(
+        stated.watts,
+        sum(limits),
+        processor_w=stated.processor_w,
+        advice_w=card.power_supply_w if card is not None and at_default else None,
+        atx_version=stated.atx_version,
+    )
+    message = f"{stated.watts} W for parts that draw {found.steady_w:.0f} W{found.why}"
+    measures = (stated.watts, found.enough_w, "W")
+    if found.status == "fail":
+        return failed(message, *measures)
+    return warned(message, *measures) if found.status == "warn" else passed(message, *measures)
