@@ -78,7 +78,7 @@ def settled(machine: Machine) -> Machine:
 
 def _timed(samples: tuple[GpuSample, ...]) -> tuple[GpuSample, ...]:
     return tuple(
-        msgspec.structs.replace(sample, second=0.25 * n) for n, sample in enumerate(samples, start=1)
+        msgspec.structs.replace(sample, second=round(0.2 * n, 3)) for n, sample in enumerate(samples, start=1)
     )
 
 

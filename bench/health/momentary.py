@@ -1,4 +1,4 @@
-"""What several readings of one card within about two seconds show: which state lasts, and what appeared only once.
+"""What several readings of one card within about a second show: which state lasts, and what appeared only once.
 
 NVML's documentation says that the bit of the hardware slowdown "may be also reported during PState or clock change", so
 that one reading of it does not show a fault.

@@ -161,4 +161,4 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
     gsp_version: Reading[str] = _ABSENT
     processes: Reading[tuple[GpuProcess, ...]] = _ABSENT
     samples: tuple[GpuSample, ...] = ()
-    """Further readings within about two seconds: one reading does not show whether a state lasts."""
+    """Further readings within about a second: one reading does not show whether a state lasts."""

@@ -45,9 +45,9 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 SAMPLES = 2
 """Further readings of each card, if no reading looks like a fault."""
-MOST_SAMPLES = 7
-PAUSE_S = 0.25
-"""Seconds between two readings: half a second for sound cards, and 1.75 s while something looks like a fault."""
+MOST_SAMPLES = 6
+PAUSE_S = 0.2
+"""Seconds between two readings: 0.4 s for sound cards, and 1.2 s while something looks like a fault."""
 _SLOWED = 0xE8
 """Clock event reasons that can be a fault: hardware slowdown, heat (software and hardware), power brake."""
 _BUSY_PERCENT = 50

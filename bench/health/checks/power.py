@@ -44,7 +44,7 @@ def limit(subject: Subject) -> CheckOutcome:
 @check(
     "power.draw",
     title="Power draw",
-    looks_at="the median power draw of several readings within two seconds, and the power limit",
+    looks_at="the median power draw of several readings within a second, and the power limit",
     limits=f"the check warns above {_OVERDRAW:g} times the limit",
     source="NVML; reports of drivers whose power reading stays above the limit",
     fix="suspect a wrong reading of the driver first: repeat the check, then try another branch of the driver: dlbox "
@@ -67,7 +67,7 @@ def draw(subject: Subject) -> CheckOutcome:
 @check(
     "power.brake",
     title="Power brake",
-    looks_at="NVML's reasons for reduced clocks in several readings within two seconds, and its counter",
+    looks_at="NVML's reasons for reduced clocks in several readings within a second, and its counter",
     limits="the check fails on a lasting power brake and warns if it appears repeatedly or the counter grows; the "
     "software power limit is not a fault",
     source="NVML clock event reasons, bit 0x80, and field 271",

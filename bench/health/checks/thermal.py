@@ -93,7 +93,7 @@ def memory(subject: Subject) -> CheckOutcome:
 @check(
     "thermal.throttling",
     title="Slowdown because of heat",
-    looks_at="NVML's reasons for reduced clocks in several readings within two seconds, the driver's counters of "
+    looks_at="NVML's reasons for reduced clocks in several readings within a second, the driver's counters of "
     "slowdown, and the temperature",
     limits="the check fails on a lasting hardware slowdown under load and warns on a lasting software slowdown; "
     "idle and power limit are not faults, and a single reading of a slowdown is none",
