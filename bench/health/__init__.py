@@ -20,13 +20,27 @@ from bench.health.checks import (
 )
 from bench.health.checks.gpu import silent
 from bench.health.diagnosis import diagnose
-from bench.health.load import soak, steady
+from bench.health.load import peers, soak, steady
 from inventory.cards import cards
 from inventory.machine import bounds
 from inventory.machine.gpu_records import Gpu
 from inventory.machine.records import Machine
 
-_MODULES = (driver, driver_setup, gpu, pcie, thermal, power, memory, errors, host, frameworks, steady, soak)
+_MODULES = (
+    driver,
+    driver_setup,
+    gpu,
+    pcie,
+    thermal,
+    power,
+    memory,
+    errors,
+    host,
+    frameworks,
+    steady,
+    soak,
+    peers,
+)
 """Modules of checks: importing a module registers its checks."""
 
 
