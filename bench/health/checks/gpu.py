@@ -81,6 +81,11 @@ def responds(subject: Subject) -> CheckOutcome:
             if reset
             else None
         )
+        if subject.machine.host.environment == "wsl2":
+            remedy = (
+                "this is a fault of the driver on Windows: update it there, then run in Windows: wsl --shutdown; CUDA "
+                "programs may work nevertheless: dlbox check --frameworks"
+            )
         return failed(f"the card does not answer: {gone}", remedy=remedy)
     return passed(subject.gpu.name.value or "answers")
 

@@ -47,8 +47,8 @@ def limit(subject: Subject) -> CheckOutcome:
     looks_at="the median power draw of several readings within a second, and the power limit",
     limits=f"the check warns above {_OVERDRAW:g} times the limit",
     source="NVML; reports of drivers whose power reading stays above the limit",
-    fix="suspect a wrong reading of the driver first: repeat the check, then try another branch of the driver: dlbox "
-    "plan; if other branches report the same, have the card checked",
+    fix="suspect a wrong reading of the driver first: repeat the check, then try another branch of the driver: "
+    "dlbox plan",
     needs={"gpu.power.draw_w": "power draw", "gpu.power.limit_w": "power limit"},
     unread="warn",
 )
