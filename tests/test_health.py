@@ -27,3 +27,5 @@ def test_a_scenario_gives_the_findings_in_its_file(name: str, tmp_path: Path) ->
     for entry in wanted.get("never", []):
         faults = [f for f in findings if f.status in (Status.FAIL, Status.WARN, Status.UNKNOWN)]
         assert not any(entry in f"{f.message} {f.remedy}" for f in faults), entry
+    for entry in wanted.get("not_says", []):
+        assert not any(entry in f"{f.message} {f.remedy}" for f in findings), entry

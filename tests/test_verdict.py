@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from bench.finding import VERDICTS, Finding, Status, words
 from bench.finding import verdict as overall
 from bench.judge import training
+from bench.results.record.document import Result
 from bench.results.stats import steadiness
 from tests.samples import result
 from tests.test_compare import run_of
@@ -89,6 +91,52 @@ def test_other_load_and_spread_are_told() -> None:
     shaky = training.judge(result("lstm", 200.0, 400.0, 300.0), gpu_expected=False)[-1]
     assert shaky.status is Status.WARN
     assert "unsteady" in shaky.message
+
+
+def beside(others: float, cores: int, waiting: float | None, own: float | None = None) -> Result:
+    """A steady result with other programs on ``others`` of ``cores``."""
+    made = result("lstm", 400.0, 401.0, 399.0, other=others)
+    timed = tuple(
+        msgspec.structs.replace(block, usable_cores=cores, own_cpu_cores=own, waiting_share=waiting)
+        for block in made.blocks
+    )
+    return msgspec.structs.replace(made, repeats=(msgspec.structs.replace(made.repeats[0], blocks=timed),))
+
+
+@pytest.mark.parametrize(
+    ("others", "cores", "waiting", "own", "status"),
+    [
+        (1.5, 16, 0.002, 1.1, Status.PASS),  # a browser beside training on the card
+        (0.4, 16, 0.001, 1.0, Status.PASS),
+        (1.5, 16, 0.12, 14.5, Status.WARN),  # training on all sixteen threads
+        (12.0, 16, 0.4, 4.0, Status.FAIL),
+        (1.0, 2, 0.35, 1.0, Status.FAIL),  # one of two cores is busy
+        (1.0, 2, 0.004, 1.0, Status.PASS),  # the work needs one core and got it
+        (0.1, 2, 0.5, 1.9, Status.PASS),  # its own threads wait for each other
+        (0.35, 2, 0.3, 1.6, Status.WARN),
+        (1.5, 16, None, 1.1, Status.PASS),  # a kernel that does not count waiting
+        (1.0, 2, None, 1.0, Status.FAIL),
+        (1.0, 2, None, None, Status.FAIL),
+        (1.0, 64, None, None, Status.PASS),
+    ],
+)
+def test_other_load_counts_as_far_as_it_takes_what_the_work_needs(
+    others: float, cores: int, waiting: float | None, own: float | None, status: Status
+) -> None:
+    found = training.judge(beside(others, cores, waiting, own), gpu_expected=False)[-1]
+    assert (found.id, found.status) == ("training.lstm-steady", status)
+    assert status is Status.PASS or f"{others:.1f} cores" in found.message
+    assert status is Status.PASS or found.remedy
+
+
+@given(st.floats(0, 64), st.integers(1, 64), st.floats(0, 1), st.floats(0, 1))
+def test_more_waiting_is_never_judged_better(others: float, cores: int, less: float, more: float) -> None:
+    order = [Status.PASS, Status.WARN, Status.FAIL]
+    calm, crowded = (
+        training.judge(beside(others, cores, share), gpu_expected=False)[-1].status
+        for share in sorted((less, more))
+    )
+    assert order.index(calm) <= order.index(crowded)
 
 
 @pytest.mark.parametrize(("on_gpu", "status"), [(True, Status.WARN), (False, Status.PASS)])

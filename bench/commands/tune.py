@@ -26,8 +26,9 @@ from inventory.machine.records import Machine
 from workshops.speed import settings
 from workshops.speed.settings import TunedEntry
 
-BUSY_CORES = 0.25
-"""Maximum number of cores that other programs may use. If they use more, they affect the measured speeds."""
+BUSY_SHARE = 0.125
+"""Maximum share of all cores that other programs may use, a quarter of one of two cores. If they use more, they affect
+the measured speeds."""
 
 
 def run(*, workloads: tuple[str, ...], suite: str, minutes: float, as_json: bool, complain: Complain) -> int:
@@ -50,7 +51,7 @@ def run(*, workloads: tuple[str, ...], suite: str, minutes: float, as_json: bool
             machine = gather.gather()
             watcher.done(device(machine))
             busy = tune.busy_cores()
-            if busy > BUSY_CORES:
+            if busy > BUSY_SHARE * machine.host.cpu_threads:
                 watcher.say(
                     f"Other programs use {busy:.1f} cores, so the fastest setting found now may not be the fastest "
                     "on an idle machine. Close them and tune again."

@@ -9,7 +9,7 @@ from functools import partial
 from bench.finding import TRAINING, Finding, Status
 from bench.results.record.document import Result
 from bench.results.stats import steadiness
-from bench.results.stats.steadiness import BUSY_CORES, UNSTEADY
+from bench.results.stats.steadiness import BUSY_CORES, BUSY_SHARE, UNSTEADY
 
 
 def judge(
@@ -223,13 +223,15 @@ def _steadiness(result: Result) -> Finding:
         )
     spread, most = rates.mad / rates.median, UNSTEADY[steadiness.kind(result)]
     message = f"{rates.median:,.0f} samples/s, MAD {spread:.1%} over {len(rates.values)} blocks"
-    if others > BUSY_CORES:
+    if steadiness.is_busy(result):
+        share = steadiness.taken(result)
+        lost = "" if share is None else f" and took {share:.0%} of the processor time that training needed"
         return finding(
             status=Status.FAIL if steadiness.disturbed(result) else Status.WARN,
-            message=f"{message}; other programs used {others:.1f} cores meanwhile, so this speed is too low",
-            measured=round(others, 2),
-            expected=BUSY_CORES,
-            unit="cores",
+            message=f"{message}; other programs used {others:.1f} cores meanwhile{lost}, so this speed is too low",
+            measured=round(others, 2) if share is None else round(share, 3),
+            expected=BUSY_CORES if share is None else BUSY_SHARE,
+            unit="cores" if share is None else None,
             remedy="close other programs and run it again before you use or compare this speed",
         )
     if spread > most:

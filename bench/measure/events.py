@@ -96,6 +96,10 @@ class Block(msgspec.Struct, frozen=True, tag="block", kw_only=True):
     """Frequency governor at the end of the block, see ``bench.measure.worker.governor``."""
     single_steps: tuple[float, ...] = ()
     """Seconds per step as seen by the host; empty if the device ran asynchronously and hid them."""
+    usable_cores: int | None = None
+    own_cpu_cores: float | None = None
+    waiting_share: float | None = None
+    """These three as in ``bench.results.record.document.TimedBlock``."""
 
 
 class Evaluated(msgspec.Struct, frozen=True, tag="evaluated", kw_only=True):

@@ -17,6 +17,7 @@ from rich.text import Text
 from bench import health
 from bench.finding import Finding
 from bench.health.check import Subject, skipped
+from bench.health.load import peers
 from bench.health.load.record import LoadRun, Sample, ThroughputSample
 from bench.measure import backend as frameworks
 from bench.measure.probes import load as probes
@@ -51,13 +52,16 @@ def findings(
     subjects: Sequence[Subject | None] = [s for s in health.subjects(machine) if s.gpu.handle.ok] or [None]
     if machine.has_gpu and subjects == [None]:
         return _judged(None, LoadRun(), machine, "no card answers"), False
-    found: list[Finding] = []
+    runs: list[tuple[Subject, LoadRun]] = []
     for subject in subjects:
         run = _first_that_works(machine, subject, minutes, backend, say)
-        found += _judged(subject, run, machine)
+        if subject is None:
+            return _judged(None, run, machine), run.interrupted
+        runs.append((subject, run))
         if run.interrupted:
-            return found, True
-    return found, False
+            break
+    found = [finding for subject, run in peers.with_peers(runs) for finding in _judged(subject, run, machine)]
+    return found, any(run.interrupted for _, run in runs)
 
 
 def _first_that_works(

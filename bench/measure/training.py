@@ -170,6 +170,9 @@ class _ResultCollector:
                 other_cpu_cores=event.other_cpu_cores,
                 loss=event.loss,
                 governor=event.governor,
+                usable_cores=event.usable_cores,
+                own_cpu_cores=event.own_cpu_cores,
+                waiting_share=event.waiting_share,
             )
             now = msgspec.structs.replace(now, blocks=(*now.blocks, block), examples_seen=event.examples_seen)
             self.single_steps += event.single_steps

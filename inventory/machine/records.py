@@ -54,7 +54,8 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     """Number of runnable threads, averaged over the last minute."""
     memory_bytes: int = 0
     memory_available_bytes: int = 0
-    swap_bytes: int = 0
+    swap_bytes: int | None = None
+    """Size of the swap space; None if it was not read."""
     disk: Reading[Disk] = _ABSENT
     python_version: str = ""
     environment: Environment = "bare-metal"
@@ -69,6 +70,8 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     """Folders in LD_LIBRARY_PATH that contain CUDA libraries. Programs load these libraries instead of their own."""
     cpu_flags: Reading[tuple[str, ...]] = _ABSENT
     """Instruction sets of the processor that wheels may need, for example "avx", "avx2" and "avx512f", sorted."""
+    on_battery: Reading[bool] = _ABSENT
+    """Whether a portable computer runs on its battery."""
 
 
 class PciCard(msgspec.Struct, frozen=True, kw_only=True):
@@ -222,6 +225,9 @@ class PowerSupply(msgspec.Struct, frozen=True, kw_only=True):
     watts: int
     source: str
     """Where the power supply was stated: "--power-supply" or the name of a bill of materials."""
+    processor_w: float | None = None
+    """Peak power of the processor in watts, if a bill of materials states it."""
+    atx_version: float | None = None
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.health.check import CheckOutcome, check, failed, passed, value, warned
+from bench.health.check import CheckOutcome, check, failed, passed, skipped, value, warned
 from inventory.machine.records import Machine
 
 _GIB = 1 << 30
@@ -48,6 +48,8 @@ def memory(machine: Machine) -> CheckOutcome:
 )
 def swap(machine: Machine) -> CheckOutcome:
     """Without swap the kernel kills a program as soon as the main memory is full."""
+    if machine.host.swap_bytes is None:
+        return skipped("the size of the swap space was not read")
     gib = machine.host.swap_bytes / _GIB
     return passed(f"{gib:.1f} GiB" if gib else "none", round(gib, 1), None, "GiB")
 
@@ -108,16 +110,19 @@ def governor(machine: Machine) -> CheckOutcome:
     scope="machine",
     needs_gpu=False,
     looks_at="the load average of the last minute",
-    limits="none: measurements record the load of each block",
+    limits="the check warns if more threads want to run than the processor has; measurements judge how long they wait",
     source="/proc/loadavg",
-    fix="list the running programs: top",
+    fix="list the running programs with: top; stop those that you do not need before you measure or train",
     needs={"host.load_average": "load"},
     unread="warn",
 )
 def load(machine: Machine) -> CheckOutcome:
     """Other programs take CPU time from the program that supplies the card with data."""
     now = value(machine.host.load_average, "load")
-    return passed(f"{now:.1f} on {machine.host.cpu_threads} threads", now)
+    message = f"{now:.1f} on {machine.host.cpu_threads} threads"
+    if now > machine.host.cpu_threads:
+        return warned(f"{message}: programs wait for a core", now, machine.host.cpu_threads)
+    return passed(message, now, machine.host.cpu_threads)
 
 
 @check(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from bench.health import plausible
+from inventory.machine import bounds
 from inventory.machine.gpu_records import Gpu
 
 
@@ -38,6 +38,17 @@ class ThroughputSample(msgspec.Struct, frozen=True, kw_only=True):
     tflops: float
 
 
+class CardUnderLoad(msgspec.Struct, frozen=True, kw_only=True):
+    """Summary of one card under load, to compare it with others of its model; None where nothing was read."""
+
+    index: int
+    tflops: float | None = None
+    """Median rate of the steady load."""
+    clock_mhz: float | None = None
+    """Median clock of the chip."""
+    hottest_c: int | None = None
+
+
 class LoadRun(msgspec.Struct, frozen=True, kw_only=True):
     """One card, or the processor, under load by one framework."""
 
@@ -64,10 +75,12 @@ class LoadRun(msgspec.Struct, frozen=True, kw_only=True):
     """The user interrupted the run; the measurements up to that time still count."""
     problem: str = ""
     """Why the process that produces the load failed; empty if it ended normally."""
+    peers: tuple[CardUnderLoad, ...] = ()
+    """The other cards of this model in this computer, under the same load."""
 
     def best_link(self) -> tuple[int | None, int | None]:
         """Highest PCIe generation and width under load; None if no reading succeeded."""
-        links = [plausible.checked_all(s.gpu.link) for s in self.samples]
+        links = [bounds.checked_all(s.gpu.link) for s in self.samples]
         generations = [link.generation.value for link in links if link.generation.value is not None]
         widths = [link.width.value for link in links if link.width.value is not None]
         return max(generations, default=None), max(widths, default=None)

@@ -6,8 +6,10 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
 
@@ -19,15 +21,25 @@ if TYPE_CHECKING:
     import keras
 
 
-class OtherLoad:
-    """Measures how many CPU cores are used by processes other than this worker and the command that started it."""
+class LoadReading(NamedTuple):
+    """Use of the processor over one block; cores are means over the block."""
+
+    other_cpu_cores: float
+    own_cpu_cores: float
+    waiting_share: float | None
+    """Waiting / (running + waiting) of all threads of the worker; None if the kernel does not count it."""
+
+
+class ProcessorLoad:
+    """Measures how many CPU cores this worker, the command that started it, and all other processes use, and how long
+    the worker's threads wait for a core."""
 
     def __init__(self, parent_pid: int) -> None:
         me = psutil.Process(os.getpid())
-        self._own = [me, *me.children(recursive=True)]  # the processes that train on the other devices
-        if parent_pid:
-            self._own.append(psutil.Process(parent_pid))
+        self._workers = [me, *me.children(recursive=True)]  # the processes that train on the other devices
+        self._own = [*self._workers, *([psutil.Process(parent_pid)] if parent_pid else [])]
         self._last = self._read()
+        self._threads = self._thread_times()
 
     def _read(self) -> tuple[float, float]:
         times = psutil.cpu_times()
@@ -42,12 +54,42 @@ class OtherLoad:
             own += spent.user + spent.system
         return busy, own
 
-    def since_last(self, seconds: float) -> float:
-        """Mean number of busy cores over the last ``seconds``, at least 0."""
+    def _thread_times(self) -> dict[str, tuple[int, int]]:
+        """Nanoseconds that each thread of the worker ran, and that it waited for a core while it was ready to run."""
+        found = {}
+        for process in self._workers:
+            for file in Path(f"/proc/{process.pid}/task").glob("*/schedstat"):
+                with suppress(OSError, ValueError, IndexError):
+                    ran, waited, *_ = file.read_text().split()
+                    found[str(file)] = (int(ran), int(waited))
+        return found
+
+    def since_last(self, seconds: float) -> LoadReading:
+        """The mean use over the last ``seconds``; each figure is at least 0."""
         busy, own = self._read()
-        others = (busy - self._last[0]) - (own - self._last[1])
+        mine = max(0.0, own - self._last[1])
+        others = max(0.0, busy - self._last[0] - mine)
         self._last = (busy, own)
-        return max(0.0, others / seconds) if seconds > 0 else 0.0
+        before, self._threads = self._threads, self._thread_times()
+        share = waiting_share(before, self._threads)
+        if seconds <= 0:
+            return LoadReading(0.0, 0.0, share)
+        return LoadReading(round(others / seconds, 3), round(mine / seconds, 3), share)
+
+
+def waiting_share(
+    before: Mapping[str, tuple[int, int]], after: Mapping[str, tuple[int, int]]
+) -> float | None:
+    """Waiting / (running + waiting) between two readings of thread times (running, waiting); None without times.
+
+    Threads that ended between the readings do not count.
+    """
+    ran = waited = 0
+    for thread, (now_ran, now_waited) in after.items():
+        then_ran, then_waited = before.get(thread, (0, 0))
+        ran += max(0, now_ran - then_ran)
+        waited += max(0, now_waited - then_waited)
+    return round(waited / (ran + waited), 4) if ran + waited else None
 
 
 def _loss(logs: dict[str, Any] | None) -> float | None:
@@ -117,7 +159,7 @@ def timer(
             now = time.perf_counter()
             step = (now - self.mark) / (self.seen - self.first)
             self.block_steps = agree(max(1, round(job.block_seconds / step)))
-            self.load = OtherLoad(job.parent_pid)
+            self.load = ProcessorLoad(job.parent_pid)
             self.governors = Governors()
             self.ends: list[tuple[float, int]] = []
             self.mark = self.begun = time.perf_counter()
@@ -128,18 +170,22 @@ def timer(
             seconds, trained = now - self.mark, now - self.begun
             seen = self.seen * batch
             ends = agree(trained >= job.train_seconds and seen >= enough)
+            load = self.load.since_last(seconds)
             emit(
                 Block(
                     steps=self.steps_in_block,
                     examples=self.steps_in_block * batch,
                     seconds=seconds,
-                    other_cpu_cores=round(self.load.since_last(seconds), 3),
+                    other_cpu_cores=load.other_cpu_cores,
                     trained_seconds=trained,
                     examples_seen=seen,
                     done_share=min(1.0, trained / job.train_seconds, seen / max(enough, 1)),
                     loss=_loss(logs),
                     governor=self.governors.read(),
                     single_steps=single_steps(self.mark, self.ends, seconds),
+                    usable_cores=len(os.sched_getaffinity(0)),
+                    own_cpu_cores=load.own_cpu_cores,
+                    waiting_share=load.waiting_share,
                 )
             )
             self.steps_in_block = 0

@@ -88,6 +88,14 @@ class TimedBlock(msgspec.Struct, frozen=True, kw_only=True):
     governor: str | None = None
     """The processor's frequency governor at the end of the block ("performance"; several where clock domains differ);
     null where the kernel has none, and in results of versions that did not record it."""
+    usable_cores: int | None = None
+    """Number of processor threads that the worker may use; null in results of versions that did not record it, as for
+    the two following fields."""
+    own_cpu_cores: float | None = None
+    """Mean number of processor cores that the worker and the command used meanwhile."""
+    waiting_share: float | None = None
+    """Share of the time of the worker's threads in which they waited for a core: waiting / (running + waiting). Null
+    also where the kernel does not count it."""
 
     @property
     def samples_per_second(self) -> float:

@@ -277,7 +277,7 @@ def _pair(a: Result | None, b: Result | None) -> Pair:
 def _doubts(side: str, result: Result) -> Iterator[str]:
     """Why the result of one side may be unreliable, by the limits of ``steadiness``."""
     others, rates, unlike = steadiness.others(result), result.samples_per_second, steadiness.unlike(result)
-    if others > steadiness.BUSY_CORES:
+    if steadiness.is_busy(result):
         yield f"other programs used {others:.1f} cores during {side}, so its speed is too low"
     if rates.median > 0 and rates.mad / rates.median > steadiness.UNSTEADY[steadiness.kind(result)]:
         yield f"{side} is unsteady (MAD {rates.mad / rates.median:.1%} over its blocks)"

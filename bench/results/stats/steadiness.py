@@ -8,16 +8,17 @@ from __future__ import annotations
 import math
 import statistics
 
-from bench.results.record.document import Result
+from bench.results.record.document import Result, TimedBlock
 from bench.results.stats import intervals
 
-BUSY_CORES = 0.25
-"""Median number of cores used by other processes above which a result is marked: torch's LSTM lost nine tenths of its
-speed beside one busy process, so even a small load matters."""
+BUSY_CORES, BUSY_SHARE = 0.25, 0.05
+"""A result is marked if other programs used more cores than the first and took more than the second, a share, of the
+processor time that the worker needed: torch's LSTM lost nine tenths of its speed beside one busy process on two cores,
+so even a small share matters."""
 
-DISTURBED_CORES = 0.4
-"""Number of such cores above which the result is unusable: one busy process takes half or more of the speed of
-training on two cores."""
+DISTURBED_CORES, DISTURBED_SHARE = 0.4, 0.2
+"""Share above which a result is unusable: one busy process takes half or more of the speed of training on two cores,
+and 0.4 of two cores are 20%. Results that do not say how many cores there were are judged by the number of cores."""
 
 CARD_BUSY_PERCENT, CARD_DISTURBED_PERCENT = 5.0, 20.0
 """The same two limits for a card, in percent of the time in which kernels of other compute programs ran. A card runs
@@ -56,6 +57,37 @@ def others(result: Result) -> float:
     return statistics.median_high(loads) if loads else 0.0
 
 
+def taken(result: Result) -> float | None:
+    """Share of the processor time that the worker needed and other programs took, 0 to 1: the median over the timed
+    blocks. None if the result does not record the number of cores.
+
+    The time that the worker's threads waited for a core is an upper limit of what others took, and so is the others'
+    share of all cores: threads of one program wait for each other too. On a machine with free cores threads do not
+    wait, whatever other programs use.
+    """
+    shares = [_taken(block) for block in result.blocks]
+    known = [share for share in shares if share is not None]
+    return statistics.median_high(known) if known and len(known) == len(shares) else None
+
+
+def _taken(block: TimedBlock) -> float | None:
+    if not block.usable_cores:
+        return None
+    share = min(1.0, block.other_cpu_cores / block.usable_cores)
+    if block.waiting_share is not None:
+        return min(share, block.waiting_share)
+    if block.own_cpu_cores is None:
+        return share
+    free = max(0.0, block.usable_cores - block.other_cpu_cores - block.own_cpu_cores)
+    return max(0.0, block.other_cpu_cores - free) / block.usable_cores
+
+
+def is_busy(result: Result) -> bool:
+    """Whether other programs slowed the result down a little or more."""
+    share = taken(result)
+    return others(result) > BUSY_CORES and (share is None or share > BUSY_SHARE)
+
+
 def others_on_card(result: Result) -> float:
     """Percent of the time in which the card ran kernels of other compute programs (without programs that also render
     graphics); 0 where the driver gives no value."""
@@ -65,8 +97,11 @@ def others_on_card(result: Result) -> float:
 
 
 def disturbed(result: Result) -> bool:
-    """Whether other programs used so much of the processor that the result is unusable."""
-    return others(result) > DISTURBED_CORES
+    """Whether other programs took so much of the processor that the result is unusable."""
+    share = taken(result)
+    if share is None:
+        return others(result) > DISTURBED_CORES
+    return others(result) > BUSY_CORES and share > DISTURBED_SHARE
 
 
 def medians(result: Result) -> list[float]:

@@ -22,7 +22,7 @@ _MOST = 1e12
 
 _RANGES: tuple[tuple[str, float, float], ...] = (
     ("devices|(best_)?batch_size|batch_per_device|steps|examples|tokens_per_sample|cpu_threads", 1, 1e12),
-    ("accuracy|accuracy_bar|ceiling|confidence|shares?", 0, 1),
+    ("accuracy|accuracy_bar|ceiling|confidence|(waiting_)?shares?", 0, 1),
     ("share_of_.*", 0, 1e6),
     (".*_percent", 0, 1000),
     (".*_c", -273, 1000),

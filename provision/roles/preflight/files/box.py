@@ -368,7 +368,7 @@ def interrupted(root: Path) -> bool:
 
 
 def initramfs(root: Path) -> dict[str, Any]:
-    """Number of initramfs files in /boot, size of the largest, and whether a configuration includes NVIDIA's modules."""
+    """Number of initramfs files in /boot, size of the largest, and whether they are to include NVIDIA's modules."""
     sizes = []
     for path in entries(root / "boot"):
         if re.match(r"initrd\.img-|initramfs-.*\.img$", path.name):
