@@ -131,6 +131,14 @@ def ready_command(**options: Any) -> None:
     type=click.Choice(BACKENDS),
     help="The framework that makes the load of --stress.  [default: the first of these that is installed]",
 )
+@click.option(
+    "--from",
+    "from_path",
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="PATH",
+    help="Judge another computer by its report: nvidia-smi -q, nvidia-bug-report.log.gz, an archive of "
+    "`dlbox collect`, or a folder of outputs; `-` is stdin.",
+)
 @json_option
 @export_options("check")
 @click.option("--list", "listing", is_flag=True, help="List the checks: what each examines, and its limits.")
