@@ -151,6 +151,26 @@ def check_command(**options: Any) -> None:
     sys.exit(check.run(check.CheckOptions(exports=exports, **options), print_error))
 
 
+@click.command("collect")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    default=Path("dlbox-collect.tar.gz"),
+    show_default=True,
+    help="The archive to write; `-` is stdout.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option(
+    "--script", is_flag=True, help="Print the shell script that does this, for a computer without dlbox."
+)
+def collect_command(**options: Any) -> None:
+    """Pack what this computer says about its card into an archive, without names, addresses and keys."""
+    from bench.commands import collect
+
+    sys.exit(collect.run(complain=print_error, **options))
+
+
 @click.command("bench")
 @measurement_options
 @click.option(

@@ -132,9 +132,7 @@ def _expanded(name: str, data: bytes, budget: _Budget, depth: int) -> Iterator[N
     if _is_tar(data):
         yield from _members(name, data, budget, depth)
         return
-    text = decoded(budget.take(_cut(data)))
-    if text.strip():
-        yield NamedText(name, text)
+    yield NamedText(name, decoded(budget.take(_cut(data))))
 
 
 def _unpacked(name: str, data: bytes, budget: _Budget, depth: int) -> bytes:

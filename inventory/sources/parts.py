@@ -100,7 +100,7 @@ def recognise(texts: Iterable[NamedText], root: Root) -> Parts:
     parts = Parts(root=root)
     named = [one for text in texts for one in _sections(text, parts)]
     for text in named:
-        if _OTHER_BOOT.search(text.name):
+        if _OTHER_BOOT.search(text.name) or not text.text.strip():
             continue
         for kind, recognised in _KINDS:
             if recognised(text, parts):
@@ -196,10 +196,9 @@ def _release(text: NamedText, parts: Parts) -> bool:
     if re.search(r"uname|osrelease", text.name) and _RELEASE_LINE.match(text.text):
         parts.kernel = text.text.strip()
         return True
-    if (
-        "/" not in text.name
-        and re.search(r"machine|arch", text.name)
-        and text.text.strip() in ("x86_64", "aarch64")
+    if re.search(r"machine|arch", text.name.rpartition("/")[2]) and text.text.strip() in (
+        "x86_64",
+        "aarch64",
     ):
         parts.machine_type = text.text.strip()
         return True
@@ -324,9 +323,12 @@ def from_log(parts: Parts) -> list[str]:
         parts.carries.add("host.environment")
     if banner and "Hypervisor detected" in body and not parts.root.has("proc/cpuinfo"):
         parts.root.write("proc/cpuinfo", "flags : hypervisor")
-    loaded = "driver.modules" not in parts.carries or re.search(
-        r"^nvidia ", parts.root.text("proc/modules"), re.MULTILINE
-    )
+    known = parts.collected or "driver.modules" in parts.carries
+    names_driver = any(one.names_driver for one in parts.devices.values())
+    if known:
+        loaded = re.search(r"^nvidia ", parts.root.text("proc/modules"), re.MULTILINE) is not None
+    else:
+        loaded = not names_driver or any(one.driver == "nvidia" for one in parts.devices.values())
     if loading and loaded and not parts.root.has("proc/driver/nvidia/version"):
         parts.root.write("proc/driver/nvidia/version", f"NVRM version: {loading[-1][1]}")
     command_line = _COMMAND_LINE.search(body)

@@ -46,7 +46,7 @@ def machine(path: Path) -> Machine:
     """The computer that the report at ``path`` ("-": stdin) is about. Raises ReportError."""
     found = texts(path)
     shown = "stdin" if str(path) == "-" else place(path)
-    if not found:
+    if not any(one.text.strip() for one in found):
         raise ReportError(f"{shown} contains no text")
     with (
         tempfile.TemporaryDirectory(prefix="dlbox-source-") as folder,
@@ -86,11 +86,11 @@ def _machine(found: list[NamedText], root: Root, empty: Path) -> Machine | None:
         nvml=nvml,
         gpus=answer.gpus,
         installation=_installation(known, computer),
-        kernel_log=_log(lines, known, cards),
+        kernel_log=_log(lines, known, computer.environment),
         source=MachineSource(
             name=_name(known, answer),
             parts=tuple(sorted(_kinds(known, answer))),
-            missing=_missing(known, answer, computer),
+            missing=_missing(known, answer, computer, nvml),
         ),
     )
 
@@ -198,6 +198,8 @@ def _driver(known: Parts, answer: smi.SmiReport, cards: tuple[PciCard, ...]) -> 
 
 def _nvml_without_smi(known: Parts, driver: Driver, cards: tuple[PciCard, ...]) -> Reading[bool]:
     """What NVML must answer according to the rest of the report, or "not-in-source" if that does not decide it."""
+    if known.collected and not driver.library_version.ok:
+        return Reading.failed("the library libnvidia-ml.so.1 was not found", 12)
     modules_known = known.collected or "driver.modules" in known.carries
     if (modules_known and "nvidia" not in driver.modules) or (
         cards and all(card.driver not in (None, "nvidia") for card in cards)
@@ -238,23 +240,23 @@ def _installation(known: Parts, computer: Host) -> Installation:
     return _marked(msgspec.structs.replace(found, **changes), known)
 
 
-def _log(lines: list[str], known: Parts, cards: tuple[PciCard, ...]) -> Reading[KernelLog]:
+def _log(lines: list[str], known: Parts, environment: str) -> Reading[KernelLog]:
+    if not lines and known.collected:
+        if environment in ("container", "wsl2"):
+            return Reading.not_supported("the kernel log belongs to the host and is not visible here")
+        return Reading.no_permission("the kernel log is closed to the user who ran dlbox collect")
     if not lines:
-        return (
-            Reading.no_permission("the kernel log is closed to the user who ran dlbox collect")
-            if known.collected
-            else _NOTHING
-        )
+        return _NOTHING
     return Reading.of(kernel_log.parse(lines, "the report"))
 
 
-def _missing(known: Parts, answer: smi.SmiReport, computer: Host) -> tuple[str, ...]:
+def _missing(known: Parts, answer: smi.SmiReport, computer: Host, nvml: Reading[bool]) -> tuple[str, ...]:
     """Fields without a Reading that the report does not contain."""
     has = {
         "cards": known.collected or "cards" in known.carries,
         "cards.driver": known.collected or any(one.names_driver for one in known.devices.values()),
         "driver.modules": known.collected or "driver.modules" in known.carries,
-        "gpus": bool(answer.part),
+        "gpus": bool(answer.part) or (known.collected and nvml.state == "failed"),
         "host.architecture": bool(computer.architecture),
         "host.cpu_cores": known.root.has("proc/cpuinfo"),
         "host.distribution": computer.distribution.id != "unknown",
