@@ -38,7 +38,7 @@ def gather(*, timeout_s: float = 10, sysroot: Path = Path("/"), probe: Sequence[
         computer = host.read(sysroot)
         module = driver_files.module(sysroot)
         installed = driver_files.read(sysroot, computer.environment, computer.kernel)
-        log = kernel_log.read(sysroot, computer.environment)
+        log = kernel_log.read(sysroot, computer.environment, addresses=pci.places(cards))
         opening, gpus = _read_cards(child, probe, timeout_s)
     finally:
         child.stop()

@@ -12,7 +12,7 @@ import pytest
 
 from common.processes.child import Child
 from inventory import gather
-from inventory.machine import driver_files, host, kernel_log, pci
+from inventory.machine import driver_files, host, kernel_log, module_settings, pci
 from inventory.machine.records import Machine
 
 
@@ -62,8 +62,156 @@ def test_xids_are_found_in_the_kernel_log() -> None:
 def test_a_long_log_is_shortened() -> None:
     log = kernel_log.parse([XID] * 5000 + ["NVRM: x" * 1000] * 500, "test")
     assert len(log.xids) == 1000
-    assert len(log.nvidia) == 50
+    assert (len(log.nvidia), log.dropped) == (200, 300)
     assert max(map(len, log.nvidia)) <= 300
+
+
+def test_the_first_messages_of_a_long_log_are_not_lost() -> None:
+    """The cause at boot is followed by any number of lines about its consequences."""
+    lines = [
+        "NVRM: Xid (PCI:0000:01:00): 48, DBE",
+        "NVRM: BAR1 is 0M @ 0x0 (PCI:0000:01:00.0)",
+        *[f"NVRM: rpcSendMessage failed for fn {n}" for n in range(5000)],
+        *["NVRM: Xid (PCI:0000:01:00): 154, recovery action changed"] * 3000,
+        "NVRM: the last line",
+    ]
+    log = kernel_log.parse(lines, "test")
+    assert log.nvidia[0] == "NVRM: BAR1 is 0M @ 0x0 (PCI:0000:01:00.0)"
+    assert log.nvidia[-1] == "NVRM: the last line"
+    assert log.xids[0].code == 48
+    assert len(log.nvidia) + log.dropped == 5002
+
+
+def test_messages_of_the_bus_count_if_they_name_a_card_or_its_bridge() -> None:
+    lines = [
+        "pci 0000:01:00.0: BAR 1 [mem size 0x800000000 64bit pref]: can't assign; no space",
+        "pci 0000:05:00.0: BAR 1 [mem size 0x1000]: can't assign; no space",
+        "pcieport 0000:00:01.1: pciehp: Slot(0): Card not present",
+        "pcieport 0000:00:1c.0: pciehp: Slot(3): Card not present",
+        "pcieport 0000:00:01.1: AER: Correctable error message received from 0000:01:00.0",
+        "pcieport 0000:00:1c.0: AER: Correctable error message received from 0000:05:00.0",
+        "nvidia 0000:01:00.0: Unable to change power state from D3cold to D0, device inaccessible",
+    ]
+    log = kernel_log.parse(lines, "test", ("0000:01:00.0", "0000:00:01.1"))
+    assert log.nvidia == (lines[0], lines[2], lines[4], lines[6])
+
+
+def test_memory_regions_without_an_address_have_size_0(tmp_path: Path) -> None:
+    zeros = "0x0000000000000000 0x0000000000000000 0x0000000000000000"
+    registers = "0x00000000f6000000 0x00000000f6ffffff 0x0000000000040200"
+    memory = "0x0000007000000000 0x00000077ffffffff 0x000000000014220c"
+    unset = "0x0000000000000000 0x00000007ffffffff 0x000000002014220c"
+    for second, size in ((memory, 32 << 30), (zeros, 0), (unset, 0)):
+        write(tmp_path, card(resource="\n".join([registers, second, zeros, zeros])))
+        assert pci.cards(tmp_path)[0].bar_bytes.value == (16 << 20, size, 0, 0)
+    write(tmp_path, card(resource="garbage"))
+    assert pci.cards(tmp_path)[0].bar_bytes.state == "failed"
+
+
+@pytest.mark.parametrize(
+    ("line", "module", "blocks"),
+    [
+        ("blacklist nvidia", "nvidia", True),
+        ("blacklist nvidia # because", "nvidia", True),
+        ("blacklist nvidiafb", "nvidia", False),
+        ("blacklist nvidia-drm", "nvidia", False),
+        ("alias nvidia off", "nvidia", True),
+        ("alias nvidia nvidia-current", "nvidia", False),
+        ("install nvidia /bin/false", "nvidia", True),
+        ("install nvidia /usr/bin/true", "nvidia", True),
+        ("install nvidia modprobe -i nvidia-current $CMDLINE_OPTS", "nvidia", False),
+        ("options nvidia NVreg_EnableGpuFirmware=0", "nvidia", False),
+        ("blacklist nouveau", "nouveau", True),
+        ("install nouveau /bin/true", "nouveau", True),
+    ],
+)
+def test_settings_that_block_a_module(tmp_path: Path, line: str, module: str, blocks: bool) -> None:
+    found = (
+        module_settings.read(write(tmp_path, {"usr/lib/modprobe.d/a.conf": f"# nvidia\n{line}\n"})).value
+        or ()
+    )
+    assert [one.path for one in found] == ["/usr/lib/modprobe.d/a.conf"]
+    assert module_settings.blocked(found[0], module) is blocks
+
+
+@pytest.mark.parametrize(
+    "word", ["modprobe.blacklist=a,nvidia", "module_blacklist=nvidia", "rd.driver.blacklist=nvidia"]
+)
+def test_the_kernel_command_line_can_block_a_module(tmp_path: Path, word: str) -> None:
+    found = (
+        module_settings.read(write(tmp_path, {"proc/cmdline": f"quiet {word} ro nvidia-drm.modeset=1"})).value
+        or ()
+    )
+    assert [one.text for one in found] == [word, "nvidia-drm.modeset=1"]
+    assert [module_settings.blocked(one, "nvidia") for one in found] == [True, False]
+
+
+def test_a_file_in_etc_replaces_the_file_of_the_same_name(tmp_path: Path) -> None:
+    write(tmp_path, {"lib/modprobe.d/blacklist-nvidia.conf": "blacklist nvidia\n",
+                     "etc/modprobe.d/blacklist-nvidia.conf": "# switched on again\n",
+                     "lib/udev/rules.d/50-pm-nvidia.rules": 'ATTR{vendor}=="0x10de", \\\n ATTR{remove}="1"\n',
+                     "etc/prime-discrete": "off\n"})  # fmt: skip
+    found = module_settings.read(tmp_path).value or ()
+    assert [(one.path, one.text) for one in found] == [
+        ("/lib/udev/rules.d/50-pm-nvidia.rules", 'ATTR{vendor}=="0x10de", ATTR{remove}="1"'),
+        ("/etc/prime-discrete", "off"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("file", "is_module"),
+    [
+        ("nvidia.ko", True), ("nvidia.ko.zst", True), ("nvidia-current.ko.xz", True), ("nvidia-current-open.ko", True),
+        ("nvidia-tesla-470.ko", True), ("nvidia-tesla-535-open.ko.xz", True), ("nvidia-legacy-390xx.ko", True),
+        ("nvidia-drm.ko", False), ("nvidia-uvm.ko.zst", False), ("nvidia-current-uvm.ko", False),
+        ("nvidiafb.ko", False), ("nvidia-peermem.ko", False), ("nvidia-current-open-modeset.ko", False),
+    ],
+)  # fmt: skip
+def test_the_main_module_is_found_under_all_its_names(tmp_path: Path, file: str, is_module: bool) -> None:
+    write(tmp_path, {"lib/modules/6.12.1/modules.dep": f"updates/dkms/{file}: kernel/a.ko\nkernel/a.ko:"})
+    kernel = (driver_files.read(tmp_path, "bare-metal", "6.12.1").kernels.value or ())[0]
+    assert kernel.nvidia_modules == ((f"updates/dkms/{file}",) if is_module else ())
+
+
+@pytest.mark.parametrize(
+    ("version", "compiler"),
+    [
+        ("Linux version 6.8.0-79-generic (buildd@lcy02) (x86_64-linux-gnu-gcc-13 (Ubuntu 13.3.0-6ubuntu2) 13.3.0, "
+         "GNU ld 2.42) #79-Ubuntu", "gcc 13"),
+        ("Linux version 6.12.73+deb13-amd64 (x@debian.org) (x86_64-linux-gnu-gcc-14 (Debian 14.2.0-19) 14.2.0, GNU ld "
+         "(GNU Binutils for Debian) 2.44)", "gcc 14"),
+        ("Linux version 5.4.0 (b@h) (gcc version 9.3.0 (Ubuntu 9.3.0-17ubuntu1~20.04))", "gcc 9"),
+        ("Linux version 6.8.0-79-generic", None),
+    ],
+)  # fmt: skip
+def test_the_compiler_of_the_kernel(tmp_path: Path, version: str, compiler: str | None) -> None:
+    found = driver_files.read(write(tmp_path, {"proc/version": version}), "bare-metal", "x")
+    assert found.kernel_compiler.value == compiler
+
+
+def test_errors_of_a_failed_build_are_read_for_the_running_kernel(tmp_path: Path) -> None:
+    log = ("DKMS make.log for nvidia-580.95.05 for kernel {} (x86_64)\nwarning: the compiler differs from the other\n"
+           "  The kernel was built by: gcc-12 12.3.0\n  You are using: cc 11.4.0\n cc -Werror a.c\n"
+           "cc: error: unrecognized command-line option '-x'\n")  # fmt: skip
+    write(tmp_path, {"var/lib/dkms/nvidia/580.95.05/build/make.log": log.format("6.8.0-79-generic")})
+    found = driver_files.read(tmp_path, "bare-metal", "6.8.0-79-generic").build_errors.value or ()
+    assert "built by: gcc-12 12.3.0 You are using: cc 11.4.0" in found[0].text
+    assert found[1].text == "cc: error: unrecognized command-line option '-x'"
+    assert driver_files.read(tmp_path, "bare-metal", "6.8.0-80-generic").build_errors.value == ()
+
+
+def test_a_container_and_wsl2_have_their_own_packages(tmp_path: Path) -> None:
+    write(tmp_path, {"run/systemd/container": "lxc\n", "var/lib/dpkg/status": (
+        "Package: libnvidia-compute-580\nStatus: install ok installed\nVersion: 580.65.06-0\n\n"
+        "Package: linux-generic-hwe-24.04\nStatus: install ok installed\nVersion: 6.17\n")})  # fmt: skip
+    inside = driver_files.read(tmp_path, "container", "x")
+    assert (inside.container.value, inside.packages.ok, len(inside.inside_packages.value or ())) == (
+        "lxc",
+        False,
+        1,
+    )
+    outside = driver_files.read(tmp_path, "bare-metal", "x")
+    assert outside.kernel_packages.value == ("linux-generic-hwe-24.04",)
 
 
 def test_an_unreadable_kernel_log_is_not_an_empty_log(

@@ -158,7 +158,7 @@ def test_declared_readings_exist() -> None:
     for check in CHECKS:
         source: Any = machine if check.scope == "machine" else subject
         for path in [p for paths in check.needs for p in paths.split(" | ")] + list(check.optional):
-            if not path.startswith("gpus."):
+            if not path.startswith(("gpus.", "cards.")):
                 assert isinstance(reach(source, path), Reading), (check.id, path)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from bench.finding import Finding, Status
 from bench.health import plausible, source_needs
+from bench.health.causes.explain import explain
 from bench.health.check import REGISTER, Check, Subject, skipped
 from bench.health.checks import (
     driver,
@@ -20,7 +21,6 @@ from bench.health.checks import (
     thermal,
 )
 from bench.health.checks.gpu import silent
-from bench.health.diagnosis import diagnose
 from bench.health.load import soak, steady
 from inventory.cards import cards
 from inventory.machine.gpu_records import Gpu
@@ -89,9 +89,9 @@ def _blocks_others(check: Check) -> bool:
 
 
 def _of_machine(check: Check, machine: Machine) -> Finding:
-    if check.needs_gpu and not source_needs.knows_cards(machine) and not diagnose(machine):
+    if check.needs_gpu and not source_needs.knows_cards(machine) and not explain(machine):
         return check.finding(skipped(f"{source_needs.NOT_IN_SOURCE}: the cards of the machine"))
-    if check.needs_gpu and not machine.has_gpu and not diagnose(machine):
+    if check.needs_gpu and not machine.has_gpu and not explain(machine):
         unused = check.id == "driver.loaded" and machine.nvml.code == 9
         note = (
             "; the driver's library is installed, but its kernel module is not loaded (NVML code 9)"
@@ -106,7 +106,7 @@ def _of_gpus(check: Check, machine: Machine, seen: list[Subject]) -> list[Findin
     if not seen and source_needs.is_missing(machine, "gpus"):
         return [check.finding(skipped(f"{source_needs.NOT_IN_SOURCE}: the output of nvidia-smi -q"))]
     if not seen:
-        why = "NVML does not reach the card" if diagnose(machine) else "no NVIDIA card in this machine"
+        why = "NVML does not reach the card" if explain(machine) else "no NVIDIA card in this machine"
         return [check.finding(skipped(why))]
     several = machine.gpu_count > 1
     findings = []

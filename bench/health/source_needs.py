@@ -28,6 +28,7 @@ NAMES = {
 """Field of Machine -> its name in a message."""
 
 FIELDS: dict[str, tuple[str, ...]] = {
+    "pcie.errors": ("cards",),
     "driver.device-nodes": ("installation.device_nodes",),
     "host.environment": ("host.environment",),
     "host.library-path": ("host.library_path_clashes",),

@@ -6,15 +6,26 @@ import os
 import re
 from pathlib import Path
 
-from inventory.machine import kernel_files
+from inventory.machine import driver_packages, kernel_files, module_settings
 from inventory.machine.reading import Reading
-from inventory.machine.records import DeviceNode, DkmsModule, Driver, Installation, InstalledKernel, Package
-
-_CLAIM_CARDS = ("nvidia", "nvidia_uvm", "nvidia_drm", "nvidia_modeset", "nouveau", "nova_core", "vfio_pci")
-_PACKAGE = re.compile(
-    r"(nvidia-(driver|kernel|dkms|utils|open|firmware|compute|headless|smi|modprobe)|"
-    r"libnvidia-|libcuda1|linux-modules-nvidia|xserver-xorg-video-nvidia|cuda-drivers)"
+from inventory.machine.records import (
+    ConfigLine,
+    DeviceNode,
+    DkmsModule,
+    Driver,
+    Installation,
+    InstalledKernel,
 )
+
+_CLAIM_CARDS = (
+    "nvidia", "nvidia_uvm", "nvidia_drm", "nvidia_modeset", "nouveau", "nova_core", "nova_drm", "nvidiafb", "vfio_pci",
+)  # fmt: skip
+_MODULE_FILE = re.compile(r"nvidia(-(current|tesla|legacy)(-\d+(xx)?)?)?(-open)?\.ko(\.\w+)?")
+"""File of NVIDIA's main module. Debian renames it: nvidia-current.ko, nvidia-current-open.ko, nvidia-tesla-470.ko."""
+_BUILD_ERROR = re.compile(
+    r"\berror:|compiler differs|unrecognized command|bad exit status|not found", re.IGNORECASE
+)
+_MOST_ERRORS = 20
 
 
 def module(sysroot: Path = Path("/")) -> Driver:
@@ -39,17 +50,35 @@ def module(sysroot: Path = Path("/")) -> Driver:
 
 
 def read(sysroot: Path, environment: str, release: str) -> Installation:
-    """How the driver is installed. In a container or under WSL2 the host installs it, so only device nodes are read."""
+    """How the driver is installed. In a container or under WSL2 the host installs it; there only the device nodes, the
+    kind of the container and the packages inside are read."""
     nodes = _nodes(sysroot)
+    packages, kernel_packages = driver_packages.read(sysroot)
     if environment in ("container", "wsl2"):
-        return Installation(device_nodes=nodes)
+        windows = "usr/lib/wsl/lib/libnvidia-ml.so.1"
+        provided = environment == "wsl2" and (sysroot / windows).exists()
+        return Installation(
+            device_nodes=nodes,
+            inside_packages=packages,
+            windows_library=Reading.of(f"/{windows}") if provided else Reading.not_supported("not provided"),
+            container=_container(sysroot)
+            if environment == "container"
+            else Reading.not_supported("no container"),
+        )
+    settings = module_settings.read(sysroot)
     return Installation(
         kernels=_kernels(sysroot, release),
         dkms=_dkms(sysroot),
-        packages=_packages(sysroot),
+        packages=packages,
         unattended_upgrades=_unattended(sysroot),
-        nouveau_blacklisted=_blacklisted(sysroot),
+        nouveau_blacklisted=module_settings.blocks_nouveau(settings),
         device_nodes=nodes,
+        settings=settings,
+        build_errors=_build_errors(sysroot, release),
+        kernel_packages=kernel_packages,
+        kernel_compiler=_compiler(sysroot),
+        firmware_versions=_firmware(sysroot),
+        runfile=_runfile(sysroot),
     )
 
 
@@ -89,25 +118,30 @@ def _kernels(sysroot: Path, running: str) -> Reading[tuple[InstalledKernel, ...]
             release=entry.name,
             has_headers=(entry / "build/Makefile").exists()
             or (sysroot / f"usr/src/linux-headers-{entry.name}/Makefile").exists(),
-            has_nvidia_module=_has_module(entry),
+            has_nvidia_module=bool(modules),
             bootable=entry.name == running or (sysroot / f"boot/vmlinuz-{entry.name}").exists(),
+            nvidia_modules=modules,
         )
         for entry in found
+        for modules in [_modules(entry)]
     ]
     return Reading.of(tuple(sorted(kernels, key=lambda kernel: _release_key(kernel.release))))
 
 
-def _has_module(folder: Path) -> bool:
-    """Whether the kernel has a module nvidia.ko, compressed or not, from DKMS, a prebuilt package or the installer."""
-    index = kernel_files.text(folder / "modules.dep", 8 << 20)
-    if index is not None and re.search(r"(^|/)nvidia(-current)?\.ko(\.\w+)?:", index, re.MULTILINE):
-        return True
+def _modules(folder: Path) -> tuple[str, ...]:
+    """Paths of NVIDIA's main module below a kernel's folder, compressed or not, from DKMS, a prebuilt package or the
+    installer."""
+    index = kernel_files.text(folder / "modules.dep", 8 << 20) or ""
+    listed = [line.partition(":")[0].strip() for line in index.splitlines() if "nvidia" in line]
+    found = [path for path in listed if _MODULE_FILE.fullmatch(path.rpartition("/")[2])]
     places = ("updates/dkms", "extra", "kernel/drivers/video", "updates", "kernel/drivers/char/drm")
-    return any(
-        re.fullmatch(r"nvidia(-current)?\.ko(\.\w+)?", entry.name)
+    found += [
+        f"{place}/{entry.name}"
         for place in places
         for entry in kernel_files.entries(folder / place)
-    )
+        if _MODULE_FILE.fullmatch(entry.name)
+    ]
+    return tuple(dict.fromkeys(found))
 
 
 def _release_key(release: str) -> list[tuple[int, str]]:
@@ -134,27 +168,71 @@ def _dkms(sysroot: Path) -> Reading[tuple[DkmsModule, ...]]:
                 and kernel.name not in ("source", "build")
                 and any((arch / "module").is_dir() for arch in kernel_files.entries(kernel))
             )
-            modules.append(DkmsModule(version=version.name, built_for=built))
+            modules.append(DkmsModule(version=version.name, built_for=built, name=name.name))
     return Reading.of(tuple(modules))
 
 
-def _packages(sysroot: Path) -> Reading[tuple[Package, ...]]:
-    """Installed driver packages, and whether each is on hold, read from dpkg's status file."""
-    content = kernel_files.text(sysroot / "var/lib/dpkg/status", 32 << 20)
-    if content is None:
-        return Reading.not_supported("this distribution does not use dpkg")
-    packages = []
-    for block in re.finditer(
-        r"^Package: (.*nvidia.*|libcuda1|cuda-drivers\S*)\nStatus: (\w+) ok installed\n"
-        r"(?:.+\n)*?Version: (\S+)",
-        content,
-        re.MULTILINE,
-    ):
-        if _PACKAGE.match(block.group(1)):
-            packages.append(
-                Package(name=block.group(1), version=block.group(3), held=block.group(2) == "hold")
-            )
-    return Reading.of(tuple(packages))
+def _build_errors(sysroot: Path, release: str) -> Reading[tuple[ConfigLine, ...]]:
+    """Error lines of the last failed build for the kernel ``release``, which DKMS leaves in build/make.log."""
+    found: list[ConfigLine] = []
+    folder = sysroot / "var/lib/dkms"
+    if not folder.is_dir():
+        return Reading.not_supported("DKMS is not installed")
+    for log in sorted(folder.glob("nvidia*/*/build/make.log")):
+        content = kernel_files.text(log, 4 << 20) or ""
+        about = re.search(r"for kernel:? (\S+)", content.partition("\n\n")[0])
+        if about is not None and about.group(1) != release:
+            continue
+        lines = content.splitlines()
+        wrong = [
+            line if "compiler differs" not in line else " ".join(part.strip() for part in lines[n : n + 3])
+            for n, line in enumerate(lines)
+            if _BUILD_ERROR.search(line)
+        ]
+        path = f"/{log.relative_to(sysroot)}"
+        found += [ConfigLine(path=path, text=" ".join(line.split())[:300]) for line in wrong[:_MOST_ERRORS]]
+    return Reading.of(tuple(found))
+
+
+def _compiler(sysroot: Path) -> Reading[str]:
+    """ "gcc 13", from the line that the kernel was built with."""
+    version = kernel_files.text(sysroot / "proc/version") or ""
+    found = re.search(
+        r"\b(gcc|clang)(?:-\d+)?(?: version|\s*\([^()]*(?:\([^()]*\)[^()]*)*\))?\s*(\d+)\.\d+", version
+    )
+    if not found:
+        return Reading.not_supported("the kernel does not name its compiler")
+    return Reading.of(f"{found.group(1)} {found.group(2)}")
+
+
+def _firmware(sysroot: Path) -> Reading[tuple[str, ...]]:
+    versions = {
+        file.parent.name
+        for place in ("lib/firmware/nvidia", "usr/lib/firmware/nvidia", "lib/firmware/updates/nvidia")
+        for file in (sysroot / place).glob("*/gsp*.bin*")
+        if re.fullmatch(r"\d+\.[\d.]+", file.parent.name)
+    }
+    if not versions:
+        return Reading.not_supported("no GSP firmware is installed in the usual folders")
+    return Reading.of(tuple(sorted(versions)))
+
+
+def _runfile(sysroot: Path) -> Reading[str]:
+    for name in ("usr/bin/nvidia-uninstall", "usr/bin/nvidia-installer", "var/log/nvidia-installer.log"):
+        if (sysroot / name).exists():
+            return Reading.of(f"/{name}")
+    return Reading.not_supported("no trace of NVIDIA's installer")
+
+
+def _container(sysroot: Path) -> Reading[str]:
+    """Kind of the container, as systemd or the container's own mark names it."""
+    named = kernel_files.text(sysroot / "run/systemd/container", 64)
+    if named and re.fullmatch(r"[a-z0-9_.-]+", named):
+        return Reading.of(named)
+    for mark, kind in ((".dockerenv", "docker"), ("run/.containerenv", "podman")):
+        if (sysroot / mark).exists():
+            return Reading.of(kind)
+    return Reading.not_supported("the container does not name its kind")
 
 
 def _unattended(sysroot: Path) -> bool:
@@ -164,30 +242,6 @@ def _unattended(sysroot: Path) -> bool:
         ):
             return True
     return False
-
-
-def _blacklisted(sysroot: Path) -> Reading[bool]:
-    folders = [sysroot / place for place in ("etc/modprobe.d", "usr/lib/modprobe.d", "lib/modprobe.d")]
-    if not any(folder.is_dir() for folder in folders):
-        return Reading.not_supported("no modprobe configuration here")
-    lines = "\n".join(
-        kernel_files.text(file) or ""
-        for folder in folders
-        for file in kernel_files.entries(folder)
-        if file.suffix == ".conf"
-    )
-    command_line = kernel_files.text(sysroot / "proc/cmdline") or ""
-    return Reading.of(
-        bool(
-            re.search(
-                r"^\s*(blacklist\s+nouveau|install\s+nouveau\s+/bin/(false|true)|"
-                r"alias\s+nouveau\s+off)\b",
-                lines,
-                re.MULTILINE,
-            )
-            or re.search(r"(modprobe\.blacklist=\S*|rd\.driver\.blacklist=\S*)nouveau", command_line)
-        )
-    )
 
 
 def _nodes(sysroot: Path) -> tuple[DeviceNode, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from inventory.machine import kernel_files
@@ -16,6 +17,9 @@ resemble those of cards."""
 
 _ADDRESS = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 
+_UNSET = 0x20000000
+"""IORESOURCE_UNSET of the kernel: the region has no address yet."""
+
 _GENERATIONS = {2.5: 1, 5.0: 2, 8.0: 3, 16.0: 4, 32.0: 5, 64.0: 6}
 """Transfer rate in GT/s -> PCI Express generation."""
 
@@ -24,6 +28,11 @@ def cards(sysroot: Path = Path("/")) -> tuple[PciCard, ...]:
     """All NVIDIA graphics cards on the bus, sorted by address."""
     found = (_card(folder) for folder in kernel_files.entries(sysroot / "sys/bus/pci/devices"))
     return tuple(card for card in found if card is not None)
+
+
+def places(found: Iterable[PciCard]) -> tuple[str, ...]:
+    """Addresses of the cards and of the bridges above them."""
+    return tuple(address for card in found for address in (card.address, card.bridge) if address)
 
 
 def _card(folder: Path) -> PciCard | None:
@@ -50,7 +59,22 @@ def _card(folder: Path) -> PciCard | None:
         aer_fatal=_aer_total(folder / "aer_dev_fatal"),
         aer_nonfatal=_aer_total(folder / "aer_dev_nonfatal"),
         aer_correctable=_aer_total(folder / "aer_dev_correctable"),
+        bar_bytes=_bars(folder / "resource"),
+        bridge=slot.name.lower() if slot else "",
     )
+
+
+def _bars(path: Path) -> Reading[tuple[int, ...]]:
+    """Sizes of the memory regions BAR 0 to 5, from the lines "start end flags" of the file. A region to which the
+    kernel could not give an address has only zeros, or starts at 0."""
+    sizes: list[int] = []
+    for line in (kernel_files.text(path, 4096) or "").splitlines()[:6]:
+        try:
+            start, end, flags = (int(number, 16) for number in line.split())
+        except ValueError:
+            return Reading.failed("the list of memory regions is invalid")
+        sizes.append(end - start + 1 if start and end > start and not flags & _UNSET else 0)
+    return Reading.of(tuple(sizes)) if any(sizes) else Reading.not_supported("no memory regions are listed")
 
 
 def _driver(folder: Path) -> str | None:

@@ -94,6 +94,10 @@ class PciCard(msgspec.Struct, frozen=True, kw_only=True):
     """Uncorrectable fatal PCIe errors since boot."""
     aer_nonfatal: Reading[int] = _ABSENT
     aer_correctable: Reading[int] = _ABSENT
+    bar_bytes: Reading[tuple[int, ...]] = _ABSENT
+    """Sizes of the memory regions BAR 0 to BAR 5 that have an address; 0 for a region without one."""
+    bridge: str = ""
+    """Address of the PCI bridge that the card is connected to; empty if it is not visible."""
 
     @property
     def pci_id(self) -> str:
@@ -124,6 +128,8 @@ class InstalledKernel(msgspec.Struct, frozen=True, kw_only=True):
     has_nvidia_module: bool
     bootable: bool = True
     """Whether /boot has an image of it."""
+    nvidia_modules: tuple[str, ...] = ()
+    """Paths of NVIDIA's main module below /lib/modules/RELEASE: "updates/dkms/nvidia-current-open.ko.xz"."""
 
 
 class DkmsModule(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,6 +137,8 @@ class DkmsModule(msgspec.Struct, frozen=True, kw_only=True):
 
     version: str
     built_for: tuple[str, ...] = ()
+    name: str = ""
+    """Name in DKMS: "nvidia", "nvidia-current-open"."""
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,6 +156,13 @@ class DeviceNode(msgspec.Struct, frozen=True, kw_only=True):
     usable: bool
 
 
+class ConfigLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a configuration file or of a log file, and the file's path."""
+
+    path: str
+    text: str
+
+
 class Installation(msgspec.Struct, frozen=True, kw_only=True):
     """How the driver is installed, read from files; empty in a container and under WSL2."""
 
@@ -157,6 +172,24 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
     unattended_upgrades: bool = False
     nouveau_blacklisted: Reading[bool] = _ABSENT
     device_nodes: tuple[DeviceNode, ...] = ()
+    settings: Reading[tuple[ConfigLine, ...]] = _ABSENT
+    """Lines of modprobe's configuration, of udev rules and of the kernel command line that name a driver of cards."""
+    build_errors: Reading[tuple[ConfigLine, ...]] = _ABSENT
+    """Error lines of DKMS' build logs of the NVIDIA module."""
+    kernel_packages: Reading[tuple[str, ...]] = _ABSENT
+    """Installed metapackages that bring kernels: "linux-image-generic-hwe-24.04"."""
+    inside_packages: Reading[tuple[Package, ...]] = _ABSENT
+    """Driver packages that are installed inside a container or under WSL2."""
+    kernel_compiler: Reading[str] = _ABSENT
+    """Compiler of the running kernel: "gcc 13"."""
+    firmware_versions: Reading[tuple[str, ...]] = _ABSENT
+    """Driver versions whose GSP firmware is installed below /lib/firmware/nvidia."""
+    runfile: Reading[str] = _ABSENT
+    """A file that NVIDIA's own installer (the .run file) leaves behind."""
+    container: Reading[str] = _ABSENT
+    """Kind of the container: "docker", "podman", "lxc" ..."""
+    windows_library: Reading[str] = _ABSENT
+    """Under WSL2: the library of NVIDIA's driver that Windows provides."""
 
 
 class Xid(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,7 +208,10 @@ class KernelLog(msgspec.Struct, frozen=True, kw_only=True):
     """Source of the log: "/dev/kmsg", "journalctl" or the name of a log file."""
     xids: tuple[Xid, ...] = ()
     nvidia: tuple[str, ...] = ()
-    """Other messages of NVIDIA's module, of nouveau or about module loading, oldest first, at most 50."""
+    """Other messages of NVIDIA's module, of nouveau or nova, about module loading or the cards' PCI devices, oldest
+    first: the first 100 and the last 100."""
+    dropped: int = 0
+    """Number of such messages between the first and the last ones that are left out."""
 
 
 class PowerSupply(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
+from bench.health.causes import remedies
+from bench.health.causes.explain import EVIDENCE, blocking
+from bench.health.causes.situation import Situation
 from bench.health.check import CheckOutcome, Subject, check, passed, skipped, value, warned
-from bench.health.diagnosis import EVIDENCE, diagnose
 from inventory.machine.records import Machine, Package
 
 
@@ -14,9 +16,10 @@ from inventory.machine.records import Machine, Package
     title="Driver after the next boot",
     scope="machine",
     looks_at="/lib/modules and DKMS for the newest installed kernel",
-    limits="nvidia.ko exists for that kernel, or the headers to build it",
+    limits="nvidia.ko exists for that kernel",
     source="files of the running system",
-    fix="sudo apt install linux-headers-KERNEL && sudo dkms autoinstall -k KERNEL",
+    fix="DKMS: sudo apt install linux-headers-KERNEL && sudo dkms autoinstall -k KERNEL; prebuilt: sudo apt install "
+    "linux-modules-nvidia-BRANCH-KERNEL",
     needs={"nvml": "NVML", "installation.kernels": "installed kernels"},
     optional=EVIDENCE,
     unread="warn",
@@ -24,7 +27,7 @@ from inventory.machine.records import Machine, Package
 def next_boot(machine: Machine) -> CheckOutcome:
     """A kernel update takes effect at the next boot. If no module exists for the new kernel, the driver does
     not work after that boot, which may be long after the update."""
-    if diagnose(machine):
+    if blocking(machine):
         return skipped("another check of the driver failed")
     kernels = [k for k in value(machine.installation.kernels, "installed kernels") if k.bootable]
     running = next((k for k in kernels if k.release == machine.host.kernel), None)
@@ -34,13 +37,14 @@ def next_boot(machine: Machine) -> CheckOutcome:
     built = any(newest.release in d.built_for for d in machine.installation.dkms.value or ())
     if newest.has_nvidia_module or built:
         return passed(f"kernel {newest.release} has the module", newest.release)
-    missing = "" if newest.has_headers else " and no headers to build one"
-    packages = newest.release if not newest.has_headers else ""
+    situation = Situation(machine)
+    compiles = situation.kind in ("dkms", "packages")
+    missing = " and no headers to build one" if compiles and not newest.has_headers else ""
+    remedy = remedies.build(situation, newest.release, running=False)
     return warned(
         f"kernel {newest.release}, which the next boot starts, has no NVIDIA module{missing}",
         newest.release,
-        remedy=("sudo apt install linux-headers-" + packages + " && " if packages else "")
-        + f"sudo dkms autoinstall -k {newest.release}",
+        remedy=remedy.text,
     )
 
 
@@ -63,7 +67,7 @@ def next_boot(machine: Machine) -> CheckOutcome:
 def nouveau_blocked(machine: Machine) -> CheckOutcome:
     """At boot the first driver that is loaded binds the card. NVIDIA's packages blacklist nouveau; a manual
     installation of the driver may not do so."""
-    if diagnose(machine):
+    if blocking(machine):
         return skipped("another check of the driver failed")
     blocked = value(machine.installation.nouveau_blacklisted, "modprobe's configuration")
     kernels = value(machine.installation.kernels, "installed kernels")

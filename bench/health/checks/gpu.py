@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from bench.health.causes import environment_causes
 from bench.health.check import CheckOutcome, Subject, check, failed, passed, skipped, unknown, value, warned
 from inventory.cards import architectures
 from inventory.cards.cards import architecture_of
@@ -46,6 +47,11 @@ def _readings(record: msgspec.Struct) -> Iterator[Reading[Any]]:
             yield from _readings(entry)
 
 
+def _code(gpu: Gpu) -> int | None:
+    """NVML's return code of a card that does not answer; None if the process that asked it ended."""
+    return gpu.handle.code if not gpu.handle.ok else gpu.name.code
+
+
 @check(
     "gpu.responds",
     title="Card answers",
@@ -68,7 +74,7 @@ def responds(subject: Subject) -> CheckOutcome:
         remedy = (
             "stop all programs on the card, then: sudo nvidia-smi --gpu-reset; if that fails, reboot"
             if reset
-            else None
+            else environment_causes.silent_card(subject.machine, _code(subject.gpu))
         )
         return failed(f"the card does not answer: {gone}", remedy=remedy)
     return passed(subject.gpu.name.value or "answers")

@@ -1,0 +1,1 @@
+"""Why a card cannot be used: hypotheses that are compared with all evidence of a machine; ``explain`` is the entry."""
