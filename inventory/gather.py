@@ -93,6 +93,9 @@ def _parsed(lines: Sequence[bytes]) -> tuple[Opening | None, dict[int, Gpu], boo
         opening = opening or parsed.opening
         if parsed.gpu is not None:
             gpus[parsed.gpu.index] = parsed.gpu
+        elif parsed.sample is not None and parsed.index in gpus:
+            gpu = gpus[parsed.index]
+            gpus[parsed.index] = msgspec.structs.replace(gpu, samples=(*gpu.samples, parsed.sample))
     return opening, gpus, garbage
 
 

@@ -210,6 +210,11 @@ def _fields(answer: dict[int, Any], count: Any, out: Any) -> int:
     return 0
 
 
+def _margin(answer: int, out: Any) -> int:
+    out._obj.marginTemperature = answer
+    return 0
+
+
 def _rpm(answer: int, out: Any) -> int:
     out._obj.speed = answer
     return 0
@@ -230,6 +235,7 @@ _SPECIAL: dict[str, Callable[..., int]] = {
     "FieldValues": _fields,
     "FanSpeedRPM": _rpm,
     "GspFirmwareVersion": lambda answer, buffer: 0,
+    "MarginTemperature": _margin,
     "ValidateInforom": lambda answer: int(answer),
 }
 

@@ -19,4 +19,4 @@ def numbered(value):
 if __name__ == "__main__":
     with Path(sys.argv[1]).open() as file:
         fake_nvml.install(numbered(json.load(file)))
-    sys.exit(probe.main(sys.argv[2:]))
+    sys.exit(probe.main([*sys.argv[2:], "--pause", "0.01"]))

@@ -12,6 +12,7 @@ import msgspec
 import yaml
 
 from inventory import gather
+from inventory.machine.gpu_records import GpuSample
 from inventory.machine.reading import Reading
 from inventory.machine.records import Disk, Machine
 
@@ -71,7 +72,14 @@ def settled(machine: Machine) -> Machine:
         memory_available_bytes=12 << 30, python_version="3.12.4", variables={}, library_path_clashes=(),
         disk=Reading.of(Disk(path="/home/user", total_bytes=500 << 30, free_bytes=200 << 30, kind="nvme")),
     )  # fmt: skip
-    return msgspec.structs.replace(machine, host=host, read_at="2026-01-02T03:04:05+00:00")
+    gpus = tuple(msgspec.structs.replace(gpu, samples=_timed(gpu.samples)) for gpu in machine.gpus)
+    return msgspec.structs.replace(machine, host=host, gpus=gpus, read_at="2026-01-02T03:04:05+00:00")
+
+
+def _timed(samples: tuple[GpuSample, ...]) -> tuple[GpuSample, ...]:
+    return tuple(
+        msgspec.structs.replace(sample, second=0.25 * n) for n, sample in enumerate(samples, start=1)
+    )
 
 
 def names() -> list[str]:

@@ -98,8 +98,7 @@ def test_a_sound_card_gives_no_alarm_and_each_fault_is_named(capture: dict[str, 
     expect = capture.get("expect", {})
     failed = {finding.id for finding in findings if finding.status is Status.FAIL}
     assert failed == set(expect.get("fail", ())), [f for f in findings if f.status is Status.FAIL]
-    unknown = [finding for finding in findings if finding.status is Status.UNKNOWN]
-    assert bool(unknown) is bool(expect.get("unknown")), unknown
+    assert not [finding for finding in findings if finding.status is Status.UNKNOWN]
     if not expect:
         assert verdict(findings, has_gpu=True) == "ready"
     for finding in findings:
@@ -110,6 +109,5 @@ def test_margins_of_cards_since_ada_are_read(tmp_path: Path) -> None:
     capture = next(one for one in CAPTURES if one["id"] == "rtx-4000-sff-ada")
     (tmp_path / "smi.xml").write_text(xml(capture))
     temperatures = read.machine(tmp_path / "smi.xml").gpus[0].temperatures
-    if hasattr(temperatures, "margin_c"):
-        assert (temperatures.margin_c.value, temperatures.shutdown_margin_c.value) == (49, -7)
-    assert temperatures.slowdown_c.state == "not-in-source"
+    assert (temperatures.margin_c.value, temperatures.shutdown_margin_c.value) == (49, -7)
+    assert (temperatures.slowdown_margin_c.value, temperatures.max_operating_margin_c.value) == (-2, 0)

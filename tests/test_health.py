@@ -24,3 +24,5 @@ def test_a_scenario_gives_the_findings_in_its_file(name: str, tmp_path: Path) ->
     assert verdict(findings, has_gpu=machine.has_gpu) == wanted["verdict"]
     for entry in wanted.get("says", []):
         assert any(entry in f"{f.message} {f.remedy}" for f in findings), entry
+    for entry in wanted.get("not_says", []):
+        assert not any(entry in f"{f.message} {f.remedy}" for f in findings), entry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,7 +21,7 @@ from inventory.machine.gpu_records import Gpu
 from inventory.machine.reading import Reading
 from inventory.machine.records import Machine
 from inventory.nvml import card as nvml_card
-from inventory.nvml import library
+from inventory.nvml import library, probe
 
 FUNCTIONS = fake_nvml.functions()
 SECOND_CHOICE = {
@@ -196,6 +197,77 @@ def test_invalid_answers_of_any_function_never_end_a_run(data: st.DataObject) ->
     for name in ("uuid", "name"):
         reading = getattr(gpu, name)
         assert reading.value is None or reading.value.isprintable()
+
+
+@pytest.mark.parametrize(("given", "expected"), [(-2, -2), (7, 7), (0, 0), (2**32 - 7, -7)])
+def test_margins_of_temperature_are_signed(given: int, expected: int) -> None:
+    """Drivers write the fields as a signed number, or as an unsigned one of 32 bits."""
+    content = copy.deepcopy(HEALTHY)
+    content["gpus"][0]["FieldValues"] = {193: given, 194: given, 196: given}
+    content["gpus"][0]["MarginTemperature"] = -3
+    fake_nvml.install(content)
+    limits = nvml_card.gpu(0).temperatures
+    assert limits.slowdown_margin_c == Reading.of(expected)
+    assert limits.shutdown_margin_c == Reading.of(expected)
+    assert limits.max_operating_margin_c == Reading.of(expected)
+    assert limits.memory_max_margin_c.state == "not-supported"
+    assert limits.margin_c == Reading.of(-3)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"VbiosVersion": "00.00.00.00.00"},
+        {"Name": "NVIDIA A16-4Q"},
+        {"Name": "GRID T4-8C"},
+        {"Name": "NVIDIA A100-1-5C"},
+        {"ClockInfo": {1: 0, 2: 0}},
+    ],
+)
+def test_the_sensors_that_a_virtual_gpu_reports_as_zero_are_not_supported(changes: dict[str, Any]) -> None:
+    content = copy.deepcopy(HEALTHY)
+    content["gpus"][0] |= {"Temperature": {0: 0}, "PowerUsage": 0, "PciInfo": {"code": 3}, **changes}
+    fake_nvml.install(content)
+    gpu = nvml_card.gpu(0)
+    assert gpu.temperatures.gpu_c.state == "not-supported"
+    assert gpu.power.draw_w.state == "not-supported"
+    assert "virtual GPU" in gpu.temperatures.gpu_c.why
+    found = judged(msgspec.structs.replace(gpu, samples=(nvml_card.moment(0, 0.2),)))
+    assert ids(found, Status.WARN, Status.FAIL, Status.UNKNOWN) == []
+
+
+def test_a_temperature_of_zero_on_a_real_card_is_not_read() -> None:
+    gpu = with_answer("Temperature", {0: 0})
+    assert gpu.temperatures.gpu_c.state == "failed"
+    assert ids(judged(gpu), Status.UNKNOWN) == ["thermal.temperature"]
+
+
+def lines(content: dict[str, Any]) -> list[probe.Line]:
+    fake_nvml.install(copy.deepcopy(content))
+    out = io.BytesIO()
+    assert probe.report(out, frozenset(), pause_s=0) == 0
+    return [msgspec.json.decode(line, type=probe.Line) for line in out.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("changes", "number"),
+    [
+        ({}, probe.SAMPLES),
+        ({"CurrentClocksEventReasons": 0x9}, probe.MOST_SAMPLES),
+        ({"CurrentClocksEventReasons": {"over_time": [1, 1, 0x20, 1]}}, probe.MOST_SAMPLES),
+        ({"PowerUsage": 701_000}, probe.MOST_SAMPLES),
+        ({"UtilizationRates": 99, "ClockInfo": {1: 210, 2: 3201}}, probe.MOST_SAMPLES),
+        ({"UtilizationRates": 99, "ClockInfo": {1: 1900, 2: 3201}}, probe.SAMPLES),
+    ],
+)
+def test_a_reading_that_looks_like_a_fault_is_repeated_more_often(
+    changes: dict[str, Any], number: int
+) -> None:
+    content = copy.deepcopy(HEALTHY)
+    content["gpus"][0] |= changes
+    samples = [line.sample for line in lines(content) if line.sample is not None]
+    assert len(samples) == number
+    assert all(sample.temperature_c == Reading.of(31) for sample in samples)
 
 
 @pytest.mark.parametrize(

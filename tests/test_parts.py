@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench import health
 from bench.commands.parts import finding
 from bench.finding import Finding
 from bench.results.store.card_power import remembered_power
@@ -29,7 +30,7 @@ from inventory.builds.judge import Judgement
 from inventory.cards import cards
 from inventory.machine.gpu_records import Gpu, Power
 from inventory.machine.reading import Reading
-from inventory.machine.records import Machine, PciCard
+from inventory.machine.records import Machine, PciCard, PowerSupply
 from tests import samples
 
 ROOT = Path(__file__).parent.parent
@@ -317,6 +318,28 @@ def here(one: Machine, chosen: Bill | None) -> dict[str, Judgement]:
         one, chosen, this_machine.load_power(one), this_machine.power_limit(one)
     )
     return {j.id.removeprefix("parts."): j for j in found}
+
+
+@pytest.mark.parametrize("watts", [300, 450, 550, 600, 700, 750, 850, 1000])
+@pytest.mark.parametrize("name", ["RTX 3060", "RTX 3080", "RTX 4070 SUPER", "RTX 4090", "GTX 1060"])
+def test_check_and_parts_judge_a_power_supply_alike(tmp_path: Path, name: str, watts: int) -> None:
+    chosen = make(tmp_path, power_supply={"watts": watts}, card={"model": name, "power_w": None})
+    parts = judge.power_supply(chosen, judge.card_power(chosen))
+    supply = PowerSupply(watts=watts, source="the build", processor_w=judge.processor_power(chosen))
+    limit = Power(
+        limit_w=Reading.of(float(chosen.card.tdp_w)), default_limit_w=Reading.of(float(chosen.card.tdp_w))
+    )
+    gpu = Gpu(index=0, name=Reading.of(f"NVIDIA GeForce {name}"), power=limit,
+              memory_total_bytes=Reading.of(int(chosen.card.memory_gib * 2**30)))  # fmt: skip
+    machine = Machine(read_at="", nvml=Reading.of(True), gpus=(gpu,), power_supply=supply)
+    found = next(f for f in health.run(machine) if f.id == "power.supply")
+    assert found.status == parts.status
+    unknown_processor = msgspec.structs.replace(
+        machine, power_supply=PowerSupply(watts=watts, source="--power-supply")
+    )
+    stated = next(f for f in health.run(unknown_processor) if f.id == "power.supply")
+    if watts < (chosen.card.power_supply_w or 0):
+        assert {stated.status, parts.status} <= {"warn", "fail"}
 
 
 def test_power_under_load_is_compared_with_the_power_supply(tmp_path: Path) -> None:

@@ -388,6 +388,40 @@ def test_a_bug_report_of_a_planted_fault_names_it(
     assert any(says.lower() in f"{f.title} {f.message}".lower() for f in failed), failed
 
 
+def test_prebuilt_modules_that_stayed_behind_are_named(machines: dict[str, Machine], tmp_path: Path) -> None:
+    old, new = "6.8.0-60-generic", "6.8.0-63-generic"
+    machine = broken(machines, None, 9)
+    machine = msgspec.structs.replace(machine, host=msgspec.structs.replace(machine.host, kernel=new))
+    dpkg = "".join(
+        f"ii  {name} {version} amd64 x\n" for name, version in (
+            (f"linux-image-{old}", "6.8.0-60.63"), (f"linux-image-{new}", "6.8.0-63.66"),
+            (f"linux-modules-nvidia-580-open-{old}", "6.8.0-60.63"), ("nvidia-driver-580-open", "580.65.06-0ubuntu0.24.04.1"),
+            ("linux-modules-nvidia-580-open-generic", "6.8.0-60.63"),
+        )
+    )  # fmt: skip
+    log = reports.kernel_lines([BUS], new)
+    box = source(tmp_path, {
+        "smi.txt": reports.smi_xml(machine), "bus.txt": reports.lspci(machine), "rel.txt": UBUNTU, "dpkg.txt": dpkg, "dmesg.txt": log,
+        "uname.txt": f"Linux box {new} #66-Ubuntu SMP x86_64 x86_64 x86_64 GNU/Linux\n", "lsmod.txt": "Module  Size  Used by\nvideo 1 0\n",
+    })  # fmt: skip
+    failed = [f for f in health.run(read.machine(box)) if f.status is Status.FAIL]
+    assert len(failed) == 1
+    assert f"linux-modules-nvidia-580-open-{new}" in (failed[0].remedy or ""), failed
+    assert "dkms" not in (failed[0].remedy or "")
+
+
+def test_a_card_without_address_space_is_named(machines: dict[str, Machine], tmp_path: Path) -> None:
+    machine = broken(machines, "nvidia", 6)
+    lines = [BUS, "pci 0000:01:00.0: BAR 1 [mem size 0x400000000 64bit pref]: can't assign; no space",
+             "NVRM: This PCI I/O region assigned to your NVIDIA device is invalid:", "NVRM: BAR1 is 0M @ 0x0 (PCI:0000:01:00.0)",
+             "nvidia: probe of 0000:01:00.0 failed with error -1", "NVRM: None of the NVIDIA devices were initialized."]  # fmt: skip
+    text = reports.bug_report(machine, files={"etc/os-release": UBUNTU, "proc/modules": MODULES, "proc/driver/nvidia/./version": NVRM},
+                              dmesg=reports.kernel_lines(lines))  # fmt: skip
+    text = text.replace("Failed to initialize NVML: Unknown Error", "No devices were found")
+    failed = [f for f in judged(text, tmp_path).values() if f.status is Status.FAIL]
+    assert any("address space" in f"{f.title} {f.message} {f.remedy}" or "4G" in (f.remedy or "") for f in failed), failed
+
+
 def test_messages_of_an_earlier_boot_do_not_count(machines: dict[str, Machine], tmp_path: Path) -> None:
     old = reports.kernel_lines(
         ["NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus."], "6.8.0-59-generic"

@@ -23,6 +23,7 @@ from common.terminal.console import Console
 from common.terminal.shown import visible
 from inventory import gather
 from inventory.builds.bill import BillError, open_bill
+from inventory.builds.judge import processor_power
 from inventory.machine.records import Machine, PowerSupply
 from inventory.sources.contents import ReportError
 
@@ -138,7 +139,12 @@ def _power_supply(options: CheckOptions) -> PowerSupply | None:
         return PowerSupply(watts=options.power_supply, source="--power-supply")
     if options.build is not None:
         bill = open_bill(options.build)
-        return PowerSupply(watts=int(bill.supply.watts), source=f"the build {bill.name}")
+        return PowerSupply(
+            watts=int(bill.supply.watts * bill.supply.quantity),
+            source=f"the build {bill.name}",
+            processor_w=processor_power(bill),
+            atx_version=bill.supply.atx_version,
+        )
     return None
 
 

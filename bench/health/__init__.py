@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from bench.finding import Finding, Status
-from bench.health import plausible, source_needs
+from bench.health import source_needs
 from bench.health.causes.explain import explain
 from bench.health.check import REGISTER, Check, Subject, skipped
 from bench.health.checks import (
@@ -23,6 +23,7 @@ from bench.health.checks import (
 from bench.health.checks.gpu import silent
 from bench.health.load import soak, steady
 from inventory.cards import cards
+from inventory.machine import bounds
 from inventory.machine.gpu_records import Gpu
 from inventory.machine.records import Machine
 
@@ -43,7 +44,7 @@ def themes() -> tuple[str, ...]:
 
 def subjects(machine: Machine) -> list[Subject]:
     """Each GPU with its catalogue entry and its PCI entry. A physically impossible value is treated as not read."""
-    machine = plausible.checked_all(machine)
+    machine = bounds.checked_all(machine)
     return [_subject(machine, gpu) for gpu in machine.gpus]
 
 
@@ -65,7 +66,7 @@ def run(
     could be "ready" although the selected theme was not checked. The same holds for a wrong number of cards when
     ``expect_gpus`` is given.
     """
-    machine = plausible.checked_all(machine)
+    machine = bounds.checked_all(machine)
     seen = subjects(machine)
     findings: list[Finding] = []
     for check in checks():

@@ -10,14 +10,16 @@ value outside its physical bounds counts as not read. tests/test_unread.py compa
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from bench.finding import Finding, FindingName, Status
-from bench.health import plausible, source_needs
+from bench.health import source_needs
 from inventory.cards.cards import Card, is_laptop_id, is_laptop_name
+from inventory.machine import bounds
 from inventory.machine.gpu_records import Gpu
 from inventory.machine.reading import Reading
 from inventory.machine.records import Machine, PciCard
@@ -110,6 +112,12 @@ KIND = ("gpu.name", "gpu.pci_device_id")
 apply."""
 
 
+_DATA_CENTRE = re.compile(
+    r"^(?:NVIDIA )?(?:Tesla |GRID |(?:A(?:2|10G?|16|30|40|100|800)|B\d{3}|G[BH]\d{3}|H\d{2,3}|L(?:2|4|20|40S?)|"
+    r"M(?:4|10|40|60)|P(?:4|40|100)|T4|V100S?)(?![0-9]))"
+)
+
+
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """One GPU with its NVML readings, its catalogue entry and its PCI entry."""
 
@@ -128,6 +136,13 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
             or is_laptop_name(name)
             or (device is not None and is_laptop_id(device))
         )
+
+    @property
+    def is_data_centre(self) -> bool:
+        """Whether this is a data-centre card, which runs without a screen, by the catalogue or by its name."""
+        if self.card is not None:
+            return self.card.kind == "datacentre"
+        return bool(_DATA_CENTRE.search(self.gpu.name.value or ""))
 
 
 Unread = Literal["unknown", "warn"]
@@ -176,9 +191,24 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
             remedy=remedy,
         )
 
+    def _for_host(self, outcome: CheckOutcome, source: Any) -> CheckOutcome:
+        """``outcome`` with a remedy that can be followed: in a virtual machine the hardware belongs to the host."""
+        machine = source.machine if isinstance(source, Subject) else source
+        if not isinstance(machine, Machine) or machine.host.environment != "virtual-machine":
+            return outcome
+        faulty = outcome.status in (Status.WARN, Status.FAIL, Status.UNKNOWN)
+        remedy = outcome.remedy or (self.fix if faulty else None)
+        if remedy is None or not _ON_THE_HARDWARE.search(remedy):
+            return outcome
+        return msgspec.structs.replace(
+            outcome,
+            remedy="the hardware belongs to the host of this virtual machine: in a cloud, stop the instance and start "
+            f"it again, and report the fault to the provider; on a host of your own: {remedy}",
+        )
+
     def apply(self, *subjects: Any, suffix: str = "") -> Finding:
         """Run the check. An exception in it becomes an ``unknown`` finding and does not end the command."""
-        given = [plausible.checked_all(s) if isinstance(s, Machine | Subject) else s for s in subjects]
+        given = [bounds.checked_all(s) if isinstance(s, Machine | Subject) else s for s in subjects]
         try:
             self._confirm_source(given[0], source_needs.FIELDS)
             outcome = self.judge(*given)
@@ -192,7 +222,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
                 f"the check itself failed ({type(error).__name__}: {error})",
                 "report this with the output of: dlbox check --json",
             )
-        return self.finding(outcome, suffix)
+        return self.finding(self._for_host(outcome, given[0]), suffix)
 
     def _confirm(self, source: Any) -> None:
         """Raise NotRead if a required reading is missing, even though the function passed."""
@@ -230,6 +260,12 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
             )
         return CheckOutcome(status=Status(self.unread), message=str(missing), remedy=remedy)
 
+
+_ON_THE_HARDWARE = re.compile(
+    r"reseat|riser|slot\b|in the firmware|power (?:cable|connector)|power supply|thermal p|clean fans|fan cable|"
+    r"switch (?:off|the machine off)|power the machine|have the card|return a card|cool the card|cooling"
+)
+"""Remedies that need access to the computer's case or firmware."""
 
 REGISTER: dict[str, Check] = {}
 

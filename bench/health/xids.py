@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from inventory.machine.records import Xid
 
 _PROGRAM = "update the framework; if several programs cause it, test the memory: dlbox check --stress 5"
 _RESEAT = (
@@ -72,7 +77,7 @@ TABLE = {
     144: Code("an NVLink fault", True, _HARDWARE),
     145: Code("an NVLink fault", True, _HARDWARE),
     149: Code("an NVLink fault", True, _HARDWARE),
-    154: Code("the driver asks for a reset or a reboot", True, "reboot"),
+    154: Code("the driver asks for a reset or a reboot after another fault", True, "reboot"),
     155: Code("an NVLink changed its state", False, _WATCH),
     156: Code("a defective unit of the card was retired", True, _MEMORY),
     158: Code("the card's memory is in a bad state", True, _MEMORY),
@@ -86,6 +91,67 @@ def of(code: int) -> Code:
     )
 
 
+PROGRAM_FAULT = 13
+_CONSEQUENCES = (45, 154)
+"""Reports that follow another fault: a program that the driver stopped, and the recovery that it asks for."""
+_RECOVERED = re.compile(r"\bto 0x0\b")
+_UNIT = re.compile(
+    r"\(GPC (\d+), TPC (\d+)(?:, SM (\d+))?\)|\bGPC (\d+),? TPC (\d+)(?:,? SM (\d+))?", re.IGNORECASE
+)
+_PROGRAM_NAME = re.compile(r"\bname=([^,\s]+)")
+_SEVERAL = 3
+"""Fewest reports of one unit that point at the chip."""
+
+
+def is_fault(entry: Xid) -> bool:
+    """Whether a report means a fault of card, memory, bus or driver; not a recovery action that was withdrawn."""
+    withdrawn = entry.code == 154 and bool(_RECOVERED.search(entry.message))
+    return of(entry.code).is_fault and not withdrawn
+
+
+def cause(reports: Sequence[Xid]) -> Xid:
+    """The report that the others follow from: the first fault that is no consequence, else the first fault, else the
+    most frequent code. ``reports``: in order of time, at least one."""
+    faults = [entry for entry in reports if is_fault(entry)]
+    causes = [entry for entry in faults if entry.code not in _CONSEQUENCES]
+    if causes or faults:
+        return (causes or faults)[0]
+    code = Counter(entry.code for entry in reports).most_common(1)[0][0]
+    return next(entry for entry in reports if entry.code == code)
+
+
+class SuspectUnit(NamedTuple):
+    """A unit of the chip ("GPC 2, TPC 3, SM 1") that several reports of illegal accesses name."""
+
+    unit: str
+    reports: int
+    programs: int
+    """Number of different program names in these reports; 0 if they name none."""
+
+
+def same_unit(reports: Sequence[Xid]) -> SuspectUnit | None:
+    """The unit that nearly all of at least three Xid 13 of one card name; None if they name different units or none.
+
+    An illegal access of a program is reported by whichever units ran it. Only a kernel of a single block always runs
+    on the same one, so one program alone does not prove a fault of the chip.
+    """
+    found: list[tuple[str, str, str]] = []
+    for entry in reports:
+        match = _UNIT.search(entry.message) if entry.code == PROGRAM_FAULT else None
+        if match:
+            gpc, tpc, sm = match.groups()[:3] if match[1] is not None else match.groups()[3:]
+            name = _PROGRAM_NAME.search(entry.message)
+            unit = f"GPC {gpc}, TPC {tpc}" + (f", SM {sm}" if sm is not None else "")
+            found.append((entry.address, unit, name[1] if name else ""))
+    if not found:
+        return None
+    (address, unit), number = Counter((address, unit) for address, unit, _ in found).most_common(1)[0]
+    if number < _SEVERAL or number < 0.8 * len(found):
+        return None
+    programs = {name for a, u, name in found if (a, u) == (address, unit) and name}
+    return SuspectUnit(unit, number, len(programs))
+
+
 def explanation() -> str:
     """The table as text for ``dlbox check --explain errors.xid``."""
     lines = [
@@ -95,5 +161,7 @@ def explanation() -> str:
     return (
         "When a program or the card has a fault, the kernel module writes a line with a number, the Xid, to the "
         "kernel log. Codes of programs give a warning, because their usual cause is an error in the program. Codes "
-        "of the card, its memory, the bus or the driver are failures.\n\n" + "\n".join(lines)
+        "of the card, its memory, the bus or the driver are failures. The first fault is the cause; Xid 45 and 154 "
+        "follow others. Several Xid 13 that name the same unit of the chip point at the chip, others at a program.\n\n"
+        + "\n".join(lines)
     )

@@ -6,12 +6,12 @@ from __future__ import annotations
 import math
 
 from bench.finding import TRAINING, Finding, Status
-from bench.health import plausible
 from bench.health.checks import thermal
 from bench.results.record.card import HALF_CLOCK, SOFTWARE_HEAT, CardSummary
 from bench.results.record.document import Result
 from bench.results.stats import steadiness
 from bench.results.stats.steadiness import CARD_BUSY_PERCENT, CARD_DISTURBED_PERCENT
+from inventory.machine import bounds
 from inventory.machine.records import Machine
 
 HEAT_SHARE = 0.01
@@ -200,7 +200,7 @@ def _clock(result: Result, summary: CardSummary, machine: Machine) -> Finding:
     """Whether the clock was high enough. The driver does not report every cause as a reason: for example, not a
     faulty power supply."""
     now, top, used = summary.sm_mhz_median, summary.sm_mhz_limit, summary.utilisation_mean_percent
-    unread = plausible.fault("sm_mhz", now) or plausible.fault("sm_max_mhz", top)
+    unread = bounds.fault("sm_mhz", now) or bounds.fault("sm_max_mhz", top)
     if unread or now is None or top is None or now > _ABOVE_LIMIT * top:
         return _made(result, "clock", Status.SKIP, "the driver does not report the clock and its limit")
     words = f"median clock {now} MHz, the card's maximum is {top}"

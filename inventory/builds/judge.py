@@ -10,21 +10,11 @@ from typing import Literal
 import msgspec
 
 from inventory.builds.bill import Bill, CasePart, MemoryPart, StoragePart
+from inventory.builds.supply import OTHER_PARTS_W, judge_supply
 from inventory.cards.cards import Card
 
-OTHER_PARTS_W = 50.0
-"""Power of board, memory, drives and fans in a computer with one card (from memory)."""
 PEAK_TDP_RATIO = 1.35
 """Ratio of a processor's peak package power to its TDP: AMD's socket limit, which is close to Intel's at 65 W."""
-SPIKE_RATIO = 1.6
-"""Ratio of the shortest power spikes of a card to its power limit. An RTX 5090 with a limit of 575 W drew 901 W for
-less than 1 ms (measured by Igor's Lab)."""
-SUSTAINED_LOAD_SHARE = 0.8
-"""Largest share of its rated power that a power supply should deliver for hours."""
-ATX2_CUTOFF_RATIO = 1.3
-"""Ratio of power to rated power at which an ATX 2 supply switches off (from memory: between 1.1 and 1.5)."""
-ATX3_PEAK_RATIO = 2.0
-"""Ratio of power to rated power that an ATX 3.0 supply must deliver for 0.1 ms."""
 STALE_DAYS = 90
 """Prices that are older than this get a warning."""
 _CONNECTOR_W = {"6-pin": 75, "8-pin": 150, "16-pin": 600}
@@ -129,27 +119,21 @@ def power_supply(bill: Bill, card_w: float, how: str = "at its power limit") -> 
     """Compare the power supply with the power of the computer: ``card_w`` watts for all cards, the processor, the
     other parts."""
     rating = bill.supply.watts * bill.supply.quantity
-    steady = card_w + processor_power(bill) + OTHER_PARTS_W
-    spike = steady + (SPIKE_RATIO - 1) * card_w
-    survives = rating * (ATX3_PEAK_RATIO if (bill.supply.atx_version or 2) >= 3 else ATX2_CUTOFF_RATIO)
-    advice = bill.card.power_supply_w or 0
-    enough = math.ceil(max(steady / SUSTAINED_LOAD_SHARE, spike / (survives / rating), advice) / 50) * 50
-    message = (
-        f"the card draws {card_w:.0f} W {how}, the processor {processor_power(bill):.0f} W, other parts "
-        f"{OTHER_PARTS_W:.0f} W: {steady:.0f} W of {rating:.0f} W, with spikes up to {spike:.0f} W"
+    processor = processor_power(bill)
+    found = judge_supply(
+        rating,
+        card_w,
+        processor_w=processor,
+        advice_w=bill.card.power_supply_w,
+        atx_version=bill.supply.atx_version,
     )
-    remedy = f"use a power supply of at least {enough} W"
-    if steady > rating:
-        return judgement("power-supply", "fail", message, round(steady), round(rating), "W", remedy)
-    if spike > survives:
-        message += f", more than the {survives:.0f} W at which such a power supply may switch off"
-    elif steady > SUSTAINED_LOAD_SHARE * rating:
-        message += f", above {SUSTAINED_LOAD_SHARE:.0%} of its rated power"
-    elif rating < advice:
-        message += f", but the maker of the card recommends {advice} W"
-    else:
-        return judgement("power-supply", "pass", message, round(steady), round(rating), "W")
-    return judgement("power-supply", "warn", message, round(steady), round(rating), "W", remedy)
+    message = (
+        f"the card draws {card_w:.0f} W {how}, the processor {processor:.0f} W, other parts {OTHER_PARTS_W:.0f} W: "
+        f"{found.steady_w:.0f} W of {rating:.0f} W, with spikes up to {found.spike_w:.0f} W{found.why}"
+    )
+    remedy = f"use a power supply of at least {found.enough_w} W" if found.status != "pass" else None
+    steady = round(found.steady_w)
+    return judgement("power-supply", found.status, message, steady, round(rating), "W", remedy)
 
 
 def _connectors(bill: Bill) -> Judgement:

@@ -22,6 +22,17 @@ class Temperatures(msgspec.Struct, frozen=True, kw_only=True):
     slowdown_c: Reading[int] = _ABSENT
     shutdown_c: Reading[int] = _ABSENT
     memory_max_c: Reading[int] = _ABSENT
+    margin_c: Reading[int] = _ABSENT
+    """Degrees until the card reduces its clocks; "GPU T.Limit Temp" in nvidia-smi. Cards since Ada report margins in
+    place of limits: limit = temperature + margin."""
+    max_operating_margin_c: Reading[int] = _ABSENT
+    """The value of ``margin_c`` at which the clocks may fall below the base clock, usually 0."""
+    slowdown_margin_c: Reading[int] = _ABSENT
+    """The value of ``margin_c`` at which the hardware slowdown begins, usually a small negative number."""
+    shutdown_margin_c: Reading[int] = _ABSENT
+    """The value of ``margin_c`` at which the card switches itself off."""
+    memory_max_margin_c: Reading[int] = _ABSENT
+    """The value of ``margin_c`` of the memory at which the driver reduces the clocks."""
 
 
 class Power(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +99,16 @@ class Errors(msgspec.Struct, frozen=True, kw_only=True):
     reboot."""
 
 
+class GpuSample(msgspec.Struct, frozen=True, kw_only=True):
+    """Readings of the values that change from moment to moment, ``second`` seconds after the first reading."""
+
+    second: float
+    temperature_c: Reading[int] = _UNREAD
+    draw_w: Reading[float] = _UNREAD
+    utilisation_percent: Reading[int] = _ABSENT
+    clocks: Clocks = Clocks()
+
+
 class GpuProcess(msgspec.Struct, frozen=True, kw_only=True):
     """A program that uses the card."""
 
@@ -139,3 +160,5 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
     vbios_version: Reading[str] = _ABSENT
     gsp_version: Reading[str] = _ABSENT
     processes: Reading[tuple[GpuProcess, ...]] = _ABSENT
+    samples: tuple[GpuSample, ...] = ()
+    """Further readings within about two seconds: one reading does not show whether a state lasts."""

@@ -70,6 +70,7 @@ def read(sysroot: Path = Path("/")) -> Host:
         secure_boot=_secure_boot(sysroot),
         iommu=_iommu(sysroot),
         library_path_clashes=_clashes(),
+        on_battery=_on_battery(sysroot),
         variables={name: os.environ[name] for name in _VARIABLES if name in os.environ},
     )
 
@@ -153,11 +154,26 @@ def _load(sysroot: Path) -> Reading[float]:
         return Reading.not_supported("no load average")
 
 
-def _swap(sysroot: Path) -> int:
+def _swap(sysroot: Path) -> int | None:
     match = re.search(
         r"^SwapTotal:\s*(\d+) kB", kernel_files.text(sysroot / "proc/meminfo") or "", re.MULTILINE
     )
-    return int(match.group(1)) * 1024 if match else 0
+    return int(match.group(1)) * 1024 if match else None
+
+
+def _on_battery(sysroot: Path) -> Reading[bool]:
+    """Whether the computer runs on its battery: no mains adapter is online, or without one a battery discharges."""
+    mains: list[bool] = []
+    discharging: list[bool] = []
+    for supply in kernel_files.entries(sysroot / "sys/class/power_supply"):
+        kind = (kernel_files.text(supply / "type") or "").strip()
+        if kind == "Mains":
+            mains.append(kernel_files.whole(supply / "online") == 1)
+        elif kind == "Battery" and (kernel_files.text(supply / "scope") or "").strip() != "Device":
+            discharging.append((kernel_files.text(supply / "status") or "").strip() == "Discharging")
+    if not discharging:
+        return Reading.not_supported("this computer has no battery")
+    return Reading.of(not any(mains) if mains else any(discharging))
 
 
 def _secure_boot(sysroot: Path) -> Reading[bool]:

@@ -54,7 +54,8 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     """Number of runnable threads, averaged over the last minute."""
     memory_bytes: int = 0
     memory_available_bytes: int = 0
-    swap_bytes: int = 0
+    swap_bytes: int | None = None
+    """Size of the swap space; None if it was not read."""
     disk: Reading[Disk] = _ABSENT
     python_version: str = ""
     environment: Environment = "bare-metal"
@@ -67,6 +68,8 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     """Environment variables that decide which cards CUDA programs see and which libraries they load."""
     library_path_clashes: tuple[str, ...] = ()
     """Folders in LD_LIBRARY_PATH that contain CUDA libraries. Programs load these libraries instead of their own."""
+    on_battery: Reading[bool] = _ABSENT
+    """Whether a portable computer runs on its battery."""
 
 
 class PciCard(msgspec.Struct, frozen=True, kw_only=True):
@@ -220,6 +223,9 @@ class PowerSupply(msgspec.Struct, frozen=True, kw_only=True):
     watts: int
     source: str
     """Where the power supply was stated: "--power-supply" or the name of a bill of materials."""
+    processor_w: float | None = None
+    """Peak power of the processor in watts, if a bill of materials states it."""
+    atx_version: float | None = None
 
 
 class MachineSource(msgspec.Struct, frozen=True, kw_only=True):

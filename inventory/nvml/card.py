@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from inventory.machine.gpu_records import Errors, Gpu, GpuProcess
+from inventory.machine import bounds
+from inventory.machine.gpu_records import Errors, Gpu, GpuProcess, GpuSample
 from inventory.machine.reading import Reading
 from inventory.nvml import sensors
 from inventory.nvml.library import converted, first, number, read, switch, text
@@ -39,22 +40,32 @@ def sample(index: int) -> Gpu:
     if not handle.ok:
         return Gpu(index=index, handle=Reading.failed(handle.why, handle.code))
     device = handle.value
-    fields = sensors.fields(
-        device,
-        sensors.FIELD_MEMORY_TEMPERATURE,
-        sensors.FIELD_SW_THERMAL_US,
-        sensors.FIELD_HW_THERMAL_US,
-        sensors.FIELD_POWER_BRAKE_US,
-    )
-    return Gpu(
+    fields = sensors.fields(device, *sensors.MOMENTARY_FIELDS)
+    found = Gpu(
         index=index,
-        temperatures=sensors.temperatures(device, fields[sensors.FIELD_MEMORY_TEMPERATURE]),
+        temperatures=sensors.temperatures(device, fields),
         power=sensors.power(device),
         clocks=sensors.clocks(device, fields),
         link=sensors.link(device),
         fan_percent=sensors.fans(device),
         utilisation_percent=converted(read("nvmlDeviceGetUtilizationRates", device), sensors.utilisation),
         processes=converted(_processes(device), lambda listed: _with_utilisation(device, listed)),
+    )
+    return bounds.checked_all(found)
+
+
+def moment(index: int, second: float) -> GpuSample:
+    """Read the values that show whether a state lasts, ``second`` seconds after the first reading of the card."""
+    handle = read("nvmlDeviceGetHandleByIndex", index)
+    if not handle.ok:
+        return GpuSample(second=second, temperature_c=Reading.failed(handle.why, handle.code))
+    device = handle.value
+    return GpuSample(
+        second=second,
+        temperature_c=sensors.gpu_temperature(device),
+        draw_w=sensors.power_draw(device),
+        utilisation_percent=converted(read("nvmlDeviceGetUtilizationRates", device), sensors.utilisation),
+        clocks=sensors.clocks(device, sensors.fields(device, *sensors.COUNTERS)),
     )
 
 
@@ -72,16 +83,9 @@ def gpu(index: int) -> Gpu:
         )
     device = handle.value
     total, used, reserved = _memory(device)
-    fields = sensors.fields(
-        device,
-        sensors.FIELD_MEMORY_TEMPERATURE,
-        sensors.FIELD_RECOVERY_ACTION,
-        sensors.FIELD_SW_THERMAL_US,
-        sensors.FIELD_HW_THERMAL_US,
-        sensors.FIELD_POWER_BRAKE_US,
-    )
+    fields = sensors.fields(device, sensors.FIELD_RECOVERY_ACTION, *sensors.MOMENTARY_FIELDS)
     pci = read("nvmlDeviceGetPciInfo", device)
-    return Gpu(
+    found = Gpu(
         index=index,
         name=text("nvmlDeviceGetName", device),
         uuid=text("nvmlDeviceGetUUID", device),
@@ -92,17 +96,17 @@ def gpu(index: int) -> Gpu:
         memory_used_bytes=used,
         memory_reserved_bytes=reserved,
         bar1_total_bytes=converted(read("nvmlDeviceGetBAR1MemoryInfo", device), _bar1),
-        memory_bus_bits=number("nvmlDeviceGetMemoryBusWidth", device, low=32, high=16384),
-        cores=number("nvmlDeviceGetNumGpuCores", device, low=1, high=1_000_000),
-        temperatures=sensors.temperatures(device, fields[sensors.FIELD_MEMORY_TEMPERATURE]),
+        memory_bus_bits=number("nvmlDeviceGetMemoryBusWidth", device),
+        cores=number("nvmlDeviceGetNumGpuCores", device),
+        temperatures=sensors.temperatures(device, fields),
         power=sensors.power(device),
         clocks=sensors.clocks(device, fields),
         link=sensors.link(device),
         errors=_errors(device, fields[sensors.FIELD_RECOVERY_ACTION]),
         fan_percent=sensors.fans(device),
-        fan_rpm=number("nvmlDeviceGetFanSpeedRPM", device, low=0, high=30_000),
+        fan_rpm=number("nvmlDeviceGetFanSpeedRPM", device),
         utilisation_percent=converted(read("nvmlDeviceGetUtilizationRates", device), sensors.utilisation),
-        compute_mode=number("nvmlDeviceGetComputeMode", device, low=0, high=3),
+        compute_mode=number("nvmlDeviceGetComputeMode", device),
         persistence=switch("nvmlDeviceGetPersistenceMode", device),
         display_active=switch("nvmlDeviceGetDisplayActive", device),
         mig=switch("nvmlDeviceGetMigMode", device),
@@ -110,33 +114,25 @@ def gpu(index: int) -> Gpu:
         gsp_version=text("nvmlDeviceGetGspFirmwareVersion", device),
         processes=_processes(device),
     )
+    return bounds.checked_all(found)
 
 
 def _memory(device: Any) -> tuple[Reading[int], Reading[int], Reading[int]]:
     """Total, used by programs, reserved by the driver, in bytes; version 1 of the struct counts reserved as used."""
 
-    def bounded(value: int) -> int:
-        if not 0 <= value <= 1 << 43:
-            raise ValueError(f"NVML gave {value} bytes, which cannot be")
-        return int(value)
-
     second = read("nvmlDeviceGetMemoryInfo", device, _MEMORY_SECOND)
     if second.state != "not-supported":
         return (
-            converted(second, lambda m: bounded(m.total) or _none()),
-            converted(second, lambda m: bounded(m.used)),
-            converted(second, lambda m: bounded(m.reserved)),
+            converted(second, lambda m: int(m.total)),
+            converted(second, lambda m: int(m.used)),
+            converted(second, lambda m: int(m.reserved)),
         )
     plain = read("nvmlDeviceGetMemoryInfo", device)
     return (
-        converted(plain, lambda m: bounded(m.total) or _none()),
-        converted(plain, lambda m: bounded(m.used)),
+        converted(plain, lambda m: int(m.total)),
+        converted(plain, lambda m: int(m.used)),
         Reading.not_supported("this driver counts its reserve as used", 13),
     )
-
-
-def _none() -> int:
-    raise ValueError("NVML gave 0 bytes, which cannot be")
 
 
 def _address(info: Any) -> str:
@@ -161,15 +157,12 @@ def _capability(value: Any) -> str:
 
 
 def _bar1(info: Any) -> int:
-    total = int(info.bar1Total)
-    if not 1 << 20 <= total <= 1 << 43:
-        raise ValueError(f"NVML gave a BAR1 of {total} bytes, which cannot be")
-    return total
+    return int(info.bar1Total)
 
 
 def _errors(device: Any, recovery_action: Reading[int]) -> Errors:
     def ecc(kind: int, counter: int) -> Reading[int]:
-        return number("nvmlDeviceGetTotalEccErrors", device, kind, counter, low=0, high=1 << 62)
+        return number("nvmlDeviceGetTotalEccErrors", device, kind, counter)
 
     def retired() -> Reading[int]:
         pages = [converted(read("nvmlDeviceGetRetiredPages", device, cause), len) for cause in (0, 1)]

@@ -44,6 +44,7 @@ MEANINGS = {
     28: "the card was not found",
     999: "NVML reports an unknown error",
 }
+_LARGEST = 1 << 62
 _DOES_NOT_HAVE = {2, 3, 6, 13, 21, 25, 26}
 
 
@@ -99,16 +100,16 @@ def converted(reading: Reading[Any], convert: Callable[[Any], R]) -> Reading[R]:
         return Reading.failed(str(error) or f"NVML gave an invalid answer ({type(error).__name__})")
 
 
-def number(name: str, *arguments: Any, low: float, high: float, scale: float = 1) -> Reading[Any]:
-    """A number times ``scale``; a number outside ``low`` to ``high`` (after scaling) becomes a failed reading."""
+def number(name: str, *arguments: Any, scale: float = 1, most: int = _LARGEST) -> Reading[Any]:
+    """A number times ``scale``. ``inventory.machine.bounds`` has the physical bounds of each reading; here a number
+    below 0 or above ``most`` becomes a failed reading."""
 
     def check(value: Any) -> float | int:
         if value in (0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF):
             raise ValueError("NVML marks the value as not available")
-        scaled = value * scale
-        if not low <= scaled <= high:
-            raise ValueError(f"NVML gave {scaled}, which cannot be")
-        return int(scaled) if scale == 1 else round(float(scaled), 3)
+        if not 0 <= value <= most:
+            raise ValueError(f"NVML gave the impossible value {value}")
+        return int(value) if scale == 1 else round(float(value * scale), 3)
 
     return converted(read(name, *arguments), check)
 
@@ -145,7 +146,7 @@ def start() -> Reading[int]:
         if up.state != "ok":
             code = up.code if up.code is not None else 999
             return Reading.no_permission(meaning(4), 4) if code == 4 else Reading.failed(up.why, up.code)
-        count = number("nvmlDeviceGetCount", low=0, high=256)
+        count = number("nvmlDeviceGetCount", most=256)
         if count.state == "ok":
             return count
         return Reading.failed(f"NVML cannot count the cards: {count.why}", count.code)

@@ -86,7 +86,7 @@ def _machine(found: list[NamedText], root: Root, empty: Path) -> Machine | None:
         nvml=nvml,
         gpus=answer.gpus,
         installation=_installation(known, computer),
-        kernel_log=_log(lines, known, computer.environment),
+        kernel_log=_log(lines, known, computer.environment, pci.places(cards)),
         source=MachineSource(
             name=_name(known, answer),
             parts=tuple(sorted(_kinds(known, answer))),
@@ -240,14 +240,14 @@ def _installation(known: Parts, computer: Host) -> Installation:
     return _marked(msgspec.structs.replace(found, **changes), known)
 
 
-def _log(lines: list[str], known: Parts, environment: str) -> Reading[KernelLog]:
+def _log(lines: list[str], known: Parts, environment: str, places: tuple[str, ...]) -> Reading[KernelLog]:
     if not lines and known.collected:
         if environment in ("container", "wsl2"):
             return Reading.not_supported("the kernel log belongs to the host and is not visible here")
         return Reading.no_permission("the kernel log is closed to the user who ran dlbox collect")
     if not lines:
         return _NOTHING
-    return Reading.of(kernel_log.parse(lines, "the report"))
+    return Reading.of(kernel_log.parse(lines, "the report", places))
 
 
 def _missing(known: Parts, answer: smi.SmiReport, computer: Host, nvml: Reading[bool]) -> tuple[str, ...]:

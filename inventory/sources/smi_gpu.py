@@ -124,9 +124,7 @@ def _temperatures(tree: Tree) -> Temperatures:
     def at(*names: str) -> Reading[int]:
         return reading(place(tree, *names), whole)
 
-    margins = {
-        field: at(*names) for field, names in _MARGINS.items() if field in Temperatures.__struct_fields__
-    }
+    margins = {field: at(*names) for field, names in _MARGINS.items()}
     return Temperatures(
         gpu_c=at("gpu_temp", "gpu_current_temp"),
         memory_c=at("memory_temp", "memory_current_temp"),

@@ -10,6 +10,7 @@ from inventory.sources.smi_values import Tree
 _DEEPEST = 24
 _MOST_NODES = 400_000
 _LONGEST_VALUE = 4096
+_MOST_OUTPUTS = 200
 _SKIPPED = frozenset({"supported_clocks", "accounted_processes", "supported_gpu_target_temp"})
 """Parts that no reader uses; the list of clocks is the longest part of the output."""
 
@@ -101,9 +102,9 @@ def _add(parent: Tree, name: str, value: Tree | str) -> None:
 
 def text_trees(text: str) -> list[Tree]:
     """One Tree per "==NVSMI LOG==" in ``text``; its key "gpu" has one Tree per card."""
-    starts = [found.end() for found in _LOG.finditer(text)]
-    ends = [*[found.start() for found in _LOG.finditer(text)][1:], len(text)]
-    trees = [_text_tree(text[start:end]) for start, end in zip(starts, ends, strict=True)]
+    heads = list(_LOG.finditer(text))[:_MOST_OUTPUTS]
+    ends = [*(head.start() for head in heads[1:]), len(text)]
+    trees = [_text_tree(text[head.end() : end]) for head, end in zip(heads, ends, strict=False)]
     return [tree for tree in trees if tree]
 
 

@@ -163,14 +163,19 @@ def device_nodes(machine: Machine) -> CheckOutcome:
     "driver.persistence",
     title="Persistence mode",
     looks_at="NVML's persistence mode",
-    limits="none: off is the default of a desktop card",
+    limits="none for desktop cards, where off is the default; on for data-centre cards",
     source="NVIDIA driver persistence documentation",
     fix="sudo systemctl enable --now nvidia-persistenced",
     needs={"gpu.persistence": "persistence mode"},
+    optional=("gpu.name",),
     unread="warn",
 )
 def persistence(subject: Subject) -> CheckOutcome:
     """With persistence mode off, the driver deinitialises the card when the last program closes it, and the next
     program waits about a second. On a machine with a screen the display keeps the card initialised."""
     on = value(subject.gpu.persistence, "persistence mode")
+    if not on and subject.is_data_centre:
+        return warned(
+            "off: each start of a program initialises the card again, which takes seconds", on, True
+        )
     return passed("on" if on else "off, the default of a desktop card", on)

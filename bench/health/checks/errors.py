@@ -10,7 +10,19 @@ from inventory.machine.records import Machine
 
 _CORRECTED = 20_000_000
 _MOST_RETIRED = 60
-_ECC_CARDS = "cards with error-correcting memory: not GeForce"
+_ECC_CARDS = (
+    "cards with error-correcting memory: data centre and workstation cards, and the few GeForce cards on which it can "
+    "be switched on (RTX 3090 Ti, 4090, 5090)"
+)
+
+_HAS_ECC = (
+    "gpu.errors.ecc_enabled",
+    "gpu.errors.ecc_uncorrected_lifetime",
+    "gpu.errors.remap_failed",
+    "gpu.errors.retired_pages",
+    "gpu.name",
+)
+"""The readings that ``_without_ecc`` uses."""
 
 
 @check(
@@ -18,7 +30,8 @@ _ECC_CARDS = "cards with error-correcting memory: not GeForce"
     title="Xid faults in the kernel log",
     scope="machine",
     looks_at="the driver's fault reports (Xid) since boot in /dev/kmsg, the journal or the log file",
-    limits="the check warns on an Xid caused by a program, and fails on one caused by card, memory, bus or driver",
+    limits="the check warns on an Xid caused by a program, and fails on one caused by card, memory, bus or driver; "
+    "the first such report counts, because others follow from it",
     source="NVIDIA's Xid catalogue",
     fix="look up the code: dlbox check --explain errors.xid; then read: sudo dmesg | grep -i xid",
     explanation=xids.explanation(),
@@ -34,13 +47,26 @@ def xid(machine: Machine) -> CheckOutcome:
     if not log.xids:
         return passed(f"none since boot ({log.source})", 0, 0)
     counts = Counter(entry.code for entry in log.xids)
-    worst = min(counts, key=lambda code: (not xids.of(code).is_fault, -counts[code]))
-    address = next(entry.address for entry in log.xids if entry.code == worst)
-    entry = xids.of(worst)
+    first = xids.cause(log.xids)
+    code = xids.of(first.code)
+    same = sum(1 for entry in log.xids if entry.code == first.code)
     others = f"; counts by code: {dict(sorted(counts.items()))}" if len(counts) > 1 else ""
-    message = f"Xid {worst} on {address}, {counts[worst]} times: {entry.meaning}{others}"
-    judge = failed if entry.is_fault else warned
-    return judge(message, len(log.xids), 0, remedy=entry.step)
+    message = (
+        f"Xid {first.code} on {first.address}, {same} time{'s' if same != 1 else ''}: {code.meaning}{others}"
+    )
+    suspect = xids.same_unit(log.xids) if first.code == xids.PROGRAM_FAULT else None
+    if suspect is not None:
+        judge = failed if suspect.programs > 1 else warned
+        return judge(
+            f"Xid {first.code} on {first.address}: {suspect.reports} reports name the same unit of the chip "
+            f"({suspect.unit}), which points at the chip and not at a program{others}",
+            len(log.xids),
+            0,
+            remedy="test the card: dlbox check --stress 5; if the same unit appears with other programs, the chip is "
+            "defective: have the card replaced",
+        )
+    judge = failed if xids.is_fault(first) else warned
+    return judge(message, len(log.xids), 0, remedy=code.step)
 
 
 @check(
@@ -55,11 +81,14 @@ def xid(machine: Machine) -> CheckOutcome:
         "gpu.errors.ecc_uncorrected": "ECC counter",
         "gpu.errors.ecc_uncorrected_lifetime": "ECC counter of the card's lifetime",
     },
-    optional=("gpu.errors.remap_failed",),
+    optional=("gpu.errors.remap_failed", *_HAS_ECC),
 )
 def ecc(subject: Subject) -> CheckOutcome:
     """Error correction could not restore data in the card's memory. Results computed since then may be
     wrong."""
+    without = _without_ecc(subject)
+    if without:
+        return skipped(without)
     now = value(subject.gpu.errors.ecc_uncorrected, "ECC counter")
     if now and subject.gpu.errors.remap_failed.value:
         return failed(
@@ -87,10 +116,14 @@ def ecc(subject: Subject) -> CheckOutcome:
     source="limit of the node health checks of a large cloud",
     fix="check the number again later; if it grows every hour, have the card replaced",
     needs={"gpu.errors.ecc_corrected": "ECC counter"},
+    optional=_HAS_ECC,
     unread="warn",
 )
 def ecc_corrected(subject: Subject) -> CheckOutcome:
     """Corrected errors do no harm, but very many of them often precede uncorrected errors."""
+    without = _without_ecc(subject)
+    if without:
+        return skipped(without)
     number = value(subject.gpu.errors.ecc_corrected, "ECC counter")
     if number > _CORRECTED:
         return warned(f"{number:,}", number, _CORRECTED)
@@ -130,14 +163,15 @@ def ecc_mode(subject: Subject) -> CheckOutcome:
         "gpu.errors.retired_pages": "retired pages",
         "gpu.errors.retirement_pending": "pages pending retirement",
     },
-    optional=("gpu.name",),
+    optional=_HAS_ECC,
 )
 def retired_pages(subject: Subject) -> CheckOutcome:
     """The driver stops using bad pages of the memory, up to a limit. A pending page is still in use until the
     driver is loaded again."""
     errors = subject.gpu.errors
-    if _geforce(subject) and not errors.retired_pages.value and not errors.retirement_pending.value:
-        return skipped("GeForce cards do not retire pages")
+    without = _without_ecc(subject)
+    if without and not errors.retired_pages.value and not errors.retirement_pending.value:
+        return skipped(without)
     number = value(errors.retired_pages, "retired pages")
     if errors.retirement_pending.value:
         return failed("a bad page is pending retirement and still in use", number, 0)
@@ -158,7 +192,8 @@ def retired_pages(subject: Subject) -> CheckOutcome:
     title="Remapped memory rows",
     looks_at="rows replaced by spare rows because of ECC errors",
     limits="the check fails if a remap failed or is pending, and warns if rows had uncorrected errors",
-    applies_to="data centre cards from Ampere on; GeForce cards report values but do not have the feature",
+    applies_to=_ECC_CARDS
+    + ", from Ampere on; with ECC off, GeForce cards report values that have no meaning",
     source="NVIDIA's row remapping",
     fix="reboot, so that pending rows are replaced; after a failed remap have the card replaced",
     needs={
@@ -167,13 +202,14 @@ def retired_pages(subject: Subject) -> CheckOutcome:
         "gpu.errors.remap_failed": "failed remaps",
         "gpu.errors.remap_pending": "pending remaps",
     },
-    optional=("gpu.name", "gpu.errors.ecc_uncorrected"),
+    optional=("gpu.errors.ecc_uncorrected", *_HAS_ECC),
 )
 def remapped_rows(subject: Subject) -> CheckOutcome:
     """At a reset the card replaces bad rows of its memory by spare rows. If no spare rows are left, the remap
     fails and the card has to be replaced."""
-    if _geforce(subject):
-        return skipped("GeForce cards do not remap rows; the values from the driver have no meaning")
+    without = _without_ecc(subject)
+    if without:
+        return skipped(f"{without}; the rows that the driver reports have no meaning")
     errors = subject.gpu.errors
     uncorrected = value(errors.remapped_rows_uncorrected, "remapped rows")
     if errors.remap_failed.value and errors.ecc_uncorrected.value:
@@ -215,9 +251,25 @@ def inforom(subject: Subject) -> CheckOutcome:
     return passed(f"valid{', ' + version if version else ''}", True, True)
 
 
-def _geforce(subject: Subject) -> bool:
-    """Whether the card has no error-correcting memory, according to the catalogue, or to its name if it is not
-    listed."""
+def _without_ecc(subject: Subject) -> str | None:
+    """Why the card's ECC counters and remapped rows have no meaning; None if they count.
+
+    One rule for all these checks: a setting that NVML reports shows that the card has error correction. Otherwise the
+    catalogue decides, and the name if the card is not listed.
+    """
+    enabled = subject.gpu.errors.ecc_enabled
     if subject.card is not None:
-        return not subject.card.has_ecc
-    return "geforce" in value(subject.gpu.name, "the card's name").lower()
+        always = subject.card.has_ecc
+    else:
+        always = "geforce" not in value(subject.gpu.name, "the card's name").lower()
+    if enabled.ok and not enabled.value:
+        return None if always and _has_errors(subject) else "error correction (ECC) is off"
+    return None if enabled.ok or always else "this card has no error correction (ECC)"
+
+
+def _has_errors(subject: Subject) -> bool:
+    """Whether the card recorded errors before ECC was switched off."""
+    errors = subject.gpu.errors
+    return bool(
+        errors.ecc_uncorrected_lifetime.value or errors.remap_failed.value or errors.retired_pages.value
+    )

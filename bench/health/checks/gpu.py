@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 from bench.health.causes import environment_causes
 from bench.health.check import CheckOutcome, Subject, check, failed, passed, skipped, unknown, value, warned
-from inventory.cards import architectures
-from inventory.cards.cards import architecture_of
+from inventory.cards import architectures, families
+from inventory.cards.cards import (
+    CatalogueError,
+    UnknownCard,
+    architecture_of,
+    catalogue,
+    find,
+    is_laptop_name,
+)
 from inventory.machine.gpu_records import Gpu
 from inventory.machine.reading import Reading
 from inventory.machine.records import Machine
@@ -45,6 +53,9 @@ def _readings(record: msgspec.Struct) -> Iterator[Reading[Any]]:
             yield entry
         elif isinstance(entry, msgspec.Struct):
             yield from _readings(entry)
+        elif name == "samples":
+            for sample in entry:
+                yield from _readings(sample)
 
 
 def _code(gpu: Gpu) -> int | None:
@@ -104,17 +115,26 @@ def count(machine: Machine, expected: int | None = None) -> CheckOutcome:
 @check(
     "gpu.model",
     title="Model",
-    looks_at="the name that NVML reports, and the catalogue of cards",
-    limits="none: an unknown card is checked against its own limits only",
-    source="inventory/cards/cards.yml",
+    looks_at="the name, compute capability and PCI id that the driver reports, and the catalogue of cards",
+    limits="name and compute capability belong to the chip of the PCI id; an unknown card is checked against its own "
+    "limits only",
+    source="inventory/cards/cards.yml; reports of forged cards, which have the name of another model",
     fix="add the card to inventory/cards/cards.yml: see CONTRIBUTING.md",
     needs={"gpu.name": "the card's name"},
-    optional=("gpu.compute_capability",),
+    optional=("gpu.compute_capability", "gpu.pci_device_id"),
 )
 def model(subject: Subject) -> CheckOutcome:
     """The catalogue has the figures that a card should reach. For a card that is not in it, the checks that
     need such a figure are skipped."""
     name = value(subject.gpu.name, "the card's name")
+    contradiction = forged(name, subject.gpu.compute_capability.value, subject.gpu.pci_device_id.value)
+    if contradiction is not None:
+        return failed(
+            contradiction,
+            name,
+            remedy="compare the card with its invoice, and its chip with: lspci -nn -d 10de:; a card whose firmware "
+            "names another model is forged or modified: return it to the seller",
+        )
     if subject.card is None:
         return passed(
             f"{name}: not in the catalogue, checked against its own limits; to add it see CONTRIBUTING.md",
@@ -125,6 +145,50 @@ def model(subject: Subject) -> CheckOutcome:
         f"compute capability {subject.gpu.compute_capability.value or subject.card.compute_capability}",
         name,
     )
+
+
+_ARCHITECTURES = {"5": "maxwell", "6": "pascal", "7.0": "volta", "7.2": "volta", "7.5": "turing", "8.9": "ada",
+                  "8": "ampere", "9": "hopper", "10": "blackwell", "11": "blackwell", "12": "blackwell"}  # fmt: skip
+"""Architecture by compute capability, or by its first number."""
+
+
+def forged(name: str, capability: str | None, device_id: int | None) -> str | None:
+    """One clause if name or compute capability ("8.6") contradict the PCI id, else None. Unknown ids and names that the
+    catalogue does not have never contradict."""
+    if device_id is None:
+        return None
+    chip = _chip_of(device_id)
+    pci_id = f"10de:{device_id:04x}"
+    computed = _ARCHITECTURES.get(capability or "") or _ARCHITECTURES.get(
+        (capability or "").partition(".")[0]
+    )
+    if chip is not None and computed is not None and chip != computed:
+        return (
+            f"{name} reports compute capability {capability} ({computed.capitalize()}), "
+            f"but its PCI id {pci_id} is that of a {chip.capitalize()} chip"
+        )
+    named = _architecture_of_name(name)
+    if chip is not None and named is not None and chip != named:
+        return (
+            f"the name {name} is that of a {named.capitalize()} card, "
+            f"but its PCI id {pci_id} is that of a {chip.capitalize()} chip"
+        )
+    return None
+
+
+def _chip_of(device_id: int) -> str | None:
+    """The architecture of a PCI id. Only an id between two ids of the catalogue counts: later chips may use the ids
+    above the highest known one."""
+    listed = [int(pci_id.partition(":")[2], 16) for card in catalogue() for pci_id in card.pci_ids]
+    return families.of_id(device_id) if listed and min(listed) <= device_id <= max(listed) else None
+
+
+def _architecture_of_name(name: str) -> str | None:
+    known = families.of_name(name)
+    if known is None and not is_laptop_name(name):
+        with suppress(UnknownCard, CatalogueError):
+            return find(name).architecture
+    return known
 
 
 @check(

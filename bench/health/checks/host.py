@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.health.check import CheckOutcome, check, failed, passed, value, warned
+from bench.health.check import CheckOutcome, check, failed, passed, skipped, value, warned
 from inventory.machine.records import Machine
 
 _GIB = 1 << 30
@@ -48,6 +48,8 @@ def memory(machine: Machine) -> CheckOutcome:
 )
 def swap(machine: Machine) -> CheckOutcome:
     """Without swap the kernel kills a program as soon as the main memory is full."""
+    if machine.host.swap_bytes is None:
+        return skipped("the size of the swap space was not read")
     gib = machine.host.swap_bytes / _GIB
     return passed(f"{gib:.1f} GiB" if gib else "none", round(gib, 1), None, "GiB")
 

@@ -18,7 +18,7 @@ _DESKTOP_BYTES = 3 << 29
     source="version 2 of NVML's memory struct; desktops use 0.2 to 1.5 GiB",
     fix="list the programs: nvidia-smi; stop them, or connect the screen to the mainboard",
     needs={"gpu.memory_total_bytes": "memory size", "gpu.memory_used_bytes": "memory in use"},
-    optional=("gpu.processes",),
+    optional=("gpu.processes", "gpu.display_active"),
     unread="warn",
 )
 def used(subject: Subject) -> CheckOutcome:
@@ -30,6 +30,14 @@ def used(subject: Subject) -> CheckOutcome:
         raise NotRead(Reading.failed(f"{used_bytes >> 20} MiB is more than the card has"), "memory in use")
     message = f"{used_bytes >> 20} of {total >> 20} MiB"
     if used_bytes > max(_DESKTOP_BYTES, _SHARE * total):
+        if _is_hidden(subject, used_bytes):
+            return warned(
+                f"{message} are in use, and the driver lists no program that uses them",
+                used_bytes >> 20,
+                total >> 20,
+                "MiB",
+                remedy=_find_hidden(subject),
+            )
         return warned(f"{message} are in use{_programs(subject)}", used_bytes >> 20, total >> 20, "MiB")
     return passed(message, used_bytes >> 20, total >> 20, "MiB")
 
@@ -53,6 +61,33 @@ def processes(subject: Subject) -> CheckOutcome:
     listed = value(subject.gpu.processes, "list of programs")
     number = len(listed)
     return passed(f"{number}{_programs(subject)}" if number else "none", number)
+
+
+def _is_hidden(subject: Subject, used_bytes: int) -> bool:
+    """Whether the listed programs do not explain most of the used memory. Under WSL2 there is no list."""
+    listed = subject.gpu.processes
+    if not listed.ok or subject.machine.host.environment == "wsl2":
+        return False
+    sizes = [program.memory_bytes for program in listed.value or ()]
+    return all(size is not None for size in sizes) and sum(size or 0 for size in sizes) < 0.5 * used_bytes
+
+
+def _find_hidden(subject: Subject) -> str:
+    """The next step for memory that no listed program uses: nvidia-smi would show none either."""
+    if subject.machine.host.environment == "container":
+        return (
+            "programs outside this container are not listed: look for them on the host with sudo fuser -v "
+            "/dev/nvidia*, and stop them there"
+        )
+    reset = (
+        "reboot"
+        if subject.gpu.display_active.value
+        else f"sudo nvidia-smi -i {subject.gpu.index} --gpu-reset"
+    )
+    return (
+        "a program that did not end properly, or one in a container, still uses the memory: list it with "
+        f"sudo fuser -v /dev/nvidia*, stop it with sudo kill PID; if none is listed: {reset}, else reboot"
+    ).replace("reboot, else reboot", "reboot")
 
 
 def _programs(subject: Subject) -> str:

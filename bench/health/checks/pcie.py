@@ -5,6 +5,7 @@ from __future__ import annotations
 from bench.health.check import KIND, CheckOutcome, Subject, check, failed, passed, skipped, value, warned
 from inventory.machine.reading import Reading
 
+_SHARED_LANES = 8
 _BUSY_PERCENT = 10
 _REPLAYS = 80
 _CORRECTABLE = 480
@@ -22,7 +23,8 @@ def gigabytes(generation: int, lanes: int) -> float:
     title="PCIe lanes in use",
     looks_at="the link's current width, and the largest that card and slot both support",
     limits="the check warns on fewer lanes than possible, and fails on x4 or fewer or on a quarter of them; "
-    "it never fails on a laptop",
+    "it never fails on a laptop; x8 is normal if several cards share the lanes of the processor",
+    applies_to="not in virtual machines, where the link is that of the host",
     source="NVML and sysfs; the width does not change when the card is idle",
     fix="switch off, reseat the card, clean its contacts, remove riser cables; set the slot to x16 in the firmware",
     needs={
@@ -46,7 +48,20 @@ def link_width(subject: Subject) -> CheckOutcome:
     message = f"x{width} of x{possible}"
     if width >= possible:
         return passed(message, width, possible, "lanes")
-    if (width <= 4 or width * 4 <= possible) and not subject.is_laptop:
+    if subject.machine.host.environment == "virtual-machine":
+        return skipped(f"{message}; in a virtual machine the host decides on the link")
+    if shares_lanes(subject, width):
+        return passed(f"{message}: the cards share the lanes of the processor", width, possible, "lanes")
+    if subject.is_laptop:
+        return warned(
+            f"the link runs at {message}",
+            width,
+            possible,
+            "lanes",
+            remedy="many laptops connect their card with fewer lanes than it has, which cannot be changed; copies to "
+            "the card are slower, training on data in its memory is not",
+        )
+    if width <= 4 or width * 4 <= possible:
         return failed(f"the link runs at {message}", width, possible, "lanes")
     return warned(
         f"the link runs at {message}",
@@ -94,6 +109,9 @@ def slot_offers(subject: Subject) -> CheckOutcome:
     )
     slot_rate, card_rate = gigabytes(fastest, lanes), gigabytes(card.pcie_generation, card.pcie_lanes)
     message = f"PCIe {fastest} x{lanes}, card: PCIe {card.pcie_generation} x{card.pcie_lanes}"
+    if shares_lanes(subject, lanes) and slot_rate > card_rate / 4:
+        message += ": the cards share the lanes of the processor"
+        return passed(message, round(slot_rate, 1), round(card_rate, 1), "GB/s")
     if lanes < card.pcie_lanes or (slot_rate and slot_rate <= card_rate / 4):
         return warned(message, round(slot_rate, 1), round(card_rate, 1), "GB/s")
     return passed(message, round(slot_rate, 1), round(card_rate, 1), "GB/s")
@@ -118,6 +136,10 @@ def link_generation(subject: Subject) -> CheckOutcome:
     state, busy = subject.gpu.clocks.performance_state.value, subject.gpu.utilisation_percent.value
     if generation >= limit:
         return passed(f"PCIe {generation}", generation, limit, "generation")
+    if subject.machine.host.environment == "virtual-machine":
+        return skipped(
+            f"generation {generation} of {limit}; in a virtual machine the host decides on the link"
+        )
     if state is None or busy is None or state > 2 or busy < _BUSY_PERCENT:
         return skipped(
             f"generation {generation} of {limit} when idle; to check it under load: dlbox check --stress 2"
@@ -199,6 +221,12 @@ def bar1(subject: Subject) -> CheckOutcome:
         None,
         "MiB",
     )
+
+
+def shares_lanes(subject: Subject, width: int) -> bool:
+    """Whether fewer than 16 lanes are normal because several cards share them: consumer processors have 16 lanes for
+    cards, so that two cards get 8 each."""
+    return subject.machine.gpu_count > 1 and width >= _SHARED_LANES
 
 
 def _either(first: Reading[int], second: Reading[int] | None) -> Reading[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from bench.health import plausible
+from inventory.machine import bounds
 from inventory.machine.gpu_records import Gpu
 
 
@@ -67,7 +67,7 @@ class LoadRun(msgspec.Struct, frozen=True, kw_only=True):
 
     def best_link(self) -> tuple[int | None, int | None]:
         """Highest PCIe generation and width under load; None if no reading succeeded."""
-        links = [plausible.checked_all(s.gpu.link) for s in self.samples]
+        links = [bounds.checked_all(s.gpu.link) for s in self.samples]
         generations = [link.generation.value for link in links if link.generation.value is not None]
         widths = [link.width.value for link in links if link.width.value is not None]
         return max(generations, default=None), max(widths, default=None)

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from bench.health import plausible, xids
+from bench.health import limits, xids
 from bench.health.check import (
     KIND,
     CheckOutcome,
@@ -23,9 +23,13 @@ from bench.health.check import (
     value,
     warned,
 )
-from bench.health.checks.thermal import HW_SLOWDOWN, HW_THERMAL, POWER_BRAKE, SW_THERMAL
+from bench.health.checks.pcie import gigabytes, shares_lanes
+from bench.health.checks.thermal import LIMITS
 from bench.health.load.record import LoadRun
+from bench.health.momentary import HW_SLOWDOWN, HW_THERMAL, POWER_BRAKE, SW_THERMAL
+from inventory.machine import bounds
 from inventory.machine.reading import Reading
+from inventory.machine.records import Xid
 
 _HARD = HW_SLOWDOWN | HW_THERMAL | POWER_BRAKE
 _DROP = 0.93
@@ -41,7 +45,7 @@ _LEAST_READ = 0.5
 def _sensor_values(run: LoadRun, path: str, name: str) -> list[Any]:
     """The values of a sensor ("temperatures.gpu_c" of a Gpu) under load. Raises NotRead if too few were read."""
     field = path.rpartition(".")[2]
-    found = [plausible.checked(field, reach(sample.gpu, path)) for sample in run.samples]
+    found = [bounds.checked(field, reach(sample.gpu, path)) for sample in run.samples]
     good = [reading.value for reading in found if reading.ok]
     if not found:
         raise NotRead(Reading.failed("no reading was taken under load"), name)
@@ -98,17 +102,17 @@ def _warm_up(run: LoadRun) -> float:
     needs_gpu=False,
     looks_at="the highest temperature under load",
     limits="the check warns above the card's operating limit, and fails at its slowdown temperature",
-    source="NVML thresholds of the card",
+    source="NVML margins or thresholds of the card",
     fix="clean fans and filters, improve the airflow, replace old thermal paste",
-    optional=("gpu.temperatures.slowdown_c", "gpu.temperatures.max_operating_c"),
+    optional=("gpu.temperatures.gpu_c", *LIMITS),
 )
 def temperature(subject: Subject | None, run: LoadRun) -> CheckOutcome:
     """The temperature is read once a second while the card computes matrix products only."""
     if subject is None:
         return skipped(_NO_CARD)
     seen = _sensor_values(run, "temperatures.gpu_c", "temperature under load")
-    top, limits = max(seen), subject.gpu.temperatures
-    slowdown, highest = limits.slowdown_c.value or 96, limits.max_operating_c.value or 90
+    top, found = max(seen), limits.thermal_limits(subject.gpu.temperatures)
+    slowdown, highest = found.slowdown_c, found.highest_c
     if top >= slowdown:
         return failed(f"{top} C, the hardware slows down from {slowdown} C", top, highest, "C")
     if top > highest:
@@ -153,7 +157,7 @@ def slowdown(subject: Subject | None, run: LoadRun) -> CheckOutcome:
 
 def _counted(run: LoadRun, name: str) -> float:
     """Increase of one of the driver's counters in seconds. The absolute value of the counter has no meaning."""
-    found = [plausible.checked(name, getattr(s.gpu.clocks, name)) for s in run.samples]
+    found = [bounds.checked(name, getattr(s.gpu.clocks, name)) for s in run.samples]
     known = [reading.value for reading in found if reading.value is not None]
     return max(0, known[-1] - known[0]) / 1e6 if len(known) > 1 else 0.0
 
@@ -210,15 +214,15 @@ def link(subject: Subject | None, run: LoadRun) -> CheckOutcome:
     if len(run.samples) < _READS:
         return skipped(f"fewer than {_READS} readings: dlbox check --stress 2")
     message = f"PCIe {generation} x{lanes} of PCIe {best} x{widest}"
-    if generation < best or lanes < widest:
+    if subject.machine.host.environment == "virtual-machine":
+        return skipped(f"{message}; in a virtual machine the host decides on the link")
+    if generation < best or (lanes < widest and not shares_lanes(subject, lanes)):
         return warned(message, pcie_rate(generation, lanes), pcie_rate(best, widest), "GB/s")
     return passed(message, pcie_rate(generation, lanes), pcie_rate(best, widest), "GB/s")
 
 
 def pcie_rate(generation: int, lanes: int) -> float:
     """Highest rate of a link in GB/s per direction, one decimal."""
-    from bench.health.checks.pcie import gigabytes
-
     return round(gigabytes(generation, lanes), 1)
 
 
@@ -262,6 +266,6 @@ def xid(subject: Subject | None, run: LoadRun) -> CheckOutcome:
         return skipped("the kernel log is not readable, see errors.xid")
     if not run.new_xids:
         return passed("none", 0, 0)
-    worst = min(run.new_xids, key=lambda code: not xids.of(code).is_fault)
+    worst = xids.cause([Xid(code=code) for code in run.new_xids]).code
     judge = failed if xids.of(worst).is_fault else warned
     return judge(f"Xid {worst}: {xids.of(worst).meaning}", len(run.new_xids), 0, remedy=xids.of(worst).step)

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from bench.health import momentary
 from bench.health.checks import thermal
 from bench.results.record.card import (
     HALF_CLOCK,
@@ -32,9 +33,9 @@ LEAST_ENERGY_S = 2.0
 """Minimum seconds of timed training for an energy figure, because the power reading is a mean over one second."""
 
 _HARMFUL = {
-    SOFTWARE_HEAT: (thermal.SW_THERMAL, "sw_thermal_us"),
-    HARDWARE_HEAT: (thermal.HW_THERMAL, "hw_thermal_us"),
-    POWER_BRAKE: (thermal.POWER_BRAKE, "power_brake_us"),
+    SOFTWARE_HEAT: (momentary.SW_THERMAL, "sw_thermal_us"),
+    HARDWARE_HEAT: (momentary.HW_THERMAL, "hw_thermal_us"),
+    POWER_BRAKE: (momentary.POWER_BRAKE, "power_brake_us"),
 }
 """For each reason: its bit in the mask, and the name of the microsecond counter that newer drivers have."""
 
@@ -275,8 +276,8 @@ def _slowed(
         counted = counted or increase is not None
         seen = sum(seconds for mask, seconds in masks if mask & bit)
         harmful[name] = _seconds(increase, seen if masks else None, length) if increase else seen
-    named = thermal.HW_THERMAL | thermal.POWER_BRAKE
-    harmful[HARDWARE] = sum(s for mask, s in masks if mask & thermal.HW_SLOWDOWN and not mask & named)
+    named = momentary.HW_THERMAL | momentary.POWER_BRAKE
+    harmful[HARDWARE] = sum(s for mask, s in masks if mask & momentary.HW_SLOWDOWN and not mask & named)
     harmless = {
         words: sum(seconds for mask, seconds in masks if mask & bit)
         for bit, words in thermal.HARMLESS.items()

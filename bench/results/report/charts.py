@@ -10,12 +10,12 @@ from typing import Any
 
 import msgspec
 
-from bench.health.checks import thermal
+from bench.health import momentary
 from bench.results.record.card import CardSummary, Telemetry
 from bench.results.record.document import Result
 from bench.results.report.svg import INK, SERIES, svg
 
-_HARMFUL = thermal.HW_SLOWDOWN | thermal.SW_THERMAL | thermal.HW_THERMAL | thermal.POWER_BRAKE
+_HARMFUL = momentary.HW_SLOWDOWN | momentary.SW_THERMAL | momentary.HW_THERMAL | momentary.POWER_BRAKE
 _POWER_LIMIT = 0x04
 _FURTHEST = 1.5
 """The axis of relative speeds ends at this factor and its reciprocal; values outside are drawn at the edge."""

@@ -1,4 +1,7 @@
-"""The physical bounds of each sensor. A value outside them counts as not read, whatever its source."""
+"""The physical bounds of each sensor. A value outside them counts as not read, whatever its source.
+
+NVML's readings, the files of other machines and the health checks use these tables.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from inventory.machine.gpu_records import Gpu, GpuSample
 from inventory.machine.reading import Reading
-from inventory.machine.records import Disk
+from inventory.machine.records import Disk, Machine
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -17,6 +21,7 @@ _COUNTER = (0, 1 << 62)
 _TEMPERATURE_C = (1, 150)
 _LIMIT_C = (1, 130)
 """Cards of 2016 to 2025 shut down at 91 to 113 C."""
+_MARGIN_C = (-100, 130)
 _POWER_W = (0.1, 2000)
 """A card that answers draws some power; the largest single modules are sold with a limit of 1400 W."""
 _BYTES = (1 << 26, 1 << 40)
@@ -29,6 +34,12 @@ RANGES: dict[str, tuple[float, float]] = {
     "slowdown_c": _LIMIT_C,
     "shutdown_c": _LIMIT_C,
     "memory_max_c": _LIMIT_C,
+    "margin_c": _MARGIN_C,
+    "max_operating_margin_c": _MARGIN_C,
+    "slowdown_margin_c": _MARGIN_C,
+    "shutdown_margin_c": _MARGIN_C,
+    "memory_max_margin_c": _MARGIN_C,
+    "temperature_c": _TEMPERATURE_C,
     "draw_w": _POWER_W,
     "limit_w": _POWER_W,
     "default_limit_w": _POWER_W,
@@ -86,6 +97,7 @@ FLAGS = frozenset(
     {
         "handle", "nvml", "secure_boot", "iommu", "nouveau_blacklisted", "persistence", "display_active", "mig",
         "ecc_enabled", "ecc_pending", "retirement_pending", "remap_pending", "remap_failed", "inforom_valid",
+        "on_battery",
     }
 )  # fmt: skip
 """Readings that are True or False."""
@@ -99,6 +111,24 @@ TEXTS = {
 """The format of a text by the name of its reading. Any other text has 1 to 200 printable characters."""
 
 _LONGEST = 200
+
+
+_NO_VBIOS = re.compile(r"[0.]+")
+_VIRTUAL_NAME = re.compile(r"\b(GRID|vGPU)\b|-\d+(-\d+)?[ABCQ](ME|M)?$")
+"""Names of NVIDIA's virtual GPUs end with their profile: "NVIDIA A16-4Q", "GRID T4-8C", "A100-1-5C"."""
+_ZERO = (
+    "gpu_c",
+    "temperature_c",
+    "memory_c",
+    "sm_mhz",
+    "sm_max_mhz",
+    "memory_mhz",
+    "memory_max_mhz",
+    "draw_w",
+)
+_NO_SENSOR: Reading[Any] = Reading.not_supported(
+    "the driver reports 0: a virtual GPU does not have this sensor"
+)
 
 
 def fault(name: str, value: Any) -> str | None:
@@ -134,7 +164,16 @@ def checked(name: str, reading: Reading[Any]) -> Reading[Any]:
 
 
 def checked_all(record: S) -> S:
-    """``record`` with all its readings checked, including nested ones; the same object if all of them are possible."""
+    """``record`` with all its readings checked, including nested ones; the same object if all of them are possible.
+
+    A sensor of a virtual GPU that reports 0 becomes "not supported" (see ``is_virtual``).
+    """
+    if isinstance(record, Gpu):
+        record = _without_sensors(record) if is_virtual(record) else record
+    elif isinstance(record, Machine) and record.host.environment == "virtual-machine":
+        gpus = tuple(_without_sensors(g) if g.temperatures.gpu_c.value == 0 else g for g in record.gpus)
+        if any(new is not old for new, old in zip(gpus, record.gpus, strict=True)):
+            record = msgspec.structs.replace(record, gpus=gpus)
     changes: dict[str, Any] = {}
     for name in record.__struct_fields__:
         entry = getattr(record, name)
@@ -148,6 +187,36 @@ def checked_all(record: S) -> S:
             new = each if any(a is not b for a, b in zip(each, entry, strict=True)) else entry
         if new is not entry:
             changes[name] = new
+    return msgspec.structs.replace(record, **changes) if changes else record
+
+
+def is_virtual(gpu: Gpu) -> bool:
+    """Whether a card is a virtual GPU without sensors, by its name, an empty VBIOS version, or 0 C at 0 MHz."""
+    return (
+        bool(_NO_VBIOS.fullmatch(str(gpu.vbios_version.value)))
+        or bool(_VIRTUAL_NAME.search(str(gpu.name.value)))
+        or (gpu.temperatures.gpu_c.value == 0 and gpu.clocks.sm_mhz.value == 0)
+        or _NO_SENSOR in (gpu.temperatures.gpu_c, gpu.vbios_version)
+    )
+
+
+def _without_sensors(record: S) -> S:
+    """``record`` with "not supported" in place of each sensor that reports 0, and of an empty VBIOS version."""
+    changes: dict[str, Any] = {}
+    for name in record.__struct_fields__:
+        entry = getattr(record, name)
+        if isinstance(entry, Reading):
+            empty = name == "vbios_version" and _NO_VBIOS.fullmatch(str(entry.value))
+            if empty or (name in _ZERO and entry.value == 0 and entry.value is not False):
+                changes[name] = _NO_SENSOR
+        elif isinstance(entry, msgspec.Struct):
+            new = _without_sensors(entry)
+            if new is not entry:
+                changes[name] = new
+        elif name == "samples":
+            each = tuple(_without_sensors(one) if isinstance(one, GpuSample) else one for one in entry)
+            if any(a is not b for a, b in zip(each, entry, strict=True)):
+                changes[name] = each
     return msgspec.structs.replace(record, **changes) if changes else record
 
 
