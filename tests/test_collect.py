@@ -29,10 +29,19 @@ def collect(
     archive = folder / "box.tar.gz"
     command = [shell, *(["sh"] if shell == "busybox" else []), str(SCRIPT), "-o", str(archive), "--yes"]
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=120, cwd=folder,
-        env={"PATH": f"{programs}:/usr/bin:/bin:/usr/sbin:/sbin", "HOME": str(folder), "DLBOX_COLLECT_ROOT": str(sysroot),
-             **(env or {})},
-    )  # fmt: skip
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        cwd=folder,
+        env={
+            "PATH": f"{programs}:/usr/bin:/bin:/usr/sbin:/sbin",
+            "HOME": str(folder),
+            "DLBOX_COLLECT_ROOT": str(sysroot),
+            **(env or {}),
+        },
+    )
     return archive, done
 
 
@@ -53,10 +62,26 @@ def of(findings: list[Finding]) -> dict[str, Finding]:
 
 
 SAME = [
-    "rtx3060_idle", "nouveau_bound", "module_not_built", "library_mismatch", "secure_boot_refuses", "gtx1060_idle",
-    "second_card_missing", "hot_and_throttling", "passthrough", "xid_79", "no_driver", "cpu_only", "held_on_debian",
-    "ecc_and_remap_failed", "power_limit_low", "compute_prohibited", "link_x4", "next_boot_without_driver", "mig",
-]  # fmt: skip
+    "rtx3060_idle",
+    "nouveau_bound",
+    "module_not_built",
+    "library_mismatch",
+    "secure_boot_refuses",
+    "gtx1060_idle",
+    "second_card_missing",
+    "hot_and_throttling",
+    "passthrough",
+    "xid_79",
+    "no_driver",
+    "cpu_only",
+    "held_on_debian",
+    "ecc_and_remap_failed",
+    "power_limit_low",
+    "compute_prohibited",
+    "link_x4",
+    "next_boot_without_driver",
+    "mig",
+]
 
 
 @pytest.mark.parametrize("name", SAME)
@@ -75,17 +100,27 @@ def test_an_archive_gives_the_findings_of_the_computer(name: str, tmp_path: Path
 
 
 CANARIES = {
-    "host": "weisswurst-tower", "domain": "corp.canary.example", "user": "hildegard", "serial": "1423918076655",
-    "uuid": "a1b2c3d4-1111-2222-3333-abcdefabcdef", "mac": "3c:7c:3f:aa:bb:cc", "ip4": "192.168.178.77",
-    "ip6": "fe80::3e7c:3fff:feaa:bbcc", "token": "ghp_abcdEFGH1234ijklMNOP5678qrstUVWX9012",
-    "long": "Zx81Qw72Er63Ty54Ui45Op36As27Df18", "password": "correcthorse", "key": "AAAAC3NzaC1lZDI1NTE5AAAAIOcanary",
-}  # fmt: skip
+    "host": "weisswurst-tower",
+    "domain": "corp.canary.example",
+    "user": "hildegard",
+    "serial": "1423918076655",
+    "uuid": "a1b2c3d4-1111-2222-3333-abcdefabcdef",
+    "mac": "3c:7c:3f:aa:bb:cc",
+    "ip4": "192.168.178.77",
+    "ip6": "fe80::3e7c:3fff:feaa:bbcc",
+    "token": "ghp_abcdEFGH1234ijklMNOP5678qrstUVWX9012",
+    "long": "Zx81Qw72Er63Ty54Ui45Op36As27Df18",
+    "password": "correcthorse",
+    "key": "AAAAC3NzaC1lZDI1NTE5AAAAIOcanary",
+}
 """One value of each kind that must never be in an archive."""
-LINES = "\n".join((
-    "node {host} {host}.{domain} {user} /home/{user}/venv Serial Number: {serial}",
-    "GPU-{uuid} mac {mac} inet {ip4}/24 inet6 {ip6} token={token} {long}",
-    "http://{user}:{password}@proxy.{domain}:3128 ssh-ed25519 {key} {user}@{host}",
-)).format(**CANARIES)  # fmt: skip
+LINES = "\n".join(
+    (
+        "node {host} {host}.{domain} {user} /home/{user}/venv Serial Number: {serial}",
+        "GPU-{uuid} mac {mac} inet {ip4}/24 inet6 {ip6} token={token} {long}",
+        "http://{user}:{password}@proxy.{domain}:3128 ssh-ed25519 {key} {user}@{host}",
+    )
+).format(**CANARIES)
 
 
 def contents(archive: Path) -> tuple[str, list[tarfile.TarInfo]]:
@@ -102,18 +137,21 @@ def test_no_canary_reaches_the_archive(shell: str, tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "live/root", sysroot, symlinks=True)
     texts = {
         "proc/version": f"Linux version 6.8.0-60-generic (buildd@{CANARIES['host']}) (gcc 13.2.0) {LINES}\n",
-        "proc/cmdline": "BOOT_IMAGE=/vmlinuz root=UUID={uuid} ip={ip4} nvidia-drm.modeset=1 token={token} {host} k={long}".format(**CANARIES),
-        "proc/sys/kernel/hostname": CANARIES["host"], "etc/hostname": f"{CANARIES['host']}.{CANARIES['domain']}",
+        "proc/cmdline": "BOOT_IMAGE=/vmlinuz root=UUID={uuid} ip={ip4} nvidia-drm.modeset=1 token={token} {host} k={long}".format(  # noqa: E501
+            **CANARIES
+        ),
+        "proc/sys/kernel/hostname": CANARIES["host"],
+        "etc/hostname": f"{CANARIES['host']}.{CANARIES['domain']}",
         "etc/passwd": f"{CANARIES['user']}:x:1000:1000:Hildegard Canary,,,:/home/{CANARIES['user']}:/bin/sh\n",
         "etc/machine-id": CANARIES["uuid"].replace("-", ""),
         "etc/modprobe.d/own.conf": f"blacklist nouveau\noptions nvidia NVreg_X={CANARIES['token']}\n# {LINES}\n",
         "etc/apt/apt.conf.d/90proxy": f'APT::Periodic::Unattended-Upgrade "1";\nAcquire::http::Proxy "{LINES}";\n',
-        "etc/os-release": f'ID=ubuntu\nVERSION_ID="24.04"\nPRETTY_NAME="Ubuntu 24.04 {CANARIES["host"]}"\nHOME_URL="{LINES}"\n',
+        "etc/os-release": f'ID=ubuntu\nVERSION_ID="24.04"\nPRETTY_NAME="Ubuntu 24.04 {CANARIES["host"]}"\nHOME_URL="{LINES}"\n',  # noqa: E501
         "dev/kmsg": "".join(f"6,{n},{n},-;NVRM: {line}\n" for n, line in enumerate(LINES.splitlines()))
         + f"6,9,9,-;Command line: quiet token={CANARIES['token']} user={CANARIES['user']}\n",
-        "var/lib/dpkg/status": f"Package: nvidia-driver-580\nStatus: install ok installed\nVersion: 580.95.05-0\nMaintainer: {LINES}\n\n",
-        "var/lib/dkms/nvidia/580.95.05/build/make.log": f"DKMS make.log for kernel 6.8.0-60-generic\n{LINES}\nerror: {LINES}\n",
-    }  # fmt: skip
+        "var/lib/dpkg/status": f"Package: nvidia-driver-580\nStatus: install ok installed\nVersion: 580.95.05-0\nMaintainer: {LINES}\n\n",  # noqa: E501
+        "var/lib/dkms/nvidia/580.95.05/build/make.log": f"DKMS make.log for kernel 6.8.0-60-generic\n{LINES}\nerror: {LINES}\n",  # noqa: E501
+    }
     for path, text in texts.items():
         (sysroot / path).parent.mkdir(parents=True, exist_ok=True)
         (sysroot / path).write_text(text)
@@ -130,10 +168,17 @@ def test_no_canary_reaches_the_archive(shell: str, tmp_path: Path) -> None:
     reports.program(programs, "hostname", f"{CANARIES['host']}.{CANARIES['domain']}")
     reports.program(programs, "id", CANARIES["user"])
     archive, done = collect(
-        tmp_path, sysroot, programs, shell=shell,
-        env={"USER": CANARIES["user"], "LD_LIBRARY_PATH": f"/home/{CANARIES['user']}/lib", "XLA_FLAGS": f"--x={CANARIES['token']}",
-             "https_proxy": f"http://{CANARIES['user']}:{CANARIES['password']}@{CANARIES['ip4']}"},
-    )  # fmt: skip
+        tmp_path,
+        sysroot,
+        programs,
+        shell=shell,
+        env={
+            "USER": CANARIES["user"],
+            "LD_LIBRARY_PATH": f"/home/{CANARIES['user']}/lib",
+            "XLA_FLAGS": f"--x={CANARIES['token']}",
+            "https_proxy": f"http://{CANARIES['user']}:{CANARIES['password']}@{CANARIES['ip4']}",
+        },
+    )
     assert done.returncode == 0, done.stderr
     text, members = contents(archive)
     for kind, value in CANARIES.items():
@@ -196,9 +241,12 @@ def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
 def test_the_archive_can_go_to_stdout(tmp_path: Path) -> None:
     (tmp_path / "root").mkdir()
     done = subprocess.run(
-        ["sh", str(SCRIPT), "-o", "-", "--yes"], capture_output=True, check=False, cwd=tmp_path,
+        ["sh", str(SCRIPT), "-o", "-", "--yes"],
+        capture_output=True,
+        check=False,
+        cwd=tmp_path,
         env={**os.environ, "DLBOX_COLLECT_ROOT": str(tmp_path / "root")},
-    )  # fmt: skip
+    )
     assert done.returncode == 0
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as opened:
         assert "dlbox-collect/README.txt" in opened.getnames()

@@ -22,9 +22,10 @@ import scenario
 
 from bench import health
 from bench.finding import Finding, Status, verdict
+from bench.health import source_needs
 from bench.health.source_needs import NOT_IN_SOURCE
 from inventory.machine.reading import Reading
-from inventory.machine.records import Machine
+from inventory.machine.records import Machine, MachineSource
 from inventory.sources import contents, read
 from inventory.sources.contents import ReportError
 
@@ -33,7 +34,7 @@ UBUNTU = 'PRETTY_NAME="Ubuntu 24.04.3 LTS"\nID=ubuntu\nVERSION_ID="24.04"\n'
 MODULES = (
     "nvidia 60710912 1 nvidia_modeset, Live 0x0\nnvidia_uvm 2097152 0 - Live 0x0\nvideo 77824 0 - Live 0x0\n"
 )
-NVRM = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  Sun Jul 27 07:16:42 UTC 2025\nGCC version: gcc 13.3\n"
+NVRM = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  Sun Jul 27 07:16:42 UTC 2025\nGCC version: gcc 13.3\n"  # noqa: E501
 
 
 @pytest.fixture(scope="module")
@@ -97,11 +98,48 @@ def test_what_a_source_lacks_never_passes_and_does_not_fail_the_verdict(
             assert finding.status is Status.SKIP
         elif finding.status is Status.PASS:
             assert there[id_].status is Status.PASS, finding
-    for id_ in ("host.memory", "host.swap", "host.disk", "host.variables", "host.environment", "host.load", "errors.xid",
-                "driver.secure-boot", "driver.module-built", "driver.nouveau", "driver.next-boot", "driver.packages",
-                "driver.device-nodes", "driver.permission", "pcie.errors", "driver.lost"):  # fmt: skip
+    for id_ in (
+        "host.memory",
+        "host.swap",
+        "host.disk",
+        "host.variables",
+        "host.environment",
+        "host.load",
+        "errors.xid",
+        "driver.secure-boot",
+        "driver.module-built",
+        "driver.nouveau",
+        "driver.next-boot",
+        "driver.packages",
+        "driver.device-nodes",
+        "driver.permission",
+        "pcie.errors",
+        "driver.lost",
+    ):
         if id_ in here:
             assert here[id_].message.startswith(NOT_IN_SOURCE), here[id_]
+
+
+def test_the_fields_that_checks_need_from_a_report_exist() -> None:
+    ids = {check.id for check in health.checks()}
+    assert set(source_needs.FIELDS) | set(source_needs.FIELDS_FOR_A_PASS) <= ids
+    named = {
+        field
+        for table in (source_needs.FIELDS, source_needs.FIELDS_FOR_A_PASS)
+        for fields in table.values()
+        for field in fields
+    }
+    assert named <= set(source_needs.NAMES)
+
+
+def test_no_check_passes_without_a_field_of_the_report(machines: dict[str, Machine]) -> None:
+    live = machines["rtx3060_idle"]
+    for table in (source_needs.FIELDS, source_needs.FIELDS_FOR_A_PASS):
+        for id_, fields in table.items():
+            for field in fields:
+                lacking = msgspec.structs.replace(live, source=MachineSource(name="x", missing=(field,)))
+                found = by_id(health.run(lacking))[id_]
+                assert found.status is not Status.PASS, (id_, field)
 
 
 def test_no_reading_of_this_computer_reaches_the_machine_of_a_report(tmp_path: Path) -> None:
@@ -197,10 +235,14 @@ GPU 00000000:02:00.0
 def test_the_text_of_several_cards_is_read_in_every_encoding(change: str, tmp_path: Path) -> None:
     text = "Données du système : été\n$ nvidia-smi -q\n" + TEXT_OUTPUT + "$ \n"
     data = {
-        "plain": text.encode(), "crlf": text.replace("\n", "\r\n").encode(), "utf-16": text.encode("utf-16"),
-        "utf-16-bare": text.encode("utf-16-le"), "bom": text.encode("utf-8-sig"), "latin-1": text.encode("latin-1"),
+        "plain": text.encode(),
+        "crlf": text.replace("\n", "\r\n").encode(),
+        "utf-16": text.encode("utf-16"),
+        "utf-16-bare": text.encode("utf-16-le"),
+        "bom": text.encode("utf-8-sig"),
+        "latin-1": text.encode("latin-1"),
         "escapes": ("\x1b[0;31m" + text.replace("GPU ", "\x1b[1mGPU \x1b[0m")).encode(),
-    }[change]  # fmt: skip
+    }[change]
     found = read.machine(source(tmp_path, {"out.txt": data}))
     first, second = found.gpus
     assert (first.name.value, second.name.value) == ("NVIDIA GeForce RTX 3060", "NVIDIA GeForce GTX 1060 6GB")
@@ -267,7 +309,7 @@ def test_a_message_of_nvidia_smi_is_the_code_of_nvml(text: str, code: int, tmp_p
 
 
 def test_a_lost_card_is_named(machines: dict[str, Machine], tmp_path: Path) -> None:
-    text = "Unable to determine the device handle for GPU0: 0000:01:00.0: GPU is lost.  Reboot the system to recover this GPU\n"
+    text = "Unable to determine the device handle for GPU0: 0000:01:00.0: GPU is lost.  Reboot the system to recover this GPU\n"  # noqa: E501
     found = read.machine(source(tmp_path, {"smi.txt": text}))
     (gpu,) = found.gpus
     assert (gpu.handle.code, gpu.pci_address.value) == (15, "0000:01:00.0")
@@ -291,13 +333,18 @@ def test_folder_archive_and_one_text_give_the_same_machine(
 ) -> None:
     live = machines["rtx3060_idle"]
     files = {
-        "smi.txt": reports.smi_xml(live), "bus.txt": reports.lspci(live), "loaded.txt": "Module Size  Used by\nnvidia 60710912 1\n",
-        "a/uname.txt": f"Linux box {KERNEL} #63-Ubuntu SMP x86_64 x86_64 x86_64 GNU/Linux\n", "rel.txt": UBUNTU,
-        "dkms.txt": f"nvidia/580.65.06, {KERNEL}, x86_64: installed\n", "boot.txt": "SecureBoot disabled\n",
-        "dpkg.txt": f"ii  linux-image-{KERNEL} 6.8.0-60.63 amd64 kernel\nhi  nvidia-dkms-580 580.65.06-0ubuntu1 amd64 x\n"
+        "smi.txt": reports.smi_xml(live),
+        "bus.txt": reports.lspci(live),
+        "loaded.txt": "Module Size  Used by\nnvidia 60710912 1\n",
+        "a/uname.txt": f"Linux box {KERNEL} #63-Ubuntu SMP x86_64 x86_64 x86_64 GNU/Linux\n",
+        "rel.txt": UBUNTU,
+        "dkms.txt": f"nvidia/580.65.06, {KERNEL}, x86_64: installed\n",
+        "boot.txt": "SecureBoot disabled\n",
+        "dpkg.txt": f"ii  linux-image-{KERNEL} 6.8.0-60.63 amd64 kernel\nhi  nvidia-dkms-580 580.65.06-0ubuntu1 amd64 x\n"  # noqa: E501
         f"ii  linux-headers-{KERNEL} 6.8.0-60.63 amd64 headers\n",
-        "version": NVRM, "log": reports.kernel_lines(["NVRM: loading NVIDIA UNIX x86_64 Kernel Module  580.65.06"]),
-    }  # fmt: skip
+        "version": NVRM,
+        "log": reports.kernel_lines(["NVRM: loading NVIDIA UNIX x86_64 Kernel Module  580.65.06"]),
+    }
     if kind == "folder":
         where = source(tmp_path, dict(files))
     elif kind == "one file":
@@ -373,8 +420,15 @@ def test_a_bug_report_of_a_planted_fault_names_it(
     elif case == "secure boot":
         machine = broken(machines, None, 9)
         files = {"etc/os-release": UBUNTU, "proc/modules": "video 77824 0 - Live 0x0\n"}
-        lines, says = [BUS, "secureboot: Secure boot enabled", "Loading of module with unavailable key is rejected",
-                       "nvidia: Key was rejected by service"], "Secure Boot"  # fmt: skip
+        lines, says = (
+            [
+                BUS,
+                "secureboot: Secure boot enabled",
+                "Loading of module with unavailable key is rejected",
+                "nvidia: Key was rejected by service",
+            ],
+            "Secure Boot",
+        )
     else:
         machine = broken(machines, "nvidia", 15)
         lines = [
@@ -393,17 +447,28 @@ def test_prebuilt_modules_that_stayed_behind_are_named(machines: dict[str, Machi
     machine = broken(machines, None, 9)
     machine = msgspec.structs.replace(machine, host=msgspec.structs.replace(machine.host, kernel=new))
     dpkg = "".join(
-        f"ii  {name} {version} amd64 x\n" for name, version in (
-            (f"linux-image-{old}", "6.8.0-60.63"), (f"linux-image-{new}", "6.8.0-63.66"),
-            (f"linux-modules-nvidia-580-open-{old}", "6.8.0-60.63"), ("nvidia-driver-580-open", "580.65.06-0ubuntu0.24.04.1"),
+        f"ii  {name} {version} amd64 x\n"
+        for name, version in (
+            (f"linux-image-{old}", "6.8.0-60.63"),
+            (f"linux-image-{new}", "6.8.0-63.66"),
+            (f"linux-modules-nvidia-580-open-{old}", "6.8.0-60.63"),
+            ("nvidia-driver-580-open", "580.65.06-0ubuntu0.24.04.1"),
             ("linux-modules-nvidia-580-open-generic", "6.8.0-60.63"),
         )
-    )  # fmt: skip
+    )
     log = reports.kernel_lines([BUS], new)
-    box = source(tmp_path, {
-        "smi.txt": reports.smi_xml(machine), "bus.txt": reports.lspci(machine), "rel.txt": UBUNTU, "dpkg.txt": dpkg, "dmesg.txt": log,
-        "uname.txt": f"Linux box {new} #66-Ubuntu SMP x86_64 x86_64 x86_64 GNU/Linux\n", "lsmod.txt": "Module  Size  Used by\nvideo 1 0\n",
-    })  # fmt: skip
+    box = source(
+        tmp_path,
+        {
+            "smi.txt": reports.smi_xml(machine),
+            "bus.txt": reports.lspci(machine),
+            "rel.txt": UBUNTU,
+            "dpkg.txt": dpkg,
+            "dmesg.txt": log,
+            "uname.txt": f"Linux box {new} #66-Ubuntu SMP x86_64 x86_64 x86_64 GNU/Linux\n",
+            "lsmod.txt": "Module  Size  Used by\nvideo 1 0\n",
+        },
+    )
     failed = [f for f in health.run(read.machine(box)) if f.status is Status.FAIL]
     assert len(failed) == 1
     assert f"linux-modules-nvidia-580-open-{new}" in (failed[0].remedy or ""), failed
@@ -412,14 +477,24 @@ def test_prebuilt_modules_that_stayed_behind_are_named(machines: dict[str, Machi
 
 def test_a_card_without_address_space_is_named(machines: dict[str, Machine], tmp_path: Path) -> None:
     machine = broken(machines, "nvidia", 6)
-    lines = [BUS, "pci 0000:01:00.0: BAR 1 [mem size 0x400000000 64bit pref]: can't assign; no space",
-             "NVRM: This PCI I/O region assigned to your NVIDIA device is invalid:", "NVRM: BAR1 is 0M @ 0x0 (PCI:0000:01:00.0)",
-             "nvidia: probe of 0000:01:00.0 failed with error -1", "NVRM: None of the NVIDIA devices were initialized."]  # fmt: skip
-    text = reports.bug_report(machine, files={"etc/os-release": UBUNTU, "proc/modules": MODULES, "proc/driver/nvidia/./version": NVRM},
-                              dmesg=reports.kernel_lines(lines))  # fmt: skip
+    lines = [
+        BUS,
+        "pci 0000:01:00.0: BAR 1 [mem size 0x400000000 64bit pref]: can't assign; no space",
+        "NVRM: This PCI I/O region assigned to your NVIDIA device is invalid:",
+        "NVRM: BAR1 is 0M @ 0x0 (PCI:0000:01:00.0)",
+        "nvidia: probe of 0000:01:00.0 failed with error -1",
+        "NVRM: None of the NVIDIA devices were initialized.",
+    ]
+    text = reports.bug_report(
+        machine,
+        files={"etc/os-release": UBUNTU, "proc/modules": MODULES, "proc/driver/nvidia/./version": NVRM},
+        dmesg=reports.kernel_lines(lines),
+    )
     text = text.replace("Failed to initialize NVML: Unknown Error", "No devices were found")
     failed = [f for f in judged(text, tmp_path).values() if f.status is Status.FAIL]
-    assert any("address space" in f"{f.title} {f.message} {f.remedy}" or "4G" in (f.remedy or "") for f in failed), failed
+    assert any(
+        "address space" in f"{f.title} {f.message} {f.remedy}" or "4G" in (f.remedy or "") for f in failed
+    ), failed
 
 
 def test_messages_of_an_earlier_boot_do_not_count(machines: dict[str, Machine], tmp_path: Path) -> None:
@@ -433,10 +508,16 @@ def test_messages_of_an_earlier_boot_do_not_count(machines: dict[str, Machine], 
 
 
 def test_a_library_that_is_newer_than_the_module_is_found_without_nvidia_smi(tmp_path: Path) -> None:
-    found = read.machine(source(tmp_path, {
-        "lspci.txt": "01:00.0 VGA compatible controller [0300]: NVIDIA Corporation GA106 [10de:2503] (rev a1)\n\tKernel driver in use: nvidia\n",
-        "version": NVRM, "dpkg.txt": "ii  libnvidia-compute-580:amd64 580.95.05-0ubuntu1 amd64 x\nii  nvidia-utils-580 580.95.05-0ubuntu1 amd64 x\n",
-    }))  # fmt: skip
+    found = read.machine(
+        source(
+            tmp_path,
+            {
+                "lspci.txt": "01:00.0 VGA compatible controller [0300]: NVIDIA Corporation GA106 [10de:2503] (rev a1)\n\tKernel driver in use: nvidia\n",  # noqa: E501
+                "version": NVRM,
+                "dpkg.txt": "ii  libnvidia-compute-580:amd64 580.95.05-0ubuntu1 amd64 x\nii  nvidia-utils-580 580.95.05-0ubuntu1 amd64 x\n",  # noqa: E501
+            },
+        )
+    )
     assert by_id(health.run(found))["driver.mismatch"].status is Status.FAIL
 
 
@@ -446,10 +527,10 @@ def test_a_library_that_is_newer_than_the_module_is_found_without_nvidia_smi(tmp
 def test_entities_are_never_expanded(tmp_path: Path) -> None:
     laughs = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 12))
     text = f'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a0 "ha">{laughs}<!ENTITY f SYSTEM "file:///etc/passwd">]>'
-    text += "<nvidia_smi_log><driver_version>580.1</driver_version><gpu id='0000:01:00.0'><product_name>&a11;&f;</product_name></gpu></nvidia_smi_log>"
-    with pytest.raises(ReportError):
-        if not read.machine(source(tmp_path, {"x.xml": text})).gpus[0].name.ok:
-            raise ReportError("no name was read")
+    text += "<nvidia_smi_log><driver_version>580.1</driver_version><gpu id='0000:01:00.0'><product_name>&a11;&f;</product_name></gpu></nvidia_smi_log>"  # noqa: E501
+    (gpu,) = read.machine(source(tmp_path, {"x.xml": text})).gpus
+    assert gpu.name.value is None or len(gpu.name.value) < 100
+    assert "root:" not in str(gpu)
 
 
 def test_links_and_paths_of_an_archive_are_not_followed(tmp_path: Path) -> None:
@@ -465,9 +546,21 @@ def test_links_and_paths_of_an_archive_are_not_followed(tmp_path: Path) -> None:
             member.size = len(text) if member.isreg() else 0
             archive.addfile(member, io.BytesIO(text.encode()) if member.isreg() else None)
 
-        add("d/files.txt", "\n".join(("# dlbox collect 1", f"L etc/os-release -> {outside}", "L a -> ../../../../../../etc",
-                                      f"L b -> {'../' * 9}{outside}", "F ../../evil", "LD c -> /", "L c/d/e -> ../../../x",
-                                      "D etc")))  # fmt: skip
+        add(
+            "d/files.txt",
+            "\n".join(
+                (
+                    "# dlbox collect 1",
+                    f"L etc/os-release -> {outside}",
+                    "L a -> ../../../../../../etc",
+                    f"L b -> {'../' * 9}{outside}",
+                    "F ../../evil",
+                    "LD c -> /",
+                    "L c/d/e -> ../../../x",
+                    "D etc",
+                )
+            ),
+        )
         add("d/root/../../../../../../tmp/dlbox-evil", "x")
         add("d/root/etc/os-release", UBUNTU)
         add("d/root/a/hostname", "x")
@@ -504,22 +597,33 @@ def test_a_compressed_file_without_end_is_refused(tmp_path: Path, monkeypatch: p
         read.machine(source(tmp_path, {"many": many}))
 
 
+def outcome(path: Path) -> str:
+    """The sentence that refuses the report, or "read"."""
+    try:
+        read.machine(path)
+    except ReportError as error:
+        return str(error)
+    return "read"
+
+
 @pytest.mark.parametrize("kind", ["gz", "xz", "bz2", "tar"])
 def test_a_cut_archive_is_one_sentence(kind: str, tmp_path: Path) -> None:
     data = archived({"smi.txt": TEXT_OUTPUT * 20, "b.txt": UBUNTU}, kind)
     for share in (0.2, 0.5, 0.9):
         path = source(tmp_path, {"box": data[: int(len(data) * share)]})
-        try:
-            read.machine(path)
-        except ReportError as error:
-            assert re.fullmatch(r"[^\n]{10,300}", str(error))
+        assert re.fullmatch(r"read|[^\n]{10,300}", outcome(path))
 
 
 @pytest.mark.parametrize(
     ("data", "says"),
-    [(b"", "no text"), (b"hello\n", "nothing that dlbox can read"), (b"PK\x03\x04zip", "ZIP"), (b"\x28\xb5\x2f\xfd1234", "zst"),
-     (b"\x1f\x8b1234", "damaged")],
-)  # fmt: skip
+    [
+        (b"", "no text"),
+        (b"hello\n", "nothing that dlbox can read"),
+        (b"PK\x03\x04zip", "ZIP"),
+        (b"\x28\xb5\x2f\xfd1234", "zst"),
+        (b"\x1f\x8b1234", "damaged"),
+    ],
+)
 def test_a_file_that_is_no_report_is_refused_with_a_reason(data: bytes, says: str, tmp_path: Path) -> None:
     with pytest.raises(ReportError, match=says):
         read.machine(source(tmp_path, {"file": data}))
@@ -593,10 +697,15 @@ def test_a_report_without_cards_is_refused(tmp_path: Path) -> None:
 
 
 def test_plan_from_a_report_uses_its_distribution_kernel_and_cards(tmp_path: Path) -> None:
-    box = source(tmp_path / "box", {
-        "a": UBUNTU, "b": f"Linux box {KERNEL} #63-Ubuntu SMP x86_64 GNU/Linux\n", "c": "SecureBoot enabled\n",
-        "d": "01:00.0 VGA compatible controller [0300]: NVIDIA Corporation GA106 [10de:2503] (rev a1)\n",
-    })  # fmt: skip
+    box = source(
+        tmp_path / "box",
+        {
+            "a": UBUNTU,
+            "b": f"Linux box {KERNEL} #63-Ubuntu SMP x86_64 GNU/Linux\n",
+            "c": "SecureBoot enabled\n",
+            "d": "01:00.0 VGA compatible controller [0300]: NVIDIA Corporation GA106 [10de:2503] (rev a1)\n",
+        },
+    )
     done = dlbox("plan", "--from", str(box), "--json")
     assert done.returncode == 0, done.stderr
     described = dlbox(

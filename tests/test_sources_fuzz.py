@@ -20,16 +20,47 @@ from inventory.sources.contents import ReportError, decoded
 from inventory.sources.smi_values import reading, whole
 
 SEEDS = (
-    TEXT_OUTPUT, TABLE, UBUNTU, NVRM, "nvidia/580.65.06, 6.8.0-60-generic, x86_64: installed\n",
-    "Module  Size  Used by\nnvidia 60710912 1 nvidia_uvm\n", "ii  nvidia-driver-580:amd64 580.65.06-0 amd64 x\nhi  libnvidia-ml1 1 all y\n",
-    reports.kernel_lines(["NVRM: Xid (PCI:0000:01:00): 79, x", "nouveau 0000:01:00.0: x", "pci 0000:01:00.0: [10de:2503] type 00 class 0x030000"]),
-    "01:00.0 VGA compatible controller [0300]: NVIDIA Corporation GA106 [10de:2503] (rev a1)\n\tKernel driver in use: nvidia\n",
-    "# dlbox collect 1\nF etc/os-release\nL a -> ../../b\nLD sys/bus/pci/devices/0000:01:00.0 -> ../../../devices/x\nC dev/nvidia0 rw\nD ..\n",
-    "<nvidia_smi_log><driver_version>580.65.06</driver_version><gpu id='0000:01:00.0'><fan_speed>ERR!</fan_speed></gpu></nvidia_smi_log>",
-    f"{reports.RULER}\n\nStart of NVIDIA bug report log file.\nuname: Linux h 6.8.0 #1 x86_64\n{reports.RULER}\n\n*** /etc/os-release\n{UBUNTU}",
-)  # fmt: skip
-WORDS = ("N/A", "[Unknown Error]", "ERR!", "Requested functionality has been deprecated", "GPU is lost", "-1", "99999999999999999999999",
-         "0x", "nan", "é", "\x00", "\x1b[31m", "\u202e", "١٢٣", "1e999", "<", "&lol;", ":", "    ", "=" * 40)  # fmt: skip
+    TEXT_OUTPUT,
+    TABLE,
+    UBUNTU,
+    NVRM,
+    "nvidia/580.65.06, 6.8.0-60-generic, x86_64: installed\n",
+    "Module  Size  Used by\nnvidia 60710912 1 nvidia_uvm\n",
+    "ii  nvidia-driver-580:amd64 580.65.06-0 amd64 x\nhi  libnvidia-ml1 1 all y\n",
+    reports.kernel_lines(
+        [
+            "NVRM: Xid (PCI:0000:01:00): 79, x",
+            "nouveau 0000:01:00.0: x",
+            "pci 0000:01:00.0: [10de:2503] type 00 class 0x030000",
+        ]
+    ),
+    "01:00.0 VGA compatible controller [0300]: NVIDIA Corporation GA106 [10de:2503] (rev a1)\n\tKernel driver in use: nvidia\n",  # noqa: E501
+    "# dlbox collect 1\nF etc/os-release\nL a -> ../../b\nLD sys/bus/pci/devices/0000:01:00.0 -> ../../../devices/x\nC dev/nvidia0 rw\nD ..\n",  # noqa: E501
+    "<nvidia_smi_log><driver_version>580.65.06</driver_version><gpu id='0000:01:00.0'><fan_speed>ERR!</fan_speed></gpu></nvidia_smi_log>",  # noqa: E501
+    f"{reports.RULER}\n\nStart of NVIDIA bug report log file.\nuname: Linux h 6.8.0 #1 x86_64\n{reports.RULER}\n\n*** /etc/os-release\n{UBUNTU}",  # noqa: E501
+)
+WORDS = (
+    "N/A",
+    "[Unknown Error]",
+    "ERR!",
+    "Requested functionality has been deprecated",
+    "GPU is lost",
+    "-1",
+    "99999999999999999999999",
+    "0x",
+    "nan",
+    "é",
+    "\x00",
+    "\x1b[31m",
+    "\u202e",
+    "١٢٣",
+    "1e999",
+    "<",
+    "&lol;",
+    ":",
+    "    ",
+    "=" * 40,
+)
 
 
 @st.composite
@@ -58,10 +89,12 @@ def judged(path: Path) -> list[Finding] | None:
     try:
         machine = read.machine(path)
     except ReportError as error:
-        assert "\n" not in str(error)
-        assert len(str(error)) < 400
-        return None
-    return health.run(machine)
+        sentence = str(error)
+    else:
+        return health.run(machine)
+    assert "\n" not in sentence
+    assert len(sentence) < 400
+    return None
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -93,15 +126,24 @@ def test_any_text_is_a_reading_of_a_number(text: str) -> None:
 def big_report(size: int) -> str:
     """A bug report of ``size`` characters: a long kernel log, Xorg logs, hex dumps of the bus, and nvidia-smi."""
     machine = scenario_machine()
-    chance = random.Random(7)
-    log = reports.kernel_lines(["NVRM: loading NVIDIA UNIX x86_64 Kernel Module  580.65.06"] + [
-        f"usb {n}-1: new device number {n}, pci 0000:00:1f.{n % 7}: BAR {n % 6}, GPU_like [10de:{n % 9999:04d}] | {n} : NVIDIA" for n in range(20_000)
-    ])  # fmt: skip
-    hexdump = "".join(
-        f"{n % 4096:02x}: " + " ".join(f"{chance.randrange(256):02x}" for _ in range(16)) + "\n" for n in range(20_000)
+    chance = random.Random(7)  # noqa: S311 - test data
+    log = reports.kernel_lines(
+        ["NVRM: loading NVIDIA UNIX x86_64 Kernel Module  580.65.06"]
+        + [
+            f"usb {n}-1: new device number {n}, pci 0000:00:1f.{n % 7}: BAR {n % 6}, GPU_like [10de:{n % 9999:04d}] | {n} : NVIDIA"  # noqa: E501
+            for n in range(20_000)
+        ]
     )
-    text = reports.bug_report(machine, files={"proc/driver/nvidia/./version": NVRM, "etc/os-release": UBUNTU}, dmesg=log)
-    return text + f"{reports.RULER}\n\n/usr/bin/lspci -nnDvvvxxxx\n\n{hexdump}" * (1 + (size - len(text)) // (len(hexdump) or 1))
+    hexdump = "".join(
+        f"{n % 4096:02x}: " + " ".join(f"{chance.randrange(256):02x}" for _ in range(16)) + "\n"
+        for n in range(20_000)
+    )
+    text = reports.bug_report(
+        machine, files={"proc/driver/nvidia/./version": NVRM, "etc/os-release": UBUNTU}, dmesg=log
+    )
+    return text + f"{reports.RULER}\n\n/usr/bin/lspci -nnDvvvxxxx\n\n{hexdump}" * (
+        1 + (size - len(text)) // (len(hexdump) or 1)
+    )
 
 
 def scenario_machine() -> read.Machine:
@@ -120,9 +162,22 @@ def test_a_report_of_ten_megabytes_is_read(tmp_path: Path) -> None:
     assert machine.kernel_log.ok
 
 
-@pytest.mark.parametrize("line", ["a" * 3_000_000, "a: " * 700_000, "<nvidia_smi_log>" + "<a>" * 400_000, " " * 3_000_000 + "x",
-                                  "|" * 1_000_000, "NVSMI LOG " * 200_000, "0" * 1_000_000 + ":", "[" + "1" * 1_000_000,
-                                  "==NVSMI LOG==\n" + "a : b\n" * 200_000, "01:00.0 VGA " * 100_000, "NVML " + ": " * 500_000])  # fmt: skip
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a" * 3_000_000,
+        "a: " * 700_000,
+        "<nvidia_smi_log>" + "<a>" * 400_000,
+        " " * 3_000_000 + "x",
+        "|" * 1_000_000,
+        "NVSMI LOG " * 200_000,
+        "0" * 1_000_000 + ":",
+        "[" + "1" * 1_000_000,
+        "==NVSMI LOG==\n" + "a : b\n" * 200_000,
+        "01:00.0 VGA " * 100_000,
+        "NVML " + ": " * 500_000,
+    ],
+)
 def test_long_and_repeated_lines_do_not_hang(line: str, tmp_path: Path) -> None:
     (tmp_path / "report.txt").write_text(line + "\n" + yaml.safe_dump({"a": line[:1000]}))
     judged(tmp_path / "report.txt")
