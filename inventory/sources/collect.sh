@@ -99,7 +99,13 @@ copy sys/class/dmi/id/chassis_type
 copy sys/class/dmi/id/sys_vendor
 copy sys/hypervisor/type
 copy run/systemd/container
-for file in .dockerenv run/.containerenv dev/lxd/sock dev/dxg; do [ ! -e "$R/$file" ] || note "F $file"; done
+copy proc/xen/capabilities
+copy sys/devices/platform/asus-nb-wmi/dgpu_disable
+copy etc/prime-discrete
+matching sys/class/dmi/id/product_name 'QEMU|KVM|VMware|innotek|VirtualBox|Xen|Parallels|OpenStack|Bochs|Nutanix|oVirt|Virtual Machine|Standard PC|HVM|Compute Engine'
+for file in .dockerenv run/.containerenv run/host/container-manager run/secrets/kubernetes.io var/run/secrets/kubernetes.io \
+    dev/lxd/sock dev/incus/sock .singularity.d .flatpak-info run/WSL dev/dxg proc/sys/fs/binfmt_misc/WSLInterop \
+    proc/sys/fs/binfmt_misc/WSLInterop-late; do [ ! -e "$R/$file" ] || note "F $file"; done
 [ ! -d "$R/sys/kernel/iommu_groups" ] || note "D sys/kernel/iommu_groups"
 [ ! -e "$R/sys/kernel/iommu_groups/0" ] || note "D sys/kernel/iommu_groups/0"
 if [ -d "$R/sys/firmware/efi" ]; then
@@ -114,10 +120,10 @@ if [ -d "$R/sys/firmware/efi" ]; then
     done
 fi
 if [ -r "$R/proc/1/cgroup" ]; then
-    grep -E -o 'docker|kubepods|libpod|lxc|containerd' "$R/proc/1/cgroup" 2>/dev/null | head -n 1 | store proc/1/cgroup
+    grep -E -o 'docker|kubepods|libpod|lxc|containerd|crio' "$R/proc/1/cgroup" 2>/dev/null | head -n 1 | store proc/1/cgroup
 fi
 if [ -r "$R/proc/1/environ" ]; then
-    tr '\000' '\n' <"$R/proc/1/environ" 2>/dev/null | grep -E '^container=[a-z0-9-]*$' | head -n 1 | store proc/1/environ
+    { tr '\000' '\n' <"$R/proc/1/environ"; } 2>/dev/null | grep -E '^container=[a-z0-9-]*$' | head -n 1 | store proc/1/environ
 fi
 if [ -r "$R/proc/cmdline" ]; then { printf 'Command line: '; cat "$R/proc/cmdline"; } | store proc/cmdline; fi
 df -Pk "${HOME:-/}" 2>/dev/null | awk 'END { if (NF >= 6) print "fs", $2, $3, $4, $5 }' >"$RAW/out/df.txt"
@@ -170,7 +176,8 @@ for folder in usr/lib/x86_64-linux-gnu usr/lib64 usr/lib usr/lib/aarch64-linux-g
     full=$(readlink -f "$link")
     note "L $folder/libnvidia-ml.so.1 -> ${full##*/}"
 done
-for file in "$R"/lib/firmware/nvidia/*/gsp*.bin* "$R"/usr/lib/firmware/nvidia/*/gsp*.bin*; do
+for file in "$R"/lib/firmware/nvidia/*/gsp*.bin* "$R"/usr/lib/firmware/nvidia/*/gsp*.bin* \
+    "$R"/lib/firmware/updates/nvidia/*/gsp*.bin*; do
     [ ! -e "$file" ] || note "F ${file#"$R/"}"
 done
 for file in usr/bin/nvidia-uninstall usr/bin/nvidia-installer var/log/nvidia-installer.log; do
@@ -216,13 +223,13 @@ if [ -r "$R/var/lib/dpkg/status" ]; then
 elif [ -e "$R/var/lib/dpkg/status" ]; then
     unread "/var/lib/dpkg/status: permission denied"
 fi
-for folder in etc/modprobe.d usr/lib/modprobe.d lib/modprobe.d run/modprobe.d; do
+for folder in etc/modprobe.d usr/local/lib/modprobe.d usr/lib/modprobe.d lib/modprobe.d run/modprobe.d; do
     [ ! -d "$R/$folder" ] || note "D $folder"
     for file in "$R/$folder"/*.conf; do
         [ ! -f "$file" ] || matching "${file#"$R/"}" '^[^#]*(nouveau|nvidia|nova|vfio|10de)'
     done
 done
-for folder in etc/udev/rules.d usr/lib/udev/rules.d lib/udev/rules.d run/udev/rules.d; do
+for folder in etc/udev/rules.d usr/local/lib/udev/rules.d usr/lib/udev/rules.d lib/udev/rules.d run/udev/rules.d; do
     for file in "$R/$folder"/*.rules; do
         [ -f "$file" ] && grep -q -i -E 'nvidia|0x10de' "$file" 2>/dev/null || continue
         matching "${file#"$R/"}" '^[^#]*(nvidia|10de)'

@@ -87,9 +87,8 @@ def explain(machine: Machine) -> tuple[Explanation, ...]:
     if machine.cards:
         return tuple(_of_card(machine, one) for one in machine.cards)
     bus_unknown = machine.source is not None and "cards" in machine.source.missing
-    if (
-        machine.nvml.code in (9, 12) and not bus_unknown
-    ):  # a computer without an NVIDIA card gives one of these two codes
+    # A computer without an NVIDIA card gives one of these two codes.
+    if machine.nvml.code in (9, 12) and not bus_unknown:
         return _off_the_bus(machine)
     return (Explanation(card=None, causes=_ordered(Situation(machine))),)
 
