@@ -177,6 +177,13 @@ def gpu_xml(gpu: Gpu) -> str:
                 "temperature",
                 [
                     tag("gpu_temp", shown(gpu.temperatures.gpu_c, "{} C")),
+                    tag("gpu_temp_tlimit", shown(gpu.temperatures.margin_c, "{} C")),
+                    tag("gpu_temp_max_tlimit_threshold", shown(gpu.temperatures.shutdown_margin_c, "{} C")),
+                    tag("gpu_temp_slow_tlimit_threshold", shown(gpu.temperatures.slowdown_margin_c, "{} C")),
+                    tag(
+                        "gpu_temp_max_gpu_tlimit_threshold",
+                        shown(gpu.temperatures.max_operating_margin_c, "{} C"),
+                    ),
                     tag("gpu_temp_max_threshold", shown(gpu.temperatures.shutdown_c, "{} C")),
                     tag("gpu_temp_slow_threshold", shown(gpu.temperatures.slowdown_c, "{} C")),
                     tag("gpu_temp_max_gpu_threshold", shown(gpu.temperatures.max_operating_c, "{} C")),

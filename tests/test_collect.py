@@ -80,6 +80,8 @@ SAME = [
     "compute_prohibited",
     "link_x4",
     "next_boot_without_driver",
+    "kernel_log_file",
+    "margin_used_up",
     "mig",
 ]
 

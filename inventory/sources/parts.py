@@ -34,7 +34,7 @@ _LOG_LINE = re.compile(
     re.MULTILINE,
 )
 _LOG_NAME = re.compile(r"dmesg|kern(el)?[._-]?log|kern\.log|journal|syslog|messages", re.IGNORECASE)
-_BANNER = re.compile(r"\bLinux version (\d+\.\d+[\w.+~-]*) \(")
+_BANNER = re.compile(r"\bLinux version (\d+\.\d+[\w.+~-]*)")
 _UNAME = re.compile(
     r"^(?:uname(?: -a)?:\s*)?Linux (\S+) (\d+\.\d+[\w.+~-]*) #.*?\b(x86_64|aarch64|ppc64le)\b.*$",
     re.MULTILINE,
