@@ -25,6 +25,9 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 COMMANDS = {
     "bench": LazyCommand("bench.cli:bench_command", "Train the models and record their speed."),
     "check": LazyCommand("bench.cli:check_command", "Check the card, the driver and the system."),
+    "collect": LazyCommand(
+        "bench.cli:collect_command", "Pack what this computer says, to ask others for help."
+    ),
     "compare": LazyCommand("bench.cli:compare_command", "Compare the speed of two runs."),
     "history": LazyCommand("bench.cli:history_group", "List, export, import or remove the recorded runs."),
     "parts": LazyCommand("bench.cli:parts_command", "Check whether the parts of a build fit together."),

@@ -169,6 +169,14 @@ def ready_command(**options: Any) -> None:
     type=click.Choice(BACKENDS),
     help="The framework that makes the load of --stress.  [default: the first of these that is installed]",
 )
+@click.option(
+    "--from",
+    "from_path",
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="PATH",
+    help="Judge another computer by its report: nvidia-smi -q, nvidia-bug-report.log.gz, an archive of "
+    "`dlbox collect`, or a folder of outputs; `-` is stdin.",
+)
 @json_option
 @export_options("check")
 @click.option("--list", "listing", is_flag=True, help="List the checks: what each examines, and its limits.")
@@ -179,6 +187,26 @@ def check_command(**options: Any) -> None:
 
     exports = export.take(options, "check")
     sys.exit(check.run(check.CheckOptions(exports=exports, **options), print_error))
+
+
+@click.command("collect")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    default=Path("dlbox-collect.tar.gz"),
+    show_default=True,
+    help="The archive to write; `-` is stdout.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option(
+    "--script", is_flag=True, help="Print the shell script that does this, for a computer without dlbox."
+)
+def collect_command(**options: Any) -> None:
+    """Pack what this computer says about its card into an archive, without names, addresses and keys."""
+    from bench.commands import collect
+
+    sys.exit(collect.run(complain=print_error, **options))
 
 
 @click.command("bench", cls=GroupedCommand, groups=_TRAINING_GROUPS)

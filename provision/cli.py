@@ -109,6 +109,13 @@ _PYPI_ONLY = click.option(
 @_FLAVOUR
 @_BRANCH
 @_PYPI_ONLY
+@click.option(
+    "--from",
+    "from_path",
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="PATH",
+    help="Plan for another computer by its report, as for `dlbox check --from`; `-` is stdin.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 def plan_command(as_json: bool, **options: Any) -> None:
     """Show which driver, CUDA, cuDNN and frameworks fit this machine or a described one, and why."""

@@ -113,6 +113,7 @@ BAD: tuple[Reading[Any], ...] = (
     Reading.failed("NVML reports an unknown error", 999),
     Reading.no_permission("no permission", 4),
     Reading.not_supported("not supported", 3),
+    Reading.not_in_source(),
 )
 
 

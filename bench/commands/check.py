@@ -12,7 +12,8 @@ import msgspec
 
 from bench import health
 from bench.commands import export
-from bench.finding import Finding, FindingName, verdict
+from bench.finding import Finding, FindingName, Status, verdict
+from bench.health import source_needs
 from bench.results.record.document import Document, to_json
 from bench.results.terminal import check_results
 from common.command_line.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Complain
@@ -24,6 +25,7 @@ from inventory import gather
 from inventory.builds.bill import BillError, open_bill
 from inventory.builds.judge import processor_power
 from inventory.machine.records import Machine, PowerSupply
+from inventory.sources.contents import ReportError
 
 
 class CheckOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +46,8 @@ class CheckOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Export formats and where to write them: see ``bench.commands.export``."""
     listing: bool = False
     explain: str | None = None
+    from_path: Path | None = None
+    """A report about another computer, in place of this one; "-" is stdin."""
 
 
 def run(options: CheckOptions, complain: Complain) -> int:
@@ -58,7 +62,7 @@ def run(options: CheckOptions, complain: Complain) -> int:
         return _list(options)
     try:
         document = examine(options, complain)
-    except BillError as error:
+    except (BillError, ReportError) as error:
         complain(str(error))
         return EXIT_USAGE
     if options.as_json:
@@ -72,16 +76,21 @@ def run(options: CheckOptions, complain: Complain) -> int:
 
 
 def examine(options: CheckOptions, complain: Complain = lambda sentence: None) -> Document:
-    """Check the machine, with --stress under load too. Raises BillError if the build cannot be read."""
+    """Check the machine, with --stress under load too.
+
+    Raises BillError if the build cannot be read, ReportError if the report of --from cannot be.
+    """
     started = datetime.now(UTC).isoformat(timespec="seconds")
     supply = _power_supply(options)
-    machine = msgspec.structs.replace(gather.gather(), power_supply=supply)
+    read = gather.gather() if options.from_path is None else _machine_of_report(options.from_path)
+    machine = msgspec.structs.replace(read, power_supply=supply)
     findings = health.run(machine, expect_gpus=options.expect_gpus, only=options.only, skip=options.skip)
     selected = options.frameworks or "frameworks" in options.only
     if selected and health.wanted("frameworks", options.only, options.skip):
         from bench.measure import visibility
 
         findings += visibility.findings(machine)
+    _refuse_without_cards(machine, findings)
     interrupted = False
     if options.stress is not None and health.wanted("load", options.only, options.skip):
         found, interrupted = _load(machine, options, complain)
@@ -94,7 +103,33 @@ def examine(options: CheckOptions, complain: Complain = lambda sentence: None) -
         started_at=started,
         dlbox_version=importlib.metadata.version("dlbox"),
         partial=interrupted,
+        judged_from=_judged_from(machine, findings),
     )
+
+
+def _machine_of_report(path: Path) -> Machine:
+    from inventory.sources import read
+
+    return read.machine(path)
+
+
+def _refuse_without_cards(machine: Machine, findings: list[Finding]) -> None:
+    """Raises ReportError if a report shows neither the cards of the computer nor a fault of its driver."""
+    known = source_needs.knows_cards(machine) or any(f.status is Status.FAIL for f in findings)
+    if machine.source is not None and not known:
+        raise ReportError(
+            f"the report ({machine.source.name}) does not show whether the computer has an NVIDIA card: add the "
+            "output of nvidia-smi -q or of lspci -nnk"
+        )
+
+
+def _judged_from(machine: Machine, findings: list[Finding]) -> str | None:
+    """ "judged from nvidia-smi -q alone: 31 checks could be made"; None for this machine itself."""
+    if machine.source is None:
+        return None
+    made = sum(1 for finding in findings if finding.status is not Status.SKIP)
+    alone = " alone" if len(machine.source.parts) <= 1 else ""
+    return f"judged from {machine.source.name}{alone}: {made} check{'s' if made != 1 else ''} could be made"
 
 
 def _power_supply(options: CheckOptions) -> PowerSupply | None:
@@ -121,6 +156,9 @@ def _load(machine: Machine, options: CheckOptions, say: Complain) -> tuple[list[
 
 
 def _usage_problem(options: CheckOptions) -> str | None:
+    if options.from_path is not None and (options.stress is not None or options.frameworks):
+        option = "--stress" if options.stress is not None else "--frameworks"
+        return f"{option} needs the computer itself, and --from reads a report about another one: leave one of them out"
     known = health.themes()
     for theme in (*options.only, *options.skip):
         if theme not in known:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from bench.finding import Finding, Status
+from bench.health import source_needs
 from bench.health.causes.explain import explain
 from bench.health.check import REGISTER, Check, Subject, skipped
 from bench.health.checks import (
@@ -103,6 +104,8 @@ def _blocks_others(check: Check) -> bool:
 
 
 def _of_machine(check: Check, machine: Machine) -> Finding:
+    if check.needs_gpu and not source_needs.knows_cards(machine) and not explain(machine):
+        return check.finding(skipped(f"{source_needs.NOT_IN_SOURCE}: the cards of the machine"))
     if check.needs_gpu and not machine.has_gpu and not explain(machine):
         unused = check.id == "driver.loaded" and machine.nvml.code == 9
         note = (
@@ -115,6 +118,8 @@ def _of_machine(check: Check, machine: Machine) -> Finding:
 
 
 def _of_gpus(check: Check, machine: Machine, seen: list[Subject]) -> list[Finding]:
+    if not seen and source_needs.is_missing(machine, "gpus"):
+        return [check.finding(skipped(f"{source_needs.NOT_IN_SOURCE}: the output of nvidia-smi -q"))]
     if not seen:
         why = "NVML does not reach the card" if explain(machine) else "no NVIDIA card in this machine"
         return [check.finding(skipped(why))]

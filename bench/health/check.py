@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from bench.finding import Finding, FindingName, Status
+from bench.health import source_needs
 from inventory.cards.cards import Card, is_laptop_id, is_laptop_name
 from inventory.machine import bounds
 from inventory.machine.gpu_records import Gpu
@@ -83,7 +84,7 @@ class NotRead(Exception):  # noqa: N818  # ends a check early; not an error of t
 
     def __init__(self, reading: Reading[Any], what: str) -> None:
         super().__init__(f"{what}: {reading.why}" if reading.why else f"{what} is not available")
-        self.reading = reading
+        self.reading, self.what = reading, what
 
 
 def value(reading: Reading[Any], what: str) -> Any:
@@ -209,9 +210,11 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
         """Run the check. An exception in it becomes an ``unknown`` finding and does not end the command."""
         given = [bounds.checked_all(s) if isinstance(s, Machine | Subject) else s for s in subjects]
         try:
+            self._confirm_source(given[0], source_needs.FIELDS)
             outcome = self.judge(*given)
             if outcome.status is Status.PASS:
                 self._confirm(given[0])
+                self._confirm_source(given[0], source_needs.FIELDS_FOR_A_PASS)
         except NotRead as missing:
             outcome = self._not_read(missing)
         except Exception as error:  # an error in one check must not hide the findings of the others
@@ -228,11 +231,22 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
             if not any(reading.ok for reading in found):
                 raise NotRead(next((r for r in found if r.state != "not-supported"), found[0]), name)
 
+    def _confirm_source(self, subject: Any, fields: Mapping[str, tuple[str, ...]]) -> None:
+        """Raise NotRead if the machine was read from a report that does not contain one of the check's ``fields``."""
+        machine = subject.machine if isinstance(subject, Subject) else subject
+        if not isinstance(machine, Machine) or machine.source is None:
+            return
+        for field in fields.get(self.id, ()):
+            if source_needs.is_missing(machine, field):
+                raise NotRead(Reading.not_in_source(), source_needs.NAMES[field])
+
     def _not_read(self, missing: NotRead) -> CheckOutcome:
         """The outcome for a failed reading: skipped if the card has no such sensor, else ``unread`` with a remedy."""
         state = missing.reading.state
         if state == "not-supported":
             return skipped(str(missing))
+        if state == "not-in-source":
+            return skipped(f"{source_needs.NOT_IN_SOURCE}: {missing.what}")
         if state == "no-permission":
             remedy = "run the check as root: sudo dlbox check"
         elif self.scope == "machine":

@@ -8,7 +8,7 @@ import msgspec
 
 T = TypeVar("T")
 
-State = Literal["ok", "not-supported", "no-permission", "failed"]
+State = Literal["ok", "not-supported", "no-permission", "failed", "not-in-source"]
 
 
 class Reading(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
@@ -16,8 +16,9 @@ class Reading(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
 
     ``not-supported``: this device or driver does not have the value. ``no-permission``: this user may not read the
     value.
-    ``failed``: the value should be readable, but reading it failed. ``code``: the return code of NVML or the errno, if
-    there is one. ``why``: the reason as one clause.
+    ``failed``: the value should be readable, but reading it failed. ``not-in-source``: the record comes from a report
+    about another computer (``inventory.sources``), which does not contain the value.
+    ``code``: the return code of NVML or the errno, if there is one. ``why``: the reason as one clause.
     """
 
     value: T | None = None
@@ -45,3 +46,7 @@ class Reading(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
     @classmethod
     def failed(cls, why: str, code: int | None = None) -> Reading[T]:
         return cls(state="failed", why=why, code=code)
+
+    @classmethod
+    def not_in_source(cls) -> Reading[T]:
+        return cls(state="not-in-source", why="not in this source")

@@ -230,6 +230,17 @@ class PowerSupply(msgspec.Struct, frozen=True, kw_only=True):
     atx_version: float | None = None
 
 
+class MachineSource(msgspec.Struct, frozen=True, kw_only=True):
+    """The report of another computer from which a Machine was read."""
+
+    name: str
+    """What the report consists of: "nvidia-smi -q -x", or "nvidia-bug-report (dmesg, lspci, nvidia-smi -q)"."""
+    parts: tuple[str, ...] = ()
+    """The kinds of text that were recognised in the report, sorted: "dmesg", "lspci", "nvidia-smi -q" ..."""
+    missing: tuple[str, ...] = ()
+    """Fields of Machine without a Reading that the report does not contain: "host.memory_bytes", "cards" ..."""
+
+
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """One computer as it was at ``read_at`` (ISO 8601, UTC)."""
 
@@ -244,6 +255,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     kernel_log: Reading[KernelLog] = _ABSENT
     power_supply: PowerSupply | None = None
     """The power supply; None if nobody stated it, because software cannot read it."""
+    source: MachineSource | None = None
+    """The report that this record was read from; None if it was read on the computer itself."""
 
     @property
     def gpu_count(self) -> int:

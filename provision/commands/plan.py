@@ -6,6 +6,7 @@ from common.command_line.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Com
 from common.command_line.json_output import print_json
 from common.terminal.console import Console
 from inventory.cards import cards
+from inventory.sources.contents import ReportError
 from provision.commands import plan_output
 from provision.commands.plan_requests import (
     HOST_EXCLUDES_CARD,
@@ -29,7 +30,7 @@ def run(options: PlanOptions, *, as_json: bool, print_error: Complain) -> int:
     try:
         data = load(options.stack_file or DEFAULT_PATH)
         refuse_empty(options)
-        if options.hosts or options.inventory is not None:
+        if options.from_path is None and (options.hosts or options.inventory is not None):
             if options.cards or options.distro:
                 raise PlanOptionsError(HOST_EXCLUDES_CARD)
             inventory = Inventory(options.inventory or default_inventory())
@@ -41,7 +42,14 @@ def run(options: PlanOptions, *, as_json: bool, print_error: Complain) -> int:
     except ReadingError as error:
         print_error(f"this machine: {error}")
         return EXIT_FAILED
-    except (PlanOptionsError, StackFileError, HostError, cards.UnknownCard, CardChoiceError) as error:
+    except (
+        PlanOptionsError,
+        StackFileError,
+        HostError,
+        cards.UnknownCard,
+        CardChoiceError,
+        ReportError,
+    ) as error:
         print_error(str(error).rstrip("."))
         return EXIT_USAGE
     if as_json:

@@ -9,6 +9,7 @@ import msgspec
 
 from inventory import gather
 from inventory.cards.architectures import Flavour
+from inventory.machine.records import Machine
 from provision.hosts import network
 from provision.hosts.hosts import Inventory, default_inventory, read_host
 from provision.resolve import distributions
@@ -18,6 +19,8 @@ from provision.resolve.model import Request
 from provision.resolve.rows import Framework, StackData
 
 HOST_EXCLUDES_CARD = "--host and --inventory already set card and distribution: leave out --card and --distro"
+_USUAL_MACHINE = "x86_64"
+"""The machine type where a report does not contain one."""
 _KERNEL = re.compile(r"\d+\.\d[0-9A-Za-z.+_~-]*", re.ASCII)
 
 
@@ -44,6 +47,8 @@ class PlanOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Whether PyPI, or the mirror that replaces it, is the only package index that the machine may use."""
     use: tuple[str, ...] = ()
     """The cards that count: names, indices or PCI addresses; empty: those of the inventory, else all that can train."""
+    from_path: Path | None = None
+    """A report about another computer, in place of this one; "-" is stdin."""
 
 
 def refuse_empty(options: PlanOptions) -> None:
@@ -58,14 +63,22 @@ def refuse_empty(options: PlanOptions) -> None:
 def request(options: PlanOptions, data: StackData) -> Request:
     """The request for the first host in ``options``, for the box that they describe, or for this machine.
 
-    Raises PlanOptionsError, HostError, UnknownCard, CardChoiceError, ReadingError.
+    Raises PlanOptionsError, HostError, UnknownCard, CardChoiceError, ReadingError, ReportError.
     """
+    if options.from_path is not None and (options.hosts or options.inventory is not None):
+        raise PlanOptionsError("--from plans for the computer of a report: leave out --host and --inventory")
     if options.hosts:
         if options.cards or options.distro:
             raise PlanOptionsError(HOST_EXCLUDES_CARD)
         return request_of_host(options.hosts[0], options, data)
     distribution = _distribution(options.distro, data) if options.distro else None
-    if options.cards and distribution:
+    if options.from_path is not None:
+        found = of_machine(_machine_of_report(options.from_path, options))
+        if options.cards:
+            found = msgspec.structs.replace(found, targets=targets(options.cards))
+        if distribution:
+            found = msgspec.structs.replace(found, distribution=distribution)
+    elif options.cards and distribution:
         found = Request(distribution=distribution, targets=targets(options.cards))
     else:
         found = of_machine(gather.gather())
@@ -74,6 +87,25 @@ def request(options: PlanOptions, data: StackData) -> Request:
         elif distribution:
             found = msgspec.structs.replace(found, distribution=distribution, kernel="")
     return _with_options(found, options)
+
+
+def _machine_of_report(path: Path, options: PlanOptions) -> Machine:
+    """The computer of a report. Raises ReportError, and PlanOptionsError that names the option for what is missing."""
+    from inventory.sources import read
+
+    machine = read.machine(path)
+    missing = machine.source.missing if machine.source is not None else ()
+    needed = []
+    if "host.distribution" in missing and not options.distro:
+        needed.append("the distribution: add --distro, as in --distro ubuntu-24.04")
+    if not machine.has_gpu and not options.cards and {"cards", "gpus"} & set(missing):
+        needed.append('the card: add --card, as in --card "RTX 3060"')
+    if needed:
+        raise PlanOptionsError(f"the report does not contain {'; nor '.join(needed)}")
+    if not machine.host.architecture:
+        host = msgspec.structs.replace(machine.host, architecture=_USUAL_MACHINE)
+        machine = msgspec.structs.replace(machine, host=host)
+    return machine
 
 
 def request_of_host(

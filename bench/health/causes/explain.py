@@ -89,7 +89,9 @@ def explain(machine: Machine) -> tuple[Explanation, ...]:
         return tuple(_of_card(machine, one) for one in absent(machine)) or _off_the_bus(machine)
     if machine.cards:
         return tuple(_of_card(machine, one) for one in machine.cards)
-    if machine.nvml.code in (9, 12):  # a computer without an NVIDIA card gives one of these two codes
+    bus_unknown = machine.source is not None and "cards" in machine.source.missing
+    # A computer without an NVIDIA card gives one of these two codes.
+    if machine.nvml.code in (9, 12) and not bus_unknown:
         return _off_the_bus(machine)
     return (Explanation(card=None, causes=_ordered(Situation(machine))),)
 

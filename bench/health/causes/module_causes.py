@@ -147,7 +147,7 @@ def _not_loaded(s: Situation) -> str | None:
 
 def _nothing_installed(s: Situation) -> str | None:
     installation = s.machine.installation
-    if s.loaded or not s.on_host or s.kind != "none" or not s.module_known:
+    if s.loaded or not s.on_host or s.kind != "none" or not s.module_known or s.files_unknown:
         return None
     if not installation.kernels.ok and not installation.packages.ok:
         return None
@@ -357,7 +357,7 @@ NOT_BUILT = Hypothesis(
 SECURE_BOOT = Hypothesis(
     id="driver.secure-boot",
     title=lambda s: "Secure Boot rejects the NVIDIA module",
-    proves=(lambda s: _refused(s) if s.modules else None,),
+    proves=(lambda s: _refused(s) if s.modules or (s.files_unknown and _secure_boot_on(s)) else None,),
     supports=(lambda s: _secure_boot_on(s) if s.modules else None,),
     weakens=(_no_refusal,),
     excludes=(module_loaded, module_ran, _secure_boot_off, _no_module, outside_host),

@@ -153,6 +153,12 @@ class Situation:
         """Files of NVIDIA's module for the running kernel."""
         return self.running.nvidia_modules if self.running else ()
 
+    @property
+    def files_unknown(self) -> bool:
+        """Whether a report about another computer leaves open which files and packages of the driver it has."""
+        installation = self.machine.installation
+        return "not-in-source" in (installation.kernels.state, installation.packages.state)
+
     @cached_property
     def packages(self) -> tuple[Package, ...]:
         """Installed packages that bring a driver; libraries alone do not count."""

@@ -25,6 +25,8 @@ def _judged(machine: Machine, id: str, ok_message: str) -> CheckOutcome:  # noqa
     if needed:
         remedy = needed[0].causes[0].remedy.text if needed[0].proven else _candidates_remedy(needed[0])
         return failed(_message(needed, machine), id.partition(".")[2], remedy=remedy)
+    if machine.nvml.state == "not-in-source" and not blocking(machine):
+        value(machine.nvml, "the output of nvidia-smi")
     if blocking(machine) or not machine.nvml.ok:
         return skipped("another check of the driver failed")
     if mine:

@@ -27,6 +27,11 @@ def junit_xml(document: Document) -> str:
             timestamp=_xml_text(document.started_at),
             hostname=_xml_text(document.machine.host.hostname or "localhost"),
         )
+        if document.judged_from:
+            properties = ElementTree.SubElement(suite, "properties")
+            ElementTree.SubElement(
+                properties, "property", name="judged_from", value=_xml_text(document.judged_from)
+            )
         for finding in group:
             _case(suite, finding)
     ElementTree.indent(root)

@@ -40,6 +40,12 @@ def prometheus_text(document: Document) -> str:
         "# TYPE dlbox_check_timestamp_seconds gauge",
         f"dlbox_check_timestamp_seconds {datetime.fromisoformat(document.started_at).timestamp():.0f}",
     ]
+    if document.machine.source is not None:
+        lines += [
+            "# HELP dlbox_source_info The report that the checks were made from, in place of the machine itself.",
+            "# TYPE dlbox_source_info gauge",
+            f'dlbox_source_info{{source="{_escaped(document.machine.source.name)}"}} 1',
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -240,6 +240,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     partial: bool = False
     options: dict[str, str | int | float | bool | None] = {}
     probes: Probes | None = None
+    judged_from: str | None = None
+    """For `dlbox check --from`: the report that the findings come from, and how many checks it allows."""
 
 
 def file_stamp(document: Document) -> str:

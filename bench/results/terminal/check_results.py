@@ -15,6 +15,9 @@ from bench.finding import Finding, Status
 from bench.results.record.document import Document
 from bench.results.terminal.results import STYLES, show_verdict
 
+NOT_IN_SOURCE = "not in this source"
+"""The beginning of the message of a check that a report does not allow (``bench.health.source_needs``)."""
+
 
 class DescribedCheck(Protocol):
     """The texts of a check that are shown to the user."""
@@ -40,6 +43,8 @@ class DescribedCheck(Protocol):
 def show(document: Document, console: Console) -> None:
     """Print the findings by theme, the next steps, and the verdict."""
     console.print(table(document.findings))
+    if document.judged_from:
+        console.print(Text(f"{document.judged_from}."), soft_wrap=not console.is_terminal)
     for line in _not_judged(document.findings):
         console.print(Text(line, style="dim"), soft_wrap=not console.is_terminal)
     steps(document.findings, console)
@@ -96,9 +101,11 @@ def _not_judged(findings: Sequence[Finding]) -> list[str]:
     """Lines about skipped checks: one per reason that many checks share, and one with the titles of the others."""
     reasons: dict[str, dict[str, None]] = {}
     for finding in findings:
-        if finding.status is Status.SKIP:
+        if finding.status is Status.SKIP and not finding.message.startswith(NOT_IN_SOURCE):
             reasons.setdefault(finding.message, {})[finding.title] = None
-    lines = [
+    absent = [finding for finding in findings if finding.message.startswith(NOT_IN_SOURCE)]
+    lines = [f"skipped, {NOT_IN_SOURCE}: {len(absent)} checks"] if absent else []
+    lines += [
         f"skipped, {reason}: {len(titles)} checks" for reason, titles in reasons.items() if len(titles) > 3
     ]
     rest = [title for titles in reasons.values() if len(titles) <= 3 for title in titles]
