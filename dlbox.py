@@ -29,6 +29,7 @@ COMMANDS = {
         "bench.cli:collect_command", "Pack what this computer says, to ask others for help."
     ),
     "compare": LazyCommand("bench.cli:compare_command", "Compare the speed of two runs."),
+    "doctor": LazyCommand("bench.cli:doctor_command", "Say what is broken first, why, and what to run next."),
     "history": LazyCommand("bench.cli:history_group", "List, export, import or remove the recorded runs."),
     "parts": LazyCommand("bench.cli:parts_command", "Check whether the parts of a build fit together."),
     "ready": LazyCommand(
@@ -68,7 +69,7 @@ def cli(context: click.Context, as_json: bool) -> None:
     Without a command, dlbox shows where this computer stands and the next command. Start with `dlbox ready`.
     """
     if context.invoked_subcommand is None:
-        from bench.commands import overview
+        from bench.commands.computer import overview
 
         sys.exit(overview.show(as_json=as_json))
     if as_json:

@@ -189,6 +189,27 @@ def check_command(**options: Any) -> None:
     sys.exit(check.run(check.CheckOptions(exports=exports, **options), print_error))
 
 
+@click.command("doctor")
+@click.option("--fix", is_flag=True, help="Offer each repair that dlbox can do, run it, and look again.")
+@click.option(
+    "--from",
+    "from_path",
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="PATH",
+    help="Judge another computer by its report, as for `dlbox check --from`; `-` is stdin.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@json_option
+def doctor_command(fix: bool, yes: bool, **options: Any) -> None:
+    """Say what works, what is broken first and why, the next command, and what comes after it."""
+    from bench.commands.computer import doctor
+
+    if fix and not yes and not sys.stdin.isatty():
+        raise click.UsageError("stdin is not a terminal: pass --yes")
+    confirm = None if yes else lambda question: click.confirm(shown.sentence(question), err=True)
+    sys.exit(doctor.run(fix=fix, confirm=confirm, complain=print_error, **options))
+
+
 @click.command("collect")
 @click.option(
     "-o",
@@ -204,7 +225,7 @@ def check_command(**options: Any) -> None:
 )
 def collect_command(**options: Any) -> None:
     """Pack what this computer says about its card into an archive, without names, addresses and keys."""
-    from bench.commands import collect
+    from bench.commands.computer import collect
 
     sys.exit(collect.run(complain=print_error, **options))
 

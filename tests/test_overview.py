@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench.commands import overview
+from bench.commands.computer import overview
 from bench.finding import Finding, Status
 from bench.results.record.document import Document
 from bench.results.store.history import History, default_path
@@ -53,8 +53,8 @@ def seen(name: str, folder: Path) -> overview.Overview:
     [
         ("cpu_only", "no NVIDIA driver is loaded", "dlbox ready"),
         ("rtx3060_idle", "NVIDIA 580", "dlbox ready"),
-        ("no_driver", "no NVIDIA driver is loaded", "dlbox check"),
-        ("nouveau_bound", "nouveau, which cannot train", "dlbox check"),
+        ("no_driver", "no NVIDIA driver is loaded", "dlbox doctor"),
+        ("nouveau_bound", "nouveau, which cannot train", "dlbox doctor"),
     ],
 )
 def test_a_new_computer_gets_one_next_command(name: str, driver: str, command: str, tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_new_computer_gets_one_next_command(name: str, driver: str, command: s
     [
         ("ready", 3, "dlbox workshop list"),
         ("ready", 24 * 31, "dlbox ready"),
-        ("not-ready", 3, "dlbox check"),
+        ("not-ready", 3, "dlbox doctor"),
         ("cpu-only", 1, "dlbox workshop list"),
     ],
 )

@@ -82,7 +82,7 @@ def examine(options: CheckOptions, complain: Complain = lambda sentence: None) -
     """
     started = datetime.now(UTC).isoformat(timespec="seconds")
     supply = _power_supply(options)
-    read = gather.gather() if options.from_path is None else _machine_of_report(options.from_path)
+    read = gather.gather() if options.from_path is None else machine_of_report(options.from_path)
     machine = msgspec.structs.replace(read, power_supply=supply)
     findings = health.run(machine, expect_gpus=options.expect_gpus, only=options.only, skip=options.skip)
     selected = options.frameworks or "frameworks" in options.only
@@ -90,7 +90,7 @@ def examine(options: CheckOptions, complain: Complain = lambda sentence: None) -
         from bench.measure import visibility
 
         findings += visibility.findings(machine)
-    _refuse_without_cards(machine, findings)
+    refuse_without_cards(machine, findings)
     interrupted = False
     if options.stress is not None and health.wanted("load", options.only, options.skip):
         found, interrupted = _load(machine, options, complain)
@@ -103,17 +103,18 @@ def examine(options: CheckOptions, complain: Complain = lambda sentence: None) -
         started_at=started,
         dlbox_version=importlib.metadata.version("dlbox"),
         partial=interrupted,
-        judged_from=_judged_from(machine, findings),
+        judged_from=judged_from(machine, findings),
     )
 
 
-def _machine_of_report(path: Path) -> Machine:
+def machine_of_report(path: Path) -> Machine:
+    """The computer that a report describes; "-" is stdin. Raises ReportError."""
     from inventory.sources import read
 
     return read.machine(path)
 
 
-def _refuse_without_cards(machine: Machine, findings: list[Finding]) -> None:
+def refuse_without_cards(machine: Machine, findings: list[Finding]) -> None:
     """Raises ReportError if a report shows neither the cards of the computer nor a fault of its driver."""
     known = source_needs.knows_cards(machine) or any(f.status is Status.FAIL for f in findings)
     if machine.source is not None and not known:
@@ -123,7 +124,7 @@ def _refuse_without_cards(machine: Machine, findings: list[Finding]) -> None:
         )
 
 
-def _judged_from(machine: Machine, findings: list[Finding]) -> str | None:
+def judged_from(machine: Machine, findings: list[Finding]) -> str | None:
     """ "judged from nvidia-smi -q alone: 31 checks could be made"; None for this machine itself."""
     if machine.source is None:
         return None

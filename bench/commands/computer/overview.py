@@ -143,11 +143,11 @@ def _next(found: tuple[PciCard, ...], module: Driver, run: Run | None, now: date
     """The one command to run next, and why."""
     document = run.document if run else None
     if found and not module.module_version.ok:
-        return "dlbox check", "the card has no working driver: it names the cause and the remedy"
+        return "dlbox doctor", "the card has no working driver: it names the cause and the remedy"
     if run is None or document is None:
         return "dlbox ready", "it checks this computer, trains, and gives a verdict"
     if document.verdict == "not-ready":
-        return "dlbox check", f"run {run.id} was NOT READY: it lists what is wrong now"
+        return "dlbox doctor", f"run {run.id} was NOT READY: it says what is wrong now"
     if (now - datetime.fromisoformat(run.started_at)).days >= _STALE_DAYS:
         return "dlbox ready", f"the last verdict is older than {_STALE_DAYS} days"
     return "dlbox workshop list", "this computer works: choose a lesson"
