@@ -51,7 +51,7 @@ _PYPI_ONLY = click.option(
             "--host",
             "--inventory",
         ),
-        "What to install": ("--framework", "--cuda-toolkit", "--flavour", "--branch", "--stack"),
+        "What to install": ("--framework", "--cuda-toolkit", "--flavour", "--branch", "--pypi-only", "--stack"),
         "Output": ("--verbose", "--json"),
     },
 )  # fmt: skip
@@ -131,7 +131,8 @@ def plan_command(as_json: bool, **options: Any) -> None:
     groups={
         "Which computers": ("--inventory", "--limit", "--use"),
         "What to install": (
-            "--framework", "--cuda-toolkit", "--jupyter", "--tags", "--flavour", "--branch", "--stack", "--enrol-key",
+            "--framework", "--cuda-toolkit", "--jupyter", "--tags", "--flavour", "--branch", "--pypi-only", "--stack",
+            "--enrol-key",
         ),
         "How": ("--check", "--reboot", "--rollback"),
         "Offline installation": ("--bundle", "--card", "--distro"),

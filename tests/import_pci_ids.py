@@ -1,7 +1,7 @@
 """Write the table of PCI ids from a copy of pci.ids: ``python -m tests.import_pci_ids /usr/share/misc/pci.ids``.
 
 The table (inventory/cards/pci_ids.tsv) has the facts of pci.ids that dlbox uses: the device ids of NVIDIA, the chip and
-the names of the card. docs/decisions/0117-pci-ids.md has the reasons and the licence.
+the names of the card. docs/decisions/0115-pci-ids.md has the reasons and the licence.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ TABLE = Path(__file__).parent.parent / "inventory" / "cards" / "pci_ids.tsv"
 
 HEAD = """# PCI device ids of NVIDIA (vendor 10de): id, kind, chip, names. Written by tests/import_pci_ids.py.
 # Source: pci.ids of {date}, https://pci-ids.ucw.cz/, Copyright (c) 1997-2026 Martin Mares, 2015-2026 Albert Pool,
-# used under the 3-clause BSD licence (the file is licensed GPL-2+ or BSD-3-Clause): docs/decisions/0117-pci-ids.md.
+# used under the 3-clause BSD licence (the file is licensed GPL-2+ or BSD-3-Clause): docs/decisions/0115-pci-ids.md.
 # kind: desktop, laptop, or function (not a card: audio, USB, switches, bridges). Several names are separated by "|".
 """
 

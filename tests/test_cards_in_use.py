@@ -319,7 +319,7 @@ def test_no_driver_is_planned_where_another_system_has_it(environment: str, name
 
 
 @pytest.mark.parametrize(
-    ("version", "torch"), [("550.163.01", "2.10.0"), ("580.65.06", "2.13.0"), ("", "2.13.0")]
+    ("version", "torch"), [("550.163.01", "2.13.0+cu126"), ("580.65.06", "2.13.0"), ("", "2.13.0")]
 )
 def test_the_driver_of_the_host_limits_the_wheels(version: str, torch: str) -> None:
     found = stack("RTX 3060", environment="container", driver_version=version)

@@ -22,10 +22,11 @@ from bench.judge import card, plausibility, scaling, training
 from bench.results.record.card import CardSummary, Telemetry
 from bench.results.record.document import Kernel, Spread, from_json, to_json
 from bench.results.record.figures import ForcedGeneric, InputShare, Probes, Scaling, Work
-from inventory.machine import bounds, gpu_records, records
+from inventory.machine import gpu_records, records
 from inventory.machine.gpu_records import Gpu
 from inventory.machine.reading import Reading
 from inventory.machine.records import Machine
+from inventory.nvml import bounds
 from tests.samples import document, result, telemetry
 from tests.samples import machine as own_machine
 

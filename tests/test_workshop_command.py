@@ -51,7 +51,7 @@ def test_list(tmp_path: Path) -> None:
         (("run", "by-hand", "--model", "cnn"), "has no model 'cnn'; it has no option --model"),
         (("run", "by-hand", "--data", "real"), "has no data 'real'; choose from embedded"),
         (("run", "by-hand", "--corpus", __file__), "cannot read a --corpus"),
-        (("run", "by-hand", "--epochs", "0"), "is not in the range"),
+        (("run", "by-hand", "--epochs", "0"), "is out of range"),
         (
             ("run", "word-vectors", "--data", "glove.2024.dolma.300d"),
             "download https://nlp.stanford.edu/data/wordvecs/glove.2024.dolma.300d.zip yourself and pass it",

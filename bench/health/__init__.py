@@ -23,9 +23,9 @@ from bench.health.checks import (
 from bench.health.checks.gpu import silent
 from bench.health.load import peers, soak, steady
 from inventory.cards import cards
-from inventory.machine import bounds
 from inventory.machine.gpu_records import Gpu
 from inventory.machine.records import Machine
+from inventory.nvml import bounds
 
 _MODULES = (
     driver,

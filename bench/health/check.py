@@ -19,10 +19,10 @@ import msgspec
 from bench.finding import Finding, FindingName, Status
 from bench.health import source_needs
 from inventory.cards.cards import Card, is_laptop_id, is_laptop_name
-from inventory.machine import bounds
 from inventory.machine.gpu_records import Gpu
 from inventory.machine.reading import Reading
 from inventory.machine.records import Machine, PciCard
+from inventory.nvml import bounds
 
 Measure: TypeAlias = float | int | str | bool | None
 

@@ -11,8 +11,8 @@ from bench.results.record.card import HALF_CLOCK, SOFTWARE_HEAT, CardSummary
 from bench.results.record.document import Result
 from bench.results.stats import steadiness
 from bench.results.stats.steadiness import CARD_BUSY_PERCENT, CARD_DISTURBED_PERCENT
-from inventory.machine import bounds
 from inventory.machine.records import Machine
+from inventory.nvml import bounds
 
 HEAT_SHARE = 0.01
 """The finding is a warning if the card spends more than this share of the time in software thermal slowdown, and a

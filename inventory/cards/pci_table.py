@@ -1,6 +1,6 @@
 """The table of PCI ids (pci_ids.tsv): chip and names of every NVIDIA card that pci.ids lists, from Kepler on.
 
-The table has facts of pci.ids (docs/decisions/0117-pci-ids.md); ``python -m tests.import_pci_ids`` writes it.
+The table has facts of pci.ids (docs/decisions/0115-pci-ids.md); ``python -m tests.import_pci_ids`` writes it.
 """
 
 from __future__ import annotations

@@ -13,10 +13,9 @@ from typing import Any
 
 import msgspec
 
-from inventory.machine import bounds
 from inventory.machine.gpu_records import Errors, Gpu, GpuProcess, GpuSample
 from inventory.machine.reading import Reading
-from inventory.nvml import sensors
+from inventory.nvml import bounds, sensors
 from inventory.nvml.library import converted, first, number, read, switch, text
 
 _MEMORY_SECOND = 0x02000028

@@ -101,7 +101,7 @@ def converted(reading: Reading[Any], convert: Callable[[Any], R]) -> Reading[R]:
 
 
 def number(name: str, *arguments: Any, scale: float = 1, most: int = _LARGEST) -> Reading[Any]:
-    """A number times ``scale``. ``inventory.machine.bounds`` has the physical bounds of each reading; here a number
+    """A number times ``scale``. ``inventory.nvml.bounds`` has the physical bounds of each reading; here a number
     below 0 or above ``most`` becomes a failed reading."""
 
     def check(value: Any) -> float | int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from provision.commands.interaction import Interaction
 from provision.commands.options import ProvisionOptions
 from provision.commands.plan_output import print_plan
 from provision.hosts import network
-from provision.hosts.hosts import default_inventory, read_host
+from provision.hosts.hosts import Inventory, default_inventory, read_host
 from provision.resolve import box_reading
 from provision.resolve.box_reading import ReadingError
 from provision.resolve.hardware.cards_in_use import CardChoiceError, choose_cards
@@ -175,9 +176,10 @@ class ProvisionRun:
             further_indexes=further_indexes,
         )
 
-    @property
-    def _inventory(self) -> Path:
-        return self._options.inventory or default_inventory()
+    @cached_property
+    def _inventory(self) -> Inventory:
+        """The inventory, read once: it may have thousands of hosts."""
+        return Inventory(self._options.inventory or default_inventory())
 
     def _variables(self, name: str, stack: Stack, folder: Path, wheel: own_wheel.OwnWheel) -> dict[str, Any]:
         """The variables of the roles for one box."""

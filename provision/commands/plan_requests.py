@@ -142,7 +142,7 @@ def request_of_host(
         secure_boot=found.secure_boot if host.secure_boot is None else host.secure_boot,
         frameworks=host.frameworks,
         cuda_toolkit=host.cuda_toolkit,
-        further_indexes=not (host.pypi_only or network.of_host(name, source.path).replaces_pypi),
+        further_indexes=not (host.pypi_only or network.of_host(name, source).replaces_pypi),
     )
     if host.compute_cards is not None and not options.use:
         found = choose_cards(found, host.compute_cards)

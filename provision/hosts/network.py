@@ -79,9 +79,10 @@ def proxies(environment: Mapping[str, str]) -> dict[str, str] | None:
     return {"http": environment["http_proxy"], "https": environment["https_proxy"]}
 
 
-def of_host(name: str, path: Path) -> Network:
-    """A host's network settings in the inventory at ``path``, with absolute file paths. Raises HostError."""
-    inventory = Inventory(path)
+def of_host(name: str, source: Path | Inventory) -> Network:
+    """A host's network settings in an inventory, with absolute file paths. Raises HostError."""
+    inventory = source if isinstance(source, Inventory) else Inventory(source)
+    path = inventory.path
     values = inventory.variables(name)
     found: dict[str, str] = {}
     for field in NAMES:

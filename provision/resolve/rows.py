@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -89,7 +89,7 @@ class ProcessorRow(Sourced, frozen=True, kw_only=True):
     """The instruction sets that the wheels of a framework need."""
 
     framework: Framework
-    needs: tuple[str, ...]
+    needs: tuple[Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{2,20}$")], ...]
     """Flags as in /proc/cpuinfo: "avx"."""
     why: str
 

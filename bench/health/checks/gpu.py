@@ -22,6 +22,7 @@ from inventory.cards.cards import (
 from inventory.machine.gpu_records import Gpu
 from inventory.machine.reading import Reading
 from inventory.machine.records import Machine
+from inventory.nvml import bounds
 
 LOST = (15, 16)
 """NVML codes of a card that fell off the bus, and of one that needs a reset."""
@@ -148,11 +149,6 @@ def model(subject: Subject) -> CheckOutcome:
     )
 
 
-_ARCHITECTURES = {"5": "maxwell", "6": "pascal", "7.0": "volta", "7.2": "volta", "7.5": "turing", "8.9": "ada",
-                  "8": "ampere", "9": "hopper", "10": "blackwell", "11": "blackwell", "12": "blackwell"}  # fmt: skip
-"""Architecture by compute capability, or by its first number."""
-
-
 def forged(name: str, capability: str | None, device_id: int | None) -> str | None:
     """One clause if name or compute capability ("8.6") contradict the PCI id, else None. Unknown ids and names that the
     catalogue does not have never contradict."""
@@ -160,9 +156,7 @@ def forged(name: str, capability: str | None, device_id: int | None) -> str | No
         return None
     chip = _chip_of(device_id)
     pci_id = f"10de:{device_id:04x}"
-    computed = _ARCHITECTURES.get(capability or "") or _ARCHITECTURES.get(
-        (capability or "").partition(".")[0]
-    )
+    computed = _architecture_of_capability(capability)
     if chip is not None and computed is not None and chip != computed:
         return (
             f"{name} reports compute capability {capability} ({computed.capitalize()}), "
@@ -175,6 +169,16 @@ def forged(name: str, capability: str | None, device_id: int | None) -> str | No
             f"but its PCI id {pci_id} is that of a {chip.capitalize()} chip"
         )
     return None
+
+
+def _architecture_of_capability(capability: str | None) -> str | None:
+    """The only architecture with this compute capability, or with its first number; None if there are several."""
+    rows = architectures.shipped()
+    exact = {row.name for row in rows if capability in row.capabilities}
+    major = (capability or "").partition(".")[0]
+    alike = {row.name for row in rows if any(one.partition(".")[0] == major for one in row.capabilities)}
+    found = exact or alike
+    return next(iter(found)) if len(found) == 1 else None
 
 
 def _chip_of(device_id: int) -> str | None:
@@ -201,7 +205,7 @@ def _architecture_of_name(name: str) -> str | None:
     source="inventory/cards/catalogue",
     fix="compare the label with nvidia-smi -q; return a card with failed memory chips or a forged label",
     needs={"gpu.memory_total_bytes": "memory size"},
-    optional=("gpu.mig",),
+    optional=("gpu.mig", "gpu.name", "gpu.vbios_version", "gpu.temperatures.gpu_c", "gpu.clocks.sm_mhz"),
 )
 def memory_size(subject: Subject) -> CheckOutcome:
     """A card with less memory than its model has defective memory chips or a forged label."""
@@ -210,6 +214,8 @@ def memory_size(subject: Subject) -> CheckOutcome:
         return skipped("the card is divided into MIG instances")
     if subject.card is None:
         return skipped("card not in the catalogue; to add it see CONTRIBUTING.md")
+    if bounds.is_virtual(subject.gpu):
+        return skipped("a virtual GPU has a part of the card's memory")
     gib, label = total / 2**30, subject.card.memory_gib
     if label is None:
         return skipped(

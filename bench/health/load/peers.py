@@ -9,7 +9,7 @@ import msgspec
 
 from bench.health.check import CheckOutcome, Subject, check, passed, skipped, warned
 from bench.health.load.record import CardUnderLoad, LoadRun
-from inventory.machine import bounds
+from inventory.nvml import bounds
 
 _SLOWER = 0.90
 _HOTTER_C = 15

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from inventory.machine import bounds
 from inventory.machine.gpu_records import Gpu
+from inventory.nvml import bounds
 
 
 class Pattern(msgspec.Struct, frozen=True, kw_only=True):

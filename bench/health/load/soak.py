@@ -27,9 +27,9 @@ from bench.health.checks.pcie import gigabytes, shares_lanes
 from bench.health.checks.thermal import LIMITS
 from bench.health.load.record import LoadRun
 from bench.health.momentary import HW_SLOWDOWN, HW_THERMAL, POWER_BRAKE, SW_THERMAL
-from inventory.machine import bounds
 from inventory.machine.reading import Reading
 from inventory.machine.records import Xid
+from inventory.nvml import bounds
 
 _HARD = HW_SLOWDOWN | HW_THERMAL | POWER_BRAKE
 _DROP = 0.93
