@@ -70,7 +70,10 @@ def conflict(options: ProvisionOptions) -> str | None:
             "control characters: choose another folder"
         )
     if options.bundle is not None and options.check and not bundle.is_complete(options.bundle):
-        return f"--check needs a complete bundle, and {options.bundle} is not collected yet: collect it first, without --check"
+        return (
+            f"--check needs a complete bundle, and {options.bundle} is not collected yet: collect it first, "
+            "without --check"
+        )
     return None
 
 

@@ -29,7 +29,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     data: StackData
     distribution: DistributionRow
     driver: drivers.SelectedDriver | None
-    """None without a card, and where another system installs the driver."""
+    """The driver to install. None without a card, and where the host or Windows installs the driver."""
     branch: int | None
     """The driver branch for which the wheels are selected; None without a card."""
     selected: wheels.SelectedWheels

@@ -25,7 +25,7 @@ class FrameworkReport(msgspec.Struct, frozen=True, kw_only=True):
     computed: bool = False
     """Whether a matrix product on the first device was correct."""
     missing: tuple[str, ...] = ()
-    """Libraries that were not found: "libcudnn.so.9"."""
+    """Names of the libraries that were not found, such as "libcudnn.so.9"."""
     trouble: str = ""
     """The framework's error message, or how its process ended."""
 

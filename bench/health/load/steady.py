@@ -98,7 +98,8 @@ def _matmul(precision: str) -> Callable[..., CheckOutcome]:
         peak = subject.card.peak_tflops(precision) if subject.card else None  # type: ignore[arg-type]
         if peak is None:
             return skipped(
-                f"{rate:.3g} TFLOPS; not judged: the card is not in the catalogue, or it has no hardware for this precision"
+                f"{rate:.3g} TFLOPS; not judged: the card is not in the catalogue, or it has no hardware for this "
+                "precision"
             )
         warn, fail = (0.80, 0.50) if precision != "fp32" else (_fp32_usual(subject), 0.40)
         return judge_rate(subject, rate, peak, "TFLOPS", warn=warn, fail=fail)
