@@ -215,7 +215,7 @@ def test_the_health_check_names_the_certificate_of_the_release() -> None:
 def test_the_health_check_knows_the_first_kernel_of_each_ubuntu_release() -> None:
     for row in load().distributions:
         if row.family == "ubuntu":
-            assert remedies._FIRST_KERNEL[row.version] == row.kernel.first_series
+            assert remedies._FIRST_KERNEL[row.id.removeprefix("ubuntu-")] == row.kernel.first_series
 
 
 RELEASE = re.compile(r"debian[-_ ]?1\d|ubuntu[-_ ]?2\d|trixie|bookworm|noble|jammy|resolute", re.IGNORECASE)
