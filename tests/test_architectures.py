@@ -8,6 +8,8 @@ from typing import get_args
 import msgspec
 import pytest
 
+from bench.health import checks
+from bench.health.causes.situation import OLDEST_BRANCH
 from common.file_access.yaml_lines import YamlError
 from inventory.cards import architectures, cards
 from inventory.cards.catalogue_file import Architecture
@@ -73,3 +75,16 @@ def test_both_variants_of_the_modules_are_either() -> None:
     row = architectures.shipped()[-1]
     assert row.module_flavour == "open"
     assert msgspec.structs.replace(row, flavours=("closed", "open")).module_flavour == "either"
+
+
+def test_the_text_of_the_branch_check_agrees_with_the_table() -> None:
+    limits = next(check.limits for check in checks() if check.id == "driver.branch")
+    ended = [row for row in architectures.shipped() if row.last_branch is not None and row.name != "kepler"]
+    last = {row.last_branch for row in ended}
+    names = ", ".join(row.name.capitalize() for row in ended[:-1]) + f" and {ended[-1].name.capitalize()}"
+    assert f"{names}: up to {last.pop()};" in limits
+    assert not last
+    blackwell = architectures.find("blackwell")
+    assert blackwell is not None
+    assert f"RTX 50: {blackwell.first_branch} or later" in limits
+    assert f"{OLDEST_BRANCH} or later for CUDA 12" in limits

@@ -225,7 +225,7 @@ def test_an_unknown_card_gives_the_most_similar_names() -> None:
         cards.find("gtx 3060")
     with pytest.raises(UnknownCard, match=r"did you mean GeForce GTX 1060 6GB, GeForce GTX 1060 3GB"):
         cards.find("GTX 1060 4GB")
-    with pytest.raises(UnknownCard, match=r"10de:2b9f .* Blackwell card; nearest: RTX PRO 6000"):
+    with pytest.raises(UnknownCard, match=r"10de:2b9f .* Blackwell family; nearest: RTX PRO 6000"):
         cards.find("10de:2b9f")
 
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.health.causes import module_causes
+from bench.health.causes import module_causes, remedies
 from dlbox import cli  # noqa: TID251 - the command is what is tested
 from inventory.cards import cards
 from provision import PROVISION_DIR
@@ -172,7 +172,7 @@ def test_the_role_loads_the_file_of_each_machine(stack_file: Path, tmp_path: Pat
         message = host.message or ""
         if MACHINES[host.name][2] is None:
             assert host.status == "failed", host
-            known = "debian-12, debian-13, fictional-1, ubuntu-22.04, ubuntu-24.04, ubuntu-26.04"
+            known = ", ".join(sorted(row.id for row in load(stack_file).distributions))
             assert f"is not supported: install one of {known}." in message
             assert "42" not in message
         else:
@@ -210,6 +210,12 @@ def test_a_new_release_enters_the_metadata_of_the_roles(stack_file: Path, tmp_pa
 def test_the_health_check_names_the_certificate_of_the_release() -> None:
     for row in load().distributions:
         assert module_causes._CERTIFICATES[row.family] == row.dkms_certificate
+
+
+def test_the_health_check_knows_the_first_kernel_of_each_ubuntu_release() -> None:
+    for row in load().distributions:
+        if row.family == "ubuntu":
+            assert remedies._FIRST_KERNEL[row.id.removeprefix("ubuntu-")] == row.kernel.first_series
 
 
 RELEASE = re.compile(r"debian[-_ ]?1\d|ubuntu[-_ ]?2\d|trixie|bookworm|noble|jammy|resolute", re.IGNORECASE)

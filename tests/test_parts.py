@@ -198,9 +198,9 @@ def test_incompatible_parts_fail(tmp_path: Path) -> None:
     fit = judged(make(tmp_path, processor={"socket": "AM5"}, memory={"memory_type": "DDR5"}))["fit"]
     assert fit.status == "fail"
     assert "needs socket AM5, the board has AM4" in fit.message
-    assert "is DDR5, the board takes DDR4" in fit.message
+    assert "is DDR5 memory, the board needs DDR4" in fit.message
     case = judged(make(tmp_path, board={"form_factor": "atx"}))["fit"]
-    assert "the board is atx, the case takes mini-itx, micro-atx" in case.message
+    assert "the board is atx, the case has space for mini-itx, micro-atx" in case.message
     blank = {"socket": None, "memory_type": None, "form_factor": None}
     assert judged(make(tmp_path, board=blank))["fit"].status == "skip"
 
@@ -208,7 +208,7 @@ def test_incompatible_parts_fail(tmp_path: Path) -> None:
 def test_length_and_slots(tmp_path: Path) -> None:
     long = judged(make(tmp_path, card={"length_mm": 330, "slots": 5}))
     assert long["length"].status == long["slots"].status == "fail"
-    assert long["length"].message == "the card is 330 mm long, the case takes 300 mm"
+    assert long["length"].message == "the card is 330 mm long, the case has space for 300 mm"
     assert "reference card" in judged(make(tmp_path))["length"].message
     unknown = judged(make(tmp_path, case={"card_length_mm": None, "card_slots": None}))
     assert unknown["length"].status == unknown["slots"].status == "skip"

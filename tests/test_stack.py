@@ -496,7 +496,9 @@ def test_debian_12s_branch_has_ended_and_where_a_longer_one_is(card: str) -> Non
     (said,) = [text for text in stack(card, on="debian-12").warnings if "branch 535" in text]
     assert "ended on 2026-06-30" in said
     assert said.endswith("Ubuntu 24.04 has branch 580, supported until 2028-06-30.")
-    assert "The end of its support is not known." in why(stack(card, on="debian-13"), "driver branch")
+    assert "The end of support of this branch is not known." in why(
+        stack(card, on="debian-13"), "driver branch"
+    )
 
 
 def test_old_data_says_so() -> None:

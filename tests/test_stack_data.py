@@ -32,13 +32,8 @@ def broken(old: str, new: str, count: int = 1) -> str:
 
 
 def test_the_shipped_files_are_sound_and_cover_every_supported_release() -> None:
-    assert [row.id for row in DATA.distributions] == [
-        "ubuntu-22.04",
-        "ubuntu-24.04",
-        "ubuntu-26.04",
-        "debian-12",
-        "debian-13",
-    ]
+    required = {"ubuntu-22.04", "ubuntu-24.04", "ubuntu-26.04", "debian-12", "debian-13"}
+    assert required <= {row.id for row in DATA.distributions}
     assert {card.architecture for card in cards.catalogue()} <= {row.name for row in DATA.architectures}
 
 

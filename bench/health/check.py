@@ -108,8 +108,8 @@ def reach(source: Any, path: str) -> Reading[Any]:
 
 
 KIND = ("gpu.name", "gpu.pci_device_id")
-"""Readings that identify a laptop's card, for use in ``optional``. If they fail, the stricter limits of desktop cards
-apply."""
+"""Readings that tell a laptop's card from a desktop card. Pass them to ``@check`` as ``optional``: if they fail, the
+stricter limits of desktop cards apply."""
 
 
 _DATA_CENTRE = re.compile(

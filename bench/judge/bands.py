@@ -1,4 +1,4 @@
-"""Speeds measured on known cards (bands.yml), and results compared with them.
+"""Ranges of measured speed ("bands", in bands.yml) of known cards, and the comparison of results with them.
 
 ``python -m bench.judge.bands FILE SOURCE`` prints entries for bands.yml from a `dlbox history export`.
 """

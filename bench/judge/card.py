@@ -32,7 +32,7 @@ _LEAST_READINGS = 3
 _ABOVE_LIMIT = 1.1
 """Readings above this multiple of the highest clock that the driver reports are impossible."""
 
-_END_THEM = "close them (`nvidia-smi` lists them) and run it again before you use or compare this speed"
+_END_THEM = "close the other programs (`nvidia-smi` lists them) and run this again before you use or compare the speed"
 
 _COOL = (
     "clean fans and filters, improve the airflow, use separate power cables for the card; "

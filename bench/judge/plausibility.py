@@ -66,7 +66,8 @@ def judge_probes(probes: Probes) -> list[Finding]:
 
 
 def judge(result: Result) -> list[Finding]:
-    """Whether the speed is physically plausible, the training waits for data, and the fused kernel is faster."""
+    """Three findings: whether the speed is physically plausible, whether the training waits for its data, and
+    whether the fused kernel is faster than the generic one."""
     return [f for f in (_plausible(result), _input(result), _fused(result)) if f is not None]
 
 

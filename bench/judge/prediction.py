@@ -93,8 +93,8 @@ def worst(result: Result, tried: Iterable[PredictionRatios]) -> float | None:
 
 
 _NEEDED = {
-    "recurrent_tflops": "products as small as a recurrent step's",
-    "convolution_tflops": "products as small as a convolution's",
+    "recurrent_tflops": "matrix products of the size of a recurrent step",
+    "convolution_tflops": "matrix products of the size of a convolution",
     "bandwidth_gb_s": "the memory bandwidth",
     "train_step_seconds": "a training step",
     "step_seconds": "a step of a loop",

@@ -43,7 +43,8 @@ def failure(workload: str, backend: str, kind: str, message: str, detail: str = 
     the last lines of its process."""
     remedy = {
         "out-of-memory": "close other programs that use the card or memory (`nvidia-smi` lists them), then try again",
-        "killed": "start it again; if you did not stop it, find what did: `journalctl -b | grep -i -E 'oom|kill'`",
+        "killed": "run the same command again; if you did not stop the process, find out what stopped it: "
+        "`journalctl -b | grep -i -E 'oom|kill'`",
         "no-backend": f"install {backend}: ./dlbox setup {backend}",
         "hang": "run `dlbox check` and read the kernel log (`sudo dmesg | tail`), which often "
         "names the reason when a card "
@@ -232,7 +233,7 @@ def _steadiness(result: Result) -> Finding:
             measured=round(others, 2) if share is None else round(share, 3),
             expected=BUSY_CORES if share is None else BUSY_SHARE,
             unit="cores" if share is None else None,
-            remedy="close other programs and run it again before you use or compare this speed",
+            remedy="close other programs and run this again before you use or compare the speed",
         )
     if spread > most:
         return finding(

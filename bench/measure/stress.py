@@ -242,7 +242,7 @@ class _Recorder:
             new = Counter(x.code for x in after.value.xids) - Counter(x.code for x in before.value.xids)
         opened = self.opened
         reason = (
-            "not measured on a CPU" if self.subject is None else "the card has no units for this precision"
+            "not measured on a CPU" if self.subject is None else "the card has no hardware for this precision"
         )
         skipped = {
             f"matmul-{p}": reason for p in ("fp32", "tf32", "fp16", "bf16") if p not in self.job.precisions

@@ -194,12 +194,12 @@ def _compatibility(bill: Bill) -> Judgement:
         if part is not board and kind and board.memory_type:
             seen.append(f"memory and board ({kind})")
             if kind.casefold() != board.memory_type.casefold():
-                wrong.append(f"{part.model} is {kind}, the board takes {board.memory_type}")
+                wrong.append(f"{part.model} is {kind} memory, the board needs {board.memory_type}")
     if board.form_factor and bill.case and bill.case.form_factors:
         seen.append(f"board and case ({board.form_factor})")
         if board.form_factor not in bill.case.form_factors:
             wrong.append(
-                f"the board is {board.form_factor}, the case takes {', '.join(bill.case.form_factors)}"
+                f"the board is {board.form_factor}, the case has space for {', '.join(bill.case.form_factors)}"
             )
     if wrong:
         return judgement("fit", "fail", "; ".join(wrong), remedy="replace one of the two parts")
@@ -220,7 +220,7 @@ def _length(bill: Bill) -> Judgement:
             "length", "skip", "the bill of materials does not give the length of the card or of the case"
         )
     whose = "" if bill.card_part.length_mm else " (reference card)"
-    message = f"the card is {length:.0f} mm long{whose}, the case takes {available:.0f} mm"
+    message = f"the card is {length:.0f} mm long{whose}, the case has space for {available:.0f} mm"
     if length <= available:
         return judgement("length", "pass", message, length, available, "mm")
     remedy = f"use a {bill.card.name} of at most {available:.0f} mm, or another case"
@@ -319,7 +319,7 @@ TITLES = {
     "prices": "Age of the prices",
     "power-supply": "Power supply",
     "power-connectors": "Power plugs",
-    "fit": "Compatibility of socket, memory and form factor",
+    "fit": "Socket, memory and form factor are compatible",
     "length": "Length of the card",
     "slots": "Width of the card",
     "pcie-lanes": "PCIe link",

@@ -243,7 +243,8 @@ def _not_supported(asked: str, device: pci_table.PciDevice) -> str:
 
 def _unknown_id(device_id: int) -> str:
     architecture = architecture_of(device_id)
-    kind = f"by its id a {architecture.capitalize()} card" if architecture else "not an id of a known family"
+    known = f"its id belongs to the {architecture.capitalize()} family" if architecture else ""
+    kind = known or "not an id of a known family"
 
     def distance(device: pci_table.PciDevice) -> int:
         return abs(device.device_id - device_id)

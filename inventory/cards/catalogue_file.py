@@ -295,7 +295,7 @@ def _known(
         for field in fields:
             if field not in _FIGURES:
                 raise document.error(
-                    where, f"`{entry.name}` gives a source for `{field}`, which is not a figure"
+                    where, f"`{entry.name}` gives a source for `{field}`, which is not a field with a number"
                 )
             known[field] = found
     return known

@@ -19,7 +19,7 @@ _MAX_Q_OF_DESKTOP = re.compile(r"workstation|\brtx pro 6000d?\b")
 _NVIDIA_SMI = re.compile(r"^\s*gpu \d+:|\(uuid:[^)]*\)?")
 """What `nvidia-smi -L` writes around the name."""
 _PART_NUMBER = re.compile(r"(?<=g) p\d \d{4} [a-z]{2}\b")
-"""EVGA's part numbers: "12G-P5-3657-KR"."""
+"""Form of EVGA's part numbers, such as "12G-P5-3657-KR"."""
 _ID_IN_BRACKETS = re.compile(r"\[(?:[0-9a-f]{4}(?::[0-9a-f]{4})?)\]")
 FAMILIES = frozenset({"gtx", "rtx", "gt", "titan"})
 

@@ -45,7 +45,7 @@ These figures were not compared with a source. To remove a figure from this list
 
 
 def page() -> str:
-    """The page as Markdown."""
+    """The text of docs/reference/cards.md (Markdown)."""
     catalogue = cards.catalogue()
     rows = "".join(_row(card) for card in catalogue)
     open_figures = "".join(f"| {c.name} | {', '.join(c.unverified)} |\n" for c in catalogue if c.unverified)

@@ -20,7 +20,7 @@ _MEMORY = re.compile(r"\b(\d{1,3}) ?GB\b")
 
 
 class PciDevice(NamedTuple):
-    """A line of the table."""
+    """One line of pci_ids.tsv: an NVIDIA device and its names."""
 
     device_id: int
     kind: str
@@ -48,7 +48,7 @@ class PciDevice(NamedTuple):
 
 @functools.cache
 def table() -> dict[int, PciDevice]:
-    """All lines by device id."""
+    """PCI device id -> its line in pci_ids.tsv."""
     found: dict[int, PciDevice] = {}
     for line in PATH.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):

@@ -56,7 +56,7 @@ def read(
             return Reading.of(parse(_since_boot(content.splitlines()), f"/{name}", addresses))
     if not (sysroot / "dev/kmsg").exists():
         return Reading.not_supported("this system shows no kernel log")
-    return Reading.no_permission("the kernel log is closed to this user")
+    return Reading.no_permission("this user may not read the kernel log")
 
 
 def parse(lines: Iterable[str], source: str, addresses: Collection[str] = ()) -> KernelLog:

@@ -36,7 +36,7 @@ class Disk(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
-    """The computer without its cards."""
+    """The computer, without its graphics cards: system, processor, memory, disks."""
 
     hostname: str = ""
     """Host name, as ``inventory.machine.host.host_name`` returns it."""
@@ -143,7 +143,7 @@ class DkmsModule(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     built_for: tuple[str, ...] = ()
     name: str = ""
-    """Name in DKMS: "nvidia", "nvidia-current-open"."""
+    """Name of the module in DKMS, such as "nvidia" or "nvidia-current-open"."""
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):

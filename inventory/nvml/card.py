@@ -77,7 +77,7 @@ def gpu(index: int) -> Gpu:
             handle=Reading(
                 state="no-permission" if handle.code == 4 else "failed",
                 code=handle.code,
-                why=handle.why or "NVML gave no handle",
+                why=handle.why or "NVML returned no handle",
             ),
         )
     device = handle.value
@@ -144,14 +144,14 @@ def _address(info: Any) -> str:
 def _device_id(info: Any) -> int:
     vendor, device = int(info.pciDeviceId) & 0xFFFF, int(info.pciDeviceId) >> 16
     if vendor != 0x10DE:
-        raise ValueError(f"NVML gave PCI id {vendor:04x}:{device:04x}, which is not NVIDIA's")
+        raise ValueError(f"NVML returned PCI id {vendor:04x}:{device:04x}, which is not NVIDIA's")
     return device
 
 
 def _capability(value: Any) -> str:
     major, minor = value
     if not (1 <= major <= 99 and 0 <= minor <= 9):
-        raise ValueError(f"NVML gave compute capability {major}.{minor}, which cannot be")
+        raise ValueError(f"NVML returned compute capability {major}.{minor}, which is impossible")
     return f"{major}.{minor}"
 
 
@@ -202,7 +202,7 @@ def _errors(device: Any, recovery_action: Reading[int]) -> Errors:
 
 def _flag(value: Any) -> bool:
     if value not in (0, 1):
-        raise ValueError(f"NVML gave {value} where 0 or 1 is expected")
+        raise ValueError(f"NVML returned {value} where 0 or 1 is expected")
     return bool(value)
 
 

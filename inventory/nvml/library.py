@@ -39,7 +39,7 @@ MEANINGS = {
     20: "out of memory",
     21: "no data",
     25: "this driver has another version of this call",
-    26: "no longer offered by this driver",
+    26: "this driver no longer has the function",
     27: "the card is not ready",
     28: "the card was not found",
     999: "NVML reports an unknown error",
@@ -63,7 +63,7 @@ def read(name: str, *arguments: Any) -> Reading[Any]:
     except pynvml.NVMLError as error:
         return refused(int(error.value))
     except Exception as error:  # the wrapper raises ctypes, unicode and value errors on garbage
-        return Reading.failed(f"NVML gave an invalid answer ({type(error).__name__})")
+        return Reading.failed(f"NVML returned an invalid answer ({type(error).__name__})")
     return Reading.of(value)
 
 
@@ -92,12 +92,12 @@ def converted(reading: Reading[Any], convert: Callable[[Any], R]) -> Reading[R]:
         return Reading(
             state=reading.state if reading.state != "ok" else "failed",
             code=reading.code,
-            why=reading.why or "NVML gave no value",
+            why=reading.why or "NVML returned no value",
         )
     try:
         return Reading.of(convert(reading.value))
     except (ValueError, TypeError, AttributeError, IndexError, OverflowError) as error:
-        return Reading.failed(str(error) or f"NVML gave an invalid answer ({type(error).__name__})")
+        return Reading.failed(str(error) or f"NVML returned an invalid answer ({type(error).__name__})")
 
 
 def number(name: str, *arguments: Any, scale: float = 1, most: int = _LARGEST) -> Reading[Any]:
@@ -108,7 +108,7 @@ def number(name: str, *arguments: Any, scale: float = 1, most: int = _LARGEST) -
         if value in (0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF):
             raise ValueError("NVML marks the value as not available")
         if not 0 <= value <= most:
-            raise ValueError(f"NVML gave the impossible value {value}")
+            raise ValueError(f"NVML returned the impossible value {value}")
         return int(value) if scale == 1 else round(float(value * scale), 3)
 
     return converted(read(name, *arguments), check)
@@ -121,7 +121,7 @@ def text(name: str, *arguments: Any) -> Reading[str]:
         raw = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
         printable = "".join(c for c in raw if c.isprintable()).strip()
         if not printable:
-            raise ValueError("NVML gave an empty text")
+            raise ValueError("NVML returned an empty text")
         return printable[:200]
 
     return converted(read(name, *arguments), clean)
@@ -133,7 +133,7 @@ def switch(name: str, *arguments: Any) -> Reading[bool]:
     def check(value: Any) -> bool:
         state = value[0] if isinstance(value, list | tuple) else value
         if state not in (0, 1):
-            raise ValueError(f"NVML gave {state} for an on/off state")
+            raise ValueError(f"NVML returned {state} for an on/off state")
         return bool(state)
 
     return converted(read(name, *arguments), check)
@@ -158,7 +158,7 @@ def driver() -> Driver:
 
     def dotted(value: Any) -> str:
         if not 1000 <= value < 100_000:
-            raise ValueError(f"NVML gave CUDA version {value}, which cannot be")
+            raise ValueError(f"NVML returned CUDA version {value}, which is impossible")
         return f"{value // 1000}.{value % 1000 // 10}"
 
     version = first(

@@ -149,10 +149,10 @@ def link(device: Any) -> Link:
 
 
 def fans(device: Any) -> Reading[tuple[int, ...]]:
-    """Speed setting of each fan in percent."""
+    """The speed that each fan is set to, in percent."""
     count = number("nvmlDeviceGetNumFans", device, most=16)
     if count.value == 0:
-        return Reading.not_supported("no fan of its own")
+        return Reading.not_supported("this card has no fan")
     if count.state == "failed":
         return Reading.failed(count.why, count.code)
     speeds = [number("nvmlDeviceGetFanSpeed_v2", device, fan) for fan in range(count.value or 0)]
@@ -191,7 +191,7 @@ def _field(entry: Any) -> int:
         5: getattr(entry.value, "siVal", None),
     }.get(entry.valueType)
     if value is None or not 0 <= value < 1 << 62:
-        raise ValueError("NVML gave an impossible field value")
+        raise ValueError("NVML returned an impossible field value")
     return int(value)
 
 

@@ -30,7 +30,7 @@ class BusDevice(msgspec.Struct, kw_only=True):
     names_driver: bool = False
     """Whether the output shows drivers: without a driver in it, none is bound."""
     link: dict[str, str] = {}
-    """File of sysfs -> its content."""
+    """Name of a file in sysfs -> its content."""
 
 
 def found_in(text: str) -> bool:

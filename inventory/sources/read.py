@@ -167,7 +167,7 @@ def _host(known: Parts, answer: smi.SmiReport, empty: Path) -> Host:
 
 
 def _memory(text: str) -> dict[str, int]:
-    """Bytes by the names of /proc/meminfo."""
+    """Name of a line of /proc/meminfo -> its value in bytes."""
     lines = re.findall(r"^(MemTotal|MemAvailable|SwapTotal):\s*(\d{1,12}) kB", text, re.MULTILINE)
     return {name: int(number) * 1024 for name, number in lines}
 

@@ -64,7 +64,7 @@ class Root:
         return True
 
     def text(self, path: str) -> str:
-        """The text of a file that was written before; "" if there is none."""
+        """The text of a file that this object wrote; "" if there is none."""
         place = self._place(path)
         try:
             return place.read_text(errors="replace") if place is not None and place.is_file() else ""

@@ -1,4 +1,4 @@
-"""What nvidia-smi says: the cards, the driver's version, or why it cannot reach a card."""
+"""What nvidia-smi reports: the cards, the driver's version, or why it cannot reach a card."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def gpus(tree: Tree) -> tuple[Gpu, ...]:
 
 
 def address(text: str) -> str:
-    """ "00000000:01:00.0" as "0000:01:00.0". Raises ValueError."""
+    """Shorten nvidia-smi's PCI address "00000000:01:00.0" to sysfs' form "0000:01:00.0". Raises ValueError."""
     found = _ADDRESS.search(text)
     if not found:
         raise ValueError(text)

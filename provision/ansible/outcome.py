@@ -128,7 +128,7 @@ class HostEvents:
 
 
 def not_run(name: str, why: str | None) -> HostOutcome:
-    """The outcome of a selected host without an event from Ansible. ``why``: what Ansible printed, if anything."""
+    """The outcome of a selected host for which Ansible reported no event. ``why``: what Ansible printed, or ""."""
     message = "Ansible did not run on this host"
     return HostOutcome(
         name=name,

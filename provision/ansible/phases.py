@@ -24,7 +24,8 @@ _PHASES = (
     ),
     ("training", re.compile(r"/dlbox ready\b")),
 )
-"""From the last phase of an installation to the first: helpers of an earlier phase often still run in a later one."""
+"""The phases of an installation, the last one first: child processes of an earlier phase often still run in a later
+one."""
 
 
 def phase(processes: str) -> str:

@@ -58,7 +58,7 @@ class PlaybookJob(msgspec.Struct, frozen=True, kw_only=True):
     variables: Mapping[str, Mapping[str, Any]] = {}
     """Host -> variables, in addition to those of the inventories."""
     limit: str | None = None
-    """Ansible's ``--limit``."""
+    """Hosts to which Ansible restricts the run, as a pattern (its option ``--limit``)."""
     hosts: tuple[str, ...] = ()
     """The selected hosts. A host for which Ansible reports no event gets the status "failed"."""
     tags: tuple[str, ...] = ()

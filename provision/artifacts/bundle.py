@@ -101,7 +101,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BundleRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What to collect, for which box."""
+    """What an offline bundle shall contain, and for which box it is made."""
 
     stack: Stack
     kernel: str = ""

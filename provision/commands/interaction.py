@@ -14,9 +14,10 @@ class Interaction(NamedTuple):
     """Questions, progress and messages of one command."""
 
     open_progress: Callable[[], AbstractContextManager[ProgressReporter]]
-    """Opens a display for the steps of long work."""
+    """Function that starts the progress display for work with several steps."""
     confirm: Callable[[str], bool] | None
-    """Asks one question and returns whether the answer is yes; None if no question can be asked."""
+    """Function that asks a question and returns whether the answer is yes; None if nobody can answer, because stdin
+    is not a terminal."""
     print_error: Complain
     as_json: bool = False
     """Print one JSON document on stdout instead of text."""

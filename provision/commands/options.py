@@ -26,7 +26,7 @@ class ProvisionOptions(msgspec.Struct, frozen=True, kw_only=True):
     hosts: tuple[str, ...] = ()
     """Hosts of the inventory. Empty: all hosts of ``inventory`` if it is given, else this machine."""
     limit: tuple[str, ...] = ()
-    """Restrict the selected hosts to these."""
+    """Of the selected hosts, use only these (the option --limit)."""
     inventory: Path | None = None
     frameworks: tuple[Framework, ...] = ()
     cuda_toolkit: bool = False
@@ -70,7 +70,10 @@ def conflict(options: ProvisionOptions) -> str | None:
             "control characters: choose another folder"
         )
     if options.bundle is not None and options.check and not bundle.is_complete(options.bundle):
-        return f"--check needs a complete bundle, and {options.bundle} is not collected yet: leave out --check first"
+        return (
+            f"--check needs a complete bundle, and {options.bundle} is not collected yet: collect it first, "
+            "without --check"
+        )
     return None
 
 

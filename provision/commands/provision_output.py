@@ -86,7 +86,7 @@ def result(host: HostOutcome, outcome: PlaybookOutcome) -> str:
 
 
 def _next(host: HostOutcome, outcome: PlaybookOutcome) -> str:
-    """The next command for one box."""
+    """The command to run next for one box, with a remark where one is needed."""
     here = host.name == THIS_MACHINE
     again = "dlbox provision" if here else f"dlbox provision {host.name}"
     if host.status == "unreachable":

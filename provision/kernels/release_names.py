@@ -22,7 +22,7 @@ class KernelKind(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     name: str
-    """For messages: "a Proxmox kernel"."""
+    """What to call such a kernel in a message, such as "a Proxmox kernel"."""
     headers: str = "linux-headers-{release}"
     """The package with the headers of one kernel."""
     headers_source: str = ""
@@ -204,5 +204,5 @@ def headers_package(distribution: DistributionRow, release: str) -> str:
 
 
 def shown_series(found: Series | None) -> str:
-    """ "6.17"; "an unknown series" for None."""
+    """The series as text for messages, such as "6.17"; "an unknown series" for None."""
     return f"{found[0]}.{found[1]}" if found else "an unknown series"

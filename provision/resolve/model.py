@@ -199,7 +199,7 @@ class NoStack(msgspec.Struct, frozen=True, kw_only=True):
     because: str
     nearest: Nearest | None
     choices: tuple[CardChoice, ...] = ()
-    """Choices of cards that have a stack each; empty if the cards are not the reason."""
+    """Selections of cards for which a stack exists; empty if another selection of cards would not help."""
 
     @property
     def error(self) -> str:

@@ -29,7 +29,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     data: StackData
     distribution: DistributionRow
     driver: drivers.SelectedDriver | None
-    """None without a card, and where another system installs the driver."""
+    """The driver to install. None without a card, and where the host or Windows installs the driver."""
     branch: int | None
     """The driver branch for which the wheels are selected; None without a card."""
     selected: wheels.SelectedWheels
@@ -66,7 +66,7 @@ def _driver_reasons(c: Selection, driver: drivers.SelectedDriver) -> Iterator[Re
         if f.last_branch
     ]
     if branch is not None and branch.ends is None:
-        limits.append("The end of its support is not known.")
+        limits.append("The end of support of this branch is not known.")
     yield _reason("driver branch", str(row.branch), _join([(branch or row).why, *limits]), evidence)
     strict = [f for f in families.values() if row.flavour in f.flavours and len(f.flavours) == 1]
     if strict:
@@ -145,7 +145,7 @@ def _backend_reason(c: Selection, backend: str) -> Reason:
     elif "tensorflow" in c.selected.missing:
         why = f"{c.selected.missing['tensorflow'].why}."
     else:
-        why = "It is the first of the requested frameworks."
+        why = "The default backend of Keras is the first of the requested frameworks."
     if backend == "torch":
         why += " With Keras, torch has cuDNN kernels for LSTM and GRU, and JAX has them for LSTM only."
     return _reason("backend", backend, why, row)

@@ -136,15 +136,15 @@ class StackData(msgspec.Struct, frozen=True, kw_only=True):
     processors: tuple[ProcessorRow, ...] = ()
 
     def architecture(self, name: str) -> ArchitectureRow | None:
-        """The row of an architecture by its name."""
+        """The row of the chip architecture with this name, such as "ampere"."""
         return next((row for row in self.architectures if row.name == name), None)
 
     def branch(self, number: int) -> BranchRow | None:
-        """The row of a driver branch."""
+        """The row of the driver branch with this number, such as 580."""
         return next((row for row in self.branches if row.branch == number), None)
 
     def distribution(self, name: str) -> DistributionRow | None:
-        """The release with this id."""
+        """The distribution release with this id, such as "ubuntu-24.04"."""
         return next((row for row in self.distributions if row.id == name), None)
 
     def library(self, package: str) -> list[LibraryRow]:

@@ -104,7 +104,8 @@ def library_for(row: FrameworkRow, targets: tuple[Target, ...], data: StackData)
 
 
 def first_without_code(package: str, targets: tuple[Target, ...], data: StackData) -> str | None:
-    """First release of a library ("9.11"), after releases with code, that lacks code for one of the cards."""
+    """The first release of a library ("9.11") without code for one of the cards, although earlier releases contain
+    it."""
     capabilities = [capability_of(target, data) for target in targets]
     serving = [
         release(row.version)

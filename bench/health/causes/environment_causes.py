@@ -20,7 +20,7 @@ _LINUX_DRIVER = re.compile(
 
 
 def _versions(s: Situation) -> str | None:
-    """Both versions, if they differ."""
+    """The versions of the kernel module and of the driver library; None if they are equal or one is not known."""
     module, library = s.machine.driver.module_version.value, s.machine.driver.library_version.value
     return f"module {module}, library {library}" if module and library and module != library else None
 

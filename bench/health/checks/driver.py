@@ -341,7 +341,7 @@ _ROWS = (
     _Row(
         "driver.stable", "NVML answers without crashing", "the child process that queries NVML",
         "the process exits by itself within its time limit",
-        "own measurement; NVML is known to crash and hang on cards that fell off the bus",
+        "measured with dlbox; NVML is known to crash and hang on cards that fell off the bus",
         "reboot; if the fault returns, reseat the card and its power cables, then read: sudo dmesg | grep -i xid",
         "NVML answered", "A separate process queries NVML, because the library can crash or hang if a card is faulty.",
     ),

@@ -160,7 +160,11 @@ def device_nodes(machine: Machine) -> CheckOutcome:
             "pass them to the container: docker run --gpus all ..., or list each device" if inside else None
         )
         return warned(f"missing: {', '.join(missing)}", numbered, len(machine.gpus), remedy=remedy)
-    return passed(f"{numbered} of {len(machine.gpus)}, and the shared nodes", numbered, len(machine.gpus))
+    return passed(
+        f"{numbered} of {len(machine.gpus)} card nodes and the shared nodes exist",
+        numbered,
+        len(machine.gpus),
+    )
 
 
 @check(

@@ -176,7 +176,7 @@ def retired_pages(subject: Subject) -> CheckOutcome:
     if errors.retirement_pending.value:
         return failed("a bad page is pending retirement and still in use", number, 0)
     if number >= _MOST_RETIRED:
-        return failed(f"{number} pages are retired; the limit is 64", number, 0)
+        return failed(f"{number} memory pages are retired; the card can retire at most 64", number, 0)
     if number:
         return warned(
             f"{number} pages are retired",

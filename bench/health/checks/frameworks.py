@@ -25,7 +25,7 @@ class FrameworkReport(msgspec.Struct, frozen=True, kw_only=True):
     computed: bool = False
     """Whether a matrix product on the first device was correct."""
     missing: tuple[str, ...] = ()
-    """Libraries that were not found: "libcudnn.so.9"."""
+    """Names of the libraries that were not found, such as "libcudnn.so.9"."""
     trouble: str = ""
     """The framework's error message, or how its process ended."""
 
@@ -92,7 +92,7 @@ def _for_library(name: str) -> str:
 
 
 def judge_of(name: str) -> Callable[..., CheckOutcome]:
-    """Return a function that checks one framework. The steps are the same for every framework."""
+    """Return the check of one framework. All frameworks are checked in the same steps."""
 
     def judge(seen: FrameworkReport, machine: Machine) -> CheckOutcome:
         """A framework that finds no card trains on the CPU without a warning, ten times slower. A separate
@@ -110,6 +110,6 @@ for _name, _title in (("tensorflow", "TensorFlow"), ("torch", "PyTorch"), ("jax"
         looks_at=f"{_title}'s list of devices, and a matrix product on the first device",
         limits="at least one device and the correct result",
         applies_to=f"machines where {_title} is installed",
-        source="own measurement",
+        source="measured with dlbox",
         fix="unset LD_LIBRARY_PATH and CUDA_VISIBLE_DEVICES, then: dlbox check --frameworks",
     )(judge_of(_name))

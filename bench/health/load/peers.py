@@ -55,8 +55,8 @@ def _model(subject: Subject) -> tuple[str | None, int | None]:
     limits=f"the check warns below {_SLOWER:.0%} of the fastest in rate or clock, and above the coolest by more than "
     f"{_HOTTER_C} C",
     applies_to="computers with several cards of one model",
-    source="own proposal; cards of one model differ by a few percent in speed, and the upper of two is some degrees "
-    "hotter",
+    source="a limit that dlbox proposes; cards of one model differ by a few percent in speed, and the upper of two is "
+    "some degrees hotter",
     fix="compare slot, power cables, power limit and fans of this card with those of the others, exchange the two "
     "cards, then: dlbox check --stress 5; a difference that moves with the card is a fault of the card",
 )

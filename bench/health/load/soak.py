@@ -66,7 +66,7 @@ def _sensor_values(run: LoadRun, path: str, name: str) -> list[Any]:
     needs_gpu=False,
     looks_at="the rate of matrix products in the first and the last minute, after a warm-up",
     limits=f"the check warns if the rate of the last minute is below {_DROP:.0%} of the first",
-    source="own proposal, based on few cards",
+    source="a limit that dlbox proposes, based on few cards",
     fix="clean fans and filters, improve the airflow; lift a laptop from the table and connect its power supply",
 )
 def throughput_drop(subject: Subject | None, run: LoadRun) -> CheckOutcome:
@@ -169,7 +169,7 @@ def _counted(run: LoadRun, name: str) -> float:
     needs_gpu=False,
     looks_at="the mean power draw under steady load, and the enforced limit",
     limits=f"the check warns below {_REACH:.0%} of the limit: the load is too low to test cooling and power supply",
-    source="own proposal; with a low load, cards pass that fail in training",
+    source="a limit that dlbox proposes; with a low load, cards pass that fail in training",
     fix="stop other programs, use the backend with the highest load: dlbox check --stress 5 --backend torch",
     optional=("gpu.power.limit_w", *KIND),
     unread="warn",
@@ -233,7 +233,7 @@ def pcie_rate(generation: int, lanes: int) -> float:
     needs_gpu=False,
     looks_at="the increase of the replay counter",
     limits="the check warns on any replay",
-    source="own proposal; a link without fault has no replays within minutes",
+    source="a limit that dlbox proposes; a link without a fault has no replays within minutes",
     fix="reseat the card, remove the riser cable, lower the slot's PCIe generation by one in the firmware",
     unread="warn",
 )

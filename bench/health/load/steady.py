@@ -61,7 +61,7 @@ def _rate(run: LoadRun, name: str) -> tuple[float | None, CheckOutcome | None]:
     needs_gpu=False,
     looks_at="the process that produces the load",
     limits="the process exits by itself without an error",
-    source="own measurement",
+    source="measured with dlbox",
     fix="read the kernel log: sudo dmesg | tail -30; update the driver, or try another backend with --backend",
 )
 def runs(subject: Subject | None, run: LoadRun) -> CheckOutcome:
@@ -98,7 +98,8 @@ def _matmul(precision: str) -> Callable[..., CheckOutcome]:
         peak = subject.card.peak_tflops(precision) if subject.card else None  # type: ignore[arg-type]
         if peak is None:
             return skipped(
-                f"{rate:.3g} TFLOPS; card not in the catalogue, or without units for this precision"
+                f"{rate:.3g} TFLOPS; not judged: the card is not in the catalogue, or it has no hardware for this "
+                "precision"
             )
         warn, fail = (0.80, 0.50) if precision != "fp32" else (_fp32_usual(subject), 0.40)
         return judge_rate(subject, rate, peak, "TFLOPS", warn=warn, fail=fail)

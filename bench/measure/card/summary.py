@@ -85,7 +85,8 @@ def telemetry(moments: Sequence[Moment], timed: Sequence[Timed], trouble: str = 
 
 
 def _card(moments: Sequence[Moment], timed: Sequence[Timed]) -> int | None:
-    """Index of the card with the training process; without a list of programs the busiest card, then the first."""
+    """Index of the card on which the training process runs. If the driver lists no processes: the busiest card, and
+    among equally busy ones the first."""
 
     def rank(index: int) -> tuple[int, float, int]:
         seen = [m for m in _within(moments, timed) if m.gpu.index == index]

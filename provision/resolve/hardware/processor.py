@@ -1,4 +1,4 @@
-"""Which frameworks the processor cannot run."""
+"""Find the frameworks that the processor cannot run, because it lacks instructions that their wheels use."""
 
 from __future__ import annotations
 

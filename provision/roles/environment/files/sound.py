@@ -24,9 +24,9 @@ LIMIT_S = 60
 
 
 def look(root: Path, name: str, digest: str) -> dict[str, Any]:
-    """The undamaged version, or the folder for a new one, and the other versions.
-
-    ``damage``: what is damaged in a stamped version. ``left``: an interrupted build is in the folder. ``others``:
+    """A document with the undamaged version (or the folder for a new one) and the other versions. ``damage``: what
+    is damaged in a version that was complete before. ``left``: the folder contains an interrupted build.
+    ``others``:
     versions that may be removed.
     """
     versions = root / "versions"

@@ -21,7 +21,8 @@ EMPTY: dict[str, Any] = {"schema_version": 1, "installed": [], "files": [], "bef
 
 
 def look(question: dict[str, Any]) -> dict[str, Any]:
-    """The answer to a question. Raises ValueError if the file is not a record."""
+    """Do what the request in ``asked`` says, and return the document to print. Raises ValueError if the file is not
+    a record."""
     place = Path(question["record"])
     record = None
     with contextlib.suppress(FileNotFoundError):
