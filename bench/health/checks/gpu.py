@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -148,9 +149,17 @@ def model(subject: Subject) -> CheckOutcome:
     )
 
 
-_ARCHITECTURES = {"5": "maxwell", "6": "pascal", "7.0": "volta", "7.2": "volta", "7.5": "turing", "8.9": "ada",
-                  "8": "ampere", "9": "hopper", "10": "blackwell", "11": "blackwell", "12": "blackwell"}  # fmt: skip
+_ARCHITECTURES = {"2": "fermi", "3": "kepler", "5": "maxwell", "6": "pascal", "7.0": "volta", "7.2": "volta",
+                  "7.5": "turing", "8.9": "ada", "8": "ampere", "9": "hopper", "10": "blackwell", "11": "blackwell",
+                  "12": "blackwell"}  # fmt: skip
 """Architecture by compute capability, or by its first number."""
+
+
+_VGPU = re.compile(r"-\d+[ABCQ]$")
+"""Names of virtual GPUs end with the memory in GB and the kind of licence: "NVIDIA A16-8Q"."""
+
+_OLD = ("fermi", "kepler")
+"""Chips under the name of much newer cards are the usual forgery; the catalogue lists few PCI ids of them."""
 
 
 def forged(name: str, capability: str | None, device_id: int | None) -> str | None:
@@ -169,6 +178,11 @@ def forged(name: str, capability: str | None, device_id: int | None) -> str | No
             f"but its PCI id {pci_id} is that of a {chip.capitalize()} chip"
         )
     named = _architecture_of_name(name)
+    if computed in _OLD and named is not None and named not in (*_OLD, "maxwell"):
+        return (
+            f"the name {name} is that of a {named.capitalize()} card, "
+            f"but it reports compute capability {capability} ({computed.capitalize()})"
+        )
     if chip is not None and named is not None and chip != named:
         return (
             f"the name {name} is that of a {named.capitalize()} card, "
@@ -201,13 +215,15 @@ def _architecture_of_name(name: str) -> str | None:
     source="inventory/cards/catalogue",
     fix="compare the label with nvidia-smi -q; return a card with failed memory chips or a forged label",
     needs={"gpu.memory_total_bytes": "memory size"},
-    optional=("gpu.mig",),
+    optional=("gpu.mig", "gpu.name"),
 )
 def memory_size(subject: Subject) -> CheckOutcome:
     """A card with less memory than its model has defective memory chips or a forged label."""
     total = value(subject.gpu.memory_total_bytes, "memory size")
     if subject.gpu.mig.value:
         return skipped("the card is divided into MIG instances")
+    if _VGPU.search(subject.gpu.name.value or ""):
+        return skipped("a virtual GPU has a part of the card's memory")
     if subject.card is None:
         return skipped("card not in the catalogue; to add it see CONTRIBUTING.md")
     gib, label = total / 2**30, subject.card.memory_gib
