@@ -194,11 +194,14 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     def _for_host(self, outcome: CheckOutcome, source: Any) -> CheckOutcome:
         """``outcome`` with a remedy that can be followed: in a virtual machine the hardware belongs to the host."""
         machine = source.machine if isinstance(source, Subject) else source
-        if not isinstance(machine, Machine) or machine.host.environment != "virtual-machine":
-            return outcome
         faulty = outcome.status in (Status.WARN, Status.FAIL, Status.UNKNOWN)
         remedy = outcome.remedy or (self.fix if faulty else None)
-        if remedy is None or not _ON_THE_HARDWARE.search(remedy):
+        if not isinstance(machine, Machine) or remedy is None:
+            return outcome
+        elsewhere = _outside(machine.host.environment, remedy)
+        if elsewhere is not None:
+            return msgspec.structs.replace(outcome, remedy=elsewhere)
+        if machine.host.environment != "virtual-machine" or not _ON_THE_HARDWARE.search(remedy):
             return outcome
         return msgspec.structs.replace(
             outcome,
@@ -266,6 +269,24 @@ _ON_THE_HARDWARE = re.compile(
     r"switch (?:off|the machine off)|power the machine|have the card|return a card|cool the card|cooling"
 )
 """Remedies that need access to the computer's case or firmware."""
+
+_DRIVER_STEP = re.compile(r"(?:(?:re)?install|update) the driver[^:;,]*: dlbox provision")
+
+
+def _outside(environment: str, remedy: str) -> str | None:
+    """``remedy`` for a container or WSL2, where driver and computer belong to the host or to Windows; None if the
+    remedy can be followed where it is."""
+    if environment == "wsl2" and "dlbox provision" in remedy:
+        return _DRIVER_STEP.sub("update NVIDIA's driver on Windows", remedy).replace(
+            "dlbox provision", "update NVIDIA's driver on Windows"
+        )
+    on_host = (
+        "dlbox provision" in remedy or _ON_THE_HARDWARE.search(remedy) or re.search(r"\breboot\b", remedy)
+    )
+    if environment == "container" and on_host and not re.search(r"\bhost\b", remedy):
+        return f"on the host of this container: {remedy}"
+    return None
+
 
 REGISTER: dict[str, Check] = {}
 

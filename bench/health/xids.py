@@ -14,6 +14,10 @@ _RESEAT = (
     "switch off, reseat the card and its power cables, remove riser cables; if the fault returns, try another "
     "slot and another power supply"
 )
+_LAPTOP = (
+    "switch the laptop off and on, and connect its power supply; update its firmware (BIOS); if the card is in an "
+    "external enclosure (eGPU), check its cable and its power; if the fault returns, have the laptop checked"
+)
 _MEMORY = (
     "reboot, then test the memory: dlbox check --stress 5; if there are errors again, the card is defective"
 )
@@ -89,6 +93,12 @@ def of(code: int) -> Code:
     return TABLE.get(
         code, Code("a code that dlbox does not know", False, "look it up in NVIDIA's Xid catalogue")
     )
+
+
+def laptop_step(code: int) -> str:
+    """The remedy of ``code`` for a laptop, whose card cannot be reseated."""
+    step = of(code).step
+    return step.replace(_RESEAT, _LAPTOP) if _RESEAT in step else step
 
 
 PROGRAM_FAULT = 13

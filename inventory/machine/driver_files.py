@@ -23,7 +23,8 @@ _CLAIM_CARDS = (
 _MODULE_FILE = re.compile(r"nvidia(-(current|tesla|legacy)(-\d+(xx)?)?)?(-open)?\.ko(\.\w+)?")
 """File of NVIDIA's main module. Debian renames it: nvidia-current.ko, nvidia-current-open.ko, nvidia-tesla-470.ko."""
 _BUILD_ERROR = re.compile(
-    r"\berror:|compiler differs|unrecognized command|bad exit status|not found", re.IGNORECASE
+    r"\berror:|compiler differs|unrecognized command|bad exit status|not found|PREEMPT_RT sanity check",
+    re.IGNORECASE,
 )
 _MOST_ERRORS = 20
 
@@ -229,7 +230,12 @@ def _container(sysroot: Path) -> Reading[str]:
     named = kernel_files.text(sysroot / "run/systemd/container", 64)
     if named and re.fullmatch(r"[a-z0-9_.-]+", named):
         return Reading.of(named)
-    for mark, kind in ((".dockerenv", "docker"), ("run/.containerenv", "podman")):
+    marks = (
+        ("run/secrets/kubernetes.io", "kubernetes"), ("var/run/secrets/kubernetes.io", "kubernetes"),
+        (".singularity.d", "apptainer"), (".dockerenv", "docker"), ("run/.containerenv", "podman"),
+        ("dev/lxd/sock", "lxc"), ("dev/incus/sock", "lxc"),
+    )  # fmt: skip
+    for mark, kind in marks:
         if (sysroot / mark).exists():
             return Reading.of(kind)
     return Reading.not_supported("the container does not name its kind")

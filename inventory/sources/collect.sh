@@ -208,7 +208,7 @@ if [ -d "$R/var/lib/dkms" ]; then
             {
                 head -n 3 "$folder/build/make.log"
                 echo
-                grep -E -i -A2 'error:|compiler differs|unrecognized command|bad exit status|not found' "$folder/build/make.log"
+                grep -E -i -A2 'error:|compiler differs|unrecognized command|bad exit status|not found|PREEMPT_RT sanity' "$folder/build/make.log"
             } 2>/dev/null | head -n 60 | store "${folder#"$R/"}/build/make.log"
         fi
     done

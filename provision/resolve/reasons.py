@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -199,6 +200,9 @@ def warnings(c: Selection, today: datetime.date) -> Iterator[str]:
         yield f"The stack data is from {c.data.date}: pass a newer file with --stack FILE."
 
 
+_REAL_TIME = re.compile(r"-(rt\d*|realtime)\b")
+
+
 def _kernel_warnings(c: Selection) -> Iterator[str]:
     """Warn about modules that may not compile, and about headers from another source than the distribution."""
     driver, kernel = c.driver, c.request.kernel
@@ -209,6 +213,11 @@ def _kernel_warnings(c: Selection) -> Iterator[str]:
         yield (
             f"It is not known whether driver {driver.row.version} compiles for kernel {kernel} (known: {known}). If it "
             f"does not, use the kernel of {c.distribution.name}."
+        )
+    if _REAL_TIME.search(kernel):
+        yield (
+            f"Kernel {kernel} is a real-time kernel (PREEMPT_RT). NVIDIA's modules refuse to compile for such kernels: "
+            f"use another kernel of {c.distribution.name}."
         )
     kind = release_names.kind_of(c.distribution, kernel)
     if kind is not None and kind.headers_source and kernel not in c.request.compiled_headers:

@@ -28,7 +28,10 @@ _INIT_ANY = re.compile(r"RmInitAdapter|rm_init_adapter failed|Cannot initialize 
 _WPR2 = re.compile(r"WPR2 already up|likely in a bad state and may need to be reset", re.IGNORECASE)
 _BOOT_TIMEOUT = re.compile(r"GFW_BOOT|GFW boot", re.IGNORECASE)
 _VBIOS = re.compile(r"FWSEC|Failed to copy vbios|vbios.*(invalid|corrupt)", re.IGNORECASE)
-_PROBE = re.compile(r"probe routine failed|nvidia: probe of \S+ failed|None of the NVIDIA", re.IGNORECASE)
+_PROBE = re.compile(
+    r"probe routine failed|nvidia: probe of \S+ failed|probe with driver nvidia failed|None of the NVIDIA",
+    re.IGNORECASE,
+)
 _FATAL = re.compile(r"AER: .*(\bFatal|Uncorrect)", re.IGNORECASE)
 _D3COLD = re.compile(r"D3cold to D0", re.IGNORECASE)
 
@@ -181,8 +184,15 @@ def _firmware(s: Situation) -> Remedy:
     name = remedies.label(s)
     if s.machine.host.distribution.id == "ubuntu" and name and version:
         packages = f"nvidia-firmware-{name.split('-')[0]}-{version} nvidia-kernel-common-{name.removesuffix('-open')}"
-    else:
+    elif s.machine.host.distribution.id == "debian":
         packages = "firmware-nvidia-gsp"
+    else:
+        names = [p.name for p in s.packages if p.name.startswith("nvidia-kernel-common")]
+        return (
+            Remedy(commands=(f"sudo apt install --reinstall {names[0]}", "sudo reboot"))
+            if names
+            else remedies.provision(s)
+        )
     return Remedy(
         commands=(f"sudo apt install --reinstall {packages}", "sudo reboot"),
         then="module and firmware need the same version; else: dlbox provision",
@@ -198,6 +208,11 @@ def _power_cycle(s: Situation) -> Remedy:
         )  # fmt: skip
     if not s.on_host:
         return remedies.outside(s, "switch the computer off and on; reseat the card if the fault returns")
+    if s.machine.host.is_laptop and s.quote(_UNPLUGGED):
+        return Remedy(
+            by_hand="the card was unplugged: if it is in an external enclosure (eGPU), connect its cable and power "
+            "again, then restart the laptop; if it is the laptop's own, switch the laptop off and on",
+        )
     if s.machine.host.is_laptop:
         return Remedy(
             by_hand="switch the laptop off and on (a reboot is not enough); if the fault returns, update its firmware "
@@ -284,6 +299,11 @@ LOST = Hypothesis(
 )
 
 
+def _is_desktop(s: Situation) -> bool:
+    """Whether a person can take the card out of this computer."""
+    return s.environment == "bare-metal" and not s.machine.host.is_laptop
+
+
 def _fault_title(s: Situation) -> str:
     first = s.first_fault
     if first is None:
@@ -295,6 +315,8 @@ def _after_fault(s: Situation) -> Remedy:
     first = s.first_fault
     if first is None or s.environment != "bare-metal":
         return _power_cycle(s)
+    if s.machine.host.is_laptop:
+        return Remedy(by_hand=xids.laptop_step(first.code))
     return Remedy(
         by_hand=xids.of(first.code).step, then="if the fault returns, try the card in another computer"
     )
@@ -308,17 +330,25 @@ CARD_FAULT = Hypothesis(
     supports=(
         _other_fault,
         lambda s: s.quote(_BOOT_TIMEOUT),
-        lambda s: s.quote(_D3COLD),
+        lambda s: None if s.machine.host.is_laptop else s.quote(_D3COLD),
         lambda s: s.quote(_FATAL),
     ),
     excludes=(bound_elsewhere, reserved, *_NOT_HERE),
-    settle=lambda s: "sudo dmesg | grep -iE 'nvrm|xid' | head -5; then try the card in another computer",
+    settle=lambda s: (
+        "sudo dmesg | grep -iE 'nvrm|xid' | head -5"
+        + ("; then try the card in another computer" if _is_desktop(s) else "")
+    ),
     remedy=_after_fault,
 )
 POWER_CYCLE = Hypothesis(
     id="driver.power-cycle",
     title=lambda s: "the card is in a state that only a power cycle clears",
-    supports=(lambda s: s.quote(_WPR2), lambda s: _status(s, 0x40, 0x65), _silent_module),
+    supports=(
+        lambda s: s.quote(_WPR2),
+        lambda s: s.quote(_D3COLD) if s.machine.host.is_laptop else None,
+        lambda s: _status(s, 0x40, 0x65),
+        _silent_module,
+    ),
     excludes=(bound_elsewhere, reserved, *_NOT_HERE),
     settle=lambda s: "switch the machine off for a minute, then: dlbox check",
     remedy=_power_cycle,

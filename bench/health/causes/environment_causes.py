@@ -59,6 +59,18 @@ def _taken(s: Situation) -> str | None:
     return None
 
 
+def _host_not_loaded(s: Situation) -> str | None:
+    """The module list of a container is that of its host. Without device nodes the container may lack access only,
+    except if another driver holds the card on the host."""
+    if s.environment != "container" or s.loaded or not s.module_known or s.code not in (9, 12):
+        return None
+    if s.card is not None and s.card.driver not in (None, "", "nvidia"):
+        return f"sysfs, which is the host's: {s.card.address} is bound to {s.card.driver}"
+    if s.machine.installation.device_nodes and s.code == 9:
+        return "/proc/modules, which is the host's, has no nvidia"
+    return None
+
+
 def _unknown_in_container(s: Situation) -> str | None:
     return "NVML code 999 in a container" if s.environment == "container" and s.code == 999 else None
 
@@ -110,6 +122,17 @@ def _same_version(s: Situation) -> Remedy:
     library = s.machine.driver.library_version.value
     if s.environment == "container":
         kind = remedies.container_name(s)
+        if kind == "kubernetes":
+            return Remedy(
+                by_hand="delete the pod, so that its controller creates it again with the libraries of the host's "
+                f"driver {module}",
+                then="and remove driver libraries that were installed in the image",
+            )
+        if kind == "apptainer":
+            return Remedy(
+                by_hand=f"start it with --nv, which takes the libraries of the host's driver {module}",
+                then="and remove driver libraries that were installed in the image",
+            )
         if kind in ("docker", "podman"):
             return Remedy(
                 by_hand=f"create the container again with {kind} run, so that it gets the libraries of the host's "
@@ -242,6 +265,13 @@ CONTAINER_LOST = Hypothesis(
     supports=(_unknown_in_container,),
     settle=lambda s: "on the host: nvidia-smi (it works there if only this container lost the card)",
     remedy=remedies.restart_container,
+)
+HOST_NOT_LOADED = Hypothesis(
+    id="driver.loaded",
+    title=lambda s: "the host of this container has not loaded the NVIDIA module",
+    proves=(_host_not_loaded,),
+    settle=lambda s: "on the host: nvidia-smi; lspci -nnk -d 10de:",
+    remedy=lambda s: remedies.outside(s, "find the reason there: dlbox check"),
 )
 HOST_CARD = Hypothesis(
     id="driver.lost",

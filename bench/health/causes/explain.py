@@ -6,6 +6,7 @@ from bench.health.causes import card_causes as card
 from bench.health.causes import environment_causes as environment
 from bench.health.causes import holder_causes as holder
 from bench.health.causes import module_causes as module
+from bench.health.causes import remedies
 from bench.health.causes.records import UNPROVEN, Explanation, Hypothesis, Remedy, Suspect
 from bench.health.causes.situation import Situation
 from inventory.machine.records import Machine, PciCard
@@ -19,6 +20,7 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
     environment.MISMATCH,
     environment.PERMISSION,
     environment.CONTAINER_LOST,
+    environment.HOST_NOT_LOADED,
     card.CABLES,
     module.SECURE_BOOT,
     holder.NOUVEAU,
@@ -134,7 +136,7 @@ def _compared(hypothesis: Hypothesis, situation: Situation) -> Suspect | None:
         evidence=tuple(dict.fromkeys((*proofs, *hints))),
         against=tuple(text for test in hypothesis.weakens if (text := test(situation))),
         settle=hypothesis.settle(situation),
-        remedy=hypothesis.remedy(situation),
+        remedy=remedies.fitting(situation, hypothesis.remedy(situation)),
     )
 
 
@@ -144,7 +146,8 @@ def _of_card(machine: Machine, one: PciCard) -> Explanation:
     others = any(gpu.handle.ok for gpu in machine.gpus) or any(
         not _spare(Situation(machine, other)) for other in machine.cards if other is not one
     )
-    return Explanation(card=one, causes=causes, blocking=not (others and _spare(situation)))
+    spare = _spare(situation) or holder.driver_of_newer_card(situation) is not None
+    return Explanation(card=one, causes=causes, blocking=not (others and spare))
 
 
 def _spare(situation: Situation) -> bool:
@@ -171,6 +174,7 @@ def _without_evidence(situation: Situation) -> Suspect:
     else:
         settle = "sudo dmesg | grep -iE 'nvrm|nvidia|xid' | head -40"
         remedy = Remedy(commands=(settle,), then="then reinstall the driver: dlbox provision")
+        remedy = remedies.fitting(situation, remedy)
     return Suspect(id=UNPROVEN, title="no evidence names a cause", proven=False, evidence=(code + why,),
                    settle=settle, remedy=remedy)  # fmt: skip
 

@@ -72,6 +72,23 @@ def _wrong_flavour(s: Situation) -> str | None:
     return f"the {s.flavour} module is installed; {row.name.capitalize()} cards {_needs(s)}"
 
 
+def driver_of_newer_card(s: Situation) -> str | None:
+    """The address of a newer card that works, if no driver supports it and this card at once: their kinds of modules
+    or their branches differ."""
+    row, machine = s.family, s.machine
+    if row is None or s.card is None or not machine.nvml.ok:
+        return None
+    listed = {gpu.pci_address.value for gpu in machine.gpus}
+    for other in machine.cards:
+        theirs = Situation(machine, other).family
+        if theirs is None or other.address not in listed or row.last_branch is None:
+            continue
+        apart = not set(row.flavours) & set(theirs.flavours)
+        if apart or row.last_branch < theirs.first_branch_of(other.device_id):
+            return other.address
+    return None
+
+
 def _needs(s: Situation) -> str:
     closed = s.quote(_NEEDS_CLOSED) or (s.family is not None and "open" not in s.family.flavours)
     return "need the proprietary module" if closed else "need the open module"
@@ -86,13 +103,13 @@ def _release_card(s: Situation) -> Remedy:
         return Remedy(
             by_hand=f"use the card in the virtual machine; or give it back: remove {line.text[:80]} from "
             "GRUB_CMDLINE_LINUX in /etc/default/grub",
-            commands=("sudo update-grub", "sudo reboot"),
+            commands=(remedies.boot_loader(s), "sudo reboot"),
         )
     if line:
         return Remedy(
             by_hand="use the card in the virtual machine; or give it back: remove it from the vfio-pci options in "
             f"{line.path}",
-            commands=("sudo update-initramfs -u", "sudo reboot"),
+            commands=(remedies.initramfs(s), "sudo reboot"),
         )
     return Remedy(
         by_hand="use the card in the virtual machine; or give it back: shut that machine down and remove the card from "
@@ -113,7 +130,7 @@ def _unbind(s: Situation) -> Remedy:
             commands=("dlbox provision", "sudo reboot"), then="provision also blocks nouveau", by_dlbox=True
         )
     install = ("dlbox provision",) if s.has_dpkg and s.kind != "runfile" else ()
-    update = "sudo update-initramfs -u" if s.has_dpkg else "sudo dracut --force"
+    update = remedies.initramfs(s)
     driver_first = "" if s.has_dpkg else "install NVIDIA's driver with the tools of this distribution"
     return Remedy(
         by_hand=driver_first, commands=(blacklist, update, *install, "sudo reboot"), by_dlbox=s.has_dpkg
@@ -124,6 +141,12 @@ def _other_driver(s: Situation) -> Remedy:
     if s.display_only:
         return Remedy(
             by_hand="train on another card, or on the processor; this card can show the screen with nouveau",
+        )
+    newer = driver_of_newer_card(s)
+    if newer is not None:
+        return Remedy(
+            by_hand=f"no driver supports this card and {newer} at once: leave it idle or take it out; to train on this "
+            "one instead: dlbox plan --use with its name shows the driver",
         )
     if not s.on_host:
         return remedies.outside(s, "install a driver that supports this card")

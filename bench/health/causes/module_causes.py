@@ -17,7 +17,8 @@ _REFUSED = re.compile(
     r"Key was rejected by service|Loading of (unsigned )?module|Lockdown:.*module", re.IGNORECASE
 )
 _PROBE_FAILED = re.compile(
-    r"probe routine failed|probe of \S+ failed|None of the NVIDIA|No NVIDIA devices probed"
+    r"probe routine failed|probe of \S+ failed|probe with driver nvidia failed|None of the NVIDIA|"
+    r"No NVIDIA devices probed"
 )
 _OTHER_BUILD = re.compile(
     r"\bnvidia(-current)?(-open)?: (version magic|disagrees about version of symbol|Unknown symbol|no symbol version)"
@@ -25,9 +26,10 @@ _OTHER_BUILD = re.compile(
 _COMPILER = re.compile(
     r"compiler differs|unrecognized command.line option|gcc.*: not found|cc.*mismatch", re.IGNORECASE
 )
-_CERTIFICATES = {"debian": "/var/lib/dkms/mok.pub", "ubuntu": "/var/lib/shim-signed/mok/MOK.der"}
+_CERTIFICATES = {"debian": "/var/lib/dkms/mok.pub", "ubuntu": "/var/lib/shim-signed/mok/MOK.der",
+                 "fedora": "/etc/pki/akmods/certs/public_key.der"}  # fmt: skip
 """Certificate of the key that DKMS signs with: its own key, and on Ubuntu the one that shim-signed creates
-(dkms-project/dkms#104; reports from 22.04 and 24.04)."""
+(dkms-project/dkms#104; reports from 22.04 and 24.04). Fedora's akmods has its own."""
 
 
 # Evidence
@@ -37,11 +39,8 @@ def module_loaded(s: Situation) -> str | None:
     if not s.loaded:
         return None
     version = s.machine.driver.module_version.value
-    return (
-        f"/proc/driver/nvidia/version: the module {version} is loaded"
-        if version
-        else "the module nvidia is loaded"
-    )
+    named = f"/proc/driver/nvidia/version: the module {version}" if version else "the module nvidia"
+    return f"{named} is loaded"
 
 
 def module_missing(s: Situation) -> str | None:
@@ -111,7 +110,9 @@ def _build_error(s: Situation, *, compiler: bool) -> str | None:
         hard = [line for line in known if "differs" not in line.text]
         shown = (known[0] if known else None) if hard else None
     else:
-        rest = [line for line in lines if line not in known and "error" in line.text.lower()]
+        rest = [
+            line for line in lines if line not in known and re.search("error|PREEMPT_RT", line.text, re.I)
+        ]
         shown = rest[0] if rest and not any("differs" not in line.text for line in known) else None
     return f'{shown.path}: "{shown.text[:160]}"' if shown else None
 
@@ -181,14 +182,13 @@ def _enrol(s: Situation) -> Remedy:
             "firmware setup",
             then="a signed module of the distribution needs neither: sudo nvidia-uninstall, then dlbox provision",
         )
-    signed = "install the distribution's signed modules: dlbox provision; or " if s.has_dpkg else ""
-    if s.machine.host.distribution.id == "debian":
-        signed = ""
+    prebuilt = s.machine.host.distribution.id == "ubuntu" and not remedies.foreign_kernel(s.release)
+    signed = "install the distribution's signed modules: dlbox provision; or " if prebuilt else ""
     return Remedy(
         by_hand=f"{signed}enrol the signing key",
         commands=(f"sudo mokutil --import {file}",),
         then="reboot and confirm on the screen",
-        by_dlbox=True,
+        by_dlbox=s.has_provision,
     )
 
 
@@ -213,12 +213,10 @@ def _switch_on(s: Situation) -> Remedy:
         words = ", ".join(line.text for line in s.switches if line.path == "/proc/cmdline")
         return Remedy(
             by_hand=f"remove {words} from GRUB_CMDLINE_LINUX in /etc/default/grub",
-            commands=("sudo update-grub", "sudo reboot"),
+            commands=(remedies.boot_loader(s), "sudo reboot"),
         )
     named = ", ".join(files or [line.path for line in s.switches])
-    return Remedy(
-        by_hand=f"remove these lines from {named}", commands=("sudo update-initramfs -u", "sudo reboot")
-    )
+    return Remedy(by_hand=f"remove these lines from {named}", commands=(remedies.initramfs(s), "sudo reboot"))
 
 
 def _fix_compiler(s: Situation) -> Remedy:
@@ -243,19 +241,22 @@ def _fix_compiler(s: Situation) -> Remedy:
 def _rebuild(s: Situation) -> Remedy:
     if s.kind == "prebuilt" and (name := remedies.label(s)):
         return Remedy(
-            commands=(
-                f"sudo apt install --reinstall linux-modules-nvidia-{name}-{s.release}",
-                "sudo modprobe nvidia",
-            ),
+            commands=(f"sudo apt install --reinstall linux-modules-nvidia-{name}-{s.release}",
+                      "sudo modprobe nvidia"),
             by_dlbox=True,
-        )
+        )  # fmt: skip
+    built = s.machine.installation.dkms.value or ()
+    sources = [p.name for p in s.packages if "dkms" in p.name]
+    if s.kind == "dkms" and not built and sources and s.has_dpkg:
+        return Remedy(
+            commands=(f"sudo apt install --reinstall {remedies.headers(s.release)} {' '.join(sources)}",
+                      "sudo modprobe nvidia"),
+        )  # fmt: skip
     if s.kind == "dkms":
         return Remedy(
             commands=(*((f"sudo apt install --reinstall {remedies.headers(s.release)}",) if s.has_dpkg else ()),
-                      *(f"sudo dkms build --force -k {s.release} {m.name or 'nvidia'}/{m.version}"
-                        for m in (s.machine.installation.dkms.value or ())[:1]),
-                      *(f"sudo dkms install --force -k {s.release} {m.name or 'nvidia'}/{m.version}"
-                        for m in (s.machine.installation.dkms.value or ())[:1]),
+                      *(f"sudo dkms {step} --force -k {s.release} {m.name or 'nvidia'}/{m.version}"
+                        for m in built[:1] for step in ("build", "install")),
                       "sudo modprobe nvidia"),
         )  # fmt: skip
     return remedies.build(s, s.release)
@@ -263,6 +264,11 @@ def _rebuild(s: Situation) -> Remedy:
 
 def _newer_driver(s: Situation) -> Remedy:
     others = [k.release for k in s.kernels if k.nvidia_modules and k.bootable]
+    if any("PREEMPT_RT" in line.text for line in s.machine.installation.build_errors.value or ()):
+        other = others[-1] if others else "of the distribution without PREEMPT_RT"
+        return Remedy(
+            by_hand=f"NVIDIA's driver does not support real-time kernels such as {s.release}: start kernel {other}"
+        )
     back = f"start kernel {others[-1]}, which has the module, or " if others else ""
     return Remedy(
         by_hand=f"this driver does not compile on kernel {s.release}: {back}install a driver that does",

@@ -10,6 +10,7 @@ from bench.health.causes.situation import Situation
 
 _FIRST_KERNEL = {"20.04": "5.4", "22.04": "5.15", "24.04": "6.8", "26.04": "7.0"}
 """Kernel that each Ubuntu release came with. Its prebuilt modules follow the metapackage without "hwe"."""
+_UBUNTU_OF_MINT = {"21": "22.04", "22": "24.04"}
 _MAINLINE = re.compile(r"\d+\.\d+\.\d+-0\d{5}(rc\d+)?-generic")
 _POP = re.compile(r"\d+\.\d+\.\d+-7\d{7}-generic")
 _OTHER_KERNELS = re.compile(r"-(pve|xanmod\d*|liquorix|zen|cachyos|surface|tkg)\b|microsoft|\+deb\d+-")
@@ -34,6 +35,32 @@ def outside(s: Situation, task: str) -> Remedy:
     return Remedy(by_hand=f"on the host of this container: {task}", then="then restart this container")
 
 
+BY_DISTRIBUTION = "install a driver that fits card and kernel with the tools of this distribution"
+
+
+def fitting(s: Situation, remedy: Remedy) -> Remedy:
+    """``remedy`` without `dlbox provision` where that command does not know the distribution, as on Mint and Fedora."""
+    if s.has_provision or not s.on_host or "dlbox provision" not in remedy.text:
+        return remedy
+    commands = tuple(c for c in remedy.commands if c not in ("dlbox provision", "dlbox plan"))
+    by_hand, then = (
+        "; ".join(part for part in text.split("; ") if "dlbox provision" not in part)
+        for text in (remedy.by_hand, remedy.then)
+    )
+    if len(commands) < len(remedy.commands):
+        by_hand = "; ".join(part for part in (by_hand, BY_DISTRIBUTION) if part)
+    return Remedy(commands=commands, by_hand=by_hand, then=then)
+
+
+def akmods(s: Situation) -> bool:
+    """Whether Fedora's akmods builds the modules: they are in the folder "extra" of a kernel of Fedora."""
+    return not s.has_dpkg and any(
+        re.match(r"extra/", path) and re.search(r"\.fc\d+", kernel.release)
+        for kernel in s.kernels
+        for path in kernel.nvidia_modules
+    )
+
+
 def provision(s: Situation) -> Remedy:
     """Install the driver that fits the card; never inside a container or WSL2."""
     if s.environment == "wsl2":
@@ -43,8 +70,7 @@ def provision(s: Situation) -> Remedy:
         )
     if s.environment == "container":
         return Remedy(
-            by_hand="start the container with GPU access: docker run --gpus all ... (on LXC or Proxmox: pass the "
-            "devices /dev/nvidia* and libraries of the host's driver version)"
+            by_hand=f"start the container with GPU access: {_ACCESS.get(container_name(s), _ANY_ACCESS)}"
         )
     if not s.has_dpkg:
         return Remedy(
@@ -53,8 +79,38 @@ def provision(s: Situation) -> Remedy:
     return Remedy(commands=("dlbox provision",), by_dlbox=True)
 
 
+def initramfs(s: Situation) -> str:
+    """The command that writes the initramfs again, with the settings of modprobe."""
+    if s.has_dpkg:
+        return "sudo update-initramfs -u"
+    return "sudo mkinitcpio -P" if "arch" in s.release else "sudo dracut --force"
+
+
+def boot_loader(s: Situation) -> str:
+    """The command that takes the kernel command line from /etc/default/grub."""
+    if s.has_dpkg:
+        return "sudo update-grub"
+    folder = "grub" if "arch" in s.release else "grub2"
+    return f"sudo {folder}-mkconfig -o /boot/{folder}/grub.cfg"
+
+
 def reboot(s: Situation) -> str:
     return "" if s.environment in _INSIDE else "sudo reboot"
+
+
+_ANY_ACCESS = (
+    "docker run --gpus all ... (on LXC or Proxmox: pass the devices /dev/nvidia* and libraries of the host's driver "
+    "version)"
+)
+_ACCESS = {
+    "podman": "podman run --device nvidia.com/gpu=all ...",
+    "kubernetes": "set the limit nvidia.com/gpu: 1 in the pod's resources; the node needs NVIDIA's device plugin",
+    "apptainer": "apptainer exec --nv ...",
+    "lxc": "pass the devices /dev/nvidia* to it, and install libraries of the host's driver version inside, without "
+    "kernel modules",
+    "systemd-nspawn": "pass each device with --bind=/dev/nvidia0 and DeviceAllow=, and install libraries of the host's "
+    "driver version inside, without kernel modules",
+}
 
 
 def container_name(s: Situation) -> str:
@@ -67,12 +123,16 @@ def restart_container(s: Situation) -> Remedy:
     command = {
         "docker": "docker restart NAME",
         "podman": "podman restart NAME",
+        "kubernetes": "kubectl delete pod NAME (its controller creates it again)",
+        "apptainer": "start it again with apptainer exec --nv",
         "lxc": "pct reboot ID (Proxmox) or lxc restart NAME",
         "systemd-nspawn": "machinectl reboot NAME",
     }.get(kind, "restart it with the tool that started it")
     return Remedy(
         by_hand=f"restart this container, on its host: {command}",
-        then="to prevent it, pass the device nodes explicitly (docker run --device /dev/nvidia0 ...) or use CDI",
+        then="to prevent it, pass the device nodes explicitly (docker run --device /dev/nvidia0 ...) or use CDI"
+        if kind in ("docker", "podman", "container")
+        else "",
     )
 
 
@@ -117,11 +177,16 @@ def metapackage(s: Situation, release: str, name: str) -> str | None:
     """The package that brings prebuilt modules for each new kernel of this series; None if the series is unknown."""
     flavour = release.rpartition("-")[2]
     version = s.machine.host.distribution.version
+    if s.machine.host.distribution.id == "linuxmint":
+        version = _UBUNTU_OF_MINT.get(version.partition(".")[0], "")
     first = _FIRST_KERNEL.get(version)
     is_first = first is not None and release.startswith(f"{first}.")
     for package in s.machine.installation.kernel_packages.value or ():
         suffix = re.sub(r"^linux-(image-)?", "", package)
-        if suffix.split("-")[0] == flavour and (suffix == flavour) == (is_first or first is None):
+        of_series = flavour not in ("generic", "lowlatency") or (suffix == flavour) == (
+            is_first or first is None
+        )
+        if suffix.split("-")[0] == flavour and of_series:
             return f"linux-modules-nvidia-{name}-{suffix}"
     if flavour not in ("generic", "lowlatency") or first is None:
         return None
@@ -209,6 +274,14 @@ def build(s: Situation, release: str, *, running: bool = True) -> Remedy:
         return Remedy(
             commands=(f"sudo apt install {headers(release)}", "dlbox provision"),
             by_dlbox=True,
+        )
+    if akmods(s):
+        return Remedy(
+            commands=(
+                f"sudo akmods --force --kernels {release}",
+                *(("sudo modprobe nvidia",) if running else ()),
+            ),
+            then="akmods needs the package kernel-devel of this kernel",
         )
     return provision(s)
 

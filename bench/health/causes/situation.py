@@ -196,6 +196,11 @@ class Situation:
             "ubuntu",
         )
 
+    @property
+    def has_provision(self) -> bool:
+        """Whether `dlbox provision` knows this distribution. A report may not name it: then it counts as known."""
+        return self.machine.host.distribution.id in ("debian", "ubuntu", "unknown")
+
     @cached_property
     def installed_versions(self) -> tuple[str, ...]:
         """Versions of the driver's module on disk, from DKMS and from the packages of prebuilt modules."""

@@ -66,7 +66,8 @@ def xid(machine: Machine) -> CheckOutcome:
             "defective: have the card replaced",
         )
     judge = failed if xids.is_fault(first) else warned
-    return judge(message, len(log.xids), 0, remedy=code.step)
+    step = xids.laptop_step(first.code) if machine.host.is_laptop else code.step
+    return judge(message, len(log.xids), 0, remedy=step)
 
 
 @check(

@@ -149,6 +149,10 @@ def model(subject: Subject) -> CheckOutcome:
     )
 
 
+_OLD = ("fermi", "kepler")
+"""Chips under the name of much newer cards are the usual forgery; the catalogue lists few PCI ids of them."""
+
+
 def forged(name: str, capability: str | None, device_id: int | None) -> str | None:
     """One clause if name or compute capability ("8.6") contradict the PCI id, else None. Unknown ids and names that the
     catalogue does not have never contradict."""
@@ -163,6 +167,11 @@ def forged(name: str, capability: str | None, device_id: int | None) -> str | No
             f"but its PCI id {pci_id} is that of a {chip.capitalize()} chip"
         )
     named = _architecture_of_name(name)
+    if computed in _OLD and named is not None and named not in (*_OLD, "maxwell"):
+        return (
+            f"the name {name} is that of a {named.capitalize()} card, "
+            f"but it reports compute capability {capability} ({computed.capitalize()})"
+        )
     if chip is not None and named is not None and chip != named:
         return (
             f"the name {name} is that of a {named.capitalize()} card, "
@@ -177,7 +186,9 @@ def _architecture_of_capability(capability: str | None) -> str | None:
     exact = {row.name for row in rows if capability in row.capabilities}
     major = (capability or "").partition(".")[0]
     alike = {row.name for row in rows if any(one.partition(".")[0] == major for one in row.capabilities)}
-    found = exact or alike
+    found = (
+        exact or alike or ({"fermi"} if major == "2" else set())
+    )  # the table of architectures begins with Kepler
     return next(iter(found)) if len(found) == 1 else None
 
 
