@@ -311,7 +311,7 @@ def test_the_page_works_in_a_browser(tmp_path: Path) -> None:
         for name, text in shown().items():
             path = tmp_path / f"{name}.html"
             path.write_text(text, encoding="utf-8")
-            for width, scheme in itertools.product((360, 1400), SCHEMES):
+            for width, scheme in itertools.product((360, 390, 1400), SCHEMES):
                 _look(browser, path, width, scheme)
         browser.close()
 
@@ -326,7 +326,7 @@ def _look(browser: Any, path: Path, width: int, scheme: Any) -> None:
     page.on("pageerror", lambda error: heard.append(f"error: {error}"))
     page.on("request", lambda request: heard.append(f"request: {request.url}"))
     page.goto(path.as_uri())
-    assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+    assert page.evaluate(WIDEST) <= width, path
     assert page.evaluate(CONTRAST) >= 4.5, (path, width, scheme)
     assert page.evaluate(
         "[...document.querySelectorAll('svg, [role=img]')].every(s => s.getAttribute('aria-label'))"
@@ -338,9 +338,23 @@ def _look(browser: Any, path: Path, width: int, scheme: Any) -> None:
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     page.set_viewport_size({"width": 700, "height": 1000})  # what A4 has between its margins
     assert page.evaluate("document.documentElement.scrollWidth") <= 700, path
+    if width == 1400 and path.stem != "full":  # thirty-two results
+        assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(prefer_css_page_size=True))) <= 2, path
+    if AXE.is_file():
+        page.emulate_media(media="screen", color_scheme=scheme)
+        page.evaluate(AXE.read_text())
+        assert page.evaluate("axe.run().then(r => r.violations.map(v => v.id + ' ' + v.nodes[0].html))") == []
     assert heard == [f"request: {path.as_uri()}"]
     page.close()
 
+
+AXE = Path(os.environ.get("DLBOX_AXE", "node_modules/axe-core/axe.min.js"))
+"""axe-core's script (`npm install axe-core`), which finds faults for people with disabilities; optional."""
+
+WIDEST = """() => {
+  for (const folded of document.querySelectorAll('details')) folded.open = true;
+  return document.documentElement.scrollWidth; }"""
+"""Width in pixels with everything unfolded."""
 
 CONTRAST = """() => {
   const luminance = c => { const [r, g, b] = c.match(/[\\d.]+/g).map(Number).map(v => v / 255)
