@@ -350,12 +350,21 @@ def compare_command(a: str, b: str, as_json: bool) -> None:
     "report",
     cls=GroupedCommand,
     groups={
-        "The page": ("--output",),
+        "The page": ("--output", "--share", "--history"),
         "Another format instead": ("--markdown", *option_names("run")),
     },
 )
 @click.argument("which", metavar="[ID]", required=False)
 @click.option("--output", type=Folder(), help="Folder of the report.  [default: next to the history]")
+@click.option(
+    "--share", is_flag=True, help="Write a picture (PNG) and a badge (SVG) of the run beside the page."
+)
+@click.option(
+    "--history",
+    "trends",
+    is_flag=True,
+    help="Write a page of trends of the newest runs, with changed versions, instead.",
+)
 @click.option("--markdown", is_flag=True, help="Print a summary in Markdown on stdout instead.")
 @export_options("run")
 def report_command(which: str | None, output: Path | None, **options: Any) -> None:

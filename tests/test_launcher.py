@@ -407,7 +407,8 @@ def test_a_framework_in_the_clone_is_preferred_to_the_provisioned_one(ready: Box
         ("history export -", []),
         ("workshop list", []),
         ("provision box1", ["resolve"]),
-        ("report 3", ["draw"]),
+        ("report 3", []),
+        ("report 3 --share", ["draw"]),
         ("check --stress 1", ["cpu"]),
         ("check --stress=1", ["cpu"]),
         ("check --frameworks", ["cpu"]),
@@ -426,11 +427,11 @@ def test_a_command_installs_only_what_it_needs(box: Box, typed: str, locks: list
 def test_stages_are_added_to_the_same_environment(box: Box) -> None:
     for command, expected in (
         ("check", ["core", "build"]),
-        ("report", ["core", "build", "draw"]),
+        ("report --share", ["core", "build", "draw"]),
         ("ready", ["core", "build", "draw", "cpu"]),
         ("tune", ["core", "build", "draw", "cpu", "processor"]),
     ):
-        assert box.run(command).returncode == 0
+        assert box.run(*command.split()).returncode == 0
         calls = box.calls
         assert installs(calls) == [expected]
         assert any(call.startswith("venv ") for call in calls) is (command == "check")

@@ -14,7 +14,7 @@ from bench import health
 from bench.finding import Finding, Status
 from bench.finding import verdict as overall
 from bench.judge import baseline as expectation
-from bench.judge import plausibility, scaling
+from bench.judge import card_scores, plausibility, scaling
 from bench.judge.result import ResultJudge
 from bench.measure import training, visibility
 from bench.measure.workloads import BACKENDS, Workload
@@ -286,7 +286,7 @@ def _report(folder: Path | None, recorder: RunRecorder) -> None:
     path = ((folder or recorder.folder / "reports") / report.file_name(document)).absolute()
     document = msgspec.structs.replace(document, report=str(path))
     try:
-        page = report.render(document, recorder.runs())
+        page = report.render(document, recorder.runs(), card_scores.measured())
         write_atomically(path, page, private=folder is None, follow=False)
     except OSError as error:
         again = f"`dlbox report {document.run_id}`" if document.run_id else "the same command again"

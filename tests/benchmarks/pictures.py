@@ -1,6 +1,7 @@
 """The pictures and tables of the README, from a real run: docs/report.png and the text between the READY marks.
 
-    .venv/bin/python tests/benchmarks/pictures.py
+    .venv/bin/python tests/benchmarks/pictures.py             # both, from a new run
+    .venv/bin/python tests/benchmarks/pictures.py RUN.json    # docs/report.png only, from a stored run (--json)
 
 Runs `dlbox ready --quick` into a folder of its own and needs Chromium. A run that fails a check, as beside other
 programs, changes nothing.
@@ -18,10 +19,16 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+from bench.results.report.page import render
+from bench.results.store import lookup
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def main() -> None:
+    if len(sys.argv) > 1:
+        photograph(render(lookup.read(Path(sys.argv[1]))))
+        return
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [sys.executable, "-P", str(ROOT / "dlbox.py"), "ready", "--quick"],
@@ -42,15 +49,22 @@ def main() -> None:
             flags=re.DOTALL,
         )
         readme.write_text(text)
-        with sync_playwright() as play:
-            browser = play.chromium.launch(
-                executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
-            )
-            view = browser.new_page(viewport={"width": 900, "height": 1000}, color_scheme="light")
-            view.goto(page.as_uri())
-            view.screenshot(path=str(ROOT / "docs" / "report.png"))
-            browser.close()
+        photograph(page.read_text())
     print(table)
+
+
+def photograph(page: str) -> None:
+    """Write docs/report.png: the upper part of the page, on a light background."""
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as play:
+        path = Path(folder) / "report.html"
+        path.write_text(page)
+        browser = play.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+        )
+        view = browser.new_page(viewport={"width": 900, "height": 1000}, color_scheme="light")
+        view.goto(path.as_uri())
+        view.screenshot(path=str(ROOT / "docs" / "report.png"))
+        browser.close()
 
 
 if __name__ == "__main__":

@@ -1,34 +1,30 @@
-"""Charts of training speed and of card readings over time, each with a text alternative."""
+"""Charts of training speed and of card readings over time, each with a text alternative.
+
+Bars are HTML, so that names and numbers keep their size on a phone; lines are small SVG drawings beside HTML text.
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
+from markupsafe import escape
 
 from bench.health import momentary
 from bench.results.record.card import CardSummary, Telemetry
 from bench.results.record.document import Result
-from bench.results.report.svg import INK, SERIES, svg
+from bench.results.report.svg import bar, line, svg
 
 _HARMFUL = momentary.HW_SLOWDOWN | momentary.SW_THERMAL | momentary.HW_THERMAL | momentary.POWER_BRAKE
 _POWER_LIMIT = 0x04
 _FURTHEST = 1.5
 """The axis of relative speeds ends at this factor and its reciprocal; values outside are drawn at the edge."""
 
-_MARKED = 60
-"""Maximum number of points with a marker each; with more, only the first point of each process has one. Markers make up
-most of the page's size."""
-
-_PANELS = 12
-"""Maximum number of models with a separate panel: thirty panels took longer than the rest of the page."""
-
-_ROW = 0.2
-"""Range of speeds that the height of a row covers, relative to the model's median."""
+_DRAWN_POINTS = 400
+"""Maximum number of points of a line: more do not fit in the width of a screen, and make up most of the page's size."""
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,100 +42,84 @@ def label(result: Result) -> str:
 
 
 def throughput(results: tuple[Result, ...], references: Mapping[int, Reference] | None = None) -> str:
-    """Bars of median samples/s, the slowest at the bottom; beside them, reference speeds relative to this run.
+    """Bars of median samples/s, the fastest first; below each, reference speeds relative to this run.
 
-    ``references``: by index in ``results``. Returns SVG.
+    ``references``: by index in ``results``. Returns HTML.
     """
-    import matplotlib.figure
+    places = sorted(range(len(results)), key=lambda place: -results[place].samples_per_second.median)
+    pairs = [(results[place], (references or {}).get(place, Reference())) for place in places]
+    longest = max(r.samples_per_second.median + r.samples_per_second.mad for r, _ in pairs)
+    shares = [share for r, k in pairs for share in _shares(r, k)]
+    low, high = 100 * min([0.9, *shares]) - 4, 100 * max([1.1, *shares]) + 4
+    compared = bool(shares)
+    rows = "".join(_row(r, k, longest, (low, high) if compared else None) for r, k in pairs)
+    described = "; ".join(_describe_speed(r, k) for r, k in pairs)
+    legend = _legend(pairs, low, high) if compared else ""
+    alternative = escape(f"Training throughput: {described}")
+    return f'<div class="bars" role="img" aria-label="{alternative}">{rows}</div>{legend}'
 
-    places = sorted(range(len(results)), key=lambda place: results[place].samples_per_second.median)
-    ordered = [results[place] for place in places]
-    compared = [(references or {}).get(place, Reference()) for place in places]
-    relative = any(k.earlier or k.expected for k in compared) or any(_band(r) for r in ordered)
-    figure = matplotlib.figure.Figure(figsize=(7.6, 0.36 * len(ordered) + 1.3), layout="constrained")
-    panels = figure.subplots(
-        1, 2 if relative else 1, sharey=True, squeeze=False, width_ratios=(3, 2) if relative else None
-    )[0]
-    axes, rows = panels[0], range(len(ordered))
-    rates = [r.samples_per_second.median for r in ordered]
-    mads = [r.samples_per_second.mad for r in ordered]
-    axes.barh(rows, rates, xerr=mads, color=SERIES[0], ecolor=INK, height=0.62)
-    axes.set_yticks(rows, [label(r) for r in ordered])
-    for row, (rate, mad) in enumerate(zip(rates, mads, strict=True)):
-        axes.annotate(
-            f"{rate:,.0f}",
-            (rate + mad, row),
-            va="center",
-            ha="left",
-            xytext=(4, 0),
-            textcoords="offset points",
-        )
-    axes.set_xlabel("training samples per second\n(bar: median, line: ± MAD)")
-    axes.set_xlim(0, max(rates) * 1.25)
-    axes.locator_params(axis="x", nbins=5)
-    if relative:
-        _relative_speeds(panels[1], ordered, compared)
-    described = "; ".join(
-        _describe_speed(r, k) for r, k in reversed(list(zip(ordered, compared, strict=True)))
+
+def _row(result: Result, reference: Reference, longest: float, axis: tuple[float, float] | None) -> str:
+    rates = result.samples_per_second
+    width = 100 * rates.median / longest
+    mad = 100 * rates.mad / longest
+    track = f'<i class="fill" style="width:{width:.2f}%"></i>'
+    track += f'<i class="spread" style="left:{max(width - mad, 0):.2f}%;width:{2 * mad:.2f}%"></i>'
+    strip = f'<div class="strip">{"".join(_marks(result, reference, *axis))}</div>' if axis else ""
+    return (
+        f'<div class="bar"><span class="name">{escape(label(result))}</span>'
+        f'<span class="value">{_rate(rates.median)}</span><div class="track">{track}</div>{strip}</div>'
     )
-    return svg(figure, f"Training throughput: {described}")
 
 
-def _relative_speeds(axes: Any, ordered: Sequence[Result], compared: Sequence[Reference]) -> None:
-    """Draw three references in percent of this run's median: the interval in which another run is expected, the
-    earlier runs, and the speed that a finding expects."""
-    low, high = 0.9, 1.1
+def _marks(result: Result, reference: Reference, low: float, high: float) -> Iterator[str]:
+    """The interval in which another run is expected, the earlier runs, the expected speed, and this run."""
+    median = result.samples_per_second.median
 
-    def at(value: float, median: float, row: int) -> float:
-        nonlocal low, high
-        share = min(max(value / median, 1 / _FURTHEST), _FURTHEST)
-        low, high = min(low, share), max(high, share)
-        if share != value / median:
-            edge = {"marker": ">" if share > 1 else "<", "color": INK, "markersize": 5, "clip_on": False}
-            axes.plot([100 * share + (3 if share > 1 else -3)], [row], linestyle="", **edge)
-        return 100 * share
+    def at(value: float) -> float:
+        return (100 * _limited(value / median) - low) / (high - low) * 100
 
-    named: set[str] = set()
+    if band := _band(result):
+        left, right = (at(end) for end in band)
+        yield f'<i class="expected" style="left:{left:.2f}%;width:{right - left:.2f}%"></i>'
+    for rate in reference.earlier:
+        yield f'<i class="earlier{_edge(rate / median)}" style="left:{at(rate):.2f}%"></i>'
+    if reference.expected:
+        yield f'<i class="should{_edge(reference.expected / median)}" style="left:{at(reference.expected):.2f}%"></i>'
+    yield f'<i class="this" style="left:{at(median):.2f}%"></i>'
 
-    def once(name: str) -> str:
-        new = name not in named
-        named.add(name)
-        return name if new else "_"
 
-    for row, (result, reference) in enumerate(zip(ordered, compared, strict=True)):
-        median = result.samples_per_second.median
-        if band := _band(result):
-            ends = [at(end, median, row) for end in band]
-            axes.plot(
-                ends,
-                [row, row],
-                color=SERIES[6],
-                alpha=0.55,
-                linewidth=9,
-                solid_capstyle="butt",
-                label=once("expected of another run"),
-            )
-        if reference.earlier:
-            dots = [at(rate, median, row) for rate in reference.earlier]
-            style = {"marker": "o", "markersize": 5, "linestyle": "", "markerfacecolor": "none"}
-            axes.plot(
-                dots,
-                [row] * len(dots),
-                markeredgecolor=SERIES[1],
-                label=once("earlier runs on this machine"),
-                **style,
-            )
-        if reference.expected:
-            mark = [at(reference.expected, median, row)]
-            style = {"marker": "|", "markersize": 14, "markeredgewidth": 2.5, "linestyle": ""}
-            axes.plot(mark, [row], color=INK, label=once("expected speed"), **style)
-        axes.plot(
-            [100], [row], marker="D", markersize=5, linestyle="", color=SERIES[0], label=once("this run")
-        )
-    axes.set_xlim(100 * low - 4, 100 * high + 4)
-    axes.set_xlabel("speed, percent of this run")
-    axes.tick_params(axis="y", length=0)
-    axes.legend(frameon=False, ncols=1, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, fontsize=9)
+def _legend(pairs: Sequence[tuple[Result, Reference]], low: float, high: float) -> str:
+    shown = (
+        ("this", "this run", True),
+        ("expected", "expected of another run", any(_band(r) for r, _ in pairs)),
+        ("earlier", "earlier runs on this machine", any(k.earlier for _, k in pairs)),
+        ("should", "expected speed", any(k.expected for _, k in pairs)),
+    )
+    keys = "".join(f'<span><i class="{css}"></i>{name}</span>' for css, name, there in shown if there)
+    return f'<p class="legend">Below each bar: speed relative to this run, from {low:.0f}% to {high:.0f}%. {keys}</p>'
+
+
+def _limited(share: float) -> float:
+    return min(max(share, 1 / _FURTHEST), _FURTHEST)
+
+
+def _edge(share: float) -> str:
+    return " beyond" if _limited(share) != share else ""
+
+
+def _shares(result: Result, reference: Reference) -> list[float]:
+    expected = (reference.expected,) if reference.expected else ()
+    values = (*(_band(result) or ()), *reference.earlier, *expected)
+    return [_limited(value / result.samples_per_second.median) for value in values]
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _band(result: Result) -> tuple[float, float] | None:
@@ -165,156 +145,101 @@ def _describe_speed(result: Result, reference: Reference) -> str:
 
 
 def block_rates(results: tuple[Result, ...]) -> str:
-    """Samples/s of every timed block in order of time: one panel per model, one line per process. Returns SVG.
-
-    More than ``_PANELS`` models share one panel, with one row per model, relative to its median.
-    """
-    import matplotlib.figure
-
-    if len(results) > _PANELS:
-        return _block_rows(results)
-    columns = min(3, len(results))
-    lines = -(-len(results) // columns)
-    height = 1.3 * lines + 0.6
-    figure = matplotlib.figure.Figure(figsize=(7.6, height))
-    figure.subplots_adjust(0.1, 0.55 / height, 0.99, 1 - 0.25 / height, wspace=0.3, hspace=0.65)
-    panels = figure.subplots(lines, columns, squeeze=False).flat
-    for axes, result in itertools.zip_longest(panels, results):
-        if result is None:
-            axes.set_axis_off()
-            continue
-        _lines(axes, result, lambda rate: rate)
-        axes.set_ylim(0, 1.15 * max((b.samples_per_second for b in result.blocks), default=1.0))
-        axes.set_xlim(left=0)
-        axes.set_title(label(result), fontsize=9.5, loc="left", pad=2, color=INK)
-        axes.locator_params(nbins=3)
-        axes.tick_params(labelsize=8.5)
-    figure.supxlabel("seconds of timed training", fontsize=10, color=INK, y=0.08 / height)
-    figure.supylabel("samples per second", fontsize=10, color=INK, x=0.005)
-    return svg(figure, _describe_spreads(results))
+    """Samples/s of every timed block in order of time: one panel per model, one line per process. Returns HTML."""
+    return f'<div class="panels">{"".join(map(_blocks, results))}</div>'
 
 
-def _block_rows(results: tuple[Result, ...]) -> str:
-    import matplotlib.figure
-
-    height = 0.3 * len(results) + 0.8
-    figure = matplotlib.figure.Figure(figsize=(7.6, height))
-    figure.subplots_adjust(0.3, 0.6 / height, 0.99, 1 - 0.1 / height)
-    axes = figure.subplots()
-    for row, result in enumerate(reversed(results)):
-        median = result.samples_per_second.median
-        axes.axhline(row, color=SERIES[6], linewidth=0.6)
-        _lines(
-            axes,
-            result,
-            lambda rate, row=row, median=median: row + min(max((rate / median - 1) / _ROW, -0.48), 0.48),  # type: ignore[misc]
-        )
-    axes.set_yticks(range(len(results)), [label(r) for r in reversed(results)])
-    axes.set_ylim(-0.6, len(results) - 0.4)
-    axes.set_xlim(left=0)
-    axes.tick_params(labelsize=9)
-    axes.set_xlabel(f"seconds of timed training (the height of a row is {_ROW:.0%} of the model's median)")
-    return svg(figure, _describe_spreads(results))
-
-
-def _lines(axes: Any, result: Result, place: Callable[[float], float]) -> None:
-    """Draw the blocks of each process in order of time. ``place``: samples/s -> y coordinate."""
-    start, many = 0.0, len(result.blocks) > _MARKED
+def _blocks(result: Result) -> str:
+    rates = result.samples_per_second
+    top = 1.15 * max((b.samples_per_second for b in result.blocks), default=1.0) or 1.0
+    seconds = sum(b.seconds for b in result.blocks) or 1.0
+    lines, start = [], 0.0
     for number, repeat in enumerate(r for r in result.repeats if r.blocks):
         ends = list(itertools.accumulate((b.seconds for b in repeat.blocks), initial=start))
-        axes.plot(
-            ends[1:],
-            [place(block.samples_per_second) for block in repeat.blocks],
-            marker="os"[number % 2],
-            markevery=[0] if many else None,
-            markersize=2.5,
-            linewidth=1.2,
-            color=SERIES[number % 2],
-        )
+        points = [
+            (200 * end / seconds, 60 - 60 * block.samples_per_second / top)
+            for end, block in zip(ends[1:], repeat.blocks, strict=True)
+        ]
+        lines.append(line(_thinned(points), f"process{number % 2}"))
         start = ends[-1]
-
-
-def _describe_spreads(results: tuple[Result, ...]) -> str:
-    spreads = "; ".join(
-        f"{label(r)} {min(r.samples_per_second.values):,.0f} to {max(r.samples_per_second.values):,.0f}"
-        for r in results
+    spread = f"{_rate(min(rates.values))} to {_rate(max(rates.values))}"
+    described = f"Samples per second of each timed block of {label(result)}: {spread} in {_time(seconds)}"
+    return (
+        f'<div class="panel"><b>{escape(label(result))}</b> <span>{spread} samples/s, {_time(seconds)}</span>'
+        f"{svg(200, 60, described, lines, stretched=True)}</div>"
     )
-    return f"Samples per second of each timed block, by model: {spreads}"
+
+
+def _thinned(points: Sequence[tuple[float, float | None]]) -> Sequence[tuple[float, float | None]]:
+    return points[:: -(-len(points) // _DRAWN_POINTS)] if points else points
 
 
 def card(name: str, telemetry: Telemetry) -> str:
     """Clock, temperature and power of the card over time, with the times of reduced clocks; timed training is shaded.
 
-    Returns SVG, or "" without readings to draw.
+    Returns HTML, or "" without readings to draw.
     """
-    import matplotlib.figure
-
     samples = telemetry.samples
-    columns: list[tuple[str, str, tuple[float | int | None, ...]]] = [
-        ("clock, MHz", "s", samples.sm_mhz),
-        ("temperature, °C", "o", samples.temperature_c),
-        ("power, W", "D", samples.power_w),
-    ]
     columns = [
-        (what, marker, values)
-        for what, marker, values in columns
-        if len(values) == len(samples.second) and any(value is not None for value in values)
-    ]
-    if len(samples.second) < 2 or not columns:
-        return ""
-    height = 1.2 * len(columns) + 0.7
-    figure = matplotlib.figure.Figure(figsize=(7.6, height))
-    figure.subplots_adjust(0.08, 0.5 / height, 0.99, 1 - 0.35 / height, hspace=0.4)
-    panels = figure.subplots(len(columns), 1, sharex=True, squeeze=False)[:, 0]
-    for number, (axes, (label, marker, values)) in enumerate(zip(panels, columns, strict=True)):
-        for start, end in telemetry.timed:
-            axes.axvspan(start, end, color=SERIES[6], alpha=0.18, linewidth=0)
-        axes.plot(
-            samples.second,
-            [float("nan") if value is None else value for value in values],
-            color=SERIES[number],
-            linewidth=1.2,
-            marker=marker if len(values) <= _MARKED else None,
-            markersize=3,
+        (what, values)
+        for what, values in (
+            ("clock, MHz", samples.sm_mhz),
+            ("temperature, °C", samples.temperature_c),
+            ("power, W", samples.power_w),
         )
-        low, high = axes.get_ylim()
-        axes.set_ylim(min(low, 0) if label.startswith("power") else low - 0.05 * (high - low), high)
-        axes.set_title(label, fontsize=9.5, loc="left", pad=2, color=INK)
-        axes.locator_params(axis="y", nbins=4)
-    _mark_reduced_clocks(panels[0], telemetry)
-    panels[-1].set_xlabel("seconds; shaded: timed training")
-    return svg(figure, _describe_card(name, telemetry.summary))
+        if any(value is not None for value in values)
+    ]
+    if not columns or len(samples.second) < 2:
+        return ""
+    first, end = samples.second[0], samples.second[-1]
+    span = (end - first) or 1.0
+
+    def across(second: float) -> float:
+        return 300 * min(max((second - first) / span, 0.0), 1.0)
+
+    shade = [bar(across(a), 0, across(b) - across(a), 60, "timed") for a, b in telemetry.timed]
+    panels, described = [], _describe_card(name, telemetry.summary)
+    for number, (what, values) in enumerate(columns):
+        known = [value for value in values if value is not None and math.isfinite(value)]
+        if not known:
+            continue
+        low, high = min(known), max(known)
+        height = (high - low) or 1.0
+        points = [
+            (across(second), None if value is None else 56 - 46 * (value - low) / height)
+            for second, value in zip(samples.second, values, strict=False)
+        ]
+        marks = list(_reduced(telemetry, across)) if number == 0 else []
+        drawn = svg(
+            300, 60, described if number == 0 else f"{what}: {low:,.0f} to {high:,.0f}",
+            [*shade, line(_thinned(points), f"series{number}"), *marks], stretched=True,
+        )  # fmt: skip
+        panels.append(f'<div class="panel"><b>{what}</b> <span>{low:,.0f} to {high:,.0f}</span>{drawn}</div>')
+    keys = '<span><i class="timed"></i>timed training</span>'
+    reasons = [mask for mask in samples.event_reasons if mask is not None]
+    if any(mask & _HARMFUL for mask in reasons):
+        keys += '<span><i class="slow"></i>clock reduced by heat or a power fault</span>'
+    if any(mask & _POWER_LIMIT for mask in reasons):
+        keys += '<span><i class="limit"></i>at the power limit (normal)</span>'
+    return f'<div class="panels">{"".join(panels)}</div><p class="legend">{span:.0f} seconds. {keys}</p>'
 
 
-def _mark_reduced_clocks(axes: Any, telemetry: Telemetry) -> None:
-    """Mark the times of reduced clocks: those caused by heat or faults at the upper edge, those at the power limit at
+def _reduced(telemetry: Telemetry, across: Callable[[float], float]) -> Iterator[str]:
+    """Stripes at the times of reduced clocks: those by heat or faults at the upper edge, those at the power limit at
     the lower edge."""
     samples = telemetry.samples
-    reasons = list(itertools.zip_longest(samples.second, samples.event_reasons[: len(samples.second)]))
-    for bits, height, marker, color, label in (
-        (_HARMFUL, 0.96, "v", SERIES[1], "clock reduced by heat or a power fault"),
-        (_POWER_LIMIT, 0.04, "|", SERIES[4], "at the power limit (normal)"),
-    ):
-        marked = [second if mask is not None and mask & bits else math.nan for second, mask in reasons]
-        begins = [
-            n
-            for n, second in enumerate(marked)
-            if not math.isnan(second) and (n == 0 or math.isnan(marked[n - 1]))
-        ]
-        if begins:
-            axes.plot(
-                marked,
-                [height] * len(marked),
-                marker=marker,
-                markevery=begins,
-                linewidth=3,
-                color=color,
-                label=label,
-                transform=axes.get_xaxis_transform(),
-                clip_on=False,
-            )
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
+    seconds = samples.second
+    for bits, y, css in ((_HARMFUL, 0.0, "slow"), (_POWER_LIMIT, 56.0, "limit")):
+        start: float | None = None
+        for second, mask in itertools.zip_longest(seconds, samples.event_reasons[: len(seconds)]):
+            active = mask is not None and bool(mask & bits)
+            if active and start is None:
+                start = second
+            if not active and start is not None:
+                yield bar(across(start), y, across(second) - across(start), 4, css)
+                start = None
+        if start is not None:
+            yield bar(across(start), y, across(seconds[-1]) - across(start), 4, css)
 
 
 def _describe_card(name: str, summary: CardSummary | None) -> str:

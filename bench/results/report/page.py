@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import jinja2
 from markupsafe import Markup, escape
 
-from bench.finding import TRAINING, Status, words
+from bench.finding import TRAINING, Status
 from bench.results.record.document import Document, Result, file_stamp
-from bench.results.report import charts, markdown, roofline
+from bench.results.report import charts, headline, markdown, roofline, tables
 from bench.results.stats import compare
+from bench.results.stats.score import REFERENCE, standings
 from bench.results.store.rows import Run
 from bench.results.terminal.results import variants
 from common.file_access.files import safe_name
@@ -26,52 +27,60 @@ _EARLIER = 20
 """Maximum number of earlier runs that are shown. Older runs used older software and compare less well."""
 
 
-def render(document: Document, runs: Iterable[Run] = ()) -> str:
+def render(document: Document, runs: Iterable[Run] = (), measured: Mapping[str, float] | None = None) -> str:
     """The page as text, with its styles and charts; it loads nothing from elsewhere.
 
     ``runs``: the history, the oldest first. Earlier runs of the same work on this machine appear in the charts.
+    ``measured``: scores of cards that were measured elsewhere, see ``score.standings``.
     """
-    word, meaning = words(document.verdict, has_gpu=document.machine.has_gpu, findings=document.findings)
-    if document.partial:
-        word, meaning = "INTERRUPTED", "the results until then are below, marked partial."
     findings = sorted(document.findings, key=lambda f: _ORDER.index(f.status))
     results = document.results
     references = references_of(document, runs)
-    environment = jinja2.Environment(
+    recorded = [r for r in results if r.telemetry is not None and r.telemetry.summary is not None]
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            document=document,
+            head=headline.of(document),
+            reference=REFERENCE,
+            standings=standings(document, measured),
+            findings=findings,
+            counts=Counter(f.status for f in findings),
+            throughput=Markup(charts.throughput(results, references)) if results else "",  # noqa: S704 - made of escaped text
+            priced=next((r.price for r in results if r.price is not None), None),
+            variants=variants(results),
+            compared=any(k.earlier or k.expected for k in references.values()),
+            block_rates=Markup(charts.block_rates(results)) if results else "",  # noqa: S704
+            roofline=Markup(roofline.chart(document)),  # noqa: S704
+            no_roofline=roofline.missing(document),
+            points=roofline.points(document),
+            kernels=[r for r in results if r.kernel is not None],
+            scaled=[r for r in results if r.scaling is not None],
+            searches=[r for r in results if r.batches is not None],
+            tables=tables,
+            name=charts.label,
+            devices=list(dict.fromkeys(tables.on(r) for r in results)),
+            summary=markdown.markdown(document),
+            recorded=recorded,
+            drawn=_drawn(results),
+            record_errors=[r for r in results if r.telemetry is not None and r.telemetry.trouble],
+            card=lambda result: Markup(charts.card(result.workload, result.telemetry)),  # noqa: S704
+        )
+    )
+
+
+def environment() -> jinja2.Environment:
+    """The templates of this folder, with every value escaped."""
+    made = jinja2.Environment(
         loader=jinja2.PackageLoader("bench.results.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["code"] = _code
-    return environment.get_template("report.html").render(
-        document=document,
-        word=word,
-        meaning=meaning,
-        findings=findings,
-        counts=Counter(f.status for f in findings),
-        throughput=Markup(charts.throughput(results, references)) if results else "",  # noqa: S704 - SVG from charts
-        priced=next((r.price for r in results if r.price is not None), None),
-        variants=variants(results),
-        compared=any(k.earlier or k.expected for k in references.values()),
-        block_rates=Markup(charts.block_rates(results)) if results else "",  # noqa: S704
-        roofline=Markup(roofline.chart(document)),  # noqa: S704
-        no_roofline=roofline.missing(document),
-        points=roofline.points(document),
-        kernels=[r for r in results if r.kernel is not None],
-        scaled=[r for r in results if r.scaling is not None],
-        searches=[r for r in results if r.batches is not None],
-        name=charts.label,
-        on=_on,
-        devices=list(dict.fromkeys(_on(r) for r in results)),
-        summary=markdown.markdown(document),
-        recorded=[r for r in results if r.telemetry is not None and r.telemetry.summary is not None],
-        drawn=_drawn(results),
-        record_errors=[r for r in results if r.telemetry is not None and r.telemetry.trouble],
-        card=lambda result: Markup(charts.card(result.workload, result.telemetry)),  # noqa: S704
-        gib=lambda size: f"{size / 2**30:.1f} GiB",
-    )
+    made.filters["code"] = _code
+    return made
 
 
 def _drawn(results: Iterable[Result]) -> list[Result]:
@@ -92,10 +101,6 @@ def _drawn(results: Iterable[Result]) -> list[Result]:
 def _code(text: str) -> Markup:
     """Escape ``text``, and format what is between backquotes as code."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped
-
-
-def _on(result: Result) -> str:
-    return f"{result.backend} on {result.device}, {result.precision}"
 
 
 def references_of(document: Document, runs: Iterable[Run]) -> dict[int, charts.Reference]:

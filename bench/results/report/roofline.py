@@ -6,18 +6,17 @@ Patterson, "Roofline", Communications of the ACM 52(4), 2009. Both limits are me
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+import math
+from collections.abc import Iterator, Sequence
 
 import msgspec
+from markupsafe import escape
 
 from bench.results.record.document import Document, Result
 from bench.results.record.figures import units
 from bench.results.report.charts import label
-from bench.results.report.svg import INK, SERIES, svg
+from bench.results.report.svg import line, svg, text
 from bench.results.stats.derived import measured_peak
-
-_MARKERS = "osD^v<>Pp*Xh"
 
 
 class RooflinePoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,126 +75,103 @@ def missing(document: Document) -> str:
     return "No roofline: the probes ran on another device or in another precision than the training."
 
 
-def chart(document: Document) -> str:
-    """SVG of the roofline, or "" if it cannot be drawn (``missing`` gives the reason)."""
-    import matplotlib.figure
-    from matplotlib import ticker
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 352.0, 10.0, 232.0
+"""Edges of the drawing's area, in its coordinates of 360 by 262: as wide as a phone, so that its text can be read."""
 
+
+def chart(document: Document) -> str:
+    """The roofline as SVG, with a list of its numbered points; "" if it cannot be drawn (``missing`` gives the
+    reason)."""
     found, probes = points(document), document.probes
     if not found or probes is None or not probes.bandwidth_gb_s:
         return ""
     bandwidth = probes.bandwidth_gb_s / 1e3
     peaks = {p: tflops for p, tflops in probes.matmul_tflops.items() if tflops > 0}
     used = {units(p.precision) for p in found}
-    left = min([p.intensity for p in found] + [min(peaks.values()) / bandwidth]) / 2
-    right = max([p.intensity for p in found] + [max(peaks.values()) / bandwidth]) * 4
-    figure = matplotlib.figure.Figure(figsize=(7.6, 4.4), layout="constrained")
-    axes = figure.subplots()
-    for axis, scale in ((axes.xaxis, axes.set_xscale), (axes.yaxis, axes.set_yscale)):
-        scale("log")
-        axis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.set_major_formatter(lambda value, _: f"{value:,.10g}")
-        axis.set_minor_locator(ticker.NullLocator())
-    axes.set_xlim(left, right)
-    axes.set_ylim(min(p.tflops for p in found) / 3, max(peaks.values()) * 2.2)
-    for name, peak in sorted(peaks.items(), key=lambda item: -item[1]):
-        ridge = peak / bandwidth
-        dashes = "-" if name in used else ":"
-        axes.plot([ridge, right], [peak, peak], color=INK, linestyle=dashes, linewidth=1.6)
-        above: dict[str, Any] = {"xytext": (-2, 3), "textcoords": "offset points"}
-        axes.annotate(f"{name} {_speed(peak)}", (right, peak), ha="right", va="bottom", **above)
     top = max(peaks.values())
-    axes.plot([left, top / bandwidth], [left * bandwidth, top], color=INK, linewidth=1.6)
-    for number, point in enumerate(found):
-        axes.plot(
-            [point.intensity],
-            [point.tflops],
-            marker=_MARKERS[number % len(_MARKERS)],
-            markersize=7,
-            linestyle="",
-            color=SERIES[number % 6],
-            markeredgecolor=INK,
-            markeredgewidth=0.6,
-        )
-    axes.set_ylim(bottom=min(axes.get_ylim()[0], left * bandwidth))
-    _name(
-        figure,
-        axes,
-        found,
-        f"memory {probes.bandwidth_gb_s:,.3g} GB/s",
-        (left, bandwidth, min(peaks.values())),
+    left = min([p.intensity for p in found] + [min(peaks.values()) / bandwidth]) / 2
+    right = max([p.intensity for p in found] + [top / bandwidth]) * 4
+    low, high = (
+        min([p.tflops for p in found] + [left * bandwidth]) / 2,
+        max([top, *(p.tflops for p in found)]) * 2,
     )
-    axes.set_xlabel("FLOP per byte moved")
-    axes.set_ylabel("TFLOP/s")
+
+    def x(intensity: float) -> float:
+        return _LEFT + (_RIGHT - _LEFT) * math.log(intensity / left) / math.log(right / left)
+
+    def y(tflops: float) -> float:
+        return _BOTTOM - (_BOTTOM - _TOP) * math.log(tflops / low) / math.log(high / low)
+
+    parts = [line([(_LEFT, _TOP), (_LEFT, _BOTTOM), (_RIGHT, _BOTTOM)], "axis")]
+    for value in _decades(left, right):
+        parts.append(text(x(value), _BOTTOM + 13, f"{value:g}", anchor="middle"))
+    for value in _decades(low, high):
+        parts.append(text(_LEFT - 4, y(value) + 3, _short(value), anchor="end"))
+        parts.append(line([(_LEFT, y(value)), (_RIGHT, y(value))], "grid"))
+    parts.append(text((_LEFT + _RIGHT) / 2, _BOTTOM + 27, "FLOP per byte moved", anchor="middle"))
+    parts.append(line([(x(left), y(left * bandwidth)), (x(top / bandwidth), y(top))], "limit-line"))
+    for name, peak in sorted(peaks.items(), key=lambda item: -item[1]):
+        css = "limit-line" if name in used else "limit-line unused"
+        parts.append(line([(x(peak / bandwidth), y(peak)), (_RIGHT, y(peak))], css))
+        parts.append(text(_RIGHT, y(peak) - 3, f"{name} {_speed(peak)}", anchor="end"))
+    for number, point in enumerate(found, 1):
+        parts.append(
+            f'<circle class="point series{(number - 1) % 6}" cx="{x(point.intensity):.1f}" '
+            f'cy="{y(point.tflops):.1f}" r="4.5"><title>{escape(point.name)}</title></circle>'
+        )
+    parts += _numbers([(x(p.intensity), y(p.tflops)) for p in found])
     described = "; ".join(
         f"{p.name} {_speed(p.tflops)} at {p.intensity:.3g} FLOP per byte, {p.share:.0%} of the {p.bound} limit"
         for p in found
     )
     peaks_text = ", ".join(f"{name} {_speed(peak)}" for name, peak in peaks.items())
-    return svg(
-        figure, f"Roofline: memory {probes.bandwidth_gb_s:,.0f} GB/s, matrix peak {peaks_text}; {described}"
+    memory = f"memory {probes.bandwidth_gb_s:,.0f} GB/s"
+    drawn = svg(360, 262, f"Roofline: {memory}, matrix peak {peaks_text}; {described}", parts)
+    names = "".join(
+        f"<li><b>{escape(p.name)}</b> {_speed(p.tflops)}, {p.share:.0%} of the {p.bound} limit</li>"
+        for p in found
     )
-
-
-def _name(
-    figure: Any, axes: Any, found: Sequence[RooflinePoint], memory: str, slope: tuple[float, float, float]
-) -> None:
-    """Write each name near its point, at a place where it overlaps no other point or name. A line connects a name
-    with a distant point."""
-    figure.draw_without_rendering()
-    per_point = figure.dpi / 72
-    pixels = axes.transData.transform([(p.intensity, p.tflops) for p in found]) / per_point
-    inside = axes.get_window_extent()
-    box = tuple(edge / per_point for edge in (inside.x0, inside.y0, inside.x1, inside.y1))
-    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in pixels]
-    left, bandwidth, lowest = slope
-    middle = (left * lowest / bandwidth) ** 0.5  # half way up, below the line
-    x, y = axes.transData.transform((middle, middle * bandwidth)) / per_point
-    taken.append((x + 8, y - 12, x + 8 + 5.6 * len(memory), y))
-    under = {"xytext": (8, -6), "textcoords": "offset points", "va": "center"}
-    axes.annotate(memory, (middle, middle * bandwidth), **under)
-    for (x, y), point in sorted(zip(pixels.tolist(), found, strict=True), key=lambda pair: -pair[0][1]):
-        width, height = 5.4 * len(point.name) + 2, 11
-        choices = [
-            (x + dx, y + dy - height / 2, x + dx + width, y + dy + height / 2)
-            for reach in (9, 20, 34, 50, 70, 95, 125)
-            for dx, dy in _around(reach, width)
-        ]
-        free = (c for c in choices if _within(c, box) and not any(_meet(c, other) for other in taken))
-        place = next(free, choices[0])
-        taken.append(place)
-        near = abs(place[0] - x) < 12 and abs((place[1] + place[3]) / 2 - y) < 6
-        axes.annotate(
-            point.name,
-            (point.intensity, point.tflops),
-            xytext=(place[0] - x, (place[1] + place[3]) / 2 - y),
-            textcoords="offset points",
-            va="center",
-            fontsize=9,
-            arrowprops=None if near else {"arrowstyle": "-", "color": INK, "linewidth": 0.5, "alpha": 0.6},
-        )
-
-
-def _around(reach: float, width: float) -> Iterable[tuple[float, float]]:
-    """Offsets of a name's left edge and vertical middle from its point: right, left, above and below."""
     return (
-        (reach, 0),
-        (-reach - width, 0),
-        (reach, reach),
-        (reach, -reach),
-        (-reach - width, reach),
-        (-reach - width, -reach),
-        (-width / 2, reach),
-        (-width / 2, -reach),
+        f'<div class="roofline">{drawn}<div><p>Sloped line: memory {probes.bandwidth_gb_s:,.3g} GB/s</p>'
+        f"<ol>{names}</ol></div></div>"
     )
 
 
-def _meet(one: Sequence[float], other: Sequence[float]) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+def _numbers(places: Sequence[tuple[float, float]]) -> Iterator[str]:
+    """The number of each point beside it; where another number is near, further away."""
+    taken: list[tuple[float, float]] = []
+    for number, (x, y) in enumerate(places, 1):
+        choices = [
+            (x + dx, y + 3.5 + dy)
+            for reach in (8.0, 18.0, 28.0, 40.0)
+            for dx, dy in (
+                (reach, 0),
+                (-reach - 4, 0),
+                (0, -reach),
+                (0, reach),
+                (reach, -reach),
+                (-reach, reach),
+            )
+        ]
+        others = [*taken, *((a, b + 3.5) for a, b in places)]
+        place = next(
+            (c for c in choices if all(abs(c[0] - a) > 9 or abs(c[1] - b) > 9 for a, b in others)), choices[0]
+        )
+        taken.append(place)
+        yield text(place[0], place[1], str(number), anchor="middle")
 
 
-def _within(one: Sequence[float], box: Sequence[float]) -> bool:
-    return one[0] >= box[0] and one[1] >= box[1] and one[2] <= box[2] and one[3] <= box[3]
+def _decades(low: float, high: float) -> list[float]:
+    """Powers of ten in the range; with fewer than three, also their doubles and halves."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    tens = [10.0**n for n in powers if low <= 10.0**n <= high]
+    if len(tens) >= 3:
+        return tens[:12]
+    return [m * 10.0**n for n in powers for m in (1, 2, 5) if low <= m * 10.0**n <= high]
+
+
+def _short(tflops: float) -> str:
+    return f"{tflops:g} T" if tflops >= 1 else f"{tflops * 1e3:g} G"
 
 
 def _placed(result: Result) -> bool:
