@@ -21,7 +21,10 @@ class Status(StrEnum):
     UNKNOWN = "unknown"
 
 
-Verdict = Literal["ready", "cpu-only", "not-ready"]
+QUIET = "close other programs and run it again, or let it wait for them with --wait-for-quiet 10"
+"""What to do after a verdict "uncertain"."""
+
+Verdict = Literal["ready", "cpu-only", "not-ready", "uncertain"]
 VERDICTS: dict[Verdict, tuple[str, str]] = {
     "ready": ("READY", "no check failed."),
     "cpu-only": ("CPU ONLY", "works; this machine has no NVIDIA card."),
@@ -29,6 +32,7 @@ VERDICTS: dict[Verdict, tuple[str, str]] = {
         "NOT READY",
         "a check failed or could not be completed; each is listed with its next step.",
     ),
+    "uncertain": ("UNCERTAIN", f"the measured speed is too noisy to judge; {QUIET}."),
 }
 """Verdict -> the text that is printed for it, and its meaning. For a machine with a card: see ``words``."""
 
@@ -114,14 +118,51 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"finding {self.id} has status {self.status} and no remedy")
 
 
+_DISTURBED = ("steady", "alone")
+"""Checks of the theme ``TRAINING`` that fail only because other programs took too much of the processor or the card."""
+
+_SPEED = ("baseline", "band", "scaling")
+"""Checks of the theme ``TRAINING`` that compare a speed with another one. After a disturbed or unsteady measurement
+their failure proves nothing."""
+
+
+def noise(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The failed findings whose cause is a disturbed measurement: the checks ``steady`` and ``alone`` themselves, and
+    failures of the speed of a result for which one of the two does not pass. A run that cannot become the baseline for
+    this reason counts too."""
+    seen = tuple(findings)
+    noisy = {
+        f.subject
+        for f in seen
+        if f.theme == TRAINING and f.check in _DISTURBED and f.status in (Status.WARN, Status.FAIL)
+    }
+    failed = [f for f in seen if f.status is Status.FAIL]
+    found = [
+        f
+        for f in failed
+        if f.theme == TRAINING and (f.check in _DISTURBED or (f.check in _SPEED and f.subject in noisy))
+    ]
+    if found:
+        found += [f for f in failed if (f.theme, f.check) == ("results", "baseline")]
+    return tuple(found)
+
+
 def verdict(findings: Iterable[Finding], *, has_gpu: bool) -> Verdict:
-    """The verdict of a run: "not-ready" if any finding failed or is unknown.
+    """The verdict of a run: "not-ready" if any finding failed or is unknown; "uncertain" if each of these failed only
+    because the measurement was disturbed (``noise``).
 
     ``has_gpu``: whether the machine has an NVIDIA card and the run used it.
     """
-    if any(f.status in (Status.FAIL, Status.UNKNOWN) for f in findings):
-        return "not-ready"
+    seen = tuple(findings)
+    wrong = [f for f in seen if f.status in (Status.FAIL, Status.UNKNOWN)]
+    if wrong:
+        return "uncertain" if len(noise(seen)) == len(wrong) else "not-ready"
     return "ready" if has_gpu else "cpu-only"
+
+
+def is_sound(verdict: str) -> bool:
+    """Whether ``verdict`` means that the machine works: "ready" or "cpu-only"."""
+    return verdict in ("ready", "cpu-only")
 
 
 _NAMED = 3
@@ -131,7 +172,7 @@ _NAMED = 3
 def words(verdict: Verdict, *, has_gpu: bool, findings: Iterable[Finding] = ()) -> tuple[str, str]:
     """The text for ``verdict`` on a machine with or without a card, and its meaning there.
 
-    ``findings``: all findings of the run; the meaning of "not-ready" names those that decided.
+    ``findings``: all findings of the run; the meaning of "not-ready" and "uncertain" names those that decided.
     """
     word, meaning = VERDICTS[verdict]
     if verdict == "not-ready":
@@ -141,6 +182,11 @@ def words(verdict: Verdict, *, has_gpu: bool, findings: Iterable[Finding] = ()) 
         if named:
             more = f", and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
             meaning = f"{', '.join(named[:_NAMED])}{more}; each is listed with its next step."
+    if verdict == "uncertain":
+        ids = [f.id for f in noise(findings)]
+        if ids:
+            more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
+            meaning = f"the measurement is too noisy to judge ({', '.join(ids[:_NAMED])}{more}); {QUIET}."
     if verdict == "cpu-only" and has_gpu:
         meaning = "works on the processor, which --devices selected; the NVIDIA card was not used or judged."
     return word, meaning

@@ -12,7 +12,7 @@ import msgspec
 
 from bench import health
 from bench.commands import export
-from bench.finding import Finding, FindingName, Status, verdict
+from bench.finding import Finding, FindingName, Status, is_sound, verdict
 from bench.health import source_needs
 from bench.results.record.document import Document, to_json
 from bench.results.terminal import check_results
@@ -72,7 +72,7 @@ def run(options: CheckOptions, complain: Complain) -> int:
     written = export.write(document, options.exports, complain, source="check") == EXIT_OK
     if document.partial:
         return EXIT_INTERRUPTED
-    return EXIT_FAILED if document.verdict == "not-ready" or not written else EXIT_OK
+    return EXIT_OK if is_sound(document.verdict) and written else EXIT_FAILED
 
 
 def examine(options: CheckOptions, complain: Complain = lambda sentence: None) -> Document:

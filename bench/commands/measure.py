@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.commands import export
+from bench.finding import is_sound
 from bench.judge import scaling
 from bench.measure.workloads import UnknownWorkloadError, select
 from bench.results.record.document import Document, to_json
@@ -91,8 +92,8 @@ def _interrupted(document: Document | None) -> str:
 
 
 def exit_code(document: Document) -> int:
-    """1 if the verdict is "not-ready", else 0."""
-    return EXIT_FAILED if document.verdict == "not-ready" else EXIT_OK
+    """0 if the verdict is "ready" or "cpu-only", else 1."""
+    return EXIT_OK if is_sound(document.verdict) else EXIT_FAILED
 
 
 def _output(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 
 import msgspec
 
-from bench.finding import Finding
+from bench.finding import Finding, noise
+from bench.finding import verdict as overall
 from bench.judge import plausibility
 from bench.judge import training as verdict
 from bench.judge.result import ResultJudge
@@ -19,6 +21,9 @@ from bench.results.record.document import Result
 from bench.results.record.figures import BatchKind, BatchPoint, BatchSearch
 from bench.run.recorder import RunRecorder, with_result
 from common.terminal.progress import ProgressDisplay
+
+MOST_AGAIN, MOST_AGAIN_SECONDS = 2, 60.0
+"""A disturbed measurement is repeated at most so often, and all of a run for at most so many seconds together."""
 
 
 class ScheduledWorkload(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +38,7 @@ class TrainingSchedule:
     """All training of a run. ``findings``: of the machine, then of each workload.
 
     batch: "workshop", "best", "both", or a batch size. devices: Devices to train on together, after training on one
-    of them. found: Findings of the checks of the machine.
+    of them. found: Findings of the checks of the machine. clock: Seconds, as ``time.monotonic``.
     """
 
     def __init__(
@@ -45,9 +50,10 @@ class TrainingSchedule:
         watcher: ProgressDisplay,
         devices: Devices | None = None,
         found: Sequence[Finding] = (),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.batch, self.judge, self.devices = batch, judge, devices
-        self.recorder, self.watcher = recorder, watcher
+        self.recorder, self.watcher, self.clock = recorder, watcher, clock
         self.governor: str | None = None
         """The processor's frequency governor when it was last read."""
         self._found: list[list[Finding]] = [list(found)]
@@ -62,12 +68,27 @@ class TrainingSchedule:
         The processes of a workload are spread over the whole run, so their variation includes changes of the
         machine; and an interrupted run has trained every workload once before it trains one again.
         """
-        going = []
+        going, rounds = [], []
         for number, entry in enumerate(entries, 1):
             self._found.append(list(entry.findings))
-            going.append(_Rounds(self, entry, f"({number} of {len(entries)})", self._found[-1]).all())
+            rounds.append(_Rounds(self, entry, f"({number} of {len(entries)})", self._found[-1]))
+            going.append(rounds[-1].all())
         while going:
             going = [one for one in going if next(one, False)]
+        self._measure_again(rounds)
+
+    def _measure_again(self, rounds: Sequence[_Rounds]) -> None:
+        """Repeat the measurements that other programs disturbed, if nothing else is wrong: at most ``MOST_AGAIN`` times
+        each and ``MOST_AGAIN_SECONDS`` together. One that would take longer is repeated with fewer processes, or not at
+        all."""
+        end = self.clock() + MOST_AGAIN_SECONDS
+        for number in range(1, MOST_AGAIN + 1):
+            for one in rounds:
+                for measured in one.measured:
+                    if overall(self.findings, has_gpu=False) != "uncertain":
+                        return
+                    if noise(one.findings_of(measured)):
+                        one.again(measured, f"{number} of {MOST_AGAIN}", end - self.clock())
 
     def save(self, result: Result | None = None) -> None:
         """Store the findings so far, and ``result``."""
@@ -77,6 +98,16 @@ class TrainingSchedule:
                 document, findings=tuple(self.findings), results=with_result(document.results, result)
             )
         )
+
+
+class _Measured(msgspec.Struct):
+    """One measurement. ``seconds``: mean time of its processes, with their start. ``judged``: its findings."""
+
+    workload: Workload
+    plan: training.Plan
+    learned: Result | None
+    seconds: float
+    judged: tuple[Finding, ...]
 
 
 Turn = Generator[bool, None, Result | None]
@@ -91,6 +122,7 @@ class _Rounds:
     ) -> None:
         self.schedule, self.place, self.findings = schedule, place, findings
         self.workload, self.plan = entry.workload, entry.plan
+        self.measured: list[_Measured] = []
         self.whole: Result | None = None
         """The result of the processes that have ended at the current batch size."""
         if schedule.judge.on_processor:
@@ -169,13 +201,16 @@ class _Rounds:
         schedule, known, governor = self.schedule, len(self.findings), self.schedule.governor
         self.whole = None
         going = training.train(workload, plan, self._progress(plan), parent_pid=os.getpid())
-        number, problem, more = 0, None, True
+        number, problem, more, spent = 0, None, True, 0.0
+        judged: list[Finding] = []
         while more:
             schedule.watcher.begin(self._label(workload, plan, learned), _which("starting", number, plan))
+            began = schedule.clock()
             try:
                 result = next(going)
             except StopIteration as ended:
                 (result, problem), more = ended.value, False
+            spent += schedule.clock() - began
             del self.findings[known:]
             if problem is not None:
                 self._failed(workload, plan, problem)
@@ -189,7 +224,57 @@ class _Rounds:
             number += 1
             if more:
                 yield True
+        if result is not None and problem is None:
+            self.measured.append(_Measured(workload, plan, learned, spent / number, tuple(judged)))
         return result
+
+    def findings_of(self, measured: _Measured) -> list[Finding]:
+        return [finding for finding in self.findings if finding in measured.judged]
+
+    def again(self, measured: _Measured, which: str, left: float) -> None:
+        """Repeat a disturbed measurement if one of its processes fits into ``left`` seconds; the new result takes the
+        place of the old one."""
+        schedule, learned = self.schedule, measured.learned
+        processes = min(measured.plan.repeats, int(left // max(measured.seconds, 0.001)))
+        if processes < 1:
+            return
+        plan = msgspec.structs.replace(measured.plan, repeats=processes)
+        label = self._label(measured.workload, plan, learned)
+        schedule.watcher.say(
+            f"{label}: other programs disturbed this measurement, so it is repeated ({which})"
+        )
+        schedule.watcher.begin(label, "starting again")
+        going = training.train(
+            measured.workload, plan, self._progress(plan, record=False), parent_pid=os.getpid()
+        )
+        while True:
+            try:
+                next(going)
+            except StopIteration as ended:
+                result, problem = ended.value
+                break
+        if problem is not None or result is None:
+            if problem is not None:
+                self._failed(measured.workload, plan, problem)
+            schedule.save()
+            return
+        old = self._stored(result)
+        if learned is not None:
+            learned = self._stored(learned) or learned
+        if old is not None:
+            result = msgspec.structs.replace(result, batches=old.batches)
+        schedule.watcher.done(_outcome(result, None))
+        result, judged = schedule.judge.judge(result, learned=learned, governor=schedule.governor)
+        place = next(n for n, finding in enumerate(self.findings) if finding in measured.judged)
+        self.findings[:] = [finding for finding in self.findings if finding not in measured.judged]
+        self.findings[place:place] = judged
+        measured.judged = tuple(judged)
+        schedule.save(result)
+
+    def _stored(self, result: Result) -> Result | None:
+        """The stored result with the label and backend of ``result``."""
+        results = self.schedule.recorder.document.results
+        return next((r for r in results if (r.label, r.backend) == (result.label, result.backend)), None)
 
     def _label(self, workload: Workload, plan: training.Plan, learned: Result | None) -> str:
         at = f", batch {workload.batch_size}" if learned else ""
@@ -220,7 +305,7 @@ class _Rounds:
             self.findings += plausibility.judge_search(self.workload.name, found)
         return found
 
-    def _progress(self, plan: training.Plan) -> Callable[[training.Progressed], None]:
+    def _progress(self, plan: training.Plan, *, record: bool = True) -> Callable[[training.Progressed], None]:
         schedule, watcher = self.schedule, self.schedule.watcher
 
         def on_progress(step: training.Progressed) -> None:
@@ -239,7 +324,7 @@ class _Rounds:
                     update("measuring accuracy", 1.0)
                 case Resident():
                     update("timing without the input pipeline", 1.0)
-            if step.block and step.result:
+            if record and step.block and step.result:
                 schedule.recorder.save_block(step.repeat, step.block, self._with_last(step.result))
 
         return on_progress

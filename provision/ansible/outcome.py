@@ -32,7 +32,7 @@ class HostOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """Why it failed, in one sentence."""
     reboot_needed: bool = False
     verdict: str | None = None
-    """The verdict of dlbox on the box ("ready", "cpu-only", "not-ready"), if the playbook asked for it."""
+    """The verdict of dlbox on the box ("ready", "cpu-only", "not-ready", "uncertain"), if the playbook asked for it."""
     box: dict[str, Any] | None = None
     """The facts of the box that preflight read."""
     notes: tuple[str, ...] = ()

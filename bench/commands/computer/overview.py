@@ -148,6 +148,8 @@ def _next(found: tuple[PciCard, ...], module: Driver, run: Run | None, now: date
         return "dlbox ready", "it checks this computer, trains, and gives a verdict"
     if document.verdict == "not-ready":
         return "dlbox doctor", f"run {run.id} was NOT READY: it says what is wrong now"
+    if document.verdict == "uncertain":
+        return "dlbox ready --wait-for-quiet 10", f"run {run.id} was UNCERTAIN: other programs disturbed it"
     if (now - datetime.fromisoformat(run.started_at)).days >= _STALE_DAYS:
         return "dlbox ready", f"the last verdict is older than {_STALE_DAYS} days"
     return "dlbox workshop list", "this computer works: choose a lesson"

@@ -6,13 +6,15 @@ import re
 import xml.etree.ElementTree as ElementTree  # nosec: this module writes XML and never parses it
 from collections.abc import Sequence
 
-from bench.finding import Finding, Status
+from bench.finding import Finding, Status, noise
 from bench.results.export.registry import ExportFormat, register
 from bench.results.record.document import Document
 
 
 def junit_xml(document: Document) -> str:
-    """One test suite per theme. "fail" is a failure, "unknown" an error, "skip" skipped; "warn" passes with output."""
+    """One test suite per theme. "fail" is a failure, "unknown" an error, "skip" skipped; "warn" passes with output. A
+    failure that only a disturbed measurement caused has the type "uncertain"."""
+    noisy = noise(document.findings)
     root = ElementTree.Element("testsuites", name=_xml_text(f"dlbox {document.command}"))
     for theme in dict.fromkeys(f.theme for f in document.findings):
         group = [f for f in document.findings if f.theme == theme]
@@ -33,12 +35,12 @@ def junit_xml(document: Document) -> str:
                 properties, "property", name="judged_from", value=_xml_text(document.judged_from)
             )
         for finding in group:
-            _case(suite, finding)
+            _case(suite, finding, noisy)
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
-def _case(suite: ElementTree.Element, finding: Finding) -> None:
+def _case(suite: ElementTree.Element, finding: Finding, noisy: Sequence[Finding]) -> None:
     case = ElementTree.SubElement(
         suite,
         "testcase",
@@ -49,7 +51,8 @@ def _case(suite: ElementTree.Element, finding: Finding) -> None:
     message = _xml_text(finding.message)
     text = _xml_text(f"{finding.message}\n-> {finding.remedy}" if finding.remedy else finding.message)
     if finding.status is Status.FAIL:
-        ElementTree.SubElement(case, "failure", message=message, type="fail").text = text
+        kind = "uncertain" if finding in noisy else "fail"
+        ElementTree.SubElement(case, "failure", message=message, type=kind).text = text
     elif finding.status is Status.UNKNOWN:
         ElementTree.SubElement(case, "error", message=message, type="unknown").text = text
     elif finding.status is Status.SKIP:

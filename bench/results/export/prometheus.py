@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from datetime import datetime
 
-from bench.finding import Finding, Status
+from bench.finding import Finding, Status, is_sound
 from bench.results.export.registry import ExportFormat, register
 from bench.results.record.document import Document
 from bench.results.record.grammar import harmless
@@ -30,9 +30,9 @@ def prometheus_text(document: Document) -> str:
         if isinstance(f.measured, int | float) and f.status not in (Status.SKIP, Status.UNKNOWN)
     ]
     lines += [
-        "# HELP dlbox_sound 1 if no check failed and none is unknown, else 0.",
+        "# HELP dlbox_sound 1 if no check failed and none is unknown, else 0 (also for the verdict uncertain).",
         "# TYPE dlbox_sound gauge",
-        f"dlbox_sound {int(document.verdict != 'not-ready')}",
+        f"dlbox_sound {int(is_sound(document.verdict))}",
         "# HELP dlbox_gpus NVIDIA cards in this machine.",
         "# TYPE dlbox_gpus gauge",
         f"dlbox_gpus {document.machine.gpu_count}",

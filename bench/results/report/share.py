@@ -17,7 +17,13 @@ WIDTH, HEIGHT = 1200, 630
 _BARS = 6
 """Maximum number of models in the picture: the text of more is too small in a preview."""
 
-_COLOURS = {"ready": "#00694b", "cpu-only": "#00694b", "not-ready": "#b3261e", "partial": "#8a5300"}
+_COLOURS = {
+    "ready": "#00694b",
+    "cpu-only": "#00694b",
+    "not-ready": "#b3261e",
+    "uncertain": "#8a5300",
+    "partial": "#8a5300",
+}
 
 
 def badge(document: Document) -> str:
@@ -53,9 +59,12 @@ def picture(document: Document) -> bytes:
         def write(x: float, y: float, words: str, size: float, color: str = "#e8eaed", **style: Any) -> None:
             figure.text(x, y, words, fontsize=size, color=color, va="top", **style)
 
-        colour = {"ready": "#5fd3a5", "cpu-only": "#5fd3a5", "not-ready": "#ff8a80"}.get(
-            head.state, "#f0b35a"
-        )
+        colour = {
+            "ready": "#5fd3a5",
+            "cpu-only": "#5fd3a5",
+            "not-ready": "#ff8a80",
+            "uncertain": "#f0b35a",
+        }.get(head.state, "#f0b35a")
         name = _short(head.subject, 34)
         write(0.05, 0.93, name, 40 if len(name) <= 20 else 28, weight="bold")
         write(0.05, 0.79, head.word, 24, colour, weight="bold")

@@ -183,7 +183,12 @@ def show_findings(findings: tuple[Finding, ...], console: Console) -> None:
 def show_verdict(document: Document, console: Console) -> None:
     """Print the verdict, the path of the report, and the number of the run in the history."""
     word, meaning = words(document.verdict, has_gpu=document.machine.has_gpu, findings=document.findings)
-    style = {"ready": "bold green", "cpu-only": "bold cyan", "not-ready": "bold red"}[document.verdict]
+    style = {
+        "ready": "bold green",
+        "cpu-only": "bold cyan",
+        "not-ready": "bold red",
+        "uncertain": "bold yellow",
+    }[document.verdict]
     if document.partial:
         word, meaning, style = (
             "INTERRUPTED",
