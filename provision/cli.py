@@ -116,13 +116,14 @@ _PYPI_ONLY = click.option(
     metavar="PATH",
     help="Plan for another computer by its report, as for `dlbox check --from`; `-` is stdin.",
 )
+@click.option("--verbose", is_flag=True, help="Show every package, with reasons, constraints and sources.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
-def plan_command(as_json: bool, **options: Any) -> None:
+def plan_command(as_json: bool, verbose: bool, **options: Any) -> None:
     """Show which driver, CUDA, cuDNN and frameworks fit this machine or a described one, and why."""
     from provision.commands import plan
     from provision.commands.plan_requests import PlanOptions
 
-    sys.exit(plan.run(PlanOptions(**options), as_json=as_json, print_error=print_error))
+    sys.exit(plan.run(PlanOptions(**options), as_json=as_json, print_error=print_error, verbose=verbose))
 
 
 @click.command(
