@@ -19,6 +19,7 @@ from provision.resolve.stack import Stack
 _TITLES = {"tensorflow": "TensorFlow", "torch": "torch", "jax": "JAX"}
 _SOURCES = {
     "prebuilt": "compiled and signed by the distribution",
+    "dkms": "from the distribution, compiled on this computer",
     "distribution": "from the distribution, compiled on this computer",
     "nvidia-repository": "from NVIDIA, compiled on this computer",
 }
@@ -112,7 +113,7 @@ def nearest_command(nearest: Nearest, options: PlanOptions) -> str:
     words = ["dlbox", "plan"]
     for card in nearest.cards:
         words += ["--card", card]
-    words += [] if nearest.cards else ["--use", ""]
+    words += [] if nearest.cards else ["--use", "none"]
     words += ["--distro", nearest.distribution]
     words += ["--stack", str(options.stack_file)] if options.stack_file else []
     words += ["--pypi-only"] if options.pypi_only else []
