@@ -20,6 +20,7 @@ lock cuda.txt --extra train --extra tensorflow-cuda --constraints locks/cpu.txt 
 lock build.txt --extra build --constraints locks/cpu.txt "$@"
 lock dev.txt --extra dev --extra build --extra draw --extra resolve --extra processor --constraints locks/cpu.txt \
     --constraints locks/processor.txt --constraints locks/resolve.txt "$@"
+lock jupyter.txt --extra jupyter --constraints locks/dev.txt --constraints locks/cpu.txt "$@"
 lock jax-cpu.txt --extra train --extra jax --constraints locks/dev.txt --constraints locks/cpu.txt "$@"
 lock jax-cuda.txt --extra train --extra jax-cuda --constraints locks/cuda.txt --constraints locks/dev.txt "$@"
 lock torch-cpu.txt --extra train --extra torch --constraints locks/cpu.txt --constraints locks/dev.txt "$@"

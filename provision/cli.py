@@ -98,7 +98,7 @@ _PYPI_ONLY = click.option(
     "--use",
     multiple=True,
     metavar="CARD",
-    help="A card to train on: name, index or PCI address; may be repeated.  [default: every card that can train]",
+    help="A card to train on: name, index, PCI address or none; may be repeated.  [default: every card that can train]",
 )
 @click.option(
     "--stack",
@@ -116,13 +116,14 @@ _PYPI_ONLY = click.option(
     metavar="PATH",
     help="Plan for another computer by its report, as for `dlbox check --from`; `-` is stdin.",
 )
+@click.option("--verbose", is_flag=True, help="Show every package, with reasons, constraints and sources.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
-def plan_command(as_json: bool, **options: Any) -> None:
+def plan_command(as_json: bool, verbose: bool, **options: Any) -> None:
     """Show which driver, CUDA, cuDNN and frameworks fit this machine or a described one, and why."""
     from provision.commands import plan
     from provision.commands.plan_requests import PlanOptions
 
-    sys.exit(plan.run(PlanOptions(**options), as_json=as_json, print_error=print_error))
+    sys.exit(plan.run(PlanOptions(**options), as_json=as_json, print_error=print_error, verbose=verbose))
 
 
 @click.command(
@@ -168,7 +169,7 @@ def plan_command(as_json: bool, **options: Any) -> None:
 @click.option("--distro", metavar="NAME",
               help="With --bundle: collect for this distribution, as in ubuntu-24.04.")  # fmt: skip
 @click.option("--use", multiple=True, metavar="CARD",
-              help="A card to train on: name, index or PCI address; repeatable.  [default: all that can]")  # fmt: skip
+              help="Card to train on: name, index, PCI address or none; repeatable.  [default: all usable]")  # fmt: skip
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--ask-become-pass", is_flag=True, help="Ask for the sudo password of the hosts.")
 @click.option("--ask-vault-pass", is_flag=True, help="Ask for the password of the inventory's Ansible vault.")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from provision.artifacts import disk_space
 from tests.conftest import ROOT
 
 DECISION = "-P -m provision.commands.framework_choice"
@@ -683,6 +684,35 @@ def test_the_space_of_the_old_environment_counts_as_free(ready: Box) -> None:
     assert ready.run("check").returncode == 0
 
 
+def lock_sizes() -> dict[str, tuple[int, int]]:
+    """Lock file -> MB to download and MB on disk, as `./dlbox` announces them."""
+    text = (ROOT / "dlbox").read_text(encoding="utf-8")
+    found = re.findall(r"^ +([a-z-]+)\) add \"[^\n]*\" (\d+) (\d+) ;;$", text, re.MULTILINE)
+    return {name: (int(download), int(disk)) for name, download, disk in found}
+
+
+def test_every_lock_file_has_a_size() -> None:
+    locks = {path.stem for path in (ROOT / "locks").glob("*.txt")} - {"build"}
+    assert locks == set(lock_sizes())
+
+
+@pytest.mark.parametrize(
+    ("lock", "framework", "build"),
+    [
+        ("cpu", "tensorflow", 0),
+        ("cuda", "tensorflow", 1),
+        ("torch-cpu", "torch", 0),
+        ("torch-cuda", "torch", 1),
+        ("jax-cpu", "jax", 0),
+    ],
+)
+def test_the_launcher_and_the_plan_give_the_same_sizes(lock: str, framework: str, build: int) -> None:
+    """The clone shares packages between frameworks, so that its size on disk is at most that of the plan."""
+    download, disk = lock_sizes()[lock]
+    assert download * 10**6 == disk_space.ENVIRONMENT_DOWNLOAD[framework][build]
+    assert disk * 10**6 <= disk_space.ENVIRONMENT[framework][build]
+
+
 def test_a_read_only_clone_is_reported(any_shell: Box) -> None:
     (any_shell.clone / ".setup.log").mkdir()  # stands for a read-only clone, which root would not notice
     done = any_shell.run("ready")
@@ -703,7 +733,9 @@ def test_an_interrupt_leaves_no_process_and_the_next_call_repairs(
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (code, "")
-    assert err.endswith("dlbox: set-up interrupted: run the same command again to complete it\n")
+    assert err.endswith(
+        "dlbox: set-up interrupted: run the same command again to complete it; pip keeps the files that were complete\n"
+    )
     assert all(line.startswith("dlbox: ") for line in err.splitlines())
     wait_for(lambda: not runs(int(child.read_text())))
     (any_shell.state / "pip").unlink()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import socket
 import subprocess
 from collections.abc import Callable
@@ -226,10 +227,63 @@ def test_no_network_and_no_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("on", ["ubuntu-22.04", "ubuntu-24.04", "ubuntu-26.04", "debian-12", "debian-13"])
 @pytest.mark.parametrize("card", ["GTX 750 Ti", "GTX 1060", "TITAN V", "RTX 3060", "RTX 5090", "H100"])
-def test_every_table_fits_80_columns(card: str, on: str) -> None:
-    result = run("--card", card, "--card", card, "--distro", on, "--cuda-toolkit")
-    assert result.exit_code == 0
-    assert max(len(line) for line in result.stdout.splitlines()) <= 80
+def test_every_plan_fits_80_columns(card: str, on: str) -> None:
+    for more in ((), ("--verbose",)):
+        result = run("--card", card, "--card", card, "--distro", on, "--cuda-toolkit", *more)
+        assert result.exit_code == 0
+        prose = [line for line in result.stdout.splitlines() if "://" not in line]
+        assert max(len(line) for line in prose) <= 80
+
+
+JARGON = ("GSP", "PTX", "wheel", "(derived)", "(published)", "DKMS", "compute capability", "cudnn")
+
+
+@pytest.mark.parametrize("on", ["ubuntu-24.04", "debian-12", "debian-13"])
+@pytest.mark.parametrize("card", ["GTX 1060", "TITAN V", "RTX 3060", "RTX 5090"])
+def test_the_plan_is_five_lines_without_jargon(card: str, on: str) -> None:
+    result = run("--card", card, "--distro", on, "--no-secure-boot")
+    lines = [line for line in result.stdout.splitlines() if not line.startswith(" ")]
+    assert [line.split()[0] for line in lines[1:6]] == ["Driver", "Frameworks", "Download", "Reboot", "Next"]
+    assert not [word for word in JARGON if word in result.stdout]
+    verbose = run("--card", card, "--distro", on, "--verbose").stdout
+    assert "Sources:" in verbose
+    assert "why" in verbose
+
+
+def test_the_effort_is_in_the_json_document() -> None:
+    small = answer("--card", "3060", "--distro", "ubuntu-24.04", "--framework", "jax")["effort"]
+    large = answer("--card", "3060", "--distro", "ubuntu-24.04", "--cuda-toolkit")["effort"]
+    assert small["reboots"] == large["reboots"] == 1
+    assert 0 < small["download_bytes"] < large["download_bytes"]
+    assert small["download_bytes"] < small["installed_bytes"] < large["installed_bytes"]
+    assert small["download_seconds"] == round(small["download_bytes"] / 12.5e6)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--card", "GTX 1060", "--card", "RTX 5060", "--distro", "ubuntu-24.04"),
+        ("--card", "GTX 780", "--distro", "debian-13"),
+        ("--card", "3060", "--distro", "debian-11"),
+        ("--card", "3060", "--distro", "fedora-40"),
+        ("--card", "5060", "--distro", "debian-13", "--framework", "tensorflow"),
+        ("--card", "5060", "--distro", "debian-13", "--flavour", "closed"),
+    ],
+)
+def test_the_command_to_try_has_a_plan(arguments: tuple[str, ...]) -> None:
+    command = answer(*arguments, code=1)["try"]
+    assert command in run(*arguments).stderr
+    words = shlex.split(command)
+    assert words[:2] == ["dlbox", "plan"]
+    assert run(*words[2:]).exit_code == 0
+
+
+def test_the_next_command_repeats_the_options(machine: Callable[[Machine], None]) -> None:
+    machine(BOX)
+    line = next(line for line in run("--framework", "jax").stdout.splitlines() if line.startswith("Next"))
+    assert line.split() == ["Next", "dlbox", "provision", "--framework", "jax"]
+    described = run("--card", "3060", "--distro", "debian-13").stdout
+    assert "dlbox provision, on the computer of this plan" in described
 
 
 def test_an_unknown_id_of_a_known_family_is_planned() -> None:
@@ -237,10 +291,10 @@ def test_an_unknown_id_of_a_known_family_is_planned() -> None:
 
 
 def test_the_table_has_reasons_and_fits_80_columns() -> None:
-    result = run("--card", "rtx 3060 12gb", "--distro", "ubuntu-26.04")
+    result = run("--card", "rtx 3060 12gb", "--distro", "ubuntu-26.04", "--verbose")
     assert result.exit_code == 0
     assert "\x1b" not in result.stdout
-    assert max(len(line) for line in result.stdout.splitlines()) <= 80
+    assert max(len(line) for line in result.stdout.splitlines() if "://" not in line) <= 80
     words = " ".join(result.stdout.split())
     for part in (
         "GeForce RTX 3060 12GB on Ubuntu 26.04",
@@ -259,8 +313,8 @@ def test_no_stack_exits_1_with_the_nearest() -> None:
     result = run(*arguments)
     assert result.exit_code == 1
     assert result.stdout == ""
-    assert "no stack exists, because" in result.stderr
-    assert "nearest plan that exists" in result.stderr
+    assert "no driver and frameworks fit together here" in result.stderr
+    assert "the nearest plan that works" in result.stderr
 
 
 def test_a_required_framework() -> None:
@@ -423,7 +477,7 @@ def test_all_hosts_of_an_inventory_at_once(tmp_path: Path) -> None:
     assert found["hosts"]["desk-03"] == {
         key: value
         for key, value in answer("--host", "desk-03", *place).items()
-        if key not in ("schema_version", "command")
+        if key not in ("schema_version", "command", "effort")
     }
     result = run("--host", "classroom", *place)
     assert result.exit_code == 0

@@ -26,6 +26,13 @@ ENVIRONMENT = {
     "jax": (1_000 * _MB, 6_000 * _MB),
 }
 """Framework -> size of its environment with the CPU build and with the CUDA build."""
+ENVIRONMENT_DOWNLOAD = {
+    "tensorflow": (330 * _MB, 3_400 * _MB),
+    "torch": (220 * _MB, 3_000 * _MB),
+    "jax": (120 * _MB, 2_600 * _MB),
+}
+"""Framework -> size of the download of its environment with the CPU build and with the CUDA build."""
+APPLICATION_DOWNLOAD = 200 * _MB
 APPLICATION = 1_000 * _MB
 """The environments of dlbox and JupyterLab, and a Python that uv installs."""
 LARGEST_WHEEL = 1_000 * _MB
@@ -34,6 +41,13 @@ INITRAMFS_GROWTH = 163 * _MB
 """Growth of an initramfs that includes NVIDIA's modules. Assumption from one report: 80 MB became 243 MB (dkms#564)."""
 _RESERVE = 200 * _MB
 """Free space that remains on each file system."""
+
+
+class Volume(msgspec.Struct, frozen=True, kw_only=True):
+    """What a plan adds to a box, in bytes."""
+
+    download: int
+    installed: int
 
 
 class Shortage(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +96,29 @@ def demands(stack: Stack, box: dict[str, Any]) -> dict[str, int]:
     if "dlbox" not in present:
         found["/opt"] += APPLICATION
     return {place: size for place, size in found.items() if size}
+
+
+def volume(stack: Stack, box: dict[str, Any]) -> Volume:
+    """The download and the installed size of a plan, in bytes, beyond what is already on the box (see ``demands``).
+
+    Temporary files and growth of /boot are not counted.
+    """
+    download = installed = 0
+    if stack.driver is not None and not set(stack.driver.packages) & set(box.get("packages", {})):
+        download += DRIVER_DOWNLOAD
+        installed += DRIVER_INSTALLED + (COMPILED if stack.driver.source != "prebuilt" else 0)
+    if stack.cuda is not None and stack.cuda.toolkit is not None:
+        download += TOOLKIT_DOWNLOAD
+        installed += TOOLKIT_INSTALLED
+    build = stack.cuda is not None
+    present = set(box.get("environments", ()))
+    for name in set(stack.environments) - present:
+        download += ENVIRONMENT_DOWNLOAD.get(name, (0, 0))[build]
+        installed += ENVIRONMENT.get(name, (0, 0))[build]
+    if "dlbox" not in present:
+        download += APPLICATION_DOWNLOAD
+        installed += APPLICATION
+    return Volume(download=download, installed=installed)
 
 
 def _boot(box: dict[str, Any]) -> int:

@@ -20,6 +20,7 @@ from provision.ansible.outcome import HostOutcome, PlaybookOutcome
 from provision.ansible.playbook import PlaybookJob
 from provision.artifacts import bundle, disk_space, environments, own_wheel
 from provision.artifacts.bundle import Bundle, BundleError
+from provision.commands import plan_summary
 from provision.commands.interaction import Interaction
 from provision.commands.options import ProvisionOptions
 from provision.commands.plan_output import print_plan
@@ -91,10 +92,14 @@ class ProvisionRun:
             preflight = _with_shortages(preflight, stacks)
         if not preflight.succeeded:
             return msgspec.structs.replace(preflight, hosts=_by_name(*preflight.hosts, *refused))
+        facts = {host.name: host.box for host in preflight.hosts if host.box is not None}
         for name, stack in stacks.items():
             self._console.print(Text(name, style="bold"))
             print_plan(stack, self._data, self._console)
             self._console.print(Text(self._beside(stack)))
+            box = box_reading.read(facts[name]) if name in facts else None
+            taken = plan_summary.effort(stack, box=box)
+            plan_summary.print_summary(stack, taken, self._console, warn=False)
         for host in refused:
             self._console.print(Text(f"{host.name}: skipped: {host.message}"))
         names = " and ".join(stacks) if refused else self._names
@@ -228,7 +233,7 @@ def _without_stack(preflight: PlaybookOutcome, name: str, no_stack: NoStack) -> 
     """The outcome in which host ``name`` failed because no stack exists for it."""
     message = no_stack.error
     if no_stack.nearest is not None:
-        message = f"{message}; nearest plan that exists: {no_stack.nearest.description}"
+        message = f"{message}; the nearest plan that works: {no_stack.nearest.description}"
     hosts = tuple(
         msgspec.structs.replace(host, status="failed", task="The plan is made", message=message)
         if host.name == name

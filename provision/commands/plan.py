@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
+from rich.text import Text
+
 from common.command_line.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
 from common.command_line.json_output import print_json
 from common.terminal.console import Console
 from inventory.cards import cards
 from inventory.sources.contents import ReportError
-from provision.commands import plan_output
+from provision.commands import plan_output, plan_summary
 from provision.commands.plan_requests import (
     HOST_EXCLUDES_CARD,
     PlanOptions,
@@ -25,8 +28,11 @@ from provision.resolve.rows import StackData
 from provision.resolve.stack import NoStack, Stack, resolve
 
 
-def run(options: PlanOptions, *, as_json: bool, print_error: Complain) -> int:
-    """Print the plan. 0: a stack exists; 1: none exists; 2: the options name something that does not exist."""
+def run(options: PlanOptions, *, as_json: bool, print_error: Complain, verbose: bool = False) -> int:
+    """Print the plan, in full with ``verbose``.
+
+    0: a stack exists; 1: none exists; 2: the options name something that does not exist.
+    """
     try:
         data = load(options.stack_file or DEFAULT_PATH)
         refuse_empty(options)
@@ -38,7 +44,8 @@ def run(options: PlanOptions, *, as_json: bool, print_error: Complain) -> int:
             if names != options.hosts or len(names) > 1:
                 outcomes = _outcomes(names, inventory, options, data)
                 return _print_outcomes(outcomes, data, as_json=as_json, print_error=print_error)
-        outcome = resolve(request(options, data), data)
+        wanted = request(options, data)
+        outcome = resolve(wanted, data)
     except ReadingError as error:
         print_error(f"this machine: {error}")
         return EXIT_FAILED
@@ -53,13 +60,33 @@ def run(options: PlanOptions, *, as_json: bool, print_error: Complain) -> int:
         print_error(str(error).rstrip("."))
         return EXIT_USAGE
     if as_json:
-        print_json("plan", plan_output.plan_content(outcome))
+        content = plan_output.plan_content(outcome)
+        if isinstance(outcome, Stack):
+            content["effort"] = msgspec.to_builtins(
+                plan_summary.effort(outcome, loaded=wanted.driver_version)
+            )
+        elif outcome.nearest is not None:
+            content["try"] = plan_summary.nearest_command(outcome.nearest, options)
+        print_json("plan", content)
     elif isinstance(outcome, NoStack):
-        print_error(outcome.error)
+        print_error(f"no driver and frameworks fit together here: {outcome.because}")
         if outcome.nearest is not None:
-            print_error(plan_output.nearest_sentence(outcome, data))
+            command = plan_summary.nearest_command(outcome.nearest, options)
+            print_error(f"{plan_output.nearest_sentence(outcome, data)}; to see it: {command}")
     else:
-        plan_output.print_plan(outcome, data, Console(highlight=True))
+        console = Console(highlight=verbose)
+        taken = plan_summary.effort(outcome, loaded=wanted.driver_version)
+        if verbose:
+            plan_output.print_plan(outcome, data, console)
+            console.print(
+                Text(f"Download: {plan_summary.size_text(taken)}. Next: {plan_summary.next_command(options)}")
+            )
+        else:
+            plan_output.print_title(outcome, data, console)
+            plan_summary.print_summary(outcome, taken, console, following=plan_summary.next_command(options))
+            console.print(
+                "`dlbox plan --verbose` shows every package, with reasons and sources.", style="dim"
+            )
     return EXIT_FAILED if isinstance(outcome, NoStack) else EXIT_OK
 
 

@@ -35,11 +35,7 @@ def _cpu_only(stack: Stack) -> str:
 
 def print_plan(stack: Stack, data: StackData, console: Console) -> None:
     """Print one plan: each choice with its reason, then packages, constraints and warnings."""
-    row = data.distribution(stack.distribution)
-    cards = card_list(stack.cards) or "CPU only"
-    console.print(Text(f"{cards} on {row.name if row else stack.distribution}", style="bold"))
-    if not stack.cards:
-        console.print(_cpu_only(stack), highlight=False)
+    print_title(stack, data, console)
     console.print(_reasons_table(stack.reasons))
     if stack.driver is not None:
         _print_list("Packages, in this order", stack.driver.packages, console)
@@ -50,9 +46,21 @@ def print_plan(stack: Stack, data: StackData, console: Console) -> None:
         index = (f"from {stack.indexes[name]}",) if name in stack.indexes else ()
         _print_list(f"Environment {name}", (*requirements, *index), console)
     _print_list("Constraints in every environment", stack.constraints, console)
+    console.print(Text("Sources:"))
+    for source in dict.fromkeys(reason.source for reason in stack.reasons):
+        console.print(Text(f"  {source}", overflow="fold"))
     for warning in stack.warnings:
         console.print(Text.assemble(("! ", "yellow"), warning))
     console.print(f"Stack data of {stack.data_date}.", style="dim", highlight=False)
+
+
+def print_title(stack: Stack, data: StackData, console: Console) -> None:
+    """Print the cards and the distribution of a plan."""
+    row = data.distribution(stack.distribution)
+    cards = card_list(stack.cards) or "CPU only"
+    console.print(Text(f"{cards} on {row.name if row else stack.distribution}", style="bold"))
+    if not stack.cards:
+        console.print(_cpu_only(stack), highlight=False)
 
 
 def print_plans(stacks: Mapping[str, Stack], data: StackData, console: Console) -> None:
@@ -90,7 +98,7 @@ def nearest_sentence(outcome: NoStack, data: StackData) -> str:
     cards = card_list(nearest.cards) or "no card"
     where = row.name if row else nearest.distribution
     return (
-        f"nearest plan that exists: {nearest.description} "
+        f"the nearest plan that works: {nearest.description} "
         f"({cards} on {where}{driver}, {', '.join(nearest.frameworks)})"
     )
 

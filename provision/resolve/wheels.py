@@ -59,8 +59,8 @@ def refuse_code(row: FrameworkRow, target: Target, data: StackData) -> str | Non
     capability = capability_of(target, data)
     if not has_code(row.code, capability):
         return (
-            f"{row.framework} {row.version} contains code for {', '.join(row.code)} "
-            f"and not for {target.name} ({capability})"
+            f"{row.framework} {row.version} does not support {target.name}, whose compute capability is {capability} "
+            f"(supported: {', '.join(row.code)})"
         )
     if row.documented_from and _capability(capability) < _capability(row.documented_from):
         return (

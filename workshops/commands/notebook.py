@@ -35,7 +35,9 @@ def write_notebook(name: str, folder: Path, *, force: bool, complain: Complain) 
 def open_lab(folder: Path, *, complain: Complain) -> int:
     """Open JupyterLab with the notebooks in ``folder``; missing notebooks are written first."""
     if importlib.util.find_spec("jupyterlab") is None:
-        complain("JupyterLab is not installed here: `pip install jupyterlab`, or use `dlbox workshop run`")
+        complain(
+            "JupyterLab is not installed here: `./dlbox setup jupyter` installs it; or use `dlbox workshop run`"
+        )
         return EXIT_FAILED
     try:
         for lesson in catalog.lessons():

@@ -30,12 +30,12 @@ def choose_cards(request: Request, chosen: tuple[str, ...]) -> Request:
     """The request for the chosen cards only. Raises CardChoiceError.
 
     ``chosen``: names, indices (0 is the first card) or PCI addresses; several in one text are separated by commas.
-    A name means every card of that name. An empty text means no card.
+    A name means every card of that name. An empty text or "none" means no card.
     """
     targets = request.targets
     counted: set[int] = set()
     for text in (part.strip() for each in chosen for part in each.split(",")):
-        if text:
+        if text and text.lower() != "none":
             counted.update(_matching(text, targets))
     return msgspec.structs.replace(
         request,
