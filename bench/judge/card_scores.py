@@ -8,14 +8,20 @@ from collections.abc import Iterable
 from bench.judge import bands
 from bench.judge.bands import Band
 from bench.results.stats import score
+from common.file_access.yaml_lines import YamlError
 from inventory.cards import cards
 
 
 def measured(known: Iterable[Band] | None = None) -> dict[str, float]:
     """Score by name of the card in the catalogue; each band counts with its geometric mean, and of several backends
-    the fastest. ``known``: None: the bands of bands.yml."""
+    the fastest. ``known``: None: the bands of bands.yml; none if that file cannot be read, which a finding says."""
     rates: dict[str, dict[str, float]] = {}
-    for band in bands.shipped() if known is None else known:
+    if known is None:
+        try:
+            known = bands.shipped()
+        except YamlError:
+            return {}
+    for band in known:
         if band.batch == score.BATCH:
             of_card = rates.setdefault(cards.find(band.card).name, {})
             middle = math.sqrt(band.low * band.high)
