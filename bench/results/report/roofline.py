@@ -103,7 +103,7 @@ def chart(document: Document) -> str:
         return _BOTTOM - (_BOTTOM - _TOP) * math.log(tflops / low) / math.log(high / low)
 
     parts = [line([(_LEFT, _TOP), (_LEFT, _BOTTOM), (_RIGHT, _BOTTOM)], "axis")]
-    for value in _decades(left, right):
+    for value in _decades(left, right / 1.1):  # the label of a value at the edge would be cut
         parts.append(text(x(value), _BOTTOM + 13, f"{value:g}", anchor="middle"))
     for value in _decades(low, high):
         parts.append(text(_LEFT - 4, y(value) + 3, _short(value), anchor="end"))
