@@ -39,6 +39,13 @@ workload_filter_option = click.option(
     "--workload", "workloads", multiple=True, metavar="NAME", help="Only this model; may be repeated."
 )
 
+wait_for_quiet_option = click.option(
+    "--wait-for-quiet",
+    type=FiniteNumber(0, 24 * 60, min_open=True),
+    metavar="MINUTES",
+    help="If other programs keep the processor busy, wait at most this long for them before training.",
+)
+
 
 def suite_option(default: str) -> Decorator:
     """The option that selects a set of models."""
@@ -80,6 +87,7 @@ def measurement_options(command: Callback) -> Callback:
                 type=WholeNumber(1, 100),
                 help="Number of processes per model.  [default: 1 with --quick, 3 for ready, 5 for bench]",
             ),
+            wait_for_quiet_option,
             click.option(
                 "--batch",
                 metavar="SIZE",
@@ -101,6 +109,9 @@ def measurement_options(command: Callback) -> Callback:
             ),
             expect_gpus_option,
             json_option,
+            click.option(
+                "--verbose", is_flag=True, help="Also print the detailed figures of each model and finding."
+            ),
         )
     ):
         command = option(command)
@@ -112,7 +123,7 @@ _TRAINING_GROUPS = {
     "How long": ("--quick", "--repeats", "--wait-for-quiet"),
     "Keep and compare": ("--baseline", "--build", "--name"),
     "Report and export": ("--output", *option_names("run")),
-    "Output": ("--expect-gpus", "--json"),
+    "Output": ("--expect-gpus", "--json", "--verbose"),
 }
 
 
@@ -261,6 +272,7 @@ def bench_command(**options: Any) -> None:
     show_default=True,
     help="Time after which no further setting is tried.",
 )
+@wait_for_quiet_option
 @json_option
 def tune_command(**options: Any) -> None:
     """Find the fastest settings: try backends, layers, XLA, precision and batch size in turn, and store the best."""

@@ -102,8 +102,10 @@ def no_probing(monkeypatch: pytest.MonkeyPatch) -> None:
         return
     from bench.measure import batches, machine_probes
     from bench.results.record.figures import BatchPoint, BatchSearch, Probes
+    from bench.run import quiet
 
     probes = Probes(backend="tensorflow", device="cpu", on_gpu=False, matmul_tflops={"fp32": 0.2})
+    monkeypatch.setattr(quiet, "read", lambda: quiet.OtherPrograms(cores=0.0, usable=2))
     monkeypatch.setattr(machine_probes, "measure", lambda machine, backend, seconds: probes)
     found = BatchSearch(
         points=(BatchPoint(batch_size=32, samples_per_second=400.0),),

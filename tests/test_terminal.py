@@ -16,7 +16,7 @@ from tests.samples import document, result
 
 def shown(*results: Result, width: int = 80) -> str:
     console = Console(file=io.StringIO(), width=width, highlight=False)
-    terminal.show(document(results=results), console)
+    terminal.show(document(results=results), console, verbose=True)
     made: io.StringIO = console.file  # type: ignore[assignment]
     return made.getvalue()
 

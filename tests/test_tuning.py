@@ -297,7 +297,6 @@ def test_an_interrupted_command_stores_the_best_setting_and_reports_it(
         samples_per_second=500.0, default_samples_per_second=400.0, interrupted=True,
     )  # fmt: skip
     monkeypatch.setattr(tune, "tune", lambda *_, **__: (part, told))
-    monkeypatch.setattr(tune, "busy_cores", lambda: 0.0)
     said: list[str] = []
     code = tune_command.run(
         workloads=("lstm", "gru"), suite="ready", minutes=1, as_json=True, complain=said.append

@@ -39,11 +39,14 @@ def measure(
     build: str | None = None,
     name: str | None = None,
     devices: str | None = None,
+    wait_for_quiet: float | None = None,
+    verbose: bool = False,
     **exports: Path | bool | None,
 ) -> int:
     """Run ``bench`` or ``ready`` (``command``), and return the exit code.
 
     The document is printed on stdout and written to ``exports``, even if the run was interrupted.
+    ``verbose``: also print the figures of each model and the full text of findings.
     ``exports``: see ``bench.commands.export``.
     """
     taken = "--json" if as_json else None
@@ -67,6 +70,7 @@ def measure(
             batch=session.batch_size(batch),
             devices=devices,
             name=session.run_name(name),
+            wait_for_quiet=wait_for_quiet,
             bill=None if build is None else open_bill(build),
         )
         with ProgressDisplay() as watcher:
@@ -76,10 +80,10 @@ def measure(
         return EXIT_USAGE
     except session.InterruptedRunError as stopped:
         if stopped.document is not None:
-            _output(stopped.document, as_json, exports, complain)
+            _output(stopped.document, as_json, exports, complain, verbose=verbose)
         complain(_interrupted(stopped.document))
         return EXIT_INTERRUPTED
-    return max(_output(document, as_json, exports, complain), exit_code(document))
+    return max(_output(document, as_json, exports, complain, verbose=verbose), exit_code(document))
 
 
 def _interrupted(document: Document | None) -> str:
@@ -97,7 +101,12 @@ def exit_code(document: Document) -> int:
 
 
 def _output(
-    document: Document, as_json: bool, exports: Mapping[str, Path | bool | None], complain: Complain
+    document: Document,
+    as_json: bool,
+    exports: Mapping[str, Path | bool | None],
+    complain: Complain,
+    *,
+    verbose: bool,
 ) -> int:
     """Write the exports, then print the document, because stdout may fail; returns the exit code of the exports."""
     try:
@@ -106,4 +115,4 @@ def _output(
         if as_json:
             to_stdout(visible(to_json(document)) + "\n")
         else:
-            results.show(document, Console(stderr=export.on_stdout(exports)))
+            results.show(document, Console(stderr=export.on_stdout(exports)), verbose=verbose)

@@ -12,7 +12,7 @@ from rich.table import Table
 from bench.measure.events import Imported
 from bench.measure.workloads import UnknownWorkloadError, Workload, select
 from bench.results.store.history import now
-from bench.run import session, tune
+from bench.run import quiet, session, tune
 from bench.run.tune import TuningResult
 from bench.run.tune_candidates import candidates
 from bench.run.tuned_settings import device
@@ -26,13 +26,20 @@ from inventory.machine.records import Machine
 from workshops.speed import settings
 from workshops.speed.settings import TunedEntry
 
-BUSY_SHARE = 0.125
-"""Maximum share of all cores that other programs may use, a quarter of one of two cores. If they use more, they affect
-the measured speeds."""
 
+def run(
+    *,
+    workloads: tuple[str, ...],
+    suite: str,
+    minutes: float,
+    as_json: bool,
+    complain: Complain,
+    wait_for_quiet: float | None = None,
+) -> int:
+    """Tune the workloads, store each best setting as soon as it is known, print the table; returns the exit code.
 
-def run(*, workloads: tuple[str, ...], suite: str, minutes: float, as_json: bool, complain: Complain) -> int:
-    """Tune the workloads, store each best setting as soon as it is known, print the table; returns the exit code."""
+    wait_for_quiet: Minutes to wait at most for other programs before the first trial.
+    """
     try:
         chosen = select(workloads, suite)
         session.choose_backend(None)
@@ -50,12 +57,10 @@ def run(*, workloads: tuple[str, ...], suite: str, minutes: float, as_json: bool
             watcher.begin("machine", "reading its hardware")
             machine = gather.gather()
             watcher.done(device(machine))
-            busy = tune.busy_cores()
-            if busy > BUSY_SHARE * machine.host.cpu_threads:
-                watcher.say(
-                    f"Other programs use {busy:.1f} cores, so the fastest setting found now may not be the fastest "
-                    "on an idle machine. Close them and tune again."
-                )
+            needed = quiet.needed_cores(
+                machine.host.cpu_threads, machine.host.cpu_cores, on_card=machine.has_gpu
+            )
+            busy = quiet.before_training(watcher, needed, wait_for_quiet).cores
             started = time.monotonic()
             for number, workload in enumerate(chosen, 1):
                 watcher.begin(f"{workload.name} ({number} of {len(chosen)})", "starting")

@@ -20,6 +20,7 @@ from bench.measure import training, visibility
 from bench.measure.workloads import BACKENDS, Workload
 from bench.results.record.document import Document
 from bench.results.store.history import now
+from bench.run import quiet as quiet_machine
 from bench.run import rounds
 from bench.run import tuned_settings as tuned
 from bench.run.recorder import RunRecorder
@@ -66,6 +67,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Parts and prices of the machine."""
     name: str | None = None
     """A name for the run, shown in the history."""
+    wait_for_quiet: float | None = None
+    """Minutes to wait at most for other programs that keep the processor busy."""
 
 
 class InterruptedRunError(Exception):
@@ -188,6 +191,9 @@ def _run(
         watcher.update("checking that the frameworks find the card")
         findings += [_unless_used(f, backend) for f in visibility.findings(machine)]
     watcher.done(_machine_line(machine))
+    on_card = machine.has_gpu and not (devices is not None and devices.kind == "cpu")
+    needed = quiet_machine.needed_cores(machine.host.cpu_threads, machine.host.cpu_cores, on_card=on_card)
+    quiet_machine.before_training(watcher, needed, options.wait_for_quiet)
     from bench.measure import machine_probes  # imports numpy
 
     recorder.save(msgspec.structs.replace(recorder.document, findings=tuple(findings)))

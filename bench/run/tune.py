@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
 
 import msgspec
 
@@ -41,20 +40,6 @@ PROMISING = 0.7
 WORTH = 1.1
 """A doubled batch size counts only if it is this many times as fast. A batch size changes what the model learns, so
 its accuracy has to be measured again."""
-
-
-def busy_cores(seconds: float = 1.0) -> float:
-    """Number of cores that other programs use, measured for ``seconds`` while this process waits."""
-    import psutil
-
-    before = psutil.cpu_times()
-    time.sleep(seconds)
-    after = psutil.cpu_times()
-
-    def idle(times: Any) -> float:
-        return float(times.idle + getattr(times, "iowait", 0.0))
-
-    return max(0.0, (sum(after) - sum(before) - idle(after) + idle(before)) / seconds)
 
 
 Run = Callable[..., runner.WorkerProblem | None]

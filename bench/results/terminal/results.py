@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench.finding import Finding, Status, words
+from bench.finding import TRAINING, Finding, Status, words
 from bench.results.record.document import Document, Result
 from bench.results.stats.compare import speed
 from bench.results.store.rows import Run
@@ -26,18 +27,23 @@ STYLES = {
 }
 
 
-def show(document: Document, console: Console) -> None:
-    """Print results, findings that need attention, the verdict, and the path of the report."""
+def show(document: Document, console: Console, *, verbose: bool = False) -> None:
+    """Print results, findings that need attention, the verdict, the path of the report, and the next command.
+
+    verbose: Also print how the results were measured, the figures of each model, and the full text of findings.
+    """
     if document.results:
-        console.print(results_table(document.results))
-        for line in figures(document):
+        console.print(results_table(document.results, verbose=verbose))
+        for line in figures(document) if verbose else ():
             console.print(Text(line, style="dim"), soft_wrap=not console.is_terminal)
-    show_findings(document.findings, console)
+    show_findings(document.findings, console, verbose=verbose)
     show_verdict(document, console)
 
 
-def results_table(results: tuple[Result, ...]) -> Table:
-    """One row per result. What all results share is in the title, so that twelve models fit into 80 columns."""
+def results_table(results: tuple[Result, ...], *, verbose: bool = True) -> Table:
+    """One row per result; ``verbose``: with notes about the data and the number of processes.
+
+    What all results share is in the title, so that twelve models fit into 80 columns."""
     table = Table(title=_title(results), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     table.add_column("model", overflow="fold")
     varied = {name: of for name, of in _COMMON.items() if len({of(r) for r in results}) > 1}
@@ -45,12 +51,13 @@ def results_table(results: tuple[Result, ...]) -> Table:
         table.add_column(
             name, overflow="ellipsis", max_width=16, justify="right" if name == "batch" else "left"
         )
-    for name in ("samples/s", "± MAD", "tokens/s", "compile", "accuracy"):
+    for name in ("samples/s", "± MAD" if verbose else "±", "tokens/s", "compile", "accuracy"):
         table.add_column(name, justify="right", no_wrap=True)
     notes = ["Trained on synthetic data."] if all("synthetic" in r.data for r in results) else []
     if all(len(r.repeats) == 1 for r in results):
         notes.append(ONE_PROCESS)
-    table.caption, table.caption_justify = " ".join(notes), "left"
+    if verbose:
+        table.caption, table.caption_justify = " ".join(notes), "left"
     for result in results:
         rates, tokens = result.samples_per_second, result.tokens_per_second
         table.add_row(
@@ -160,19 +167,21 @@ def _other_figures(result: Result) -> list[str]:
     return shown
 
 
-def show_findings(findings: tuple[Finding, ...], console: Console) -> None:
-    """Print the number of findings by status, and each that needs attention with its next step."""
-    counts = Counter(f.status for f in findings)
-    line = Text("Checks: ")
-    line.append(", ".join(f"{counts[s]} {s.value}" for s in Status if counts[s]) or "none")
-    console.print(line)
+def show_findings(findings: tuple[Finding, ...], console: Console, *, verbose: bool = True) -> None:
+    """Print each finding that needs attention with its next step; ``verbose``: in full, after the number of findings by
+    status."""
+    if verbose:
+        counts = Counter(f.status for f in findings)
+        line = Text("Checks: ")
+        line.append(", ".join(f"{counts[s]} {s.value}" for s in Status if counts[s]) or "none")
+        console.print(line)
     for finding in findings:
         if finding.status in (Status.PASS, Status.SKIP):
             continue
         console.print(
             Text.assemble(
                 (f"{finding.status.value.upper():8}", STYLES[finding.status]),
-                f"{finding.id}: {finding.message}",
+                f"{finding.id}: {finding.message if verbose else plain(finding)}",
             ),
             soft_wrap=not console.is_terminal,
         )
@@ -180,8 +189,33 @@ def show_findings(findings: tuple[Finding, ...], console: Console) -> None:
             console.print(Text(f"     ->  {finding.remedy}"), soft_wrap=not console.is_terminal)
 
 
+_SPREAD = re.compile(r", MAD [^ ]+ over [0-9]+ blocks")
+
+
+def plain(finding: Finding) -> str:
+    """The message of a finding without the terms of measurement; the report and --verbose have the full text."""
+    if finding.theme != TRAINING:
+        return finding.message
+    if finding.check == "predicted" and all(
+        isinstance(value, int | float) for value in (finding.measured, finding.expected)
+    ):
+        return f"{finding.measured:,.0f} samples/s; {finding.expected:,.0f} were expected on this machine"
+    return _SPREAD.sub("", finding.message)
+
+
+def next_command(document: Document) -> str:
+    """The command to run after this run."""
+    if document.partial:
+        return f"dlbox {document.command}"
+    if document.verdict == "not-ready":
+        return "dlbox check"
+    if document.verdict == "uncertain":
+        return f"dlbox {document.command} --wait-for-quiet 10"
+    return "dlbox workshop list" if document.command == "ready" else "dlbox compare"
+
+
 def show_verdict(document: Document, console: Console) -> None:
-    """Print the verdict, the path of the report, and the number of the run in the history."""
+    """Print the verdict, the path of the report, the number of the run in the history, and the next command."""
     word, meaning = words(document.verdict, has_gpu=document.machine.has_gpu, findings=document.findings)
     style = {
         "ready": "bold green",
@@ -199,10 +233,9 @@ def show_verdict(document: Document, console: Console) -> None:
     if document.report:
         console.print(f"Report: {document.report}", markup=False, soft_wrap=True, highlight=False)
     stored_elsewhere = any(f.id == "results.history" for f in document.findings)
-    if document.run_id and not stored_elsewhere:
-        console.print(
-            f"Stored as run {document.run_id}: `dlbox history` lists all runs.", markup=False, highlight=False
-        )
+    stored = f"Stored as run {document.run_id}. " if document.run_id and not stored_elsewhere else ""
+    if document.command != "check":
+        console.print(f"{stored}Next: {next_command(document)}", markup=False, highlight=False)
 
 
 def history_table(runs: list[Run]) -> Table:
