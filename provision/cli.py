@@ -169,7 +169,7 @@ def plan_command(as_json: bool, verbose: bool, **options: Any) -> None:
 @click.option("--distro", metavar="NAME",
               help="With --bundle: collect for this distribution, as in ubuntu-24.04.")  # fmt: skip
 @click.option("--use", multiple=True, metavar="CARD",
-              help="Card to train on: name, index, PCI address or none; repeatable.  [default: all usable]")  # fmt: skip
+              help="Card to train on: name, index, PCI address or none; repeatable.  [default: all]")  # fmt: skip
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--ask-become-pass", is_flag=True, help="Ask for the sudo password of the hosts.")
 @click.option("--ask-vault-pass", is_flag=True, help="Ask for the password of the inventory's Ansible vault.")
