@@ -183,11 +183,20 @@ def provision_command(
     from provision.commands import provision
     from provision.commands.interaction import Interaction
     from provision.commands.options import ProvisionOptions, collects
+    from provision.hosts.hosts import HostError, select
 
     confirm = _agree if yes else _ask if sys.stdin.isatty() else None
     this_machine = not options["hosts"] and not options["limit"] and options["inventory"] is None
     installs_here = this_machine and not collects(options["bundle"], options["cards"])
     installs_here = installs_here and (confirm is not None or options["check"])
+    try:
+        if options["hosts"]:
+            select(
+                options["hosts"], options["inventory"]
+            )  # an unknown host is named before a password is asked
+    except HostError as error:
+        print_error(str(error).rstrip("."))
+        sys.exit(2)
     try:
         secrets = passwords.ask(become=ask_become_pass, vault=ask_vault_pass, here=installs_here)
     except passwords.PasswordError as error:
