@@ -169,7 +169,7 @@ def plan_command(as_json: bool, verbose: bool, **options: Any) -> None:
 @click.option("--distro", metavar="NAME",
               help="With --bundle: collect for this distribution, as in ubuntu-24.04.")  # fmt: skip
 @click.option("--use", multiple=True, metavar="CARD",
-              help="Card to train on: name, index, PCI address, none; repeatable.  [default: all usable]")  # fmt: skip
+              help="Card to train on: name, index, PCI address or none; repeatable.  [default: all]")  # fmt: skip
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--ask-become-pass", is_flag=True, help="Ask for the sudo password of the hosts.")
 @click.option("--ask-vault-pass", is_flag=True, help="Ask for the password of the inventory's Ansible vault.")
@@ -183,11 +183,20 @@ def provision_command(
     from provision.commands import provision
     from provision.commands.interaction import Interaction
     from provision.commands.options import ProvisionOptions, collects
+    from provision.hosts.hosts import HostError, select
 
     confirm = _agree if yes else _ask if sys.stdin.isatty() else None
     this_machine = not options["hosts"] and not options["limit"] and options["inventory"] is None
     installs_here = this_machine and not collects(options["bundle"], options["cards"])
     installs_here = installs_here and (confirm is not None or options["check"])
+    try:
+        if options["hosts"]:
+            select(
+                options["hosts"], options["inventory"]
+            )  # an unknown host is named before a password is asked
+    except HostError as error:
+        print_error(str(error).rstrip("."))
+        sys.exit(2)
     try:
         secrets = passwords.ask(become=ask_become_pass, vault=ask_vault_pass, here=installs_here)
     except passwords.PasswordError as error:

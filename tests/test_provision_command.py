@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from dlbox import cli  # noqa: TID251 - the command is what is tested
 from provision.ansible import playbook
@@ -409,3 +410,18 @@ def test_one_cause_that_stops_all_boxes_is_one_sentence(monkeypatch: pytest.Monk
 
     code, messages = run(monkeypatch, fails)  # type: ignore[arg-type]
     assert (code, messages) == (1, [vault])
+
+
+def test_an_unknown_host_is_named_before_a_password_is_asked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(**_: object) -> None:
+        raise AssertionError("asked for a password")
+
+    monkeypatch.setattr("provision.ansible.passwords.ask", refuse)
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text("all: {hosts: {desk-01: {}}}\n", encoding="utf-8")
+    arguments = ["provision", "desk-99", "--inventory", str(inventory), "--ask-become-pass", "--yes"]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 2
+    assert "desk-99" in result.stderr

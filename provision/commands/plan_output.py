@@ -85,7 +85,7 @@ def print_plans(stacks: Mapping[str, Stack], data: StackData, console: Console) 
     for warning, names in warnings.items():
         who = "all" if len(names) == len(stacks) > 1 else ", ".join(names)
         console.print(Text.assemble(("! ", "yellow"), f"{who}: {warning}"))
-    console.print("`dlbox plan --host HOST` shows packages and reasons.")
+    console.print("`dlbox plan --verbose --host HOST` shows packages and reasons.")
 
 
 def nearest_sentence(outcome: NoStack, data: StackData) -> str:

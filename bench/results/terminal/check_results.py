@@ -49,6 +49,16 @@ def show(document: Document, console: Console) -> None:
         console.print(Text(line, style="dim"), soft_wrap=not console.is_terminal)
     steps(document.findings, console)
     show_verdict(document, console)
+    if not document.judged_from and not document.partial:
+        console.print(f"Next: {next_command(document)}", markup=False, highlight=False)
+
+
+def next_command(document: Document) -> str:
+    """The command after `dlbox check`: it installs the driver, checks again after a repair, or trains."""
+    failed = [finding for finding in document.findings if finding.status in (Status.FAIL, Status.UNKNOWN)]
+    if any(finding.id.startswith("driver.") for finding in failed):
+        return "dlbox provision"
+    return "dlbox check, after the steps above" if failed else "dlbox ready"
 
 
 def table(findings: Sequence[Finding]) -> Table:
