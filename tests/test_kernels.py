@@ -53,6 +53,7 @@ def test_the_distributions_own_kernels(on: str, kernel: str, flavour: str) -> No
 
 FOREIGN = [
     ("ubuntu-24.04", "6.13.7-061307-generic", "ubuntu-mainline", "linux-headers-"),
+    ("debian-12", "6.14.11-4-bpo12-pve", "proxmox", "proxmox-headers-"),
     ("ubuntu-24.04", "6.13.0-061300-generic", "ubuntu-mainline", "linux-headers-"),
     ("ubuntu-24.04", "6.14.0-061400rc7-generic", "ubuntu-mainline", "linux-headers-"),
     ("ubuntu-24.04", "6.12.10-76061203-generic", "pop", "linux-headers-"),
@@ -103,6 +104,18 @@ def test_any_text_has_a_kind_and_a_headers_package(row: DistributionRow, text: s
 
 
 # The plans
+
+
+@pytest.mark.parametrize(
+    ("on", "kernel", "real_time"),
+    [
+        ("ubuntu-24.04", "6.8.1-1030-realtime", True), ("debian-13", "6.12.57+deb13-rt-amd64", True),
+        ("debian-13", "6.12.57+deb13-amd64", False), ("ubuntu-24.04", "6.8.0-79-generic", False),
+    ],
+)  # fmt: skip
+def test_a_real_time_kernel_gives_a_warning(on: str, kernel: str, real_time: bool) -> None:
+    found = stack("RTX 3060", on=on, kernel=kernel)
+    assert any("PREEMPT_RT" in warning for warning in found.warnings) is real_time
 
 
 def test_a_mainline_kernel_gets_modules_compiled_on_the_box() -> None:

@@ -726,3 +726,19 @@ def test_plan_from_a_report_uses_its_distribution_kernel_and_cards(tmp_path: Pat
     no_card = dlbox("plan", "--from", str(source(tmp_path / "none", {"os-release": UBUNTU})))
     assert no_card.returncode == 2
     assert "--card" in no_card.stderr
+
+
+@pytest.mark.parametrize(
+    ("letters", "configured"), [("ii", True), ("hi", True), ("iF", False), ("iU", False), ("rc", None)]
+)
+def test_a_list_of_packages_says_which_are_not_configured(
+    letters: str, configured: bool | None, tmp_path: Path
+) -> None:
+    listed = (
+        "||/ Name                  Version                     Architecture Description\n"
+        "+++-=====================-===========================-============-===========\n"
+        f"{letters}  nvidia-dkms-580-open  580.95.05-0ubuntu0.24.04.2  amd64        NVIDIA DKMS package\n"
+        "ii  bash                  5.2.21-2ubuntu4             amd64        shell\n"
+    )
+    packages = read.machine(source(tmp_path, {"dpkg.txt": listed})).installation.packages.value or ()
+    assert [package.configured for package in packages] == ([] if configured is None else [configured])

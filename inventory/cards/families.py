@@ -41,7 +41,7 @@ _NAMES = tuple(
         ("maxwell", r"\bgtx ?(745|750)\b|\b(gtx ?)?(8[3-6]0|9[1-8][05])mx?\b|\b(tesla )?m(4|6|10|40|60)\b"),
         ("maxwell", r"\bquadro m\d{3,4}m?\b|\b(quadro )?k(620|1200|2200)\b"),
         (KEPLER, r"\bgtx ?(6\d0|7[678]0) ?(ti)?m?\b|\bgt ?(6[1-4]0|7[1-4]0)m?\b|\btitan (black|z)\b"),
-        (KEPLER, r"^gtx titan$|\b(tesla )?k(8|10|20x?|40|80)[cm]?\b|\bquadro k\d{3,4}m?\b"),
+        (KEPLER, r"^gtx titan$|\b(tesla )?k(8|10|20x?|40|80)[cm]?\b|\bquadro k\d{3,4}m?\b|\bnvs 510\b"),
     )
 )
 _LAPTOP_SERIES = (

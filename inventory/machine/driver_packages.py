@@ -17,7 +17,10 @@ _KERNEL = re.compile(
     r"linux-(image-)?(generic|lowlatency|oem|virtual|aws|azure|gcp|nvidia|amd64|cloud-amd64|rt-amd64|arm64)[a-z0-9.-]*|"
     r"proxmox-(default-kernel|kernel-\d+\.\d+)"
 )
-_BLOCK = re.compile(r"^Package: (\S+)\nStatus: (\w+) ok installed\n(?:.+\n)*?Version: (\S+)", re.MULTILINE)
+_BLOCK = re.compile(
+    r"^Package: (\S+)\nStatus: (\w+) \w+ (installed|triggers-\w+|unpacked|half-\w+)\n(?:.+\n)*?Version: (\S+)",
+    re.MULTILINE,
+)
 
 
 def read(sysroot: Path) -> tuple[Reading[tuple[Package, ...]], Reading[tuple[str, ...]]]:
@@ -34,9 +37,10 @@ def read(sysroot: Path) -> tuple[Reading[tuple[Package, ...]], Reading[tuple[str
         block = _BLOCK.match(content, start.start())
         if block is None:
             continue
-        name, wanted, version = block.groups()
+        name, wanted, state, version = block.groups()
         if _DRIVER.match(name):
-            packages.append(Package(name=name, version=version, held=wanted == "hold"))
+            done = state == "installed" or state.startswith("triggers-")
+            packages.append(Package(name=name, version=version, held=wanted == "hold", configured=done))
         elif _KERNEL.fullmatch(name):
             kernels.append(name)
     return Reading.of(tuple(packages)), Reading.of(tuple(kernels))

@@ -152,6 +152,8 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     version: str
     held: bool = False
+    configured: bool = True
+    """False if dpkg has unpacked the package and its configuration failed or was interrupted."""
 
 
 class DeviceNode(msgspec.Struct, frozen=True, kw_only=True):

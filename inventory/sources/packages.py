@@ -24,6 +24,9 @@ _MODULES_PACKAGE = re.compile(
 )
 _LIBRARY_PACKAGE = re.compile(r"libnvidia-ml1|libnvidia-compute-\d+(?:-server)?|nvidia-utils-\d+(?:-server)?")
 _MOST = 20_000
+_STATES = {"i": "installed", "F": "half-configured", "U": "unpacked", "H": "half-installed",
+           "W": "triggers-awaited", "t": "triggers-pending"}  # fmt: skip
+"""The second letter of a line of `dpkg -l`, as in dpkg's status file."""
 
 
 def has_dkms(text: str) -> bool:
@@ -53,11 +56,12 @@ def write_dpkg(text: str, root: Root) -> tuple[bool, str | None]:
     """
     blocks, kernels, library = [], False, None
     for found in list(_DPKG.finditer(text))[:_MOST]:
-        if found["state"] != "i":
+        state = _STATES.get(found["state"])
+        if state is None:
             continue
         name, version = found["name"], found["version"]
         wanted = {"h": "hold", "i": "install"}.get(found["wanted"], "deinstall")
-        blocks.append(f"Package: {name}\nStatus: {wanted} ok installed\nVersion: {version}\n")
+        blocks.append(f"Package: {name}\nStatus: {wanted} ok {state}\nVersion: {version}\n")
         kernel, modules = _KERNEL_PACKAGE.fullmatch(name), _MODULES_PACKAGE.fullmatch(name)
         if kernel and kernel["what"] == "headers":
             root.write(f"usr/src/linux-headers-{kernel['release']}/Makefile")

@@ -54,7 +54,7 @@ _KINDS: tuple[tuple[str, KernelKind], ...] = (
         ),
     ),
     (
-        rf"{_VERSION}-\d+(?:\.\d+)?-pve",
+        rf"{_VERSION}-\d+(?:\.\d+)?(?:-bpo\d+)?-pve",
         KernelKind(
             id="proxmox",
             name="a Proxmox kernel",

@@ -83,14 +83,19 @@ def init_failed(s: Situation) -> str | None:
     return f"{s.quote(_INIT)} ({status})" if status else s.quote(_INIT_ANY)
 
 
-def _probe_failed(s: Situation) -> str | None:
-    return s.quote(_PROBE)
-
-
 def _status(s: Situation, *codes: int) -> str | None:
     line = s.line(_INIT)
     found = _INIT.search(line) if line else None
     return init_failed(s) if found and int(found.group(2), 16) in codes else None
+
+
+def _known_of_address_space(s: Situation) -> str | None:
+    """Codes that reports name for cards whose board had Above 4G Decoding or Resizable BAR off."""
+    if _status(s, 0x1A):
+        return "NV_ERR_INSUFFICIENT_RESOURCES is the status of missing address space"
+    if re.search(r"\(0x22:0x56:", s.line(_INIT) or ""):
+        return "boards with Above 4G Decoding off gave this code (open-gpu-kernel-modules#862)"
+    return None
 
 
 def _firmware_files(s: Situation) -> str | None:
@@ -251,18 +256,12 @@ def _original_firmware(s: Situation) -> Remedy:
 
 
 _DMESG = "sudo dmesg | grep -iE 'nvrm|nvidia|BAR' | head -40"
-
-
-def _log(s: Situation) -> str:
-    return _DMESG
-
-
 _NOT_HERE = (outside_host,)
 CABLES = Hypothesis(
     id="driver.cables",
     title=lambda s: "the extra power cables of a card are not connected",
     proves=(_no_extra_power,),
-    settle=_log,
+    settle=lambda s: _DMESG,
     remedy=_cables,
 )
 BAR_SPACE = Hypothesis(
@@ -347,7 +346,7 @@ POWER_CYCLE = Hypothesis(
         lambda s: s.quote(_WPR2),
         lambda s: s.quote(_D3COLD) if s.machine.host.is_laptop else None,
         lambda s: _status(s, 0x40, 0x65),
-        _silent_module,
+        lambda s: None if _known_of_address_space(s) else _silent_module(s),
     ),
     excludes=(bound_elsewhere, reserved, *_NOT_HERE),
     settle=lambda s: "switch the machine off for a minute, then: dlbox check",
@@ -356,16 +355,26 @@ POWER_CYCLE = Hypothesis(
 FIRMWARE_SETUP = Hypothesis(
     id="driver.bar-space",
     title=lambda s: "the firmware setup gives the card too little address space",
-    supports=(lambda s: _status(s, 0x1A), _no_space, _probe_failed),
+    supports=(
+        lambda s: _status(s, 0x1A, 0x56),
+        _known_of_address_space,
+        _no_space,
+        lambda s: s.quote(_PROBE),
+    ),
     weakens=(_has_address,),
-    excludes=(bound_elsewhere, reserved, _has_address, *_NOT_HERE),
+    excludes=(
+        bound_elsewhere,
+        reserved,
+        lambda s: None if _known_of_address_space(s) else _has_address(s),
+        *_NOT_HERE,
+    ),
     settle=lambda s: "sudo lspci -vv -d 10de: | grep -i region",
     remedy=_address_space,
 )
 REGRESSION = Hypothesis(
     id="driver.version",
     title=lambda s: "this version of the driver does not start this card",
-    supports=(init_failed, _probe_failed, lambda s: _status(s, 0x1F, 0x40)),
+    supports=(init_failed, lambda s: s.quote(_PROBE), lambda s: _status(s, 0x1F, 0x40)),
     weakens=(_other_fault,),
     excludes=(bound_elsewhere, reserved, *_NOT_HERE),
     settle=lambda s: "sudo dmesg | grep -i nvrm | head; then compare with another branch of the driver",
@@ -385,6 +394,6 @@ IGNORED = Hypothesis(
     supports=(_silent_module,),
     weakens=(init_failed,),
     excludes=(bound_elsewhere, reserved, init_failed, _other_fault, *_NOT_HERE),
-    settle=_log,
+    settle=lambda s: _DMESG,
     remedy=_other_version,
 )

@@ -102,7 +102,7 @@ def _release_card(s: Situation) -> Remedy:
     if line and line.path == "/proc/cmdline":
         return Remedy(
             by_hand=f"use the card in the virtual machine; or give it back: remove {line.text[:80]} from "
-            "GRUB_CMDLINE_LINUX in /etc/default/grub",
+            f"{remedies.command_line(s)}",
             commands=(remedies.boot_loader(s), "sudo reboot"),
         )
     if line:

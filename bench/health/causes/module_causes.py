@@ -18,7 +18,7 @@ _REFUSED = re.compile(
 )
 _PROBE_FAILED = re.compile(
     r"probe routine failed|probe of \S+ failed|probe with driver nvidia failed|None of the NVIDIA|"
-    r"No NVIDIA devices probed"
+    r"No NVIDIA devices probed|Legacy drivers"
 )
 _OTHER_BUILD = re.compile(
     r"\bnvidia(-current)?(-open)?: (version magic|disagrees about version of symbol|Unknown symbol|no symbol version)"
@@ -57,7 +57,11 @@ def module_missing(s: Situation) -> str | None:
         return f"/lib/modules has no folder of the running kernel {s.release}"
     others = [k.release for k in s.kernels if k.nvidia_modules]
     beside = f"; {', '.join(others)} has one" if others else ""
-    return f"/lib/modules/{s.release} has no nvidia.ko{beside}"
+    return f"/lib/modules/{s.release} has no nvidia.ko{beside}{_unfinished(s)}"
+
+
+def _unfinished(s: Situation) -> str:
+    return f"; dpkg: {s.unconfigured[0]} is not configured" if s.unconfigured else ""
 
 
 def module_there(s: Situation) -> str | None:
@@ -212,7 +216,7 @@ def _switch_on(s: Situation) -> Remedy:
     if "/proc/cmdline" in places:
         words = ", ".join(line.text for line in s.switches if line.path == "/proc/cmdline")
         return Remedy(
-            by_hand=f"remove {words} from GRUB_CMDLINE_LINUX in /etc/default/grub",
+            by_hand=f"remove {words} from {remedies.command_line(s)}",
             commands=(remedies.boot_loader(s), "sudo reboot"),
         )
     named = ", ".join(files or [line.path for line in s.switches])

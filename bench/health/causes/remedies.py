@@ -86,10 +86,18 @@ def initramfs(s: Situation) -> str:
     return "sudo mkinitcpio -P" if "arch" in s.release else "sudo dracut --force"
 
 
+def command_line(s: Situation) -> str:
+    """Where the kernel command line is set."""
+    place = "GRUB_CMDLINE_LINUX in /etc/default/grub"
+    return f"{place} (with systemd-boot: from /etc/kernel/cmdline)" if s.release.endswith("-pve") else place
+
+
 def boot_loader(s: Situation) -> str:
     """The command that takes the kernel command line from /etc/default/grub."""
     if s.has_dpkg:
-        return "sudo update-grub"
+        return "sudo update-grub" + (
+            " && sudo proxmox-boot-tool refresh" if s.release.endswith("-pve") else ""
+        )
     folder = "grub" if "arch" in s.release else "grub2"
     return f"sudo {folder}-mkconfig -o /boot/{folder}/grub.cfg"
 
@@ -228,8 +236,9 @@ def dkms(s: Situation, release: str, *, running: bool = True) -> Remedy:
             then="or start a kernel of the distribution",
         )
     load = ("sudo modprobe nvidia",) if running else ()
+    build = "sudo dpkg --configure -a" if s.unconfigured else f"sudo dkms autoinstall -k {release}"
     return Remedy(
-        commands=(*install, f"sudo dkms autoinstall -k {release}", *load),
+        commands=(*install, build, *load),
         then="" if install else "if the build fails, read /var/lib/dkms/nvidia*/*/build/make.log",
         by_dlbox=s.has_dpkg,
     )

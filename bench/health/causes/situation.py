@@ -196,6 +196,11 @@ class Situation:
             "ubuntu",
         )
 
+    @cached_property
+    def unconfigured(self) -> tuple[str, ...]:
+        """Names of the driver's packages whose configuration failed or was interrupted."""
+        return tuple(package.name for package in self.packages if not package.configured)
+
     @property
     def has_provision(self) -> bool:
         """Whether `dlbox provision` knows this distribution. A report may not name it: then it counts as known."""
