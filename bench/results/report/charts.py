@@ -97,7 +97,8 @@ def _legend(pairs: Sequence[tuple[Result, Reference]], low: float, high: float) 
         ("should", "expected speed", any(k.expected for _, k in pairs)),
     )
     keys = "".join(f'<span><i class="{css}"></i>{name}</span>' for css, name, there in shown if there)
-    return f'<p class="legend">Below each bar: speed relative to this run, from {low:.0f}% to {high:.0f}%.<br>{keys}</p>'
+    axis = f"Below each bar: speed relative to this run, from {low:.0f}% to {high:.0f}%."
+    return f'<p class="legend">{axis}<br>{keys}</p>'
 
 
 def _limited(share: float) -> float:
