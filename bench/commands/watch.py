@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +23,8 @@ from common.terminal.console import Console
 from inventory.gather import PROBE
 
 _PLAIN_INTERVAL_S = 10.0
+_FIRST_S = 2.0
+_FIRST_STEP_S = 0.1
 _GIB = 2**30
 
 
@@ -47,14 +49,17 @@ def _show(
     cards: CardReader, console: Console, seconds: float, count: int | None, live: bool, as_json: bool
 ) -> None:
     cpu, history = CpuReader(), deque[float](maxlen=30)
-    started, number = time.monotonic(), 0
+    started, number, lines = time.monotonic(), 0, list[str]()
     view = Live(console=console, auto_refresh=False, transient=False) if live else None
     if view is not None:
         view.start()
         view.update(panel("dlbox watch", ["reading the sensors"], console.height), refresh=True)
     try:
         while count is None or number < count:
-            cards.read(min(seconds, 1.0) if number == 0 else seconds)
+            for left in _steps(cards, seconds, first=number == 0):
+                if view is not None and lines:
+                    title = f"dlbox watch, {time.monotonic() - started:.0f} s, next reading in {left:.0f} s"
+                    view.update(panel(title, lines, console.height), refresh=True)
             number += 1
             reading = cpu.read()
             history.append(reading.percent)
@@ -74,6 +79,20 @@ def _show(
     finally:
         if view is not None:
             view.stop()
+
+
+def _steps(cards: CardReader, seconds: float, *, first: bool) -> Iterator[float]:
+    """Wait for the next reading, in steps of at most a second; yields the seconds that are left after each step.
+
+    The first reading only waits until the cards have answered, at most ``_FIRST_S``.
+    """
+    until = time.monotonic() + (_FIRST_S if first else seconds)
+    while (left := until - time.monotonic()) > 0:
+        if first and (cards.trouble or (cards.count is not None and len(cards.cards) >= cards.count)):
+            return
+        cards.read(min(left, _FIRST_STEP_S if first else 1.0))
+        if until - time.monotonic() > 0.5:
+            yield until - time.monotonic()
 
 
 def _card_part(cards: CardReader) -> list[str]:
@@ -132,5 +151,6 @@ def _document(cards: CardReader, cpu: Cpu) -> dict[str, Any]:
             for gpu in cards.cards
         ],
         "cards_problem": cards.trouble or None,
+        "waiting_for_driver_s": cards.waiting_s,
         "cpu": msgspec.to_builtins(cpu),
     }
