@@ -259,9 +259,9 @@ def tune_command(**options: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document per line and reading.")
 def watch_command(**options: Any) -> None:
     """Show the card and the processor while they work: use, memory, temperature, power, clocks, programs."""
-    from bench.commands import watch
+    from bench.run import watch_view
 
-    sys.exit(watch.run(**options))
+    sys.exit(watch_view.run(**options))
 
 
 @click.group("history", invoke_without_command=True)
