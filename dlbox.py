@@ -41,6 +41,7 @@ COMMANDS = {
         "provision.cli:provision_command", "Install what the plan says, on this machine or on others."
     ),
     "tune": LazyCommand("bench.cli:tune_command", "Find and store the fastest settings for each model."),
+    "watch": LazyCommand("bench.cli:watch_command", "Show the card and the processor while they work."),
     "workshop": LazyCommand("workshops.cli:workshop_group", "Run the Keras lessons; list and check them."),
 }
 """Commands that a package's cli.py defines; it is imported when one of them is used."""

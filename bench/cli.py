@@ -281,6 +281,22 @@ def tune_command(**options: Any) -> None:
     sys.exit(tune.run(complain=print_error, **options))
 
 
+@click.command("watch")
+@click.option(
+    "--interval",
+    type=FiniteNumber(0.2, 3600),
+    metavar="SECONDS",
+    help="Seconds between two readings.  [default: 1; 10 if stdout is not a terminal]",
+)
+@click.option("--count", type=WholeNumber(1), metavar="N", help="End after N readings.  [default: at Ctrl-C]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document per line and reading.")
+def watch_command(**options: Any) -> None:
+    """Show the card and the processor while they work: use, memory, temperature, power, clocks, programs."""
+    from bench.run import watch_view
+
+    sys.exit(watch_view.run(**options))
+
+
 @click.group("history", invoke_without_command=True)
 @click.option("--limit", type=WholeNumber(1), default=20, show_default=True, help="Number of runs to list.")
 @click.option("--models", is_flag=True, help="One row per run and model, with the trend of its speed.")

@@ -9,10 +9,12 @@ from pathlib import Path
 import msgspec
 from rich.table import Table
 
+from bench.measure import runner
 from bench.measure.events import Imported
 from bench.measure.workloads import UnknownWorkloadError, Workload, select
 from bench.results.store.history import now
 from bench.run import quiet, session, tune
+from bench.run.live_view import LiveView, observed
 from bench.run.tune import TuningResult
 from bench.run.tune_candidates import candidates
 from bench.run.tuned_settings import device
@@ -61,6 +63,8 @@ def run(
                 machine.host.cpu_threads, machine.host.cpu_cores, on_card=machine.has_gpu
             )
             busy = quiet.before_training(watcher, needed, wait_for_quiet).cores
+            view = LiveView()
+            watcher.show_details(view.lines)
             started = time.monotonic()
             for number, workload in enumerate(chosen, 1):
                 watcher.begin(f"{workload.name} ({number} of {len(chosen)})", "starting")
@@ -69,6 +73,7 @@ def run(
                     candidates(session.installed_backends(), machine.has_gpu),
                     deadline=started + 60 * minutes * number / len(chosen),
                     say=watcher.update,
+                    run=observed(runner.run, view, cards=machine.has_gpu),
                     on_gpu=machine.has_gpu,
                     flags=host.cpu_flags(Path("/")),
                 )

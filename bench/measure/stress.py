@@ -21,6 +21,8 @@ from bench.health.load import peers
 from bench.health.load.record import LoadRun, Sample, ThroughputSample
 from bench.measure import backend as frameworks
 from bench.measure.probes import load as probes
+from bench.results.terminal.live import card_lines
+from bench.results.terminal.trends import sparkline
 from common.processes.child import Child, python_path_variables
 from common.processes.pipe_reader import PipeReader
 from common.terminal.console import Console
@@ -231,10 +233,17 @@ class _Recorder:
         if self.samples:
             text += _state(self.samples[-1].gpu)
         if self.status is not None:
-            self.status.update(Text(text))
+            self.status.update(Text(text + self._details(), no_wrap=True, overflow="ellipsis"))
         elif time.monotonic() - self.reported >= _REPORT_EVERY_S:
             self.reported = time.monotonic()
             self.say(text)
+
+    def _details(self) -> str:
+        """Further lines below the state on a terminal: the speed so far and the card."""
+        lines = [sparkline([one.tflops for one in self.soak[-30:]])] if len(self.soak) > 1 else []
+        if self.samples:
+            lines += card_lines(self.samples[-1].gpu)
+        return "".join(f"\n  {line}" for line in lines[: max(0, self.console.height - 3)])
 
     def run(self, problem: str, before: Reading[Any], after: Reading[Any]) -> LoadRun:
         new: Counter[int] = Counter()

@@ -19,6 +19,7 @@ from bench.measure.runner import WorkerProblem
 from bench.measure.workloads import Workload
 from bench.results.record.document import Result
 from bench.results.record.figures import BatchKind, BatchPoint, BatchSearch
+from bench.run.live_view import LiveView
 from bench.run.recorder import RunRecorder, with_result
 from common.terminal.progress import ProgressDisplay
 
@@ -54,6 +55,7 @@ class TrainingSchedule:
     ) -> None:
         self.batch, self.judge, self.devices = batch, judge, devices
         self.recorder, self.watcher, self.clock = recorder, watcher, clock
+        self.live_view = LiveView()
         self.governor: str | None = None
         """The processor's frequency governor when it was last read."""
         self._found: list[list[Finding]] = [list(found)]
@@ -68,6 +70,7 @@ class TrainingSchedule:
         The processes of a workload are spread over the whole run, so their variation includes changes of the
         machine; and an interrupted run has trained every workload once before it trains one again.
         """
+        self.watcher.show_details(self.live_view.lines)
         going, rounds = [], []
         for number, entry in enumerate(entries, 1):
             self._found.append(list(entry.findings))
@@ -76,6 +79,7 @@ class TrainingSchedule:
         while going:
             going = [one for one in going if next(one, False)]
         self._measure_again(rounds)
+        self.watcher.show_details(None)
 
     def _measure_again(self, rounds: Sequence[_Rounds]) -> None:
         """Repeat the measurements that other programs disturbed, if nothing else is wrong: at most ``MOST_AGAIN`` times
@@ -309,6 +313,8 @@ class _Rounds:
         schedule, watcher = self.schedule, self.schedule.watcher
 
         def on_progress(step: training.Progressed) -> None:
+            schedule.live_view.on_event(step.event)
+
             def update(doing: str, *rest: float | str) -> None:
                 watcher.update(_which(doing, step.repeat, plan), *rest)  # type: ignore[arg-type]
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 
+from rich.console import RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from common.terminal.console import Console
 from common.terminal.shown import cut
+
+Details = Callable[[], Sequence[str]]
+"""Returns the lines below the bar, the most important first."""
 
 SECONDS_BETWEEN_LINES = 10.0
 """Without a terminal, a line at this interval shows that the work continues."""
@@ -20,17 +26,33 @@ _LARGEST_SHARE = 0.99
 """The bar shows at most this share until the work has ended, because rich stops the clock of a full bar."""
 
 
+_ROWS_BESIDE = 4
+"""Rows of the terminal that the lines below the bar leave free."""
+
+
+class _BarWithDetails(Progress):
+    """A bar with lines below it, as many as the terminal has rows for."""
+
+    details: Details | None = None
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        if self.details is not None and self.tasks:
+            lines = self.details()[: max(0, self.console.height - _ROWS_BESIDE)]
+            yield from (Text(f"  {line}", no_wrap=True, overflow="ellipsis") for line in lines)
+
+
 class ProgressDisplay:
     """Shows the progress of work. Redraws at most twice a second, so that it does not slow the work down."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
-        self._bar: Progress | None = None
+        self._bar: _BarWithDetails | None = None
         self._task: TaskID | None = None
         self._label = ""
         self._last_line_at = 0.0
         if self.console.is_terminal:
-            self._bar = Progress(
+            self._bar = _BarWithDetails(
                 SpinnerColumn(),
                 TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=_BAR_WIDTH),
@@ -51,6 +73,11 @@ class ProgressDisplay:
     ) -> None:
         if self._bar:
             self._bar.stop()
+
+    def show_details(self, details: Details | None) -> None:
+        """Show the lines that ``details`` returns below the bar, read at each redraw; only on a terminal."""
+        if self._bar:
+            self._bar.details = details
 
     def say(self, sentence: str) -> None:
         """Print one permanent line."""

@@ -35,6 +35,10 @@ _MOST_MOMENTS = 20_000
 _NOTHING_TIMED = Timed(start=0.0, end=0.0, examples=0)
 
 
+LATEST: dict[int, tuple[float, Gpu]] = {}
+"""The newest reading of each card and its time (``time.monotonic``), for a display in this process."""
+
+
 class Sampler:
     """A context manager, entered once per training process. The child process runs inside the context only.
 
@@ -83,6 +87,7 @@ class Sampler:
             self._thread.join(5 * _POLL_S)
         if self._child is not None:
             self._child.stop()
+        LATEST.clear()  # nothing reads the cards any more, so their age says nothing about them
         self._stopped, self._process = self._clock(), self._process + 1
 
     def on_event(self, event: Event) -> None:
@@ -150,6 +155,7 @@ class Sampler:
             self._trouble = f"NVML did not start: {line_data.opening.nvml.why}"
         if line_data.gpu is None:
             return
+        LATEST[line_data.gpu.index] = (time.monotonic(), line_data.gpu)
         if not line_data.gpu.handle.ok:
             self._trouble = f"card {line_data.gpu.index}: {line_data.gpu.handle.why}"
         elif len(self._moments) < _MOST_MOMENTS:
