@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,12 +59,12 @@ def plain_help() -> str:
 
 
 def _help(one: Entry) -> str:
-    width = shutil.get_terminal_size
-    shutil.get_terminal_size = lambda *_: os.terminal_size((80, 24))
+    before = click.formatting.FORCED_WIDTH
+    click.formatting.FORCED_WIDTH = 78  # what click uses on a terminal with 80 columns
     try:
         return one.command.get_help(one.context)
     finally:
-        shutil.get_terminal_size = width
+        click.formatting.FORCED_WIDTH = before
 
 
 def page() -> str:

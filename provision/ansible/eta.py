@@ -29,6 +29,10 @@ _OVERDUE_SHARE = 0.25
 """A task that takes longer than expected is expected to take this share of its time so far in addition."""
 
 
+_MOST_WHILE_RUNNING = 0.99
+"""The completed share is at most this as long as a task runs."""
+
+
 class TimeEstimate:
     """Estimates the remaining time of a run. A task is identified by its label and may run several times.
 
@@ -91,7 +95,8 @@ class TimeEstimate:
         if self._current is not None:
             done += time.monotonic() - self._current[1]
         total = done + self.seconds_left
-        return done / total if total > 0 else 0.0
+        share = done / total if total > 0 else 0.0
+        return share if self._current is None else min(share, _MOST_WHILE_RUNNING)
 
     def finish(self, keep: bool) -> None:
         """Call this when the run has ended. ``keep``: store the times of its tasks for later runs. Raises OSError."""
