@@ -107,7 +107,7 @@ def test_one_file_adds_a_release_that_is_planned(stack_file: Path, name: str) ->
     ]
     assert plan["driver"]["repository"]["uri"] == "https://repository.example/compute/fictional1/x86_64/"
     assert plan["python"]["source"] == "distribution"
-    text = CliRunner().invoke(cli, arguments)
+    text = CliRunner().invoke(cli, [*arguments, "--verbose"])
     assert text.exit_code == 0
     assert "The repository has the branch." in " ".join(text.stdout.split())
 

@@ -147,7 +147,8 @@ def test_a_fault_of_a_card_is_the_one_that_fails(
     card: Any, planted: dict[str, Any], found: str, what: str
 ) -> None:
     told = card(command=what, **planted)
-    assert told[:2] == (1, "not-ready")
+    # What a second program takes is noise: dlbox measures again, and then says that it cannot judge.
+    assert told[:2] == (1, "uncertain" if "beside" in planted else "not-ready")
     assert fails(told) == [found]
 
 
@@ -331,5 +332,5 @@ def test_a_worker_that_dies_before_it_timed_anything(training_with: Any, fault: 
 def test_a_busy_second_process_is_found(training_with: Any) -> None:
     with busy():
         told = training_with("none")
-    assert told[:2] == (1, "not-ready")
+    assert told[:2] == (1, "uncertain")
     assert told[2][STEADY] == "fail"

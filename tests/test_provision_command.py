@@ -301,12 +301,14 @@ def test_the_toolkit_comes_from_the_command_line_or_the_inventory(
     ],
 )
 def test_lists_may_use_commas_or_repeated_options(
-    monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], kept: dict[str, tuple[str, ...]]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], kept: dict[str, tuple[str, ...]]
 ) -> None:
     asked: list[ProvisionOptions] = []
     monkeypatch.setattr(provision, "run", lambda options, *rest: asked.append(options) or 0)
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text("all: {hosts: {b1: {}, b2: {}, b9: {}}}")
     with pytest.raises(SystemExit, match="0"):
-        cli.main(["provision", *words, "--inventory", "hosts.yml", "--check"], standalone_mode=False)
+        cli.main(["provision", *words, "--inventory", str(inventory), "--check"], standalone_mode=False)
     (options,) = asked
     for field, value in kept.items():
         assert getattr(options, field) == value

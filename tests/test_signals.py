@@ -21,8 +21,8 @@ sys.path.insert(0, {str(ROOT)!r})
 import dlbox
 
 def work(**_):
-    open(sys.argv[1] + "/begun", "w").close()
     try:
+        open(sys.argv[1] + "/begun", "w").close()
         while not os.path.exists(sys.argv[1] + "/go"):
             print("at work", file=sys.stderr, flush=True)
             time.sleep(0.02)

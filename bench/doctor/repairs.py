@@ -36,7 +36,7 @@ def repairs(story: Story, *, provisioned: bool) -> list[Repair]:
     broken = story.broken
     if broken is not None and broken.by == "dlbox":
         found.append(Repair(findings=(broken.id,), tags=("driver",), shown=broken.commands))
-    elif broken is not None and broken.id.startswith("frameworks.") and provisioned:
+    elif broken is not None and broken.theme == "frameworks" and provisioned:
         found.append(Repair(findings=(broken.id,), tags=("frameworks", "dlbox"), shown=()))
     elif broken is not None:
         return []

@@ -27,6 +27,7 @@ class FirstFault(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     id: str
+    theme: str
     title: str
     message: str
     proven: bool
@@ -101,7 +102,7 @@ def describe(machine: Machine) -> str:
 
 def _rank(finding: Finding, explanations: Sequence[Explanation]) -> tuple[int, int, int]:
     """Sorts the root of the trouble first: hardware before driver, driver before frameworks, failed before unknown."""
-    name = finding.id.partition(":")[0]
+    name = f"{finding.theme}.{finding.check}"
     hardware = name in _HARDWARE
     explained = any(explanation.id == name for explanation in explanations)
     theme = _THEMES.index(finding.theme) if finding.theme in _THEMES else len(_THEMES)
@@ -115,6 +116,7 @@ def _broken(finding: Finding, explanations: Sequence[Explanation]) -> FirstFault
     remedy = first.remedy if first is not None and first.proven else Remedy()
     return FirstFault(
         id=finding.id,
+        theme=finding.theme,
         title=first.title if first is not None and proven else finding.title,
         message=finding.message,
         proven=proven,

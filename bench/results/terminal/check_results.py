@@ -54,11 +54,9 @@ def show(document: Document, console: Console) -> None:
 
 
 def next_command(document: Document) -> str:
-    """The command after `dlbox check`: it installs the driver, checks again after a repair, or trains."""
-    failed = [finding for finding in document.findings if finding.status in (Status.FAIL, Status.UNKNOWN)]
-    if any(finding.id.startswith("driver.") for finding in failed):
-        return "dlbox provision"
-    return "dlbox check, after the steps above" if failed else "dlbox ready"
+    """The command after `dlbox check`: it tells what to do first about a fault, or trains."""
+    failed = any(finding.status in (Status.FAIL, Status.UNKNOWN) for finding in document.findings)
+    return "dlbox doctor" if failed else "dlbox ready"
 
 
 def table(findings: Sequence[Finding]) -> Table:
