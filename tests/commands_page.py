@@ -20,8 +20,9 @@ the same text. The [guides](../README.md) show how the commands are used togethe
 A clone has three more commands, which belong to the launcher `./dlbox`: `setup`, `test` and `regenerate`. They are
 described by `./dlbox setup --help`.
 
-Exit codes of every command: 0 sound, 1 not sound or failed, 2 wrong call, 130 interrupted (Ctrl-C, SIGTERM, or a closed
-terminal). With `--json`, stdout has one JSON document and everything else is written to stderr.
+Exit codes of every command: 0 success, 1 a fault was found or the command failed, 2 invalid call, 130 interrupted
+(Ctrl-C, SIGTERM, or a closed terminal). With `--json`, stdout has one JSON document and everything else is written to
+stderr.
 
 """
 

@@ -71,7 +71,12 @@ def corpus(name: str, folder: Path) -> Path:
         ("sign", {"corpus": True, "model": "cnn"}, 0, "Data: your files"),
         ("text-classification", {"model": "cnn"}, 1, "Data: film reviews generated"),
         ("text-classification", {"corpus": True, "model": "average"}, 0, "Data: your reviews"),
-        ("text-generation", {"corpus": True, "cell": "simple-rnn"}, 4, "Data: your text, by characters"),
+        (
+            "text-generation",
+            {"corpus": True, "cell": "simple-rnn"},
+            4,
+            "Data: your text, character by character",
+        ),
         ("seq2seq", {"model": "not-reversed"}, 1, "Data: generated sums"),
     ],
 )

@@ -101,7 +101,8 @@ def describe(machine: Machine) -> str:
 
 
 def _rank(finding: Finding, explanations: Sequence[Explanation]) -> tuple[int, int, int]:
-    """Sorts the root of the trouble first: hardware before driver, driver before frameworks, failed before unknown."""
+    """Sort key that puts the probable origin of the other faults first: faulty hardware, then findings whose cause is
+    explained; failed before unknown; driver before frameworks."""
     name = f"{finding.theme}.{finding.check}"
     hardware = name in _HARDWARE
     explained = any(explanation.id == name for explanation in explanations)

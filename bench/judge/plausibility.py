@@ -105,12 +105,12 @@ def _input(result: Result) -> Finding | None:
         theme=TRAINING,
         check="input",
         subject=result.label,
-        title=f"{result.label} does not wait for its data",
+        title=f"The training of {result.label} does not wait for data",
     )
     words = (
         f"{measured.pipeline_samples_per_second:,.0f} samples/s with the input pipeline, "
-        f"{measured.resident_samples_per_second:,.0f} with the data already on the device: it "
-        f"waits {measured.share:.0%} of a step"
+        f"{measured.resident_samples_per_second:,.0f} with the data already on the device: "
+        f"training waits for data during {measured.share:.0%} of a step"
     )
     if not math.isfinite(measured.share) or measured.share > 1:
         return finding(

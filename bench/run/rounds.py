@@ -347,7 +347,8 @@ def _which(doing: str, number: int, plan: training.Plan) -> str:
 
 
 def _outcome(result: Result, plan: training.Plan | None) -> str:
-    """One line about a result. ``plan``: None if all its processes have ended."""
+    """One line about a result. ``plan``: the plan of the workload if some of its processes have still to run, else
+    None."""
     accuracy = f", accuracy {result.accuracy:.3f}" if result.accuracy is not None else ""
     text = f"{result.samples_per_second.median:,.0f} samples/s{accuracy}"
     return f"{text}, the first of {plan.repeats} processes" if plan else text

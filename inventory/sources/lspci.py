@@ -28,7 +28,8 @@ class BusDevice(msgspec.Struct, kw_only=True):
     subsystem: tuple[int, int] | None = None
     driver: str | None = None
     names_driver: bool = False
-    """Whether the output shows drivers: without a driver in it, none is bound."""
+    """Whether the output would name a driver that is bound to this device. If it would, and ``driver`` is None, no
+    driver is bound."""
     link: dict[str, str] = {}
     """Name of a file in sysfs -> its content."""
 

@@ -71,7 +71,8 @@ class Ceiling:
 
 
 def ceilings(tokens: Tokens, longest: int = 7, *, held_out: float = 0.2) -> list[Ceiling]:
-    """No model that reads only the last k tokens can exceed the values in row k (proved by counting)."""
+    """Row k: limits for every model that reads only the last k tokens. Its accuracy on the whole stream is at most
+    ``accuracy``, and its loss at least ``entropy`` (proved by counting)."""
     n, cut = len(WORDS), round(len(tokens) * (1 - held_out))
     rows = []
     context = np.zeros(len(tokens), np.int64)

@@ -171,8 +171,8 @@ def _address_space(s: Situation) -> Remedy:
     return Remedy(
         by_hand="firmware setup (BIOS): switch on Above 4G Decoding and Resizable BAR, and switch off CSM; if they "
         "are not there, update the firmware",
-        then="to test without the firmware setup, add pci=realloc to the kernel command line; a board without Above 4G "
-        "Decoding cannot use this card",
+        then="to test the card without a change in the firmware setup, add pci=realloc to the kernel command line; a "
+        "board without Above 4G Decoding cannot use this card",
     )
 
 

@@ -21,15 +21,15 @@ LESSON = Lesson(
     package=__package__,
     order=40,
     title="Text generation: predict the next word, append it, continue",
-    about="SimpleRNN, LSTM and GRU write numbers in words, or your text by characters, compared with tables of counts.",
+    about="SimpleRNN, LSTM and GRU write numbers in words, or your text character by character, beside count tables.",
     data="generated: the numbers 1 to 9,999 in words; the best possible score is known",
     quick_seconds=45,
     full_seconds=200,
     cells=("simple-rnn", "lstm", "gru"),
     other_data=(
-        ("docs", "real text, by characters: the documentation of the Python on this machine"),
-        ("source", "real text, by characters: the source of the Python on this machine"),
-        (CORPUS, "your text, by characters"),
+        ("docs", "real text, character by character: the documentation of the Python on this machine"),
+        ("source", "real text, character by character: the source of the Python on this machine"),
+        (CORPUS, "your text, character by character"),
     ),
     without_ranges=tuple(
         (

@@ -25,7 +25,8 @@ from workshops.player.page import LessonPage
 
 UNITS, BATCH, WINDOW = 128, 256, 200
 CHARACTER_BATCH = 64
-"""A text by characters gives fewer examples: a smaller batch allows more steps."""
+"""Batch size for a text that is read character by character. It gives fewer examples than the numbers in words, so a
+smaller batch keeps the number of steps per epoch high enough."""
 CELLS = {"simple-rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
 
 # %% tags=["active-ipynb"]

@@ -24,8 +24,8 @@ from workshops.player.page import LessonPage, LessonResult
 
 
 def run(page: LessonPage) -> LessonResult:
-    """Train on the numbers in words, or with ``data`` or ``corpus`` on a text by characters. Use all cells, or only
-    ``page.options.cell``."""
+    """Train on the numbers in words, or with ``data`` or ``corpus`` on a text, character by character. Use all cells or
+    only ``page.options.cell``."""
     options = page.options
     cells = page.choose(options.cell, list(CELLS), "cell")
     if options.quick and len(cells) > 1:

@@ -42,16 +42,34 @@ LESSON = Lesson(
             data=("embedded", "airline"),
         ),
         *vary(
-            Expected("noise: AR(12) / floor", 0.98, 1.03, "the noise itself is 1", ARITHMETIC),
-            Expected("noise: perceptron / floor", 0.98, 1.2, "the noise itself is 1", TRAIN_LONGER),
+            Expected(
+                "noise: AR(12) / floor",
+                0.98,
+                1.03,
+                "1 is the error of the best possible forecast",
+                ARITHMETIC,
+            ),
+            Expected(
+                "noise: perceptron / floor",
+                0.98,
+                1.2,
+                "1 is the error of the best possible forecast",
+                TRAIN_LONGER,
+            ),
             Expected(
                 "noise: simple-rnn / floor",
                 0.98,
                 1.15,
-                "the noise itself is 1; seeds 0 to 2",
+                "1 is the error of the best possible forecast; seeds 0 to 2",
                 TRAIN_LONGER,
             ),
-            Expected("noise: lstm / floor", 0.98, 1.15, "the noise itself is 1; seeds 0 to 2", TRAIN_LONGER),
+            Expected(
+                "noise: lstm / floor",
+                0.98,
+                1.15,
+                "1 is the error of the best possible forecast; seeds 0 to 2",
+                TRAIN_LONGER,
+            ),
             data=("embedded", "noise"),
         ),
         *vary(

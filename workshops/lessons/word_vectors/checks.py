@@ -29,13 +29,13 @@ def check_2_token_numbers(learner: Any) -> None:
 
 def check_3_glove_weight(learner: Any) -> None:
     assert abs(learner.glove_weight(25.0) - 0.5**0.75) < 1e-9, (
-        "the weight of 25 with cap 50 should be 0.5^0.75 = 0.595"
+        "the weight of a count of 25 with cap 50 should be 0.5^0.75 = 0.595"
     )
     assert abs(learner.glove_weight(5.0, 10.0) - 0.5**0.75) < 1e-9, (
-        "the weight of 5 with cap 10 should be 0.595"
+        "the weight of a count of 5 with cap 10 should be 0.595"
     )
     got = learner.glove_weight(5000.0)
-    assert got == 1.0, f"the weight of 5000 should be 1, yours is {got:.1f}"
+    assert got == 1.0, f"the weight of a count of 5000 should be 1, yours is {got:.1f}"
 
 
 def check_4_cosine(learner: Any) -> None:

@@ -43,7 +43,7 @@ def holder(place: Path) -> dict[str, Any] | None:
 
 
 def lives(place: Path, identity: str, dead_s: float = DEAD_S) -> bool:
-    """Whether the controller of a run is alive: waits for a heartbeat, at most ``dead_s`` seconds."""
+    """Whether the controller of a run is alive. Waits for its heartbeat, at most ``dead_s`` seconds."""
     path = beat(place, identity)
     first = None
     deadline = time.monotonic() + dead_s
