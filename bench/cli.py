@@ -20,12 +20,12 @@ from bench.commands.options import (
     workload_option,
 )
 from common.backends import BACKENDS
-from common.command_line.click_types import FiniteNumber, Folder, WholeNumber
+from common.command_line.click_types import FiniteNumber, Folder, NamedPath, WholeNumber
 from common.command_line.grouped_command import GroupedCommand
 from common.command_line.messages import print_error
 from common.terminal import shown
 
-_HISTORY_FILE = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
+_HISTORY_FILE = NamedPath(path_type=Path, dir_okay=False, allow_dash=True)
 
 _TRAINING_GROUPS = {
     "What to train": ("--workload", "--suite", "--backend", "--batch", "--devices", "--tuned", "--seed"),
@@ -92,7 +92,7 @@ def ready_command(**options: Any) -> None:
 @click.option(
     "--from",
     "from_path",
-    type=click.Path(path_type=Path, allow_dash=True),
+    type=NamedPath(path_type=Path, allow_dash=True),
     metavar="PATH",
     help="Judge another computer by its report: nvidia-smi -q, nvidia-bug-report.log.gz, an archive of "
     "`dlbox collect`, or a folder of outputs; `-` is stdin.",
@@ -114,7 +114,7 @@ def check_command(**options: Any) -> None:
 @click.option(
     "--from",
     "from_path",
-    type=click.Path(path_type=Path, allow_dash=True),
+    type=NamedPath(path_type=Path, allow_dash=True),
     metavar="PATH",
     help="Judge another computer by its report, as for `dlbox check --from`; `-` is stdin.",
 )
@@ -124,7 +124,9 @@ def doctor_command(fix: bool, yes: bool, **options: Any) -> None:
     """Say what works, what is broken first and why, the next command, and what comes after it."""
     from bench.commands.computer import doctor
 
-    if fix and not yes and not sys.stdin.isatty():
+    stdin_is_terminal = sys.stdin is not None and sys.stdin.isatty()
+    conflict = options["from_path"] is not None or options["as_json"]  # doctor.run refuses these with --fix
+    if fix and not conflict and not yes and not stdin_is_terminal:
         raise click.UsageError("stdin is not a terminal: pass --yes")
     confirm = None if yes else lambda question: click.confirm(shown.sentence(question), err=True)
     sys.exit(doctor.run(fix=fix, confirm=confirm, complain=print_error, **options))
@@ -134,7 +136,7 @@ def doctor_command(fix: bool, yes: bool, **options: Any) -> None:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    type=NamedPath(path_type=Path, dir_okay=False, allow_dash=True),
     default=Path("dlbox-collect.tar.gz"),
     show_default=True,
     help="The archive to write; `-` is stdout.",

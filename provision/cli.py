@@ -9,7 +9,15 @@ from typing import Any
 import click
 
 from common.backends import BACKENDS
-from common.command_line.click_types import CommaSeparatedChoice, Folder, comma_list, merge_lists
+from common.command_line.click_types import (
+    CommaSeparatedChoice,
+    Folder,
+    NamedPath,
+    WholeNumber,
+    comma_list,
+    merge_lists,
+)
+from common.command_line.exit_codes import EXIT_USAGE
 from common.command_line.grouped_command import GroupedCommand
 from common.command_line.messages import print_error
 from common.terminal.shown import sentence
@@ -17,7 +25,7 @@ from common.terminal.shown import sentence
 TAGS = ("driver", "cuda", "frameworks", "cudnn", "dlbox", "jupyter", "verify")
 """Parts of the installation that --tags selects."""
 
-_FILE = click.Path(path_type=Path, dir_okay=False)
+_FILE = NamedPath(path_type=Path, dir_okay=False)
 
 _FLAVOUR = click.option(
     "--flavour",
@@ -26,7 +34,7 @@ _FLAVOUR = click.option(
 )
 _BRANCH = click.option(
     "--branch",
-    type=click.IntRange(1, 9999),
+    type=WholeNumber(1, 9999),
     metavar="N",
     help="The driver branch, as in 580.  [default: selected by card, kernel and distribution]",
 )
@@ -89,7 +97,6 @@ _PYPI_ONLY = click.option(
 )
 @click.option(
     "--kernel",
-    default="",
     metavar="RELEASE",
     help="The kernel, as `uname -r` prints it.  [default: as read from the machine]",
 )
@@ -112,7 +119,7 @@ _PYPI_ONLY = click.option(
 @click.option(
     "--from",
     "from_path",
-    type=click.Path(path_type=Path, allow_dash=True),
+    type=NamedPath(path_type=Path, allow_dash=True),
     metavar="PATH",
     help="Plan for another computer by its report, as for `dlbox check --from`; `-` is stdin.",
 )
@@ -123,6 +130,10 @@ def plan_command(as_json: bool, verbose: bool, **options: Any) -> None:
     from provision.commands import plan
     from provision.commands.plan_requests import PlanOptions
 
+    if options["kernel"] == "":
+        print_error("--kernel is empty")
+        sys.exit(EXIT_USAGE)
+    options["kernel"] = options["kernel"] or ""
     sys.exit(plan.run(PlanOptions(**options), as_json=as_json, print_error=print_error, verbose=verbose))
 
 

@@ -204,6 +204,40 @@ def test_an_empty_history_names_the_next_command(dlbox: Command) -> None:
     assert "dlbox ready" in done.stdout
     listed = json.loads(dlbox("history", "--json").stdout)
     assert listed["runs"] == []
+    assert dlbox("history", "--models").stdout == done.stdout
+
+
+@pytest.mark.parametrize("number", ["9223372036854775808", "9" * 40])
+@pytest.mark.parametrize(
+    "words", [["history", "--limit"], ["history", "--models", "--limit"], ["watch", "--count"]]
+)
+def test_a_number_of_more_than_64_bits_is_a_usage_error(
+    dlbox: Command, words: list[str], number: str
+) -> None:
+    done = dlbox(*words, number)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is too large" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["report", "--output"], ["report", "--csv"], ["collect", "-o"], ["history", "import"]]
+)
+def test_an_empty_path_is_not_the_current_folder(dlbox: Command, words: list[str]) -> None:
+    done = dlbox(*words, "")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the value is empty" in done.stderr
+
+
+def test_the_start_screen_names_a_damaged_history(dlbox: Command, own_data_folder: Path) -> None:
+    path = own_data_folder / "dlbox" / "history.sqlite"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"x" * 5000)
+    done = dlbox()
+    assert done.returncode == 0
+    assert "is damaged" in done.stderr
+    assert "history cannot be read" in done.stdout
+    assert "Next: dlbox doctor" in done.stdout
+    assert path.read_bytes() == b"x" * 5000
 
 
 def test_a_damaged_history_is_reported_and_not_changed(dlbox: Command, own_data_folder: Path) -> None:

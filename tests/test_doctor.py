@@ -220,7 +220,11 @@ def test_a_report_gets_the_same_story(dlbox: Command, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--fix", "--from", "x"], "stdin is not a terminal"),
+        (["--fix"], "stdin is not a terminal"),
+        (["--fix", "--from", "x"], "--fix repairs this computer"),
+        (["--fix", "--json"], "leave out --json"),
+        (["--from", ""], "the value is empty"),
+        (["--from", "-"], "dlbox: stdin contains no text"),
         (["--fix", "--yes", "--from", "x"], "--fix repairs this computer"),
         (["--fix", "--yes", "--json"], "leave out --json"),
         (["--from", "missing"], "missing"),
@@ -238,3 +242,8 @@ def test_this_computer_gets_a_story(dlbox: Command) -> None:
     document = json.loads(done.stdout)
     assert document["command"] == "doctor"
     assert done.returncode == (0 if document["state"] == "works" else 1)
+
+
+@pytest.mark.parametrize("columns", ["0", "00", "²"])
+def test_a_width_of_zero_or_no_number_does_not_empty_the_output(dlbox: Command, columns: str) -> None:
+    assert "Next:" in dlbox("doctor", COLUMNS=columns).stdout

@@ -462,6 +462,22 @@ def test_the_help_of_an_unknown_command_is_left_to_dlbox(box: Box) -> None:
     assert installs(box.calls) == [["core", "build"]]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["torch", "extra"], [""], ["--framework="], ["--framework", ""], ["--framework", "torch", "extra"]],
+)
+def test_setup_with_an_empty_or_a_second_argument_installs_nothing(box: Box, words: list[str]) -> None:
+    done = box.run("setup", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "setup accepts" in done.stderr
+    assert installs(box.calls) == []
+
+
+def test_the_help_of_setup_is_printed_after_an_argument_too(box: Box) -> None:
+    assert box.run("setup", "torch", "--help").stdout == box.run("setup", "--help").stdout
+    assert installs(box.calls) == []
+
+
 def test_an_installed_dlbox_prints_its_own_help(ready: Box) -> None:
     assert ready.run("plan", "--help").stdout.startswith('{"arguments"')
     assert ready.calls == []

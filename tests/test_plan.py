@@ -206,6 +206,11 @@ def test_several_cards_in_one_option_and_ids_of_other_devices() -> None:
     assert "not an id of a known family" in refused("--card", "10de:ffff", "--distro", "noble")
     for option in ("--distro", "--host", "--kernel"):
         assert f"{option} is empty" in refused("--card", "RTX 3060", option, " ")
+    for value in ("", " "):
+        assert "--kernel is empty" in refused("--card", "RTX 3060", "--distro", "noble", "--kernel", value)
+        assert "--card is empty" in refused("--card", value, "--distro", "noble")
+    for option in ("--stack", "--inventory", "--from"):
+        assert "the value is empty" in run(option, "").stderr
 
 
 @pytest.mark.parametrize("kernel", ["a; reboot", "6.8 generic", "../6.8", "generic"])

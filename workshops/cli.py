@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from common.backends import BACKENDS
-from common.command_line.click_types import Folder, WholeNumber
+from common.command_line.click_types import Folder, NamedPath, WholeNumber
 from common.command_line.messages import print_error
 
 OUTPUT_FOLDER = Path("dlbox-results/workshop")
@@ -67,7 +67,7 @@ def list_command(as_json: bool) -> None:
 )
 @click.option(
     "--corpus",
-    type=click.Path(path_type=Path, exists=True),
+    type=NamedPath(path_type=Path, exists=True),
     help="Use a file or folder of your own, in lessons that can read one.",
 )
 @click.option(

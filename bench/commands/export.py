@@ -11,7 +11,7 @@ import click
 
 from bench.results.export.registry import ExportFormat, Source, formats
 from bench.results.record.document import Document
-from common.command_line.click_types import Folder
+from common.command_line.click_types import Folder, NamedPath
 from common.command_line.exit_codes import EXIT_FAILED, EXIT_OK, Complain
 from common.file_access.files import clash, is_stdout, reason, write_atomically
 
@@ -33,7 +33,7 @@ def export_options(source: Source) -> Callable[[Callable[..., Any]], Callable[..
 def _option(one: ExportFormat) -> Any:
     if one.target == "data-folder":
         return click.option(f"--{one.option}", one.parameter, is_flag=True, help=one.help)
-    value = Folder() if one.target == "folder" else click.Path(path_type=Path, dir_okay=False)
+    value = Folder() if one.target == "folder" else NamedPath(path_type=Path, dir_okay=False)
     return click.option(f"--{one.option}", one.parameter, type=value, metavar=one.metavar, help=one.help)
 
 

@@ -39,8 +39,11 @@ def list_runs(*, limit: int, as_json: bool, complain: Complain) -> int:
     elif runs:
         Console(highlight=True).print(results.history_table(runs))
     else:
-        sys.stdout.write("The history has no runs: `dlbox ready` measures and records one.\n")
+        sys.stdout.write(_NO_RUNS)
     return EXIT_OK
+
+
+_NO_RUNS = "The history has no runs: `dlbox ready` measures and records one.\n"
 
 
 def list_models(
@@ -68,8 +71,10 @@ def list_models(
         print_json("history", {"models": [msgspec.to_builtins(row) for row in rows]})
     elif rows:
         Console(highlight=True).print(trends.table(rows))
-    else:
+    elif store is not None and store.runs(1):
         sys.stdout.write("The history has no run with such a model: `dlbox history` lists all runs.\n")
+    else:
+        sys.stdout.write(_NO_RUNS)
     return EXIT_OK
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,6 +16,12 @@ class WholeNumber(click.IntRange):
     """A whole number in a range. click's own name for it is "integer range", and it writes 1<=x<=100."""
 
     name = "whole number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if number > sys.maxsize:  # SQLite, itertools and NumPy accept 64 bits
+            self.fail(f"{number} is too large: expected at most {sys.maxsize}", param, ctx)
+        return number
 
     def _describe_range(self) -> str:
         return range_in_words(self.min, self.max, open_below=self.min_open)
@@ -58,7 +65,16 @@ def range_in_words(low: float | None, high: float | None, *, open_below: bool = 
     return f"{low} to {high}"
 
 
-class Folder(click.Path):
+class NamedPath(click.Path):
+    """A path that is not empty: pathlib reads "" as ".", but an empty shell variable must not mean this folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("the value is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Folder(NamedPath):
     """A folder to read from or write to. Refuses "-", which means stdout for file options."""
 
     def __init__(self) -> None:

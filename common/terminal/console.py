@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import IO
 
@@ -41,6 +42,7 @@ class Console(RichConsole):
             emoji=False,
             force_jupyter=False,
             color_system=None if plain else "auto",
+            _environ=_usable_environment(),
         )
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
@@ -49,3 +51,12 @@ class Console(RichConsole):
                 yield segment
             else:
                 yield Segment(visible(segment.text), segment.style)
+
+
+def _usable_environment() -> dict[str, str]:
+    """The environment without a COLUMNS or LINES of 0 (a terminal of unknown size), for which rich prints nothing."""
+    sizes = {name: os.environ.get(name, "") for name in ("COLUMNS", "LINES")}
+    wrong = {
+        name for name, text in sizes.items() if not (text.isascii() and text.isdigit() and int(text[:9]))
+    }
+    return {name: value for name, value in os.environ.items() if name not in wrong}

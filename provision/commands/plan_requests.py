@@ -54,7 +54,11 @@ class PlanOptions(msgspec.Struct, frozen=True, kw_only=True):
 def refuse_empty(options: PlanOptions) -> None:
     """Raises PlanOptionsError for an option that was given without a value, such as an empty shell variable."""
     given = [("--distro", options.distro), ("--kernel", options.kernel or None)]
-    several = (*(("--host", host) for host in options.hosts), *(("--use", card) for card in options.use))
+    several = (
+        *(("--card", card) for card in options.cards),
+        *(("--host", host) for host in options.hosts),
+        *(("--use", card) for card in options.use),
+    )
     for option, value in (*given, *several):
         if value is not None and not value.strip():
             raise PlanOptionsError(f"{option} is empty")

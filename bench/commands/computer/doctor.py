@@ -65,7 +65,7 @@ def run(
         with tempfile.TemporaryDirectory() as folder:
             told = _look(_readable(from_path, Path(folder)))
     except ReportError as error:
-        complain(str(error))
+        complain(str(error).replace(str(Path(folder) / "stdin"), "stdin"))
         return EXIT_USAGE
     if as_json:
         print_json("doctor", msgspec.to_builtins(told))

@@ -16,8 +16,9 @@ from bench.results.store.access import open_history_to_read
 from bench.results.store.history import HistoryError
 from bench.results.store.rows import Run
 from common.backends import BACKENDS
-from common.command_line.exit_codes import EXIT_OK
+from common.command_line.exit_codes import EXIT_OK, Complain
 from common.command_line.json_output import print_json
+from common.command_line.messages import print_error
 from common.terminal.console import Console
 from inventory.cards import cards
 from inventory.machine import driver_files, host, pci
@@ -46,7 +47,10 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
 
 def show(*, as_json: bool) -> int:
     """Print the start screen. It reads files and the last run only, so it takes a fraction of a second."""
-    seen = overview()
+    problems: list[str] = []
+    seen = overview(complain=problems.append)
+    for problem in problems:
+        print_error(problem)
     if as_json:
         print_json("dlbox", msgspec.to_builtins(seen))
         return EXIT_OK
@@ -59,7 +63,7 @@ def show(*, as_json: bool) -> int:
     if seen.cards:
         table.add_row("Driver", seen.driver)
     table.add_row("Frameworks", ", ".join(seen.frameworks) or "none yet: the first training installs one")
-    table.add_row("Verdict", _verdict_text(seen))
+    table.add_row("Verdict", "unknown: the history cannot be read" if problems else _verdict_text(seen))
     console.print(Text(f"dlbox {seen.version}: a deep learning computer that is known to work", style="bold"))
     console.print()
     console.print(table)
@@ -69,12 +73,27 @@ def show(*, as_json: bool) -> int:
     return EXIT_OK
 
 
-def overview(sysroot: Path = Path("/"), now: datetime | None = None) -> Overview:
-    """Read what the start screen shows. NVML is not asked: it may take seconds, and `dlbox check` does it."""
+def overview(
+    sysroot: Path = Path("/"), now: datetime | None = None, complain: Complain | None = None
+) -> Overview:
+    """Read what the start screen shows. NVML is not asked: it may take seconds, and `dlbox check` does it.
+
+    ``complain`` gets the sentence if the history cannot be read.
+    """
     computer, found, module = host.read(sysroot), pci.cards(sysroot), driver_files.module(sysroot)
-    run = _last_verdict()
+    try:
+        run, problem = _last_verdict(), ""
+    except HistoryError as error:
+        run, problem = None, str(error)
     document = run.document if run else None
     command, why = _next(found, module, run, now or datetime.now(UTC))
+    if problem:
+        command, why = (
+            "dlbox doctor",
+            "it needs no history: `dlbox ready` works again when the history is readable",
+        )
+        if complain is not None:
+            complain(problem)
     return Overview(
         version=importlib.metadata.version("dlbox"),
         computer=_computer(computer),
@@ -122,12 +141,9 @@ def _driver(module: Driver) -> str:
 
 
 def _last_verdict() -> Run | None:
-    """The newest complete run of `dlbox ready`; None if there is none or the history cannot be read."""
-    try:
-        store = open_history_to_read()
-        return store.last_verdict() if store else None
-    except HistoryError:
-        return None
+    """The newest complete run of `dlbox ready`; None if there is none. Raises HistoryError."""
+    store = open_history_to_read()
+    return store.last_verdict() if store else None
 
 
 def _verdict_text(seen: Overview) -> str:
