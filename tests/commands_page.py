@@ -46,6 +46,7 @@ def entries() -> Iterator[Entry]:
 
 def _below(name: str, command: click.Command, parent: click.Context | None) -> Iterator[Entry]:
     context = click.Context(command, info_name=name, parent=parent, **command.context_settings)
+    command._help_option = None  # click keeps the option that it made for another context
     yield Entry(context.command_path, command, context)
     if isinstance(command, click.Group):
         for word in command.list_commands(context):

@@ -88,7 +88,7 @@ def test_every_option_is_in_the_group_that_help_shows(name: str) -> None:
         p.opts for p in command.params if isinstance(p, click.Option) and not named.intersection(p.opts)
     ]
     assert missing == [], "name the option in the `groups` of the command"
-    shown = command.get_help(click.Context(command))
+    shown = command.get_help(click.Context(command, help_option_names=["-h", "--help"]))
     for parameter in command.params:
         if isinstance(parameter, click.Option):
             assert len(re.findall(rf"^  {parameter.opts[0]}\b", shown, re.MULTILINE)) == 1, parameter.opts

@@ -187,7 +187,8 @@ def test_free_cores_are_never_called_a_disturbance(
     made = result("lstm")
     made = msgspec.structs.replace(made, repeats=(msgspec.structs.replace(made.repeats[0], blocks=many),))
     failed = noise(judge.judge(made, gpu_expected=False))
-    fits = others + min(own, usable) <= usable if waiting is None else waiting <= 0.05
+    # Without the time that threads waited, only cores that nobody used show that there were enough.
+    fits = usable - others - min(own, usable) >= others if waiting is None else waiting <= 0.05
     if fits and others <= usable / 2:
         assert not failed
     if others > 0.25 * usable and others > 0.25 and (waiting or 0) > 0.25:
