@@ -16,7 +16,7 @@ from bench.doctor.story import Story
 from bench.finding import Finding, Status, verdict
 from bench.health.causes.explain import explain
 from inventory import gather
-from inventory.machine.records import Machine
+from inventory.machine.records import Machine, PciCard
 from tests import scenario
 from tests.conftest import Command
 from tests.samples import machine as plain_machine
@@ -91,7 +91,8 @@ def test_the_driver_of_the_plan_follows_a_fault_if_none_is_installed(tmp_path: P
         message="m",
         remedy="put the card into its slot",
     )
-    found = story.tell(plain_machine(), [fault], [], PLAN)
+    card = PciCard(address="0000:01:00.0", device_id=0x2503)
+    found = story.tell(plain_machine(cards=(card,)), [fault], [], PLAN)
     assert (found.next_step, found.next_command) == ("put the card into its slot", None)
     assert found.after[0].startswith("dlbox provision: driver 580 (open)")
     assert found.plan == "driver 580 (open modules), tensorflow, torch"
@@ -160,10 +161,13 @@ def test_a_refused_repair_changes_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     assert box.sentences == ["nothing was changed"]
 
 
-def test_a_repair_that_does_not_help_is_tried_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repair_that_does_not_help_is_tried_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     box = Box(tmp_path, monkeypatch, repairable=False)
     assert box.run() == 1
     assert len(box.calls) == 1
+    assert "dlbox cannot repair this. Do this yourself: " in capsys.readouterr().out
     assert box.sentences == ["the repair ended with exit code 1: its own messages are above"]
 
 
@@ -192,6 +196,22 @@ def test_frameworks_are_repaired_where_provision_installed_them(provisioned: boo
     )
     offers = repairs.repairs(story.tell(plain_machine(), [fault], [], PLAN), provisioned=provisioned)
     assert [offer.tags for offer in offers] == ([("frameworks", "dlbox")] if provisioned else [])
+
+
+@pytest.mark.parametrize("name", ["module_not_loaded", "branch_dropped_pascal"])
+def test_no_repair_is_offered_that_the_role_does_not_do(name: str, tmp_path: Path) -> None:
+    _, _, found = told(name, tmp_path)
+    assert found.broken is not None
+    assert repairs.repairs(found, provisioned=True) == []
+    assert found.next_command != "dlbox doctor --fix"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_computer_without_a_fault_has_one_next_command(name: str, tmp_path: Path) -> None:
+    _, _, found = told(name, tmp_path)
+    if found.broken is None:
+        assert found.next_command == "dlbox ready"
+        assert found.next_step.startswith("dlbox ready")
 
 
 # The command.

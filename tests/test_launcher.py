@@ -408,6 +408,8 @@ def test_a_framework_in_the_clone_is_preferred_to_the_provisioned_one(ready: Box
         ("history export -", []),
         ("workshop list", []),
         ("provision box1", ["resolve"]),
+        ("doctor", []),
+        ("doctor --fix", ["resolve"]),
         ("report 3", []),
         ("report 3 --share", ["draw"]),
         ("check --stress 1", ["cpu"]),

@@ -9,7 +9,7 @@ import msgspec
 from bench.doctor.story import Story
 from bench.finding import Finding
 
-_BY_DRIVER_ROLE = ("driver.next-boot", "driver.nouveau-blocked", "driver.packages", "driver.persistence")
+_BY_DRIVER_ROLE = ("driver.next-boot", "driver.nouveau-blocked", "driver.packages")
 """Findings about a driver that works now. The role that installs the driver also sets what they ask for."""
 
 

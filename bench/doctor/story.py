@@ -60,13 +60,11 @@ def tell(
     explanations: Sequence[Explanation],
     plan: Mapping[str, Any] | None,
     *,
-    frameworks: Sequence[str] = (),
     judged_from: str | None = None,
 ) -> Story:
     """The story of a machine.
 
-    ``plan``: the document of `dlbox plan --json`; None if it could not be made. ``frameworks``: those that are
-    installed here.
+    ``plan``: the document of `dlbox plan --json`; None if it could not be made.
     """
     faults = sorted(
         (f for f in findings if f.status in (Status.FAIL, Status.UNKNOWN)),
@@ -75,7 +73,7 @@ def tell(
     first = faults[0] if faults else None
     broken = _broken(first, explanations) if first else None
     state: State = "works" if first is None else "broken" if first.status is Status.FAIL else "unknown"
-    steps = _steps(machine, broken, plan, frameworks)
+    steps = _steps(machine, broken, plan)
     return Story(
         machine=describe(machine),
         judged_from=judged_from,
@@ -124,8 +122,15 @@ def _broken(finding: Finding, explanations: Sequence[Explanation]) -> FirstFault
         evidence=first.evidence if first is not None and proven else (),
         remedy=finding.remedy or "dlbox check",
         commands=remedy.commands,
-        by="dlbox" if remedy.by_dlbox and not remedy.by_hand else "person",
+        by="dlbox" if _role_repairs(finding.id, remedy) else "person",
     )
+
+
+def _role_repairs(name: str, remedy: Remedy) -> bool:
+    """Whether the role of the driver does what the remedy says. It loads no module, and it stops at a driver of another
+    branch, which a person has to remove first."""
+    only_loads = bool(remedy.commands) and all(c.startswith("sudo modprobe ") for c in remedy.commands)
+    return remedy.by_dlbox and not remedy.by_hand and not only_loads and name != "driver.branch"
 
 
 def _command(broken: FirstFault, machine: Machine) -> str | None:
@@ -137,19 +142,15 @@ def _command(broken: FirstFault, machine: Machine) -> str | None:
     return None
 
 
-def _steps(
-    machine: Machine, broken: FirstFault | None, plan: Mapping[str, Any] | None, frameworks: Sequence[str]
-) -> list[str]:
+def _steps(machine: Machine, broken: FirstFault | None, plan: Mapping[str, Any] | None) -> list[str]:
     """What comes after the next step, each as one sentence part that begins with a command."""
     steps = []
     driver = (plan or {}).get("driver")
     no_driver = not machine.nvml.ok and not _has_driver(machine)
     repaired_by_provision = broken is not None and "dlbox provision" in broken.remedy
-    if driver and no_driver and not repaired_by_provision and machine.host.environment == "bare-metal":
+    own = machine.host.environment == "bare-metal" and machine.has_gpu
+    if broken is not None and driver and no_driver and own and not repaired_by_provision:
         steps.append(f"dlbox provision: driver {driver['branch']} ({driver['flavour']}) and the frameworks")
-    elif not frameworks and machine.source is None and machine.nvml.ok and machine.has_gpu:
-        names = ", ".join((plan or {}).get("environments", {})) or "a framework"
-        steps.append(f"dlbox provision: {names}")
     if broken is not None:
         steps.append("dlbox doctor: looks again")
     steps.append("dlbox ready: trains on this computer, and gives the verdict")

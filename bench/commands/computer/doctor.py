@@ -91,7 +91,6 @@ def _look(from_path: Path | None) -> Story:
         findings,
         explain(machine),
         _plan(from_path, machine),
-        frameworks=frameworks if from_path is None else (),
         judged_from=judged_from(machine, findings),
     )
 
@@ -136,6 +135,7 @@ def _start(words: Sequence[str]) -> int:
 def _repair(told: Story, complain: Complain, confirm: Confirm, start: Start) -> Story:
     """Offer each repair, run the confirmed ones, and look again after each. Returns the last story."""
     console, tried = Console(), set[tuple[str, ...]]()
+    refused = False
     while True:
         offers = [
             repair
@@ -149,14 +149,20 @@ def _repair(told: Story, complain: Complain, confirm: Confirm, start: Start) -> 
         _show_repair(offer, console)
         if not confirm("Run this now?"):
             complain("nothing was changed")
+            refused = True
             break
         code = start(offer.words)
         if code != 0:
             complain(f"the repair ended with exit code {code}: its own messages are above")
         told = _look(None)
         show(told, console)
-    if told.state != "works" and not repairs.repairs(told, provisioned=_PROVISIONED.is_dir()):
-        console.print(Text("The next step is one that only a person can do.", style="bold"))
+    if told.broken is None:
+        console.print(Text("Nothing is broken any more. Next: dlbox ready", style="bold"))
+    elif not refused:
+        by_hand = " && ".join(told.broken.commands) or told.broken.remedy
+        console.print(
+            Text(f"dlbox cannot repair this. Do this yourself: {by_hand}", style="bold"), soft_wrap=True
+        )
     return told
 
 
