@@ -12,8 +12,24 @@ import click
 from common.file_access.files import is_stdout
 
 
-class WholeNumber(click.IntRange):
-    """A whole number in a range. click's own name for it is "integer range", and it writes 1<=x<=100."""
+class _RangeInWords(click.ParamType):
+    """Says a range in words, where click writes 1<=x<=100."""
+
+    min: float | None
+    max: float | None
+    min_open: bool
+
+    def _describe_range(self) -> str:
+        return range_in_words(self.min, self.max, open_below=self.min_open)
+
+    def fail(
+        self, message: str, param: click.Parameter | None = None, ctx: click.Context | None = None
+    ) -> NoReturn:
+        super().fail(message.replace(_NOT_IN_RANGE, _OUT_OF_RANGE), param, ctx)
+
+
+class WholeNumber(_RangeInWords, click.IntRange):
+    """A whole number in a range. click's own name for it is "integer range"."""
 
     name = "whole number"
 
@@ -23,16 +39,8 @@ class WholeNumber(click.IntRange):
             self.fail(f"{number} is too large: expected at most {sys.maxsize}", param, ctx)
         return number
 
-    def _describe_range(self) -> str:
-        return range_in_words(self.min, self.max, open_below=self.min_open)
 
-    def fail(
-        self, message: str, param: click.Parameter | None = None, ctx: click.Context | None = None
-    ) -> NoReturn:
-        super().fail(message.replace(_NOT_IN_RANGE, _OUT_OF_RANGE), param, ctx)
-
-
-class FiniteNumber(click.FloatRange):
+class FiniteNumber(_RangeInWords, click.FloatRange):
     """A number in a range. click accepts "nan" for every range; this type refuses it."""
 
     name = "number"
@@ -42,14 +50,6 @@ class FiniteNumber(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value}{_NOT_IN_RANGE}{self._describe_range()}.", param, ctx)
         return number
-
-    def _describe_range(self) -> str:
-        return range_in_words(self.min, self.max, open_below=self.min_open)
-
-    def fail(
-        self, message: str, param: click.Parameter | None = None, ctx: click.Context | None = None
-    ) -> NoReturn:
-        super().fail(message.replace(_NOT_IN_RANGE, _OUT_OF_RANGE), param, ctx)
 
 
 _NOT_IN_RANGE, _OUT_OF_RANGE = " is not in the range ", " is out of range: expected "

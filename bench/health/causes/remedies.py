@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from bench.health.causes.records import Remedy
 from bench.health.causes.situation import Situation
@@ -15,15 +14,6 @@ _MAINLINE = re.compile(r"\d+\.\d+\.\d+-0\d{5}(rc\d+)?-generic")
 _POP = re.compile(r"\d+\.\d+\.\d+-7\d{7}-generic")
 _OTHER_KERNELS = re.compile(r"-(pve|xanmod\d*|liquorix|zen|cachyos|surface|tkg)\b|microsoft|\+deb\d+-")
 _INSIDE = ("container", "wsl2")
-
-
-def dispatch(**by_kind: Callable[[Situation], Remedy]) -> Callable[[Situation], Remedy]:
-    """A remedy by the kind of installation; ``other`` for the kinds that are not named."""
-
-    def remedy(s: Situation) -> Remedy:
-        return by_kind.get(s.kind, by_kind["other"])(s)
-
-    return remedy
 
 
 def outside(s: Situation, task: str) -> Remedy:
