@@ -12,11 +12,11 @@ import click
 from common.file_access.files import is_stdout
 
 
-class _RangeInWords(click.ParamType):
+class _RangeInWords(click.ParamType[Any]):
     """Says a range in words, where click writes 1<=x<=100."""
 
-    min: float | None
-    max: float | None
+    min: Any
+    max: Any
     min_open: bool
 
     def _describe_range(self) -> str:
