@@ -12,7 +12,6 @@ from bench.commands import export
 from bench.commands.export import export_options, option_names
 from bench.commands.options import (
     expect_gpus_option,
-    json_option,
     measurement_options,
     suite_option,
     wait_for_quiet_option,
@@ -23,6 +22,7 @@ from common.backends import BACKENDS
 from common.command_line.click_types import FiniteNumber, Folder, NamedPath, WholeNumber
 from common.command_line.grouped_command import GroupedCommand
 from common.command_line.messages import print_error
+from common.command_line.options import json_option, report_option
 from common.terminal import shown
 
 _HISTORY_FILE = NamedPath(path_type=Path, dir_okay=False, allow_dash=True)
@@ -89,13 +89,9 @@ def ready_command(**options: Any) -> None:
     type=click.Choice(BACKENDS),
     help="The framework that makes the load of --stress.  [default: the first of these that is installed]",
 )
-@click.option(
-    "--from",
-    "from_path",
-    type=NamedPath(path_type=Path, allow_dash=True),
-    metavar="PATH",
-    help="Judge another computer by its report: nvidia-smi -q, nvidia-bug-report.log.gz, an archive of "
-    "`dlbox collect`, or a folder of outputs; `-` is stdin.",
+@report_option(
+    "Judge another computer by its report: nvidia-smi -q, nvidia-bug-report.log.gz, an archive of `dlbox collect`, or "
+    "a folder of outputs; `-` is stdin."
 )
 @json_option
 @export_options("check")
@@ -111,13 +107,7 @@ def check_command(**options: Any) -> None:
 
 @click.command("doctor")
 @click.option("--fix", is_flag=True, help="Offer each repair that dlbox can do, run it, and look again.")
-@click.option(
-    "--from",
-    "from_path",
-    type=NamedPath(path_type=Path, allow_dash=True),
-    metavar="PATH",
-    help="Judge another computer by its report, as for `dlbox check --from`; `-` is stdin.",
-)
+@report_option("Judge another computer by its report, as for `dlbox check --from`; `-` is stdin.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 def doctor_command(fix: bool, yes: bool, **options: Any) -> None:
@@ -203,9 +193,9 @@ def tune_command(**options: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document per line and reading.")
 def watch_command(**options: Any) -> None:
     """Show the card and the processor while they work: use, memory, temperature, power, clocks, programs."""
-    from bench.run import watch_view
+    from bench.commands.computer import watch
 
-    sys.exit(watch_view.run(**options))
+    sys.exit(watch.run(**options))
 
 
 @click.group("history", invoke_without_command=True)

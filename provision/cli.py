@@ -20,6 +20,7 @@ from common.command_line.click_types import (
 from common.command_line.exit_codes import EXIT_USAGE
 from common.command_line.grouped_command import GroupedCommand
 from common.command_line.messages import print_error
+from common.command_line.options import json_option, report_option
 from common.terminal.shown import sentence
 
 TAGS = ("driver", "cuda", "frameworks", "cudnn", "dlbox", "jupyter", "verify")
@@ -116,15 +117,9 @@ _PYPI_ONLY = click.option(
 @_FLAVOUR
 @_BRANCH
 @_PYPI_ONLY
-@click.option(
-    "--from",
-    "from_path",
-    type=NamedPath(path_type=Path, allow_dash=True),
-    metavar="PATH",
-    help="Plan for another computer by its report, as for `dlbox check --from`; `-` is stdin.",
-)
+@report_option("Plan for another computer by its report, as for `dlbox check --from`; `-` is stdin.")
 @click.option("--verbose", is_flag=True, help="Show every package, with reasons, constraints and sources.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+@json_option
 def plan_command(as_json: bool, verbose: bool, **options: Any) -> None:
     """Show which driver, CUDA, cuDNN and frameworks fit this machine or a described one, and why."""
     from provision.commands import plan
@@ -184,7 +179,7 @@ def plan_command(as_json: bool, verbose: bool, **options: Any) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--ask-become-pass", is_flag=True, help="Ask for the sudo password of the hosts.")
 @click.option("--ask-vault-pass", is_flag=True, help="Ask for the password of the inventory's Ansible vault.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+@json_option
 def provision_command(
     yes: bool, ask_become_pass: bool, ask_vault_pass: bool, as_json: bool, **options: Any
 ) -> None:

@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 
+from bench.commands.computer import watch
 from bench.measure.card.live import CardReader, CpuReader
 from bench.results.terminal.live import card_lines, panel, throttle_reasons
-from bench.run import watch_view
 from common.terminal.console import Console
 from inventory.machine.gpu_records import Clocks, Gpu
 from inventory.machine.reading import Reading
@@ -31,7 +31,7 @@ DLBOX = (sys.executable, "-P", "-m", "dlbox")
 
 
 def documents(capsys: pytest.CaptureFixture[str], **options: Any) -> list[dict[str, Any]]:
-    assert watch_view.run(**{"interval": 0.2, "count": 2, "as_json": True, **options}) == 0
+    assert watch.run(**{"interval": 0.2, "count": 2, "as_json": True, **options}) == 0
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
@@ -67,7 +67,7 @@ def test_a_crash_of_the_driver_does_not_end_the_view(script: str, capsys: pytest
 
 def test_a_driver_that_hangs_is_reported_with_the_time(capsys: pytest.CaptureFixture[str]) -> None:
     hang = (sys.executable, "-c", "import time; time.sleep(60)")
-    assert watch_view.run(interval=0.2, count=1, as_json=False, command=hang) == 0
+    assert watch.run(interval=0.2, count=1, as_json=False, command=hang) == 0
     assert re.search(r"cards: waiting for the driver for \d+ s", capsys.readouterr().out)
 
 

@@ -11,10 +11,10 @@ import click
 from common.backends import BACKENDS
 from common.command_line.click_types import Folder, NamedPath, WholeNumber
 from common.command_line.messages import print_error
+from common.command_line.options import json_option
 
 OUTPUT_FOLDER = Path("dlbox-results/workshop")
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 backend_option = click.option(
     "--backend",
     type=click.Choice(BACKENDS),

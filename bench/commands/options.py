@@ -9,11 +9,11 @@ import click
 
 from common.backends import BACKENDS
 from common.command_line.click_types import FiniteNumber, Folder, WholeNumber
+from common.command_line.options import json_option
 
 Callback = Callable[..., Any]
 Decorator = Callable[[Callback], Callback]
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 expect_gpus_option = click.option(
     "--expect-gpus", type=WholeNumber(0), metavar="N", help="Fail if fewer NVIDIA cards are found."
 )

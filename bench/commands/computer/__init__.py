@@ -1,1 +1,1 @@
-"""Commands about the computer itself: the start screen, doctor, collect."""
+"""Commands about the computer itself: the start screen, doctor, collect, watch."""
