@@ -29,16 +29,18 @@ PLAN = {
 }
 
 
-def told(name: str, folder: Path, plan: dict[str, Any] | None = PLAN) -> tuple[Machine, list[Finding], Story]:
+def story_of(
+    name: str, folder: Path, plan: dict[str, Any] | None = PLAN
+) -> tuple[Machine, list[Finding], Story]:
     machine = scenario.load(name).machine(folder)
     findings = health.run(machine)
-    return machine, findings, story.tell(machine, findings, explain(machine), plan)
+    return machine, findings, story.compose(machine, findings, explain(machine), plan)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_story_agrees_with_the_checks(name: str, tmp_path: Path) -> None:
     """It works exactly if the verdict is good; its fault, evidence and remedy are those of a finding."""
-    machine, findings, found = told(name, tmp_path)
+    machine, findings, found = story_of(name, tmp_path)
     good = verdict(findings, has_gpu=machine.has_gpu) != "not-ready"
     assert (found.state == "works") is good
     assert (found.broken is None) is good
@@ -69,14 +71,14 @@ def test_the_story_agrees_with_the_checks(name: str, tmp_path: Path) -> None:
     ],
 )
 def test_the_first_fault_is_the_root(name: str, first: str, tmp_path: Path) -> None:
-    _, _, found = told(name, tmp_path)
+    _, _, found = story_of(name, tmp_path)
     assert found.broken is not None
     assert found.broken.id == first
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "container" in name or "wsl" in name])
 def test_no_driver_repair_is_offered_inside_another_system(name: str, tmp_path: Path) -> None:
-    machine, _, found = told(name, tmp_path)
+    machine, _, found = story_of(name, tmp_path)
     if machine.host.environment in ("container", "wsl2"):
         assert not any("driver" in one.tags for one in repairs.repairs(found, provisioned=True))
         assert not any(step.startswith("dlbox provision: driver") for step in found.after)
@@ -92,16 +94,16 @@ def test_the_driver_of_the_plan_follows_a_fault_if_none_is_installed(tmp_path: P
         remedy="put the card into its slot",
     )
     card = PciCard(address="0000:01:00.0", device_id=0x2503)
-    found = story.tell(plain_machine(cards=(card,)), [fault], [], PLAN)
+    found = story.compose(plain_machine(cards=(card,)), [fault], [], PLAN)
     assert (found.next_step, found.next_command) == ("put the card into its slot", None)
     assert found.after[0].startswith("dlbox provision: driver 580 (open)")
     assert found.plan == "driver 580 (open modules), tensorflow, torch"
-    _, _, installed = told("secure_boot_refuses", tmp_path)
+    _, _, installed = story_of("secure_boot_refuses", tmp_path)
     assert not any(step.startswith("dlbox provision: driver") for step in installed.after)
 
 
 def test_a_sound_computer_gets_ready_as_its_next_command(tmp_path: Path) -> None:
-    _, _, found = told("rtx3060_idle", tmp_path)
+    _, _, found = story_of("rtx3060_idle", tmp_path)
     assert (found.state, found.next_command, found.broken) == ("works", "dlbox ready", None)
 
 
@@ -116,7 +118,7 @@ class Box:
         self.sentences: list[str] = []
         self.repairable = repairable
         monkeypatch.setattr(gather, "gather", lambda: self.machine)
-        monkeypatch.setattr(doctor, "_plan", lambda path, machine: PLAN)
+        monkeypatch.setattr(doctor, "_plan", lambda child: PLAN)
         monkeypatch.setattr(doctor, "BACKENDS", ())
 
     @property
@@ -180,7 +182,7 @@ def test_small_repairs_of_a_working_driver_are_offered() -> None:
         message="m",
         remedy="sudo apt-mark hold x",
     )
-    found = story.tell(plain_machine(), [held], [], PLAN)
+    found = story.compose(plain_machine(), [held], [], PLAN)
     (offer,) = repairs.repairs(found, provisioned=False)
     assert (offer.tags, offer.findings, offer.shown) == (
         ("driver",),
@@ -194,13 +196,13 @@ def test_frameworks_are_repaired_where_provision_installed_them(provisioned: boo
     fault = Finding(
         theme="frameworks", check="torch", status=Status.FAIL, title="t", message="m", remedy="install it"
     )
-    offers = repairs.repairs(story.tell(plain_machine(), [fault], [], PLAN), provisioned=provisioned)
+    offers = repairs.repairs(story.compose(plain_machine(), [fault], [], PLAN), provisioned=provisioned)
     assert [offer.tags for offer in offers] == ([("frameworks", "dlbox")] if provisioned else [])
 
 
 @pytest.mark.parametrize("name", ["module_not_loaded", "branch_dropped_pascal"])
 def test_no_repair_is_offered_that_the_role_does_not_do(name: str, tmp_path: Path) -> None:
-    _, _, found = told(name, tmp_path)
+    _, _, found = story_of(name, tmp_path)
     assert found.broken is not None
     assert repairs.repairs(found, provisioned=True) == []
     assert found.next_command != "dlbox doctor --fix"
@@ -208,7 +210,7 @@ def test_no_repair_is_offered_that_the_role_does_not_do(name: str, tmp_path: Pat
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_computer_without_a_fault_has_one_next_command(name: str, tmp_path: Path) -> None:
-    _, _, found = told(name, tmp_path)
+    _, _, found = story_of(name, tmp_path)
     if found.broken is None:
         assert found.next_command == "dlbox ready"
         assert found.next_step.startswith("dlbox ready")

@@ -1,1 +1,1 @@
-"""The story of `dlbox doctor`: what works, what is broken first, the next command, and what comes after it."""
+"""What `dlbox doctor` says: what works, what is broken first, the next command, and what comes after it."""

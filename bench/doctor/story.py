@@ -38,7 +38,7 @@ class FirstFault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Story(msgspec.Struct, frozen=True, kw_only=True):
-    """What `dlbox doctor` tells. ``works``: titles of passed checks; ``also``: further findings that need attention;
+    """What `dlbox doctor` prints. ``works``: titles of passed checks; ``also``: further findings that need attention;
     ``next_command``: None if the next step is not a command; ``after``: the steps that follow it."""
 
     machine: str
@@ -54,7 +54,7 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     """The planned driver and frameworks in one clause, or why there is no plan."""
 
 
-def tell(
+def compose(
     machine: Machine,
     findings: Sequence[Finding],
     explanations: Sequence[Explanation],

@@ -74,7 +74,7 @@ def texts(path: Path) -> list[NamedText]:
     shown = "stdin" if str(path) == "-" else place(path)
     budget = _Budget(shown)
     if str(path) == "-":
-        return list(_expanded("stdin", _stdin(budget), budget, 0))
+        return list(_expanded("stdin", budget.take(read_stdin()), budget, 0))
     try:
         if path.is_dir():
             return list(_folder(path, budget))
@@ -87,11 +87,12 @@ def texts(path: Path) -> list[NamedText]:
     return list(_expanded(path.name, data, budget, 0))
 
 
-def _stdin(budget: _Budget) -> bytes:
+def read_stdin() -> bytes:
+    """The report on stdin, at most one byte more than the limit. Raises ReportError."""
     try:
         if sys.stdin is None or sys.stdin.isatty():
             raise ReportError("stdin is a terminal: pass a file to --from, or redirect the report to stdin")
-        return budget.take(sys.stdin.buffer.read(MOST_BYTES + 1))
+        return sys.stdin.buffer.read(MOST_BYTES + 1)
     except (OSError, ValueError, AttributeError) as error:
         if isinstance(error, ReportError):
             raise

@@ -25,11 +25,10 @@ from common.backends import BACKENDS
 from common.command_line.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Complain
 from common.command_line.json_output import print_json
 from common.file_access.files import STANDARD
-from common.processes.child import environment, python_path_variables
+from common.processes.child import Child, environment, python_path_variables
 from common.terminal.console import Console
 from inventory import gather
-from inventory.machine.records import Machine
-from inventory.sources.contents import ReportError
+from inventory.sources.contents import ReportError, read_stdin
 
 _PROVISIONED = Path("/opt/dlbox/venv")
 _PLAN_LIMIT_S = 60
@@ -49,7 +48,7 @@ def run(
     confirm: Confirm | None = None,
     start: Start | None = None,
 ) -> int:
-    """Tell the story, with ``fix`` also repair; returns the exit code: 0 if the computer can train.
+    """Print the story, with ``fix`` also repair; returns the exit code: 0 if the computer can train.
 
     ``confirm``: asks before each repair; None: every repair is confirmed. ``start``: see ``Start``.
     """
@@ -63,21 +62,33 @@ def run(
         return EXIT_USAGE
     try:
         with tempfile.TemporaryDirectory() as folder:
-            told = _look(_readable(from_path, Path(folder)))
+            current = _look(_readable(from_path, Path(folder)))
     except ReportError as error:
         complain(str(error).replace(str(Path(folder) / "stdin"), "stdin"))
         return EXIT_USAGE
     if as_json:
-        print_json("doctor", msgspec.to_builtins(told))
+        print_json("doctor", msgspec.to_builtins(current))
     else:
-        show(told, Console())
+        show(current, Console())
     if fix:
-        told = _repair(told, complain, confirm or (lambda question: True), start or _start)
-    return EXIT_OK if told.state == "works" else EXIT_FAILED
+        current = _repair(current, complain, confirm or (lambda question: True), start or _start)
+    return EXIT_OK if current.state == "works" else EXIT_FAILED
 
 
 def _look(from_path: Path | None) -> Story:
-    """Read the computer or the report, check it, and make its plan. Raises ReportError."""
+    """Read the computer or the report, check it, and make its plan. Raises ReportError.
+
+    The plan comes from a process of its own, because provision is a sibling of this package. It runs meanwhile.
+    """
+    words = ["plan", "--json", *(["--from", str(from_path)] if from_path is not None else [])]
+    child = Child(_command(words), python_path_variables())
+    try:
+        return _story(from_path, child)
+    finally:
+        child.stop()
+
+
+def _story(from_path: Path | None, planning: Child) -> Story:
     machine = gather.gather() if from_path is None else machine_of_report(from_path)
     findings = health.run(machine)
     frameworks = tuple(name for name in BACKENDS if importlib.util.find_spec(name) is not None)
@@ -86,11 +97,11 @@ def _look(from_path: Path | None) -> Story:
 
         findings += visibility.findings(machine)
     refuse_without_cards(machine, findings)
-    return story.tell(
+    return story.compose(
         machine,
         findings,
         explain(machine),
-        _plan(from_path, machine),
+        _plan(planning),
         judged_from=judged_from(machine, findings),
     )
 
@@ -100,22 +111,15 @@ def _readable(path: Path | None, folder: Path) -> Path | None:
     if path != STANDARD:
         return path
     copied = folder / "stdin"
-    copied.write_bytes(sys.stdin.buffer.read(_LARGEST_REPORT + 1))
+    copied.write_bytes(read_stdin())
     return copied
 
 
-_LARGEST_REPORT = 512 << 20
-
-
-def _plan(from_path: Path | None, machine: Machine) -> dict[str, Any] | None:
-    """The document of `dlbox plan --json`, from a process of its own: provision is a sibling of this package."""
-    words = ["plan", "--json", *(["--from", str(from_path)] if from_path is not None else [])]
+def _plan(child: Child) -> dict[str, Any] | None:
+    """The document that the process of `dlbox plan --json` prints; None if it prints none."""
     try:
-        ended = subprocess.run(
-            _command(words), capture_output=True, timeout=_PLAN_LIMIT_S, check=False, env=_environment()
-        )
-        found = json.loads(ended.stdout)
-    except (OSError, ValueError, subprocess.TimeoutExpired):
+        found = json.loads(child.finish(_PLAN_LIMIT_S).output)
+    except ValueError:
         return None
     return found if isinstance(found, dict) else None
 
@@ -132,14 +136,14 @@ def _start(words: Sequence[str]) -> int:
     return subprocess.run(_command(words), check=False, env=_environment()).returncode
 
 
-def _repair(told: Story, complain: Complain, confirm: Confirm, start: Start) -> Story:
+def _repair(current: Story, complain: Complain, confirm: Confirm, start: Start) -> Story:
     """Offer each repair, run the confirmed ones, and look again after each. Returns the last story."""
     console, tried = Console(), set[tuple[str, ...]]()
     refused = False
     while True:
         offers = [
             repair
-            for repair in repairs.repairs(told, provisioned=_PROVISIONED.is_dir())
+            for repair in repairs.repairs(current, provisioned=_PROVISIONED.is_dir())
             if repair.findings not in tried
         ]
         if not offers:
@@ -154,16 +158,16 @@ def _repair(told: Story, complain: Complain, confirm: Confirm, start: Start) -> 
         code = start(offer.words)
         if code != 0:
             complain(f"the repair ended with exit code {code}: its own messages are above")
-        told = _look(None)
-        show(told, console)
-    if told.broken is None:
+        current = _look(None)
+        show(current, console)
+    if current.broken is None:
         console.print(Text("Nothing is broken any more. Next: dlbox ready", style="bold"))
     elif not refused:
-        by_hand = " && ".join(told.broken.commands) or told.broken.remedy
+        by_hand = " && ".join(current.broken.commands) or current.broken.remedy
         console.print(
             Text(f"dlbox cannot repair this. Do this yourself: {by_hand}", style="bold"), soft_wrap=True
         )
-    return told
+    return current
 
 
 def _show_repair(offer: Repair, console: Console) -> None:
@@ -174,25 +178,25 @@ def _show_repair(offer: Repair, console: Console) -> None:
         console.print(Text(f"  by hand it would be: {command}"), soft_wrap=True)
 
 
-def show(told: Story, console: Console) -> None:
+def show(current: Story, console: Console) -> None:
     """Print the story: the computer, what works, what is broken, the next step and what follows."""
-    console.print(Text(told.machine, style="bold"))
-    if told.judged_from:
-        console.print(Text(told.judged_from))
-    works = list(told.works[:_WORKS_SHOWN])
-    more = len(told.works) - len(works)
+    console.print(Text(current.machine, style="bold"))
+    if current.judged_from:
+        console.print(Text(current.judged_from))
+    works = list(current.works[:_WORKS_SHOWN])
+    more = len(current.works) - len(works)
     _line(
         console,
         "Works",
         ", ".join(works) + (f", and {more} more" if more else "") or "nothing could be checked",
     )
-    broken = told.broken
+    broken = current.broken
     if broken is None:
         _line(console, "Broken", "nothing: no check failed")
     else:
         _line(
             console,
-            "Broken" if told.state == "broken" else "Unknown",
+            "Broken" if current.state == "broken" else "Unknown",
             f"{broken.title} ({broken.id})",
             "bold red",
         )
@@ -201,16 +205,18 @@ def show(told: Story, console: Console) -> None:
                 _line(console, "", f"evidence: {text}")
         else:
             _line(console, "", broken.message)
-    _line(console, "Next", told.next_step, "bold")
-    if told.next_command and not told.next_step.startswith(told.next_command):
-        _line(console, "", f"command: {told.next_command}", "bold")
-    for step in told.after:
+    _line(console, "Next", current.next_step, "bold")
+    if current.next_command and not current.next_step.startswith(current.next_command):
+        _line(console, "", f"command: {current.next_command}", "bold")
+    for step in current.after:
         _line(console, "Then", step)
-    if told.plan:
-        _line(console, "Plan", told.plan)
-    if told.also:
-        names = ", ".join(finding.id for finding in told.also[:5])
-        _line(console, "Also", f"{names}{', ...' if len(told.also) > 5 else ''}: dlbox check explains each")
+    if current.plan:
+        _line(console, "Plan", current.plan)
+    if current.also:
+        names = ", ".join(finding.id for finding in current.also[:5])
+        _line(
+            console, "Also", f"{names}{', ...' if len(current.also) > 5 else ''}: dlbox check explains each"
+        )
 
 
 def _line(console: Console, label: str, text: str, style: str = "") -> None:
