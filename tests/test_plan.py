@@ -9,7 +9,7 @@ import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -20,7 +20,8 @@ from inventory import gather
 from inventory.machine.gpu_records import Gpu
 from inventory.machine.reading import Reading
 from inventory.machine.records import Distribution, Host, Machine, PciCard
-from provision.commands import plan_output
+from provision.commands import plan_output, plan_summary
+from provision.distributions.distribution_file import DriverOrigin
 from provision.resolve.load import DEFAULT_PATH
 
 BOX = Machine(
@@ -538,3 +539,7 @@ def test_torch_comes_from_pypi_where_no_other_index_is_reached(tmp_path: Path) -
     ):  # fmt: skip
         plan = answer("--inventory", str(hosts), "--host", host)
         assert plan["environments"]["torch"]["torch"] == version, host
+
+
+def test_the_summary_names_every_source_of_a_driver() -> None:
+    assert set(plan_summary.SOURCES) == set(get_args(DriverOrigin))

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from provision.resolve.model import Stack
+from provision.resolve.model import DriverPlan, Stack
 
 _MB, _GB = 10**6, 10**9
 
@@ -31,8 +31,10 @@ ENVIRONMENT_DOWNLOAD = {
     "torch": (220 * _MB, 3_000 * _MB),
     "jax": (120 * _MB, 2_600 * _MB),
 }
-"""Framework -> size of the download of its environment with the CPU build and with the CUDA build."""
+"""Framework -> size of the download of its environment with the CPU build and with the CUDA build: the launcher's own
+figures, and an estimate for JAX with CUDA; not measured."""
 APPLICATION_DOWNLOAD = 200 * _MB
+"""An estimate for dlbox, JupyterLab and a Python that uv installs; not measured."""
 APPLICATION = 1_000 * _MB
 """The environments of dlbox and JupyterLab, and a Python that uv installs."""
 LARGEST_WHEEL = 1_000 * _MB
@@ -78,7 +80,7 @@ def demands(stack: Stack, box: dict[str, Any]) -> dict[str, int]:
     ``box``: a checked reading of the box. Environments and driver packages that exist already need no further space.
     """
     found = {"/usr": 0, "/var": 0, "/opt": 0, "/boot": 0}
-    if stack.driver is not None and not set(stack.driver.packages) & set(box.get("packages", {})):
+    if stack.driver is not None and _brings_driver(stack.driver, box):
         found["/usr"] += DRIVER_INSTALLED
         found["/var"] += DRIVER_DOWNLOAD
         if stack.driver.source != "prebuilt":
@@ -88,12 +90,11 @@ def demands(stack: Stack, box: dict[str, Any]) -> dict[str, int]:
     if stack.cuda is not None and stack.cuda.toolkit is not None:
         found["/usr"] += TOOLKIT_INSTALLED
         found["/var"] += TOOLKIT_DOWNLOAD
-    present = set(box.get("environments", ()))
-    new = [name for name in stack.environments if name not in present]
+    new = _new_environments(stack, box)
     found["/opt"] += sum(ENVIRONMENT.get(name, (0, 0))[stack.cuda is not None] for name in new)
     if new:
         found["/opt"] += LARGEST_WHEEL
-    if "dlbox" not in present:
+    if _brings_application(box):
         found["/opt"] += APPLICATION
     return {place: size for place, size in found.items() if size}
 
@@ -104,21 +105,32 @@ def volume(stack: Stack, box: dict[str, Any]) -> Volume:
     Temporary files and growth of /boot are not counted.
     """
     download = installed = 0
-    if stack.driver is not None and not set(stack.driver.packages) & set(box.get("packages", {})):
+    if stack.driver is not None and _brings_driver(stack.driver, box):
         download += DRIVER_DOWNLOAD
         installed += DRIVER_INSTALLED + (COMPILED if stack.driver.source != "prebuilt" else 0)
     if stack.cuda is not None and stack.cuda.toolkit is not None:
         download += TOOLKIT_DOWNLOAD
         installed += TOOLKIT_INSTALLED
     build = stack.cuda is not None
-    present = set(box.get("environments", ()))
-    for name in set(stack.environments) - present:
+    for name in _new_environments(stack, box):
         download += ENVIRONMENT_DOWNLOAD.get(name, (0, 0))[build]
         installed += ENVIRONMENT.get(name, (0, 0))[build]
-    if "dlbox" not in present:
+    if _brings_application(box):
         download += APPLICATION_DOWNLOAD
         installed += APPLICATION
     return Volume(download=download, installed=installed)
+
+
+def _brings_driver(driver: DriverPlan, box: dict[str, Any]) -> bool:
+    return not set(driver.packages) & set(box.get("packages", {}))
+
+
+def _new_environments(stack: Stack, box: dict[str, Any]) -> list[str]:
+    return [name for name in stack.environments if name not in box.get("environments", ())]
+
+
+def _brings_application(box: dict[str, Any]) -> bool:
+    return "dlbox" not in box.get("environments", ())
 
 
 def _boot(box: dict[str, Any]) -> int:

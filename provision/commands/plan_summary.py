@@ -12,12 +12,13 @@ from rich.text import Text
 from common.terminal.console import Console
 from provision.artifacts import disk_space
 from provision.commands.plan_requests import PlanOptions
+from provision.distributions.distribution_file import DriverOrigin
 from provision.resolve import drivers
 from provision.resolve.model import Nearest
 from provision.resolve.stack import Stack
 
 _TITLES = {"tensorflow": "TensorFlow", "torch": "torch", "jax": "JAX"}
-_SOURCES = {
+SOURCES: dict[DriverOrigin, str] = {
     "prebuilt": "compiled and signed by the distribution",
     "dkms": "from the distribution, compiled on this computer",
     "distribution": "from the distribution, compiled on this computer",
@@ -122,7 +123,7 @@ def nearest_command(nearest: Nearest, options: PlanOptions) -> str:
 
 def _driver(stack: Stack) -> str:
     if stack.driver is not None:
-        return f"NVIDIA {stack.driver.branch}, {_SOURCES[stack.driver.source]}"
+        return f"NVIDIA {stack.driver.branch}, {SOURCES[stack.driver.source]}"
     return "none: no NVIDIA card is used" if not stack.cards else "the one that the host system provides"
 
 
