@@ -68,7 +68,7 @@ class Situation:
     @property
     def nvml_read(self) -> bool:
         """Whether NVML was asked at all: a report about another computer may not contain its answer."""
-        return str(self.machine.nvml.state) != "not-in-source"
+        return self.machine.nvml.state != "not-in-source"
 
     @cached_property
     def module_known(self) -> bool:
